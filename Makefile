@@ -1,0 +1,74 @@
+# make check   fast: lint, types, import rules and the quick tests
+# make test    everything: the above, all tests, and the SDK tests against the previous major version of openai
+# make demo    the real OpenAI SDK against a provider simulated on loopback: no key needed
+# make bench   what a metered call costs
+# make format  let ruff fix and format
+# make clean   remove what these made
+#
+# Each makes its own virtual environment. Another interpreter: make PYTHON=python3.13 ...
+
+PYTHON ?= python3
+BIN = .venv/bin
+PYTEST = -m pytest -n auto
+
+.DEFAULT_GOAL = check
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: check test demo bench format clean lint types pyright tests-quick tests-all tests-openai2
+
+# $(call install,FOLDER,WHAT): a virtual environment with this checkout and WHAT in it
+define install
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	echo "budgeted needs Python 3.11 or newer, and '$(PYTHON)' is not one. Name another: make PYTHON=python3.13 ..." >&2; \
+	exit 1; }
+@echo "installing into $(1)"
+@$(PYTHON) -m venv $(1)
+@$(1)/bin/python -m pip --disable-pip-version-check install --quiet --quiet --editable $(2)
+endef
+
+.venv/.ready: pyproject.toml
+	$(call install,.venv,".[dev]")
+	@# for the tokenizer files in its wheel, which are otherwise downloaded at first use; it is never imported
+	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --quiet --no-deps "litellm>=1.80,<2"
+	@touch $@
+
+.venv-openai2/.ready: pyproject.toml
+	$(call install,.venv-openai2,".[test]" "openai~=2.0")
+	@touch $@
+
+check: lint types tests-quick
+test: lint types pyright tests-all tests-openai2
+
+lint: .venv/.ready
+	$(BIN)/ruff check --quiet
+	$(BIN)/ruff format --check --quiet
+	$(BIN)/lint-imports --no-logo
+
+types: .venv/.ready
+	$(BIN)/mypy
+
+pyright: .venv/.ready
+	$(BIN)/pyright
+
+tests-quick: .venv/.ready
+	$(BIN)/python $(PYTEST) -m "not slow"
+
+tests-all: .venv/.ready
+	$(BIN)/python $(PYTEST)
+
+tests-openai2: .venv-openai2/.ready
+	.venv-openai2/bin/python $(PYTEST) -m sdk
+
+demo: .venv/.ready
+	$(BIN)/python demo/demo.py
+
+bench: .venv/.ready
+	$(BIN)/python -m benchmarks
+
+format: .venv/.ready
+	$(BIN)/ruff check --fix --quiet
+	$(BIN)/ruff format
+
+clean:
+	rm -rf .venv .venv-openai2 .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist
+	find src tests benchmarks demo -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true

@@ -1,0 +1,12 @@
+"""Run every benchmark, or those named: ``python -m benchmarks guarded_call admission``."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+ALL = ("guarded_call", "threads", "processes", "admission", "recovery", "accounts", "imports")
+
+for name in sys.argv[1:] or ALL:
+    print(f"\n{name}")
+    importlib.import_module(f"benchmarks.{name}").main()

@@ -1,0 +1,45 @@
+"""Guarded calls per second of eight threads, next to one: the lock must not eat what threads bring."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from typing import Any
+
+from benchmarks.guarded_call import call_times, guarded
+from benchmarks.measuring import ROUNDS, line
+from budgeted import BudgetManager
+
+CALLS = 20_000
+
+
+def rate(complete: Any, threads: int) -> float:
+    """Calls per second of so many threads together, in the best of several rounds."""
+    rates = []
+    for _ in range(ROUNDS):
+        gate = threading.Barrier(threads + 1)
+
+        def run(gate: threading.Barrier = gate) -> None:
+            gate.wait()
+            call_times(complete, CALLS // threads)
+
+        crew = [threading.Thread(target=run) for _ in range(threads)]
+        for one in crew:
+            one.start()
+        gate.wait()
+        started = time.perf_counter()
+        for one in crew:
+            one.join()
+        rates.append(CALLS / (time.perf_counter() - started))
+    return max(rates)
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for name, ledger in (("memory", "memory://"), ("journal", folder)):
+            with BudgetManager(name, max_budget=10**6, ledger=ledger) as manager:
+                complete = guarded(manager)
+                one, eight = rate(complete, 1), rate(complete, 8)
+            line(f"{name}: one thread", f"{one:,.0f}/s")
+            line(f"{name}: eight threads", f"{eight:,.0f}/s", f"{eight / one:.2f} of one thread (aim: at least 0.7)")

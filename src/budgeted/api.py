@@ -1,0 +1,218 @@
+"""``configure()``, and the functions that work on the innermost open block's manager, else on the default one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Never, TypeVar, Unpack, overload
+
+from budgeted import manager as managers
+from budgeted import providers
+from budgeted.hold import Hold
+from budgeted.manager import BudgetManager
+from budgeted.prices import Amount
+from budgeted.scope import Budget, current
+from budgeted.settings import Keywords, LedgerLike, Limits, OnExceed, documented, refuse_unknown
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def configure(
+    max_budget: Limits | None = None,
+    duration: str | None = None,
+    *,
+    project_name: str | None = None,
+    ledger: LedgerLike = None,
+    **settings: Unpack[Keywords],
+) -> BudgetManager:
+    """Make the default manager, or change in place the one that was made so.
+
+    Its global limit covers every call of the process that an SDK makes, inside blocks and outside.
+
+    Args:
+        max_budget: USD, or limits as text, such as ``"$10/day"``. None leaves the global limits as they are.
+        duration: the period of ``max_budget``, such as ``"daily"``.
+        project_name: the namespace in the ledger.
+        ledger: where balances are kept; see :class:`BudgetManager`. None leaves it where it is.
+        settings: any other setting of :class:`BudgetManager`.
+
+    Returns:
+        The default manager.
+
+    Raises:
+        ValueError, TypeError: a setting makes no sense; the text quotes it. Then nothing was changed.
+        LedgerError: the ledger cannot be opened. Nor then.
+
+    Example:
+        >>> configure(max_budget=10, duration="daily")
+    """
+    given = {"max_budget": max_budget, "duration": duration, "project_name": project_name, "ledger": ledger}
+    given = {name: value for name, value in given.items() if value is not None}
+    manager = managers.configure_default({**given, **settings})
+    providers.instrument()
+    return manager
+
+
+def get_manager() -> BudgetManager:
+    """The manager that module-level functions use here: the innermost open block's, else the default one."""
+    scope = current()
+    if scope is not None and scope.manager is not None:
+        return scope.manager  # type: ignore[no-any-return]
+    return managers.get_default()
+
+
+@documented
+def budget(
+    user: str | None = None,
+    *,
+    cap: Amount | None = None,
+    key: str | None = None,
+    manager: BudgetManager | None = None,
+    on_exceed: OnExceed | None = None,
+    fallback: str | Sequence[str] | None = None,
+    wait: float | None = None,
+    **unknown: Never,
+) -> Budget:
+    """A block whose calls are charged to a user, and to a cap of its own.
+
+    Blocks nest: a call is charged to the user of each enclosing block, to each cap, and to the global account; all
+    have room, or it is not sent.
+
+    Args:
+        user: who pays besides the global account; None for nobody in particular.
+        cap: USD that this one block may spend.
+        key: keeps the cap in the ledger under this name: whoever opens it again goes on with what is left.
+        manager: whose accounts; None for :func:`get_manager`'s.
+        on_exceed: ``"clamp"``, ``"raise"`` or ``"warn"``; None for the manager's.
+        fallback: models to try instead of refusing.
+        wait: seconds to wait while only calls in flight are in the way.
+        unknown: any other keyword is refused, naming the one that was meant.
+
+    Returns:
+        A context manager, for ``with`` and ``async with``, with the block's own figures.
+
+    Raises:
+        ValueError, TypeError: an argument makes no sense; the text quotes it.
+
+    Example:
+        >>> with budget("alice", cap=0.50) as block:
+        ...     client.chat.completions.create(...)
+    """
+    refuse_unknown(unknown, budget)
+    mine = get_manager() if manager is None else manager
+    return mine.budget(user, cap=cap, key=key, on_exceed=on_exceed, fallback=fallback, wait=wait)
+
+
+@overload
+def budgeted(fn: F, /) -> F: ...
+@overload
+def budgeted(
+    user: str | Callable[..., str | None] | None = None,
+    *,
+    cap: Amount | None = None,
+    manager: BudgetManager | None = None,
+    on_exceed: OnExceed | None = None,
+    fallback: str | Sequence[str] | None = None,
+    wait: float | None = None,
+) -> Callable[[F], F]: ...
+@documented
+def budgeted(
+    target: Any = None,
+    /,
+    *,
+    user: Any = None,
+    cap: Any = None,
+    manager: BudgetManager | None = None,
+    on_exceed: Any = None,
+    fallback: Any = None,
+    wait: Any = None,
+    **unknown: Never,
+) -> Any:
+    """Have a function's calls paid for. Bare, or with arguments; on functions, coroutines, generators and async ones.
+
+    A function that takes a ``model`` and its ``messages`` (or ``input``, ``prompt``, ``contents``) is a metered call
+    itself: a hand-written HTTP request, ``litellm.completion``.
+
+    Args:
+        target: the function, where the decorator is bare; else the user's name.
+        user: who pays: a name, or a callable that is given the function's own arguments and returns one.
+        cap: USD that each call of the function may spend.
+        manager: whose accounts; None for :func:`get_manager`'s, asked at each call.
+        on_exceed: see :func:`budget`.
+        fallback: see :func:`budget`.
+        wait: see :func:`budget`.
+        unknown: any other keyword is refused, naming the one that was meant.
+
+    Returns:
+        The function, with its signature and type.
+
+    Raises:
+        ValueError, TypeError: an argument makes no sense; the text says what to write.
+
+    Example:
+        >>> @budgeted(user=lambda request: request.user_id)
+        ... def answer(request): ...
+    """
+    refuse_unknown(unknown, budgeted)
+    paying = get_manager if manager is None else lambda: manager
+    return managers.decorate(paying, target, user, cap, (on_exceed, fallback, wait))
+
+
+@documented
+def hold(
+    model: str | None = None,
+    input: Any = None,
+    max_output_tokens: int | None = None,
+    *,
+    cost: Amount | None = None,
+    user: str | None = None,
+    manager: BudgetManager | None = None,
+    provider: str | None = None,
+    base_url: str | None = None,
+    n: int | None = None,
+    tier: str | None = None,
+    **unknown: Never,
+) -> Hold:
+    """Set money aside for a call that no SDK's hook sees: a raw HTTP request, a batch, a realtime session.
+
+    Args:
+        model: the model, from which the bound is made.
+        input: what is sent: text, messages, or the request's whole body.
+        max_output_tokens: the output cap of the request; None to be granted one.
+        cost: USD, instead of a model, where the most it can cost is known.
+        user: who pays besides the blocks around.
+        manager: whose accounts; None for :func:`get_manager`'s.
+        provider: whose model it is, as genai-prices names it, where the model's name does not tell.
+        base_url: where the request goes, by which gateways are priced.
+        n: how many answers are asked for.
+        tier: the service tier that the request names.
+        unknown: any other keyword is refused, naming the one that was meant.
+
+    Returns:
+        A :class:`~budgeted.hold.Hold`, for ``with`` and ``async with``.
+
+    Raises:
+        TypeError, ValueError: an argument makes no sense; the text quotes it.
+    """
+    refuse_unknown(unknown, hold)
+    mine = get_manager() if manager is None else manager
+    return mine.hold(
+        model,
+        input,
+        max_output_tokens,
+        cost=cost,
+        user=user,
+        provider=provider,
+        base_url=base_url,
+        n=n,
+        tier=tier,
+    )
+
+
+def instrument() -> None:
+    """Hook the SDKs now. Done by itself with the first manager, block or ``configure``."""
+    providers.instrument()
+
+
+def uninstrument() -> None:
+    """Take the hooks out. Calls in flight are settled; later ones are not metered."""
+    providers.uninstrument()

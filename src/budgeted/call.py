@@ -1,0 +1,730 @@
+"""The life of one metered call: bound, hold, run, settle.
+
+Everything here is synchronous. What can take long (the wait for other calls, a ledger over the network, a lock that
+another process keeps) is a generator step or one method, which :mod:`budgeted.driving` runs in this thread, or for a
+coroutine beside its event loop.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Generator, Mapping
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from budgeted import bounds, prices, tally
+from budgeted import scope as scopes
+from budgeted.errors import (
+    BudgetExceededError,
+    LedgerError,
+    LedgerLockedError,
+    LedgerUnavailableError,
+    UnpricedModelError,
+)
+from budgeted.failures import REFUSED, UNSENT, classify, reason_of
+from budgeted.ledger import upkeep
+from budgeted.ledger.base import STALE, USD, Ask, Refused, Stale, Used, account_kind, account_name, admit
+from budgeted.money import shown
+from budgeted.prices import Price
+from budgeted.recent import remember
+from budgeted.responses import Answer
+from budgeted.scope import Budget, Group, Plan, Policy, Scope, caps_lock
+from budgeted.usage import Usage
+
+if TYPE_CHECKING:
+    from opentelemetry import trace
+
+logger = logging.getLogger("budgeted")
+
+OUTPUT_UNKNOWN = 128_000
+"""Output tokens assumed for a model of which nobody knows the maximum. It is not written into a request that fits:
+servers refuse a cap above what their model can do."""
+
+LockType = type(Lock())
+
+CAPS = "caps of blocks"
+"""The queue of calls that wait for the caps of blocks."""
+
+MOST_SHARES = 64
+"""Into how many parts what is left is divided at most, however many calls wait for it."""
+
+RETRY_SECONDS = 1.0
+
+
+class Request(msgspec.Struct):
+    """What a provider module reads of an SDK's call.
+
+    Args:
+        provider: as genai-prices names it; "" if only the model's name tells.
+        operation: as the OpenTelemetry conventions name it: ``chat``, ``text_completion``, ``embeddings``.
+        model: the model asked for.
+        body: the payload, from which the input is bounded.
+        cap: the request's own output cap in tokens, or None.
+        n: how many answers are asked for.
+        thinking: thinking budget in tokens, part of the output.
+        output: False if the call has no output tokens (embeddings).
+        structured: True if a cut answer is worth nothing.
+        cappable: False where no cap can be written into the request.
+        tier: the service tier that the request names.
+        base_url: where it goes, by which gateways are priced.
+        kinds: what the input may hold, as :mod:`budgeted.prices` counts it.
+        exact_bytes: False for tokenizers that normalise the text first.
+        elsewhere: what of the input is not in the request (file ids, a previous response), or "".
+        fixed: what the call costs at most, in nano-USD, where that is known without a model.
+    """
+
+    provider: str
+    model: str
+    body: Mapping[str, Any]
+    cap: int | None = None
+    n: int = 1
+    cappable: bool = True
+    exact_bytes: bool = True
+    operation: str = "chat"
+    thinking: int = 0
+    output: bool = True
+    structured: bool = False
+    tier: str | None = None
+    base_url: str | None = None
+    kinds: int = 0
+    elsewhere: str = ""
+    fixed: int | None = None
+
+
+class Part(msgspec.Struct):
+    """A call's hold at one manager, in the ledger that it had. ``held`` is None if that was away."""
+
+    group: Group
+    id: str
+    held: Any
+    ledger: Any = None
+    ended: bool = False
+
+
+class Call:
+    """One call, from its hold to its settlement.
+
+    Attributes:
+        request: what is asked.
+        granted: the output tokens that may be asked for.
+        capped: True if ``granted`` must be written into the request.
+        usd: nano-USD held.
+        cost: nano-USD charged, once the call has ended.
+        outcome: ``"settled"``, ``"estimated"`` or ``"failed"``, once the call has ended.
+        id: the charge's id at the first manager.
+        handled: the exception that was being handled when the call began: it says nothing about this one.
+    """
+
+    granted = 0
+    usd = 0
+    cost = 0
+    capped = False
+    outcome = ""
+    id = ""
+    price: Price | None = None
+    ask: Ask
+    handled: BaseException | None = None
+    _input = -2
+    _counted = False
+    _whole = True
+
+    def __init__(self, request: Request, scope: Scope, span: trace.Span | None) -> None:
+        self.request = request
+        self.groups = groups = scope.groups
+        self.blocks = scope.blocks
+        self.at = int(groups[0].manager.clock())
+        self.parts: list[Part] = []
+        # Popped by whoever ends the call: a list, because popping it is atomic without a lock.
+        self._open = [True]
+        self._span = span
+
+    @property
+    def remote(self) -> bool:
+        """Whether one of the ledgers is reached over a network."""
+        return any(group.manager.ledger.remote for group in self.groups)
+
+    @property
+    def shared(self) -> bool:
+        """Whether one of the ledgers has a lock that another process may keep."""
+        return any(group.manager.ledger.shared for group in self.groups)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the call was settled, released or charged."""
+        return not self._open
+
+    def idle(self) -> bool:
+        """Whether no lock that ending the call takes is held, by this thread or another."""
+        if caps_lock.locked() or tally.lock.locked():
+            return False
+        span_lock = getattr(self._span, "_lock", None)  # of the OpenTelemetry SDK, which may be in the midst of a span
+        if isinstance(span_lock, LockType) and span_lock.locked():
+            return False
+        return all(group.manager.ledger.idle() for group in self.groups)
+
+    # -- bound
+
+    def _bound(self) -> Ask:
+        """What the call may need, at the prices it could meet."""
+        request = self.request
+        group = self.groups[0]
+        manager = group.manager
+        if request.fixed is not None:
+            return Ask(request.fixed, uncertain_output=manager.uncertain_output)
+        price = self.price = prices.find(request.model, request.provider or None, request.base_url)
+        size = self._input
+        if size == -2:
+            size = self._input = self._input_bound(price)
+        n = request.n
+        cap = request.cap
+        if not request.output:
+            cap = most = 0
+        elif cap is not None:
+            most = cap
+        else:
+            most = (price and price.max_output_tokens) or OUTPUT_UNKNOWN
+        if price is None:
+            fixed = rate = 0
+        else:
+            fixed, rate = price.bound(size, self.at, request.tier, request.kinds)
+        whole = self._whole = cap is not None or request.structured or not request.cappable or self._untouchable()
+        least = manager.min_output_tokens + request.thinking
+        return Ask(fixed, rate * n, size, n, least, most, whole, manager.uncertain_output)
+
+    def _untouchable(self) -> bool:
+        return any(group.untouched for group in self.groups) or any(
+            block.policy.on_exceed == "raise" for block in self.blocks if block.slot.amount < scopes.NO_CAP
+        )
+
+    def _input_bound(self, price: Price | None) -> int:
+        request = self.request
+        size = bounds.input_bound(request.body, request.model, exact_bytes=request.exact_bytes)
+        if size != bounds.UNKNOWN and not request.elsewhere:
+            return size
+        window = price.context_window if price is not None else None
+        if window is not None:
+            return window
+        what = request.elsewhere or "files or media that are not in it"
+        msg = (
+            f"the request to {request.model} refers to {what}, and its context window is not known, so its cost has "
+            f"no bound; send the content itself, or meter the call with budgeted.hold(cost=...)"
+        )
+        raise UnpricedModelError(msg)
+
+    def _recount(self) -> bool:
+        """Count the input with the model's tokenizer, once. True if that made it smaller."""
+        if self._counted or self.request.elsewhere:
+            return False
+        self._counted = True
+        counted = bounds.counted_bound(self.request.body, self.request.model)
+        if counted is None or counted >= self._input:
+            return False
+        self._input = counted
+        return True
+
+    # -- hold
+
+    def try_hold(self, timeout: float | None = None, *, queued: int = 0) -> Refused | None:
+        """Hold the bound on every account and cap, or on none.
+
+        Args:
+            timeout: seconds to wait for a ledger's lock; None for its own deadline, 0 for not at all.
+            queued: how many calls wait, this one the first of them; 0 if it has not lined up.
+
+        Returns:
+            None when held, else the refusal.
+
+        Raises:
+            UnpricedModelError, UnattributedCallError, UnknownUserError, LedgerError
+        """
+        ask = self._bound()
+        if queued > ask.share:
+            # What is left is for all who wait; yet a share worth having finishes more answers than an equal one.
+            ask = msgspec.structs.replace(ask, share=min(queued, MOST_SHARES))
+        plans = []
+        request = self.request
+        model = request.provider, request.model
+        for group in self.groups:
+            plan = group.plans.get(model)
+            if plan is None or self.at >= plan.expires:
+                plan = group.manager.plan(group, request.provider, request.model, self.at)
+            plans.append(plan)
+            if not queued and group.manager.ledger.turns.queues:
+                crowded = group.manager.ledger.turns.crowded(group.accounts)
+                if crowded is not None:
+                    return _behind(crowded)
+        if self.price is None and request.fixed is None:
+            self._require_price(plans)
+        if self.blocks:
+            granted = self._hold_caps(ask)
+            if isinstance(granted, Refused):
+                return granted
+            if granted < ask.most:
+                ask = msgspec.structs.replace(ask, most=granted)
+        try:
+            i = 0
+            for group in self.groups:
+                refused = self._hold_at(group, plans[i], ask, timeout)
+                if refused is not None:
+                    self._undo(ask.usd_for(ask.most))
+                    return refused
+                i += 1
+        except BaseException:
+            self._undo(ask.usd_for(ask.most))
+            raise
+        self._held(ask)
+        return None
+
+    def _require_price(self, plans: list[Plan]) -> None:
+        capped = any(block.cap is not None for block in self.blocks)
+        for group, plan in zip(self.groups, plans, strict=True):
+            if (plan.priced or capped) and group.manager.unpriced == "deny":
+                raise unpriced(self.request)
+
+    def _hold_caps(self, ask: Ask) -> int | Refused:
+        """Hold on the blocks of this process; those without a cap only keep count."""
+        blocks = self.blocks
+        with caps_lock:
+            granted = ask.most
+            if any(block.slot.amount < scopes.NO_CAP for block in blocks):
+                decision = admit(ask, [(block.slot, 0, scopes.NO_CAP) for block in blocks], [b.soft for b in blocks])
+                if isinstance(decision, Refused):
+                    return msgspec.structs.replace(decision, account=_queue(blocks[decision.index]), end=0)
+                granted = decision
+            usd = ask.usd_for(granted)
+            for block in blocks:
+                block.slot.held += usd
+        return granted
+
+    def _hold_at(self, group: Group, plan: Plan, ask: Ask, timeout: float | None) -> Refused | None:
+        manager = group.manager
+        ledger = manager.ledger
+        id = ledger.new_id()
+        if self.parts and self.parts[-1].held is not None and self.parts[-1].held.granted < ask.most:
+            ask = msgspec.structs.replace(ask, most=self.parts[-1].held.granted)
+        try:
+            result = ledger.hold(id, plan.route, ask, self.at, timeout)
+            while result is STALE:
+                plan = manager.plan(group, self.request.provider, self.request.model, self.at, fresh=True)
+                result = ledger.hold(id, plan.route, ask, self.at, timeout)
+        except LedgerLockedError:
+            raise
+        except LedgerUnavailableError as error:
+            if not manager.allows_without(error):
+                raise
+            result = None
+        except BaseException:
+            upkeep.enqueue(lambda: ledger.release(id, self.at))
+            raise
+        if isinstance(result, Refused):
+            return result
+        self.parts.append(Part(group, id, result, ledger))
+        return None
+
+    def _undo(self, usd: int, timeout: float | None = None) -> None:
+        """Give back what was held before somebody refused."""
+        with caps_lock:
+            for block in self.blocks:
+                block.slot.held -= usd
+        parts, self.parts = self.parts, []
+        for part in parts:
+            if part.held is not None:
+                _quietly(part.ledger.release, part.id, self.at, timeout)
+        turns = self.groups[0].manager.ledger.turns
+        if turns.waiting:
+            turns.freed(_queue(block) for block in self.blocks)
+
+    def _held(self, ask: Ask) -> None:
+        """Everybody has agreed: the smallest grant counts."""
+        parts = self.parts
+        granted = ask.most
+        for part in parts:
+            if part.held is not None and part.held.granted < granted:
+                granted = part.held.granted
+        self.ask, self.granted, self.usd, self.id = ask, granted, ask.usd_for(granted), parts[0].id
+        if granted < ask.most and self.blocks:
+            surplus = ask.usd_for(ask.most) - self.usd
+            with caps_lock:
+                for block in self.blocks:
+                    block.slot.held -= surplus
+        if not self._whole:
+            most = self.price.max_output_tokens if self.price is not None else None
+            self.capped = granted < (most or OUTPUT_UNKNOWN)
+            if self.capped:
+                self._note_clamped()
+        for group in self.groups:
+            if group.soft:
+                group.manager.note_soft(group, self)
+
+    @property
+    def _tally(self) -> tally.Tally:
+        request = self.request
+        return tally.of(request.provider, request.operation, request.model, self.groups)
+
+    def _note_clamped(self) -> None:
+        tally.clamp(self._tally)
+        with caps_lock:
+            for block in self.blocks:
+                block.count(clamped=1)
+        logger.info("budgeted: %s may write at most %d tokens, so that it fits", self.request.model, self.granted)
+
+    # -- wait, fall back, or refuse
+
+    def negotiate(
+        self, refused: Refused | None, wake: Callable[[], None], now: Callable[[], float]
+    ) -> Generator[float, None, None]:
+        """Get a hold that was refused at first, by every means that the payers allow.
+
+        Args:
+            refused: the first refusal.
+            wake: called when it may be this call's turn, from any thread.
+            now: the seconds by which waiting is measured.
+
+        Yields:
+            The longest to sleep before going on, in seconds; going on earlier does no harm.
+
+        Raises:
+            BudgetExceededError: nothing helped.
+        """
+        if self._recount():
+            refused = self.try_hold()
+        if refused is not None and refused.reason == "held":
+            refused = yield from self._wait(refused, wake, now)
+        if refused is not None:
+            refused = self._fall_back(refused)
+        if refused is not None:
+            raise self._exceeded(refused)
+
+    def _wait(
+        self, refused: Refused, wake: Callable[[], None], now: Callable[[], float]
+    ) -> Generator[float, None, Refused | None]:
+        ledger = self.groups[0].manager.ledger
+        turns = ledger.turns
+        deadline = now() + self._policy(refused).wait
+        ticket = turns.ticket(wake)
+        try:
+            turns.join(ticket, refused.account)
+            ledger.watch()
+            while True:
+                if turns.first(ticket):
+                    again = self.try_hold(queued=turns.waiting_for(refused.account))
+                    if again is None or again.reason != "held":
+                        return again
+                    refused = again
+                    turns.join(ticket, again.account)
+                left = deadline - now()
+                if left <= 0:
+                    # One that only ever stood behind others has its one try now, and learns what is in the way.
+                    return refused if refused.limit else self.try_hold(queued=turns.waiting_for(refused.account))
+                yield left
+        finally:
+            turns.leave(ticket)
+
+    def _fall_back(self, refused: Refused) -> Refused | None:
+        asked = self.request
+        for model in self._policy(refused).fallback:
+            self.request = msgspec.structs.replace(asked, model=model)
+            self._input, self._counted = -2, False
+            try:
+                again = self.try_hold()
+            except UnpricedModelError as error:
+                logger.warning("budgeted: the fallback %s cannot be used: %s", model, error)
+                continue
+            if again is None:
+                logger.info("budgeted: %s does not fit, going on with %s", asked.model, model)
+                return None
+        self.request = asked
+        return refused
+
+    def _policy(self, refused: Refused) -> Policy:
+        if refused.account.startswith(CAPS):
+            return self.blocks[refused.index].policy if refused.limit else self.blocks[0].policy
+        for group in self.groups:
+            for account, policy in zip(group.accounts, group.policies, strict=True):
+                if account == refused.account:
+                    return policy
+        return self.groups[0].manager.policy
+
+    def _exceeded(self, refused: Refused) -> BudgetExceededError:
+        """Count the refusal, and make the error that tells of it."""
+        if refused.account.startswith(CAPS):
+            block = self.blocks[refused.index]
+            kind, name = "block", block.key or block.user or "cap"
+        else:
+            kind, name = account_kind(refused.account), account_name(refused.account)
+        request = self.request
+        tally.refuse(request.provider, request.operation, request.model, refused.reason, kind, self.groups)
+        with caps_lock:
+            for block in self.blocks:
+                block.count(refused=1)
+        if self._span is not None:
+            why = {"budgeted.reason": refused.reason, "budgeted.account.kind": kind}
+            tally.mark(self._span, "refused", None, self.groups, why)
+        manager = self._manager_of(refused)
+        resets_at, seconds = manager.reset_time(refused)
+        return BudgetExceededError(
+            account=name,
+            account_kind=kind,
+            limit=manager.limit_text(refused),
+            unit=("usd", "tokens", "calls")[refused.unit],
+            amount=refused.amount,
+            spent=refused.spent,
+            held=refused.held,
+            requested=refused.requested,
+            reason=refused.reason,
+            retry_after=RETRY_SECONDS if refused.reason == "held" else seconds,
+            resets_at=resets_at,
+            model=request.model,
+            max_output_tokens=refused.affordable if request.output and refused.affordable > 0 else None,
+        )
+
+    def _manager_of(self, refused: Refused) -> Any:
+        for group in self.groups:
+            if refused.account in group.accounts:
+                return group.manager
+        return self.groups[0].manager
+
+    # -- run and settle
+
+    def inside(self) -> Scope:
+        """The scope in which this call is sent: whatever it takes inside is this call."""
+        return Scope.inside(self)
+
+    def lose_attempt(self, reason: str, timeout: float | None = None) -> None:
+        """The request was sent, nobody knows what became of it, and it is being sent again: a charge of its own."""
+        guess = self.ask.guess(self.granted)
+        if guess is None:
+            return
+        for part in self.parts:
+            manager = part.group.manager
+            lost = Part(part.group, manager.ledger.new_id(), None)
+            try:
+                self._book(lost, guess, reason, int(manager.clock()), timeout)
+            except LedgerError:
+                upkeep.retry(functools.partial(self._book, lost, guess, reason, self.at, None))
+        with caps_lock:
+            for block in self.blocks:
+                block.slot.spent += guess.usd
+        tally.charge(self._tally, guess.usd, guess.input_tokens, guess.output_tokens, 0, estimated=True)
+        logger.warning("budgeted: %s: a charge of its own was noted as uncertain", reason)
+
+    def takes_over(self, request: Request) -> bool:
+        """Whether this call's hold covers a request that an SDK makes inside it."""
+        mine = self.request
+        if request.model != mine.model or request.n > mine.n or (request.cap is None and self.ask.most != self.granted):
+            return False
+        size = bounds.input_bound(request.body, request.model, exact_bytes=request.exact_bytes)
+        if size > self._input or request.elsewhere or request.tier != mine.tier or request.kinds & ~mine.kinds:
+            return False
+        most = request.cap if request.cap is not None else self.granted
+        if request.output and most > self.granted:
+            return False
+        self.request = request
+        return True
+
+    def settle(self, answer: Answer, timeout: float | None = None) -> None:
+        """The call has ended with a response: charge what it says, or the guess if it does not say."""
+        usage = answer.usage
+        if usage is None:
+            self.estimate("the response does not say what it used", answer=answer, timeout=timeout)
+        else:
+            price = self._price_for(answer.model)
+            reason = ""
+            if price is None and self.price is not None:
+                price = self.price
+                reason = f"{shown(answer.model)} answered, and its price is not known"
+            cost = 0 if price is None else price.cost(usage, self.at)
+            self._end(Used(cost, usage.input_tokens, usage.output_tokens), reason, answer, timeout)
+
+    def charge(self, usage: Usage | None = None, cost: int | None = None, timeout: float | None = None) -> None:
+        """The caller says what the call used or cost (nano-USD)."""
+        usage = usage or Usage()
+        if cost is None:
+            cost = self._cost(usage)
+        self._end(Used(cost, usage.input_tokens, usage.output_tokens), "", None, timeout)
+
+    def _price_for(self, model: str | None) -> Price | None:
+        """The price of the model that answered, or None if nobody knows it."""
+        price = self.price
+        request = self.request
+        if model is None or model == request.model or (price is not None and price.registered):
+            return price
+        return prices.find(model, request.provider or None, request.base_url)
+
+    def _cost(self, usage: Usage) -> int:
+        """Nano-USD for a usage, at the price of the model asked for."""
+        return 0 if self.price is None else self.price.cost(usage, self.at)
+
+    def estimate(
+        self,
+        reason: str,
+        received: Usage | None = None,
+        answer: Answer | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Nobody says what the call cost: charge rule 8's figure, or what was received if that is more."""
+        guess = self.ask.guess(self.granted)
+        if received is not None and received.total_tokens:
+            cost = self._cost(received)
+            if guess is None or cost > guess.usd or received.total_tokens > guess.input_tokens + guess.output_tokens:
+                guess = Used(
+                    max(cost, guess.usd if guess else 0),
+                    max(received.input_tokens, guess.input_tokens if guess else 0),
+                    max(received.output_tokens, guess.output_tokens if guess else 0),
+                )
+        if guess is None:
+            self.release(timeout)
+        else:
+            self._end(guess, reason, answer, timeout)
+
+    def fail(self, error: BaseException, timeout: float | None = None, *, sent: bool = True) -> None:
+        """The call has ended with an exception: released if it cannot have cost anything, else uncertain."""
+        kind = classify(error, self.handled) if sent else UNSENT
+        if kind in (REFUSED, UNSENT):
+            self.release(timeout)
+        else:
+            self.estimate(reason_of(error), timeout=timeout)
+
+    def abandon(self) -> None:
+        """The call is not sent after all, or another one in its place: give back what it may have got."""
+        if not self.parts or not self._open:
+            return
+        self._open.clear()
+        self._undo(self.usd, 0)
+
+    def release(self, timeout: float | None = None) -> None:
+        """Nothing was spent."""
+        self._end(None, "", None, timeout)
+
+    def _end(self, used: Used | None, reason: str, answer: Answer | None, timeout: float | None) -> None:
+        """End the call, once: whoever comes second does nothing."""
+        try:
+            self._open.pop()
+        except IndexError:
+            return
+        try:
+            self._commit(used, reason, timeout)
+        except LedgerLockedError:
+            if timeout == 0:
+                self._open.append(True)
+                raise
+            self._commit_later(used, reason)
+        except LedgerUnavailableError as error:
+            logger.error("budgeted: a charge is kept in memory until the ledger takes it: %s", error)  # noqa: TRY400
+            self._commit_later(used, reason)
+        except LedgerError as error:
+            logger.error("budgeted: a charge was not taken: %s", error)  # noqa: TRY400
+        except BaseException:
+            # Ctrl-C while the ledger's lock was waited for: the charge must not go with it.
+            self._open.append(True)
+            upkeep.enqueue(lambda: self._end(used, reason, answer, None))
+            raise
+        cost = self.cost = 0 if used is None else used.usd
+        if self.blocks:
+            self._end_in_blocks(cost)
+        if used is None:
+            self.outcome = "failed"
+            tally.fail(self._tally)
+        else:
+            request = self.request
+            total = tally.of(request.provider, request.operation, request.model, self.groups)
+            over = cost - self.usd
+            tally.charge(total, cost, used.input_tokens, used.output_tokens, over, estimated=bool(reason))
+            self.outcome = "estimated" if reason else "settled"
+            if answer is not None and answer.id is not None:
+                remember(answer.id, self.groups)
+            if over > 0:
+                self._note_overrun(cost)
+            if reason:
+                logger.warning("budgeted: %s was charged an estimate: %s", request.model, reason)
+        if self._span is not None:
+            tally.mark(self._span, self.outcome, cost, self.groups)
+
+    def _end_in_blocks(self, cost: int) -> None:
+        with caps_lock:
+            for block in self.blocks:
+                slot = block.slot
+                slot.held -= self.usd
+                slot.spent += cost
+                block.count(calls=1)
+        turns = self.groups[0].manager.ledger.turns
+        if turns.waiting:
+            turns.wake_all()
+
+    def _commit(self, used: Used | None, reason: str, timeout: float | None) -> None:
+        for part in self.parts:
+            if part.ended:
+                continue
+            manager, ledger = part.group.manager, part.ledger
+            now = int(manager.clock())
+            if part.held is None:
+                if used is not None:
+                    self._book(part, used, reason, now, timeout)
+            elif used is None:
+                ledger.release(part.id, now, timeout)
+            else:
+                ledger.settle(part.id, used, now, reason, timeout)
+            part.ended = True
+
+    def _book(self, part: Part, used: Used, reason: str, now: int, timeout: float | None) -> None:
+        """Record a call that was let through while its ledger was away."""
+        manager = part.group.manager
+        fresh = False
+        while True:
+            plan = manager.plan(part.group, self.request.provider, self.request.model, self.at, fresh=fresh)
+            if not isinstance(manager.ledger.post(part.id, plan.route, used, now, reason, timeout), Stale):
+                return
+            fresh = True
+
+    def _commit_later(self, used: Used | None, reason: str) -> None:
+        def again() -> None:
+            try:
+                self._commit(used, reason, None)
+            except LedgerUnavailableError:
+                raise
+            except LedgerError as error:
+                logger.error("budgeted: a charge was not taken: %s", error)  # noqa: TRY400
+
+        upkeep.retry(again)
+
+    def _note_overrun(self, cost: int) -> None:
+        logger.warning(
+            "budgeted: %s cost %d nano-USD, %d more than its bound; the next call is refused if that passes a limit",
+            self.request.model,
+            cost,
+            cost - self.usd,
+        )
+
+
+def unpriced(request: Request) -> UnpricedModelError:
+    """The refusal of a model that nobody priced."""
+    where = f" of {request.provider}" if request.provider else ""
+    return UnpricedModelError(
+        f"no price is known for model {request.model!r}{where}, and a USD limit applies; nothing was sent. Tell its "
+        f"price with budgeted.register_price({request.model!r}, input=..., output=...) in USD per million tokens, "
+        f'or let unpriced models pass with unpriced="free"'
+    )
+
+
+def _behind(account: str) -> Refused:
+    """Others wait for this account: line up behind them."""
+    return Refused(0, "", USD, 0, 0, 0, 0, 0, "held", account=account)
+
+
+def _queue(block: Budget) -> str:
+    """Where calls wait for a block's cap; each has a queue of its own, as others end nothing that is waited for."""
+    return f"{CAPS}{id(block)}"
+
+
+def _quietly(verb: Callable[..., Any], *args: Any) -> None:
+    try:
+        verb(*args)
+    except LedgerError as error:
+        upkeep.retry(lambda: verb(*args))
+        logger.warning("budgeted: a hold is given back later: %s", error)
+
+
+__all__ = ["Budget", "Call", "Request"]

@@ -1,0 +1,204 @@
+"""Running a call's steps in this thread, or for a coroutine beside its event loop.
+
+The steps themselves are in :mod:`budgeted.call`. Here is only who waits, and where: a thread blocks; a coroutine
+never does, and hands what may block to an executor of this package's own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from opentelemetry import trace
+from opentelemetry.context import get_current
+
+from budgeted import scope as scopes
+from budgeted.call import Call, Request
+from budgeted.errors import LedgerLockedError
+from budgeted.scope import KEY, Scope
+
+if TYPE_CHECKING:
+    import asyncio
+    from concurrent.futures import ThreadPoolExecutor
+
+# asyncio is imported where a coroutine runs, and so has it already: threads need not pay for it.
+
+T = TypeVar("T")
+
+_pool: ThreadPoolExecutor | None = None
+_pool_lock = threading.Lock()
+
+
+def begin(request: Request, scope: Scope | None = None) -> Call | None:
+    """Hold what a call may cost, waiting for its turn if need be.
+
+    Args:
+        request: what is asked.
+        scope: who pays; None for the payers of the running code.
+
+    Returns:
+        The open call; None where nothing is to be metered: no budget exists, or an outer layer meters already.
+
+    Raises:
+        BudgetExceededError: no room. Nothing was sent.
+    """
+    call, ready = _open(request, scope)
+    if call is None or ready:
+        return call
+    refused = call.try_hold()
+    if refused is not None:
+        turn = threading.Event()
+        steps = call.negotiate(refused, turn.set, time.monotonic)
+        try:
+            while (seconds := next(steps, None)) is not None:
+                turn.wait(min(seconds, threading.TIMEOUT_MAX))
+                turn.clear()
+        finally:  # Ctrl-C must not leave a place in the queue behind
+            steps.close()
+    return call
+
+
+async def begin_async(request: Request, scope: Scope | None = None) -> Call | None:
+    """The same for a coroutine: its event loop goes on meanwhile."""
+    call, ready = _open(request, scope)
+    if call is None or ready:
+        return call
+    refused = await _beside(call, call.try_hold, call.abandon)
+    if refused is not None:
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        turn = asyncio.Event()
+
+        def wake() -> None:
+            loop.call_soon_threadsafe(turn.set)
+
+        steps = call.negotiate(refused, wake, loop.time)
+
+        def step(_: float | None = None) -> float | None:
+            return next(steps, None)
+
+        def undo() -> None:
+            steps.close()
+            call.abandon()
+
+        try:
+            while True:
+                turn.clear()
+                seconds = await _beside(call, step, undo, patient=True)
+                if seconds is None:
+                    break
+                with contextlib.suppress(TimeoutError):
+                    # Not wait_for: before Python 3.12 it forgets a cancellation that comes with the wake-up.
+                    async with asyncio.timeout(min(seconds, 86_400)):
+                        await turn.wait()
+        except BaseException:
+            with contextlib.suppress(ValueError):  # a step still runs: its undo closes it
+                undo()
+            raise
+    return call
+
+
+def _open(request: Request, scope: Scope | None) -> tuple[Call | None, bool]:
+    """The call that a request becomes here, and whether it holds already."""
+    context = get_current()
+    if scope is None:
+        scope = cast("Scope | None", context.get(KEY))
+        if scope is None:
+            if not scopes.outside:
+                return None, False
+            scope = scopes.outside[0]
+        elif scope.silent:
+            return None, False
+    if scope.offer:
+        held = _taken_over(scope, request)
+        if held is not None:
+            return held, True
+    for group in scope.groups:
+        if not group.attributed and group.manager.user_limits:
+            group.manager.note_unattributed()
+    # Asking for the current span costs more than seeing that nothing but a scope is in the context.
+    span = trace.get_current_span(context) if len(context) > (KEY in context) else None
+    call = Call(request, scope, span)
+    handled = sys.exception()
+    if handled is not None:
+        call.handled = handled
+    return call, False
+
+
+def _taken_over(scope: Scope, request: Request) -> Call | None:
+    """The hold that the function around made for this very request; given back if it is not for these payers."""
+    try:
+        held: Call = scope.offer.pop()  # type: ignore[union-attr]  # the caller has seen it
+    except IndexError:
+        return None
+    if held.groups == scope.groups and held.blocks == scope.blocks and held.takes_over(request):
+        return held
+    held.abandon()
+    return None
+
+
+async def settled(call: Call, end: Callable[[float | None], None]) -> None:
+    """End a call for a coroutine: ``end`` gets the timeout for the ledger's lock. Being cancelled does not stop it."""
+    await _beside(call, end, None)
+
+
+async def _beside(
+    call: Call, step: Callable[[float | None], T], undo: Callable[[], None] | None, *, patient: bool = False
+) -> T:
+    """Run a step here if it cannot block, else in the executor.
+
+    If this coroutine is cancelled meanwhile, ``undo`` runs when the step is through.
+    """
+    if not (call.remote or (patient and call.shared)):
+        try:
+            return step(0)
+        except LedgerLockedError:
+            pass
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    through = loop.create_future()
+
+    def tell(_: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(_done, through)
+
+    work = _executor().submit(step, None)
+    work.add_done_callback(tell)
+    try:
+        await through
+    except asyncio.CancelledError:
+        # In the executor's own thread: the loop may be gone by then.
+        if undo is not None and not work.cancel():
+            work.add_done_callback(lambda done: done.exception() or undo())
+        raise
+    return work.result()
+
+
+def _done(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _executor() -> ThreadPoolExecutor:
+    global _pool  # noqa: PLW0603
+    with _pool_lock:
+        if _pool is None:
+            from concurrent.futures import ThreadPoolExecutor
+
+            _pool = ThreadPoolExecutor(max_workers=16, thread_name_prefix="budgeted-ledger")
+        return _pool
+
+
+def _after_fork() -> None:
+    global _pool, _pool_lock
+    _pool, _pool_lock = None, threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)

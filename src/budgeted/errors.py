@@ -1,0 +1,159 @@
+"""What can go wrong, as exceptions.
+
+```
+BudgetError
+ ├─ BudgetExceededError     a limit has no room for this call; nothing was sent
+ ├─ UnattributedCallError   a call outside every block, refused by ``unattributed="deny"``
+ ├─ UnpricedModelError      no price is known for the model, and a USD limit applies
+ ├─ UnknownUserError        (also a KeyError) a user without a budget, under ``unknown_users="deny"``
+ └─ LedgerError             the ledger cannot be used as asked
+     ├─ LedgerUnavailableError   it cannot be reached or written; the call is refused
+     ├─ LedgerLockedError        another process keeps its lock too long
+     └─ LedgerCorruptError       its files are damaged; repair is explicit
+```
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from budgeted.money import NANO, format_usd, to_usd
+
+
+class BudgetError(Exception):
+    """Everything this package raises on purpose, except plain ``ValueError`` and ``TypeError`` for bad arguments."""
+
+
+class BudgetExceededError(BudgetError):
+    """A limit has no room for the call. It was raised before anything was sent; nothing was spent.
+
+    Attributes:
+        account: the user's name, the block's key, or ``"global"``.
+        account_kind: ``"global"``, ``"user"`` or ``"block"``.
+        limit: the limit in its own text, such as ``"$10/day"``.
+        unit: ``"usd"``, ``"tokens"`` or ``"calls"``.
+        spent, held, requested, remaining: in USD for a USD limit, else in tokens or calls.
+        reason: ``"spent"`` (the money is gone) or ``"held"`` (calls in flight hold the rest).
+        retry_after: seconds until a retry can succeed, or None if only a higher limit helps.
+        resets_at: when the limit's period ends (aware ``datetime``), or None.
+        model: the model asked for.
+        max_output_tokens: what would have fitted: the largest output cap this request could have had, or None.
+        current_cost, max_budget: ``spent`` and the limit's amount, under the names LiteLLM gives them.
+    """
+
+    def __init__(
+        self,
+        *,
+        account: str,
+        account_kind: str,
+        limit: str,
+        unit: str = "usd",
+        amount: int,
+        spent: int,
+        held: int,
+        requested: int,
+        reason: str,
+        retry_after: float | None = None,
+        resets_at: dt.datetime | None = None,
+        model: str | None = None,
+        max_output_tokens: int | None = None,
+    ) -> None:
+        """Amounts are integers in the limit's own unit (nano-USD, tokens or calls)."""
+        self._fields = {
+            "account": account,
+            "account_kind": account_kind,
+            "limit": limit,
+            "unit": unit,
+            "amount": amount,
+            "spent": spent,
+            "held": held,
+            "requested": requested,
+            "reason": reason,
+            "retry_after": retry_after,
+            "resets_at": resets_at,
+            "model": model,
+            "max_output_tokens": max_output_tokens,
+        }
+        self.account = account
+        self.account_kind = account_kind
+        self.limit = limit
+        self.unit = unit
+        self.spent = _public(spent, unit)
+        self.held = _public(held, unit)
+        self.requested = _public(requested, unit)
+        self.remaining = _public(max(0, amount - spent - held), unit)
+        self.reason = reason
+        self.retry_after = retry_after
+        self.resets_at = resets_at
+        self.model = model
+        self.max_output_tokens = max_output_tokens
+        self.current_cost = self.spent
+        self.max_budget = _public(amount, unit)
+        super().__init__(self._text(amount, spent, held, requested))
+
+    def _text(self, amount: int, spent: int, held: int, requested: int) -> str:
+        who = "the global budget" if self.account_kind == "global" else f"{self.account_kind} {self.account!r}"
+        for_model = f" for {self.model}" if self.model else ""
+        text = (
+            f"{who} has {_show(max(0, amount - spent - held), self.unit)} left of {self.limit}, and this call"
+            f"{for_model} may need {_show(requested, self.unit)} "
+            f"(spent {_show(spent, self.unit)}, held by calls in flight {_show(held, self.unit)})"
+        )
+        if self.max_output_tokens:
+            text += f"; it would fit with an output cap of {self.max_output_tokens} tokens"
+        if self.reason == "held":
+            return text + "; it may fit when calls in flight have ended"
+        if self.resets_at is not None:
+            return text + f"; the limit resets at {self.resets_at.isoformat()}"
+        return text + "; raise the limit to go on"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self._fields)
+
+
+def _rebuild(cls: type[BudgetExceededError], fields: dict[str, Any]) -> BudgetExceededError:
+    return cls(**fields)
+
+
+def _public(amount: int, unit: str) -> float:
+    return to_usd(amount) if unit == "usd" else amount
+
+
+def _show(amount: int, unit: str) -> str:
+    if unit != "usd":
+        return f"{amount} {unit}"
+    # A call's worst case to a hundredth of a cent; exact figures are in the attributes.
+    step = NANO // 10_000
+    return format_usd(amount if amount < step else -(-amount // step) * step)
+
+
+class UnattributedCallError(BudgetError):
+    """A call was made outside every block while ``unattributed="deny"``; nothing was sent."""
+
+
+class UnpricedModelError(BudgetError):
+    """No price is known for the model, and a USD limit applies; nothing was sent. See :func:`register_price`."""
+
+
+class UnknownUserError(BudgetError, KeyError):
+    """The user has no budget, or none is allowed without one (``unknown_users="deny"``)."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
+class LedgerError(BudgetError):
+    """The ledger cannot be used as asked: a directory that is a file, another format, a conflicting id."""
+
+
+class LedgerUnavailableError(LedgerError):
+    """The ledger cannot be reached, read or written. Calls are refused unless ``on_ledger_error="allow"``."""
+
+
+class LedgerLockedError(LedgerUnavailableError):
+    """Another process has kept the ledger's lock too long; the text names its pid."""
+
+
+class LedgerCorruptError(LedgerError):
+    """The ledger's files are damaged; the text says where. Nothing is changed until it is repaired."""

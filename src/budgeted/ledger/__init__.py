@@ -1,0 +1,101 @@
+"""Ledgers: the balances of accounts, in memory, on a host's disk, or shared by hosts."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
+
+from budgeted.errors import LedgerError
+from budgeted.ledger.base import Ledger
+from budgeted.ledger.memory import MemoryLedger
+
+__all__ = ["Ledger", "MemoryLedger", "default_directory", "open_ledger", "repair"]
+
+_lock = threading.Lock()
+_by_directory: weakref.WeakValueDictionary[Path, MemoryLedger] = weakref.WeakValueDictionary()
+
+
+def open_ledger(where: str | os.PathLike[str] | MemoryLedger | None, project: str, *, fsync: str) -> MemoryLedger:
+    """The ledger that a ``ledger=`` argument names, for one project.
+
+    Args:
+        where: ``"memory://"``, a path or ``file:///dir``, None for the user's state directory (or ``BUDGETED_HOME``),
+            or a ledger that is open already.
+        project: the namespace; every project has a directory of its own below the path.
+        fsync: ``"background"`` or ``"always"``; that of the first opening counts.
+
+    Returns:
+        The same object for the same path and project, within one process.
+
+    Raises:
+        LedgerError: the URL is not known, or the path cannot be a ledger.
+    """
+    if isinstance(where, MemoryLedger):
+        return where
+    if where is None:
+        root = default_directory()
+    else:
+        given: object = where  # not everybody checks types
+        text = os.fspath(given) if isinstance(given, (str, os.PathLike)) else None
+        if not isinstance(text, str) or not text or "\0" in text:
+            msg = f"ledger={where!r} is not known; write a path, 'memory://', or 'file:///dir'"
+            raise LedgerError(msg)
+        if text == "memory://":
+            return MemoryLedger()
+        root = _path_of(text)
+    directory = Path(os.path.realpath(root)) / quote(project, safe="").replace(".", "%2E")
+    from budgeted.ledger.journal import JournalLedger
+
+    with _lock:
+        ledger = _by_directory.get(directory)
+        if ledger is None or ledger.closed:
+            ledger = _by_directory[directory] = JournalLedger(directory, fsync=fsync)
+        return ledger
+
+
+def _after_fork() -> None:
+    global _lock  # noqa: PLW0603
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def _path_of(text: str) -> Path:
+    if "://" not in text:
+        return Path(text).expanduser()
+    parts = urlsplit(text)
+    if text.startswith("file://") and parts.netloc in ("", "localhost") and parts.path:
+        return Path(unquote(parts.path))
+    msg = (
+        f"ledger={parts.scheme + '://...'!r} is not a ledger this version knows; "
+        f"write a path, 'file:///dir' with three slashes, or 'memory://'"
+    )
+    raise LedgerError(msg)
+
+
+def default_directory() -> Path:
+    """Where ledgers are kept when nothing else is said: ``BUDGETED_HOME``, else the user's state directory."""
+    home = os.environ.get("BUDGETED_HOME")
+    if home:
+        return Path(home).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_state_dir("budgeted", appauthor=False))
+
+
+def repair(directory: str | os.PathLike[str]) -> int:
+    """Cut a damaged ledger back to what stands before the damage. The damaged files are kept as ``*.damaged``.
+
+    Args:
+        directory: the ledger's own directory, as the error named it. No process may have it open.
+
+    Returns:
+        How many bytes were set aside.
+    """
+    from budgeted.ledger.repair import repair as run
+
+    return run(Path(directory))

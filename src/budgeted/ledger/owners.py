@@ -1,0 +1,75 @@
+"""Which processes are alive: each keeps a lock on a file of its own for as long as it lives.
+
+A lock vanishes with its process however that ends, and no process id is trusted, so that neither reused ids nor
+containers with their own numbering are mistaken for one another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class Owners:
+    """The ``owners`` directory of a ledger."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._fd = -1
+        self._path: Path | None = None
+
+    def register(self, owner: str) -> None:
+        """Announce this process, until it ends or :meth:`withdraw`."""
+        self.directory.mkdir(mode=0o700, exist_ok=True)
+        # Locked before it has its name: nobody may find it unlocked and take its owner for dead.
+        unnamed = self.directory / f".{owner}"
+        fd = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._path = self.directory / owner
+        unnamed.rename(self._path)
+        self._fd = fd
+
+    def withdraw(self) -> None:
+        """Give the announcement up."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+        self.forget()
+
+    def forget(self) -> None:
+        """Close the file without withdrawing, as a forked child does with its parent's."""
+        if self._fd >= 0:
+            with contextlib.suppress(OSError):
+                os.close(self._fd)
+        self._fd, self._path = -1, None
+
+    def dead(self, owners: Iterable[str]) -> frozenset[str]:
+        """Those of these owners whose process is gone."""
+        return frozenset(owner for owner in owners if self._is_dead(owner))
+
+    def bury(self, keep: Iterable[str]) -> None:
+        """Remove the files of dead owners, except those in ``keep``."""
+        keep = set(keep)
+        with contextlib.suppress(OSError):
+            for entry in list(self.directory.iterdir()):
+                mine_or_new = entry == self._path or entry.name.startswith(".")
+                if not mine_or_new and entry.name not in keep and self._is_dead(entry.name):
+                    entry.unlink(missing_ok=True)
+
+    def _is_dead(self, owner: str) -> bool:
+        try:
+            fd = os.open(self.directory / owner, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        else:
+            return True
+        finally:
+            os.close(fd)

@@ -1,0 +1,74 @@
+"""Cutting a damaged ledger back to what is intact: explicit, never on its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from budgeted.errors import LedgerCorruptError, LedgerError
+from budgeted.ledger import segments
+from budgeted.ledger.hostlock import MARK, HostLock
+from budgeted.ledger.segments import Continued
+from budgeted.ledger.state import State
+
+
+def repair(directory: Path) -> int:
+    """Keep everything before the first damage; set the rest aside as ``*.damaged``. Returns the bytes set aside."""
+    if not directory.is_dir():
+        msg = f"{directory} is no directory; name the ledger's own, as the error did"
+        raise LedgerError(msg)
+    lock = HostLock(directory / "lock")
+    lock.acquire(10)
+    try:
+        start = _first_segment(directory)
+        lost = 0
+        cut = False
+        for number in [n for n in segments.numbers(directory, "journal") if n >= start]:
+            path = segments.journal_path(directory, number)
+            size = path.stat().st_size
+            # Behind a damage nothing can be trusted to belong together.
+            good, ends_here = (0, True) if cut else _intact(path)
+            if good < size:
+                _set_aside(path)
+                lost += size - good
+                if cut:
+                    path.unlink()
+                else:
+                    os.truncate(path, good)
+            cut = cut or ends_here
+        lock.memory[MARK] = bytes(16)  # whoever has it open after all reads it again
+        return lost
+    finally:
+        lock.release()
+        lock.close()
+
+
+def _first_segment(directory: Path) -> int:
+    """The segment of the newest snapshot that can be read; those that cannot are set aside."""
+    for number in reversed(segments.numbers(directory, "snapshot")):
+        try:
+            State.decode(segments.read_snapshot(directory, number))
+        except (LedgerCorruptError, ValueError):
+            path = segments.snapshot_path(directory, number)
+            _set_aside(path)
+            path.unlink()
+        else:
+            return number
+    return 1
+
+
+def _intact(path: Path) -> tuple[int, bool]:
+    """How many bytes of a segment are intact, and whether the journal ends there."""
+    good, continued = 0, False
+    try:
+        for record, _, offset in segments.records(path.read_bytes(), 0, path, 0):
+            good = offset
+            continued = isinstance(record, Continued)
+    except LedgerCorruptError:
+        return good, True
+    return good, not continued
+
+
+def _set_aside(path: Path) -> None:
+    shutil.copy2(path, path.with_name(path.name + ".damaged"))

@@ -1,0 +1,187 @@
+"""The files of a journal: numbered segments of checked lines, and the snapshots they start from.
+
+``journal-N`` holds one record a line: eight hex digits of CRC-32, a blank, the record as JSON. Each CRC goes on from
+the one before, so that a line that was changed, lost, added or moved breaks the chain. ``snapshot-N`` is the state at
+the start of ``journal-N``. A last line without a newline was never acknowledged: it is cut off. Anything else that
+does not check is damage: nothing is changed, and the error says where.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from budgeted.errors import LedgerCorruptError, LedgerError
+from budgeted.ledger.records import Deleted, Held, LimitsSet, Posted, Record, Released, Settled, WasReset
+
+FORMAT = 1
+
+encode = msgspec.json.Encoder().encode
+crc32 = zlib.crc32
+
+
+class Header(Record, tag="budgeted"):
+    """The first line of a segment."""
+
+    format: int
+    segment: int
+
+
+class Continued(Record, tag="n"):
+    """The last line of a segment: the journal goes on in another."""
+
+    segment: int
+
+
+_Line = Header | Continued | Held | Settled | Released | Posted | LimitsSet | WasReset | Deleted
+_decode = msgspec.json.Decoder(_Line).decode
+
+
+def line(payload: bytes, crc: int) -> bytes:
+    """A record's JSON as a line; ``crc`` is the chain's new end."""
+    return b"%08x %b\n" % (crc, payload)
+
+
+def records(data: bytes, crc: int, path: Path, offset: int) -> Iterator[tuple[Record, int, int]]:
+    """The records of some lines, each with the CRC and the offset behind it.
+
+    Args:
+        data: what was read at ``offset``; a rest without a newline is left alone.
+        crc: the chain's end before ``data``.
+        path: the file it was read from, for the error's text.
+        offset: where in it ``data`` stands.
+
+    Raises:
+        LedgerCorruptError: a line does not check, or stands where it cannot.
+        LedgerError: the file is of another format.
+    """
+    lines = data.split(b"\n")
+    rest = lines.pop()
+    ended = False
+    for text in lines:
+        payload = text[9:]
+        crc = crc32(payload, crc)
+        try:
+            if ended or int(text[:8], 16) != crc or text[8:9] != b" ":
+                raise _damaged(path, offset, text)
+            record = _decode(payload)
+        except (ValueError, msgspec.DecodeError):
+            raise _damaged(path, offset, text) from None
+        if not offset:
+            _check_header(record, path)
+        elif record.__class__ is Header:
+            raise _damaged(path, offset, text)
+        ended = record.__class__ is Continued
+        offset += len(text) + 1
+        yield record, crc, offset
+    # A torn line is the beginning of one. This is all of one, and its newline was changed to something else.
+    if len(rest) > 9 and (ended or rest[:8] == b"%08x" % crc32(rest[9:-1], crc)):
+        raise _damaged(path, offset, rest)
+
+
+def _damaged(path: Path, offset: int, text: bytes) -> LedgerCorruptError:
+    return LedgerCorruptError(
+        f"{path} is damaged at byte {offset}: the line {text[:60]!r} fails its check. Nothing was changed. "
+        f"Restore the file from a backup, or keep what stands before the damage with "
+        f"budgeted.ledger.repair({str(path.parent)!r})"
+    )
+
+
+def _check_header(record: Record, path: Path) -> None:
+    if not isinstance(record, Header):
+        msg = f"{path} does not begin as a journal does; give the ledger a directory of its own"
+        raise LedgerError(msg)
+    if record.format != FORMAT:
+        msg = f"{path} has format {record.format}, and this version reads {FORMAT}: upgrade budgeted"
+        raise LedgerError(msg)
+
+
+def journal_path(directory: Path, segment: int) -> Path:
+    """The file of a segment."""
+    return directory / f"journal-{segment:08d}"
+
+
+def snapshot_path(directory: Path, segment: int) -> Path:
+    """The file of the state at the start of a segment."""
+    return directory / f"snapshot-{segment:08d}"
+
+
+def numbers(directory: Path, kind: str) -> list[int]:
+    """The numbers of the segments (``"journal"``) or snapshots there are, ascending."""
+    found = []
+    for name in os.listdir(directory):  # noqa: PTH208 - a path for each name is not wanted
+        head, _, number = name.partition("-")
+        if head == kind and number.isdecimal() and number.isascii():
+            found.append(int(number))
+    return sorted(found)
+
+
+def create(directory: Path, segment: int) -> None:
+    """Make an empty segment, with its header; whatever a crash left under that name is replaced."""
+    path = journal_path(directory, segment)
+    path.unlink(missing_ok=True)
+    payload = encode(Header(FORMAT, segment))
+    write_new(path, line(payload, crc32(payload)))
+    sync_directory(directory)
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """Write a file in full and make it durable, or leave nothing behind. Mode 0600."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+        os.fsync(fd)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        raise
+    finally:
+        os.close(fd)
+
+
+def write_snapshot(directory: Path, segment: int, data: bytes) -> None:
+    """Put a snapshot in place durably."""
+    path = snapshot_path(directory, segment)
+    temporary = path.with_name(f".{path.name}")
+    temporary.unlink(missing_ok=True)
+    write_new(temporary, b"%08x %b" % (crc32(data), data))
+    temporary.rename(path)
+    sync_directory(directory)
+
+
+def drop_before(directory: Path, segment: int) -> None:
+    """Remove the files of earlier segments. The caller holds the lock: who reads must find what it has listed."""
+    for kind in ("snapshot", ".snapshot", "journal"):
+        for old in numbers(directory, kind):
+            if old < segment:
+                (directory / f"{kind}-{old:08d}").unlink(missing_ok=True)
+
+
+def read_snapshot(directory: Path, segment: int) -> bytes:
+    """A snapshot's content.
+
+    Raises:
+        LedgerCorruptError: it fails its check.
+    """
+    path = snapshot_path(directory, segment)
+    data = path.read_bytes()
+    if data[:9] != b"%08x " % crc32(data[9:]):
+        msg = f"{path} is damaged: it fails its check. Nothing was changed; restore it from a backup"
+        raise LedgerCorruptError(msg)
+    return data[9:]
+
+
+def sync_directory(directory: Path) -> None:
+    """Make new and renamed files of a directory durable."""
+    fd = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,565 @@
+"""The balances of a ledger that lives in this process: a fold over its records, and nothing else.
+
+The caller holds the ledger's lock. Replaying a journal, catching up with other processes and applying a decision
+just made are the same methods, so that they cannot disagree. Accounts and limits are found by their names alone:
+a hold counts on whatever bears the names of its route, now as after a restart.
+"""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from budgeted.ledger.base import TOKENS, USD, Account, Charge, Leg, LimitSpec, RollupRow, Slot, Used
+from budgeted.ledger.charges import Charges, Ended
+from budgeted.ledger.records import Deleted, Held, LimitsSet, Posted, Record, Released, Settled, WasReset
+from budgeted.ledger.reports import Reports
+
+MOST_ROUTES = 50_000
+"""Routes that are kept looked up."""
+
+T = TypeVar("T")
+
+_route = msgspec.json.Decoder(tuple[int, str, str, tuple[Leg, ...]])
+_NOTHING = Used()
+
+
+class Tally:
+    """What a route was charged since it was last added to its accounts' totals and the report's rows."""
+
+    __slots__ = (
+        "accounts",
+        "calls",
+        "day",
+        "input_tokens",
+        "listed",
+        "model",
+        "names",
+        "output_tokens",
+        "provider",
+        "uncertain",
+        "usd",
+    )
+
+    def __init__(
+        self, day: int, provider: str, model: str, names: tuple[str, ...], accounts: tuple[Account, ...]
+    ) -> None:
+        self.day, self.provider, self.model = day, provider, model
+        self.names, self.accounts = names, accounts
+        self.calls = self.usd = self.input_tokens = self.output_tokens = self.uncertain = 0
+        self.listed = False
+
+
+class Bound:
+    """A route as a state sees it: the objects to count on, looked up once.
+
+    ``generation`` is the state's: in a later one the objects may not be the right ones any more.
+    """
+
+    __slots__ = ("accounts", "generation", "names", "payers", "raw", "slots", "tally", "versions")
+
+    generation: int
+    raw: msgspec.Raw
+    names: tuple[str, ...]
+    accounts: tuple[Account, ...]
+    versions: tuple[int, ...]
+    slots: tuple[tuple[Slot, int, int], ...]
+    payers: tuple[str, ...]
+    tally: Tally
+
+    def behind(self, place: Any, account: Account | None) -> Bound:
+        """What of it comes behind these places, None for none of them."""
+        rest = copy.copy(self)
+        rest.slots = _behind(self.slots, place)
+        rest.accounts = _behind(self.accounts, account)
+        return rest
+
+
+class Saved(msgspec.Struct, array_like=True):
+    """A snapshot's content."""
+
+    version: int
+    accounts: list[Account]
+    holds: list[Held]
+    uncertain: list[Ended]
+    latest: list[Ended]
+    before: list[Ended]
+    rows: list[RollupRow]
+
+
+_encode = msgspec.json.Encoder().encode
+_saved = msgspec.json.Decoder(Saved)
+
+
+class State:
+    """Accounts, open holds, what became of ended ones, and report rows, by the records applied so far.
+
+    ``applied`` counts those records. ``version`` is the newest version of an account.
+    """
+
+    def __init__(self) -> None:
+        self.accounts: dict[str, Account] = {}
+        self.holds: dict[str, tuple[Held, Bound]] = {}
+        self.charges = Charges()
+        self.reports = Reports()
+        self.version = 0
+        self.applied = 0
+        self._generation = 0
+        self._bounds: dict[bytes, Bound] = {}
+        self._charged: list[Tally] = []
+        self._gone: set[str] = set()
+        """Deleted accounts that holds were open for."""
+        self._absent: set[str] = set()
+        """Accounts that routes looked up meanwhile name, and that are not there."""
+
+    # -- looking up
+
+    def bound(self, route: bytes, versions: tuple[int, ...]) -> Bound | None:
+        """The objects of a route that was made from these versions of its accounts, or None if they have changed."""
+        found = self._bounds.get(route)
+        if found is None:
+            accounts = self.accounts
+            _, _, _, legs = _route.decode(route)
+            for leg in legs:
+                account = accounts.get(leg.account)
+                if account is None or not {name for name, _, _ in leg.limits} <= {s.limit for s in account.slots}:
+                    return None
+            found = self.bind(route)
+        return found if found.versions == versions else None
+
+    def bind(self, route: bytes) -> Bound:
+        """The objects of a route; what is not there is stood in for, since a record is never refused."""
+        found = self._bounds.get(route)
+        if found is not None:
+            return found
+        found = Bound()
+        found.generation = self._generation
+        found.raw = msgspec.Raw(route)
+        day, provider, model, legs = _route.decode(route)
+        found.names = tuple(leg.account for leg in legs)
+        found.accounts = tuple(self.accounts.get(name) or Account(name, 0) for name in found.names)
+        self._absent.update(name for name in found.names if name not in self.accounts)
+        found.slots = tuple(
+            (_slot(account, limit, start, end), start, end)
+            for account, leg in zip(found.accounts, legs, strict=True)
+            for limit, start, end in leg.limits
+        )
+        found.payers = tuple(leg.account for leg in legs for _ in leg.limits)
+        found.tally = Tally(day, provider, model, found.names, found.accounts)
+        found.versions = tuple(account.version for account in found.accounts)
+        if len(self._bounds) >= MOST_ROUTES:
+            self._bounds = {}
+        self._bounds[route] = found
+        return found
+
+    def _forget_bounds(self) -> None:
+        """Accounts or limits have come or gone: look every route up again when it is needed."""
+        self.fold()
+        self._generation += 1
+        self._bounds = {}
+        self._absent = set()
+
+    def _bound_of(self, held: Held, bound: Bound) -> Bound:
+        return bound if bound.generation == self._generation else self.bind(bytes(held.route))
+
+    def charge(self, ended: Ended) -> Charge:
+        """What became of a hold, as others see it."""
+        bound = self.bind(bytes(ended.held.route))
+        return Charge(
+            id=ended.held.id,
+            opened=ended.held.at,
+            at=ended.at,
+            accounts=bound.names,
+            provider=bound.tally.provider,
+            model=bound.tally.model,
+            used=ended.used or _NOTHING,
+            held=ended.held.usd,
+            reason=ended.reason,
+        )
+
+    # -- the changes
+
+    def apply(self, record: Record) -> None:
+        """Make the change that a record tells of."""
+        _APPLY[record.__class__](self, record)
+
+    def begin(self, bound: Bound) -> None:
+        """Begin the periods that a call is the first of."""
+        self.fold()  # what was charged per model belongs to the period that ends
+        for slot, start, end in bound.slots:
+            if slot.start < start:
+                slot.start, slot.end, slot.spent, slot.held = start, end, 0, 0
+
+    def open(self, held: Held, bound: Bound) -> None:
+        """A hold was granted: count it on every limit of its route, whose periods have begun."""
+        usd = held.usd
+        place: Any = None
+        account: Account | None = None
+        try:
+            self.holds[held.id] = held, bound
+            for place in bound.slots:
+                slot, start, _ = place
+                if slot.start == start:
+                    unit = slot.unit
+                    slot.held += usd if unit == USD else held.tokens if unit == TOKENS else 1
+            for account in bound.accounts:
+                account.held += usd
+            self.applied += 1
+        except BaseException:  # see _book
+            self.open(held, bound.behind(place, account))
+            self.holds[held.id] = held, bound
+            raise
+
+    def settle(self, id: str, at: int, used: Used, reason: str = "") -> None:
+        """Charge an open hold, or correct a charge that has ended."""
+        entry = self.holds.get(id)
+        if entry is None:
+            self._correct(id, at, used, reason)
+            return
+        held, bound = entry
+        self._book(Ended(held, used, at, reason), self._bound_of(held, bound), held, used, used.usd if reason else 0)
+
+    def release(self, id: str) -> None:
+        """Drop an open hold."""
+        entry = self.holds.get(id)
+        if entry is None:
+            self.applied += 1
+            return
+        held, bound = entry
+        self._book(Ended(held, None, held.at), self._bound_of(held, bound), held, None, 0)
+
+    def post(self, id: str, at: int, used: Used, route: bytes, reason: str = "") -> None:
+        """A charge that no hold came before."""
+        bound = self.bind(route)
+        if any(slot.start < start for slot, start, _ in bound.slots):
+            self.begin(bound)
+        held = Held(id, at, 0, 0, 0, None, bound.raw)
+        self._book(Ended(held, used, at, reason), bound, None, used, used.usd if reason else 0)
+
+    def _correct(self, id: str, at: int, used: Used, reason: str) -> None:
+        ended = self.charges.get(id)
+        if ended is None:
+            self.applied += 1
+            return
+        self.fold()  # differences may be negative, and no total is: each is added on its own
+        before = ended.used or _NOTHING
+        difference = Used(
+            used.usd - before.usd, used.input_tokens - before.input_tokens, used.output_tokens - before.output_tokens
+        )
+        self._book(
+            Ended(ended.held, used, at, reason),
+            _with_later_limits(self.bind(bytes(ended.held.route)), ended.held.at),
+            None,
+            difference,
+            (used.usd if reason else 0) - (before.usd if ended.reason else 0),
+            int(ended.used is None),
+        )
+        self.fold()
+
+    def _book(
+        self, ended: Ended, bound: Bound, closing: Held | None, used: Used | None, uncertain: int, calls: int = 1
+    ) -> None:
+        """End a hold: off its limits with what it held, on with what it is charged; an ended period is left alone.
+
+        What is charged may be a difference to an earlier charge. No limit is credited with more than was spent on it.
+        """
+        held_usd = held_tokens = held_calls = 0
+        if closing is not None:
+            held_usd, held_tokens, held_calls = closing.usd, closing.tokens, 1
+        if used is None:
+            usd = tokens = calls = 0
+        else:
+            usd, tokens = used.usd, used.input_tokens + used.output_tokens
+        place: Any = None
+        account: Account | None = None
+        try:
+            self.holds.pop(ended.held.id, None)
+            for place in bound.slots:
+                slot, start, _ = place
+                if slot.start == start:
+                    unit = slot.unit
+                    if unit == USD:
+                        slot.held -= held_usd
+                        spent = slot.spent + usd
+                    elif unit == TOKENS:
+                        slot.held -= held_tokens
+                        spent = slot.spent + tokens
+                    else:
+                        slot.held -= held_calls
+                        spent = slot.spent + calls
+                    slot.spent = spent if spent > 0 else 0
+            if held_usd:
+                for account in bound.accounts:
+                    account.held -= held_usd
+            if used is not None:
+                tally = bound.tally
+                tally.calls += calls
+                tally.usd += usd
+                tally.input_tokens += used.input_tokens
+                tally.output_tokens += used.output_tokens
+                tally.uncertain += uncertain
+                used = None
+                if not tally.listed:
+                    tally.listed = True
+                    self._charged.append(tally)
+            self.charges.put(ended)
+            self.applied += 1
+        except BaseException:
+            # A signal's handler raised. Handlers run between two rounds of a loop and behind calls, never within a
+            # round, so that the rest is what comes behind the last place: it is done, then the exception goes on.
+            self._book(ended, bound.behind(place, account), closing, used, uncertain, calls)
+            raise
+
+    def fold(self) -> None:
+        """Add what was charged to the accounts' totals and the report's rows; whoever reads these does so first."""
+        charged = self._charged
+        while charged:
+            tally = charged[-1]
+            find = self.reports.row
+            rows = tuple([find(tally.day, name, tally.provider, tally.model) for name in tally.names])
+            self._add(tally, tally.accounts, rows)
+            tally.listed = False
+            charged.pop()
+
+    def _add(self, tally: Tally, accounts: tuple[Account, ...], rows: tuple[RollupRow, ...]) -> None:
+        usd, calls, model = tally.usd, tally.calls, tally.model
+        tokens = tally.input_tokens + tally.output_tokens
+        account: Account | None = None
+        row: RollupRow | None = None
+        try:
+            for account in accounts:
+                total = account.usd + usd
+                account.usd = total if total > 0 else 0
+                total = account.tokens + tokens
+                account.tokens = total if total > 0 else 0
+                account.calls += calls
+                slots = account.slots
+                since = slots[0].start if slots else 0
+                if account.models is None or account.models_since != since:
+                    account.models = {}
+                    account.models_since = since
+                models = account.models
+                total = models[model] + usd if model in models else usd
+                models[model] = total if total > 0 else 0
+            for row in rows:
+                row.calls += calls
+                row.usd += usd
+                row.input_tokens += tally.input_tokens
+                row.output_tokens += tally.output_tokens
+                row.uncertain += tally.uncertain
+            tally.calls = tally.usd = tally.input_tokens = tally.output_tokens = tally.uncertain = 0
+        except BaseException:  # see _book
+            self._add(tally, _behind(accounts, account), _behind(rows, row))
+            raise
+
+    def set_limits(self, account_id: str, limits: Sequence[LimitSpec], *, explicit: bool) -> None:
+        """Replace an account's limits; those it has keep their numbers, new ones count what they are told to."""
+        self.fold()
+        account = self.accounts.get(account_id)
+        known = account is not None
+        if account is None:
+            account = Account(sys.intern(account_id))
+        old = {slot.limit: slot for slot in account.slots}
+        slots, new = [], []
+        for spec in limits:
+            slot = old.get(spec.limit)
+            if slot is None:
+                slot = Slot(sys.intern(spec.limit), spec.unit, spec.amount, spec.start, spec.end, since=spec.since)
+                if known and spec.since >= 0:
+                    slot.spent = self._spent_since(account, spec)
+                new.append((slot, spec.since >= 0))
+            slot.amount = spec.amount
+            slots.append(slot)
+        self.version += 1
+        account.version = self.version
+        account.explicit = account.explicit or explicit
+        account.slots = tuple(slots)
+        self.accounts[account_id] = account
+        revived = account_id in self._gone
+        if known or revived or account_id in self._absent:
+            self._forget_bounds()
+        if (known and new) or revived:
+            self._gone.discard(account_id)
+            self._take_in_flight(account, new, revived=revived)
+        self.applied += 1
+
+    def same_limits(self, account_id: str, limits: Sequence[LimitSpec], *, explicit: bool) -> bool:
+        """Whether an account has exactly these limits already."""
+        account = self.accounts.get(account_id)
+        return (
+            account is not None
+            and (account.explicit or not explicit)
+            and [(slot.limit, slot.amount) for slot in account.slots] == [(spec.limit, spec.amount) for spec in limits]
+        )
+
+    def reset(self, account_id: str) -> None:
+        """Forget what an account has spent; what is held stays."""
+        self.fold()
+        account = self.accounts.get(account_id)
+        if account is not None:
+            account.usd = account.tokens = account.calls = 0
+            account.models = None
+            for slot in account.slots:
+                slot.spent = 0
+        self.applied += 1
+
+    def delete(self, account_id: str) -> None:
+        """Forget an account. Calls in flight are charged to the others, or to whoever bears the name by then."""
+        self.fold()
+        self.accounts.pop(account_id, None)
+        if any(account_id in bound.names for _, bound in self.holds.values()):
+            self._gone.add(account_id)
+        self._forget_bounds()
+        self.applied += 1
+
+    def prune(self) -> None:
+        """Drop old report rows. Every process does so at the same line of the journal."""
+        self.fold()
+        if self.reports.prune():
+            self._forget_bounds()
+
+    def _take_in_flight(self, account: Account, new: list[tuple[Slot, bool]], *, revived: bool) -> None:
+        """Let new limits count the holds that the account has open.
+
+        Args:
+            account: whose limits they are.
+            new: each with whether it also counts holds that were opened without it.
+            revived: True if the account itself is new, and holds of a deleted one of its name are open.
+        """
+        for id, (held, bound) in self.holds.items():
+            if account.id not in bound.names:
+                continue
+            if revived:
+                account.held += held.usd
+            for slot, catches_up in new:
+                held = _count_in(held, account.id, slot, catches_up=catches_up)  # noqa: PLW2901
+            self.holds[id] = held, self.bind(bytes(held.route))
+
+    def _spent_since(self, account: Account, spec: LimitSpec) -> int:
+        """What of an account's past counts in a limit it did not have.
+
+        The rows know days, the account's totals know the last reset: the lower of the two is exact, whichever of
+        the reset and the period's start came last.
+        """
+        since_reset = (account.usd, account.tokens, account.calls)[spec.unit]
+        if spec.since == 0:
+            return since_reset
+        rows = self.reports.of(account.id, spec.since)
+        if spec.unit == USD:
+            in_period = sum(row.usd for row in rows)
+        elif spec.unit == TOKENS:
+            in_period = sum(row.input_tokens + row.output_tokens for row in rows)
+        else:
+            in_period = sum(row.calls for row in rows)
+        return min(since_reset, in_period)
+
+    # -- snapshots
+
+    def encode(self) -> bytes:
+        """Everything that a later start has to know, as JSON."""
+        self.fold()
+        charges = self.charges
+        saved = Saved(
+            self.version,
+            list(self.accounts.values()),
+            [held for held, _ in self.holds.values()],
+            list(charges.uncertain.values()),
+            list(charges.latest.values()),
+            list(charges.before.values()),
+            list(self.reports.since(0)),
+        )
+        return _encode(saved)
+
+    @classmethod
+    def decode(cls, data: bytes) -> State:
+        """The state that :meth:`encode` wrote."""
+        saved = _saved.decode(data)
+        state = cls()
+        state.version = saved.version
+        for account in saved.accounts:
+            for slot in account.slots:
+                slot.limit = sys.intern(slot.limit)
+            state.accounts[account.id] = account
+        state.reports = Reports(saved.rows)
+        state.charges = Charges(saved.uncertain, saved.latest, saved.before)
+        for held in saved.holds:
+            bound = state.bind(bytes(held.route))
+            held.route = bound.raw
+            state.holds[held.id] = held, bound
+            state._gone.update(name for name in bound.names if name not in state.accounts)
+        return state
+
+
+def _apply_held(state: State, record: Held) -> None:
+    bound = state.bind(bytes(record.route))
+    record.route = bound.raw  # shared by all holds of the route
+    for slot, start, _ in bound.slots:
+        if slot.start < start:
+            state.begin(bound)
+            break
+    state.open(record, bound)
+
+
+_APPLY: dict[type[Record], Callable[[State, Any], None]] = {
+    Held: _apply_held,
+    Settled: lambda state, record: state.settle(record.id, record.at, record.used, record.reason),
+    Released: lambda state, record: state.release(record.id),
+    Posted: lambda state, record: state.post(record.id, record.at, record.used, bytes(record.route), record.reason),
+    LimitsSet: lambda state, record: state.set_limits(record.account, record.limits, explicit=record.explicit),
+    WasReset: lambda state, record: state.reset(record.account),
+    Deleted: lambda state, record: state.delete(record.account),
+}
+
+
+def _slot(account: Account, limit: str, start: int, end: int) -> Slot:
+    for slot in account.slots:
+        if slot.limit == limit:
+            return slot
+    return Slot(limit, USD, 0, start, end)
+
+
+def _with_later_limits(bound: Bound, at: int) -> Bound:
+    """The route of a charge made at that time, with the limits that came later and counted it."""
+    known = [slot for slot, _, _ in bound.slots]
+    later = tuple(
+        (slot, slot.start, slot.end)
+        for account in bound.accounts
+        for slot in account.slots
+        if 0 <= slot.since <= bound.tally.day and slot.start <= at < slot.end and all(slot is not one for one in known)
+    )
+    if not later:
+        return bound
+    wider = copy.copy(bound)
+    wider.slots += later
+    return wider
+
+
+def _behind(items: tuple[T, ...], last: T | None) -> tuple[T, ...]:
+    for i, item in enumerate(items):
+        if item is last:
+            return items[i + 1 :]
+    return items
+
+
+def _count_in(held: Held, account: str, slot: Slot, *, catches_up: bool) -> Held:
+    """Count an open hold on a limit that is new to an account, if it belongs there; returns the hold as it is now."""
+    day, provider, model, legs = _route.decode(held.route)
+    leg = next(leg for leg in legs if leg.account == account)
+    window = next(((start, end) for limit, start, end in leg.limits if limit == slot.limit), None)
+    if window is None:
+        if not catches_up or held.at < slot.start:
+            return held
+        counted = Leg(account, (*leg.limits, (slot.limit, slot.start, slot.end)))
+        legs = tuple(counted if one is leg else one for one in legs)
+        route = msgspec.json.encode((day, provider, model, legs))
+        held = msgspec.structs.replace(held, route=msgspec.Raw(route))
+    elif window[0] > slot.start:  # the hold has seen a later period: a clock set back does not reopen an earlier one
+        slot.start, slot.end, slot.spent, slot.held = *window, 0, 0
+    elif window[0] < slot.start:
+        return held
+    slot.held += held.usd if slot.unit == USD else held.tokens if slot.unit == TOKENS else 1
+    return held

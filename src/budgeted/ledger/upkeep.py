@@ -1,0 +1,162 @@
+"""One background thread per process: what must not be done where it comes up.
+
+Finalisers and signal handlers may interrupt a thread that holds a ledger's lock, so they only enqueue here. Ledgers
+have their files synced, dead processes' holds charged, and settlements that a full disk refused repeated here.
+"""
+
+from __future__ import annotations
+
+import atexit
+import collections
+import contextlib
+import logging
+import os
+import queue
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from budgeted.errors import LedgerError
+
+logger = logging.getLogger("budgeted")
+
+PERIOD = 0.5
+"""Seconds between two rounds, unless somebody asks for a shorter time."""
+
+
+class Kept(Protocol):
+    """Something that wants a regular look."""
+
+    def upkeep(self) -> float | None:
+        """Do what is due. Returns the seconds until the next look, or None for no more until :func:`wanted`."""
+
+
+class _Upkeep:
+    def __init__(self) -> None:
+        self.jobs: collections.deque[Callable[[], Any]] = collections.deque()
+        self.bell: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self.doing = threading.RLock()
+        # A dict, since its keys can be listed while other threads add to it; a WeakSet's cannot.
+        self.kept: dict[weakref.ref[Kept], None] = {}
+        self.thread: threading.Thread | None = None
+        self.starting = threading.Lock()
+
+    def run(self) -> None:
+        due = time.monotonic() + PERIOD
+        while True:
+            # However many jobs come in, a round is due at its time.
+            left = max(0.0, due - time.monotonic())
+            with contextlib.suppress(queue.Empty):
+                self.bell.get(timeout=left if self.kept else None)
+            self.drain()
+            if self.kept and time.monotonic() >= due:
+                due = time.monotonic() + self.round()
+
+    def round(self) -> float:
+        pause = PERIOD
+        for one in list(self.kept):
+            # Taken off before the look, so that a wish that comes up meanwhile is not lost.
+            self.kept.pop(one, None)
+            kept = one()
+            if kept is None:
+                continue
+            try:
+                wish = kept.upkeep()
+            except Exception as error:
+                logger.log(
+                    logging.WARNING if isinstance(error, LedgerError) else logging.ERROR,
+                    "budgeted: upkeep of %r failed: %s",
+                    kept,
+                    error,
+                    exc_info=not isinstance(error, LedgerError),
+                )
+                wish = PERIOD
+            if wish is not None:
+                self.kept[one] = None
+                pause = min(pause, wish)
+        return pause
+
+    def drain(self) -> None:
+        # One thread at a time: when this returns, what was enqueued before is done, not merely taken up.
+        with self.doing:
+            while self.jobs:
+                _attempt(self.jobs.popleft())
+
+
+def _attempt(job: Callable[[], Any]) -> None:
+    try:
+        job()
+    except Exception:
+        logger.exception("budgeted: a deferred settlement failed")
+
+
+_upkeep = _Upkeep()
+
+
+def enqueue(job: Callable[[], Any]) -> None:
+    """Have something done soon by the background thread. Safe in finalisers and signal handlers: takes no lock."""
+    _upkeep.jobs.append(job)
+    _upkeep.bell.put(None)
+
+
+def wanted(kept: Kept) -> None:
+    """Have ``kept.upkeep()`` called regularly from now on. Not for finalisers."""
+    _upkeep.kept[weakref.ref(kept)] = None
+    start()
+    _upkeep.bell.put(None)
+
+
+def retry(job: Callable[[], Any]) -> None:
+    """Repeat a job until it succeeds: a charge that the ledger could not take yet."""
+    wanted(_Retried(job))
+
+
+class _Retried:
+    def __init__(self, job: Callable[[], Any]) -> None:
+        self.job = job
+        _retried.add(self)
+
+    def upkeep(self) -> float | None:
+        try:
+            self.job()
+        except LedgerError:
+            return PERIOD
+        _retried.discard(self)
+        return None
+
+
+_retried: set[_Retried] = set()
+
+
+def start() -> None:
+    """Start the thread if it does not run. Called where a call begins, so that :func:`enqueue` need not."""
+    if _upkeep.thread is not None:
+        return
+    with _upkeep.starting:
+        if _upkeep.thread is None:
+            thread = threading.Thread(target=_upkeep.run, name="budgeted-upkeep", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # the interpreter is going down; what is enqueued is drained at exit
+                return
+            _upkeep.thread = thread
+
+
+def drain() -> None:
+    """Do now, in this thread, everything that was enqueued, and try once what was to be repeated."""
+    _upkeep.drain()
+    for one in list(_retried):
+        one.upkeep()
+
+
+def _after_fork() -> None:
+    # The jobs are the parent's to do, and its thread is not ours. What is to be kept says so again at its next use.
+    global _upkeep  # noqa: PLW0603
+    _upkeep = _Upkeep()
+    _retried.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+atexit.register(drain)

@@ -1,0 +1,17 @@
+"""Where completion calls are intercepted: one small module per SDK, hooked when the SDK is imported."""
+
+from __future__ import annotations
+
+from budgeted.providers import anthropic, hooks, openai, threads
+
+HOOKS = (*openai.HOOKS, *anthropic.HOOKS, *threads.HOOKS)
+
+
+def instrument() -> None:
+    """Hook every supported SDK, now or as soon as it is imported. Repeating it does nothing."""
+    hooks.install(HOOKS)
+
+
+def uninstrument() -> None:
+    """Take the hooks out. Calls in flight are settled; later ones are not metered."""
+    hooks.remove(HOOKS)

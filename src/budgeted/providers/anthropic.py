@@ -1,0 +1,78 @@
+"""The Anthropic SDK, with its Bedrock and Vertex clients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from budgeted import prices
+from budgeted.call import Call, Request
+from budgeted.providers.stainless import hooks
+
+_HOSTS = {"Bedrock": "aws", "Vertex": "google"}
+
+
+class Anthropic:
+    """Messages."""
+
+    def read(self, client: Any, url: str, body: Mapping[str, Any]) -> Request | None:
+        """The request as a call to meter, or None if it is not billed by tokens."""
+        if not url.endswith("/messages"):
+            return None
+        kind = type(client).__name__
+        thinking = body.get("thinking")
+        budget = thinking.get("budget_tokens") if isinstance(thinking, Mapping) else None
+        request = Request(
+            provider=next((provider for host, provider in _HOSTS.items() if host in kind), "anthropic"),
+            model=str(body.get("model") or ""),
+            body=body,
+            cap=body["max_tokens"] if isinstance(body.get("max_tokens"), int) else None,
+            thinking=budget if isinstance(budget, int) else 0,
+            structured=body.get("output_format") is not None or body.get("output_config") is not None,
+            tier="fast" if body.get("speed") == "fast" else None,
+            base_url=str(client.base_url),
+            kinds=_kinds(body),
+            exact_bytes=False,
+        )
+        request.elsewhere = _elsewhere(body)
+        return request
+
+    def alter(self, url: str, request: Request, body: dict[str, Any], call: Call) -> tuple[dict[str, Any], bool]:  # noqa: ARG002 - the dialects are alike
+        """The body with the model and cap that were granted. Anthropic's streams always say their usage."""
+        if body.get("model") != request.model:
+            body["model"] = request.model
+        if call.capped:
+            body["max_tokens"] = call.granted
+        return body, False
+
+
+def _kinds(body: Mapping[str, Any]) -> int:
+    """Whether parts of the prompt are written to a cache, and for how long."""
+    found = 0
+    pending: list[Any] = [body]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, Mapping):
+            control = item.get("cache_control")
+            if isinstance(control, Mapping):
+                found |= prices.CACHE_WRITE_1H if control.get("ttl") == "1h" else prices.CACHE_WRITE
+            pending.extend(value for value in item.values() if isinstance(value, (Mapping, list)))
+        elif isinstance(item, list):
+            pending.extend(value for value in item if isinstance(value, (Mapping, list)))
+    return found
+
+
+def _elsewhere(body: Mapping[str, Any]) -> str:
+    """What the request refers to without holding it."""
+    if body.get("mcp_servers"):
+        return "what MCP servers bring"
+    if body.get("container"):
+        return "a container"
+    for tool in body.get("tools") or ():
+        kind = tool.get("type") if isinstance(tool, Mapping) else None
+        if isinstance(kind, str) and kind.startswith(("web_search", "web_fetch", "code_execution", "tool_search")):
+            return f"what the server-side tool {kind} brings"
+    return ""
+
+
+HOOKS = hooks("anthropic", Anthropic())

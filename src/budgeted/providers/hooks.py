@@ -1,0 +1,133 @@
+"""Putting wrappers onto other packages' functions, and taking them off, whatever is imported when."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import logging
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import wrapt
+
+logger = logging.getLogger("budgeted")
+
+Wrapper = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
+
+
+class Hook(NamedTuple):
+    """A function to wrap: ``attribute`` of ``module``, such as ``SyncAPIClient.request``."""
+
+    module: str
+    attribute: str
+    wrapper: Wrapper
+
+
+class _Place(NamedTuple):
+    """Where a hook belongs."""
+
+    owner: Any
+    name: str
+    wrapper: Wrapper
+
+    def holds(self) -> bool:
+        """Whether the wrapper is there, with or without other tools' wrappers around it."""
+        found = vars(self.owner).get(self.name)
+        while found is not None and not self._is_ours(found):
+            found = getattr(found, "__wrapped__", None)
+        return found is not None
+
+    def clear(self) -> None:
+        """Take the wrapper out, if nobody has wrapped it."""
+        found = vars(self.owner).get(self.name)
+        if found is not None and self._is_ours(found):
+            setattr(self.owner, self.name, found.__wrapped__)
+
+    def _is_ours(self, found: Any) -> bool:
+        return getattr(found, "_self_wrapper", None) is self.wrapper
+
+
+# Never held while something is imported: the thread that imports may be waiting for it.
+_lock = threading.RLock()
+_places: dict[Hook, _Place] = {}
+_awaited: set[Hook] = set()
+_missing: set[Hook] = set()
+_enabled = False
+
+
+def enabled() -> bool:
+    """The off switch: another tool may have wrapped our wrapper, so that it cannot be taken out."""
+    return _enabled
+
+
+def install(hooks: Iterable[Hook]) -> None:
+    """Wrap each function that is not, or have it wrapped when its module is imported."""
+    global _enabled  # noqa: PLW0603
+    _enabled = True
+    for hook in hooks:
+        if _is_in_place(hook):
+            continue
+        if hook.module in sys.modules:
+            _wrap_whole(hook)
+        elif hook not in _awaited:
+            _awaited.add(hook)
+            wrapt.register_post_import_hook(functools.partial(_imported, hook), hook.module)
+
+
+def remove(hooks: Iterable[Hook]) -> None:
+    """Restore each function that is wrapped by us outermost; the rest is switched off where it is."""
+    global _enabled  # noqa: PLW0603
+    with _lock:
+        _enabled = False
+        for hook in hooks:
+            if hook in _places:
+                _places[hook].clear()
+
+
+def _is_in_place(hook: Hook) -> bool:
+    place = _places.get(hook)
+    return hook in _missing if place is None else place.holds()
+
+
+def _wrap_whole(hook: Hook) -> None:
+    """Wrap a function of a module that another thread may be in the midst of importing: that is waited for."""
+    try:
+        module = importlib.import_module(hook.module)
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with it is its importer's to hear
+        logger.warning("budgeted: %s cannot be imported, so its calls are not metered: %s", hook.module, error)
+        return
+    _wrap(hook, module)
+
+
+def _imported(hook: Hook, module: ModuleType) -> None:
+    _awaited.discard(hook)
+    spec = getattr(module, "__spec__", None)
+    if getattr(spec, "_initializing", False) and not _resolves(hook, module):
+        _wrap_whole(hook)
+    else:
+        _wrap(hook, module)
+
+
+def _resolves(hook: Hook, module: ModuleType) -> bool:
+    found: Any = module
+    for name in hook.attribute.split("."):
+        found = getattr(found, name, None)
+    return found is not None
+
+
+def _wrap(hook: Hook, module: ModuleType) -> None:
+    with _lock:
+        if not _enabled or _is_in_place(hook):
+            return
+        try:
+            owner, name, _ = wrapt.resolve_path(module, hook.attribute)
+            place = _places[hook] = _Place(owner, name, hook.wrapper)
+            if not place.holds():
+                wrapt.wrap_function_wrapper(module, hook.attribute, hook.wrapper)
+        except (AttributeError, ImportError) as error:
+            # An SDK without the function, too old or too new, must not fail its user's import.
+            _missing.add(hook)
+            logger.warning("budgeted: calls through %s.%s are not metered: %s", hook.module, hook.attribute, error)

@@ -1,0 +1,220 @@
+"""What the SDKs made by Stainless share: one method that every logical call goes through, with its retries inside.
+
+``SyncAPIClient.request`` and ``AsyncAPIClient.request`` fire once per call for all of ``create``, ``parse``, the
+stream helpers, raw and streaming responses, in every client built on them, before or after hooking.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from budgeted import driving, responses, streams
+from budgeted.call import Call, Request
+from budgeted.failures import UNCERTAIN, classify, reason_of
+from budgeted.providers.hooks import Hook, enabled
+from budgeted.scope import current, enter, leave
+
+_PREPARING = frozenset(
+    "altered _build_request _prepare_options _prepare_request _prepare_url _custom_auth _validate_headers".split()
+)
+"""Methods that an exception passes through only before anything is sent."""
+
+
+class Dialect(Protocol):
+    """How one SDK's requests are read and altered."""
+
+    def read(self, client: Any, url: str, body: Mapping[str, Any]) -> Request | None:
+        """The request as a call to meter, or None if it is not billed by tokens."""
+
+    def alter(self, url: str, request: Request, body: dict[str, Any], call: Call) -> tuple[dict[str, Any], bool]:
+        """The body with what the call was granted, and whether the usage asked for is to be hidden."""
+
+
+def hooks(package: str, dialect: Dialect) -> tuple[Hook, ...]:
+    """The hooks of one SDK."""
+    module = f"{package}._base_client"
+    return (
+        Hook(module, "SyncAPIClient.request", functools.partial(_request, dialect)),
+        Hook(module, "AsyncAPIClient.request", functools.partial(_request_async, dialect)),
+        Hook(module, "SyncAPIClient._sleep_for_retry", _retry),
+        Hook(module, "AsyncAPIClient._sleep_for_retry", _retry_async),
+    )
+
+
+class _Sent:
+    """One request of the SDK, as read, and how to send it on."""
+
+    def __init__(self, url: str, request: Request, options: Any, dialect: Dialect) -> None:
+        self.url = url
+        self.request = request
+        self.options = options
+        self.dialect = dialect
+        self.hide_usage = False
+        self.parsed: Any = None
+
+    def altered(self, call: Call) -> Any:
+        """The SDK's options with what the call was granted."""
+        options = self.options
+        body = dict(options.json_data)
+        extra = getattr(options, "extra_json", None)
+        body, self.hide_usage = self.dialect.alter(self.url, call.request, {**body, **(extra or {})}, call)
+        changes: dict[str, Any] = {"json_data": body}
+        if extra:
+            changes["extra_json"] = {name: body[name] for name in extra if name in body}
+        parser = getattr(options, "post_parser", None)
+        if callable(parser):
+            changes["post_parser"] = functools.partial(self._parse, parser)
+        return options.model_copy(update=changes)
+
+    def _parse(self, parser: Callable[[Any], Any], response: Any) -> Any:
+        # A parser that refuses the answer must not hide what it cost.
+        self.parsed = response
+        return parser(response)
+
+    def outcome(self, call: Call, error: BaseException) -> Callable[[float | None], None]:
+        """How a call ends that raised."""
+        answer = responses.read(self.parsed if self.parsed is not None else getattr(error, "completion", None))
+        if answer.usage is not None:
+            return functools.partial(call.settle, answer)
+        return functools.partial(call.fail, error, sent=not _while_preparing(error))
+
+
+def _read(dialect: Dialect, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sent | None:
+    if not enabled():
+        return None
+    options = args[1] if len(args) > 1 else kwargs.get("options")
+    if options is None or options.method.lower() != "post" or not isinstance(options.json_data, Mapping):
+        return None
+    body = _whole(options.json_data)
+    extra = getattr(options, "extra_json", None)
+    url = str(options.url).partition("?")[0]
+    request = dialect.read(client, url, {**body, **extra} if extra else body)
+    if request is None:
+        return None
+    return _Sent(url, request, options.model_copy(update={"json_data": body}), dialect)
+
+
+def _whole(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The body without placeholders for what was not given, and with one-shot iterators made into lists."""
+    return {name: _lasting(value) for name, value in body.items() if type(value).__name__ not in ("Omit", "NotGiven")}
+
+
+def _lasting(value: Any) -> Any:
+    if value.__class__ is list:
+        return [_lasting(item) for item in value]
+    if value.__class__ is dict:
+        return {name: _lasting(item) for name, item in value.items() if type(item).__name__ not in ("Omit", "NotGiven")}
+    if hasattr(value, "__next__"):
+        return [_lasting(item) for item in value]
+    return value
+
+
+def _with(options: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if len(args) > 1:
+        return (args[0], options, *args[2:]), kwargs
+    return args, {**kwargs, "options": options}
+
+
+def _request(
+    dialect: Dialect, wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    sent = _read(dialect, client, args, kwargs)
+    call = None if sent is None else driving.begin(sent.request)
+    if sent is None or call is None:
+        return wrapped(*args, **kwargs)
+    try:
+        args, kwargs = _with(sent.altered(call), args, kwargs)
+        inner = call.inside()
+        enter(inner)
+        try:
+            response = wrapped(*args, **kwargs)
+        finally:
+            leave(inner)
+    except BaseException as error:
+        sent.outcome(call, error)(None)
+        raise
+    end = _finish(call, sent, response)
+    if end is not None:
+        end(None)
+    return response
+
+
+async def _request_async(
+    dialect: Dialect, wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    sent = _read(dialect, client, args, kwargs)
+    call = None if sent is None else await driving.begin_async(sent.request)
+    if sent is None or call is None:
+        return await wrapped(*args, **kwargs)
+    try:
+        args, kwargs = _with(sent.altered(call), args, kwargs)
+        inner = call.inside()
+        enter(inner)
+        try:
+            response = await wrapped(*args, **kwargs)
+        finally:
+            leave(inner)
+    except BaseException as error:
+        await driving.settled(call, sent.outcome(call, error))
+        raise
+    end = _finish(call, sent, response)
+    if end is not None:
+        await driving.settled(call, end)
+    return response
+
+
+def _finish(call: Call, sent: _Sent, response: Any) -> Callable[[float | None], None] | None:
+    """How the call ends with this response; None for a stream, which ends it when it has been read."""
+    http = _unread(response)
+    if http is not None:
+        streams.watch(http, call, drop_usage=sent.hide_usage)
+        return None
+    return functools.partial(call.settle, responses.read(response))
+
+
+def _while_preparing(error: BaseException) -> bool:
+    """Whether an exception comes from making the request, so that it was never sent."""
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_name in _PREPARING:
+            return True
+        trace = trace.tb_next
+    return False
+
+
+def _unread(response: Any) -> Any:
+    """The HTTP response below a stream or a streaming response, if its body is still to come."""
+    http = getattr(response, "http_response", None)
+    if http is None and not hasattr(type(response), "model_fields"):
+        http = getattr(response, "response", None)
+        if http is None and hasattr(response, "iter_bytes"):
+            http = response
+    if http is None or not hasattr(http, "iter_bytes") or getattr(http, "is_stream_consumed", True):
+        return None
+    return http
+
+
+def _retry(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The SDK sleeps before it repeats a request: one that timed out after it was sent may have been billed."""
+    lost = _lost()
+    if lost is not None:
+        lost(None)
+    return wrapped(*args, **kwargs)
+
+
+async def _retry_async(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    scope, lost = current(), _lost()
+    if lost is not None and scope is not None:
+        await driving.settled(scope.call, lost)
+    return await wrapped(*args, **kwargs)
+
+
+def _lost() -> Callable[[float | None], None] | None:
+    scope = current()
+    error = sys.exc_info()[1]
+    if scope is None or scope.call is None or error is None or classify(error) != UNCERTAIN:
+        return None
+    return functools.partial(scope.call.lose_attempt, f"{reason_of(error)}; the SDK sent it again")

@@ -1,0 +1,354 @@
+"""Settling a stream, whatever happens to it.
+
+The HTTP response below an SDK's stream is watched, not the stream: its ``iter_bytes`` and ``close`` are overridden on
+the instance, so that the caller's object keeps its type, its methods and its ``with``. A stream that is read to its
+end settles exactly; one that is left, broken, collected or never read settles as an estimate, never at zero.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import re
+import weakref
+import zlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, TypeAlias
+
+import msgspec
+
+from budgeted import driving, responses
+from budgeted.call import Call
+from budgeted.errors import LedgerLockedError
+from budgeted.failures import reason_of
+from budgeted.ledger import upkeep
+from budgeted.responses import Answer
+from budgeted.usage import Usage
+
+BYTES_PER_TOKEN = 4
+"""Received text without a usage report is estimated at this, and at a token per event at least."""
+
+MOST_BODY = 16 * 2**20
+"""Bytes of a body that is no event stream that are kept to read its usage."""
+
+LEFT_EARLY = "the stream was left before it said what it used"
+NO_USAGE = "the stream ended without saying what it used"
+
+_EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+_DATA = re.compile(rb"^data:[ ]?(.*?)\r?$", re.MULTILINE)
+_TEXT = re.compile(
+    rb'"(?:content|text|delta|arguments|partial_json|thinking|reasoning|reasoning_content|refusal)":\s*"((?:[^"\\]|\\.)*)"'
+)
+_DONE = re.compile(rb"^data:[ ]?\[DONE\]", re.MULTILINE)
+_FINAL_TYPES = ("response.completed", "response.incomplete", "response.failed", "message_delta")
+
+
+class EventMeter:
+    """Reads usage off server-sent events as they pass.
+
+    Args:
+        drop_usage: True if usage was asked for on the caller's behalf: the chunk that only carries it is not passed on.
+    """
+
+    def __init__(self, *, drop_usage: bool = False) -> None:
+        self.final = False
+        self._drop = drop_usage
+        self._rest = b""
+        self._usage: dict[str, Any] = {}
+        self._tier: str | None = None
+        self._model: str | None = None
+        self._id: str | None = None
+        self._begun = False
+        self._events = 0
+        self._text_bytes = 0
+
+    @property
+    def whole(self) -> bool:
+        """Whether the usage seen so far is all of it, if nothing more comes: not so at the start of a message."""
+        return not self._begun
+
+    def feed(self, data: bytes) -> bytes:
+        """Take what arrived; returns what to pass on. An event is passed on as soon as it is complete."""
+        pending = self._rest + data if self._rest else data
+        start = 0
+        kept = []
+        for end in _EVENT_END.finditer(pending):
+            event = pending[start : end.end()]
+            start = end.end()
+            if not (self._read(event) and self._drop):
+                kept.append(event)
+        self._rest = pending[start:]
+        return b"".join(kept) if self._drop else data
+
+    def flush(self) -> bytes:
+        """What is left at the end of the stream, without the end of an event."""
+        rest, self._rest = self._rest, b""
+        if rest:
+            hidden = self._read(rest)
+            return rest if self._drop and not hidden else b""
+        return b""
+
+    def answer(self) -> Answer:
+        """What the stream has said of itself so far."""
+        return Answer(responses.read_usage(self._usage or None, self._tier), self._model, self._id)
+
+    def received(self) -> Usage:
+        """What has arrived, at least: reported counts, and the text that came through."""
+        usage = self.answer().usage
+        output = max(self._events, -(-self._text_bytes // BYTES_PER_TOKEN))
+        if usage is None:
+            return Usage(0, output)
+        return msgspec.structs.replace(usage, output_tokens=max(usage.output_tokens, output))
+
+    def _read(self, event: bytes) -> bool:
+        """Note what an event says; True if all it carries is usage."""
+        if b'"usage"' in event and b'"usage":null' not in event:
+            body = self._report(event)
+            if body is not None:
+                # Only what was asked for on the caller's behalf comes without choices.
+                return body.get("choices") == []
+        if b"[DONE]" in event and _DONE.search(event):
+            self.final = True
+        elif b'"type":"response.' not in event or b'.delta"' in event:  # other events of that API repeat the text
+            text = sum(map(len, _TEXT.findall(event)))
+            if text:
+                self._events += 1
+                self._text_bytes += text
+        return False
+
+    def _report(self, event: bytes) -> dict[str, Any] | None:
+        """An event's body, if it has a usage report, which is noted."""
+        try:
+            body = msgspec.json.decode(b"\n".join(_DATA.findall(event)))
+        except (ValueError, RecursionError):
+            return None
+        if not isinstance(body, dict):
+            return None
+        inner = body.get("response") or body.get("message")
+        report = inner if isinstance(inner, dict) else body
+        self._note_names(report)
+        usage = body.get("usage") or report.get("usage")
+        if not isinstance(usage, dict):
+            return None
+        # Later counts replace earlier ones: they are cumulative.
+        self._usage.update({name: value for name, value in usage.items() if value is not None})
+        kind = body.get("type")
+        self._begun = kind == "message_start"
+        if body.get("choices") == [] or kind in _FINAL_TYPES:
+            self.final = True
+        else:
+            self._events += 1
+        return body
+
+    def _note_names(self, report: dict[str, Any]) -> None:
+        for name in ("model", "id", "service_tier"):
+            value = report.get(name)
+            if isinstance(value, str) and value:
+                setattr(self, "_tier" if name == "service_tier" else f"_{name}", value)
+
+
+class BodyMeter:
+    """Keeps a body that is no event stream, to read its usage at the end."""
+
+    final = False
+    whole = True
+
+    def __init__(self) -> None:
+        self._body = bytearray()
+
+    def feed(self, data: bytes) -> bytes:
+        """Keep what arrived, and pass it on."""
+        if len(self._body) <= MOST_BODY:
+            self._body += data
+        return data
+
+    def flush(self) -> bytes:
+        """Nothing is held back."""
+        return b""
+
+    def answer(self) -> Answer:
+        """What the body says of itself."""
+        return responses.read(bytes(self._body))
+
+    def received(self) -> Usage:
+        """What has arrived, at least."""
+        return Usage(0, -(-len(self._body) // BYTES_PER_TOKEN))
+
+
+class PackedMeter:
+    """Meters a compressed body that is read as it came over the wire: nothing in there can be hidden."""
+
+    def __init__(self, inner: EventMeter | BodyMeter) -> None:
+        self._inner = inner
+        self._unpack = zlib.decompressobj(wbits=47)  # gzip or deflate; of others the usage stays unknown
+
+    def feed(self, data: bytes) -> bytes:
+        """Read a copy of what arrived, and pass it on."""
+        with contextlib.suppress(zlib.error):
+            self._inner.feed(self._unpack.decompress(data))
+        return data
+
+    def flush(self) -> bytes:
+        """Nothing is held back."""
+        self._inner.flush()
+        return b""
+
+
+Meter: TypeAlias = EventMeter | BodyMeter | PackedMeter
+
+
+class Watch:
+    """One stream being read: what passed so far, and the call to settle when it ends."""
+
+    def __init__(self, call: Call, meter: EventMeter | BodyMeter) -> None:
+        self.call = call
+        self.meter = meter
+        self.reading = False
+        self.decoding = False
+
+    def raw_meter(self, response: Any) -> Meter:
+        """For a body that is read without being decoded."""
+        packed = response.headers.get("content-encoding", "identity") != "identity"
+        return PackedMeter(self.meter) if packed else self.meter
+
+    def outcome(self, error: BaseException | None, *, at_end: bool) -> Callable[[float | None], None]:
+        """How the call ends, as a step that takes a ledger timeout."""
+        answer = self.meter.answer()
+        if answer.usage is not None and (self.meter.final or (at_end and error is None and self.meter.whole)):
+            return functools.partial(self.call.settle, answer)
+        if error is None:
+            reason = NO_USAGE if at_end else LEFT_EARLY
+        else:
+            reason = LEFT_EARLY if isinstance(error, GeneratorExit) else reason_of(error)
+        return functools.partial(self.call.estimate, reason, self.meter.received(), answer)
+
+    def end_early(self, error: BaseException | None = None) -> None:
+        """The stream is left. May run in a finaliser: in the midst of whatever this thread was doing."""
+        end_anywhere(self.call, self.outcome(error, at_end=False))
+
+
+def end_anywhere(call: Call, end: Callable[[float | None], None]) -> None:
+    """End a call here if no lock that this very thread may hold is in the way, else have it ended soon."""
+    if call.ended:
+        return
+    if call.idle():
+        try:
+            end(0)
+        except LedgerLockedError:
+            pass
+        else:
+            return
+    upkeep.enqueue(functools.partial(end, None))
+
+
+def watch(response: Any, call: Call, *, drop_usage: bool = False) -> None:
+    """Settle a call when its HTTP response has been read, closed, left or forgotten.
+
+    Args:
+        response: an unread ``httpx.Response`` or ``httpx2.Response``, sync or async.
+        call: the open call.
+        drop_usage: hide the chunk that only carries the usage.
+    """
+    events = "text/event-stream" in response.headers.get("content-type", "")
+    state = Watch(call, EventMeter(drop_usage=drop_usage) if events else BodyMeter())
+    kind = type(response)
+    for name, method in _METHODS:
+        setattr(response, name, functools.partial(method, response, kind, state))
+    weakref.finalize(response, state.end_early)
+
+
+def _iter_bytes(response: Any, kind: Any, state: Watch, chunk_size: int | None = None) -> Iterator[bytes]:
+    state.decoding = True
+    return _metered(kind.iter_bytes(response, chunk_size), state, state.meter)
+
+
+def _iter_raw(response: Any, kind: Any, state: Watch, chunk_size: int | None = None) -> Iterator[bytes]:
+    source: Iterator[bytes] = kind.iter_raw(response, chunk_size)
+    return source if state.decoding else _metered(source, state, state.raw_meter(response))
+
+
+def _aiter_bytes(response: Any, kind: Any, state: Watch, chunk_size: int | None = None) -> AsyncIterator[bytes]:
+    state.decoding = True
+    return _ametered(kind.aiter_bytes(response, chunk_size), state, state.meter)
+
+
+def _aiter_raw(response: Any, kind: Any, state: Watch, chunk_size: int | None = None) -> AsyncIterator[bytes]:
+    source: AsyncIterator[bytes] = kind.aiter_raw(response, chunk_size)
+    return source if state.decoding else _ametered(source, state, state.raw_meter(response))
+
+
+def _metered(source: Iterator[bytes], state: Watch, meter: Meter) -> Iterator[bytes]:
+    try:
+        while True:
+            state.reading = True
+            try:
+                data = next(source, None)
+            finally:
+                state.reading = False
+            if data is None:
+                break
+            data = meter.feed(data)
+            if state.meter.final and not state.call.ended:
+                state.outcome(None, at_end=True)(None)
+            if data:
+                yield data
+        rest = meter.flush()
+        if rest:
+            yield rest
+    except BaseException as error:
+        state.end_early(error)
+        raise
+    if not state.call.ended:
+        state.outcome(None, at_end=True)(None)
+
+
+async def _ametered(source: AsyncIterator[bytes], state: Watch, meter: Meter) -> AsyncIterator[bytes]:
+    try:
+        while True:
+            state.reading = True
+            try:
+                data = await anext(source, None)
+            finally:
+                state.reading = False
+            if data is None:
+                break
+            data = meter.feed(data)
+            if state.meter.final and not state.call.ended:
+                await driving.settled(state.call, state.outcome(None, at_end=True))
+            if data:
+                yield data
+        rest = meter.flush()
+        if rest:
+            yield rest
+    except BaseException as error:
+        state.end_early(error)
+        raise
+    if not state.call.ended:
+        await driving.settled(state.call, state.outcome(None, at_end=True))
+
+
+def _close(response: Any, kind: Any, state: Watch) -> None:
+    try:
+        kind.close(response)
+    finally:
+        # The response closes itself when its last byte has come, while more may be left to decode.
+        if not state.reading:
+            state.end_early()
+
+
+async def _aclose(response: Any, kind: Any, state: Watch) -> None:
+    try:
+        await kind.aclose(response)
+    finally:
+        if not state.reading:
+            state.end_early()
+
+
+_METHODS = (
+    ("iter_bytes", _iter_bytes),
+    ("iter_raw", _iter_raw),
+    ("aiter_bytes", _aiter_bytes),
+    ("aiter_raw", _aiter_raw),
+    ("close", _close),
+    ("aclose", _aclose),
+)

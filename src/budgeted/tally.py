@@ -1,0 +1,285 @@
+"""What a call leaves behind for telemetry: running totals of this process, and marks on the span it was made in.
+
+The totals are added to on the call's path and read off it, by :mod:`budgeted.telemetry`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import msgspec
+
+from budgeted.money import NANO, shown
+from budgeted.scope import check_name
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
+logger = logging.getLogger("budgeted")
+
+V = TypeVar("V")
+
+MOST_KEYS = 500
+"""Beyond this many models, further ones are counted as ``other``: names may be invented.
+
+OpenTelemetry's SDK keeps 2,000 series per instrument, and a model may have three of them.
+"""
+
+MOST_NAMED = 5_000
+"""Beyond this many pairs of user and model, further users are counted without their names."""
+
+LONGEST_MODEL = 256
+OTHER = "other"
+
+
+class Tally(msgspec.Struct, gc=False):
+    """Totals of one provider, operation, model and, where opted in, user. Amounts in nano-USD."""
+
+    usd: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    settled: int = 0
+    estimated: int = 0
+    failed: int = 0
+    clamped: int = 0
+    overrun: int = 0
+
+
+Key = tuple[str, str, str, str]
+"""(provider, operation, model, user); "" for a user whom telemetry does not name."""
+
+Refusals = dict[tuple[str, str], int]
+"""Refused calls by (reason, kind of the account that refused)."""
+
+
+class Totals(msgspec.Struct, frozen=True):
+    """All totals of this process, at one moment. ``corrections`` are nano-USD, by direction."""
+
+    tallies: dict[Key, Tally]
+    refusals: dict[Key, Refusals]
+    corrections: dict[str, int]
+
+
+class _Table(Generic[V]):
+    """Totals by key, for as many keys as are counted by themselves."""
+
+    def __init__(self, empty: Callable[[], V]) -> None:
+        self.rows: dict[Key, V] = {}
+        self._empty = empty
+        self._named = 0
+
+    def add(self, key: Key) -> V:
+        """The row of a key; made if it is not there. Under the lock."""
+        provider, operation, model, user = key
+        if len(model) > LONGEST_MODEL:
+            model = OTHER
+        if user and self._named >= MOST_NAMED:
+            user = ""
+        key = provider, operation, model, user
+        if not user and key not in self.rows and len(self.rows) - self._named >= MOST_KEYS:
+            key = provider, operation, OTHER, ""
+        row = self.rows.get(key)
+        if row is None:
+            row = self.rows[key] = self._empty()
+            self._named += bool(user)
+        return row
+
+
+lock = threading.Lock()
+"""Guards all totals, for an instant at a time."""
+
+_tallies = _Table(Tally)
+_refusals: _Table[Refusals] = _Table(dict)
+_corrections = {"up": 0, "down": 0}
+_marking = threading.RLock()
+
+
+def of(provider: str, operation: str, model: str, groups: Sequence[Any] = ()) -> Tally:
+    """The tally that a call is counted in; made when it is first asked for.
+
+    Args:
+        provider: as genai-prices names it, or "".
+        operation: as the OpenTelemetry conventions name it.
+        model: the model asked for.
+        groups: the call's payers, for the user whom telemetry may name.
+    """
+    key = provider, operation, model, user_of(groups) if groups else ""
+    found = _tallies.rows.get(key)
+    if found is None:
+        with lock:
+            found = _tallies.add(key)
+    return found
+
+
+def charge(tally: Tally, usd: int, input_tokens: int, output_tokens: int, overrun: int, *, estimated: bool) -> None:
+    """Add a settled call."""
+    with lock:
+        tally.usd += usd
+        tally.input_tokens += input_tokens
+        tally.output_tokens += output_tokens
+        if estimated:
+            tally.estimated += 1
+        else:
+            tally.settled += 1
+        if overrun > 0:
+            tally.overrun += overrun
+
+
+def fail(tally: Tally) -> None:
+    """Add a call that cost nothing because it failed."""
+    with lock:
+        tally.failed += 1
+
+
+def clamp(tally: Tally) -> None:
+    """Add a call whose output was capped."""
+    with lock:
+        tally.clamped += 1
+
+
+def refuse(provider: str, operation: str, model: str, reason: str, kind: str, groups: Sequence[Any] = ()) -> None:
+    """Add a refused call."""
+    key = provider, operation, model, user_of(groups)
+    with lock:
+        row = _refusals.add(key)
+        row[reason, kind] = row.get((reason, kind), 0) + 1
+
+
+def correct(difference: int) -> None:
+    """Add a later correction of a charge, in nano-USD; downwards ones are counted apart, as counters only rise."""
+    with lock:
+        _corrections["up" if difference > 0 else "down"] += abs(difference)
+
+
+def snapshot() -> Totals:
+    """Copies of everything, taken at one moment."""
+    with lock:
+        return Totals(
+            {key: msgspec.structs.replace(tally) for key, tally in _tallies.rows.items()},
+            {key: dict(row) for key, row in _refusals.rows.items()},
+            dict(_corrections),
+        )
+
+
+def _after_fork() -> None:
+    """A child has charged nothing yet; its parent goes on telling of what was charged before."""
+    global lock, _marking, _tallies, _refusals
+    lock, _marking = threading.Lock(), threading.RLock()
+    _tallies, _refusals = _Table(Tally), _Table(dict)
+    _corrections.update(up=0, down=0)
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+# -- spans
+
+
+def mark(
+    span: Span, outcome: str, cost: int | None = None, groups: Sequence[Any] = (), more: Mapping[str, str] | None = None
+) -> None:
+    """Write a call's outcome on the span it was made in, and add its cost up: a span may cover several calls.
+
+    Args:
+        span: the span that was current when the call began. One that has ended is left as it is.
+        outcome: ``"settled"``, ``"estimated"``, ``"failed"`` or ``"refused"``.
+        cost: nano-USD; None for a call that was not sent.
+        groups: the call's payers, for the user whom telemetry may name.
+        more: further attributes.
+    """
+    if not span.is_recording():
+        return
+    # Reentrant: a finaliser may end a call while this thread is in here.
+    with _marking:
+        present = getattr(span, "attributes", None) or {}
+        attributes: dict[str, Any] = {"budgeted.outcome": outcome, **(more or {})}
+        if cost is not None:
+            attributes["budgeted.cost"] = (round(present.get("budgeted.cost", 0) * NANO) + cost) / NANO
+        user = user_of(groups)
+        if user and "user.id" not in present:
+            attributes["user.id"] = user
+        span.set_attributes(attributes)
+
+
+# -- users
+
+
+class UserNames:
+    """By which names users appear in metrics and on spans. Made by :func:`user_names`."""
+
+    __slots__ = ("_failed", "_name", "only")
+
+    def __init__(self, name: Callable[[str], object], only: frozenset[str] | None = None) -> None:
+        self._name = name
+        self._failed = False
+        self.only = only
+
+    def __call__(self, user: str) -> str:
+        """A user's name in telemetry, or "" for one who is not to be named."""
+        if self.only is not None and user not in self.only:
+            return ""
+        try:
+            name = self._name(user)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, calls go on
+            if not self._failed:
+                self._failed = True
+                kind = type(error).__name__  # its text may name the user
+                logger.warning("budgeted: metric_users failed with %s; such users are not named (said once)", kind)
+            return ""
+        return name if isinstance(name, str) else ""
+
+
+def user_names(given: Any) -> UserNames | None:
+    """Read the setting ``metric_users``.
+
+    Args:
+        given: False or None: no user is named. True: all are. An iterable of names: only those. ``"hash"``: all, each
+            by the first 16 hex digits of its SHA-256, which hides a name only from those who cannot guess it. A
+            function: given a user, returns the name to show, or None; it may key a hash, or name a plan or tenant
+            instead. What this function returned before is returned as it is.
+
+    Returns:
+        The rule, or None if no user is named.
+
+    Raises:
+        TypeError, ValueError: it is none of these, or lists what is no user's name; the text quotes it.
+    """
+    if given is None or given is False:
+        return None
+    if isinstance(given, UserNames):
+        return given
+    if given is True:
+        return UserNames(str)
+    if given == "hash":
+        return UserNames(_hashed)
+    if callable(given):
+        return UserNames(given)
+    if not isinstance(given, Iterable) or isinstance(given, (str, bytes)):
+        hint = f"; for one user write [{shown(given)}]" if isinstance(given, str) else ""
+        msg = f"metric_users must be True, False, a list of users, 'hash' or a function, got {shown(given)}{hint}"
+        raise TypeError(msg)
+    names = frozenset(check_name(name, "a user in metric_users") for name in given)
+    return UserNames(str, names) if names else None
+
+
+def _hashed(user: str) -> str:
+    import hashlib
+
+    return hashlib.sha256(user.encode()).hexdigest()[:16]
+
+
+def user_of(groups: Sequence[Any]) -> str:
+    """The innermost user of a call whom telemetry may name, by the name it goes by there; "" for nobody."""
+    for group in reversed(groups):
+        given = group.manager.settings.metric_users
+        names = user_names(given) if given else None
+        if names is not None:
+            for account in reversed(group.accounts):
+                name = names(account[2:]) if account[0] == "u" else ""
+                if name:
+                    return name
+    return ""

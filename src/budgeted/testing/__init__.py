@@ -1,0 +1,28 @@
+"""A simulated LLM provider on loopback, for tests of spending: it speaks the real wire formats and bills exactly.
+
+`SimulatedProvider` runs on a thread, `SimulatedProvider.spawn()` in a process of its own. How a request is answered is
+said by a `Reply`: for one request in its header `x-simulate` (the fields as JSON, so that concurrent calls do not get
+in each other's way), for the next ones by `provider.queue(...)`, for all others by `provider.reply(...)`.
+"""
+
+from __future__ import annotations
+
+from .billing import PRICES, Bill, Billed, Counts, Rates, read_bill
+from .provider import Provider
+from .reply import Reply, Request
+from .simulated import SimulatedProvider
+from .spawned import SpawnedProvider
+
+__all__ = [
+    "PRICES",
+    "Bill",
+    "Billed",
+    "Counts",
+    "Provider",
+    "Rates",
+    "Reply",
+    "Request",
+    "SimulatedProvider",
+    "SpawnedProvider",
+    "read_bill",
+]

@@ -1,0 +1,243 @@
+"""What calls cost at the simulated provider: its own price list, its own arithmetic, its own book-keeping.
+
+Nothing here comes from the rest of the package, so that a mistake there cannot hide behind the same mistake here.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import threading
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import msgspec
+
+Amount: TypeAlias = int | str | float
+"""USD per million tokens; a float counts as the decimal number that it is written as."""
+
+NANO_PER_USD_PER_MILLION = 1000  # one token at 1 USD per million tokens costs 1000 nano-USD
+
+
+class Counts(msgspec.Struct, frozen=True, kw_only=True):
+    """The tokens of one call. Totals include their subsets.
+
+    Attributes:
+        input_tokens: Everything that was read, cached tokens and cache writes included.
+        output_tokens: Everything that was written, reasoning included.
+        cached_input_tokens: The part of the input that was read from a cache.
+        cache_write_tokens: The part of the input that was written to a cache.
+        cache_write_1h_tokens: The part of `cache_write_tokens` that is kept for an hour.
+        reasoning_tokens: The part of the output that was reasoning.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_input_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    reasoning_tokens: int = 0
+
+
+class Rates(msgspec.Struct, frozen=True):
+    """The price of one model, in USD per million tokens.
+
+    Attributes:
+        input: Input that is in no cache.
+        output: Output, reasoning included.
+        cached_input: Input read from a cache; None: as `input`.
+        cache_write: Input written to a cache for five minutes; None: as `input`.
+        cache_write_1h: Input written to a cache for an hour; None: as `cache_write`.
+        long_input: The rates of calls whose whole input is above 200,000 tokens; None: the same.
+        tiers: The rates of other service tiers, by the name that a request gives them.
+    """
+
+    input: Amount
+    output: Amount
+    cached_input: Amount | None = None
+    cache_write: Amount | None = None
+    cache_write_1h: Amount | None = None
+    long_input: Rates | None = None
+    tiers: dict[str, Rates] = {}
+
+    def nano_usd(self, counts: Counts, tier: str | None = None) -> int:
+        """Return what a call costs in nano-USD, rounded up once."""
+        rates = self.tiers.get(tier or "", self)
+        if rates.long_input is not None and counts.input_tokens > 200_000:
+            rates = rates.long_input
+        write = rates.input if rates.cache_write is None else rates.cache_write
+        cached = rates.input if rates.cached_input is None else rates.cached_input
+        write_1h = write if rates.cache_write_1h is None else rates.cache_write_1h
+        plain = counts.input_tokens - counts.cached_input_tokens - counts.cache_write_tokens
+        usd_per_million = (
+            plain * _exact(rates.input)
+            + counts.cached_input_tokens * _exact(cached)
+            + (counts.cache_write_tokens - counts.cache_write_1h_tokens) * _exact(write)
+            + counts.cache_write_1h_tokens * _exact(write_1h)
+            + counts.output_tokens * _exact(rates.output)
+        )
+        return math.ceil(usd_per_million * NANO_PER_USD_PER_MILLION)
+
+
+@cache
+def _exact(amount: Amount) -> Fraction:
+    return Fraction(str(amount)) if isinstance(amount, float) else Fraction(amount)
+
+
+Prices: TypeAlias = Mapping[str, Rates | Sequence[Amount]]
+"""By model: `Rates`, or (input, output) or (input, output, cached input) in USD per million tokens."""
+
+
+def _rates(price: Rates | Sequence[Amount]) -> Rates:
+    if isinstance(price, Rates):
+        return price
+    if isinstance(price, str) or len(price) not in (2, 3):
+        raise ValueError(
+            f"a price is (input, output) or (input, output, cached input) in USD per million tokens, not {price!r}"
+        )
+    return Rates(price[0], price[1], price[2] if len(price) == 3 else None)
+
+
+def _openai(rates: str, *, flex: str = "", priority: str = "") -> Rates:
+    tiers = {"flex": flex, "priority": priority, "fast": priority}
+    others = {name: _rates(text.split()) for name, text in tiers.items() if text}
+    return msgspec.structs.replace(_rates(rates.split()), tiers=others)
+
+
+# https://developers.openai.com/api/docs/pricing and https://platform.claude.com/docs/en/about-claude/pricing, 2026-10.
+PRICES: dict[str, Rates] = {
+    "gpt-5": _openai("1.25 10 0.125", flex="0.625 5 0.0625", priority="2.5 20 0.25"),
+    "gpt-5-mini": _openai("0.25 2 0.025", flex="0.125 1 0.0125", priority="0.45 3.6 0.045"),
+    "gpt-4o": _openai("2.5 10 1.25", priority="4.25 17 2.125"),
+    "gpt-4o-mini": _openai("0.15 0.6 0.075", priority="0.25 1 0.125"),
+    "gpt-3.5-turbo-instruct": _openai("1.5 2"),
+    "text-embedding-3-small": _openai("0.02 0"),
+    "gpt-image-1": _openai("5 40 1.25"),
+    "tts-1": _openai("15 0"),  # per million characters
+    "claude-sonnet-4-5": Rates("3", "15", "0.3", "3.75", "6", Rates("6", "22.5", "0.6", "7.5", "12")),
+    "claude-haiku-4-5": Rates("1", "5", "0.1", "1.25", "2"),
+}
+DEFAULT_PRICE = Rates("2", "8")  # an unknown model is not a free one
+
+# The most that a model writes in one answer, from the model pages of the same two sites.
+MAX_OUTPUT_TOKENS: dict[str, int] = {
+    "gpt-5": 128_000,
+    "gpt-5-mini": 128_000,
+    "gpt-4o": 16_384,
+    "gpt-4o-mini": 16_384,
+    "gpt-3.5-turbo-instruct": 4_096,
+    "claude-sonnet-4-5": 64_000,
+    "claude-haiku-4-5": 64_000,
+}
+DEFAULT_MAX_OUTPUT_TOKENS = 16_384
+
+_DATED = re.compile(r"-(latest|\d{8}|\d{4}-\d{2}-\d{2})$")
+
+
+def base_model(model: str) -> str:
+    """Return a model's name without a date: gpt-5 for gpt-5-2025-08-07."""
+    return _DATED.sub("", model)
+
+
+class Tariff:
+    """What each model costs and how much it may write.
+
+    Args:
+        prices: Prices which win over, or add to, `PRICES`.
+        default_price: The price of every other model.
+        max_output_tokens: Largest outputs which win over, or add to, `MAX_OUTPUT_TOKENS`.
+    """
+
+    def __init__(
+        self,
+        prices: Prices | None = None,
+        default_price: Rates | Sequence[Amount] = DEFAULT_PRICE,
+        max_output_tokens: Mapping[str, int] | None = None,
+    ) -> None:
+        self._prices = PRICES | {model: _rates(price) for model, price in (prices or {}).items()}
+        self._default = _rates(default_price)
+        self._maxima = MAX_OUTPUT_TOKENS | dict(max_output_tokens or {})
+
+    def nano_usd(self, model: str, counts: Counts, tier: str | None = None) -> int:
+        """Return what a call to `model` costs in nano-USD, rounded up once."""
+        rates = self._prices.get(model) or self._prices.get(base_model(model), self._default)
+        return rates.nano_usd(counts, tier)
+
+    def max_output_tokens(self, model: str) -> int:
+        """Return the most tokens that `model` writes in one answer."""
+        return self._maxima.get(model) or self._maxima.get(base_model(model), DEFAULT_MAX_OUTPUT_TOKENS)
+
+
+class Billed(msgspec.Struct, kw_only=True):
+    """One call that the provider charges for.
+
+    Attributes:
+        id: The answer's id on the wire.
+        api: chat, completions, responses, embeddings, images, speech or messages.
+        model: The model that answered.
+        usage: The tokens billed.
+        nano_usd: What it costs, in 1e-9 USD.
+        stream: Whether the answer was streamed.
+        reported: Whether the true usage was written to the client's socket completely. A client may leave
+            without reading what the kernel has buffered for it: `Reply(gate_after=...)` makes that certain.
+        delivered: Whether the whole answer was written to the client's socket.
+        body: The request's body.
+    """
+
+    id: str
+    api: str
+    model: str
+    usage: Counts
+    nano_usd: int
+    stream: bool = False
+    reported: bool = False
+    delivered: bool = False
+    body: dict[str, Any] = {}
+
+
+class Bill:
+    """Every `Billed` call so far. Thread-safe.
+
+    Args:
+        path: A file that gets each call as a line of JSON, when it is billed; what happens to the answer afterwards
+            (`reported`, `delivered`) is not in it.
+    """
+
+    def __init__(self, path: str | Path | None = None) -> None:
+        self._lock = threading.Lock()
+        self._calls: list[Billed] = []
+        flags = os.O_APPEND | os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC
+        self._file = None if path is None else os.open(path, flags, 0o600)
+
+    def add(self, billed: Billed) -> None:
+        """Book a call, in the file too, before its answer is sent."""
+        with self._lock:
+            self._calls.append(billed)
+            if self._file is not None:
+                os.write(self._file, msgspec.json.encode(billed) + b"\n")
+
+    def calls(self) -> list[Billed]:
+        """Return all calls, oldest first."""
+        with self._lock:
+            return list(self._calls)
+
+    def clear(self) -> None:
+        """Forget all calls; the file keeps its lines."""
+        with self._lock:
+            self._calls.clear()
+
+    def close(self) -> None:
+        """Close the file, if there is one."""
+        with self._lock:
+            if self._file is not None:
+                os.close(self._file)
+                self._file = None
+
+
+def read_bill(path: str | Path) -> list[Billed]:
+    """Return the calls in the file of a `Bill`, oldest first."""
+    return [msgspec.json.decode(line, type=Billed) for line in Path(path).read_bytes().splitlines()]

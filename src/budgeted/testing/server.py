@@ -1,0 +1,106 @@
+"""Which request goes where, on each connection."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from . import anthropic_wire
+from .api import Api
+from .chat_wire import CHAT, COMPLETIONS
+from .chat_wire import failure as openai_failure
+from .connection import Connection, ProtocolError, Received, response_head
+from .control import PREFIX, control
+from .exchange import Exchange
+from .other_wire import EMBEDDINGS, IMAGES, SPEECH, models
+from .responses_wire import RESPONSES
+from .state import State
+
+# By the end of the path: base URLs differ between providers, and an Azure deployment is in the middle.
+APIS: dict[str, Api] = {
+    "/chat/completions": CHAT,
+    "/completions": COMPLETIONS,
+    "/responses": RESPONSES,
+    "/embeddings": EMBEDDINGS,
+    "/images/generations": IMAGES,
+    "/audio/speech": SPEECH,
+    "/messages": anthropic_wire.MESSAGES,
+}
+FREE: dict[tuple[str, str], Callable[[str, dict[str, Any]], dict[str, Any]]] = {
+    ("GET", "/models"): models,
+    ("POST", "/messages/count_tokens"): anthropic_wire.count_tokens,
+}
+
+_log = logging.getLogger("budgeted.testing")
+
+
+class Server:
+    """Answers requests in one event loop.
+
+    Args:
+        state: What all connections share.
+    """
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def connect(self) -> Connection:
+        """Return the protocol of a new connection."""
+        connection = Connection(asyncio.get_running_loop(), self._serve)
+        self._state.connections.add(connection)
+        return connection
+
+    async def stop(self) -> None:
+        """Break all connections."""
+        await asyncio.gather(*(connection.stop() for connection in tuple(self._state.connections)))
+
+    async def _serve(self, connection: Connection) -> None:
+        try:
+            while (received := await connection.receive()) is not None:
+                await self._answer(connection, received)
+                if not received.keep_alive:
+                    break
+        except ProtocolError as problem:
+            text = str(problem).encode()
+            await connection.send(response_head(400, {"connection": "close"}, len(text)) + text)
+        finally:
+            connection.close()
+            self._state.connections.discard(connection)
+
+    async def _answer(self, connection: Connection, received: Received) -> None:
+        path = received.request.path
+        failure = anthropic_wire.failure if "/messages" in path else openai_failure
+        exchange = Exchange(self._state, connection, received, failure)
+        if path.startswith(PREFIX):
+            await self._control(exchange, received)
+            return
+        self._state.saw(received.request)
+        with self._state.activity.answering():
+            try:
+                await self._route(exchange, received.request.method, path.partition("?")[0])
+            except Exception as problem:  # noqa: BLE001 - a test's own function may raise anything
+                _log.exception("the simulated provider failed to answer")
+                await exchange.fail(500, f"{type(problem).__name__}: {problem}")
+                connection.close()
+
+    async def _control(self, exchange: Exchange, received: Received) -> None:
+        request = received.request
+        try:
+            answer = await control(self._state, request.method, request.path, received.content)
+        except (LookupError, ValueError) as problem:
+            await exchange.fail(404 if isinstance(problem, LookupError) else 400, str(problem))
+        else:
+            await exchange.send_json(answer)
+
+    async def _route(self, exchange: Exchange, method: str, path: str) -> None:
+        for (free_method, suffix), free in FREE.items():
+            if method == free_method and path.endswith(suffix):
+                await exchange.answer_free(free)
+                return
+        for suffix, api in APIS.items():
+            if method == "POST" and path.endswith(suffix):
+                await exchange.answer(api)
+                return
+        await exchange.fail(404, f"Invalid URL ({method} {path})")

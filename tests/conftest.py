@@ -1,0 +1,39 @@
+"""What every test gets: a ledger folder of its own, and randomness that can be repeated."""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# No deadline: it would judge the machine's load, not the code. The blob repeats a failing example.
+settings.register_profile("budgeted", deadline=None, print_blob=True)
+settings.load_profile("budgeted")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Draw Hypothesis's seed here, so that it can be printed, and so that all workers share it."""
+    if config.option.hypothesis_seed is None:
+        # One seed in CI: its verdict belongs to a commit, not to a run.
+        seed = 0 if os.environ.get("CI") else random.randrange(2**32)
+        config.option.hypothesis_seed = str(seed)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say how to repeat this run."""
+    return f"to repeat: --hypothesis-seed={config.option.hypothesis_seed}"
+
+
+@pytest.fixture(autouse=True)
+def budgeted_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give the test a folder of its own for the ledgers that are opened without a path."""
+    home = tmp_path / "budgeted-home"
+    monkeypatch.setenv("BUDGETED_HOME", str(home))
+    return home

@@ -1,0 +1,411 @@
+"""Errors of the disk, crashes between any two steps, and exceptions that come at any time."""
+
+from __future__ import annotations
+
+import errno
+import linecache
+import logging
+import os
+import random
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ledgers import ALICE, AT, charge, check, dump, finish, give, hold, python, replayed, route, spent, usd
+
+from budgeted.errors import LedgerError, LedgerUnavailableError
+from budgeted.ledger import segments
+from budgeted.ledger.base import GLOBAL, Used
+from budgeted.ledger.journal import JournalLedger
+from budgeted.ledger.memory import MemoryLedger
+
+
+def test_a_full_disk_refuses_leaves_balances_alone_and_is_got_over(directory: Path) -> None:
+    """Every possible length of the line that no longer fits."""
+    program = """
+        import resource, signal, sys
+        from ledgers import *
+        from budgeted.errors import LedgerUnavailableError
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        ledger = JournalLedger(sys.argv[1])
+        give(ledger, GLOBAL, usd(10**6))
+        one = hold(ledger, 10, GLOBAL)
+        path = segments.journal_path(ledger.directory, 1)
+        for room in range(200):
+            before = dump(ledger)
+            limit = path.stat().st_size + room
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+            id = ledger.new_id()
+            try:
+                hold(ledger, 1, GLOBAL, id=id)
+            except LedgerUnavailableError as error:
+                assert "free some space" in str(error) or "File too large" in str(error), error
+                assert dump(ledger) == before
+                try:
+                    ledger.settle(one.id, Used(5), AT, "x" * 200)
+                except LedgerUnavailableError:
+                    assert dump(ledger) == before
+            resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+            check(ledger)
+            charge(ledger, 1, GLOBAL)
+            check(ledger)
+        assert spent(ledger) >= 200
+        print("done")
+    """
+    assert finish(python(program, directory)) == ["done\n"]
+
+
+def test_a_half_written_line_that_cannot_be_cut_back_is_cut_before_the_next(
+    journal: JournalLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give(journal, GLOBAL, usd(1000))
+    other = JournalLedger(journal.directory)
+    before = dump(journal)
+    dump(other)
+    write, ruined = os.write, iter([True])
+
+    def half(fd: int, data: bytes) -> int:
+        if next(ruined, False):
+            return write(fd, data[:20])
+        return write(fd, data)
+
+    def fail(fd: int, size: int) -> None:
+        raise OSError(errno.EIO, "no")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", half)
+        patch.setattr(os, "ftruncate", fail)
+        with pytest.raises(LedgerUnavailableError):
+            hold(journal, 1, GLOBAL)
+        with pytest.raises(LedgerUnavailableError):
+            hold(other, 1, GLOBAL)
+    assert dump(other) == dump(journal) == before
+    charge(other, 1, GLOBAL)
+    charge(journal, 1, GLOBAL)
+    check(other)
+    other.close()
+
+
+def broken_sync(times: float) -> Callable[[int], None]:
+    """An ``fdatasync`` that fails so often."""
+    left = [times]
+    real = os.fdatasync
+
+    def sync(fd: int) -> None:
+        if left[0] > 0:
+            left[0] -= 1
+            raise OSError(errno.EIO, "Input/output error")
+        real(fd)
+
+    return sync
+
+
+def test_a_failed_sync_goes_on_in_a_new_file(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel may have dropped what it could not write, and would report the next sync of that file as done."""
+    ledger = JournalLedger(directory, fsync="always")
+    give(ledger, GLOBAL, usd(1000))
+    monkeypatch.setattr(os, "fdatasync", broken_sync(1))
+    one = hold(ledger, 10, GLOBAL)
+    assert segments.numbers(directory, "snapshot") == [2]
+    ledger.settle(one.id, Used(5), AT)
+    check(ledger)
+    segments.journal_path(directory, 1).unlink()
+    other = JournalLedger(directory)
+    assert spent(other) == 5
+    other.close()
+    ledger.close()
+
+
+def test_where_nothing_can_be_synced_calls_are_refused_until_it_can(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = JournalLedger(directory, fsync="always")
+    give(ledger, GLOBAL, usd(1000))
+    real = os.fsync
+    monkeypatch.setattr(os, "fdatasync", broken_sync(1))
+
+    def fail(fd: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    for _ in range(3):
+        with pytest.raises(LedgerUnavailableError, match="cannot be synced"):
+            hold(ledger, 10, GLOBAL)
+    monkeypatch.setattr(os, "fsync", real)
+    charge(ledger, 10, GLOBAL)
+    assert len(segments.numbers(directory, "snapshot")) == 1
+    check(ledger)
+    ledger.close()
+
+
+def test_fsync_always_syncs_before_it_acknowledges(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = JournalLedger(directory, fsync="always")
+    give(ledger, GLOBAL, usd(1000))
+    synced: list[int] = []
+    real = os.fdatasync
+
+    def note(fd: int) -> None:
+        real(fd)
+        synced.append(os.fstat(fd).st_size)
+
+    monkeypatch.setattr(os, "fdatasync", note)
+    path = segments.journal_path(directory, 1)
+    one = hold(ledger, 1, GLOBAL)
+    assert synced[-1] == path.stat().st_size
+    ledger.settle(one.id, Used(1), AT)
+    assert synced[-1] == path.stat().st_size
+    ledger.set_limits(ALICE, [usd(1)], explicit=True)
+    assert synced[-1] == path.stat().st_size
+    before = len(synced)
+    ledger.read(ALICE)
+    assert len(synced) == before
+    ledger.close()
+
+
+def test_one_sync_serves_all_threads_that_wait_for_it(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = JournalLedger(directory, fsync="always")
+    give(ledger, GLOBAL, usd(10**6))
+    where = route(ledger, GLOBAL)
+    gate, syncs = threading.Event(), []
+    real = os.fdatasync
+
+    def slow(fd: int) -> None:
+        syncs.append(fd)
+        gate.wait(10)
+        real(fd)
+
+    monkeypatch.setattr(os, "fdatasync", slow)
+    threads = [threading.Thread(target=ledger.post, args=(f"x.{i}", where, Used(1), AT)) for i in range(20)]
+    for thread in threads:
+        thread.start()
+    while ledger._state.applied < 21:
+        threading.Event().wait(0.001)
+    gate.set()
+    for thread in threads:
+        thread.join()
+    assert len(syncs) <= 4
+    check(ledger)
+    ledger.close()
+
+
+STEPS = ["open", "write", "fsync", "fdatasync", "unlink", "rename", "ftruncate", "close"]
+
+
+class Died(BaseException):
+    """The process ends here."""
+
+
+def test_a_crash_between_any_two_steps_of_a_rotation_loses_nothing(
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The directory as it is before each system call is what another process finds."""
+    monkeypatch.setattr("budgeted.ledger.journal.ROTATE_LINES", 10)
+    ledger = JournalLedger(directory)
+    give(ledger, GLOBAL, usd(10**6))
+    copies: list[tuple[Path, int]] = []
+    done = 0
+
+    def copying(name: str) -> Callable[..., Any]:
+        real = getattr(os, name)
+
+        def call(*args: Any, **more: Any) -> Any:
+            if threading.current_thread() is threading.main_thread() and watching:
+                watching.clear()
+                copy = tmp_path / f"copy{len(copies)}"
+                shutil.copytree(directory, copy)
+                copies.append((copy, done))
+                watching.append(True)
+            return real(*args, **more)
+
+        return call
+
+    watching: list[bool] = []
+    with monkeypatch.context() as patch:
+        for name in STEPS:
+            patch.setattr(os, name, copying(name))
+        watching.append(True)
+        for _ in range(18):
+            ledger.post(f"x.{done}", route(ledger, GLOBAL), Used(1), AT)
+            ledger.flush()
+            done += 1
+        watching.clear()
+    assert segments.numbers(directory, "snapshot")[-1] == 3
+    assert len(copies) > 50
+    monkeypatch.setattr("budgeted.ledger.journal.ROTATE_LINES", 10**6)
+    for copy, least in copies:
+        found = JournalLedger(copy)
+        assert least <= spent(found) <= least + 1, copy
+        charge(found, 1, GLOBAL)
+        check(found)
+        found.close()
+    ledger.close()
+
+
+def test_readers_follow_rotations_of_others_even_two_behind(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("budgeted.ledger.journal.ROTATE_LINES", 10)
+    writer, reader = JournalLedger(directory), JournalLedger(directory)
+    give(writer, GLOBAL, usd(10**6))
+    total = 0
+    for lines in (3, 10, 25, 100):
+        for _ in range(lines):
+            charge(writer, 1, GLOBAL)
+            writer.flush()
+        total += lines
+        assert spent(reader) == total
+        charge(reader, 1, GLOBAL)
+        reader.flush()
+        total += 1
+        assert dump(writer) == dump(reader)
+        check(reader)
+    writer.close()
+    reader.close()
+
+
+def test_a_rotation_that_fails_is_tried_again_later(
+    journal: JournalLedger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("budgeted.ledger.journal.ROTATE_LINES", 20)
+    journal._rotate_at = 20
+    give(journal, GLOBAL, usd(10**6))
+    with monkeypatch.context() as patch:
+        patch.setattr(segments, "write_new", lambda path, data: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+        for _ in range(12):
+            charge(journal, 1, GLOBAL)
+    assert "cannot go on in a new file yet" in caplog.text
+    assert journal._segment == 1
+    for _ in range(5):
+        charge(journal, 1, GLOBAL)
+    assert journal._segment == 2
+    check(journal)
+
+
+class Interrupted(BaseException):
+    """What a signal's handler raises."""
+
+
+@pytest.fixture
+def interrupts() -> Iterator[Callable[[float], None]]:
+    """Have an exception raised in the main thread after so many seconds, by a signal's handler."""
+
+    def handler(number: int, frame: object) -> None:
+        raise Interrupted
+
+    before = signal.signal(signal.SIGALRM, handler)
+    # Repeated, as an exception raised within a finaliser is swallowed.
+    yield lambda seconds: signal.setitimer(signal.ITIMER_REAL, seconds, 0.02)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it may hit a finaliser
+@pytest.mark.parametrize("kind", ["memory", "journal"])
+def test_an_exception_at_any_moment_leaves_the_ledger_consistent(
+    directory: Path, kind: str, interrupts: Callable[[float], None]
+) -> None:
+    """Whatever the interrupted verb has done, it has done whole."""
+    logging.getLogger("budgeted").setLevel(logging.CRITICAL)
+    ledger = MemoryLedger() if kind == "memory" else JournalLedger(directory)
+    give(ledger, GLOBAL, usd(10**12))
+    give(ledger, ALICE, usd(10**12))
+    seed = random.randrange(2**32)
+    print("seed", seed)
+    chance = random.Random(seed)
+    hits = 0
+    sys.setswitchinterval(1e-5)
+    try:
+        for _ in range(1500):
+            id = ""
+            try:
+                interrupts(chance.uniform(1e-6, 3e-4))
+                while True:
+                    id = ledger.new_id()
+                    hold(ledger, 7, GLOBAL, ALICE, id=id)
+                    ledger.settle(id, Used(5, 1, 1), AT, chance.choice(["", "timed out"]))
+                    id = ledger.new_id()
+                    hold(ledger, 7, GLOBAL, id=id)
+                    ledger.release(id, AT)
+            except Interrupted:
+                interrupts(0)
+                hits += 1
+            for one in ledger.open_holds():
+                ledger.release(one.id, AT)
+            charges = sum(row.calls for row in ledger.rollups() if row.account == GLOBAL)
+            assert spent(ledger) == spent(ledger, ALICE) == ledger.read(ALICE).usd == 5 * charges
+            assert ledger.read(ALICE).tokens == 2 * charges
+        check(ledger)
+    finally:
+        sys.setswitchinterval(0.005)
+        logging.getLogger("budgeted").setLevel(logging.NOTSET)
+    assert hits == 1500
+    ledger.close()
+
+
+def test_a_mutation_interrupted_between_any_two_steps_is_finished() -> None:
+    """A trace function that raises at each line stands for a signal's handler, at places that a timer rarely hits."""
+    expected = None
+    for line in range(200):
+        ledger = MemoryLedger()
+        give(ledger, GLOBAL, usd(1000))
+        give(ledger, ALICE, usd(1000))
+        one = hold(ledger, 9, GLOBAL, ALICE)
+        left = [line]
+
+        def trace(frame: Any, event: str, arg: Any, left: list[int] = left) -> Any:
+            if frame.f_code.co_name not in ("_book", "_add"):
+                return trace if event == "call" else None
+            # Handlers run where a loop begins its next round.
+            source = source_line(frame)
+            if event == "line" and source.startswith("for "):
+                left[0] -= 1
+                if left[0] == -1:
+                    sys.settrace(None)
+                    raise Interrupted
+            return trace
+
+        sys.settrace(trace)
+        try:
+            ledger.settle(one.id, Used(5, 1, 1), AT, "timed out")
+            ledger.read(ALICE)
+        except Interrupted:
+            pass
+        else:
+            sys.settrace(None)
+            break
+        finally:
+            sys.settrace(None)
+        check(ledger)
+        if expected is None:
+            expected = dump(ledger).replace(one.id.encode(), b"id")
+        assert dump(ledger).replace(one.id.encode(), b"id") == expected
+    assert line > 9
+
+
+def source_line(frame: Any) -> str:
+    return linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
+
+
+def test_an_unencodable_name_is_an_error_that_changes_nothing(journal: JournalLedger) -> None:
+    give(journal, GLOBAL, usd(10))
+    before = dump(journal)
+    with pytest.raises((ValueError, LedgerError)):
+        give(journal, "u:\ud800", usd(1))
+    assert dump(journal) == before
+    check(journal)
+
+
+def test_a_journal_that_is_copied_opens_with_its_open_holds_charged(journal: JournalLedger, tmp_path: Path) -> None:
+    """Nobody of the copy's owners is alive."""
+    give(journal, GLOBAL, usd(100))
+    hold(journal, 10, GLOBAL)
+    shutil.copytree(journal.directory, tmp_path / "copy")
+    copy = JournalLedger(tmp_path / "copy")
+    assert copy.open_holds() == []
+    assert [one.reason for one in copy.uncertain()] == ["the process died"]
+    assert replayed(copy.directory) == dump(copy)
+    copy.close()

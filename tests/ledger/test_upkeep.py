@@ -1,0 +1,123 @@
+"""What is done in the background, and that finalisers may ask for it at any time."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from typing import TYPE_CHECKING, Any
+
+from ledgers import AT, check, cost, give, held, hold, route, spent, usd
+
+from budgeted.errors import LedgerUnavailableError
+from budgeted.ledger import upkeep
+from budgeted.ledger.base import GLOBAL, Used
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def test_a_finaliser_that_runs_while_the_lock_is_held_only_enqueues(ledger: Any) -> None:
+    give(ledger, GLOBAL, usd(100))
+    one = hold(ledger, 10, GLOBAL)
+
+    class Stream:
+        def __del__(self) -> None:
+            upkeep.enqueue(lambda: ledger.settle(one.id, Used(7), AT))
+
+    stream: Any = Stream()
+    stream.itself = stream
+    with ledger._lock:
+        del stream
+        gc.collect()
+    upkeep.drain()
+    assert (spent(ledger), held(ledger)) == (7, 0)
+
+
+def test_what_was_enqueued_before_is_done_when_draining_returns() -> None:
+    started, go, done = threading.Event(), threading.Event(), []
+
+    def slow() -> None:
+        started.set()
+        go.wait(20)
+        done.append(1)
+
+    upkeep.start()
+    upkeep.enqueue(slow)
+    assert started.wait(20)
+    threading.Timer(0.05, go.set).start()
+    upkeep.drain()
+    assert done == [1]
+
+
+def test_a_round_is_due_at_its_time_however_many_jobs_come_in() -> None:
+    looked, stop = threading.Event(), threading.Event()
+
+    class Kept:
+        def upkeep(self) -> float | None:
+            looked.set()
+            return None
+
+    def flood() -> None:
+        while not stop.wait(0.001):
+            upkeep.enqueue(lambda: None)
+
+    flooder = threading.Thread(target=flood)
+    flooder.start()
+    kept = Kept()
+    upkeep.wanted(kept)
+    assert looked.wait(20)
+    stop.set()
+    flooder.join()
+
+
+def test_ledgers_may_come_and_go_while_the_background_looks_around() -> None:
+    class Kept:
+        def upkeep(self) -> float | None:
+            return 0.001
+
+    def many() -> None:
+        for _ in range(3000):
+            upkeep.wanted(Kept())
+
+    threads = [threading.Thread(target=many) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert upkeep._upkeep.thread is not None
+    assert upkeep._upkeep.thread.is_alive()
+
+
+def test_a_job_that_fails_is_logged_and_the_next_one_done(caplog: pytest.LogCaptureFixture) -> None:
+    done = []
+    upkeep.enqueue(lambda: 1 / 0)
+    upkeep.enqueue(lambda: done.append(1))
+    upkeep.drain()
+    assert done == [1]
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_charge_that_the_ledger_could_not_take_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upkeep, "PERIOD", 0.01)
+    tries, done = [], threading.Event()
+
+    def job() -> None:
+        tries.append(1)
+        if len(tries) < 3:
+            raise LedgerUnavailableError("full")
+        done.set()
+
+    upkeep.retry(job)
+    assert done.wait(20)
+    assert len(tries) == 3
+
+
+def test_holds_that_nobody_ends_are_charged_in_the_background(ledger: Any) -> None:
+    give(ledger, GLOBAL, usd(100))
+    ledger.clock = lambda: AT + 1000.0
+    woken = threading.Event()
+    ledger.turns.join(ledger.turns.ticket(woken.set), GLOBAL)
+    assert ledger.hold("x.1", route(ledger, GLOBAL), cost(10), AT).usd == 10
+    assert woken.wait(20)
+    assert (held(ledger), spent(ledger)) == (0, 10)
+    check(ledger)

@@ -1,0 +1,68 @@
+"""What the tests of this folder share: a manager that pays, and the proof that both sides wrote the same bill."""
+
+from __future__ import annotations
+
+import gc
+from typing import TYPE_CHECKING, Any
+
+from budgeted import BudgetManager
+
+if TYPE_CHECKING:
+    from budgeted.scope import Budget
+    from budgeted.testing import SimulatedProvider
+
+MESSAGES: list[dict[str, Any]] = [{"role": "user", "content": "Say something nice about budgets."}]
+"""What the tests ask; each test may change its own copy."""
+
+
+class Paying:
+    """A manager, the blocks that a test opens in it, and the provider that bills them."""
+
+    def __init__(self, provider: SimulatedProvider, **settings: Any) -> None:
+        settings = {"ledger": "memory://", "max_budget": 100, **settings}
+        self.provider = provider
+        self.manager = BudgetManager(**settings)
+        self.blocks: list[Budget] = []
+
+    def block(self, user: str | None = "alice", **options: Any) -> Budget:
+        """A block of this manager, looked at when the test ends."""
+        block = self.manager.budget(user, **options)
+        self.blocks.append(block)
+        return block
+
+    @property
+    def spent(self) -> int:
+        """Nano-USD that the manager recorded."""
+        return round(self.manager.balance().spent * 1e9)
+
+    def charges(self) -> int:
+        """How many charges were recorded."""
+        return sum(row.calls for row in self.manager.report("model").values())
+
+    def agrees(self, calls: int = 1) -> None:
+        """The provider billed so many calls, and exactly that was recorded, for certain."""
+        assert self.provider.wait_idle()
+        assert len(self.provider.bill) == calls
+        assert self.spent == self.provider.billed_nano()
+        assert self.charges() == calls
+        assert self.manager.uncertain() == []
+
+    def guessed(self, calls: int = 1) -> list[Any]:
+        """So many charges were recorded as uncertain, none of them at zero; returns them."""
+        gc.collect()
+        found = self.manager.uncertain()
+        assert len(found) == calls
+        assert all(charge.cost > 0 for charge in found)
+        assert all(charge.cost <= charge.held or charge.held == 0 for charge in found)  # 0: a retry had no hold
+        return found
+
+    def nothing_is_left_open(self) -> None:
+        """No hold, no ticket, and no figure of a block stays behind."""
+        self.manager.flush()
+        ledger = self.manager.ledger
+        assert ledger.open_holds() == []
+        assert not ledger.turns.waiting
+        assert self.manager.balance().held == 0
+        assert [block.held for block in self.blocks] == [0] * len(self.blocks)
+        for user in self.manager.accounts():
+            assert all(balance.held == 0 for balance in user.balances)

@@ -1,0 +1,77 @@
+"""The logger ``budgeted``: what goes wrong is said at the right level, and nobody's name or text is in it."""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+from typing import Any
+
+import pytest
+
+from budgeted import BudgetExceededError, Usage, register_price
+
+SECRETS = ("alice", "team-secret", "my prompt", "sk-secret", "nightly-key")
+
+
+@pytest.fixture
+def records(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.DEBUG, logger="budgeted")
+    return caplog
+
+
+def test_a_life_full_of_trouble_names_no_user_no_prompt_and_no_key(
+    records: pytest.LogCaptureFixture, make_manager: Any, model: str
+) -> None:
+    manager = make_manager(max_budget="$1", default_user_limits="$0.004", wait=0, fallback="dearer-than-known")
+    prompt = "my prompt, sk-secret"
+    with manager.budget("team-secret"), manager.hold(model, prompt, user="alice") as held:  # clamped
+        held.settle(usage=Usage(1, 1))
+    with manager.hold(model, prompt, 100, user="alice"):  # estimated
+        pass
+    with manager.hold(cost=0.001, user="alice") as held:  # an overrun
+        held.settle(cost=0.5)
+    with pytest.raises(BudgetExceededError), manager.hold(model, prompt, 100, user="alice"):  # no fallback, refused
+        pass
+    with manager.hold(model, prompt, 10) as held:  # unattributed
+        held.settle(usage=Usage(1, 1))
+    soft = make_manager(max_budget="$1", default_user_limits="$0.0000001", on_exceed="warn")
+    with soft.hold(model, prompt, 100, user="alice") as held:  # over, and goes on
+        held.settle(usage=Usage(1, 1))
+    with soft.budget("alice", cap=1, key="nightly-key"), soft.hold(model, prompt, 10) as held:
+        held.settle(usage=Usage(1, 1))
+    with soft.budget("alice") as block:
+        contextvars.Context().run(block.__exit__, None, None, None)  # left where it was not entered
+    told = [(record.levelname, record.getMessage()) for record in records.records if record.name == "budgeted"]
+    assert len(told) >= 6
+    assert not [text for _, text in told for secret in SECRETS if secret in text]
+    assert {level for level, _ in told} <= {"INFO", "WARNING"}
+
+
+def test_a_call_that_goes_well_is_not_worth_a_word(records: pytest.LogCaptureFixture, spend: Any) -> None:
+    spend("alice")
+    assert records.records == []
+
+
+@pytest.mark.parametrize(("budget", "level", "word"), [("$0.004", "INFO", "at most"), ("$1", "WARNING", "estimate")])
+def test_levels_tell_what_needs_a_look(
+    records: pytest.LogCaptureFixture, make_manager: Any, model: str, budget: str, level: str, word: str
+) -> None:
+    manager = make_manager(max_budget=budget)
+    with manager.hold(model, "x") as held:
+        if level == "INFO":
+            held.settle(usage=Usage(1, 1))
+    (record,) = records.records
+    assert record.levelname == level
+    assert record.name == "budgeted"
+    assert word in record.getMessage()
+
+
+def test_refusals_are_told_by_the_exception_and_not_by_the_log(
+    records: pytest.LogCaptureFixture, make_manager: Any
+) -> None:
+    register_price("refused-quietly", input=1, output=2, max_output_tokens=1000)
+    poor = make_manager(max_budget="$0.0000001", wait=0)
+    for _ in range(3):
+        with pytest.raises(BudgetExceededError), poor.hold("refused-quietly", "x", 100):
+            pass
+    assert records.records == []

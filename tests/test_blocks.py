@@ -1,0 +1,362 @@
+"""``with budget(...)``: who pays for what is called inside, caps, figures and policies."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from budgeted import (
+    BudgetExceededError,
+    BudgetManager,
+    UnattributedCallError,
+    bind,
+    budget,
+    get_manager,
+    register_price,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+register_price("cent", input=10_000, output=10_000, max_output_tokens=100)
+"""A cent per token."""
+
+
+@pytest.fixture
+def manager() -> Iterator[BudgetManager]:
+    with BudgetManager("tests", ledger="memory://", wait=0) as made:
+        yield made
+
+
+def spend(usd: float) -> None:
+    """Have a call cost this much, whoever pays."""
+    with get_manager().hold(cost=usd) as held:
+        held.settle(cost=usd)
+
+
+# -- who pays
+
+
+def test_a_block_charges_its_user_and_the_global_account(manager: BudgetManager) -> None:
+    with manager.budget("alice"):
+        spend(1)
+    spend(2)
+    assert manager.balance("alice").spent == 1
+    assert manager.balance().spent == 3
+
+
+def test_nested_blocks_all_pay(manager: BudgetManager) -> None:
+    with manager.budget("team:search"), manager.budget("alice"):
+        spend(1)
+    with manager.budget("team:search"), manager.budget("bob"):
+        spend(2)
+    assert [manager.balance(user).spent for user in ("team:search", "alice", "bob", None)] == [3, 1, 2, 3]
+
+
+def test_a_user_of_several_blocks_pays_once(manager: BudgetManager) -> None:
+    with manager.budget("alice"), manager.budget("bob"), manager.budget("alice"):
+        spend(1)
+    assert manager.balance("alice").spent == manager.balance("bob").spent == 1
+
+
+def test_a_block_without_a_user_charges_only_the_global_account(manager: BudgetManager) -> None:
+    with manager.budget(cap=5) as block:
+        spend(1)
+    assert (block.spent, block.user, manager.get_users()) == (1, None, [])
+
+
+def test_all_have_room_or_none_is_touched(manager: BudgetManager) -> None:
+    manager.set_limits("bob", "$1")
+    with manager.budget("alice", cap=9) as outer, manager.budget("bob") as inner, pytest.raises(BudgetExceededError):
+        spend(2)
+    assert (outer.spent, outer.held, outer.refused, inner.refused) == (0, 0, 1, 1)
+    assert (manager.balance("alice").spent, manager.balance().held) == (0, 0)
+
+
+def test_blocks_of_two_managers_each_charge_their_own(manager: BudgetManager) -> None:
+    with BudgetManager("other", ledger="memory://", max_budget=3) as other:
+        with manager.budget("alice"), other.budget("alice"):
+            spend(1)
+            assert get_manager() is other
+        assert manager.balance("alice").spent == other.balance("alice").spent == 1
+        with pytest.raises(BudgetExceededError), manager.budget("alice"), other.budget("alice"), manager.budget("bob"):
+            spend(2.5)
+        assert manager.balance().held == manager.balance("bob").held == other.balance().held == 0
+        with manager.budget("alice"):
+            spend(2.5)
+        assert other.balance().spent == 1
+
+
+def test_the_module_level_block_uses_the_innermost_blocks_manager(manager: BudgetManager) -> None:
+    with BudgetManager("other", ledger="memory://") as other, other.budget(), budget("alice"):
+        spend(1)
+        assert other.balance("alice").spent == 1
+    with budget("alice", manager=manager):
+        assert get_manager() is manager
+
+
+def test_the_payer_is_who_it_was_when_the_call_began(manager: BudgetManager) -> None:
+    with manager.budget("alice"):
+        held = manager.hold(cost=1).__enter__()
+    with manager.budget("bob"):
+        held.settle(cost=1)
+    assert (manager.balance("alice").spent, manager.balance("bob").spent) == (1, 0)
+
+
+def test_calls_that_nobody_pays_for_are_warned_of_once(
+    manager: BudgetManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    manager.set_limits("alice", 5)
+    with caplog.at_level(logging.WARNING, "budgeted"):
+        spend(1)
+        spend(1)
+    assert sum("charged to nobody" in record.message for record in caplog.records) == 1
+    manager.reconfigure(unattributed="deny")
+    with pytest.raises(UnattributedCallError, match="no user pays"):
+        spend(1)
+    with manager.budget("alice"):
+        spend(1)
+    assert manager.balance().spent == 3
+
+
+# -- caps and figures
+
+
+def test_a_cap_is_the_blocks_own(manager: BudgetManager) -> None:
+    for _ in range(2):
+        with manager.budget("alice", cap=1) as block:
+            spend(0.75)
+            with pytest.raises(BudgetExceededError) as refused:
+                spend(0.5)
+        assert (block.spent, block.remaining, block.calls, block.refused) == (0.75, 0.25, 1, 1)
+        assert (refused.value.account_kind, refused.value.limit) == ("block", "a cap of $1")
+        assert (refused.value.spent, refused.value.requested, refused.value.remaining) == (0.75, 0.5, 0.25)
+    assert manager.balance("alice").spent == 1.5
+
+
+def test_an_outer_cap_counts_what_inner_blocks_spend(manager: BudgetManager) -> None:
+    with manager.budget(cap=1) as outer:
+        with manager.budget("alice", cap=5):
+            spend(0.6)
+        with manager.budget("bob", cap=5) as inner, pytest.raises(BudgetExceededError):
+            spend(0.6)
+    assert (outer.spent, inner.spent) == (0.6, 0)
+
+
+def test_figures_show_calls_in_flight(manager: BudgetManager) -> None:
+    with manager.budget("alice", cap=5) as block:
+        with manager.hold(cost=2) as held:
+            assert (block.spent, block.held, block.remaining, block.calls) == (0, 2, 3, 0)
+            held.settle(cost=1)
+        assert (block.spent, block.held, block.remaining, block.calls) == (1, 0, 4, 1)
+        with manager.hold(cost=2) as held:
+            held.release()
+        assert (block.spent, block.held, block.cap) == (1, 0, 5)
+    with manager.budget("alice") as block:
+        assert (block.cap, block.remaining) == (None, None)
+    assert "user='alice'" in repr(block)
+
+
+def test_a_cap_shares_itself_among_requests_without_one_of_their_own(manager: BudgetManager) -> None:
+    with manager.budget(cap=400) as block:  # 100 tokens of a dollar each: a quarter of the cap
+        register_price("dollar", input=0, output=1_000_000, max_output_tokens=1000)
+        with manager.hold("dollar", "") as held:
+            assert held.max_output_tokens == 256  # never fewer than that
+            held.settle(cost=1)
+    assert block.clamped == 1
+
+
+@pytest.mark.parametrize("cap", [float("nan"), -1, "abc", 10**30])
+def test_a_cap_that_is_no_amount_is_refused(manager: BudgetManager, cap: Any) -> None:
+    with pytest.raises(ValueError, match="cap"):
+        manager.budget(cap=cap)
+
+
+def test_a_user_that_was_meant_as_a_cap_is_refused(manager: BudgetManager) -> None:
+    with pytest.raises(ValueError, match=r"budget\(cap='0\.50'\)"):
+        manager.budget("$0.50")
+    with pytest.raises(TypeError, match=r"budget\(cap=0\.5\)"):
+        manager.budget(0.5)  # type: ignore[arg-type]
+
+
+# -- policies
+
+
+def test_an_inner_warning_does_not_soften_an_outer_limit(manager: BudgetManager) -> None:
+    manager.set_limits("team", 1)
+    manager.set_limits("alice", 1)
+    with (
+        manager.budget("team"),
+        manager.budget("alice", on_exceed="warn"),
+        pytest.raises(BudgetExceededError) as refused,
+    ):
+        spend(2)
+    assert refused.value.account == "team"
+    with manager.budget("alice", on_exceed="warn"):
+        spend(2)
+    assert manager.balance("alice").spent == 2
+
+
+def test_a_warning_block_lets_calls_through_and_says_so_once(
+    manager: BudgetManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    manager.set_limits("alice", "$1/day")
+    with caplog.at_level(logging.WARNING, "budgeted"), manager.budget("alice", on_exceed="warn"):
+        spend(2)
+        spend(2)
+    assert sum("goes on" in record.message for record in caplog.records) == 1
+
+
+def test_a_warning_cap_only_counts(manager: BudgetManager) -> None:
+    with manager.budget(cap=1, on_exceed="warn") as block:
+        spend(3)
+    assert (block.spent, block.remaining) == (3, 0)
+
+
+def test_raise_leaves_requests_alone(manager: BudgetManager) -> None:
+    manager.set_limits("alice", "$0.50")
+    with manager.budget("alice", on_exceed="raise"), pytest.raises(BudgetExceededError), manager.hold("cent", ""):
+        pass
+    with manager.budget("alice"), pytest.raises(BudgetExceededError), manager.hold("cent", ""):
+        pass  # 100 tokens are $1, and fewer than 256 are never granted
+
+
+def test_a_fallback_is_tried_before_refusing(manager: BudgetManager) -> None:
+    register_price("cheap", input=0, output=0, max_output_tokens=100)
+    manager.set_limits("alice", "$0.50")
+    with manager.budget("alice", fallback=["cent", "cheap"]), manager.hold("cent", "", 90) as held:
+        assert held.model == "cheap"
+        held.settle(cost=0)
+    assert manager.report("model").keys() == {"cheap"}
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("on_exceed", "block"), ("wait", -1), ("wait", "x"), ("fallback", 5), ("fallback", [""])]
+)
+def test_a_policy_that_makes_no_sense_is_refused(manager: BudgetManager, option: str, value: Any) -> None:
+    with pytest.raises((ValueError, TypeError), match=option):
+        manager.budget("alice", **{option: value})
+
+
+# -- the object
+
+
+def test_a_block_object_may_be_used_again(manager: BudgetManager) -> None:
+    block = manager.budget("alice", cap=2)
+    for _ in range(2):
+        with block:
+            spend(1)
+    with pytest.raises(BudgetExceededError), block:
+        spend(1)
+    assert (block.spent, block.calls, block.refused) == (2, 2, 1)
+
+
+def test_a_block_object_may_be_inside_itself(manager: BudgetManager) -> None:
+    block = manager.budget("alice")
+    with block:
+        with block:
+            spend(1)
+        spend(1)
+    assert manager.balance("alice").spent == 2
+
+
+def test_threads_share_a_block(manager: BudgetManager) -> None:
+    block = manager.budget("alice", cap=10)
+    barrier = threading.Barrier(8)
+
+    def work() -> int:
+        barrier.wait()
+        done = 0
+        with block:
+            for _ in range(5):
+                try:
+                    spend(1)
+                except BudgetExceededError:
+                    continue
+                done += 1
+        return done
+
+    with ThreadPoolExecutor(8) as pool:
+        sent = sum(one.result() for one in [pool.submit(work) for _ in range(8)])
+    assert sent == block.calls == block.spent == 10
+    assert (block.held, block.refused) == (0, 30)
+    assert manager.balance("alice").spent == 10
+
+
+def test_a_block_is_carried_into_threads_by_bind(manager: BudgetManager) -> None:
+    with manager.budget("alice") as block:
+        thread = threading.Thread(target=bind(lambda: spend(1)))
+    thread.start()
+    thread.join()
+    assert (block.spent, manager.balance("alice").spent) == (1, 1)
+
+
+async def _spend(usd: float) -> None:
+    async with get_manager().hold(cost=usd) as held:
+        await asyncio.sleep(0)
+        held.settle(cost=usd)
+
+
+def test_tasks_each_have_their_own_payer(manager: BudgetManager) -> None:
+    async def work(user: str) -> None:
+        async with manager.budget(user):
+            for _ in range(3):
+                await _spend(1)
+
+    async def main() -> None:
+        await asyncio.gather(*(work(f"user{number}") for number in range(10)))
+        async with manager.budget("parent"), asyncio.TaskGroup() as tasks:
+            tasks.create_task(_spend(1))
+            tasks.create_task(asyncio.to_thread(spend, 1))
+
+    asyncio.run(main())
+    assert [manager.balance(f"user{number}").spent for number in range(10)] == [3] * 10
+    assert manager.balance("parent").spent == 2
+
+
+def test_tasks_share_a_blocks_cap(manager: BudgetManager) -> None:
+    async def main() -> list[Any]:
+        async with manager.budget(cap=3):
+            return await asyncio.gather(*(_spend(1) for _ in range(10)), return_exceptions=True)
+
+    results = asyncio.run(main())
+    assert sum(one is None for one in results) == 3
+    assert sum(isinstance(one, BudgetExceededError) for one in results) == 7
+
+
+def test_a_call_waits_its_turn_while_only_calls_in_flight_are_in_the_way() -> None:
+    with BudgetManager(ledger="memory://", wait=30, max_budget=100) as manager:
+
+        async def main() -> None:
+            async with manager.budget(cap=1) as block:
+                await asyncio.gather(*(small(manager) for _ in range(5)))
+            assert (block.calls, block.refused) == (5, 0)
+            assert block.spent == pytest.approx(0.5)
+
+        async def small(manager: BudgetManager) -> None:
+            async with manager.hold(cost=0.6) as held:
+                await asyncio.sleep(0)
+                held.settle(cost=0.1)
+
+        asyncio.run(main())
+
+
+def test_leaving_by_an_exception_ends_the_block(manager: BudgetManager) -> None:
+    with pytest.raises(ZeroDivisionError), manager.budget("alice"):
+        raise ZeroDivisionError
+    spend(1)
+    assert manager.balance("alice").spent == 0
+
+
+def test_blocks_leave_nothing_behind(manager: BudgetManager) -> None:
+    for _ in range(3):
+        with manager.budget("alice", cap=1, key="job"):
+            spend(0.1)
+    gc.collect()
+    assert not [one for one in gc.get_objects() if type(one).__name__ == "Budget" and one.key == "job"]

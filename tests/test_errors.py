@@ -1,0 +1,170 @@
+"""What is raised: its place in the tree, its attributes and text, and its way through pickle."""
+
+from __future__ import annotations
+
+import copy
+import datetime as dt
+import pickle
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import Any
+
+import pytest
+
+import budgeted
+from budgeted import (
+    BudgetError,
+    BudgetExceededError,
+    BudgetManager,
+    LedgerCorruptError,
+    LedgerError,
+    LedgerLockedError,
+    LedgerUnavailableError,
+    UnattributedCallError,
+    UnknownUserError,
+    UnpricedModelError,
+)
+
+NOON = 1_763_812_800.0  # 2025-11-22T12:00:00Z
+
+
+def exceeded(**changes: Any) -> BudgetExceededError:
+    """An error as it is raised: amounts in nano-USD."""
+    fields: dict[str, Any] = {
+        "account": "alice",
+        "account_kind": "user",
+        "limit": "$10/day",
+        "amount": 10_000_000_000,
+        "spent": 9_500_000_000,
+        "held": 300_000_000,
+        "requested": 1_250_000_000,
+        "reason": "spent",
+        "retry_after": 43_200.0,
+        "resets_at": dt.datetime(2025, 11, 23, tzinfo=dt.UTC),
+        "model": "gpt-5",
+        "max_output_tokens": 400,
+    }
+    return BudgetExceededError(**{**fields, **changes})
+
+
+def test_all_errors_are_budget_errors() -> None:
+    for kind in (BudgetExceededError, UnattributedCallError, UnpricedModelError, UnknownUserError, LedgerError):
+        assert issubclass(kind, BudgetError)
+    for kind in (LedgerUnavailableError, LedgerLockedError, LedgerCorruptError):
+        assert issubclass(kind, LedgerError)
+    assert issubclass(UnknownUserError, KeyError)
+    assert not issubclass(BudgetError, (ValueError, TypeError, OSError))
+
+
+def test_every_error_is_exported() -> None:
+    tree = {BudgetError}
+    while (more := tree | {child for kind in tree for child in kind.__subclasses__()}) != tree:
+        tree = more
+    assert {kind.__name__ for kind in tree} == {name for name in budgeted.__all__ if name.endswith("Error")}
+
+
+def test_its_attributes_are_amounts_in_usd() -> None:
+    error = exceeded()
+    assert (error.account, error.account_kind, error.limit, error.unit) == ("alice", "user", "$10/day", "usd")
+    assert (error.spent, error.held, error.requested, error.remaining) == (9.5, 0.3, 1.25, 0.2)
+    assert (error.reason, error.retry_after, error.model) == ("spent", 43_200, "gpt-5")
+    assert error.resets_at == dt.datetime(2025, 11, 23, tzinfo=dt.UTC)
+    assert (error.current_cost, error.max_budget) == (9.5, 10)
+    assert error.max_output_tokens == 400
+
+
+def test_remaining_is_never_negative() -> None:
+    assert exceeded(spent=12_000_000_000).remaining == 0
+
+
+def test_other_units_are_counted_not_priced() -> None:
+    error = exceeded(limit="60 calls/minute", unit="calls", amount=60, spent=58, held=2, requested=1)
+    assert (error.spent, error.held, error.requested, error.remaining, error.max_budget) == (58, 2, 1, 0, 60)
+    assert "0 calls left of 60 calls/minute" in str(error)
+
+
+def test_its_text_says_who_how_much_of_what_until_when_and_what_would_have_fitted() -> None:
+    text = str(exceeded())
+    assert text == (
+        "user 'alice' has $0.20 left of $10/day, and this call for gpt-5 may need $1.25 "
+        "(spent $9.50, held by calls in flight $0.30); it would fit with an output cap of 400 tokens; "
+        "the limit resets at 2025-11-23T00:00:00+00:00"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"account": "global", "account_kind": "global"}, "the global budget has $0.20 left"),
+        ({"account": "nightly", "account_kind": "block"}, "block 'nightly' has"),
+        ({"reason": "held"}, "it may fit when calls in flight have ended"),
+        ({"resets_at": None}, "raise the limit to go on"),
+        ({"model": None}, "this call may need"),
+        ({"requested": 1}, "may need $0.000000001"),
+        ({"requested": 123_456_789}, "may need $0.1235"),
+    ],
+)
+def test_its_text_fits_the_case(changes: dict[str, Any], said: str) -> None:
+    assert said in str(exceeded(**changes))
+
+
+def test_nothing_is_said_of_an_output_cap_that_cannot_help() -> None:
+    assert "output cap" not in str(exceeded(max_output_tokens=None))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        exceeded(),
+        exceeded(retry_after=None, resets_at=None, model=None, max_output_tokens=None),
+        UnknownUserError("user 'x' is not known"),
+        UnpricedModelError("no price"),
+        UnattributedCallError("nobody pays"),
+        LedgerError("a"),
+        LedgerUnavailableError("b"),
+        LedgerLockedError("c"),
+        LedgerCorruptError("d"),
+    ],
+    ids=repr,
+)
+def test_every_error_survives_pickle_and_copy(error: BudgetError) -> None:
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        again = pickle.loads(pickle.dumps(error, protocol))  # noqa: S301
+        assert type(again) is type(error)
+        assert str(again) == str(error)
+        assert vars(again) == vars(error)
+    assert str(copy.copy(error)) == str(copy.deepcopy(error)) == str(error)
+
+
+def raises() -> None:
+    """What a worker process does."""
+    raise exceeded()
+
+
+def test_it_comes_whole_out_of_a_worker_process() -> None:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        error = pool.submit(raises).exception(60)
+    assert isinstance(error, BudgetExceededError)
+    assert vars(error) == vars(exceeded())
+
+
+def test_an_unknown_users_text_is_no_repr() -> None:
+    """KeyError would show quotes around it."""
+    assert str(UnknownUserError("user 'x' is not known")) == "user 'x' is not known"
+    assert str(UnknownUserError()) == ""
+
+
+def test_refusals_are_raised_with_all_of_it() -> None:
+    with BudgetManager(ledger="memory://", clock=lambda: NOON, wait=0) as manager:
+        manager.set_limits("alice", "$10/day")
+        with manager.hold(cost=9, user="alice") as held:
+            with pytest.raises(BudgetExceededError) as refused, manager.hold(cost=2, user="alice"):
+                pass
+            held.settle(cost=9.5)
+        error = refused.value
+        assert (error.reason, error.spent, error.held, error.retry_after) == ("held", 0, 9, 1)
+        with pytest.raises(BudgetExceededError) as refused, manager.hold(cost=2, user="alice"):
+            pass
+        error = refused.value
+        assert (error.reason, error.spent, error.held, error.retry_after) == ("spent", 9.5, 0, 43_200)
+        assert error.resets_at == dt.datetime(2025, 11, 23, tzinfo=dt.UTC)
