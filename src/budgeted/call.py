@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable, Generator, Mapping
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -26,12 +25,12 @@ from budgeted.errors import (
 )
 from budgeted.failures import REFUSED, UNSENT, classify, reason_of
 from budgeted.ledger import upkeep
-from budgeted.ledger.base import STALE, USD, Ask, Refused, Stale, Used, account_kind, account_name, admit
+from budgeted.ledger.base import USD, Ask, Granted, Refused, Stale, Used, account_kind, account_name, admit
 from budgeted.money import shown
 from budgeted.prices import Price
 from budgeted.recent import remember
 from budgeted.responses import Answer
-from budgeted.scope import Budget, Group, Plan, Policy, Scope, caps_lock
+from budgeted.scope import Budget, Group, Payer, Plan, Policy, Scope, caps_lock
 from budgeted.usage import Usage
 
 if TYPE_CHECKING:
@@ -39,11 +38,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("budgeted")
 
+MOST_PLANS = 50
+"""How often a call is planned again because its accounts' limits have changed meanwhile."""
+
 OUTPUT_UNKNOWN = 128_000
 """Output tokens assumed for a model of which nobody knows the maximum. It is not written into a request that fits:
 servers refuse a cap above what their model can do."""
 
-LockType = type(Lock())
 
 CAPS = "caps of blocks"
 """The queue of calls that wait for the caps of blocks."""
@@ -52,6 +53,8 @@ MOST_SHARES = 64
 """Into how many parts what is left is divided at most, however many calls wait for it."""
 
 RETRY_SECONDS = 1.0
+MOMENT = 0.05
+"""The shortest sleep of a call that waits, in seconds."""
 
 
 class Request(msgspec.Struct):
@@ -158,10 +161,7 @@ class Call:
 
     def idle(self) -> bool:
         """Whether no lock that ending the call takes is held, by this thread or another."""
-        if caps_lock.locked() or tally.lock.locked():
-            return False
-        span_lock = getattr(self._span, "_lock", None)  # of the OpenTelemetry SDK, which may be in the midst of a span
-        if isinstance(span_lock, LockType) and span_lock.locked():
+        if caps_lock.locked() or tally.lock.locked() or not (self._span is None or tally.unlocked(self._span)):
             return False
         return all(group.manager.ledger.idle() for group in self.groups)
 
@@ -244,13 +244,13 @@ class Call:
         if queued > ask.share:
             # What is left is for all who wait; yet a share worth having finishes more answers than an equal one.
             ask = msgspec.structs.replace(ask, share=min(queued, MOST_SHARES))
-        plans = []
+        plans: list[Plan | None] = []
         request = self.request
         model = request.provider, request.model
         for group in self.groups:
             plan = group.plans.get(model)
             if plan is None or self.at >= plan.expires:
-                plan = group.manager.plan(group, request.provider, request.model, self.at)
+                plan = self._plan(group, timeout)
             plans.append(plan)
             if not queued and group.manager.ledger.turns.queues:
                 crowded = group.manager.ledger.turns.crowded(group.accounts)
@@ -278,10 +278,19 @@ class Call:
         self._held(ask)
         return None
 
-    def _require_price(self, plans: list[Plan]) -> None:
+    def _plan(self, group: Group, timeout: float | None) -> Plan | None:
+        """Where this call goes; None if the ledger is away and calls go on without it."""
+        try:
+            return group.manager.plan(group, self.request.provider, self.request.model, self.at)
+        except LedgerUnavailableError as error:
+            if not _excused(group.manager, error, timeout):
+                raise
+            return None
+
+    def _require_price(self, plans: list[Plan | None]) -> None:
         capped = any(block.cap is not None for block in self.blocks)
         for group, plan in zip(self.groups, plans, strict=True):
-            if (plan.priced or capped) and group.manager.unpriced == "deny":
+            if (plan is None or plan.priced or capped) and group.manager.unpriced == "deny":
                 raise unpriced(self.request)
 
     def _hold_caps(self, ask: Ask) -> int | Refused:
@@ -299,30 +308,35 @@ class Call:
                 block.slot.held += usd
         return granted
 
-    def _hold_at(self, group: Group, plan: Plan, ask: Ask, timeout: float | None) -> Refused | None:
-        manager = group.manager
-        ledger = manager.ledger
+    def _hold_at(self, group: Group, plan: Plan | None, ask: Ask, timeout: float | None) -> Refused | None:
+        ledger = group.manager.ledger
         id = ledger.new_id()
         if self.parts and self.parts[-1].held is not None and self.parts[-1].held.granted < ask.most:
             ask = msgspec.structs.replace(ask, most=self.parts[-1].held.granted)
-        try:
-            result = ledger.hold(id, plan.route, ask, self.at, timeout)
-            while result is STALE:
-                plan = manager.plan(group, self.request.provider, self.request.model, self.at, fresh=True)
-                result = ledger.hold(id, plan.route, ask, self.at, timeout)
-        except LedgerLockedError:
-            raise
-        except LedgerUnavailableError as error:
-            if not manager.allows_without(error):
+        result = None
+        if plan is not None:
+            try:
+                result = self._hold_planned(id, group, plan, ask, timeout)
+            except LedgerUnavailableError as error:
+                if not _excused(group.manager, error, timeout):
+                    raise
+            except BaseException:
+                upkeep.enqueue(lambda: ledger.release(id, self.at))
                 raise
-            result = None
-        except BaseException:
-            upkeep.enqueue(lambda: ledger.release(id, self.at))
-            raise
         if isinstance(result, Refused):
             return result
         self.parts.append(Part(group, id, result, ledger))
         return None
+
+    def _hold_planned(self, id: str, group: Group, plan: Plan, ask: Ask, timeout: float | None) -> Granted | Refused:
+        manager = group.manager
+        for _ in range(MOST_PLANS):
+            result = manager.ledger.hold(id, plan.route, ask, self.at, timeout)
+            if not isinstance(result, Stale):
+                return result
+            plan = manager.plan(group, self.request.provider, self.request.model, self.at, fresh=True)
+        msg = f"the limits of {', '.join(map(account_name, group.accounts))} change faster than a call can be planned"
+        raise LedgerUnavailableError(msg)
 
     def _undo(self, usd: int, timeout: float | None = None) -> None:
         """Give back what was held before somebody refused."""
@@ -419,7 +433,9 @@ class Call:
                 if left <= 0:
                     # One that only ever stood behind others has its one try now, and learns what is in the way.
                     return refused if refused.limit else self.try_hold(queued=turns.waiting_for(refused.account))
-                yield left
+                # Nobody ends a period: the one that is waited for looks at its end itself.
+                until = refused.end - self.groups[0].manager.clock() if refused.end else left
+                yield min(left, max(until, MOMENT))
         finally:
             turns.leave(ticket)
 
@@ -707,6 +723,11 @@ def unpriced(request: Request) -> UnpricedModelError:
         f"price with budgeted.register_price({request.model!r}, input=..., output=...) in USD per million tokens, "
         f'or let unpriced models pass with unpriced="free"'
     )
+
+
+def _excused(manager: Payer, error: LedgerUnavailableError, timeout: float | None) -> bool:
+    """Whether a call goes on without its ledger. A lock that was only tried is waited for elsewhere first."""
+    return not (timeout == 0 and isinstance(error, LedgerLockedError)) and manager.allows_without(error)
 
 
 def _behind(account: str) -> Refused:

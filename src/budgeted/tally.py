@@ -179,6 +179,12 @@ os.register_at_fork(after_in_child=_after_fork)
 # -- spans
 
 
+def unlocked(span: Span) -> bool:
+    """Whether nobody is writing to a span this instant: asked where this very thread may be doing so."""
+    locks = [getattr(holder, "_lock", None) for holder in (span, getattr(span, "_attributes", None))]
+    return not any(lock is not None and hasattr(lock, "locked") and lock.locked() for lock in locks)
+
+
 def mark(
     span: Span, outcome: str, cost: int | None = None, groups: Sequence[Any] = (), more: Mapping[str, str] | None = None
 ) -> None:

@@ -218,20 +218,14 @@ class JournalLedger(MemoryLedger):
 
     def _read(self, size: int) -> int:
         """Apply the lines of this segment up to its size. Returns the number of the next segment, or 0."""
-        data = b""
-        while len(data) < size - self._offset:
-            chunk = os.pread(self._fd, size - self._offset - len(data), self._offset + len(data))
-            if not chunk:
-                break
-            data = data + chunk if data else chunk
-        apply = self._state.apply
-        for record, crc, offset in segments.records(data, self._crc, self._path, self._offset):
-            self._crc, self._offset = crc, offset
-            self._lines += 1
-            if isinstance(record, Continued):
-                return record.segment
-            if record.__class__ is not Header:
-                apply(record)
+        for data in segments.pieces(self._fd, self._offset, size):
+            found, crc, behind = segments.read(data, self._crc, self._path, self._offset)
+            following = found.pop() if found and found[-1].__class__ is Continued else None
+            self._state.replay(found if self._offset else found[1:])
+            self._lines += len(found)
+            self._crc, self._offset = crc, behind
+            if isinstance(following, Continued):
+                return following.segment
         return 0
 
     # -- the critical section

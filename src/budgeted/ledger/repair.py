@@ -9,7 +9,6 @@ from pathlib import Path
 from budgeted.errors import LedgerCorruptError, LedgerError
 from budgeted.ledger import segments
 from budgeted.ledger.hostlock import MARK, HostLock
-from budgeted.ledger.segments import Continued
 from budgeted.ledger.state import State
 
 
@@ -28,7 +27,7 @@ def repair(directory: Path) -> int:
             path = segments.journal_path(directory, number)
             size = path.stat().st_size
             # Behind a damage nothing can be trusted to belong together.
-            good, ends_here = (0, True) if cut else _intact(path)
+            good, ends_here = (0, True) if cut else segments.intact(path)
             if good < size:
                 _set_aside(path)
                 lost += size - good
@@ -56,18 +55,6 @@ def _first_segment(directory: Path) -> int:
         else:
             return number
     return 1
-
-
-def _intact(path: Path) -> tuple[int, bool]:
-    """How many bytes of a segment are intact, and whether the journal ends there."""
-    good, continued = 0, False
-    try:
-        for record, _, offset in segments.records(path.read_bytes(), 0, path, 0):
-            good = offset
-            continued = isinstance(record, Continued)
-    except LedgerCorruptError:
-        return good, True
-    return good, not continued
 
 
 def _set_aside(path: Path) -> None:

@@ -21,6 +21,9 @@ from budgeted.ledger.records import Deleted, Held, LimitsSet, Posted, Record, Re
 
 FORMAT = 1
 
+PIECE = 1 << 17
+"""Bytes read at a time: what is made of them still fits a processor's cache."""
+
 encode = msgspec.json.Encoder().encode
 crc32 = zlib.crc32
 
@@ -39,7 +42,8 @@ class Continued(Record, tag="n"):
 
 
 _Line = Header | Continued | Held | Settled | Released | Posted | LimitsSet | WasReset | Deleted
-_decode = msgspec.json.Decoder(_Line).decode
+decode = msgspec.json.Decoder(_Line).decode
+_BLANK = ord(" ")
 
 
 def line(payload: bytes, crc: int) -> bytes:
@@ -47,8 +51,10 @@ def line(payload: bytes, crc: int) -> bytes:
     return b"%08x %b\n" % (crc, payload)
 
 
-def records(data: bytes, crc: int, path: Path, offset: int) -> Iterator[tuple[Record, int, int]]:
-    """The records of some lines, each with the CRC and the offset behind it.
+def read(data: bytes, crc: int, path: Path, offset: int) -> tuple[list[Record], int, int]:
+    """The records of some lines, and the CRC and the offset behind them.
+
+    A :class:`Header` is the first line of a segment and no other; a :class:`Continued` can only be the last.
 
     Args:
         data: what was read at ``offset``; a rest without a newline is left alone.
@@ -60,36 +66,69 @@ def records(data: bytes, crc: int, path: Path, offset: int) -> Iterator[tuple[Re
         LedgerCorruptError: a line does not check, or stands where it cannot.
         LedgerError: the file is of another format.
     """
+    found, crc, behind, bad = _check(data, crc, offset)
+    if found and not offset:
+        _check_header(found[0], path)
+    if bad:
+        msg = (
+            f"{path} is damaged at byte {behind}: the line {bad[:60]!r} fails its check. Nothing was changed. "
+            f"Restore the file from a backup, or keep what stands before the damage with "
+            f"budgeted.ledger.repair({str(path.parent)!r})"
+        )
+        raise LedgerCorruptError(msg)
+    return found, crc, behind
+
+
+def intact(path: Path) -> tuple[int, bool]:
+    """How many bytes of a segment are intact, and whether the journal ends there."""
+    found, _, good, bad = _check(path.read_bytes(), 0, 0)
+    if found:
+        _check_header(found[0], path)
+    return good, bad is not None or not found or found[-1].__class__ is not Continued
+
+
+def pieces(fd: int, offset: int, size: int) -> Iterator[bytes]:
+    """What a file holds from an offset to its size, in pieces of whole lines; the last is whatever it ends with."""
+    room = PIECE
+    while offset < size:
+        data = os.pread(fd, min(room, size - offset), offset)
+        if not data:
+            return
+        if offset + len(data) < size:
+            data = data[: data.rfind(b"\n") + 1]
+        if data:
+            yield data
+        offset += len(data)
+        room = PIECE if data else 2 * room
+
+
+def _check(data: bytes, crc: int, offset: int) -> tuple[list[Record], int, int, bytes | None]:
+    """The records before the first damage, the CRC and the offset behind them, and the damaged line, if there is one."""
     lines = data.split(b"\n")
     rest = lines.pop()
+    found: list[Record] = []
     ended = False
     for text in lines:
         payload = text[9:]
-        crc = crc32(payload, crc)
+        checked = crc32(payload, crc)
         try:
-            if ended or int(text[:8], 16) != crc or text[8:9] != b" ":
-                raise _damaged(path, offset, text)
-            record = _decode(payload)
-        except (ValueError, msgspec.DecodeError):
-            raise _damaged(path, offset, text) from None
-        if not offset:
-            _check_header(record, path)
-        elif record.__class__ is Header:
-            raise _damaged(path, offset, text)
-        ended = record.__class__ is Continued
-        offset += len(text) + 1
-        yield record, crc, offset
-    # A torn line is the beginning of one. This is all of one, and its newline was changed to something else.
-    if len(rest) > 9 and (ended or rest[:8] == b"%08x" % crc32(rest[9:-1], crc)):
-        raise _damaged(path, offset, rest)
-
-
-def _damaged(path: Path, offset: int, text: bytes) -> LedgerCorruptError:
-    return LedgerCorruptError(
-        f"{path} is damaged at byte {offset}: the line {text[:60]!r} fails its check. Nothing was changed. "
-        f"Restore the file from a backup, or keep what stands before the damage with "
-        f"budgeted.ledger.repair({str(path.parent)!r})"
-    )
+            if int(text[:8], 16) != checked or text[8] != _BLANK:
+                break
+            record = decode(payload)
+        except (ValueError, IndexError, msgspec.DecodeError):
+            break
+        kind = record.__class__
+        if ended or (kind is Header and (offset or found)):
+            break
+        ended = kind is Continued
+        found.append(record)
+        crc = checked
+    else:
+        # A torn line is the beginning of one. This is all of one, and its newline was changed to something else.
+        torn = len(rest) < 10 or not (ended or rest[:8] == b"%08x" % crc32(rest[9:-1], crc))  # noqa: PLR2004
+        return found, crc, offset + len(data) - len(rest), None if torn else rest
+    offset += sum(map(len, lines[: len(found)])) + len(found)
+    return found, crc, offset, lines[len(found)]
 
 
 def _check_header(record: Record, path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -185,7 +185,25 @@ class State:
 
     def apply(self, record: Record) -> None:
         """Make the change that a record tells of."""
-        _APPLY[record.__class__](self, record)
+        self.replay((record,))
+
+    def replay(self, records: Iterable[Record]) -> None:
+        """Make the changes that records tell of, one after the other."""
+        for record in records:
+            kind = record.__class__
+            if kind is Held:
+                route = bytes(record.route)
+                bound = self._bounds.get(route) or self.bind(route)
+                record.route = bound.raw  # shared by all holds of the route
+                for slot, start, _ in bound.slots:
+                    if slot.start < start:
+                        self.begin(bound)
+                        break
+                self.open(record, bound)
+            elif kind is Settled:
+                self.settle(record.id, record.at, record.used, record.reason)
+            else:
+                _APPLY[kind](self, record)
 
     def begin(self, bound: Bound) -> None:
         """Begin the periods that a call is the first of."""

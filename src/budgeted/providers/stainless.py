@@ -215,6 +215,8 @@ async def _retry_async(wrapped: Callable[..., Any], client: Any, args: tuple[Any
 def _lost() -> Callable[[float | None], None] | None:
     scope = current()
     error = sys.exc_info()[1]
-    if scope is None or scope.call is None or error is None or classify(error) != UNCERTAIN:
+    if scope is None or scope.call is None or error is None:
+        return None
+    if classify(error, scope.call.handled) != UNCERTAIN:
         return None
     return functools.partial(scope.call.lose_attempt, f"{reason_of(error)}; the SDK sent it again")
