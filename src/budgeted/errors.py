@@ -96,7 +96,7 @@ class BudgetExceededError(BudgetError):
         who = "the global budget" if self.account_kind == "global" else f"{self.account_kind} {self.account!r}"
         for_model = f" for {self.model}" if self.model else ""
         text = (
-            f"{who} has {_show(max(0, amount - spent - held), self.unit)} left of {self.limit}, and this call"
+            f"{who} has {_show(max(0, amount - spent - held), self.unit, up=False)} left of {self.limit}, and this call"
             f"{for_model} may need {_show(requested, self.unit)} "
             f"(spent {_show(spent, self.unit)}, held by calls in flight {_show(held, self.unit)})"
         )
@@ -120,12 +120,14 @@ def _public(amount: int, unit: str) -> float:
     return to_usd(amount) if unit == "usd" else amount
 
 
-def _show(amount: int, unit: str) -> str:
+def _show(amount: int, unit: str, *, up: bool = True) -> str:
     if unit != "usd":
         return f"{amount} {unit}"
-    # A call's worst case to a hundredth of a cent; exact figures are in the attributes.
+    # To a hundredth of a cent, what is left rounded down; exact figures are in the attributes.
     step = NANO // 10_000
-    return format_usd(amount if amount < step else -(-amount // step) * step)
+    if amount < step:
+        return format_usd(amount)
+    return format_usd((-(-amount // step) if up else amount // step) * step)
 
 
 class UnattributedCallError(BudgetError):

@@ -113,10 +113,11 @@ class BudgetManager:
         on_uncertain: what a call costs that nobody confirms: ``"estimate"``, ``"hold"`` (all it held), ``"release"``.
         uncertain_output_tokens: output tokens of that estimate.
         hold_timeout: seconds after which a hold that nobody ends is charged as uncertain.
-        alerts: shares of a limit at which to alert.
-        on_event: called with each event.
+        alerts: shares of a limit at which to alert. Checked and kept; this version does not act on it yet.
+        on_event: called with each event. Checked and kept; this version does not act on it yet.
         metric_users: whether metrics, spans and logs may name users.
-        semconv: whether to emit the OpenTelemetry GenAI conventions' own metrics.
+        semconv: whether to emit the OpenTelemetry GenAI conventions' own metrics. Checked and kept; this version does
+            not act on it yet.
         fsync: ``"background"``, or ``"always"`` to survive a power cut.
         clock: returns unix seconds, like ``time.time``; for tests.
 

@@ -124,7 +124,8 @@ def replayed(directory: Path, *, whole: bool = False) -> bytes:
     while number:
         path = segments.journal_path(directory, number)
         number = 0
-        for record, _, _ in segments.records(path.read_bytes(), 0, path, 0):
+        found, _, _ = segments.read(path.read_bytes(), 0, path, 0)
+        for record in found:
             if isinstance(record, Continued):
                 number = record.segment
                 state.prune()

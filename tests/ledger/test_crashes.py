@@ -383,7 +383,7 @@ def test_a_mutation_interrupted_between_any_two_steps_is_finished() -> None:
         if expected is None:
             expected = dump(ledger).replace(one.id.encode(), b"id")
         assert dump(ledger).replace(one.id.encode(), b"id") == expected
-    assert line > 9
+    assert line > 8
 
 
 def source_line(frame: Any) -> str:

@@ -460,12 +460,14 @@ def test_what_a_request_only_refers_to_is_bounded_by_the_context_window(
 # -- wait
 
 
-def _hold_up(payer: Paying, provider: SimulatedProvider, chat: openai.OpenAI, pool: ThreadPoolExecutor) -> Any:
+def _hold_up(
+    payer: Paying, provider: SimulatedProvider, chat: openai.OpenAI, pool: ThreadPoolExecutor, tokens: int = 90_000
+) -> Any:
     """A call in flight that holds nearly all of one dollar."""
 
     def ask() -> Any:
         with payer.block("first"):
-            return _chat(chat, max_completion_tokens=90_000)
+            return _chat(chat, max_completion_tokens=tokens)
 
     provider.queue(Reply(hang=True, output_tokens=10))
     in_flight = pool.submit(ask)
@@ -523,17 +525,17 @@ def test_a_newcomer_lines_up_behind_those_who_wait(
     paying: Callable[..., Paying], chat: openai.OpenAI, provider: SimulatedProvider, pool: ThreadPoolExecutor
 ) -> None:
     payer = paying(max_budget="1.00", wait=60)
-    first = _hold_up(payer, provider, chat, pool)
+    first = _hold_up(payer, provider, chat, pool, tokens=60_000)
     big = pool.submit(_chat, chat, max_completion_tokens=80_000)
     _wait_for_tickets(payer, 1)
-    small = pool.submit(_chat, chat, max_completion_tokens=10)  # would fit
+    small = pool.submit(_chat, chat, max_completion_tokens=30_000)  # would fit now, and not beside the big one
     _wait_for_tickets(payer, 2)
     assert len(provider.requests) == 1
     provider.release()
     for one in (first, big, small):
         one.result()
     payer.agrees(calls=3)
-    assert [request.body["max_completion_tokens"] for request in provider.requests] == [90_000, 80_000, 10]
+    assert [request.body["max_completion_tokens"] for request in provider.requests] == [60_000, 80_000, 30_000]
 
 
 def test_a_wait_that_is_over_is_a_refusal_that_says_so(

@@ -256,7 +256,9 @@ def test_a_stream_that_is_left_is_charged_an_estimate(
 ) -> None:
     provider.reply(gate_after=2, output_tokens=40)
     with payer.block() as block:
-        leave(opened(kind, clients))
+        held = [opened(kind, clients)]  # in a list, so that who leaves it has the only reference
+        assert provider.wait_parked()
+        leave(held.pop())
     (charge,) = payer.guessed()
     provider.release()  # a response that is merely forgotten leaves its connection open, with the SDK alone as well
     assert provider.wait_idle()
@@ -545,7 +547,9 @@ def test_an_asynchronous_stream_that_is_left_is_charged_an_estimate(
 
     async def main() -> None:
         async with async_clients.openai, async_clients.anthropic, payer.block():
-            await leave(await opened(kind, async_clients))
+            held = [await opened(kind, async_clients)]
+            assert await asyncio.to_thread(provider.wait_parked)
+            await leave(held.pop())
 
     asyncio.run(main())
     (charge,) = payer.guessed()
