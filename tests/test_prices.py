@@ -357,6 +357,13 @@ def test_bedrock_models_are_found_by_all_their_names(model: str, provider: str) 
     assert price.max_output_tokens == 64_000
 
 
+@pytest.mark.parametrize(("model", "provider"), [("text-embedding-3-small", "openai"), ("voyage-3", "voyageai")])
+def test_a_maker_is_known_by_the_exact_names_of_its_models(model: str, provider: str) -> None:
+    price = prices.find(model)
+    assert price is not None
+    assert price.provider == provider
+
+
 def test_bedrock_models_are_found_without_a_provider() -> None:
     assert found("us.anthropic.claude-sonnet-4-5-20250929-v1:0").provider == "aws"
     assert found("amazon.nova-pro-v1:0").provider == "aws"

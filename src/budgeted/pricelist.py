@@ -40,6 +40,7 @@ _ALIASES: Final = {
 }
 _FREE: Final = frozenset({"ollama", "ollama_chat"})
 _TIER_KEYS: Final = frozenset({"service_tier", "processing", "speed"})
+_MAKERS: Final = ("openai", "anthropic", "google", "mistral", "cohere", "voyageai", "deepseek", "x-ai")
 _BEDROCK_ID: Final = re.compile(r"([a-z]{2,6}(-gov)?\.)?[a-z0-9]+\.[a-z][^/]*", re.IGNORECASE)
 
 
@@ -341,6 +342,12 @@ def _by_name(providers: list[Provider], model: str, *, trusted: bool) -> Listed 
             break
     if _BEDROCK_ID.fullmatch(model) and (bedrock := _by_id(providers, "aws")):
         return _listed(bedrock, model, providers)
+    # What names a provider goes by leaves some of its own models out: an exact one is its own all the same.
+    exact = model.lower()
+    for name in _MAKERS:
+        maker = _by_id(providers, name)
+        if maker is not None and any(each.id == exact for each in maker.models):
+            return _listed(maker, model, providers)
     return None
 
 
