@@ -22,7 +22,7 @@ def main() -> None:
             with BudgetManager("recovery", max_budget=10**6, ledger=folder) as manager:
                 call_times(guarded(manager), LINES // 2)
             [path] = Path(folder).rglob("journal-*")
-            floor, recovered = (min(times) for times in zip(*((checked(path), opened(path)) for _ in range(3))))
+            floor, recovered = map(min, zip(*((checked(path), opened(path)) for _ in range(3)), strict=True))
     finally:
         journal.ROTATE_LINES = rotate
     line(f"decoding and checking {LINES:,} lines", f"{floor:.2f} s")

@@ -273,7 +273,7 @@ def test_a_rotation_that_fails_is_tried_again_later(
     journal._rotate_at = 20
     give(journal, GLOBAL, usd(10**6))
     with monkeypatch.context() as patch:
-        patch.setattr(segments, "write_new", lambda path, data: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+        patch.setattr(segments, "write_new", lambda path, *parts: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
         for _ in range(12):
             charge(journal, 1, GLOBAL)
     assert "cannot go on in a new file yet" in caplog.text

@@ -312,3 +312,27 @@ def test_a_directory_removed_under_a_running_process_is_noticed(
     assert journal.read(GLOBAL) is None
     give(journal, GLOBAL, usd(12))
     assert dump(journal) == replayed(journal.directory)
+
+
+@pytest.mark.parametrize("added", [b"", b'["budgeted",1,1]'], ids=["an empty line", "a second header"])
+def test_a_line_that_checks_but_cannot_stand_where_it_does_is_damage(directory: Path, added: bytes) -> None:
+    journal = small(directory)
+    whole = journal.read_bytes()
+    _, crc, _ = segments.read(whole, 0, journal, 0)
+    journal.write_bytes(whole + segments.line(added, segments.crc32(added, crc)))
+    with pytest.raises(LedgerCorruptError, match=f"at byte {len(whole)}"):
+        JournalLedger(directory)
+    assert repair(directory) > 0
+    assert journal.read_bytes() == whole
+
+
+def test_a_line_longer_than_a_piece_is_read(directory: Path) -> None:
+    ledger = JournalLedger(directory)
+    give(ledger, GLOBAL, usd(10))
+    give(ledger, "u:" + "x" * 5 * segments.PIECE, usd(10))
+    charge(ledger, 3, GLOBAL)
+    ledger.close()
+    again = JournalLedger(directory)
+    assert spent(again) == 3
+    check(again)
+    again.close()

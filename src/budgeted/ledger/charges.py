@@ -7,16 +7,21 @@ from collections.abc import Iterable
 import msgspec
 
 from budgeted.ledger.base import Used
-from budgeted.ledger.records import Held
 
 REMEMBERED = 10_000
 """How many ended holds are remembered at least, to recognise a repeated verb and to correct a charge."""
 
 
 class Ended(msgspec.Struct, array_like=True, gc=False):
-    """A hold that has ended, and what it was charged (None: released). With a reason the charge is uncertain."""
+    """A hold that has ended, and what it was charged (None: released). With a reason the charge is uncertain.
 
-    held: Held
+    It was opened at ``opened`` for ``held`` nano-USD. The rest of its record is not kept: there are many of these.
+    """
+
+    id: str
+    opened: int
+    held: int
+    route: msgspec.Raw
     used: Used | None
     at: int
     reason: str = ""
@@ -30,10 +35,10 @@ class Charges:
     def __init__(
         self, uncertain: Iterable[Ended] = (), latest: Iterable[Ended] = (), before: Iterable[Ended] = ()
     ) -> None:
-        self.uncertain = {one.held.id: one for one in uncertain}
+        self.uncertain = {one.id: one for one in uncertain}
         # Two generations instead of a queue: dropping the oldest costs nothing per call.
-        self.latest = {one.held.id: one for one in latest}
-        self.before = {one.held.id: one for one in before}
+        self.latest = {one.id: one for one in latest}
+        self.before = {one.id: one for one in before}
 
     def __contains__(self, id: str) -> bool:
         return id in self.latest or id in self.before or id in self.uncertain
@@ -44,7 +49,7 @@ class Charges:
 
     def put(self, one: Ended) -> None:
         """Remember it, instead of what was known before. Doing it twice changes nothing."""
-        id = one.held.id
+        id = one.id
         if one.reason:
             self.uncertain[id] = one
             return

