@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import signal
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from opentelemetry import context as otel
@@ -121,3 +121,17 @@ def test_callbacks_of_the_loop_and_signal_handlers_may_be_bound(manager: BudgetM
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert manager.balance("callback").spent == manager.balance("signal").spent == 1
+
+
+@pytest.mark.parametrize("given", [5, "work", None])
+def test_what_is_no_function_cannot_be_bound(given: Any) -> None:
+    with pytest.raises(TypeError, match="bind takes a function"):
+        bind(given)
+
+
+def test_a_generator_cannot_be_bound_and_is_told_what_to_do() -> None:
+    def steps() -> Any:
+        yield 1
+
+    with pytest.raises(TypeError, match="@budgeted"):
+        bind(steps)

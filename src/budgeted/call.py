@@ -178,8 +178,8 @@ class Call:
         size = self._input
         if size == -2:
             size = self._input = self._input_bound(price)
-        n = request.n
-        cap = request.cap
+        n = max(request.n, 1)
+        cap = request.cap if request.cap is None or request.cap >= 0 else 0
         if not request.output:
             cap = most = 0
         elif cap is not None:

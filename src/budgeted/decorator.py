@@ -20,6 +20,8 @@ from budgeted import driving, responses
 from budgeted.call import Call, Request
 from budgeted.errors import LedgerLockedError
 from budgeted.money import shown
+from budgeted.returned import is_stream
+from budgeted.returned import metered as metered_stream
 from budgeted.scope import (
     KEY,
     Budget,
@@ -33,7 +35,7 @@ from budgeted.scope import (
     leave,
     looks_like_a_limit,
 )
-from budgeted.streams import LEFT_EARLY, end_anywhere
+from budgeted.streams import BYTES_PER_TOKEN, LEFT_EARLY, end_anywhere
 from budgeted.usage import Usage
 
 P = ParamSpec("P")
@@ -282,6 +284,8 @@ def _function(payment: Payment) -> Callable[..., Any]:
                 return _metered_steps(call, scope, response)
             if inspect.isawaitable(response):
                 return _awaited(payment, call, scope, response)
+            if scope.offer and is_stream(response):
+                return metered_stream(Steps(call, scope), response)
             payment.done(call, scope, response)
             return response
         finally:
@@ -299,6 +303,8 @@ async def _awaited(payment: Payment, call: Call, scope: Scope, response: Any) ->
         except BaseException as error:
             await driving.settled(call, functools.partial(payment.failed, call, scope, error))
             raise
+        if scope.offer and is_stream(found):
+            return metered_stream(Steps(call, scope), found)
         await driving.settled(call, functools.partial(payment.done, call, scope, found))
         return found
     finally:
@@ -327,6 +333,8 @@ def _coroutine(payment: Payment) -> Callable[..., Any]:
             except BaseException as error:
                 await driving.settled(call, functools.partial(payment.failed, call, scope, error))
                 raise
+            if scope.offer and is_stream(response):
+                return metered_stream(Steps(call, scope), response)
             await driving.settled(call, functools.partial(payment.done, call, scope, response))
             return response
         finally:
@@ -336,7 +344,7 @@ def _coroutine(payment: Payment) -> Callable[..., Any]:
 
 
 class Steps:
-    """What came out of a generator that is itself a metered call."""
+    """What came out of a generator, or another stream, that is itself a metered call."""
 
     def __init__(self, call: Call, scope: Scope) -> None:
         self.call = call
@@ -350,29 +358,39 @@ class Steps:
         if not self.scope.offer:
             return
         self.items += 1
-        if isinstance(item, str):
-            self.text_bytes += len(item.encode("utf-8", "surrogatepass"))
-            return
-        answer = responses.read(item)
-        if answer.usage is not None:
-            self.answer = answer
+        self.text_bytes += responses.text_bytes(item)
+        if not isinstance(item, str):
+            answer = responses.read(item)
+            if answer.usage is not None:
+                self.answer = answer
 
     def end(self, error: BaseException | None) -> None:
-        """The generator has ended, been closed, or failed."""
-        if not withdrawn(self.scope):
+        """The stream has ended, been left, or failed."""
+        end = self._ending(error)
+        if end is None:
             return
-        call, answer = self.call, self.answer
-        if answer.usage is not None:
-            end = functools.partial(call.settle, answer)
-        elif error is None or isinstance(error, GeneratorExit):
-            received = Usage(0, max(self.items, self.text_bytes // 4))
-            end = functools.partial(call.estimate, LEFT_EARLY, received, None)
-        else:
-            end = functools.partial(call.fail, error)
         if error is None:
             end(None)
         else:
-            end_anywhere(call, end)
+            end_anywhere(self.call, end)
+
+    async def end_async(self) -> None:
+        """The stream has ended, for a coroutine."""
+        end = self._ending(None)
+        if end is not None:
+            await driving.settled(self.call, end)
+
+    def _ending(self, error: BaseException | None) -> Callable[[float | None], None] | None:
+        """How the call ends; None if it has, or a call inside took it over."""
+        if not withdrawn(self.scope):
+            return None
+        call, answer = self.call, self.answer
+        if answer.usage is not None:
+            return functools.partial(call.settle, answer)
+        if error is None or self.items or isinstance(error, GeneratorExit):
+            received = Usage(0, max(self.items, -(-self.text_bytes // BYTES_PER_TOKEN)))
+            return functools.partial(call.estimate, LEFT_EARLY, received, None)
+        return functools.partial(call.fail, error)
 
 
 def _generator(payment: Payment) -> Callable[..., Any]:
@@ -481,7 +499,7 @@ def _async_generator(payment: Payment) -> Callable[..., Any]:
                 steps.end(error)
             raise
         if steps is not None:
-            steps.end(None)
+            await steps.end_async()
 
     return paid
 

@@ -17,7 +17,13 @@ from budgeted import balances, decorator, prices, providers, responses, tally, t
 from budgeted import scope as scopes
 from budgeted.balances import AccountInfo, Balance, ReportRow, UncertainCharge
 from budgeted.bounds import input_bound
-from budgeted.errors import LedgerError, UnattributedCallError, UnknownUserError, UnpricedModelError
+from budgeted.errors import (
+    LedgerError,
+    LedgerUnavailableError,
+    UnattributedCallError,
+    UnknownUserError,
+    UnpricedModelError,
+)
 from budgeted.hold import Hold, counted, make_hold
 from budgeted.ledger import open_ledger, upkeep
 from budgeted.ledger.base import (
@@ -641,10 +647,14 @@ class BudgetManager:
         """Make everything recorded so far durable.
 
         Raises:
-            LedgerUnavailableError: the disk refuses.
+            LedgerUnavailableError: the disk refuses, or charges wait in memory that the ledger could not take yet.
         """
         upkeep.drain()
         self.ledger.flush()
+        waiting = upkeep.refused()
+        if waiting:
+            msg = f"{waiting} charges wait in memory for {self.ledger!r}; they are repeated until it takes them"
+            raise LedgerUnavailableError(msg)
 
     def close(self) -> None:
         """Flush, and give up the ledger if no other manager uses it. Repeating it does nothing."""
@@ -770,6 +780,10 @@ class BudgetManager:
         if user is not None and not isinstance(user, str):
             user, completion_obj = completion_obj, user
         name = user_account(check_name(user, "user"))
+        group = self.group.join(name, self.policy)
+        id = None if completion_obj is None else responses.read(completion_obj).id
+        if id is not None and all(charged(id, self, account) for account in group.accounts):
+            return {"user": self._record(user)}  # a metered stream's chunks need not say what it used
         report = _report(completion_obj, model, input_text, output_text)
         if report is not None:
             with self._lock:  # so that of two reports of one response the second finds it charged
@@ -786,13 +800,14 @@ class BudgetManager:
         if not owed:
             return
         price = prices.find(report.model, report.provider or None)
-        missing = price is None and self.unpriced == "deny"
         at = int(self.clock())
+        paying = Group(self, owed, (self.policy,) * len(owed))
+        missing = price is None and self.unpriced == "deny"
         usage = report.usage
         used = Used(0 if price is None else price.cost(usage, at), usage.input_tokens, usage.output_tokens)
         reason = UNPRICED if missing else report.reason
         id = self._unpriced.pop((report.id or "", name), None) or self.ledger.new_id()
-        self._post(id, Group(self, owed, (self.policy,) * len(owed)), report, used, at, reason)
+        self._post(id, paying, report, used, at, reason)
         if GLOBAL in owed:  # else it was counted when it was charged there
             total = tally.of(report.provider, "update_cost", report.model, (group,))
             tally.charge(total, used.usd, used.input_tokens, used.output_tokens, 0, estimated=bool(reason))

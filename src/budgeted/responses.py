@@ -149,6 +149,32 @@ def _messages_usage(fields: Mapping[str, Any], tier: str | None) -> Usage | None
     )
 
 
+_TEXTS = frozenset(
+    ("content", "text", "delta", "arguments", "partial_json", "thinking", "reasoning", "reasoning_content", "refusal")
+)
+_MOST_PARTS = 1_000
+
+
+def text_bytes(item: Any) -> int:
+    """UTF-8 bytes of the text in a chunk of a stream: a string, a mapping, or an SDK's object."""
+    total = 0
+    pending = [("text", item)]
+    for _ in range(_MOST_PARTS):
+        if not pending:
+            break
+        name, value = pending.pop()
+        if isinstance(value, str):
+            total += len(value.encode("utf-8", "surrogatepass")) if name in _TEXTS else 0
+        elif isinstance(value, (list, tuple)):
+            pending.extend((name, part) for part in value)
+        elif value is not None and not isinstance(value, (bool, int, float, bytes)):
+            try:
+                pending.extend(_fields(value).items())
+            except Exception:  # noqa: BLE001, S112 - as in read()
+                continue
+    return total
+
+
 def _fields(value: Any) -> Mapping[str, Any]:
     """An object's fields by name, without running its code."""
     if value.__class__ is dict:

@@ -444,10 +444,20 @@ def bind(fn: Callable[P, R]) -> Callable[P, R]:
     Returns:
         The function, which runs with the payers that are current now, and with nothing else of this context.
 
+    Raises:
+        TypeError: it is no function, or makes a generator, whose steps belong to whoever takes them.
+
     Example:
         >>> with budget("alice"):
         ...     thread = threading.Thread(target=bind(work))
     """
+    given: object = fn
+    if not callable(given):
+        msg = f"bind takes a function, got {shown(fn)}"
+        raise TypeError(msg)
+    if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
+        msg = f"bind takes functions and coroutine functions; for the generator {shown(fn)} write @budgeted(user) on it"
+        raise TypeError(msg)
     scope = current()
 
     def step() -> Scope | None:

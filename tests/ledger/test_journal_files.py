@@ -336,3 +336,15 @@ def test_a_line_longer_than_a_piece_is_read(directory: Path) -> None:
     assert spent(again) == 3
     check(again)
     again.close()
+
+
+@pytest.mark.parametrize("data", [bytes(200), b"hello world" * 10, b"hello world\n"], ids=["zeros", "text", "a line"])
+def test_a_journal_that_does_not_begin_as_one_is_damage_not_a_new_ledger(tmp_path: Path, data: bytes) -> None:
+    ledger = JournalLedger(tmp_path / "ledger")
+    give(ledger, GLOBAL, usd(1000))
+    ledger.close()
+    path = segments.journal_path(tmp_path / "ledger", 1)
+    path.write_bytes(data)
+    with pytest.raises(LedgerCorruptError, match="byte 0"):
+        JournalLedger(tmp_path / "ledger")
+    assert path.read_bytes() == data

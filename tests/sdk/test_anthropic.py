@@ -10,6 +10,8 @@ import pydantic
 import pytest
 from paying import MESSAGES
 
+from budgeted.testing import Reply
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -268,3 +270,15 @@ def test_a_cap_below_the_thinking_budget_is_never_written(
     assert provider.requests[0].body["max_tokens"] == 2000
     assert block.clamped == 0
     payer.agrees()
+
+
+@pytest.mark.parametrize("cap", [-(10**9), 0, True])
+def test_a_cap_that_makes_no_sense_holds_nothing_negative_and_is_sent_as_it_is(
+    cap: Any, payer: Paying, claude: anthropic.Anthropic, provider: SimulatedProvider
+) -> None:
+    provider.queue(Reply(status=400))
+    with payer.block() as block, pytest.raises(anthropic.BadRequestError):
+        claude.messages.create(**{**ASK, "max_tokens": cap})
+    assert provider.requests[-1].body["max_tokens"] == cap
+    assert payer.spent == 0
+    assert block.spent == 0

@@ -206,6 +206,8 @@ class JournalLedger(MemoryLedger):
                 return False
             self._open_segment(following)
         if self._offset < size:
+            if not self._offset:
+                segments.check_beginning(os.pread(self._fd, size, 0), self._segment, self._path)
             os.ftruncate(self._fd, self._offset)
         self._applied = state.applied
         if self._offset:

@@ -356,6 +356,8 @@ class MemoryLedger:
                 self._exit()
         if self._synced_always:
             self._sync_written()
+        if not self._watched and state.holds:
+            self.watch()  # others' holds too: whoever looks is alive, and charges those of the dead
 
     def _line_up(self, timeout: float | None) -> None:
         """Wait until the lock is free, or raise.

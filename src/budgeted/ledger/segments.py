@@ -177,9 +177,27 @@ def create(directory: Path, segment: int) -> None:
     """Make an empty segment, with its header; whatever a crash left under that name is replaced."""
     path = journal_path(directory, segment)
     path.unlink(missing_ok=True)
-    payload = encode(Header(FORMAT, segment))
-    write_new(path, line(payload, crc32(payload)))
+    write_new(path, _first_line(segment))
     sync_directory(directory)
+
+
+def _first_line(segment: int) -> bytes:
+    payload = encode(Header(FORMAT, segment))
+    return line(payload, crc32(payload))
+
+
+def check_beginning(data: bytes, segment: int, path: Path) -> None:
+    """Refuse a segment without a first line, unless it is one that a crash left half made.
+
+    Raises:
+        LedgerCorruptError: what stands there is no beginning of a first line.
+    """
+    if not _first_line(segment).startswith(data):
+        msg = (
+            f"{path} is damaged at byte 0: {data[:40]!r} is no journal's beginning. Nothing was changed; restore the "
+            f"file from a backup"
+        )
+        raise LedgerCorruptError(msg)
 
 
 def write_new(path: Path, *parts: bytes) -> None:

@@ -151,6 +151,11 @@ def drain() -> None:
         one.upkeep()
 
 
+def refused() -> int:
+    """How many charges wait in memory because their ledger could not take them yet."""
+    return len(_retried)
+
+
 def _after_fork() -> None:
     # The jobs are the parent's to do, and its thread is not ours. What is to be kept says so again at its next use.
     global _upkeep  # noqa: PLW0603

@@ -7,7 +7,7 @@ from typing import Any
 
 from budgeted import prices
 from budgeted.call import Call, Request
-from budgeted.providers.stainless import hooks
+from budgeted.providers.stainless import count, hooks
 
 _HOSTS = {"Bedrock": "aws", "Vertex": "google"}
 
@@ -26,8 +26,10 @@ class Anthropic:
             provider=next((provider for host, provider in _HOSTS.items() if host in kind), "anthropic"),
             model=str(body.get("model") or ""),
             body=body,
-            cap=body["max_tokens"] if isinstance(body.get("max_tokens"), int) else None,
-            thinking=budget if isinstance(budget, int) else 0,
+            cap=count(body.get("max_tokens")),
+            # One that makes no sense is left for the provider to refuse.
+            cappable="max_tokens" not in body or count(body["max_tokens"]) is not None,
+            thinking=count(budget) or 0,
             structured=body.get("output_format") is not None or body.get("output_config") is not None,
             tier="fast" if body.get("speed") == "fast" else None,
             base_url=str(client.base_url),

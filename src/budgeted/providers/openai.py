@@ -7,7 +7,7 @@ from typing import Any
 
 from budgeted import prices
 from budgeted.call import Call, Request
-from budgeted.providers.stainless import hooks
+from budgeted.providers.stainless import count, hooks
 
 _OPERATIONS = {
     "/chat/completions": "chat",
@@ -66,8 +66,8 @@ def _path(url: str) -> str | None:
 
 
 def _read_chat(request: Request, body: Mapping[str, Any]) -> None:
-    request.cap = _count(body.get("max_completion_tokens")) or _count(body.get("max_tokens"))
-    request.n = _count(body.get("n")) or 1
+    request.cap = count(body.get("max_completion_tokens")) or count(body.get("max_tokens"))
+    request.n = count(body.get("n")) or 1
     request.structured = _is_structured(body.get("response_format"))
     if "audio" in (body.get("modalities") or ()):
         request.kinds |= prices.AUDIO_OUT
@@ -79,7 +79,7 @@ def _read_chat(request: Request, body: Mapping[str, Any]) -> None:
 
 
 def _read_responses(request: Request, body: Mapping[str, Any]) -> None:
-    request.cap = _count(body.get("max_output_tokens"))
+    request.cap = count(body.get("max_output_tokens"))
     text = body.get("text")
     request.structured = _is_structured(text.get("format") if isinstance(text, Mapping) else None)
     for name in ("previous_response_id", "conversation", "prompt"):
@@ -92,10 +92,10 @@ def _read_responses(request: Request, body: Mapping[str, Any]) -> None:
 
 
 def _read_completions(request: Request, body: Mapping[str, Any]) -> None:
-    request.cap = _count(body.get("max_tokens"))
+    request.cap = count(body.get("max_tokens"))
     prompt = body.get("prompt")
     prompts = len(prompt) if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int) else 1
-    request.n = max(_count(body.get("n")) or 1, _count(body.get("best_of")) or 1) * prompts
+    request.n = max(count(body.get("n")) or 1, count(body.get("best_of")) or 1) * prompts
 
 
 def _cap_name(request: Request, path: str | None) -> str:
@@ -122,10 +122,6 @@ def _holds_audio(messages: Any) -> bool:
         if isinstance(message, Mapping) and isinstance(message.get("content"), list)
         for part in message["content"]
     )
-
-
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
 def _text(value: Any) -> str | None:

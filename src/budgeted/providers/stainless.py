@@ -44,6 +44,11 @@ def hooks(package: str, dialect: Dialect) -> tuple[Hook, ...]:
     )
 
 
+def count(value: Any) -> int | None:
+    """A number of tokens or answers that a request asks for; None for what is none, which the provider will refuse."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
 class _Sent:
     """One request of the SDK, as read, and how to send it on."""
 

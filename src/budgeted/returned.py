@@ -1,0 +1,165 @@
+"""A stream that a decorated function returns: any object that is iterated, settled when it has been.
+
+No SDK's hook has seen the call, so there is no HTTP response to watch. The caller gets the object behind a transparent
+proxy, which passes for it in ``isinstance`` and has all its attributes.
+"""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any, Protocol
+
+MOST_KINDS = 1_000
+
+_streams: dict[type, bool] = {}
+
+
+class Watched(Protocol):
+    """What is told of a stream's items and of its end."""
+
+    def add(self, item: Any) -> None:
+        """An item came."""
+
+    def end(self, error: BaseException | None) -> None:
+        """The stream has ended, was left (``GeneratorExit``), or failed."""
+
+    async def end_async(self) -> None:
+        """The stream has ended, for a coroutine."""
+
+
+def is_stream(response: Any) -> bool:
+    """Whether a response is something to be iterated, not an answer."""
+    kind = type(response)
+    found = _streams.get(kind)
+    if found is None:
+        if len(_streams) >= MOST_KINDS:
+            _streams.clear()
+        found = _streams[kind] = _is_stream(kind)
+    return found
+
+
+def _is_stream(kind: type) -> bool:
+    if any(hasattr(kind, name) for name in ("__next__", "__anext__", "__aiter__")):
+        return True
+    holds = issubclass(kind, (str, bytes, bytearray, Mapping, Sequence, AbstractSet)) or hasattr(kind, "model_fields")
+    return hasattr(kind, "__iter__") and not holds
+
+
+def metered(watched: Watched, stream: Any) -> Any:
+    """The stream, whose items and end are told to ``watched``, also if it is forgotten."""
+    proxy = _proxy()(stream)
+    proxy._self_watched = watched  # noqa: SLF001 - wrapt keeps such names on the proxy
+    weakref.finalize(proxy, watched.end, GeneratorExit())
+    return proxy
+
+
+@functools.cache
+def _proxy() -> Callable[[Any], Any]:
+    import wrapt  # as late as for the hooks: importing the package is to be quick
+
+    class Stream(wrapt.ObjectProxy):  # type: ignore[type-arg]
+        _self_watched: Watched
+
+        def __iter__(self) -> Iterator[Any]:
+            items = iter(self.__wrapped__)
+            return self if items is self.__wrapped__ else _items(items, self)
+
+        def __next__(self) -> Any:
+            return _next(self.__wrapped__, self._self_watched)
+
+        def __aiter__(self) -> AsyncIterator[Any]:
+            items = self.__wrapped__.__aiter__()
+            return self if items is self.__wrapped__ else _items_async(items, self)
+
+        async def __anext__(self) -> Any:
+            return await _next_async(self.__wrapped__, self._self_watched)
+
+        def __enter__(self) -> Any:
+            entered = self.__wrapped__.__enter__()
+            return self if entered is self.__wrapped__ else entered
+
+        def __exit__(self, *error: object) -> Any:
+            try:
+                return self.__wrapped__.__exit__(*error)
+            finally:
+                self._self_watched.end(GeneratorExit())
+
+        async def __aenter__(self) -> Any:
+            entered = await self.__wrapped__.__aenter__()
+            return self if entered is self.__wrapped__ else entered
+
+        async def __aexit__(self, *error: object) -> Any:
+            try:
+                return await self.__wrapped__.__aexit__(*error)
+            finally:
+                self._self_watched.end(GeneratorExit())
+
+        def close(self) -> Any:
+            try:
+                return self.__wrapped__.close()
+            finally:
+                self._self_watched.end(GeneratorExit())
+
+        async def aclose(self) -> Any:
+            try:
+                return await self.__wrapped__.aclose()
+            finally:
+                self._self_watched.end(GeneratorExit())
+
+    return Stream
+
+
+def _next(items: Any, watched: Watched) -> Any:
+    try:
+        item = next(items)
+    except StopIteration:
+        watched.end(None)
+        raise
+    except BaseException as error:
+        watched.end(error)
+        raise
+    watched.add(item)
+    return item
+
+
+async def _next_async(items: Any, watched: Watched) -> Any:
+    try:
+        item = await items.__anext__()
+    except StopAsyncIteration:
+        await watched.end_async()
+        raise
+    except BaseException as error:
+        watched.end(error)
+        raise
+    watched.add(item)
+    return item
+
+
+def _items(items: Iterator[Any], proxy: Any) -> Iterator[Any]:
+    # The proxy is kept alive meanwhile: collected, it would take its stream for left.
+    try:
+        while True:
+            try:
+                item = _next(items, proxy._self_watched)  # noqa: SLF001
+            except StopIteration:
+                return
+            yield item
+    except GeneratorExit as error:
+        proxy._self_watched.end(error)  # noqa: SLF001
+        raise
+
+
+async def _items_async(items: AsyncIterator[Any], proxy: Any) -> AsyncIterator[Any]:
+    try:
+        while True:
+            try:
+                item = await _next_async(items, proxy._self_watched)  # noqa: SLF001
+            except StopAsyncIteration:
+                return
+            yield item
+    except GeneratorExit as error:
+        proxy._self_watched.end(error)  # noqa: SLF001
+        raise
