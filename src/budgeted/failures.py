@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -90,7 +89,9 @@ def status_of(error: BaseException) -> int | None:
 
 def reason_of(error: BaseException) -> str:
     """In a few words, why a call's cost is not known."""
-    if isinstance(error, (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt)):
+    # By name: who never ran a coroutine need not load asyncio for it.
+    cancelled = any(kind.__name__ == "CancelledError" for kind in type(error).__mro__)
+    if cancelled or isinstance(error, (GeneratorExit, KeyboardInterrupt)):
         return "cancelled after sending"
     names = [kind.__name__ for kind in type(error).__mro__]
     if isinstance(error, TimeoutError) or any("Timeout" in name for name in names):

@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any, NamedTuple
 
-import wrapt
-
 logger = logging.getLogger("budgeted")
 
 Wrapper = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
@@ -73,6 +71,8 @@ def install(hooks: Iterable[Hook]) -> None:
         if hook.module in sys.modules:
             _wrap_whole(hook)
         elif hook not in _awaited:
+            import wrapt
+
             _awaited.add(hook)
             wrapt.register_post_import_hook(functools.partial(_imported, hook), hook.module)
 
@@ -119,6 +119,8 @@ def _resolves(hook: Hook, module: ModuleType) -> bool:
 
 
 def _wrap(hook: Hook, module: ModuleType) -> None:
+    import wrapt  # not before something is hooked: importing the package is to be quick
+
     with _lock:
         if not _enabled or _is_in_place(hook):
             return
