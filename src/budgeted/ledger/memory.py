@@ -21,6 +21,10 @@ from budgeted.ledger.records import Deleted, Held, LimitsSet, Posted, Record, Re
 from budgeted.ledger.state import State
 from budgeted.ledger.turns import Turns
 
+YIELDS = 10
+"""How often a thread that finds the lock taken lets another one run before it sleeps on the lock: whoever has it needs
+a few microseconds, and to be woken takes longer than that."""
+
 LOCK_SECONDS = 10.0
 """How long a verb waits for the ledger's lock before it gives up."""
 
@@ -366,6 +370,11 @@ class MemoryLedger:
         comes in between has a deadline as well, so that this one is passed by little.
         """
         allowed = LOCK_SECONDS if timeout is None else timeout
+        if allowed:
+            for _ in range(YIELDS):
+                time.sleep(0)
+                if not self._lock.locked():
+                    return
         if not self._lock.acquire(timeout=allowed):
             raise self._locked(allowed)
         self._lock.release()
