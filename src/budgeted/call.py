@@ -10,9 +10,10 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable, Generator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
+from opentelemetry import trace
 
 from budgeted import bounds, prices, tally
 from budgeted import scope as scopes
@@ -31,10 +32,7 @@ from budgeted.prices import Price
 from budgeted.recent import remember
 from budgeted.responses import Answer
 from budgeted.scope import Budget, Group, Payer, Plan, Policy, Scope, caps_lock
-from budgeted.usage import Usage
-
-if TYPE_CHECKING:
-    from opentelemetry import trace
+from budgeted.usage import Counts, Usage
 
 logger = logging.getLogger("budgeted")
 
@@ -97,6 +95,9 @@ class Request(msgspec.Struct):
     fixed: int | None = None
 
 
+_NOTHING = Ask()
+
+
 class Part(msgspec.Struct):
     """A call's hold at one manager, in the ledger that it had. ``held`` is None if that was away."""
 
@@ -107,42 +108,49 @@ class Part(msgspec.Struct):
     ended: bool = False
 
 
-class Call:
+class Call(msgspec.Struct, eq=False, weakref=True):
     """One call, from its hold to its settlement.
 
-    Attributes:
+    Args:
         request: what is asked.
+        groups: the payers' accounts, by manager.
+        blocks: the payers' blocks.
+        at: when it began, in unix seconds.
+        span: the span that it is noted on, or None.
+        handled: the exception that was being handled when the call began: it says nothing about this one.
+
+    Attributes:
+        parts: its holds, one per manager; none before it holds.
         granted: the output tokens that may be asked for.
         capped: True if ``granted`` must be written into the request.
         usd: nano-USD held.
         cost: nano-USD charged, once the call has ended.
         outcome: ``"settled"``, ``"estimated"`` or ``"failed"``, once the call has ended.
         id: the charge's id at the first manager.
-        handled: the exception that was being handled when the call began: it says nothing about this one.
+        price: the model's, if it is known.
+        ask: what was held for.
+        running: popped by whoever ends the call: a list, because popping it is atomic without a lock.
     """
 
-    granted = 0
-    usd = 0
-    cost = 0
-    capped = False
-    outcome = ""
-    id = ""
+    request: Request
+    groups: tuple[Group, ...]
+    blocks: tuple[Budget, ...]
+    at: int
+    span: trace.Span | None
+    handled: BaseException | None
+    running: list[bool]
+    parts: list[Part] = []
+    granted: int = 0
+    usd: int = 0
+    cost: int = 0
+    capped: bool = False
+    outcome: str = ""
+    id: str = ""
     price: Price | None = None
-    ask: Ask
-    handled: BaseException | None = None
-    _input = -2
-    _counted = False
-    _whole = True
-
-    def __init__(self, request: Request, scope: Scope, span: trace.Span | None) -> None:
-        self.request = request
-        self.groups = groups = scope.groups
-        self.blocks = scope.blocks
-        self.at = int(groups[0].manager.clock())
-        self.parts: list[Part] = []
-        # Popped by whoever ends the call: a list, because popping it is atomic without a lock.
-        self._open = [True]
-        self._span = span
+    ask: Ask = _NOTHING
+    _input: int = -2
+    _counted: bool = False
+    _whole: bool = True
 
     @property
     def remote(self) -> bool:
@@ -157,11 +165,11 @@ class Call:
     @property
     def ended(self) -> bool:
         """Whether the call was settled, released or charged."""
-        return not self._open
+        return not self.running
 
     def idle(self) -> bool:
         """Whether no lock that ending the call takes is held, by this thread or another."""
-        if caps_lock.locked() or tally.lock.locked() or not (self._span is None or tally.unlocked(self._span)):
+        if caps_lock.locked() or tally.lock.locked() or not (self.span is None or tally.unlocked(self.span)):
             return False
         return all(group.manager.ledger.idle() for group in self.groups)
 
@@ -170,27 +178,22 @@ class Call:
     def _bound(self) -> Ask:
         """What the call may need, at the prices it could meet."""
         request = self.request
-        group = self.groups[0]
-        manager = group.manager
+        manager = self.groups[0].manager
         if request.fixed is not None:
             return Ask(request.fixed, uncertain_output=manager.uncertain_output)
         price = self.price = prices.find(request.model, request.provider or None, request.base_url)
         size = self._input
         if size == -2:
             size = self._input = self._input_bound(price)
-        n = max(request.n, 1)
-        cap = request.cap if request.cap is None or request.cap >= 0 else 0
-        if not request.output:
-            cap = most = 0
-        elif cap is not None:
-            most = cap
+        n = request.n
+        cap = request.cap if request.output else 0
+        if cap is not None:
+            most, whole = cap, True
         else:
             most = (price and price.max_output_tokens) or OUTPUT_UNKNOWN
-        if price is None:
-            fixed = rate = 0
-        else:
-            fixed, rate = price.bound(size, self.at, request.tier, request.kinds)
-        whole = self._whole = cap is not None or request.structured or not request.cappable or self._untouchable()
+            whole = request.structured or not request.cappable or self._untouchable()
+        self._whole = whole
+        fixed, rate = (0, 0) if price is None else price.bound(size, self.at, request.tier, request.kinds)
         least = manager.min_output_tokens + request.thinking
         return Ask(fixed, rate * n, size, n, least, most, whole, manager.uncertain_output)
 
@@ -245,18 +248,12 @@ class Call:
             # What is left is for all who wait; yet a share worth having finishes more answers than an equal one.
             ask = msgspec.structs.replace(ask, share=min(queued, MOST_SHARES))
         plans: list[Plan | None] = []
-        request = self.request
-        model = request.provider, request.model
         for group in self.groups:
-            plan = group.plans.get(model)
+            plan = group.plans.get((self.request.provider, self.request.model))
             if plan is None or self.at >= plan.expires:
                 plan = self._plan(group, timeout)
             plans.append(plan)
-            if not queued and group.manager.ledger.turns.queues:
-                crowded = group.manager.ledger.turns.crowded(group.accounts)
-                if crowded is not None:
-                    return _behind(crowded)
-        if self.price is None and request.fixed is None:
+        if self.price is None and self.request.fixed is None:
             self._require_price(plans)
         if self.blocks:
             granted = self._hold_caps(ask)
@@ -264,14 +261,13 @@ class Call:
                 return granted
             if granted < ask.most:
                 ask = msgspec.structs.replace(ask, most=granted)
+        self.granted = ask.most
         try:
-            i = 0
             for group in self.groups:
-                refused = self._hold_at(group, plans[i], ask, timeout)
+                refused = self._hold_at(group, plans.pop(0), ask, timeout, queued=queued)
                 if refused is not None:
                     self._undo(ask.usd_for(ask.most))
                     return refused
-                i += 1
         except BaseException:
             self._undo(ask.usd_for(ask.most))
             raise
@@ -308,33 +304,46 @@ class Call:
                 block.slot.held += usd
         return granted
 
-    def _hold_at(self, group: Group, plan: Plan | None, ask: Ask, timeout: float | None) -> Refused | None:
+    def _hold_at(
+        self, group: Group, plan: Plan | None, ask: Ask, timeout: float | None, *, queued: int
+    ) -> Refused | None:
+        """Hold at one manager, at most what the others before it granted."""
         ledger = group.manager.ledger
+        if ledger.turns.queues and not queued:
+            crowded = ledger.turns.crowded(group.accounts)
+            if crowded is not None:
+                return _behind(crowded)
+        if self.granted < ask.most:
+            ask = msgspec.structs.replace(ask, most=self.granted)
         id = ledger.new_id()
-        if self.parts and self.parts[-1].held is not None and self.parts[-1].held.granted < ask.most:
-            ask = msgspec.structs.replace(ask, most=self.parts[-1].held.granted)
-        result = None
+        held: Any = None
         if plan is not None:
             try:
-                result = self._hold_planned(id, group, plan, ask, timeout)
+                held = ledger.hold(id, plan.route, ask, self.at, timeout)
+                if held.__class__ is Stale:
+                    held = self._hold_anew(id, group, ask, timeout)
             except LedgerUnavailableError as error:
                 if not _excused(group.manager, error, timeout):
                     raise
             except BaseException:
-                upkeep.enqueue(lambda: ledger.release(id, self.at))
+                upkeep.enqueue(functools.partial(ledger.release, id, self.at))
                 raise
-        if isinstance(result, Refused):
-            return result
-        self.parts.append(Part(group, id, result, ledger))
+            if held is not None:
+                if held.__class__ is Refused:
+                    return held
+                if held.granted < self.granted:
+                    self.granted = held.granted
+        self.parts.append(Part(group, id, held, ledger))
         return None
 
-    def _hold_planned(self, id: str, group: Group, plan: Plan, ask: Ask, timeout: float | None) -> Granted | Refused:
+    def _hold_anew(self, id: str, group: Group, ask: Ask, timeout: float | None) -> Granted | Refused:
+        """Hold after the limits, or their periods, have changed."""
         manager = group.manager
         for _ in range(MOST_PLANS):
+            plan = manager.plan(group, self.request.provider, self.request.model, self.at, fresh=True)
             result = manager.ledger.hold(id, plan.route, ask, self.at, timeout)
             if not isinstance(result, Stale):
                 return result
-            plan = manager.plan(group, self.request.provider, self.request.model, self.at, fresh=True)
         msg = f"the limits of {', '.join(map(account_name, group.accounts))} change faster than a call can be planned"
         raise LedgerUnavailableError(msg)
 
@@ -353,12 +362,10 @@ class Call:
 
     def _held(self, ask: Ask) -> None:
         """Everybody has agreed: the smallest grant counts."""
-        parts = self.parts
-        granted = ask.most
-        for part in parts:
-            if part.held is not None and part.held.granted < granted:
-                granted = part.held.granted
-        self.ask, self.granted, self.usd, self.id = ask, granted, ask.usd_for(granted), parts[0].id
+        granted = self.granted
+        self.ask = ask
+        self.usd = ask.usd - (-ask.usd_rate * granted // 1000)
+        self.id = self.parts[0].id
         if granted < ask.most and self.blocks:
             surplus = ask.usd_for(ask.most) - self.usd
             with caps_lock:
@@ -476,9 +483,9 @@ class Call:
         with caps_lock:
             for block in self.blocks:
                 block.count(refused=1)
-        if self._span is not None:
+        if self.span is not None:
             why = {"budgeted.reason": refused.reason, "budgeted.account.kind": kind}
-            tally.mark(self._span, "refused", None, self.groups, why)
+            tally.mark(self.span, "refused", None, self.groups, why)
         manager = self._manager_of(refused)
         resets_at, seconds = manager.reset_time(refused)
         return BudgetExceededError(
@@ -555,7 +562,7 @@ class Call:
             cost = 0 if price is None else price.cost(usage, self.at)
             self._end(Used(cost, usage.input_tokens, usage.output_tokens), reason, answer, timeout)
 
-    def charge(self, usage: Usage | None = None, cost: int | None = None, timeout: float | None = None) -> None:
+    def charge(self, usage: Counts | None = None, cost: int | None = None, timeout: float | None = None) -> None:
         """The caller says what the call used or cost (nano-USD)."""
         usage = usage or Usage()
         if cost is None:
@@ -570,14 +577,14 @@ class Call:
             return price
         return prices.find(model, request.provider or None, request.base_url)
 
-    def _cost(self, usage: Usage) -> int:
+    def _cost(self, usage: Counts) -> int:
         """Nano-USD for a usage, at the price of the model asked for."""
         return 0 if self.price is None else self.price.cost(usage, self.at)
 
     def estimate(
         self,
         reason: str,
-        received: Usage | None = None,
+        received: Counts | None = None,
         answer: Answer | None = None,
         timeout: float | None = None,
     ) -> None:
@@ -606,9 +613,9 @@ class Call:
 
     def abandon(self) -> None:
         """The call is not sent after all, or another one in its place: give back what it may have got."""
-        if not self.parts or not self._open:
+        if not self.parts or not self.running:
             return
-        self._open.clear()
+        self.running.clear()
         self._undo(self.usd, 0)
 
     def release(self, timeout: float | None = None) -> None:
@@ -618,14 +625,14 @@ class Call:
     def _end(self, used: Used | None, reason: str, answer: Answer | None, timeout: float | None) -> None:
         """End the call, once: whoever comes second does nothing."""
         try:
-            self._open.pop()
+            self.running.pop()
         except IndexError:
             return
         try:
             self._commit(used, reason, timeout)
         except LedgerLockedError:
             if timeout == 0:
-                self._open.append(True)
+                self.running.append(True)
                 raise
             self._commit_later(used, reason)
         except LedgerUnavailableError as error:
@@ -635,7 +642,7 @@ class Call:
             logger.error("budgeted: a charge was not taken: %s", error)  # noqa: TRY400
         except BaseException:
             # Ctrl-C while the ledger's lock was waited for: the charge must not go with it.
-            self._open.append(True)
+            self.running.append(True)
             upkeep.enqueue(lambda: self._end(used, reason, answer, None))
             raise
         cost = self.cost = 0 if used is None else used.usd
@@ -656,8 +663,8 @@ class Call:
                 self._note_overrun(cost)
             if reason:
                 logger.warning("budgeted: %s was charged an estimate: %s", request.model, reason)
-        if self._span is not None:
-            tally.mark(self._span, self.outcome, cost, self.groups)
+        if self.span is not None:
+            tally.mark(self.span, self.outcome, cost, self.groups)
 
     def _end_in_blocks(self, cost: int) -> None:
         with caps_lock:

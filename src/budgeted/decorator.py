@@ -6,21 +6,20 @@ itself a metered call: it holds before it runs, and the first intercepted call i
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import inspect
 import itertools
 import sys
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from typing import Any, ParamSpec, TypeVar
 
-from opentelemetry.context import get_current
+from opentelemetry.context import detach, get_current
 
 from budgeted import driving, responses
 from budgeted.call import Call, Request
 from budgeted.errors import LedgerLockedError
 from budgeted.money import shown
-from budgeted.returned import is_stream
+from budgeted.returned import ANSWER, AWAITABLE, GENERATOR, STREAM, kind_of
 from budgeted.returned import metered as metered_stream
 from budgeted.scope import (
     KEY,
@@ -83,15 +82,13 @@ class Metered:
 
     def arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
         """The arguments by name, defaults included."""
-        if not args and not self.defaults:
-            return kwargs
         found = dict(zip(self.names, args))  # noqa: B905 - what is too many belongs to *args
         found.update(kwargs)
         return {**self.defaults, **found} if self.defaults else found
 
     def request(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Request | None:
         """The call that the arguments describe, or None if they describe none."""
-        given = self.arguments(args, kwargs)
+        given = kwargs if not args and not self.defaults else self.arguments(args, kwargs)
         model = given.get("model")
         if model.__class__ is not str or not model:
             return None
@@ -101,9 +98,9 @@ class Metered:
             content = given.get(only)
             if content is None:
                 return None
-            cap = given.get(self.cap_name) if self.cap_name is not None else None
-            if cap is not None and not _is_count(cap):
-                cap = None
+            cap = None if self.cap_name is None else given.get(self.cap_name)
+            if cap is not None and not (cap.__class__ is int and cap > 0):
+                cap = cap if _is_count(cap) else None
             return Request("", model, {only: content}, cap, 1, cappable, False)
         body = {}
         for name in self.body:
@@ -184,8 +181,12 @@ class Payment:
 
     def scope(self, parent: Scope | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Scope:
         """Who pays for this call, made inside ``parent``."""
-        if self._fixed and parent is None:
-            return self._alone()
+        if parent is None and self._fixed:
+            # Outside every block the payers are the same at each call until the manager is configured anew.
+            manager = self.manager()
+            if manager.group is not self._base:
+                self._base, self._groups = manager.group, joined(None, manager, self.user, self.policy(manager)).groups
+            return Scope(self._groups, (), manager)
         user = self.user
         if user is not None and user.__class__ is not str:
             user = user(*args, **kwargs)
@@ -196,15 +197,6 @@ class Payment:
         if self.cap is None:
             return joined(parent, manager, user, policy)
         return Budget(manager, user, cap=self.cap, policy=policy).scope(parent)
-
-    def _alone(self) -> Scope:
-        """The payers outside every block, which are the same at each call until the manager is configured anew."""
-        manager = self.manager()
-        if manager.group is not self._base:
-            self._base, self._groups = manager.group, joined(None, manager, self.user, self.policy(manager)).groups
-        scope = Scope(self._groups)
-        scope.manager = manager
-        return scope
 
     def request(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Request | None:
         """What the function itself is about to ask of a model."""
@@ -217,24 +209,25 @@ class Payment:
             return
         if self.metered.hooked is None:  # type: ignore[union-attr]
             self.metered.hooked = False  # type: ignore[union-attr]
-        with _again_if_locked(call, scope):
+        try:
             call.settle(responses.read(response), timeout)
+        except LedgerLockedError:
+            offer_again(call, scope)
+            raise
 
     def failed(self, call: Call, scope: Scope, error: BaseException, timeout: float | None = None) -> None:
         """The function raised before any call inside took its hold over."""
         if withdrawn(scope):
-            with _again_if_locked(call, scope):
+            try:
                 call.fail(error, timeout)
+            except LedgerLockedError:
+                offer_again(call, scope)
+                raise
 
 
-@contextlib.contextmanager
-def _again_if_locked(call: Call, scope: Scope) -> Iterator[None]:
+def offer_again(call: Call, scope: Scope) -> None:
     """Where a ledger was only tried, the step is repeated beside the event loop: it must find the offer again."""
-    try:
-        yield
-    except LedgerLockedError:
-        scope.offer.append(call)  # type: ignore[union-attr]
-        raise
+    scope.offer.append(call)  # type: ignore[union-attr]
 
 
 def withdrawn(scope: Scope) -> bool:
@@ -267,8 +260,8 @@ def _function(payment: Payment) -> Callable[..., Any]:
         scope = payment.scope(context.get(KEY), args, kwargs)  # type: ignore[arg-type]
         metered = payment.metered
         request = None if metered is None else metered.request(args, kwargs)
-        call = None if request is None else driving.begin(request, scope)
-        enter(scope, context)
+        call = None if request is None else driving.begin(request, scope, context)
+        token = enter(scope, context)
         try:
             if call is None:
                 return fn(*args, **kwargs)
@@ -280,16 +273,18 @@ def _function(payment: Payment) -> Callable[..., Any]:
             except BaseException as error:
                 payment.failed(call, scope, error)
                 raise
-            if inspect.isgenerator(response):
-                return _metered_steps(call, scope, response)
-            if inspect.isawaitable(response):
-                return _awaited(payment, call, scope, response)
-            if scope.offer and is_stream(response):
-                return metered_stream(Steps(call, scope), response)
+            kind = kind_of(response)
+            if kind != ANSWER:
+                if kind == GENERATOR:
+                    return _metered_steps(call, scope, response)
+                if kind == AWAITABLE:
+                    return _awaited(payment, call, scope, response)
+                if scope.offer:
+                    return metered_stream(Steps(call, scope), response)
             payment.done(call, scope, response)
             return response
         finally:
-            leave(scope)
+            detach(token)  # a plain function ends where it began
 
     return paid
 
@@ -303,7 +298,7 @@ async def _awaited(payment: Payment, call: Call, scope: Scope, response: Any) ->
         except BaseException as error:
             await driving.settled(call, functools.partial(payment.failed, call, scope, error))
             raise
-        if scope.offer and is_stream(found):
+        if scope.offer and kind_of(found) == STREAM:
             return metered_stream(Steps(call, scope), found)
         await driving.settled(call, functools.partial(payment.done, call, scope, found))
         return found
@@ -320,7 +315,7 @@ def _coroutine(payment: Payment) -> Callable[..., Any]:
         scope = payment.scope(context.get(KEY), args, kwargs)  # type: ignore[arg-type]
         metered = payment.metered
         request = None if metered is None else metered.request(args, kwargs)
-        call = None if request is None else await driving.begin_async(request, scope)
+        call = None if request is None else await driving.begin_async(request, scope, context)
         enter(scope, context)
         try:
             if call is None:
@@ -333,7 +328,7 @@ def _coroutine(payment: Payment) -> Callable[..., Any]:
             except BaseException as error:
                 await driving.settled(call, functools.partial(payment.failed, call, scope, error))
                 raise
-            if scope.offer and is_stream(response):
+            if scope.offer and kind_of(response) == STREAM:
                 return metered_stream(Steps(call, scope), response)
             await driving.settled(call, functools.partial(payment.done, call, scope, response))
             return response

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from opentelemetry import trace
-from opentelemetry.context import get_current
+from opentelemetry.context import Context, get_current
 
 from budgeted import scope as scopes
 from budgeted.call import Call, Request
@@ -34,12 +34,13 @@ _pool: ThreadPoolExecutor | None = None
 _pool_lock = threading.Lock()
 
 
-def begin(request: Request, scope: Scope | None = None) -> Call | None:
+def begin(request: Request, scope: Scope | None = None, context: Context | None = None) -> Call | None:
     """Hold what a call may cost, waiting for its turn if need be.
 
     Args:
         request: what is asked.
         scope: who pays; None for the payers of the running code.
+        context: the running code's, where the caller has it at hand.
 
     Returns:
         The open call; None where nothing is to be metered: no budget exists, or an outer layer meters already.
@@ -47,8 +48,8 @@ def begin(request: Request, scope: Scope | None = None) -> Call | None:
     Raises:
         BudgetExceededError: no room. Nothing was sent.
     """
-    call, ready = _open(request, scope)
-    if call is None or ready:
+    call = _open(request, scope, context)
+    if call is None or call.parts:
         return call
     refused = call.try_hold()
     if refused is not None:
@@ -63,10 +64,10 @@ def begin(request: Request, scope: Scope | None = None) -> Call | None:
     return call
 
 
-async def begin_async(request: Request, scope: Scope | None = None) -> Call | None:
+async def begin_async(request: Request, scope: Scope | None = None, context: Context | None = None) -> Call | None:
     """The same for a coroutine: its event loop goes on meanwhile."""
-    call, ready = _open(request, scope)
-    if call is None or ready:
+    call = _open(request, scope, context)
+    if call is None or call.parts:
         return call
     refused = await _beside(call, call.try_hold, call.abandon)
     if refused is not None:
@@ -104,31 +105,29 @@ async def begin_async(request: Request, scope: Scope | None = None) -> Call | No
     return call
 
 
-def _open(request: Request, scope: Scope | None) -> tuple[Call | None, bool]:
-    """The call that a request becomes here, and whether it holds already."""
-    context = get_current()
+def _open(request: Request, scope: Scope | None, context: Context | None) -> Call | None:
+    """The call that a request becomes here; one that is taken over holds already."""
+    if context is None:
+        context = get_current()
     if scope is None:
         scope = cast("Scope | None", context.get(KEY))
         if scope is None:
             if not scopes.outside:
-                return None, False
+                return None
             scope = scopes.outside[0]
         elif scope.silent:
-            return None, False
+            return None
     if scope.offer:
         held = _taken_over(scope, request)
         if held is not None:
-            return held, True
-    for group in scope.groups:
+            return held
+    groups = scope.groups
+    for group in groups:
         if not group.attributed and group.manager.user_limits:
             group.manager.note_unattributed()
     # Asking for the current span costs more than seeing that nothing but a scope is in the context.
     span = trace.get_current_span(context) if len(context) > (KEY in context) else None
-    call = Call(request, scope, span)
-    handled = sys.exception()
-    if handled is not None:
-        call.handled = handled
-    return call, False
+    return Call(request, groups, scope.blocks, int(groups[0].manager.clock()), span, sys.exception(), [True])
 
 
 def _taken_over(scope: Scope, request: Request) -> Call | None:

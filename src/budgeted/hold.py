@@ -12,7 +12,7 @@ from budgeted.errors import LedgerLockedError
 from budgeted.money import nano_usd, shown
 from budgeted.scope import Budget, Scope, caps_lock, current, enter, leave
 from budgeted.streams import LEFT_EARLY
-from budgeted.usage import Usage
+from budgeted.usage import Counts, Usage
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -192,7 +192,7 @@ class Hold:
             self._pending = end
 
 
-def _settle_late(call: Call, *, usage: Usage | None = None, cost: Any = None) -> None:
+def _settle_late(call: Call, *, usage: Counts | None = None, cost: Any = None) -> None:
     """The answer came after the call had been charged an estimate: it replaces that."""
     if usage is None and cost is None:
         return
@@ -215,7 +215,7 @@ def _size(text: object) -> int:
     return len(text.encode("utf-8", "surrogatepass"))
 
 
-def counted(usage: object) -> Usage:
+def counted(usage: object) -> Counts:
     """The tokens that a caller names, as :class:`Usage`, a provider's report or a mapping of its fields.
 
     Raises:

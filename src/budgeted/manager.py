@@ -62,7 +62,7 @@ from budgeted.settings import (
     global_limits,
     refuse_unknown,
 )
-from budgeted.usage import Usage
+from budgeted.usage import Counts, Usage
 
 logger = logging.getLogger("budgeted")
 
@@ -1157,7 +1157,7 @@ class _Report(msgspec.Struct):
     """A call that was made elsewhere, as ``update_cost`` is told of it."""
 
     model: str
-    usage: Usage
+    usage: Counts
     provider: str = ""
     id: str | None = None
     reason: str = ""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from budgeted.money import PICO_PER_NANO, pico_per_token
-from budgeted.usage import Usage
+from budgeted.usage import Counts
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice, Provider
@@ -76,7 +76,7 @@ class Rates:
         )
         object.__setattr__(self, "plain", ordinary)
 
-    def cost(self, usage: Usage) -> int:
+    def cost(self, usage: Counts) -> int:
         """Return what `usage` costs in nano-USD, rounded up once."""
         cached, written = usage.cached_input_tokens, usage.cache_write_tokens
         fresh = usage.input_tokens - cached - written
@@ -90,7 +90,7 @@ class Rates:
             pico += self._surcharge(usage, fresh)
         return -(-pico // PICO_PER_NANO)
 
-    def _surcharge(self, usage: Usage, fresh: int) -> int:
+    def _surcharge(self, usage: Counts, fresh: int) -> int:
         """Return what audio, images and reasoning cost more, or less, than text does, in pico-USD.
 
         No provider says whether images are among the cached tokens, or audio among those written to a cache. They are

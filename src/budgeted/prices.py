@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, TypeAlias
 from budgeted import output_limits, pricelist
 from budgeted.money import PICO_PER_NANO, nano_usd, pico_per_token, shown
 from budgeted.pricelist import AUDIO, AUDIO_OUT, CACHE_WRITE, CACHE_WRITE_1H, IMAGE, IMAGE_OUT, Rates, Schedule
-from budgeted.usage import Usage
+from budgeted.usage import Counts
 
 __all__ = [
     "AUDIO",
@@ -49,6 +49,7 @@ class Price:
     """
 
     __slots__ = (
+        "_flat",
         "_only",
         "_standard",
         "_tiers",
@@ -83,13 +84,15 @@ class Price:
         # Anthropic writes a cache only when asked to; elsewhere it may just happen.
         self._unasked = 0 if provider == "anthropic" else CACHE_WRITE
         self._only = standard.only
+        # The highest rates for input and output, and the price per call, of a plain request whose price never changes.
+        self._flat = None if self._only is None else (*self._only.highest(self._unasked), self._only.per_call)
         levels = [rates for schedule in (standard, *self._tiers.values()) for rates in schedule.levels()]
         self.per_search = -(-max(rates.per_search for rates in levels) // PICO_PER_NANO)
 
     def __repr__(self) -> str:
         return f"<Price of {self.model!r} at {self.provider or 'any provider'!r}>"
 
-    def cost(self, usage: Usage, at: float) -> int:
+    def cost(self, usage: Counts, at: float) -> int:
         """Return what a call cost.
 
         Args:
@@ -119,11 +122,13 @@ class Price:
             What is fixed, in nano-USD, with the price per call; and pico-USD per output token. Searches are not
             in it: `per_search` is for those.
         """
-        rates = self._only
-        if rates is None or tier is not None:
+        if self._flat is not None and tier is None and not kinds:
+            given, made, each = self._flat
+        else:
             rates = self._schedule(tier).ceiling(at, input_tokens)
-        given, made = rates.highest(kinds | self._unasked)
-        return -(-(input_tokens * given + rates.per_call) // PICO_PER_NANO), made
+            given, made = rates.highest(kinds | self._unasked)
+            each = rates.per_call
+        return -(-(input_tokens * given + each) // PICO_PER_NANO), made
 
     def _schedule(self, tier: str | None) -> Schedule:
         if tier is None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from budgeted.usage import Usage
+from budgeted.usage import Counts, Usage
 
 MOST_TOKENS = 100_000_000
 """More than this in one call is nonsense: no model has such a context."""
@@ -21,7 +21,7 @@ MOST_TOKENS = 100_000_000
 class Answer(msgspec.Struct, frozen=True, gc=False):
     """What a response says of itself. ``usage`` is None if it does not say, or not sensibly."""
 
-    usage: Usage | None
+    usage: Counts | None
     model: str | None = None
     id: str | None = None
 
@@ -54,11 +54,11 @@ def read(response: Any) -> Answer:
     )
 
 
-def read_usage(usage: Any, tier: str | None = None) -> Usage | None:
-    """A provider's usage report as :class:`Usage`, or None if there is none or it makes no sense."""
+def read_usage(usage: Any, tier: str | None = None) -> Counts | None:
+    """A provider's usage report as its counts, or None if there is none or it makes no sense."""
     if usage is None:
         return None
-    if usage.__class__ is Usage:
+    if isinstance(usage, Counts):
         return usage
     fields = _fields(usage)
     try:
@@ -71,23 +71,26 @@ def read_usage(usage: Any, tier: str | None = None) -> Usage | None:
     return None
 
 
-def _chat_usage(fields: Mapping[str, Any], tier: str | None) -> Usage | None:
+def _chat_usage(fields: Mapping[str, Any], tier: str | None) -> Counts | None:
     """OpenAI's chat completions and their imitators: totals that include their subsets."""
+    get = fields.get
     prompt = fields["prompt_tokens"]
-    completion = fields.get("completion_tokens")
+    completion = get("completion_tokens")
     if completion is None:
         completion = 0  # embeddings
-    total = fields.get("total_tokens")
+    total = get("total_tokens")
     # xAI leaves reasoning out of completion_tokens, not out of the total.
     if total.__class__ is int and total - prompt > completion:
         completion = total - prompt
     if not 0 <= prompt <= MOST_TOKENS or not 0 <= completion <= MOST_TOKENS:
         return None
-    more_in = fields.get("prompt_tokens_details")
-    more_out = fields.get("completion_tokens_details")
+    more_in = get("prompt_tokens_details")
+    more_out = get("completion_tokens_details")
     if more_in is None and more_out is None:
-        cached = fields.get("prompt_cache_hit_tokens") or 0
-        return Usage(prompt, completion, cached, service_tier=tier)
+        cached = get("prompt_cache_hit_tokens")
+        if not cached and prompt.__class__ is completion.__class__ is int:
+            return Counts(prompt, completion, service_tier=tier)
+        return Usage(prompt, completion, cached or 0, service_tier=tier)
     ins = _fields(more_in) if more_in is not None else _EMPTY
     outs = _fields(more_out) if more_out is not None else _EMPTY
     return Usage(
@@ -107,7 +110,7 @@ def _chat_usage(fields: Mapping[str, Any], tier: str | None) -> Usage | None:
     )
 
 
-def _messages_usage(fields: Mapping[str, Any], tier: str | None) -> Usage | None:
+def _messages_usage(fields: Mapping[str, Any], tier: str | None) -> Counts | None:
     """Anthropic's messages, where cached input is counted apart, and OpenAI's responses, where it is included."""
     sent = fields["input_tokens"]
     output = fields.get("output_tokens") or 0
@@ -177,15 +180,13 @@ def text_bytes(item: Any) -> int:
 
 def _fields(value: Any) -> Mapping[str, Any]:
     """An object's fields by name, without running its code."""
-    if value.__class__ is dict:
-        return value
-    if value is None:
-        return _EMPTY
     own = getattr(value, "__dict__", None)
     if own is not None:
         extra = getattr(value, "__pydantic_extra__", None)
         if own or extra:
             return {**own, **extra} if extra else own
+    if value is None:
+        return _EMPTY
     if isinstance(value, Mapping):
         return value
     if isinstance(value, msgspec.Struct):

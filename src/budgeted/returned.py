@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from types import GeneratorType
 from typing import Any, Protocol
 
 MOST_KINDS = 1_000
 
-_streams: dict[type, bool] = {}
+ANSWER, STREAM, GENERATOR, AWAITABLE = range(4)
+"""What a decorated function may return: something to read the usage from, or something to wait for."""
+
+_kinds: dict[type, int] = {}
 
 
 class Watched(Protocol):
@@ -30,15 +34,23 @@ class Watched(Protocol):
         """The stream has ended, for a coroutine."""
 
 
-def is_stream(response: Any) -> bool:
-    """Whether a response is something to be iterated, not an answer."""
+def kind_of(response: Any) -> int:
+    """What a response is to be treated as, by its type."""
     kind = type(response)
-    found = _streams.get(kind)
+    found = _kinds.get(kind)
     if found is None:
-        if len(_streams) >= MOST_KINDS:
-            _streams.clear()
-        found = _streams[kind] = _is_stream(kind)
+        if len(_kinds) >= MOST_KINDS:
+            _kinds.clear()
+        found = _kinds[kind] = _kind(kind)
     return found
+
+
+def _kind(kind: type) -> int:
+    if issubclass(kind, GeneratorType):
+        return GENERATOR
+    if issubclass(kind, Awaitable):
+        return AWAITABLE
+    return STREAM if _is_stream(kind) else ANSWER
 
 
 def _is_stream(kind: type) -> bool:

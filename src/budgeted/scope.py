@@ -13,6 +13,7 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Sequence
+from contextvars import Token
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 import msgspec
@@ -22,7 +23,6 @@ from budgeted.ledger.base import USD, Ledger, Refused, Route, Slot, block_accoun
 from budgeted.money import nano_usd, shown, to_usd
 
 if TYPE_CHECKING:
-    from contextvars import Token
     from types import TracebackType
     from typing import Self
 
@@ -133,10 +133,10 @@ class Payer(Protocol):
         """The refusing limit as it would be written."""
 
 
-class Scope:
+class Scope(msgspec.Struct, eq=False):
     """The payers of the calls made in one context.
 
-    Attributes:
+    Args:
         groups: the accounts, by manager, the outermost block's first.
         blocks: every enclosing block, the outermost first.
         manager: the innermost block's.
@@ -144,25 +144,21 @@ class Scope:
             pops it has it.
         silent: True where an outer layer meters what happens inside.
         call: the call that this layer meters.
+        token: what leaving the context it was made current in takes.
     """
 
-    offer: list[Any] | None = None
-    silent = False
-    call: Any = None
+    groups: tuple[Group, ...]
+    blocks: tuple[Budget, ...] = ()
     manager: Any = None
+    offer: list[Any] | None = None
+    silent: bool = False
+    call: Any = None
     token: Token[Context] | None = None
-
-    def __init__(self, groups: tuple[Group, ...], blocks: tuple[Budget, ...] = ()) -> None:
-        self.groups = groups
-        self.blocks = blocks
 
     @classmethod
     def inside(cls, call: Any) -> Scope:
         """Where a call's own request is being sent: nothing in there is metered again."""
-        scope = cls(call.groups, call.blocks)
-        scope.silent = True
-        scope.call = call
-        return scope
+        return cls(call.groups, call.blocks, silent=True, call=call)
 
 
 def joined(
@@ -186,11 +182,9 @@ def joined(
         groups = (*groups, paying)
     elif paying is not group:
         groups = tuple(paying if one is group else one for one in groups)
-    scope = Scope(groups, () if parent is None else parent.blocks)
-    scope.manager = manager
-    if parent is not None and parent.offer:
-        scope.offer = parent.offer
-    return scope
+    if parent is None:
+        return Scope(groups, (), manager)
+    return Scope(groups, parent.blocks, manager, parent.offer or None)
 
 
 def current() -> Scope | None:
@@ -198,11 +192,12 @@ def current() -> Scope | None:
     return get_value(KEY)  # type: ignore[return-value]
 
 
-def enter(scope: Scope, context: Context | None = None) -> None:
-    """Make a scope current, in ``context`` or else in the running one."""
+def enter(scope: Scope, context: Context | None = None) -> Token[Context]:
+    """Make a scope current, in ``context`` or else in the running one. Returns what ends it in the same frame."""
     context = Context(get_current() if context is None else context)
     _set_item(context, KEY, scope)
-    scope.token = attach(context)
+    token = scope.token = attach(context)
+    return token
 
 
 def leave(scope: Scope) -> None:
@@ -463,8 +458,7 @@ def bind(fn: Callable[P, R]) -> Callable[P, R]:
     def step() -> Scope | None:
         if scope is None:
             return None
-        mine = Scope(scope.groups, scope.blocks)
-        mine.silent, mine.manager, mine.offer = scope.silent, scope.manager, scope.offer
+        mine = Scope(scope.groups, scope.blocks, scope.manager, scope.offer, scope.silent)
         enter(mine)
         return mine
 

@@ -23,7 +23,7 @@ from budgeted.errors import LedgerLockedError
 from budgeted.failures import reason_of
 from budgeted.ledger import upkeep
 from budgeted.responses import Answer
-from budgeted.usage import Usage
+from budgeted.usage import Counts, Usage
 
 BYTES_PER_TOKEN = 4
 """Received text without a usage report is estimated at this, and at a token per event at least."""
@@ -92,7 +92,7 @@ class EventMeter:
         """What the stream has said of itself so far."""
         return Answer(responses.read_usage(self._usage or None, self._tier), self._model, self._id)
 
-    def received(self) -> Usage:
+    def received(self) -> Counts:
         """What has arrived, at least: reported counts, and the text that came through."""
         usage = self.answer().usage
         output = max(self._events, -(-self._text_bytes // BYTES_PER_TOKEN))
@@ -170,7 +170,7 @@ class BodyMeter:
         """What the body says of itself."""
         return responses.read(bytes(self._body))
 
-    def received(self) -> Usage:
+    def received(self) -> Counts:
         """What has arrived, at least."""
         return Usage(0, -(-len(self._body) // BYTES_PER_TOKEN))
 

@@ -107,7 +107,7 @@ def of(provider: str, operation: str, model: str, groups: Sequence[Any] = ()) ->
         model: the model asked for.
         groups: the call's payers, for the user whom telemetry may name.
     """
-    key = provider, operation, model, user_of(groups) if groups else ""
+    key = provider, operation, model, user_of(groups) if UserNames.any else ""
     found = _tallies.rows.get(key)
     if found is None:
         with lock:
@@ -219,7 +219,11 @@ class UserNames:
 
     __slots__ = ("_failed", "_name", "only")
 
+    any = False
+    """Whether there is a rule at all: most applications name no users."""
+
     def __init__(self, name: Callable[[str], object], only: frozenset[str] | None = None) -> None:
+        UserNames.any = True
         self._name = name
         self._failed = False
         self.only = only

@@ -22,7 +22,39 @@ _PARTS: Final = (
 )
 
 
-class Usage(msgspec.Struct, frozen=True, gc=False):
+class Counts(msgspec.Struct, frozen=True, gc=False, eq=False):
+    """What a provider's report says, checked by who read it. See :class:`Usage` for what it counts."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_input_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    reasoning_tokens: int = 0
+    input_audio_tokens: int = 0
+    cached_audio_tokens: int = 0
+    output_audio_tokens: int = 0
+    input_image_tokens: int = 0
+    output_image_tokens: int = 0
+    web_searches: int = 0
+    service_tier: str | None = None
+
+    @property
+    def total_tokens(self) -> int:
+        """Input and output together."""
+        return self.input_tokens + self.output_tokens
+
+    def __eq__(self, other: object) -> bool:
+        """Compare what was counted, by whomever."""
+        if not isinstance(other, Counts):
+            return NotImplemented
+        return msgspec.structs.astuple(self) == msgspec.structs.astuple(other)
+
+    def __hash__(self) -> int:
+        return hash(msgspec.structs.astuple(self))
+
+
+class Usage(Counts, frozen=True, gc=False, eq=False):
     """Tokens and other billed units of one call. Totals include their subsets.
 
     Args:
@@ -49,27 +81,8 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
         1500
     """
 
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cached_input_tokens: int = 0
-    cache_write_tokens: int = 0
-    cache_write_1h_tokens: int = 0
-    reasoning_tokens: int = 0
-    input_audio_tokens: int = 0
-    cached_audio_tokens: int = 0
-    output_audio_tokens: int = 0
-    input_image_tokens: int = 0
-    output_image_tokens: int = 0
-    web_searches: int = 0
-    service_tier: str | None = None
-
-    @property
-    def total_tokens(self) -> int:
-        """Input and output together."""
-        return self.input_tokens + self.output_tokens
-
     def __post_init__(self) -> None:
-        # Every call makes one of these, and nearly all of them pass here. Identity with 0 is a shortcut: where
+        # Most calls make one of these, and nearly all of them pass here. Identity with 0 is a shortcut: where
         # an interpreter does not share small ints, the long way round gives the same answer.
         cached, written, reasoning = self.cached_input_tokens, self.cache_write_tokens, self.reasoning_tokens
         if not (

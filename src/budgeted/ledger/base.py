@@ -293,18 +293,13 @@ def admit(ask: Ask, slots: Sequence[tuple[Slot, int, int]], soft: Sequence[bool]
         The granted output tokens, or the refusal by the tightest limit in the way.
     """
     most = ask.most
-    usd = ask.usd - (-ask.usd_rate * most // 1000)
-    tokens = ask.tokens + ask.tokens_rate * most
+    needs = ask.usd - (-ask.usd_rate * most // 1000), ask.tokens + ask.tokens_rate * most, 1
     whole = ask.whole
-    i = -1
-    for slot, start, _ in slots:
-        i += 1
-        left = slot.amount - slot.spent - slot.held if slot.start == start else slot.amount
-        unit = slot.unit
-        need = usd if unit == USD else tokens if unit == TOKENS else 1
-        if need > left or not (whole or need <= left // ask.share or ask.fixed(unit)):
-            if soft is not None and soft[i]:
-                continue
+    for slot, _, _ in slots:
+        # Of an older period, which counts as empty, this is less than there is: then the long way finds out.
+        left = slot.amount - slot.spent - slot.held
+        need = needs[slot.unit]
+        if need > left or not (whole or need <= left // ask.share or ask.fixed(slot.unit)):
             return _ration(ask, slots, soft)
     return most
 

@@ -17,6 +17,9 @@ _SIZE = 64
 MARK = slice(8, 24)
 """Where in ``HostLock.memory`` its holders leave each other 16 bytes."""
 
+SIGNED = slice(0, 24)
+"""The same behind the pid of the last holder."""
+
 
 class HostLock:
     """An exclusive ``flock`` on a small file, which also carries a mark that the lock's holders leave each other.
@@ -46,7 +49,11 @@ class HostLock:
         try:
             fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            self._wait(timeout)
+            self.wait(timeout)
+        self.sign()
+
+    def sign(self) -> None:
+        """Say who has the lock: whoever takes it does so, unless the last holder was the same process."""
         self.memory[:8] = self._pid
 
     def release(self) -> None:
@@ -70,7 +77,8 @@ class HostLock:
         with contextlib.suppress(OSError):
             os.close(self.fd)
 
-    def _wait(self, timeout: float) -> None:
+    def wait(self, timeout: float) -> None:
+        """Take the lock that somebody else has, or raise as :meth:`acquire`; the taker signs for itself."""
         # flock has no deadline of its own, and a stopped process would block us for ever.
         deadline = time.monotonic() + timeout
         # Looking again sooner costs more than it brings: with eight processes at it, a quarter of what they get done.

@@ -22,7 +22,7 @@ import msgspec
 
 from budgeted.errors import LedgerCorruptError, LedgerError, LedgerLockedError, LedgerUnavailableError
 from budgeted.ledger import memory, segments, upkeep
-from budgeted.ledger.hostlock import MARK, HostLock
+from budgeted.ledger.hostlock import MARK, SIGNED, HostLock
 from budgeted.ledger.memory import LOCK_SECONDS, MemoryLedger
 from budgeted.ledger.owners import Owners
 from budgeted.ledger.records import Record
@@ -37,9 +37,9 @@ ROTATE_LINES = 100_000
 WAITING_PERIOD = 0.1
 """Seconds between two looks at the journal while calls wait for holds of other processes."""
 
-_mark = struct.Struct("<qq").pack
+_mark = struct.Struct("<qqq").pack
 _encode, _crc32, _line = segments.encode, segments.crc32, segments.line
-_flock, _UNLOCK = fcntl.flock, fcntl.LOCK_UN
+_flock, _TRY, _UNLOCK = fcntl.flock, fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.LOCK_UN
 
 
 class JournalLedger(MemoryLedger):
@@ -58,6 +58,7 @@ class JournalLedger(MemoryLedger):
     """
 
     shared = True
+    _kept = True
 
     def __init__(self, directory: str | os.PathLike[str], *, fsync: str = "background") -> None:
         self._host: HostLock | None = None
@@ -91,6 +92,7 @@ class JournalLedger(MemoryLedger):
         # Where this process has read to, and what belongs to it: `_applied` is behind `State.applied`, or ahead of
         # it, if a change of the balances was interrupted.
         self._applied = -1
+        self._pid = os.getpid()
         self._mark = b""
         self._segment, self._offset, self._crc, self._lines = 0, 0, 0, 0
         self._rotate_at = ROTATE_LINES
@@ -211,7 +213,7 @@ class JournalLedger(MemoryLedger):
             os.ftruncate(self._fd, self._offset)
         self._applied = state.applied
         if self._offset:
-            self._set_mark(_mark(self._segment, self._offset))
+            self._set_mark(self._segment, self._offset)
         else:
             self._write(Header(FORMAT, self._segment))
         if state.applied != before:
@@ -236,20 +238,32 @@ class JournalLedger(MemoryLedger):
         host = self._host
         if host is None:
             host = self._attach()
-        host.acquire(LOCK_SECONDS if timeout is None else timeout)
         try:
-            if self._state.applied != self._applied:
-                self._load()
-            elif host.memory[MARK] != self._mark:
-                self._catch_up()
-            if self._failed is not None:
-                self._start_over(self._failed)
+            _flock(host.fd, _TRY)
+        except BlockingIOError:
+            host.wait(LOCK_SECONDS if timeout is None else timeout)
+        try:
+            # The last holder's mark is nearly always our own.
+            if host.memory[SIGNED] != self._mark or self._state.applied != self._applied or self._failed is not None:
+                self._see(host)
         except BaseException as error:
             self._applied = -1
             host.release()
             if isinstance(error, OSError):
                 raise _unavailable(error, f"the ledger {self.directory} cannot be read") from error
             raise
+
+    def _see(self, host: HostLock) -> None:
+        """See what other processes have done, or what was left undone here."""
+        host.sign()
+        if self._state.applied != self._applied:
+            self._load()
+        elif host.memory[MARK] != self._mark[MARK]:
+            self._catch_up()
+        else:
+            self._mark = host.memory[SIGNED]
+        if self._failed is not None:
+            self._start_over(self._failed)
 
     def _exit(self) -> None:
         try:
@@ -268,7 +282,7 @@ class JournalLedger(MemoryLedger):
         text = _line(payload, crc)
         end = self._offset + len(text)
         # The mark goes first: should we die between the two, others look, and find the line there or not.
-        self._host.memory[MARK] = mark = _mark(self._segment, end)  # type: ignore[union-attr]
+        self._host.memory[SIGNED] = mark = _mark(self._pid, self._segment, end)  # type: ignore[union-attr]
         try:
             written = os.write(self._fd, text)
         except OSError as error:
@@ -294,13 +308,13 @@ class JournalLedger(MemoryLedger):
         try:
             os.ftruncate(self._fd, self._offset)
         except OSError:
-            self._set_mark(_mark(-1, -1))
+            self._set_mark(-1, -1)
             self._mark = b""
         else:
-            self._set_mark(_mark(self._segment, self._offset))
+            self._set_mark(self._segment, self._offset)
 
-    def _set_mark(self, mark: bytes) -> None:
-        self._host.memory[MARK] = self._mark = mark  # type: ignore[union-attr]
+    def _set_mark(self, segment: int, offset: int) -> None:
+        self._host.memory[SIGNED] = self._mark = _mark(self._pid, segment, offset)  # type: ignore[union-attr]
 
     # -- rotation
 

@@ -39,6 +39,9 @@ class MemoryLedger:
     shared = False
     closed = False
 
+    _kept = False
+    """Whether decisions are kept elsewhere than in this process's memory."""
+
     _synced_always = False
 
     def __init__(self) -> None:
@@ -78,31 +81,31 @@ class MemoryLedger:
         if lock.locked():
             self._line_up(timeout)
         with lock:
-            self._enter(timeout)
+            if self._kept:
+                self._enter(timeout)
             try:
                 state = self._state
-                if id in state.holds or id in state.charges:
+                if state.knows(id):
                     return self._held_before(id, route, ask)
-                bound = state.bound(route.key, route.versions)
-                if bound is None:
+                bound = state.bounds.get(route.key)
+                if bound is None or bound.versions != route.versions:
+                    bound = state.bound(route.key, route.versions)
+                    if bound is None:
+                        return STALE
+                if (bound.periods != state.periods or not bound.live) and bound.past(state.periods):
                     return STALE
-                slots = bound.slots
-                begins = False
-                for slot, start, _ in slots:
-                    if slot.start != start:
-                        if slot.start > start:
-                            return STALE
-                        begins = True
-                granted = admit(ask, slots, route.soft)
+                granted = admit(ask, bound.slots, route.soft)
                 if isinstance(granted, Refused):
                     return msgspec.structs.replace(granted, account=bound.payers[granted.index])
                 held = records.held(id, at, granted, ask, bound.raw)
-                self._append(held)
-                if begins:
-                    state.begin(bound)
+                if self._kept:
+                    self._append(held)
+                if not bound.live:
+                    state.meet(bound)
                 state.open(held, bound)
             finally:
-                self._exit()
+                if self._kept:
+                    self._exit()
         if self._synced_always:
             self._sync_written()
         if not self._watched:
@@ -122,16 +125,19 @@ class MemoryLedger:
         if lock.locked():
             self._line_up(timeout)
         with lock:
-            self._enter(timeout)
+            if self._kept:
+                self._enter(timeout)
             try:
                 state = self._state
                 entry = state.holds.get(id)
                 if entry is None:
                     return self._settle_ended(id, used, at, reason)
-                self._append(Settled(id, at, used, reason))
-                state.settle(id, at, used, reason)
+                if self._kept:
+                    self._append(Settled(id, at, used, reason))
+                state.close(entry, at, used, reason)
             finally:
-                self._exit()
+                if self._kept:
+                    self._exit()
         if self._synced_always:
             self._sync_written()
         if self.turns.queues:
@@ -175,7 +181,7 @@ class MemoryLedger:
                 self._settle_ended(id, used, at, reason)
             else:
                 bound = state.bound(route.key, route.versions)
-                if bound is None or any(slot.start > start for slot, start, _ in bound.slots):
+                if bound is None or bound.past(state.periods):
                     return STALE
                 self._do(Posted(id, at, used, bound.raw, reason))
         return True

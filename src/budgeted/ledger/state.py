@@ -58,13 +58,27 @@ class Tally:
 class Bound:
     """A route as a state sees it: the objects to count on, looked up once.
 
-    ``generation`` is the state's: in a later one the objects may not be the right ones any more. ``begun`` tells that
-    all its periods have begun.
+    ``generation`` is the state's: in a later one the objects may not be the right ones any more. ``usd``, ``tokens``
+    and ``calls`` are those of ``slots`` that were in the route's periods when the state's ``periods`` was this one's;
+    ``live`` tells that these are all.
     """
 
-    __slots__ = ("accounts", "begun", "generation", "names", "payers", "raw", "slots", "tally", "versions")
+    __slots__ = (
+        "accounts",
+        "calls",
+        "generation",
+        "live",
+        "names",
+        "payers",
+        "periods",
+        "raw",
+        "slots",
+        "tally",
+        "tokens",
+        "usd",
+        "versions",
+    )
 
-    begun: bool
     generation: int
     raw: msgspec.Raw
     names: tuple[str, ...]
@@ -73,11 +87,29 @@ class Bound:
     slots: tuple[tuple[Slot, int, int], ...]
     payers: tuple[str, ...]
     tally: Tally
+    periods: int
+    live: bool
+    usd: tuple[Slot, ...]
+    tokens: tuple[Slot, ...]
+    calls: tuple[Slot, ...]
 
-    def behind(self, place: Any) -> Bound:
-        """What of it comes behind a place; all of it if that is None."""
+    def meet(self, periods: int) -> None:
+        """See which slots are in the route's periods."""
+        live = [slot for slot, start, _ in self.slots if slot.start == start]
+        self.usd, self.tokens, self.calls = (tuple(slot for slot in live if slot.unit == unit) for unit in range(3))
+        self.live = len(live) == len(self.slots)
+        self.periods = periods
+
+    def past(self, periods: int) -> bool:
+        """Whether one of the route's periods is over."""
+        self.meet(periods)
+        return any(slot.start > start for slot, start, _ in self.slots)
+
+    def behind(self, last: Slot | None) -> Bound:
+        """What of it comes behind a slot, in the order of counting; all of it if that is None."""
         rest = copy.copy(self)
-        rest.slots = _behind(self.slots, place)
+        left = _behind((*self.usd, *self.tokens, *self.calls), last)
+        rest.usd, rest.tokens, rest.calls = (tuple(slot for slot in left if slot.unit == unit) for unit in range(3))
         return rest
 
 
@@ -100,7 +132,8 @@ _saved = msgspec.json.Decoder(Saved)
 class State:
     """Accounts, open holds, what became of ended ones, and report rows, by the records applied so far.
 
-    ``applied`` counts those records. ``version`` is the newest version of an account.
+    ``applied`` counts those records. ``version`` is the newest version of an account. ``periods`` grows with every
+    period that begins.
     """
 
     def __init__(self) -> None:
@@ -110,8 +143,9 @@ class State:
         self.reports = Reports()
         self.version = 0
         self.applied = 0
+        self.periods = 0
         self._generation = 0
-        self._bounds: dict[bytes, Bound] = {}
+        self.bounds: dict[bytes, Bound] = {}
         self._changed: list[Tally] = []
         self._gone: set[str] = set()
         """Deleted accounts that holds were open for."""
@@ -120,9 +154,14 @@ class State:
 
     # -- looking up
 
+    def knows(self, id: str) -> bool:
+        """Whether a hold of that id is open, or has ended lately."""
+        ended = self.charges
+        return id in self.holds or id in ended.latest or id in ended.before or id in ended.uncertain
+
     def bound(self, route: bytes, versions: tuple[int, ...]) -> Bound | None:
         """The objects of a route that was made from these versions of its accounts, or None if they have changed."""
-        found = self._bounds.get(route)
+        found = self.bounds.get(route)
         if found is None:
             accounts = self.accounts
             _, _, _, legs = _route.decode(route)
@@ -135,11 +174,11 @@ class State:
 
     def bind(self, route: bytes) -> Bound:
         """The objects of a route; what is not there is stood in for, since a record is never refused."""
-        found = self._bounds.get(route)
+        found = self.bounds.get(route)
         if found is not None:
             return found
         found = Bound()
-        found.begun = False
+        found.periods = -1
         found.generation = self._generation
         found.raw = msgspec.Raw(route)
         day, provider, model, legs = _route.decode(route)
@@ -154,16 +193,16 @@ class State:
         found.payers = tuple(leg.account for leg in legs for _ in leg.limits)
         found.tally = Tally(day, provider, model, found.names, found.accounts)
         found.versions = tuple(account.version for account in found.accounts)
-        if len(self._bounds) >= MOST_ROUTES:
-            self._bounds = {}
-        self._bounds[route] = found
+        if len(self.bounds) >= MOST_ROUTES:
+            self.bounds = {}
+        self.bounds[route] = found
         return found
 
     def _forget_bounds(self) -> None:
         """Accounts or limits have come or gone: look every route up again when it is needed."""
         self.fold()
         self._generation += 1
-        self._bounds = {}
+        self.bounds = {}
         self._absent = set()
 
     def charge(self, ended: Ended) -> Charge:
@@ -192,42 +231,45 @@ class State:
         for record in records:
             if isinstance(record, Held):
                 route = bytes(record.route)
-                bound = self._bounds.get(route) or self.bind(route)
+                bound = self.bounds.get(route) or self.bind(route)
                 record.route = bound.raw  # shared by all holds of the route
-                if not bound.begun:
-                    self.begin(bound)
+                if bound.periods != self.periods:
+                    self.meet(bound)
                 self.open(record, bound)
             elif isinstance(record, Settled):
                 self.settle(record.id, record.at, record.used, record.reason)
             else:
                 _APPLY[record.__class__](self, record)
 
-    def begin(self, bound: Bound) -> None:
-        """Begin the periods that a call is the first of."""
-        self.fold()  # what was charged per model belongs to the period that ends
-        for slot, start, end in bound.slots:
-            if slot.start < start:
-                slot.start, slot.end, slot.spent, slot.held = start, end, 0, 0
-        bound.begun = True
+    def meet(self, bound: Bound) -> None:
+        """Begin the periods that a call is the first of, and see which of its slots are in its periods."""
+        if any(slot.start < start for slot, start, _ in bound.slots):
+            self.fold()  # what was charged per model belongs to the period that ends
+            self.periods += 1
+            for slot, start, end in bound.slots:
+                if slot.start < start:
+                    slot.start, slot.end, slot.spent, slot.held = start, end, 0, 0
+        bound.meet(self.periods)
 
     def open(self, held: Held, bound: Bound) -> None:
         """A hold was granted: count it on every limit of its route, whose periods have begun."""
         usd = held.usd
         tally = bound.tally
-        place: Any = None
+        last: Slot | None = None
         try:
             self.holds[held.id] = held, bound
             if not tally.listed:
                 self._list(tally)
-            for place in bound.slots:
-                slot, start, _ = place
-                if slot.start == start:
-                    unit = slot.unit
-                    slot.held += usd if unit == USD else held.tokens if unit == TOKENS else 1
+            for last in bound.usd:
+                last.held += usd
+            for last in bound.tokens:
+                last.held += held.tokens
+            for last in bound.calls:
+                last.held += 1
             tally.held += usd
             self.applied += 1
         except BaseException:  # see _book
-            self.open(held, bound.behind(place))
+            self.open(held, bound.behind(last))
             self.holds[held.id] = held, bound
             raise
 
@@ -237,10 +279,14 @@ class State:
         if entry is None:
             self._correct(id, at, used, reason)
             return
+        self.close(entry, at, used, reason)
+
+    def close(self, entry: tuple[Held, Bound], at: int, used: Used, reason: str = "") -> None:
+        """Charge an open hold."""
         held, bound = entry
         if bound.generation != self._generation:
             bound = self.bind(bytes(held.route))
-        ended = Ended(id, held.at, held.usd, held.route, used, at, reason)
+        ended = Ended(held.id, held.at, held.usd, held.route, used, at, reason)
         self._book(ended, bound, held, used, used.usd if reason else 0)
 
     def release(self, id: str) -> None:
@@ -257,8 +303,7 @@ class State:
     def post(self, id: str, at: int, used: Used, route: bytes, reason: str = "") -> None:
         """A charge that no hold came before."""
         bound = self.bind(route)
-        if not bound.begun:
-            self.begin(bound)
+        self.meet(bound)
         self._book(Ended(id, at, 0, bound.raw, used, at, reason), bound, None, used, used.usd if reason else 0)
 
     def _correct(self, id: str, at: int, used: Used, reason: str) -> None:
@@ -288,43 +333,42 @@ class State:
 
         What is charged may be a difference to an earlier charge. No limit is credited with more than was spent on it.
         """
-        held_usd = held_tokens = held_calls = 0
-        if closing is not None:
-            held_usd, held_tokens, held_calls = closing.usd, closing.tokens, 1
-        usd, tokens = used.usd, used.input_tokens + used.output_tokens
+        usd = used.usd
         tally = bound.tally
-        place: Any = None
+        held_usd = 0 if closing is None else closing.usd
+        last: Slot | None = None
+        if bound.periods != self.periods:
+            bound.meet(self.periods)
         try:
             self.holds.pop(ended.id, None)
             self.charges.put(ended)
             if not tally.listed:
                 self._list(tally)
-            for place in bound.slots:
-                slot, start, _ = place
-                if slot.start == start:
-                    unit = slot.unit
-                    if unit == USD:
-                        slot.held -= held_usd
-                        spent = slot.spent + usd
-                    elif unit == TOKENS:
-                        slot.held -= held_tokens
-                        spent = slot.spent + tokens
-                    else:
-                        slot.held -= held_calls
-                        spent = slot.spent + calls
-                    slot.spent = spent if spent > 0 else 0
+            for last in bound.usd:
+                last.held -= held_usd
+                spent = last.spent + usd
+                last.spent = spent if spent > 0 else 0
+            for last in bound.tokens:
+                last.held -= 0 if closing is None else closing.tokens
+                spent = last.spent + used.input_tokens + used.output_tokens
+                last.spent = spent if spent > 0 else 0
+            for last in bound.calls:
+                last.held -= 0 if closing is None else 1
+                spent = last.spent + calls
+                last.spent = spent if spent > 0 else 0
             tally.held -= held_usd
             tally.calls += calls
             tally.usd += usd
             tally.input_tokens += used.input_tokens
             tally.output_tokens += used.output_tokens
-            tally.uncertain += uncertain
+            if uncertain:
+                tally.uncertain += uncertain
             self.applied += 1
         except BaseException:
             # A signal's handler raised. Handlers run between two rounds of a loop and behind calls, never within a
-            # round, so that the rest is what comes behind the last place: it is done, then the exception goes on.
+            # round, so that the rest is what comes behind the last slot: it is done, then the exception goes on.
             # What calls did before the loop can be done twice.
-            self._book(ended, bound.behind(place), closing, used, uncertain, calls)
+            self._book(ended, bound.behind(last), closing, used, uncertain, calls)
             raise
 
     def _list(self, tally: Tally) -> None:
@@ -462,6 +506,7 @@ class State:
             for slot, catches_up in new:
                 held = _count_in(held, account.id, slot, catches_up=catches_up)  # noqa: PLW2901
             self.holds[id] = held, self.bind(bytes(held.route))
+        self.periods += 1
 
     def _spent_since(self, account: Account, spec: LimitSpec) -> int:
         """What of an account's past counts in a limit it did not have.
@@ -549,6 +594,7 @@ def _with_later_limits(bound: Bound, at: int) -> Bound:
         return bound
     wider = copy.copy(bound)
     wider.slots += later
+    wider.periods = -1
     return wider
 
 
