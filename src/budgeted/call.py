@@ -184,7 +184,10 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         price = self.price = prices.find(request.model, request.provider or None, request.base_url)
         size = self._input
         if size == -2:
-            size = self._input = self._input_bound(price)
+            size = bounds.input_bound(request.body, request.model, exact_bytes=request.exact_bytes)
+            if size == bounds.UNKNOWN or request.elsewhere:
+                size = self._window(price)
+            self._input = size
         n = request.n
         cap = request.cap if request.output else 0
         if cap is not None:
@@ -202,11 +205,9 @@ class Call(msgspec.Struct, eq=False, weakref=True):
             block.policy.on_exceed == "raise" for block in self.blocks if block.slot.amount < scopes.NO_CAP
         )
 
-    def _input_bound(self, price: Price | None) -> int:
+    def _window(self, price: Price | None) -> int:
+        """The bound of an input that is not all in the request."""
         request = self.request
-        size = bounds.input_bound(request.body, request.model, exact_bytes=request.exact_bytes)
-        if size != bounds.UNKNOWN and not request.elsewhere:
-            return size
         window = price.context_window if price is not None else None
         if window is not None:
             return window
@@ -380,13 +381,8 @@ class Call(msgspec.Struct, eq=False, weakref=True):
             if group.soft:
                 group.manager.note_soft(group, self)
 
-    @property
-    def _tally(self) -> tally.Tally:
-        request = self.request
-        return tally.of(request.provider, request.operation, request.model, self.groups)
-
     def _note_clamped(self) -> None:
-        tally.clamp(self._tally)
+        tally.clamp(self.request, self.groups)
         with caps_lock:
             for block in self.blocks:
                 block.count(clamped=1)
@@ -479,7 +475,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         else:
             kind, name = account_kind(refused.account), account_name(refused.account)
         request = self.request
-        tally.refuse(request.provider, request.operation, request.model, refused.reason, kind, self.groups)
+        tally.refuse(request, self.groups, refused.reason, kind)
         with caps_lock:
             for block in self.blocks:
                 block.count(refused=1)
@@ -531,7 +527,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         with caps_lock:
             for block in self.blocks:
                 block.slot.spent += guess.usd
-        tally.charge(self._tally, guess.usd, guess.input_tokens, guess.output_tokens, 0, estimated=True)
+        tally.charge(self.request, self.groups, guess, 0, estimated=True)
         logger.warning("budgeted: %s: a charge of its own was noted as uncertain", reason)
 
     def takes_over(self, request: Request) -> bool:
@@ -554,11 +550,14 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         if usage is None:
             self.estimate("the response does not say what it used", answer=answer, timeout=timeout)
         else:
-            price = self._price_for(answer.model)
+            price = self.price
             reason = ""
-            if price is None and self.price is not None:
-                price = self.price
-                reason = f"{shown(answer.model)} answered, and its price is not known"
+            model = answer.model
+            if model is not None and model != self.request.model and not (price is not None and price.registered):
+                price = prices.find(model, self.request.provider or None, self.request.base_url)
+                if price is None and self.price is not None:
+                    price = self.price
+                    reason = f"{shown(model)} answered, and its price is not known"
             cost = 0 if price is None else price.cost(usage, self.at)
             self._end(Used(cost, usage.input_tokens, usage.output_tokens), reason, answer, timeout)
 
@@ -568,14 +567,6 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         if cost is None:
             cost = self._cost(usage)
         self._end(Used(cost, usage.input_tokens, usage.output_tokens), "", None, timeout)
-
-    def _price_for(self, model: str | None) -> Price | None:
-        """The price of the model that answered, or None if nobody knows it."""
-        price = self.price
-        request = self.request
-        if model is None or model == request.model or (price is not None and price.registered):
-            return price
-        return prices.find(model, request.provider or None, request.base_url)
 
     def _cost(self, usage: Counts) -> int:
         """Nano-USD for a usage, at the price of the model asked for."""
@@ -650,19 +641,17 @@ class Call(msgspec.Struct, eq=False, weakref=True):
             self._end_in_blocks(cost)
         if used is None:
             self.outcome = "failed"
-            tally.fail(self._tally)
+            tally.fail(self.request, self.groups)
         else:
-            request = self.request
-            total = tally.of(request.provider, request.operation, request.model, self.groups)
             over = cost - self.usd
-            tally.charge(total, cost, used.input_tokens, used.output_tokens, over, estimated=bool(reason))
+            tally.charge(self.request, self.groups, used, over, estimated=bool(reason))
             self.outcome = "estimated" if reason else "settled"
             if answer is not None and answer.id is not None:
                 remember(answer.id, self.groups)
             if over > 0:
                 self._note_overrun(cost)
             if reason:
-                logger.warning("budgeted: %s was charged an estimate: %s", request.model, reason)
+                logger.warning("budgeted: %s was charged an estimate: %s", self.request.model, reason)
         if self.span is not None:
             tally.mark(self.span, self.outcome, cost, self.groups)
 

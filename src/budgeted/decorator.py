@@ -88,7 +88,10 @@ class Metered:
 
     def request(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Request | None:
         """The call that the arguments describe, or None if they describe none."""
-        given = kwargs if not args and not self.defaults else self.arguments(args, kwargs)
+        if self.defaults:
+            given = self.arguments(args, kwargs)
+        else:
+            given = {**dict(zip(self.names, args)), **kwargs} if args else kwargs  # noqa: B905
         model = given.get("model")
         if model.__class__ is not str or not model:
             return None
@@ -204,11 +207,12 @@ class Payment:
 
     def done(self, call: Call, scope: Scope, response: Any, timeout: float | None = None) -> None:
         """Settle the function's own hold, unless a call inside took it over."""
+        metered: Any = self.metered
         if not withdrawn(scope):
-            self.metered.hooked = True  # type: ignore[union-attr]
+            metered.hooked = True
             return
-        if self.metered.hooked is None:  # type: ignore[union-attr]
-            self.metered.hooked = False  # type: ignore[union-attr]
+        if metered.hooked is None:
+            metered.hooked = False
         try:
             call.settle(responses.read(response), timeout)
         except LedgerLockedError:

@@ -809,8 +809,7 @@ class BudgetManager:
         id = self._unpriced.pop((report.id or "", name), None) or self.ledger.new_id()
         self._post(id, paying, report, used, at, reason)
         if GLOBAL in owed:  # else it was counted when it was charged there
-            total = tally.of(report.provider, "update_cost", report.model, (group,))
-            tally.charge(total, used.usd, used.input_tokens, used.output_tokens, 0, estimated=bool(reason))
+            tally.charge(report, (group,), used, 0, estimated=bool(reason))
         if missing:
             if report.id is not None and len(self._unpriced) < MOST_UNPRICED:
                 self._unpriced[report.id, name] = id
@@ -1161,6 +1160,7 @@ class _Report(msgspec.Struct):
     provider: str = ""
     id: str | None = None
     reason: str = ""
+    operation: str = "update_cost"
 
 
 def _report(response: Any, model: str | None, input_text: str | None, output_text: str | None) -> _Report | None:

@@ -9,10 +9,11 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import msgspec
 
+from budgeted.ledger.base import Used
 from budgeted.money import NANO, shown
 from budgeted.scope import check_name
 
@@ -98,16 +99,28 @@ _corrections = {"up": 0, "down": 0}
 _marking = threading.RLock()
 
 
-def of(provider: str, operation: str, model: str, groups: Sequence[Any] = ()) -> Tally:
-    """The tally that a call is counted in; made when it is first asked for.
+class Asked(Protocol):
+    """What a call is counted by.
 
     Args:
         provider: as genai-prices names it, or "".
         operation: as the OpenTelemetry conventions name it.
         model: the model asked for.
+    """
+
+    provider: str
+    operation: str
+    model: str
+
+
+def of(asked: Asked, groups: Sequence[Any] = ()) -> Tally:
+    """The tally that a call is counted in; made when it is first asked for.
+
+    Args:
+        asked: the request.
         groups: the call's payers, for the user whom telemetry may name.
     """
-    key = provider, operation, model, user_of(groups) if UserNames.any else ""
+    key = asked.provider, asked.operation, asked.model, user_of(groups) if UserNames.any else ""
     found = _tallies.rows.get(key)
     if found is None:
         with lock:
@@ -115,12 +128,14 @@ def of(provider: str, operation: str, model: str, groups: Sequence[Any] = ()) ->
     return found
 
 
-def charge(tally: Tally, usd: int, input_tokens: int, output_tokens: int, overrun: int, *, estimated: bool) -> None:
-    """Add a settled call."""
+def charge(asked: Asked, groups: Sequence[Any], used: Used, overrun: int, *, estimated: bool) -> None:
+    """Add a settled call, and what it cost above its hold in nano-USD."""
+    key = asked.provider, asked.operation, asked.model, user_of(groups) if UserNames.any else ""
     with lock:
-        tally.usd += usd
-        tally.input_tokens += input_tokens
-        tally.output_tokens += output_tokens
+        tally = _tallies.rows.get(key) or _tallies.add(key)
+        tally.usd += used.usd
+        tally.input_tokens += used.input_tokens
+        tally.output_tokens += used.output_tokens
         if estimated:
             tally.estimated += 1
         else:
@@ -129,21 +144,23 @@ def charge(tally: Tally, usd: int, input_tokens: int, output_tokens: int, overru
             tally.overrun += overrun
 
 
-def fail(tally: Tally) -> None:
+def fail(asked: Asked, groups: Sequence[Any]) -> None:
     """Add a call that cost nothing because it failed."""
+    total = of(asked, groups)
     with lock:
-        tally.failed += 1
+        total.failed += 1
 
 
-def clamp(tally: Tally) -> None:
+def clamp(asked: Asked, groups: Sequence[Any]) -> None:
     """Add a call whose output was capped."""
+    total = of(asked, groups)
     with lock:
-        tally.clamped += 1
+        total.clamped += 1
 
 
-def refuse(provider: str, operation: str, model: str, reason: str, kind: str, groups: Sequence[Any] = ()) -> None:
-    """Add a refused call."""
-    key = provider, operation, model, user_of(groups)
+def refuse(asked: Asked, groups: Sequence[Any], reason: str, kind: str) -> None:
+    """Add a refused call, by the reason and the kind of account that refused."""
+    key = asked.provider, asked.operation, asked.model, user_of(groups)
     with lock:
         row = _refusals.add(key)
         row[reason, kind] = row.get((reason, kind), 0) + 1
