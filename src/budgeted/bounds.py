@@ -83,7 +83,7 @@ def input_bound(body: Mapping[str, Any], model: str = "", *, exact_bytes: bool =
             data = _encode(value)
         except (TypeError, ValueError, RecursionError):
             data = b'"data:'  # a lone surrogate, or a stranger: walk it
-        if _MEDIA.search(data):
+        if (b'"type"' in data or b'"data:' in data) and _MEDIA.search(data):
             size = _walked(value, model, lambda text: _text_bound(text, exact_bytes=exact_bytes))
             if size == UNKNOWN:
                 return UNKNOWN

@@ -5,6 +5,7 @@ The totals are added to on the call's path and read off it, by :mod:`budgeted.te
 
 from __future__ import annotations
 
+import collections
 import logging
 import os
 import threading
@@ -29,6 +30,9 @@ MOST_KEYS = 500
 
 OpenTelemetry's SDK keeps 2,000 series per instrument, and a model may have three of them.
 """
+
+MOST_UNADDED = 200
+"""Charges after which they are added up, though no collector has asked."""
 
 MOST_NAMED = 5_000
 """Beyond this many pairs of user and model, further users are counted without their names."""
@@ -93,6 +97,7 @@ class _Table(Generic[V]):
 lock = threading.Lock()
 """Guards all totals, for an instant at a time."""
 
+_charged: collections.deque[tuple[Key, Used, int, bool]] = collections.deque()
 _tallies = _Table(Tally)
 _refusals: _Table[Refusals] = _Table(dict)
 _corrections = {"up": 0, "down": 0}
@@ -130,8 +135,17 @@ def of(asked: Asked, groups: Sequence[Any] = ()) -> Tally:
 
 def charge(asked: Asked, groups: Sequence[Any], used: Used, overrun: int, *, estimated: bool) -> None:
     """Add a settled call, and what it cost above its hold in nano-USD."""
-    key = asked.provider, asked.operation, asked.model, user_of(groups) if UserNames.any else ""
-    with lock:
+    user = user_of(groups) if UserNames.any else ""
+    _charged.append(((asked.provider, asked.operation, asked.model, user), used, overrun, estimated))
+    if len(_charged) >= MOST_UNADDED:
+        with lock:
+            _add_up()
+
+
+def _add_up() -> None:
+    """Add charges to their tallies. Under the lock."""
+    while _charged:
+        key, used, overrun, estimated = _charged[0]
         tally = _tallies.rows.get(key) or _tallies.add(key)
         tally.usd += used.usd
         tally.input_tokens += used.input_tokens
@@ -142,6 +156,7 @@ def charge(asked: Asked, groups: Sequence[Any], used: Used, overrun: int, *, est
             tally.settled += 1
         if overrun > 0:
             tally.overrun += overrun
+        _charged.popleft()
 
 
 def fail(asked: Asked, groups: Sequence[Any]) -> None:
@@ -175,6 +190,7 @@ def correct(difference: int) -> None:
 def snapshot() -> Totals:
     """Copies of everything, taken at one moment."""
     with lock:
+        _add_up()
         return Totals(
             {key: msgspec.structs.replace(tally) for key, tally in _tallies.rows.items()},
             {key: dict(row) for key, row in _refusals.rows.items()},
@@ -186,6 +202,7 @@ def _after_fork() -> None:
     """A child has charged nothing yet; its parent goes on telling of what was charged before."""
     global lock, _marking, _tallies, _refusals
     lock, _marking = threading.Lock(), threading.RLock()
+    _charged.clear()
     _tallies, _refusals = _Table(Tally), _Table(dict)
     _corrections.update(up=0, down=0)
 

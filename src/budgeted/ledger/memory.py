@@ -9,7 +9,7 @@ import secrets
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import msgspec
@@ -18,7 +18,7 @@ from budgeted.errors import LedgerError, LedgerLockedError
 from budgeted.ledger import records, upkeep
 from budgeted.ledger.base import STALE, Account, Ask, Charge, LimitSpec, Refused, RollupRow, Route, Stale, Used, admit
 from budgeted.ledger.records import Deleted, Held, LimitsSet, Posted, Record, Released, Settled, WasReset
-from budgeted.ledger.state import State
+from budgeted.ledger.state import MOST_UNFOLDED, State
 from budgeted.ledger.turns import Turns
 
 YIELDS = 10
@@ -135,6 +135,8 @@ class MemoryLedger:
                 if self._kept:
                     self._append(Settled(id, at, used, reason))
                 state.close(entry, at, used, reason)
+                if len(state.charged) >= MOST_UNFOLDED:
+                    state.fold()
             finally:
                 if self._kept:
                     self._exit()
@@ -237,7 +239,7 @@ class MemoryLedger:
         """A copy of an account, or None."""
         with self._entered() as state:
             found = state.accounts.get(account)
-            return None if found is None else _copy(found)
+            return None if found is None else _copy(found, state.held())
 
     def set_limits(
         self, account: str, limits: Sequence[LimitSpec], *, explicit: bool = True, create: bool = False
@@ -279,7 +281,8 @@ class MemoryLedger:
         names = itertools.takewhile(lambda name: name.startswith(prefix), itertools.islice(order, first, None))
         with self._entered() as state:
             found = [state.accounts.get(name) for name in itertools.islice(names, count)]
-            return [_copy(account) for account in found if account is not None]
+            held = state.held()
+            return [_copy(account, held) for account in found if account is not None]
 
     def rollups(self, since: int = 0) -> list[RollupRow]:
         """The report's rows from a day on."""
@@ -446,8 +449,8 @@ def _after_fork_in_child() -> None:
 os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 
 
-def _copy(account: Account) -> Account:
-    copy = msgspec.structs.replace(account)
+def _copy(account: Account, held: Mapping[str, int]) -> Account:
+    copy = msgspec.structs.replace(account, held=held.get(account.id, 0))
     copy.slots = tuple(msgspec.structs.replace(slot) for slot in account.slots)
     copy.models = dict(account.models) if account.models else None
     return copy

@@ -19,6 +19,9 @@ from budgeted.ledger.charges import Charges, Ended
 from budgeted.ledger.records import Deleted, Held, LimitsSet, Posted, Record, Released, Settled, WasReset
 from budgeted.ledger.reports import Reports
 
+MOST_UNFOLDED = 200
+"""Charges after which they are added to accounts and the report's rows, though nobody has looked at these."""
+
 MOST_ROUTES = 50_000
 """Routes that are kept looked up."""
 
@@ -29,13 +32,12 @@ _NOTHING = Used()
 
 
 class Tally:
-    """What a route was charged, and has held, since that was last added to its accounts and the report's rows."""
+    """What a route was charged since that was last added to its accounts and the report's rows."""
 
     __slots__ = (
         "accounts",
         "calls",
         "day",
-        "held",
         "input_tokens",
         "listed",
         "model",
@@ -51,7 +53,7 @@ class Tally:
     ) -> None:
         self.day, self.provider, self.model = day, provider, model
         self.names, self.accounts = names, accounts
-        self.held = self.calls = self.usd = self.input_tokens = self.output_tokens = self.uncertain = 0
+        self.calls = self.usd = self.input_tokens = self.output_tokens = self.uncertain = 0
         self.listed = False
 
 
@@ -146,6 +148,8 @@ class State:
         self.periods = 0
         self._generation = 0
         self.bounds: dict[bytes, Bound] = {}
+        self.charged: list[tuple[Tally, Used, int, int]] = []
+        """What routes were charged since the last :meth:`fold`: the charge, calls, and nano-USD that are uncertain."""
         self._changed: list[Tally] = []
         self._gone: set[str] = set()
         """Deleted accounts that holds were open for."""
@@ -153,6 +157,14 @@ class State:
         """Accounts that routes looked up meanwhile name, and that are not there."""
 
     # -- looking up
+
+    def held(self) -> dict[str, int]:
+        """Nano-USD that accounts have held for calls in flight. Not kept: few look, and many calls hold."""
+        found: dict[str, int] = {}
+        for held, bound in self.holds.values():
+            for name in bound.names:
+                found[name] = found.get(name, 0) + held.usd
+        return found
 
     def knows(self, id: str) -> bool:
         """Whether a hold of that id is open, or has ended lately."""
@@ -240,6 +252,8 @@ class State:
                 self.settle(record.id, record.at, record.used, record.reason)
             else:
                 _APPLY[record.__class__](self, record)
+            if len(self.charged) >= MOST_UNFOLDED:
+                self.fold()
 
     def meet(self, bound: Bound) -> None:
         """Begin the periods that a call is the first of, and see which of its slots are in its periods."""
@@ -254,19 +268,15 @@ class State:
     def open(self, held: Held, bound: Bound) -> None:
         """A hold was granted: count it on every limit of its route, whose periods have begun."""
         usd = held.usd
-        tally = bound.tally
         last: Slot | None = None
         try:
             self.holds[held.id] = held, bound
-            if not tally.listed:
-                self._list(tally)
             for last in bound.usd:
                 last.held += usd
             for last in bound.tokens:
                 last.held += held.tokens
             for last in bound.calls:
                 last.held += 1
-            tally.held += usd
             self.applied += 1
         except BaseException:  # see _book
             self.open(held, bound.behind(last))
@@ -334,7 +344,6 @@ class State:
         What is charged may be a difference to an earlier charge. No limit is credited with more than was spent on it.
         """
         usd = used.usd
-        tally = bound.tally
         held_usd = 0 if closing is None else closing.usd
         last: Slot | None = None
         if bound.periods != self.periods:
@@ -342,8 +351,6 @@ class State:
         try:
             self.holds.pop(ended.id, None)
             self.charges.put(ended)
-            if not tally.listed:
-                self._list(tally)
             for last in bound.usd:
                 last.held -= held_usd
                 spent = last.spent + usd
@@ -356,13 +363,7 @@ class State:
                 last.held -= 0 if closing is None else 1
                 spent = last.spent + calls
                 last.spent = spent if spent > 0 else 0
-            tally.held -= held_usd
-            tally.calls += calls
-            tally.usd += usd
-            tally.input_tokens += used.input_tokens
-            tally.output_tokens += used.output_tokens
-            if uncertain:
-                tally.uncertain += uncertain
+            entry = bound.tally, used, calls, uncertain
             self.applied += 1
         except BaseException:
             # A signal's handler raised. Handlers run between two rounds of a loop and behind calls, never within a
@@ -370,36 +371,41 @@ class State:
             # What calls did before the loop can be done twice.
             self._book(ended, bound.behind(last), closing, used, uncertain, calls)
             raise
-
-    def _list(self, tally: Tally) -> None:
-        """Have a tally folded."""
-        tally.listed = True
-        self._changed.append(tally)
+        if used is not _NOTHING:
+            self.charged.append(entry)
 
     def fold(self) -> None:
-        """Add what was held and charged to accounts and the report's rows; whoever reads these does so first."""
+        """Add what was charged to accounts and the report's rows; whoever reads these does so first."""
+        charged = self.charged
+        while charged:
+            tally, used, calls, uncertain = charged[-1]
+            if not tally.listed:
+                self._changed.append(tally)
+            # No call and no loop from here to the pop: no signal's handler comes in between.
+            tally.listed = True
+            tally.calls += calls
+            tally.usd += used.usd
+            tally.input_tokens += used.input_tokens
+            tally.output_tokens += used.output_tokens
+            tally.uncertain += uncertain
+            charged.pop()
         changed = self._changed
         while changed:
             tally = changed[-1]
-            rows: tuple[RollupRow, ...] = ()
-            if tally.calls or tally.usd or tally.input_tokens or tally.output_tokens or tally.uncertain:
-                find = self.reports.row
-                rows = tuple([find(tally.day, name, tally.provider, tally.model) for name in tally.names])
+            find = self.reports.row
+            rows = tuple([find(tally.day, name, tally.provider, tally.model) for name in tally.names])
             self._add(tally, tally.accounts, rows)
             tally.listed = False
             changed.pop()
 
     def _add(self, tally: Tally, accounts: tuple[Account, ...], rows: tuple[RollupRow, ...]) -> None:
-        """Fold one tally; without rows, nothing was charged."""
-        held, usd, calls, model = tally.held, tally.usd, tally.calls, tally.model
+        """Fold one tally."""
+        usd, calls, model = tally.usd, tally.calls, tally.model
         tokens = tally.input_tokens + tally.output_tokens
         account: Account | None = None
         row: RollupRow | None = None
         try:
             for account in accounts:
-                account.held += held
-                if not rows:
-                    continue
                 total = account.usd + usd
                 account.usd = total if total > 0 else 0
                 total = account.tokens + tokens
@@ -419,7 +425,7 @@ class State:
                 row.input_tokens += tally.input_tokens
                 row.output_tokens += tally.output_tokens
                 row.uncertain += tally.uncertain
-            tally.held = tally.calls = tally.usd = tally.input_tokens = tally.output_tokens = tally.uncertain = 0
+            tally.calls = tally.usd = tally.input_tokens = tally.output_tokens = tally.uncertain = 0
         except BaseException:  # see _book
             self._add(tally, _behind(accounts, account), _behind(rows, row))
             raise
@@ -452,7 +458,7 @@ class State:
             self._forget_bounds()
         if (known and new) or revived:
             self._gone.discard(account_id)
-            self._take_in_flight(account, new, revived=revived)
+            self._take_in_flight(account, new)
         self.applied += 1
 
     def same_limits(self, account_id: str, limits: Sequence[LimitSpec], *, explicit: bool) -> bool:
@@ -490,19 +496,16 @@ class State:
         if self.reports.prune():
             self._forget_bounds()
 
-    def _take_in_flight(self, account: Account, new: list[tuple[Slot, bool]], *, revived: bool) -> None:
+    def _take_in_flight(self, account: Account, new: list[tuple[Slot, bool]]) -> None:
         """Let new limits count the holds that the account has open.
 
         Args:
             account: whose limits they are.
             new: each with whether it also counts holds that were opened without it.
-            revived: True if the account itself is new, and holds of a deleted one of its name are open.
         """
         for id, (held, bound) in self.holds.items():
             if account.id not in bound.names:
                 continue
-            if revived:
-                account.held += held.usd
             for slot, catches_up in new:
                 held = _count_in(held, account.id, slot, catches_up=catches_up)  # noqa: PLW2901
             self.holds[id] = held, self.bind(bytes(held.route))
