@@ -297,7 +297,7 @@ def interrupts() -> Iterator[Callable[[float], None]]:
 
     before = signal.signal(signal.SIGALRM, handler)
     # Repeated, as an exception raised within a finaliser is swallowed.
-    yield lambda seconds: signal.setitimer(signal.ITIMER_REAL, seconds, 0.02)
+    yield lambda seconds: signal.setitimer(signal.ITIMER_REAL, seconds, 0.5)
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, before)
 

@@ -8,6 +8,7 @@ import mmap
 import os
 import struct
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from budgeted.errors import LedgerLockedError
@@ -77,8 +78,11 @@ class HostLock:
         with contextlib.suppress(OSError):
             os.close(self.fd)
 
-    def wait(self, timeout: float) -> None:
-        """Take the lock that somebody else has, or raise as :meth:`acquire`; the taker signs for itself."""
+    def wait(self, timeout: float, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Take the lock that somebody else has, or raise as :meth:`acquire`; the taker signs for itself.
+
+        ``meanwhile`` is done before each further try.
+        """
         # flock has no deadline of its own, and a stopped process would block us for ever.
         deadline = time.monotonic() + timeout
         # Looking again sooner costs more than it brings: with eight processes at it, a quarter of what they get done.
@@ -86,6 +90,7 @@ class HostLock:
         while (left := deadline - time.monotonic()) > 0:
             time.sleep(min(pause, left))
             pause = min(pause * 1.5, 0.002)
+            meanwhile()
             with contextlib.suppress(BlockingIOError):
                 fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return

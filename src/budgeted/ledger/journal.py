@@ -194,31 +194,45 @@ class JournalLedger(MemoryLedger):
         Returns:
             False if it goes on in a file that is not there.
         """
+        size = self._follow()
+        if size < 0:
+            return False
+        if self._offset < size:
+            if not self._offset:
+                segments.check_beginning(os.pread(self._fd, size, 0), self._segment, self._path)
+            os.ftruncate(self._fd, self._offset)
+        if self._offset:
+            self._set_mark(self._segment, self._offset)
+        else:
+            self._write(Header(FORMAT, self._segment))
+        return True
+
+    def _read_ahead(self) -> None:
+        """Apply what others append while they have the lock: a line that is complete stays as it is."""
+        if self._state.applied == self._applied and self._offset:
+            with contextlib.suppress(OSError, LedgerError):  # whoever has the lock next finds the same, or not
+                if self._follow() < 0:
+                    self._applied = -1
+
+    def _follow(self) -> int:
+        """Apply what follows, through all segments. Returns the last one's size, -1 if a file is missing or shorter."""
         state = self._state
         before = state.applied
         while True:
             size = os.fstat(self._fd).st_size
             if size < self._offset:
-                return False
+                return -1
             following = self._read(size)
             if not following:
                 break
             state.prune()
             if not segments.journal_path(self.directory, following).exists():
-                return False
+                return -1
             self._open_segment(following)
-        if self._offset < size:
-            if not self._offset:
-                segments.check_beginning(os.pread(self._fd, size, 0), self._segment, self._path)
-            os.ftruncate(self._fd, self._offset)
         self._applied = state.applied
-        if self._offset:
-            self._set_mark(self._segment, self._offset)
-        else:
-            self._write(Header(FORMAT, self._segment))
         if state.applied != before:
             self.turns.wake_all()
-        return True
+        return size
 
     def _read(self, size: int) -> int:
         """Apply the lines of this segment up to its size. Returns the number of the next segment, or 0."""
@@ -241,7 +255,7 @@ class JournalLedger(MemoryLedger):
         try:
             _flock(host.fd, _TRY)
         except BlockingIOError:
-            host.wait(LOCK_SECONDS if timeout is None else timeout)
+            host.wait(LOCK_SECONDS if timeout is None else timeout, self._read_ahead)
         try:
             # The last holder's mark is nearly always our own.
             if host.memory[SIGNED] != self._mark or self._state.applied != self._applied or self._failed is not None:
