@@ -7,7 +7,8 @@ from typing import Any
 
 from budgeted import prices
 from budgeted.call import Call, Request
-from budgeted.providers.stainless import count, hooks
+from budgeted.providers.metered import count
+from budgeted.providers.stainless import hooks
 
 _HOSTS = {"Bedrock": "aws", "Vertex": "google"}
 

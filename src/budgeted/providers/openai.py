@@ -7,7 +7,8 @@ from typing import Any
 
 from budgeted import prices
 from budgeted.call import Call, Request
-from budgeted.providers.stainless import count, hooks
+from budgeted.providers.metered import count, text
+from budgeted.providers.stainless import hooks
 
 _OPERATIONS = {
     "/chat/completions": "chat",
@@ -33,7 +34,7 @@ class OpenAI:
             operation=_OPERATIONS[path],
             model=str(body.get("model") or ""),
             body=body,
-            tier=_text(body.get("service_tier")),
+            tier=text(body.get("service_tier")),
             base_url=base_url,
         )
         if path == "/chat/completions":
@@ -122,10 +123,6 @@ def _holds_audio(messages: Any) -> bool:
         if isinstance(message, Mapping) and isinstance(message.get("content"), list)
         for part in message["content"]
     )
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
 
 
 HOOKS = hooks("openai", OpenAI())

@@ -7,15 +7,14 @@ stream helpers, raw and streaming responses, in every client built on them, befo
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from budgeted import driving, responses, streams
 from budgeted.call import Call, Request
-from budgeted.failures import UNCERTAIN, classify, reason_of
-from budgeted.providers.hooks import Hook, enabled
-from budgeted.scope import current, enter, leave
+from budgeted.providers.hooks import Hook
+from budgeted.providers.metered import End, Sent, lost, pair
+from budgeted.scope import current
 
 _PREPARING = frozenset(
     "altered _build_request _prepare_options _prepare_request _prepare_url _custom_auth _validate_headers".split()
@@ -37,31 +36,34 @@ def hooks(package: str, dialect: Dialect) -> tuple[Hook, ...]:
     """The hooks of one SDK."""
     module = f"{package}._base_client"
     return (
-        Hook(module, "SyncAPIClient.request", functools.partial(_request, dialect)),
-        Hook(module, "AsyncAPIClient.request", functools.partial(_request_async, dialect)),
+        *pair(module, "SyncAPIClient.request", "AsyncAPIClient.request", functools.partial(_read, dialect)),
         Hook(module, "SyncAPIClient._sleep_for_retry", _retry),
         Hook(module, "AsyncAPIClient._sleep_for_retry", _retry_async),
     )
 
 
-def count(value: Any) -> int | None:
-    """A number of tokens or answers that a request asks for; None for what is none, which the provider will refuse."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+class _Sent(Sent):
+    """One request of the SDK: its options say all of it."""
 
-
-class _Sent:
-    """One request of the SDK, as read, and how to send it on."""
-
-    def __init__(self, url: str, request: Request, options: Any, dialect: Dialect) -> None:
+    def __init__(
+        self,
+        request: Request,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        url: str,
+        options: Any,
+        dialect: Dialect,
+    ) -> None:
+        super().__init__(request, args, kwargs)
         self.url = url
-        self.request = request
         self.options = options
         self.dialect = dialect
         self.hide_usage = False
         self.parsed: Any = None
 
-    def altered(self, call: Call) -> Any:
-        """The SDK's options with what the call was granted."""
+    def altered(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments, whose options have what the call was granted."""
         options = self.options
         body = dict(options.json_data)
         extra = getattr(options, "extra_json", None)
@@ -72,24 +74,33 @@ class _Sent:
         parser = getattr(options, "post_parser", None)
         if callable(parser):
             changes["post_parser"] = functools.partial(self._parse, parser)
-        return options.model_copy(update=changes)
+        options = options.model_copy(update=changes)
+        if len(self.args) > 1:
+            return (self.args[0], options, *self.args[2:]), self.kwargs
+        return self.args, {**self.kwargs, "options": options}
 
     def _parse(self, parser: Callable[[Any], Any], response: Any) -> Any:
         # A parser that refuses the answer must not hide what it cost.
         self.parsed = response
         return parser(response)
 
-    def outcome(self, call: Call, error: BaseException) -> Callable[[float | None], None]:
-        """How a call ends that raised."""
+    def outcome(self, call: Call, error: BaseException) -> End:
+        """How the call ends that raised."""
         answer = responses.read(self.parsed if self.parsed is not None else getattr(error, "completion", None))
         if answer.usage is not None:
             return functools.partial(call.settle, answer)
         return functools.partial(call.fail, error, sent=not _while_preparing(error))
 
+    def finish(self, call: Call, response: Any) -> End | None:
+        """How the call ends with this response; None for a stream, which ends it when it has been read."""
+        http = _unread(response)
+        if http is not None:
+            streams.watch(http, call, drop_usage=self.hide_usage)
+            return None
+        return functools.partial(call.settle, responses.read(response))
+
 
 def _read(dialect: Dialect, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sent | None:
-    if not enabled():
-        return None
     options = args[1] if len(args) > 1 else kwargs.get("options")
     if options is None or options.method.lower() != "post" or not isinstance(options.json_data, Mapping):
         return None
@@ -99,7 +110,8 @@ def _read(dialect: Dialect, client: Any, args: tuple[Any, ...], kwargs: dict[str
     request = dialect.read(client, url, {**body, **extra} if extra else body)
     if request is None:
         return None
-    return _Sent(url, request, options.model_copy(update={"json_data": body}), dialect)
+    options = options.model_copy(update={"json_data": body})
+    return _Sent(request, args, kwargs, url=url, options=options, dialect=dialect)
 
 
 def _whole(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,69 +127,6 @@ def _lasting(value: Any) -> Any:
     if hasattr(value, "__next__"):
         return [_lasting(item) for item in value]
     return value
-
-
-def _with(options: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    if len(args) > 1:
-        return (args[0], options, *args[2:]), kwargs
-    return args, {**kwargs, "options": options}
-
-
-def _request(
-    dialect: Dialect, wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
-    sent = _read(dialect, client, args, kwargs)
-    call = None if sent is None else driving.begin(sent.request)
-    if sent is None or call is None:
-        return wrapped(*args, **kwargs)
-    try:
-        args, kwargs = _with(sent.altered(call), args, kwargs)
-        inner = call.inside()
-        enter(inner)
-        try:
-            response = wrapped(*args, **kwargs)
-        finally:
-            leave(inner)
-    except BaseException as error:
-        sent.outcome(call, error)(None)
-        raise
-    end = _finish(call, sent, response)
-    if end is not None:
-        end(None)
-    return response
-
-
-async def _request_async(
-    dialect: Dialect, wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
-    sent = _read(dialect, client, args, kwargs)
-    call = None if sent is None else await driving.begin_async(sent.request)
-    if sent is None or call is None:
-        return await wrapped(*args, **kwargs)
-    try:
-        args, kwargs = _with(sent.altered(call), args, kwargs)
-        inner = call.inside()
-        enter(inner)
-        try:
-            response = await wrapped(*args, **kwargs)
-        finally:
-            leave(inner)
-    except BaseException as error:
-        await driving.settled(call, sent.outcome(call, error))
-        raise
-    end = _finish(call, sent, response)
-    if end is not None:
-        await driving.settled(call, end)
-    return response
-
-
-def _finish(call: Call, sent: _Sent, response: Any) -> Callable[[float | None], None] | None:
-    """How the call ends with this response; None for a stream, which ends it when it has been read."""
-    http = _unread(response)
-    if http is not None:
-        streams.watch(http, call, drop_usage=sent.hide_usage)
-        return None
-    return functools.partial(call.settle, responses.read(response))
 
 
 def _while_preparing(error: BaseException) -> bool:
@@ -204,24 +153,14 @@ def _unread(response: Any) -> Any:
 
 def _retry(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The SDK sleeps before it repeats a request: one that timed out after it was sent may have been billed."""
-    lost = _lost()
-    if lost is not None:
-        lost(None)
+    end = lost()
+    if end is not None:
+        end(None)
     return wrapped(*args, **kwargs)
 
 
 async def _retry_async(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    scope, lost = current(), _lost()
-    if lost is not None and scope is not None:
-        await driving.settled(scope.call, lost)
+    scope, end = current(), lost()
+    if end is not None and scope is not None:
+        await driving.settled(scope.call, end)
     return await wrapped(*args, **kwargs)
-
-
-def _lost() -> Callable[[float | None], None] | None:
-    scope = current()
-    error = sys.exc_info()[1]
-    if scope is None or scope.call is None or error is None:
-        return None
-    if classify(error, scope.call.handled) != UNCERTAIN:
-        return None
-    return functools.partial(scope.call.lose_attempt, f"{reason_of(error)}; the SDK sent it again")

@@ -1,0 +1,148 @@
+"""Running an SDK's method as one metered call: what the provider modules share.
+
+Each of them says how a request of its SDK is read (a :class:`Sent`, or None for what is not billed by tokens); the
+rest of the call's life is here.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from budgeted import driving, responses, streams
+from budgeted.call import Call, Request
+from budgeted.failures import UNCERTAIN, classify, reason_of
+from budgeted.providers.hooks import Hook, enabled
+from budgeted.scope import current, enter, leave
+
+End: TypeAlias = Callable[[float | None], None]
+"""How a call ends: a step that takes the timeout for the ledger's lock."""
+
+
+class Sent:
+    """One request of an SDK, as read, and how it is sent on.
+
+    Args:
+        request: what is metered.
+        args: what the hooked method was called with.
+        kwargs: and by name.
+    """
+
+    def __init__(self, request: Request, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.request = request
+        self.args = args
+        self.kwargs = kwargs
+
+    def altered(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:  # noqa: ARG002 - for those that differ
+        """What the method is called with instead, given what the call was granted."""
+        return self.args, self.kwargs
+
+    def outcome(self, call: Call, error: BaseException) -> End:
+        """How the call ends that raised."""
+        return functools.partial(call.fail, error)
+
+    def finish(self, call: Call, response: Any) -> End | None:
+        """How the call ends with this response; None for a stream, which ends it when it has been read."""
+        return functools.partial(call.settle, responses.read(response))
+
+
+Read: TypeAlias = Callable[[Any, tuple[Any, ...], dict[str, Any]], Sent | None]
+"""Reads what a hooked method of an SDK's object was called with."""
+
+
+def pair(module: str, sync: str, asynchronous: str, read: Read) -> tuple[Hook, Hook]:
+    """The hooks of a method and its asynchronous twin, each of which is one logical call."""
+    return (
+        Hook(module, sync, functools.partial(_run, read)),
+        Hook(module, asynchronous, functools.partial(_run_async, read)),
+    )
+
+
+def _run(read: Read, wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    sent = read(client, args, kwargs) if enabled() else None
+    call = None if sent is None else driving.begin(sent.request)
+    if sent is None or call is None:
+        return wrapped(*args, **kwargs)
+    try:
+        args, kwargs = sent.altered(call)
+        inner = call.inside()
+        enter(inner)
+        try:
+            response = wrapped(*args, **kwargs)
+        finally:
+            leave(inner)
+    except BaseException as error:
+        sent.outcome(call, error)(None)
+        raise
+    end = sent.finish(call, response)
+    if end is not None:
+        end(None)
+    return response
+
+
+async def _run_async(
+    read: Read, wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    sent = read(client, args, kwargs) if enabled() else None
+    call = None if sent is None else await driving.begin_async(sent.request)
+    if sent is None or call is None:
+        return await wrapped(*args, **kwargs)
+    try:
+        args, kwargs = sent.altered(call)
+        inner = call.inside()
+        enter(inner)
+        try:
+            response = await wrapped(*args, **kwargs)
+        finally:
+            leave(inner)
+    except BaseException as error:
+        await driving.settled(call, sent.outcome(call, error))
+        raise
+    end = sent.finish(call, response)
+    if end is not None:
+        await driving.settled(call, end)
+    return response
+
+
+def http_end(call: Call, response: Any) -> End | None:
+    """How a call ends with an HTTP response: httpx's or httpx2's, with its body read or still to come.
+
+    None if it is still to come: the call ends when it has been read.
+    """
+    if response.status_code >= 400:
+        return call.release
+    if getattr(response, "is_stream_consumed", True):
+        return functools.partial(call.settle, responses.read(response))
+    streams.watch(response, call)
+    return None
+
+
+def count(value: Any) -> int | None:
+    """A number of tokens or answers that a request asks for; None for what is none, which the provider will refuse."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
+def text(value: Any) -> str | None:
+    """A text that a request may have; None for what is none."""
+    return value if isinstance(value, str) else None
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """A mapping that a request may have; an empty one for what is none."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def lost() -> End | None:
+    """How to note that the attempt that is being handled as an exception may have been billed, before it is repeated.
+
+    None if it cost nothing, or nothing is metered.
+    """
+    scope = current()
+    error = sys.exc_info()[1]
+    if scope is None or scope.call is None or error is None:
+        return None
+    if classify(error, scope.call.handled) != UNCERTAIN:
+        return None
+    return functools.partial(scope.call.lose_attempt, f"{reason_of(error)}; the SDK sent it again")
