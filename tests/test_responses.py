@@ -285,3 +285,128 @@ def test_a_body_that_is_no_stream_is_read_at_its_end() -> None:
     assert meter.feed(data[:50]) + meter.feed(data[50:]) + meter.flush() == data
     assert meter.answer().usage == EXPECTED[0][1]
     assert meter.received().output_tokens > 0
+
+
+# -- providers that name things their own way
+
+GEMINI = {
+    "candidates": [
+        {"content": {"parts": [{"text": "Hi"}]}, "groundingMetadata": {"webSearchQueries": ["a", "b"]}},
+    ],
+    "usageMetadata": {
+        "promptTokenCount": 80,
+        "toolUsePromptTokenCount": 20,
+        "cachedContentTokenCount": 60,
+        "candidatesTokenCount": 10,
+        "thoughtsTokenCount": 30,
+        "totalTokenCount": 140,
+        "promptTokensDetails": [
+            {"modality": "TEXT", "tokenCount": 70},
+            {"modality": "AUDIO", "tokenCount": 6},
+            {"modality": "IMAGE", "tokenCount": 3},
+            {"modality": "VIDEO", "tokenCount": 1},
+        ],
+        "cacheTokensDetails": [{"modality": "AUDIO", "tokenCount": 2}],
+    },
+    "modelVersion": "gemini-2.5-flash",
+    "responseId": "r1",
+}
+GEMINI_OBJECT = _objects(
+    {
+        "candidates": [],
+        "usage_metadata": {
+            "prompt_token_count": 80,
+            "tool_use_prompt_token_count": 20,
+            "cached_content_token_count": None,
+            "candidates_token_count": 10,
+            "thoughts_token_count": 30,
+            "total_token_count": 140,
+            "prompt_tokens_details": None,
+        },
+        "model_version": "gemini-2.5-flash",
+        "response_id": "r1",
+    }
+)
+VERTEX_EMBEDDINGS = {"predictions": [{"embeddings": {"values": [0.5], "statistics": {"token_count": 7}}}] * 2}
+COHERE = {
+    "id": "c1",
+    "message": {"role": "assistant"},
+    "usage": {"billed_units": {"input_tokens": 100.0, "output_tokens": 39.5}, "tokens": {"input_tokens": 900.0}},
+}
+COHERE_EMBEDDINGS = {"id": "c2", "embeddings": [], "meta": {"billed_units": {"input_tokens": 9.0, "image_tokens": 4.0}}}
+OLLAMA = {"model": "llama3.2", "done": True, "prompt_eval_count": 100, "eval_count": 40, "response": "Hi"}
+OTHERS = [
+    (
+        GEMINI,
+        Usage(
+            100,
+            40,
+            60,
+            reasoning_tokens=30,
+            input_audio_tokens=6,
+            cached_audio_tokens=2,
+            input_image_tokens=4,
+            web_searches=1,
+        ),
+        ("gemini-2.5-flash", "r1"),
+    ),
+    (GEMINI_OBJECT, Usage(100, 40, reasoning_tokens=30), ("gemini-2.5-flash", "r1")),
+    ({**GEMINI, "modelVersion": "gemini-3-pro"}, Usage(100, 40, 60), ("gemini-3-pro", "r1")),
+    (VERTEX_EMBEDDINGS, Usage(14), (None, None)),
+    (COHERE, Usage(100, 40), (None, "c1")),
+    (COHERE_EMBEDDINGS, Usage(13), (None, "c2")),
+    (OLLAMA, Usage(100, 40), ("llama3.2", None)),
+]
+
+
+@pytest.mark.parametrize(
+    ("body", "usage", "names"),
+    OTHERS,
+    ids=["gemini", "gemini object", "gemini 3", "vertex", "cohere", "cohere embeddings", "ollama"],
+)
+def test_other_providers_are_read_too(body: Any, usage: Usage, names: tuple[Any, Any]) -> None:
+    shapes = (body, json.dumps(body), HttpResponse(body)) if isinstance(body, dict) else (body,)
+    for shape in shapes:
+        answer = read(shape)
+        assert answer.usage is not None
+        assert (answer.usage.input_tokens, answer.usage.output_tokens) == (usage.input_tokens, usage.output_tokens)
+        if names[0] != "gemini-3-pro":
+            assert answer.usage == usage
+        assert (answer.model, answer.id) == names
+
+
+def test_the_latest_gemini_models_are_billed_for_each_search() -> None:
+    answer = read({**GEMINI, "modelVersion": "gemini-3-pro"})
+    assert answer.usage is not None
+    assert answer.usage.web_searches == 2
+
+
+def test_gemini_output_that_is_only_in_the_total_counts() -> None:
+    assert read_usage({"promptTokenCount": 10, "candidatesTokenCount": 5, "totalTokenCount": 65}) == Usage(10, 55)
+
+
+def test_a_blocked_prompt_has_no_output() -> None:
+    blocked = {"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 9}}
+    assert read(blocked).usage == Usage(9, 0)
+
+
+NO_REPORTS: list[Any] = [
+    {"promptTokenCount": "many"},
+    {"promptTokenCount": 10, "thoughtsTokenCount": -1},
+    {"promptTokenCount": 10, "cachedContentTokenCount": 11},
+    {"promptTokenCount": 10, "promptTokensDetails": [{"modality": "AUDIO", "tokenCount": 11}]},
+    {"promptTokenCount": 10**12},
+    {"billed_units": None},
+    {"billed_units": {"input_tokens": float("nan")}},
+    {"billed_units": {"input_tokens": float("inf"), "output_tokens": 1.0}},
+    {"billed_units": {"input_tokens": "12"}},
+    {"billed_units": {"search_units": 1.0}},
+    {"prompt_eval_count": -1},
+    {"prompt_eval_count": "1"},
+    {"prompt_eval_count": 1, "eval_count": 1e9},
+]
+
+
+@pytest.mark.parametrize("usage", NO_REPORTS, ids=str)
+def test_other_reports_that_make_no_sense_are_none(usage: Any) -> None:
+    assert read_usage(usage) is None

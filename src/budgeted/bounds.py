@@ -33,6 +33,9 @@ IMAGE_TOKENS: tuple[tuple[str, int], ...] = (("gpt-4o-mini", 48_169), ("claude",
 
 IMAGE_TOKENS_DEFAULT = 16_000
 
+GEMINI_PDF_TOKENS = 258_000
+"""The most tokens of a PDF for Gemini: a thousand pages of 258. https://ai.google.dev/gemini-api/docs/document-processing"""
+
 UNKNOWN = -1
 """The bound of an input whose content is not in the request, such as a file id."""
 
@@ -40,10 +43,12 @@ _SCALARS = (bool, int, float, type(None))
 _KINDS = {
     "image": ("image", "image_url", "input_image"),
     "audio": ("input_audio", "audio"),
-    "file": ("file", "input_file", "document", "container_upload", "video", "media", "item_reference"),
+    "file": ("file", "input_file", "document", "container_upload", "video", "media", "item_reference", "document_url"),
 }
 _KIND_OF = {name: kind for kind, names in _KINDS.items() for name in names}
-_MEDIA = re.compile(f'"(?:{"|".join(_KIND_OF)})"|"data:'.encode())
+_GEMINI = ("inlineData", "inline_data", "fileData", "file_data")
+"""What Google's parts hold media in: these have no type, but a MIME type inside."""
+_MEDIA = re.compile(f'"(?:{"|".join((*_KIND_OF, *_GEMINI))})"|"data:'.encode())
 _NO_TEXT = frozenset(
     {"model", "stream", "stream_options", "metadata", "user", "store", "service_tier", "n", "extra_headers"}
 )
@@ -164,7 +169,9 @@ def _parts(value: Any) -> Iterator[Any]:
 
 def _media_kind(item: Mapping[str, Any]) -> str:
     kind = item.get("type")
-    return _KIND_OF.get(kind, "") if isinstance(kind, str) else ""
+    if isinstance(kind, str):
+        return _KIND_OF.get(kind, "")
+    return "gemini" if any(name in item for name in _GEMINI) else ""
 
 
 def _media_size(item: Mapping[str, Any], model: str) -> int:
@@ -175,10 +182,28 @@ def _media_size(item: Mapping[str, Any], model: str) -> int:
         sound = item.get("input_audio")
         data = sound.get("data") if isinstance(sound, Mapping) else None
         return len(data) // SOUND_BYTES_PER_TOKEN + PER_MESSAGE if isinstance(data, str) else UNKNOWN
+    if kind == "gemini":
+        return _gemini_size(item.get("inlineData") or item.get("inline_data"), model)
     source = item.get("source")
     if isinstance(source, Mapping) and source.get("type") == "text" and isinstance(source.get("data"), str):
         return len(source["data"].encode("utf-8", "surrogatepass"))
     return UNKNOWN
+
+
+def _gemini_size(blob: Any, model: str) -> int:
+    """The bound of media in base64. Films have none: their tokens are not in proportion to their bytes."""
+    data = blob.get("data") if isinstance(blob, Mapping) else None
+    if not isinstance(data, str):
+        return UNKNOWN
+    mime = str(blob.get("mimeType") or blob.get("mime_type"))
+    kind = mime.partition("/")[0]
+    if kind == "image":
+        return image_tokens(model)
+    if mime == "application/pdf":
+        return GEMINI_PDF_TOKENS
+    if kind == "audio":
+        return len(data) // SOUND_BYTES_PER_TOKEN + PER_MESSAGE
+    return len(data) if kind == "text" else UNKNOWN
 
 
 def image_tokens(model: str) -> int:

@@ -9,7 +9,8 @@ UNSENT = "unsent"
 REFUSED = "refused"
 UNCERTAIN = "uncertain"
 
-# Class names of exceptions that mean that no request left: httpx and httpx2, aiohttp, urllib3 and requests, botocore.
+# Class names of exceptions that mean that no request left: httpx and httpx2, aiohttp, urllib3 and requests, botocore,
+# google-auth.
 _BEFORE_SENDING = frozenset(
     {
         "ConnectError",
@@ -26,6 +27,8 @@ _BEFORE_SENDING = frozenset(
         "ConnectTimeoutError",
         "EndpointConnectionError",
         "NoCredentialsError",
+        "DefaultCredentialsError",
+        "RefreshError",
         "ConnectionRefusedError",
         "gaierror",
     }

@@ -1,12 +1,13 @@
 """Reading what a response says it used, whatever object it comes as.
 
-One reader for the shapes that providers answer in: OpenAI's chat and responses, Anthropic's messages, and those that
-speak like them. SDK objects, mappings, raw JSON and HTTP responses are all read the same way. A report that makes no
-sense (negative, text, parts larger than the whole) is no report.
+One reader for the shapes that providers answer in: OpenAI's chat and responses, Anthropic's messages, Google's
+Gemini, Cohere, Ollama, and those that speak like them. SDK objects, mappings, raw JSON and HTTP responses are all read
+the same way. A report that makes no sense (negative, text, parts larger than the whole) is no report.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,14 +35,18 @@ _EMPTY: Mapping[str, Any] = {}
 def read(response: Any) -> Answer:
     """Read a response: an SDK's object, a mapping, JSON text, or an HTTP response with a JSON body."""
     try:
-        fields = _fields(response)
+        fields = fields_of(response)
         usage = fields.get("usage")
         if usage is None and "usage" not in fields:
-            inner = _inner(response, fields)
-            if inner is None:
-                return NOTHING
-            fields = _fields(inner)
-            usage = fields.get("usage")
+            usage = report(fields)
+            if usage is None:
+                inner = _inner(response, fields)
+                if inner is None:
+                    return NOTHING
+                fields = fields_of(inner)
+                usage = report(fields)
+            if "candidates" in fields or "usageMetadata" in fields:
+                return _gemini_answer(fields, usage)
     except Exception:  # noqa: BLE001 - a stranger's attributes may raise anything, and what was paid for is returned
         return NOTHING
     model = fields.get("model")
@@ -60,15 +65,30 @@ def read_usage(usage: Any, tier: str | None = None) -> Counts | None:
         return None
     if isinstance(usage, Counts):
         return usage
-    fields = _fields(usage)
+    fields = fields_of(usage)
     try:
         if "prompt_tokens" in fields:
             return _chat_usage(fields, tier)
         if "input_tokens" in fields:
             return _messages_usage(fields, tier)
-    except (TypeError, ValueError):
+        return next((reader(fields) for name, reader in _OTHERS if name in fields), None)
+    except (TypeError, ValueError, OverflowError):
         return None
-    return None
+
+
+def report(fields: Mapping[str, Any]) -> Any:
+    """A response's usage report, by whatever name its provider gives it; None if it has none."""
+    for name in ("usage", "usageMetadata", "usage_metadata"):
+        found = fields.get(name)
+        if found is not None:
+            return found
+    for name, inner in (("x_groq", "usage"), ("meta", "billed_units"), ("delta", "usage")):
+        found = fields_of(fields.get(name))
+        if found.get(inner) is not None:
+            return found if inner == "billed_units" else found[inner]
+    if fields.get("predictions"):
+        return {"promptTokenCount": _vertex_tokens(fields["predictions"])}
+    return fields if fields.get("prompt_eval_count") is not None else None  # Ollama's, among what else it says
 
 
 def _chat_usage(fields: Mapping[str, Any], tier: str | None) -> Counts | None:
@@ -91,8 +111,8 @@ def _chat_usage(fields: Mapping[str, Any], tier: str | None) -> Counts | None:
         if not cached and prompt.__class__ is completion.__class__ is int:
             return Counts(prompt, completion, service_tier=tier)
         return Usage(prompt, completion, cached or 0, service_tier=tier)
-    ins = _fields(more_in) if more_in is not None else _EMPTY
-    outs = _fields(more_out) if more_out is not None else _EMPTY
+    ins = fields_of(more_in) if more_in is not None else _EMPTY
+    outs = fields_of(more_out) if more_out is not None else _EMPTY
     return Usage(
         prompt,
         completion,
@@ -119,8 +139,8 @@ def _messages_usage(fields: Mapping[str, Any], tier: str | None) -> Counts | Non
     if "cache_read_input_tokens" in fields or "cache_creation_input_tokens" in fields:
         read = fields.get("cache_read_input_tokens") or 0
         written = fields.get("cache_creation_input_tokens") or 0
-        split = _fields(fields.get("cache_creation"))
-        tools = _fields(fields.get("server_tool_use"))
+        split = fields_of(fields.get("cache_creation"))
+        tools = fields_of(fields.get("server_tool_use"))
         speed = fields.get("speed")
         sent = (sent or 0) + read + written
         if not 0 <= sent <= MOST_TOKENS:
@@ -136,8 +156,8 @@ def _messages_usage(fields: Mapping[str, Any], tier: str | None) -> Counts | Non
         )
     if not 0 <= sent <= MOST_TOKENS:
         return None
-    ins = _fields(fields.get("input_tokens_details"))
-    outs = _fields(fields.get("output_tokens_details"))
+    ins = fields_of(fields.get("input_tokens_details"))
+    outs = fields_of(fields.get("output_tokens_details"))
     return Usage(
         sent,
         output,
@@ -152,8 +172,121 @@ def _messages_usage(fields: Mapping[str, Any], tier: str | None) -> Counts | Non
     )
 
 
+def _gemini_answer(fields: Mapping[str, Any], report: Any) -> Answer:
+    """Google's response, whose names are its own, and which tells of its searches apart from its usage."""
+    usage = read_usage(report)
+    searches = gemini_searches(fields)
+    if usage is not None and searches:
+        usage = msgspec.structs.replace(usage, web_searches=searches)
+    model = fields.get("modelVersion", fields.get("model_version"))
+    id = fields.get("responseId", fields.get("response_id"))
+    return Answer(usage, model if isinstance(model, str) and model else None, id if isinstance(id, str) else None)
+
+
+def gemini_searches(fields: Mapping[str, Any]) -> int:
+    """The searches that grounded an answer: the latest models are billed for each, those before for each answer.
+
+    https://ai.google.dev/gemini-api/docs/pricing
+    """
+    asked = 0
+    for candidate in fields.get("candidates") or ():
+        inner = fields_of(candidate)
+        grounding = fields_of(inner.get("groundingMetadata", inner.get("grounding_metadata")))
+        queries = grounding.get("webSearchQueries", grounding.get("web_search_queries"))
+        asked += len(queries) if isinstance(queries, list) else 0
+    model = str(fields.get("modelVersion", fields.get("model_version"))).rpartition("/")[2]
+    return min(asked, 1) if model.startswith(("gemini-1", "gemini-2")) else asked
+
+
+def _gemini_usage(fields: Mapping[str, Any]) -> Usage | None:
+    """Google's Gemini: thoughts and what tools brought are counted apart from the rest, cached input is not.
+
+    https://ai.google.dev/api/generate-content#UsageMetadata
+    """
+    if fields.get("promptTokenCount", fields.get("prompt_token_count")) is None:
+        return None
+
+    def count(name: str, snake: str) -> int:
+        found: int = fields.get(name) or fields.get(snake) or 0
+        if found < 0:
+            raise ValueError(name)
+        return found
+
+    sent = count("promptTokenCount", "prompt_token_count") + count(
+        "toolUsePromptTokenCount", "tool_use_prompt_token_count"
+    )
+    thoughts = count("thoughtsTokenCount", "thoughts_token_count")
+    made = count("candidatesTokenCount", "candidates_token_count") + thoughts
+    # Some models leave a part of the output out of its count, not out of the total.
+    output = max(made, count("totalTokenCount", "total_token_count") - sent)
+    if sent > MOST_TOKENS or output > MOST_TOKENS:
+        return None
+    ins = _by_modality(fields, "promptTokensDetails", "prompt_tokens_details")
+    cached = _by_modality(fields, "cacheTokensDetails", "cache_tokens_details")
+    outs = _by_modality(fields, "candidatesTokensDetails", "candidates_tokens_details")
+    return Usage(
+        sent,
+        output,
+        count("cachedContentTokenCount", "cached_content_token_count"),
+        reasoning_tokens=thoughts,
+        input_audio_tokens=ins.get("AUDIO", 0),
+        cached_audio_tokens=min(cached.get("AUDIO", 0), ins.get("AUDIO", 0)),
+        output_audio_tokens=outs.get("AUDIO", 0),
+        input_image_tokens=ins.get("IMAGE", 0) + ins.get("VIDEO", 0),
+        output_image_tokens=outs.get("IMAGE", 0) + outs.get("VIDEO", 0),
+        web_searches=fields.get("webSearches") or 0,  # noted by who reads a stream: they come apart from its usage
+    )
+
+
+def _vertex_tokens(predictions: Any) -> int | None:
+    """The tokens that embeddings on Vertex AI have read: each says its own."""
+    counts = [fields_of(fields_of(fields_of(each).get("embeddings")).get("statistics")) for each in predictions]
+    return sum(each["token_count"] for each in counts) if all("token_count" in each for each in counts) else None
+
+
+def _by_modality(fields: Mapping[str, Any], name: str, snake: str) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for item in fields.get(name) or fields.get(snake) or ():
+        part = fields_of(item)
+        modality = part.get("modality")
+        kind = str(getattr(modality, "value", modality))
+        found[kind] = found.get(kind, 0) + (part.get("tokenCount") or part.get("token_count") or 0)
+    return found
+
+
+def _cohere_usage(fields: Mapping[str, Any]) -> Usage | None:
+    """Cohere: what is billed, in floats, which is not what its tokenizer counted.
+
+    https://docs.cohere.com/reference/chat
+    """
+    billed = fields_of(fields["billed_units"])
+    if billed.get("input_tokens") is None and billed.get("output_tokens") is None:
+        return None
+    sent = math.ceil(billed.get("input_tokens") or 0) + math.ceil(billed.get("image_tokens") or 0)
+    output = math.ceil(billed.get("output_tokens") or 0)
+    if not 0 <= sent <= MOST_TOKENS or not 0 <= output <= MOST_TOKENS:
+        return None
+    return Usage(sent, output)
+
+
+def _ollama_usage(fields: Mapping[str, Any]) -> Usage | None:
+    """Ollama: https://docs.ollama.com/api/usage."""
+    sent, output = fields["prompt_eval_count"], fields.get("eval_count") or 0
+    if not 0 <= sent <= MOST_TOKENS or not 0 <= output <= MOST_TOKENS:
+        return None
+    return Usage(sent, output)
+
+
+_OTHERS = (
+    ("promptTokenCount", _gemini_usage),
+    ("prompt_token_count", _gemini_usage),
+    ("billed_units", _cohere_usage),
+    ("prompt_eval_count", _ollama_usage),
+)
+"""Shapes of other providers, by a field that only they have."""
+
 _TEXTS = frozenset(
-    ("content", "text", "delta", "arguments", "partial_json", "thinking", "reasoning", "reasoning_content", "refusal")
+    "content text delta arguments partial_json thinking reasoning reasoning_content refusal response tool_plan".split()
 )
 _MOST_PARTS = 1_000
 
@@ -172,13 +305,13 @@ def text_bytes(item: Any) -> int:
             pending.extend((name, part) for part in value)
         elif value is not None and not isinstance(value, (bool, int, float, bytes)):
             try:
-                pending.extend(_fields(value).items())
+                pending.extend(fields_of(value).items())
             except Exception:  # noqa: BLE001, S112 - as in read()
                 continue
     return total
 
 
-def _fields(value: Any) -> Mapping[str, Any]:
+def fields_of(value: Any) -> Mapping[str, Any]:
     """An object's fields by name, without running its code."""
     own = getattr(value, "__dict__", None)
     if own is not None:
@@ -216,4 +349,4 @@ def _json(text: bytes | str) -> Any:
         found = msgspec.json.decode(text)
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) and "usage" in found else None
+    return found if isinstance(found, dict) else None

@@ -12,7 +12,7 @@ import functools
 import re
 import weakref
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 import msgspec
@@ -37,23 +37,25 @@ NO_USAGE = "the stream ended without saying what it used"
 _EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 _DATA = re.compile(rb"^data:[ ]?(.*?)\r?$", re.MULTILINE)
 _TEXT = re.compile(
-    rb'"(?:content|text|delta|arguments|partial_json|thinking|reasoning|reasoning_content|refusal)":\s*"((?:[^"\\]|\\.)*)"'
+    rb'"(?:content|text|delta|arguments|partial_json|thinking|reasoning|reasoning_content|refusal|tool_plan)":\s*'
+    rb'"((?:[^"\\]|\\.)*)"'
 )
 _DONE = re.compile(rb"^data:[ ]?\[DONE\]", re.MULTILINE)
-_FINAL_TYPES = ("response.completed", "response.incomplete", "response.failed", "message_delta")
+_FINAL_TYPES = ("response.completed", "response.incomplete", "response.failed", "message_delta", "message-end")
+_NAMES = (
+    ("model", "_model"),
+    ("modelVersion", "_model"),
+    ("id", "_id"),
+    ("responseId", "_id"),
+    ("service_tier", "_tier"),
+)
 
 
-class EventMeter:
-    """Reads usage off server-sent events as they pass.
+class StreamMeter:
+    """What a stream has said of itself so far, and how much has come."""
 
-    Args:
-        drop_usage: True if usage was asked for on the caller's behalf: the chunk that only carries it is not passed on.
-    """
-
-    def __init__(self, *, drop_usage: bool = False) -> None:
+    def __init__(self) -> None:
         self.final = False
-        self._drop = drop_usage
-        self._rest = b""
         self._usage: dict[str, Any] = {}
         self._tier: str | None = None
         self._model: str | None = None
@@ -66,6 +68,52 @@ class EventMeter:
     def whole(self) -> bool:
         """Whether the usage seen so far is all of it, if nothing more comes: not so at the start of a message."""
         return not self._begun
+
+    def answer(self) -> Answer:
+        """What the stream has said of itself so far."""
+        return Answer(responses.read_usage(self._usage or None, self._tier), self._model, self._id)
+
+    def received(self) -> Counts:
+        """What has arrived, at least: reported counts, and the text that came through."""
+        usage = self.answer().usage
+        output = max(self._events, -(-self._text_bytes // BYTES_PER_TOKEN))
+        if usage is None:
+            return Usage(0, output)
+        return msgspec.structs.replace(usage, output_tokens=max(usage.output_tokens, output))
+
+    def _note(self, body: Mapping[str, Any]) -> bool:
+        """Note what a part of the stream says of itself; False if it has no usage report."""
+        inner = body.get("response") or body.get("message")
+        report = inner if isinstance(inner, dict) else body
+        for name, attribute in _NAMES:
+            value = report.get(name)
+            if isinstance(value, str) and value:
+                setattr(self, attribute, value)
+        usage = body.get("usage") or responses.report(report)
+        if not isinstance(usage, dict):
+            return False
+        # Later counts replace earlier ones: they are cumulative.
+        self._usage.update({name: value for name, value in usage.items() if value is not None})
+        kind = body.get("type")
+        self._begun = kind == "message_start"
+        if body.get("choices") == [] or kind in _FINAL_TYPES:
+            self.final = True
+        else:
+            self._events += 1
+        return True
+
+
+class EventMeter(StreamMeter):
+    """Reads usage off server-sent events as they pass.
+
+    Args:
+        drop_usage: True if usage was asked for on the caller's behalf: the chunk that only carries it is not passed on.
+    """
+
+    def __init__(self, *, drop_usage: bool = False) -> None:
+        super().__init__()
+        self._drop = drop_usage
+        self._rest = b""
 
     def feed(self, data: bytes) -> bytes:
         """Take what arrived; returns what to pass on. An event is passed on as soon as it is complete."""
@@ -88,23 +136,11 @@ class EventMeter:
             return rest if self._drop and not hidden else b""
         return b""
 
-    def answer(self) -> Answer:
-        """What the stream has said of itself so far."""
-        return Answer(responses.read_usage(self._usage or None, self._tier), self._model, self._id)
-
-    def received(self) -> Counts:
-        """What has arrived, at least: reported counts, and the text that came through."""
-        usage = self.answer().usage
-        output = max(self._events, -(-self._text_bytes // BYTES_PER_TOKEN))
-        if usage is None:
-            return Usage(0, output)
-        return msgspec.structs.replace(usage, output_tokens=max(usage.output_tokens, output))
-
     def _read(self, event: bytes) -> bool:
         """Note what an event says; True if all it carries is usage."""
-        if b'"usage"' in event and b'"usage":null' not in event:
-            body = self._report(event)
-            if body is not None:
+        if b'"usage"' in event and (b'"usage":null' not in event or b'"x_groq"' in event):
+            body = _decoded(event)
+            if body is not None and self._note(body):
                 # Only what was asked for on the caller's behalf comes without choices.
                 return body.get("choices") == []
         if b"[DONE]" in event and _DONE.search(event):
@@ -116,35 +152,47 @@ class EventMeter:
                 self._text_bytes += text
         return False
 
-    def _report(self, event: bytes) -> dict[str, Any] | None:
-        """An event's body, if it has a usage report, which is noted."""
-        try:
-            body = msgspec.json.decode(b"\n".join(_DATA.findall(event)))
-        except (ValueError, RecursionError):
-            return None
-        if not isinstance(body, dict):
-            return None
-        inner = body.get("response") or body.get("message")
-        report = inner if isinstance(inner, dict) else body
-        self._note_names(report)
-        usage = body.get("usage") or report.get("usage")
-        if not isinstance(usage, dict):
-            return None
-        # Later counts replace earlier ones: they are cumulative.
-        self._usage.update({name: value for name, value in usage.items() if value is not None})
-        kind = body.get("type")
-        self._begun = kind == "message_start"
-        if body.get("choices") == [] or kind in _FINAL_TYPES:
-            self.final = True
-        else:
-            self._events += 1
-        return body
 
-    def _note_names(self, report: dict[str, Any]) -> None:
-        for name in ("model", "id", "service_tier"):
-            value = report.get(name)
-            if isinstance(value, str) and value:
-                setattr(self, "_tier" if name == "service_tier" else f"_{name}", value)
+def _decoded(event: bytes) -> dict[str, Any] | None:
+    try:
+        body = msgspec.json.decode(b"\n".join(_DATA.findall(event)))
+    except (ValueError, RecursionError):
+        return None
+    return body if isinstance(body, dict) else None
+
+
+class ItemMeter(StreamMeter):
+    """Reads usage off a stream's items, where there are no server-sent events to see.
+
+    Args:
+        decode: what an item says, by its provider's names.
+        is_last: whether an item that has a usage report is the last one that matters.
+    """
+
+    def __init__(
+        self, decode: Callable[[Any], Mapping[str, Any]], is_last: Callable[[Mapping[str, Any]], bool]
+    ) -> None:
+        super().__init__()
+        self.begun = False
+        self._decode = decode
+        self._is_last = is_last
+
+    def feed(self, item: Any) -> Any:
+        """Read an item as it passes."""
+        self.begun = True
+        try:
+            body = self._decode(item)
+            if not self._note(body):
+                self._events += 1
+                self._text_bytes += responses.text_bytes(body)
+            elif self._is_last(body):
+                self.final = True
+        except Exception:  # noqa: BLE001 - a stranger's item may be anything, and what was paid for is returned
+            self._events += 1
+        return item
+
+    def flush(self) -> None:
+        """Nothing is held back."""
 
 
 class BodyMeter:
@@ -178,7 +226,7 @@ class BodyMeter:
 class PackedMeter:
     """Meters a compressed body that is read as it came over the wire: nothing in there can be hidden."""
 
-    def __init__(self, inner: EventMeter | BodyMeter) -> None:
+    def __init__(self, inner: EventMeter | ItemMeter | BodyMeter) -> None:
         self._inner = inner
         self._unpack = zlib.decompressobj(wbits=47)  # gzip or deflate; of others the usage stays unknown
 
@@ -194,13 +242,13 @@ class PackedMeter:
         return b""
 
 
-Meter: TypeAlias = EventMeter | BodyMeter | PackedMeter
+Meter: TypeAlias = EventMeter | ItemMeter | BodyMeter | PackedMeter
 
 
 class Watch:
     """One stream being read: what passed so far, and the call to settle when it ends."""
 
-    def __init__(self, call: Call, meter: EventMeter | BodyMeter) -> None:
+    def __init__(self, call: Call, meter: EventMeter | ItemMeter | BodyMeter) -> None:
         self.call = call
         self.meter = meter
         self.reading = False
@@ -216,6 +264,12 @@ class Watch:
         answer = self.meter.answer()
         if answer.usage is not None and (self.meter.final or (at_end and error is None and self.meter.whole)):
             return functools.partial(self.call.settle, answer)
+        if (
+            isinstance(self.meter, ItemMeter)
+            and not self.meter.begun
+            and not isinstance(error, (GeneratorExit, type(None)))
+        ):
+            return functools.partial(self.call.fail, error)
         if error is None:
             reason = NO_USAGE if at_end else LEFT_EARLY
         else:
@@ -277,7 +331,17 @@ def _aiter_raw(response: Any, kind: Any, state: Watch, chunk_size: int | None = 
     return source if state.decoding else _ametered(source, state, state.raw_meter(response))
 
 
-def _metered(source: Iterator[bytes], state: Watch, meter: Meter) -> Iterator[bytes]:
+def items(source: Iterator[Any], state: Watch) -> Iterator[Any]:
+    """A stream's items, which end its call when they end. Whoever makes it says when it is forgotten."""
+    return _metered(source, state, state.meter)
+
+
+def items_async(source: AsyncIterator[Any], state: Watch) -> AsyncGenerator[Any, None]:
+    """The same for a coroutine."""
+    return _ametered(source, state, state.meter)
+
+
+def _metered(source: Iterator[Any], state: Watch, meter: Meter) -> Iterator[Any]:
     try:
         while True:
             state.reading = True
@@ -302,7 +366,7 @@ def _metered(source: Iterator[bytes], state: Watch, meter: Meter) -> Iterator[by
         state.outcome(None, at_end=True)(None)
 
 
-async def _ametered(source: AsyncIterator[bytes], state: Watch, meter: Meter) -> AsyncIterator[bytes]:
+async def _ametered(source: AsyncIterator[Any], state: Watch, meter: Meter) -> AsyncGenerator[Any, None]:
     try:
         while True:
             state.reading = True
