@@ -35,7 +35,7 @@ GPT = "gpt-5-mini"
 CLAUDE = "claude-haiku-4-5"
 HELLO: Any = [{"role": "user", "content": "Hello there"}]
 WEATHER = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
-PUBLIC = sorted(set(PRICES) - {"tts-1", "gpt-image-1"})
+PUBLIC = sorted(set(PRICES) - {"tts-1", "gpt-image-1", "llama3.2"})
 
 
 class Answer(BaseModel):
@@ -144,6 +144,19 @@ class TestPrices:
             SimulatedProvider({GPT: "1"})
 
 
+PROVIDERS = [
+    ("claude", "anthropic"),
+    ("gemini", "google"),
+    ("llama-3.3", "groq"),
+    ("openai/", "groq"),
+    ("mistral", "mistral"),
+    ("codestral", "mistral"),
+    ("command", "cohere"),
+    ("embed-", "cohere"),
+]
+"""Whose price list has the models that begin so; OpenAI's has the others."""
+
+
 def public_price(model: str, counts: Counts, **context: str) -> int:
     """Return the nano-USD of a call by genai-prices."""
     usage = Usage(
@@ -153,7 +166,7 @@ def public_price(model: str, counts: Counts, **context: str) -> int:
         cache_write_tokens=counts.cache_write_tokens,
         cache_write_1h_tokens=counts.cache_write_1h_tokens,
     )
-    provider = "anthropic" if model.startswith("claude") else "openai"
+    provider = next((name for start, name in PROVIDERS if model.startswith(start)), "openai")
     price = calc_price(usage, model, provider_id=provider, price_context=context or None)
     return math.ceil(price.total_price * 10**9)
 

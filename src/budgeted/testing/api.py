@@ -25,6 +25,7 @@ class Api(NamedTuple):
         failure: Makes the JSON object of an error, given its status and message.
         broken: The event that reports an error in mid-stream.
         media_type: Of an answer without a stream.
+        stream_media_type: Of one with a stream.
         tells_usage: Whether an answer without a stream tells its usage.
     """
 
@@ -34,6 +35,7 @@ class Api(NamedTuple):
     failure: Callable[[int, str], dict[str, Any]]
     broken: Event
     media_type: str = "application/json"
+    stream_media_type: str = "text/event-stream; charset=utf-8"
     tells_usage: bool = True
 
 

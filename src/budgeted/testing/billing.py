@@ -108,7 +108,9 @@ def _openai(rates: str, *, flex: str = "", priority: str = "") -> Rates:
     return msgspec.structs.replace(_rates(rates.split()), tiers=others)
 
 
-# https://developers.openai.com/api/docs/pricing and https://platform.claude.com/docs/en/about-claude/pricing, 2026-10.
+# https://developers.openai.com/api/docs/pricing, https://platform.claude.com/docs/en/about-claude/pricing, 2026-10.
+# https://ai.google.dev/gemini-api/docs/pricing, https://groq.com/pricing, https://mistral.ai/pricing,
+# https://cohere.com/pricing, as listed in 2026-11.
 PRICES: dict[str, Rates] = {
     "gpt-5": _openai("1.25 10 0.125", flex="0.625 5 0.0625", priority="2.5 20 0.25"),
     "gpt-5-mini": _openai("0.25 2 0.025", flex="0.125 1 0.0125", priority="0.45 3.6 0.045"),
@@ -120,6 +122,18 @@ PRICES: dict[str, Rates] = {
     "tts-1": _openai("15 0"),  # per million characters
     "claude-sonnet-4-5": Rates("3", "15", "0.3", "3.75", "6", Rates("6", "22.5", "0.6", "7.5", "12")),
     "claude-haiku-4-5": Rates("1", "5", "0.1", "1.25", "2"),
+    "gemini-2.5-flash": Rates("0.3", "2.5", "0.03"),
+    "gemini-2.5-pro": Rates("1.25", "10", "0.125", long_input=Rates("2.5", "15", "0.25")),
+    "gemini-embedding-001": Rates("0.15", "0"),
+    "llama-3.3-70b-versatile": Rates("0.59", "0.79"),
+    "openai/gpt-oss-20b": Rates("0.075", "0.3", "0.0375"),
+    "mistral-large-latest": Rates("2", "6"),
+    "codestral-latest": Rates("0.3", "0.9"),
+    "mistral-embed": Rates("0.1", "0"),
+    "command-a-03-2025": Rates("2.5", "10"),
+    "command-r7b-12-2024": Rates("0.0375", "0.15"),
+    "embed-v4.0": Rates("0.12", "0"),
+    "llama3.2": Rates("0", "0"),  # at home
 }
 DEFAULT_PRICE = Rates("2", "8")  # an unknown model is not a free one
 
@@ -132,6 +146,10 @@ MAX_OUTPUT_TOKENS: dict[str, int] = {
     "gpt-3.5-turbo-instruct": 4_096,
     "claude-sonnet-4-5": 64_000,
     "claude-haiku-4-5": 64_000,
+    "gemini-2.5-flash": 65_536,
+    "gemini-2.5-pro": 65_536,
+    "command-a-03-2025": 8_000,
+    "command-r7b-12-2024": 4_096,
 }
 DEFAULT_MAX_OUTPUT_TOKENS = 16_384
 
@@ -177,7 +195,8 @@ class Billed(msgspec.Struct, kw_only=True):
 
     Attributes:
         id: The answer's id on the wire.
-        api: chat, completions, responses, embeddings, images, speech or messages.
+        api: chat, completions, responses, embeddings, images, speech, messages, gemini, gemini.embeddings, fim, agents,
+            cohere.chat, cohere.embed, ollama.chat, ollama.generate or ollama.embed.
         model: The model that answered.
         usage: The tokens billed.
         nano_usd: What it costs, in 1e-9 USD.

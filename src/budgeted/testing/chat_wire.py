@@ -10,7 +10,7 @@ from typing import Any
 
 from .api import Api, BadRequest, positive, required
 from .model import Answer, Call, prompt_tokens, schema_tokens, split
-from .sse import DONE, Event, data_event
+from .sse import DONE, Event, Role, data_event
 
 _FINISH = {"stop": "stop", "length": "length", "tool": "tool_calls"}
 
@@ -48,7 +48,8 @@ def usage(answer: Answer) -> dict[str, Any]:
     }
 
 
-def _read_chat(path: str, body: dict[str, Any]) -> Call:
+def read_chat(path: str, body: dict[str, Any]) -> Call:
+    """Read a request for a chat completion."""
     messages = required(body, "messages", list)
     tools = {tool["function"]["name"]: tool["function"].get("parameters") for tool in functions(body.get("tools"))}
     response_format = body.get("response_format") or {}
@@ -89,7 +90,8 @@ def _forced(choice: Any, tools: dict[str, Any]) -> str | None:
     return next(iter(tools), None) if choice == "required" else None
 
 
-def _chat_body(_call: Call, answer: Answer) -> dict[str, Any]:
+def chat_body(_call: Call, answer: Answer) -> dict[str, Any]:
+    """Return the whole answer."""
     choices = [
         {"index": index, "message": _message(answer, text), "logprobs": None, "finish_reason": _FINISH[answer.finish]}
         for index, text in enumerate(answer.texts)
@@ -122,7 +124,8 @@ def _message(answer: Answer, text: str) -> dict[str, Any]:
     return message
 
 
-def _chat_events(call: Call, answer: Answer) -> Iterator[Event]:
+def chat_events(call: Call, answer: Answer, last: dict[str, Any] | None = None) -> Iterator[Event]:
+    """Yield the chunks of an answer. `last`: what the last one says besides, where that is the usage."""
     envelope = _envelope(answer, "chat.completion.chunk")
     if call.usage_asked:
         envelope["usage"] = None
@@ -132,9 +135,11 @@ def _chat_events(call: Call, answer: Answer) -> Iterator[Event]:
     for pieces in zip(*(split(text, answer.pieces) for text in answer.texts), strict=True):
         for index, piece in enumerate(pieces):
             role_delta = _piece_delta(answer, piece)
-            yield _delta(envelope, index, role_delta, is_piece=index == indexes[-1])
-    for index in indexes:
+            yield _delta(envelope, index, role_delta, role="piece" if index == indexes[-1] else "frame")
+    for index in indexes[:-1]:
         yield _delta(envelope, index, {}, _FINISH[answer.finish])
+    closing = envelope | (last or {})
+    yield _delta(closing, indexes[-1], {}, _FINISH[answer.finish], role="usage" if last else "frame")
     if call.usage_asked and answer.says_usage:
         yield data_event(envelope | {"choices": [], "usage": answer.shown_usage(usage(answer))}, "usage")
     yield DONE
@@ -160,10 +165,10 @@ def _delta(
     delta: dict[str, Any],
     finish: str | None = None,
     *,
-    is_piece: bool = False,
+    role: Role = "frame",
 ) -> Event:
     choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
-    return data_event(envelope | {"choices": [choice]}, "piece" if is_piece else "frame")
+    return data_event(envelope | {"choices": [choice]}, role)
 
 
 def _read_completions(path: str, body: dict[str, Any]) -> Call:
@@ -214,5 +219,5 @@ def _completions_events(call: Call, answer: Answer) -> Iterator[Event]:
     yield DONE
 
 
-CHAT = Api(_read_chat, _chat_body, _chat_events, failure, BROKEN)
+CHAT = Api(read_chat, chat_body, chat_events, failure, BROKEN)
 COMPLETIONS = Api(_read_completions, _completions_body, _completions_events, failure, BROKEN)

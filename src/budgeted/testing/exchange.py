@@ -100,7 +100,7 @@ class Exchange:
         if reply.drop:
             self._connection.reset()
         elif call.stream and api.events is not None:
-            streamed = StreamedAnswer(self._connection, self._pauses, reply, billed, api.broken)
+            streamed = StreamedAnswer(self._connection, self._pauses, reply, billed, api)
             await streamed.send(api.events(call, written), self._headers)
         else:
             await self._send_whole(api, reply, billed, api.body(call, written))

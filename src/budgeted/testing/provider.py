@@ -31,6 +31,31 @@ class Provider(ABC):
         return self.url
 
     @property
+    def groq_url(self) -> str:
+        """The `base_url` of Groq clients."""
+        return f"{self.url}/groq"
+
+    @property
+    def mistral_url(self) -> str:
+        """The `server_url` of Mistral clients."""
+        return f"{self.url}/mistral"
+
+    @property
+    def google_url(self) -> str:
+        """The `base_url` in the `http_options` of Google's Gen AI clients."""
+        return self.url
+
+    @property
+    def cohere_url(self) -> str:
+        """The `base_url` of Cohere clients."""
+        return self.url
+
+    @property
+    def ollama_url(self) -> str:
+        """The `host` of Ollama clients."""
+        return self.url
+
+    @property
     def bill(self) -> list[Billed]:
         """Every call that is charged for, oldest first."""
         return self._bill()

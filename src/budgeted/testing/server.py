@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from . import anthropic_wire
+from . import anthropic_wire, cohere_wire, google_wire, groq_wire, mistral_wire, ollama_wire
 from .api import Api
 from .chat_wire import CHAT, COMPLETIONS
 from .chat_wire import failure as openai_failure
@@ -18,8 +18,14 @@ from .other_wire import EMBEDDINGS, IMAGES, SPEECH, models
 from .responses_wire import RESPONSES
 from .state import State
 
-# By the end of the path: base URLs differ between providers, and an Azure deployment is in the middle.
+# By the end of the path: base URLs differ between providers, and an Azure deployment is in the middle. Providers that
+# share paths with OpenAI are told apart by what their base URLs here begin with, and come first.
 APIS: dict[str, Api] = {
+    "/groq/openai/v1/chat/completions": groq_wire.CHAT,
+    "/mistral/v1/chat/completions": mistral_wire.CHAT,
+    "/mistral/v1/agents/completions": mistral_wire.AGENTS,
+    "/mistral/v1/fim/completions": mistral_wire.FIM,
+    "/mistral/v1/embeddings": mistral_wire.EMBEDDINGS,
     "/chat/completions": CHAT,
     "/completions": COMPLETIONS,
     "/responses": RESPONSES,
@@ -27,10 +33,21 @@ APIS: dict[str, Api] = {
     "/images/generations": IMAGES,
     "/audio/speech": SPEECH,
     "/messages": anthropic_wire.MESSAGES,
+    ":generateContent": google_wire.CONTENT,
+    ":streamGenerateContent": google_wire.CONTENT,
+    ":embedContent": google_wire.EMBEDDINGS,
+    ":batchEmbedContents": google_wire.EMBEDDINGS,
+    ":predict": google_wire.EMBEDDINGS,
+    "/v2/chat": cohere_wire.CHAT,
+    "/v2/embed": cohere_wire.EMBED,
+    "/api/chat": ollama_wire.CHAT,
+    "/api/generate": ollama_wire.GENERATE,
+    "/api/embed": ollama_wire.EMBED,
 }
 FREE: dict[tuple[str, str], Callable[[str, dict[str, Any]], dict[str, Any]]] = {
     ("GET", "/models"): models,
     ("POST", "/messages/count_tokens"): anthropic_wire.count_tokens,
+    ("POST", ":countTokens"): google_wire.count_tokens,
 }
 
 _log = logging.getLogger("budgeted.testing")
@@ -71,7 +88,7 @@ class Server:
 
     async def _answer(self, connection: Connection, received: Received) -> None:
         path = received.request.path
-        failure = anthropic_wire.failure if "/messages" in path else openai_failure
+        failure = anthropic_wire.failure if "/messages" in path else _failure(path.partition("?")[0])
         exchange = Exchange(self._state, connection, received, failure)
         if path.startswith(PREFIX):
             await self._control(exchange, received)
@@ -104,3 +121,8 @@ class Server:
                 await exchange.answer(api)
                 return
         await exchange.fail(404, f"Invalid URL ({method} {path})")
+
+
+def _failure(path: str) -> Callable[[int, str], dict[str, Any]]:
+    """Return what makes the errors of the API that a path belongs to."""
+    return next((api.failure for suffix, api in APIS.items() if path.endswith(suffix)), openai_failure)

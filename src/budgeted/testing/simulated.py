@@ -17,7 +17,9 @@ from .state import State
 
 
 class SimulatedProvider(Provider):
-    """An LLM provider on loopback which speaks OpenAI's and Anthropic's wire formats and bills exactly.
+    """An LLM provider on loopback which speaks the wire formats of several providers and bills exactly.
+
+    They are those of OpenAI, Anthropic, Google, Mistral, Groq, Cohere and Ollama.
 
     It starts at once, on a thread of its own, and stops on leaving `with` or by `close()`.
 

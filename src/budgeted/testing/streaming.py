@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from .api import Api
 from .billing import Billed
 from .connection import LAST_CHUNK, Connection, chunk, response_head
 from .reply import Reply
@@ -27,22 +28,22 @@ class StreamedAnswer:
         pauses: How to wait on it.
         reply: How the request is answered.
         billed: The call on the bill.
-        broken: The event that reports an error in this API.
+        api: The API that it is an answer of.
     """
 
-    def __init__(self, connection: Connection, pauses: Pauses, reply: Reply, billed: Billed, broken: Event) -> None:
+    def __init__(self, connection: Connection, pauses: Pauses, reply: Reply, billed: Billed, api: Api) -> None:
         self._connection = connection
         self._pauses = pauses
         self._reply = reply
         self._billed = billed
-        self._broken = broken
+        self._api = api
         self._gzip = zlib.compressobj(wbits=31) if reply.gzip else None
         self._pieces = 0
         self._is_gated = reply.gate_after is not None
 
     async def send(self, events: Iterator[Event], headers: dict[str, str]) -> None:
         """Send the events, each as soon as the one before is written."""
-        headers = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"} | headers
+        headers = {"content-type": self._api.stream_media_type, "cache-control": "no-cache"} | headers
         if self._gzip is not None:
             headers["content-encoding"] = "gzip"
         await self._connection.send(response_head(200, headers, None))
@@ -63,7 +64,7 @@ class StreamedAnswer:
         if self._is_due(reply.drop_after, event):
             self._connection.reset()
             return False
-        for after, last in ((reply.error_after, self._broken), (reply.malformed_after, _MALFORMED)):
+        for after, last in ((reply.error_after, self._api.broken), (reply.malformed_after, _MALFORMED)):
             if self._is_due(after, event):
                 await self._send(last)
                 await self._finish()
