@@ -161,3 +161,33 @@ def test_the_counted_bound_is_not_above_the_bytes() -> None:
 
 def test_the_counted_bound_of_an_unknown_tokenizer_is_unknown() -> None:
     assert counted_bound(chat("Hello"), "nobodys-model") is None
+
+
+def gemini(part: Any) -> Any:
+    return {"contents": [{"role": "user", "parts": [{"text": "What is this?"}, part]}]}
+
+
+@pytest.mark.parametrize("spelled", [("inlineData", "mimeType"), ("inline_data", "mime_type")], ids=str)
+def test_media_in_geminis_parts_are_no_text(spelled: tuple[str, str]) -> None:
+    def bound(kind: str) -> int:
+        return input_bound(
+            gemini({spelled[0]: {spelled[1]: kind, "data": "A" * 3_000_000}}), "gemini", exact_bytes=False
+        )
+
+    assert 1_000 < bound("image/png") < 2_000
+    assert 100_000 < bound("audio/wav") < 300_000
+    assert bound("text/plain") > 3_000_000
+    assert 258_000 <= bound("application/pdf") < 300_000
+    assert bound("video/mp4") == UNKNOWN
+
+
+def test_a_file_that_gemini_is_only_told_of_has_no_bound() -> None:
+    assert (
+        input_bound(gemini({"fileData": {"fileUri": "gs://a/b.png", "mimeType": "image/png"}}), exact_bytes=False)
+        == UNKNOWN
+    )
+
+
+def test_a_parameter_that_is_called_like_media_is_text() -> None:
+    tool = {"type": "function", "function": {"parameters": {"properties": {"file_data": {"type": "string"}}}}}
+    assert 0 < input_bound({"messages": [], "tools": [tool]}) < 2_000

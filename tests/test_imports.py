@@ -12,8 +12,13 @@ pytestmark = pytest.mark.sdk
 LOADED_WHERE_THEY_ARE_USED = [
     "anthropic",
     "click",
+    "cohere",
     "genai_prices",
+    "google.genai",
+    "groq",
     "litellm",
+    "mistralai",
+    "ollama",
     "openai",
     "psycopg",
     "pydantic",

@@ -48,6 +48,8 @@ _KINDS = {
 _KIND_OF = {name: kind for kind, names in _KINDS.items() for name in names}
 _GEMINI = ("inlineData", "inline_data", "fileData", "file_data")
 """What Google's parts hold media in: these have no type, but a MIME type inside."""
+_BLOB_KEYS = frozenset({"mimeType", "mime_type", "fileUri", "file_uri"})
+_HINT = re.compile(b'"(?:mime|file)')
 _MEDIA = re.compile(f'"(?:{"|".join((*_KIND_OF, *_GEMINI))})"|"data:'.encode())
 _NO_TEXT = frozenset(
     {"model", "stream", "stream_options", "metadata", "user", "store", "service_tier", "n", "extra_headers"}
@@ -88,7 +90,8 @@ def input_bound(body: Mapping[str, Any], model: str = "", *, exact_bytes: bool =
             data = _encode(value)
         except (TypeError, ValueError, RecursionError):
             data = b'"data:'  # a lone surrogate, or a stranger: walk it
-        if (b'"type"' in data or b'"data:' in data) and _MEDIA.search(data):
+        hint = b'"type"' in data or b'"data:' in data or not (exact_bytes or _HINT.search(data) is None)
+        if hint and _MEDIA.search(data):
             size = _walked(value, model, lambda text: _text_bound(text, exact_bytes=exact_bytes))
             if size == UNKNOWN:
                 return UNKNOWN
@@ -171,7 +174,12 @@ def _media_kind(item: Mapping[str, Any]) -> str:
     kind = item.get("type")
     if isinstance(kind, str):
         return _KIND_OF.get(kind, "")
-    return "gemini" if any(name in item for name in _GEMINI) else ""
+    return "gemini" if any(name in item and _is_blob(item[name]) for name in _GEMINI) else ""
+
+
+def _is_blob(value: Any) -> bool:
+    """Whether this is media or a file's address, not, say, the schema of a parameter of that name."""
+    return isinstance(value, Mapping) and not _BLOB_KEYS.isdisjoint(value)
 
 
 def _media_size(item: Mapping[str, Any], model: str) -> int:

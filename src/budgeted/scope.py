@@ -155,6 +155,10 @@ class Scope(msgspec.Struct, eq=False):
     call: Any = None
     token: Token[Context] | None = None
 
+    def copy(self) -> Scope:
+        """The same payers, to be entered elsewhere."""
+        return Scope(self.groups, self.blocks, self.manager, self.offer, self.silent)
+
     @classmethod
     def inside(cls, call: Any) -> Scope:
         """Where a call's own request is being sent: nothing in there is metered again."""
@@ -458,7 +462,7 @@ def bind(fn: Callable[P, R]) -> Callable[P, R]:
     def step() -> Scope | None:
         if scope is None:
             return None
-        mine = Scope(scope.groups, scope.blocks, scope.manager, scope.offer, scope.silent)
+        mine = scope.copy()
         enter(mine)
         return mine
 

@@ -165,12 +165,12 @@ class ItemMeter(StreamMeter):
     """Reads usage off a stream's items, where there are no server-sent events to see.
 
     Args:
-        decode: what an item says, by its provider's names.
+        decode: what an item says, by its provider's names; its text if that is all.
         is_last: whether an item that has a usage report is the last one that matters.
     """
 
     def __init__(
-        self, decode: Callable[[Any], Mapping[str, Any]], is_last: Callable[[Mapping[str, Any]], bool]
+        self, decode: Callable[[Any], Mapping[str, Any] | str], is_last: Callable[[Mapping[str, Any]], bool]
     ) -> None:
         super().__init__()
         self.begun = False
@@ -182,7 +182,10 @@ class ItemMeter(StreamMeter):
         self.begun = True
         try:
             body = self._decode(item)
-            if not self._note(body):
+            if isinstance(body, str):
+                self._events += 1
+                self._text_bytes += len(body) if body.isascii() else len(body.encode("utf-8", "surrogatepass"))
+            elif not self._note(body):
                 self._events += 1
                 self._text_bytes += responses.text_bytes(body)
             elif self._is_last(body):

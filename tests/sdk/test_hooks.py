@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import importlib
 import subprocess
 import sys
 import threading
@@ -66,6 +67,8 @@ def test_taken_out_and_put_in_again(payer: Paying, chat: openai.OpenAI, provider
 
 def test_every_hook_is_in_place_and_none_is_missing() -> None:
     budgeted.instrument()
+    for hook in HOOKS:
+        importlib.import_module(hook.module)
     assert all(hooks._is_in_place(hook) for hook in HOOKS)
     assert not hooks._missing
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from budgeted.providers import anthropic, hooks, openai, threads
+from budgeted.providers import anthropic, cohere, google, groq, hooks, mistral, ollama, openai, threads
 
-HOOKS = (*openai.HOOKS, *anthropic.HOOKS, *threads.HOOKS)
+HOOKS = tuple(
+    hook for module in (openai, anthropic, cohere, google, groq, mistral, ollama, threads) for hook in module.HOOKS
+)
 
 
 def instrument() -> None:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Mapping
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from budgeted import driving, responses, streams
 from budgeted.call import Call, Request
 from budgeted.failures import UNCERTAIN, classify, reason_of
 from budgeted.providers.hooks import Hook, enabled
-from budgeted.scope import current, enter, leave
+from budgeted.scope import Scope, current, enter, leave
 
 End: TypeAlias = Callable[[float | None], None]
 """How a call ends: a step that takes the timeout for the ledger's lock."""
@@ -55,12 +56,13 @@ Read: TypeAlias = Callable[[Any, tuple[Any, ...], dict[str, Any]], Sent | None]
 def pair(module: str, sync: str, asynchronous: str, read: Read) -> tuple[Hook, Hook]:
     """The hooks of a method and its asynchronous twin, each of which is one logical call."""
     return (
-        Hook(module, sync, functools.partial(_run, read)),
-        Hook(module, asynchronous, functools.partial(_run_async, read)),
+        Hook(module, sync, functools.partial(run, read)),
+        Hook(module, asynchronous, functools.partial(run_async, read)),
     )
 
 
-def _run(read: Read, wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def run(read: Read, wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call a hooked method, as a metered call if it makes one."""
     sent = read(client, args, kwargs) if enabled() else None
     call = None if sent is None else driving.begin(sent.request)
     if sent is None or call is None:
@@ -82,9 +84,10 @@ def _run(read: Read, wrapped: Callable[..., Any], client: Any, args: tuple[Any, 
     return response
 
 
-async def _run_async(
+async def run_async(
     read: Read, wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
+    """The same for a coroutine function."""
     sent = read(client, args, kwargs) if enabled() else None
     call = None if sent is None else await driving.begin_async(sent.request)
     if sent is None or call is None:
@@ -146,3 +149,115 @@ def lost() -> End | None:
     if classify(error, scope.call.handled) != UNCERTAIN:
         return None
     return functools.partial(scope.call.lose_attempt, f"{reason_of(error)}; the SDK sent it again")
+
+
+def repeat(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call a method by which an SDK repeats a request that has failed: that one may have been billed."""
+    end = lost()
+    if end is not None:
+        end(None)
+    return wrapped(*args, **kwargs)
+
+
+async def repeat_async(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The same for a coroutine function."""
+    scope, end = current(), lost()
+    if end is not None and scope is not None:
+        await driving.settled(scope.call, end)
+    return await wrapped(*args, **kwargs)
+
+
+_failed: weakref.WeakKeyDictionary[Call, str] = weakref.WeakKeyDictionary()
+"""Why it is not known what a call's last attempt cost, where the SDK does not say that it goes on to another."""
+
+
+def attempt(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call a method that an SDK calls for each of its attempts: one that has failed before may have been billed."""
+    call, end = _attempted()
+    if end is not None:
+        end(None)
+    try:
+        return wrapped(*args, **kwargs)
+    except Exception as error:
+        _note_failed(call, error)
+        raise
+
+
+async def attempt_async(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The same for a coroutine function."""
+    call, end = _attempted()
+    if call is not None and end is not None:
+        await driving.settled(call, end)
+    try:
+        return await wrapped(*args, **kwargs)
+    except Exception as error:
+        _note_failed(call, error)
+        raise
+
+
+def _attempted() -> tuple[Call | None, End | None]:
+    scope = current()
+    call: Call | None = None if scope is None else scope.call
+    reason = None if call is None else _failed.pop(call, None)
+    if call is None or reason is None:
+        return call, None
+    return call, functools.partial(call.lose_attempt, f"{reason}; the SDK sent it again")
+
+
+def _note_failed(call: Call | None, error: BaseException) -> None:
+    if call is not None and classify(error, call.handled) == UNCERTAIN:
+        _failed[call] = reason_of(error)
+
+
+def for_caller(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call a generator function that sends only once it is read: for whoever called it, wherever it is read."""
+    source = wrapped(*args, **kwargs)
+    scope = _payers()
+    if scope is None:
+        return source
+    return _steps(scope, source) if hasattr(source, "__next__") else _steps_async(scope, source)
+
+
+async def for_caller_async(
+    wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """The same for a coroutine function that returns an asynchronous generator."""
+    scope = _payers()
+    source = await wrapped(*args, **kwargs)
+    return source if scope is None else _steps_async(scope, source)
+
+
+def _payers() -> Scope | None:
+    """A copy of the current scope, to be entered elsewhere."""
+    scope = current() if enabled() else None
+    return None if scope is None else scope.copy()
+
+
+def _steps(scope: Scope, source: Any) -> Iterator[Any]:
+    try:
+        while True:
+            enter(scope)
+            try:
+                item = next(source)
+            except StopIteration:
+                return
+            finally:
+                leave(scope)
+            yield item
+    finally:
+        source.close()
+
+
+async def _steps_async(scope: Scope, source: Any) -> AsyncIterator[Any]:
+    try:
+        while True:
+            enter(scope)
+            try:
+                item = await anext(source)
+            except StopAsyncIteration:
+                return
+            finally:
+                leave(scope)
+            yield item
+    finally:
+        await source.aclose()

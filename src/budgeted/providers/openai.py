@@ -23,6 +23,8 @@ _OWN_HOST = ("api.openai.com", "azure.com", "azure-api.net")
 class OpenAI:
     """Chat completions, responses, legacy completions and embeddings."""
 
+    provider = "openai"
+
     def read(self, client: Any, url: str, body: Mapping[str, Any]) -> Request | None:
         """The request as a call to meter, or None if it is not billed by tokens."""
         path = _path(url)
@@ -30,7 +32,7 @@ class OpenAI:
             return None
         base_url = str(client.base_url)
         request = Request(
-            provider="azure" if "Azure" in type(client).__name__ else "openai",
+            provider="azure" if "Azure" in type(client).__name__ else self.provider,
             operation=_OPERATIONS[path],
             model=str(body.get("model") or ""),
             body=body,

@@ -10,11 +10,10 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from budgeted import driving, responses, streams
+from budgeted import responses, streams
 from budgeted.call import Call, Request
 from budgeted.providers.hooks import Hook
-from budgeted.providers.metered import End, Sent, lost, pair
-from budgeted.scope import current
+from budgeted.providers.metered import End, Sent, pair, repeat, repeat_async
 
 _PREPARING = frozenset(
     "altered _build_request _prepare_options _prepare_request _prepare_url _custom_auth _validate_headers".split()
@@ -37,8 +36,8 @@ def hooks(package: str, dialect: Dialect) -> tuple[Hook, ...]:
     module = f"{package}._base_client"
     return (
         *pair(module, "SyncAPIClient.request", "AsyncAPIClient.request", functools.partial(_read, dialect)),
-        Hook(module, "SyncAPIClient._sleep_for_retry", _retry),
-        Hook(module, "AsyncAPIClient._sleep_for_retry", _retry_async),
+        Hook(module, "SyncAPIClient._sleep_for_retry", repeat),
+        Hook(module, "AsyncAPIClient._sleep_for_retry", repeat_async),
     )
 
 
@@ -149,18 +148,3 @@ def _unread(response: Any) -> Any:
     if http is None or not hasattr(http, "iter_bytes") or getattr(http, "is_stream_consumed", True):
         return None
     return http
-
-
-def _retry(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The SDK sleeps before it repeats a request: one that timed out after it was sent may have been billed."""
-    end = lost()
-    if end is not None:
-        end(None)
-    return wrapped(*args, **kwargs)
-
-
-async def _retry_async(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    scope, end = current(), lost()
-    if end is not None and scope is not None:
-        await driving.settled(scope.call, end)
-    return await wrapped(*args, **kwargs)

@@ -1,0 +1,156 @@
+"""The Cohere SDK: chat and embeddings, of the second version of its API and the first."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from typing import Any
+
+from budgeted import driving
+from budgeted.call import Call, Request
+from budgeted.providers.hooks import Hook, enabled
+from budgeted.providers.metered import (
+    End,
+    Sent,
+    count,
+    for_caller,
+    http_end,
+    mapping,
+    repeat,
+    repeat_async,
+    run,
+    run_async,
+)
+
+_MODULE = "cohere.core.http_client"
+_OPERATIONS = {"v2/chat": "chat", "v1/chat": "chat", "v2/embed": "embeddings", "v1/embed": "embeddings"}
+
+
+class _Sent(Sent):
+    """One request, as the SDK gives it to its HTTP client."""
+
+    def altered(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments, whose JSON has the model and cap that were granted."""
+        changes: dict[str, Any] = {}
+        if call.request.model != self.request.model or call.request is not self.request:
+            changes["model"] = call.request.model
+        if call.capped:
+            changes["max_tokens"] = call.granted
+        if not changes:
+            return self.args, self.kwargs
+        kwargs = {**self.kwargs, "json": {**self.kwargs["json"], **changes}}
+        options = mapping(kwargs.get("request_options"))
+        extra = mapping(options.get("additional_body_parameters"))
+        if not changes.keys().isdisjoint(extra):
+            kept = {name: value for name, value in extra.items() if name not in changes}
+            kwargs["request_options"] = {**options, "additional_body_parameters": kept}
+        return self.args, kwargs
+
+    def finish(self, call: Call, response: Any) -> End | None:
+        """How the call ends with this HTTP response: the SDK makes an error of a bad status only later."""
+        return http_end(call, response)
+
+
+def _read(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sent | None:
+    path = str(args[0] if args else kwargs.get("path")).strip("/")
+    given = kwargs.get("json")
+    if path not in _OPERATIONS or not isinstance(given, Mapping):
+        return None
+    omit = kwargs.get("omit")
+    body = {name: value for name, value in given.items() if value is not omit and value is not None}
+    body.update(mapping(mapping(kwargs.get("request_options")).get("additional_body_parameters")))
+    base_url = kwargs.get("base_url") or (client.base_url() if callable(client.base_url) else None)
+    request = Request(
+        provider="cohere",
+        operation=_OPERATIONS[path],
+        model=str(body.get("model") or ""),
+        body=body,
+        base_url=None if base_url is None else str(base_url),
+        exact_bytes=False,
+    )
+    if request.operation == "embeddings":
+        request.output = False
+    else:
+        request.cap = count(body.get("max_tokens"))
+        request.thinking = count(mapping(body.get("thinking")).get("token_budget")) or 0
+        request.structured = mapping(body.get("response_format")).get("type") in ("json_object", "json_schema")
+        if body.get("connectors"):
+            request.elsewhere = "what connectors bring"
+        elif body.get("conversation_id"):
+            request.elsewhere = "an earlier conversation"
+    return _Sent(request, args, kwargs)
+
+
+def _request(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    # The SDK repeats a request by calling this method from inside it, while it handles what went wrong.
+    return repeat(wrapped, client, args, kwargs) if kwargs.get("retries") else run(_read, wrapped, client, args, kwargs)
+
+
+async def _request_async(
+    wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    if kwargs.get("retries"):
+        return await repeat_async(wrapped, client, args, kwargs)
+    return await run_async(_read, wrapped, client, args, kwargs)
+
+
+@contextlib.contextmanager
+def _stream(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Any]:
+    sent = _read(client, args, kwargs) if enabled() else None
+    call = None if sent is None else driving.begin(sent.request)
+    if sent is None or call is None:
+        with wrapped(*args, **kwargs) as response:
+            yield response
+        return
+    response = None
+    try:
+        args, kwargs = sent.altered(call)
+        with wrapped(*args, **kwargs) as response:
+            end = sent.finish(call, response)
+            if end is not None:
+                end(None)
+            yield response
+    except BaseException as error:
+        if response is None:  # else it is watched, and has been closed
+            sent.outcome(call, error)(None)
+        raise
+
+
+@contextlib.asynccontextmanager
+async def _stream_async(
+    wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> AsyncIterator[Any]:
+    sent = _read(client, args, kwargs) if enabled() else None
+    call = None if sent is None else await driving.begin_async(sent.request)
+    if sent is None or call is None:
+        async with wrapped(*args, **kwargs) as response:
+            yield response
+        return
+    response = None
+    try:
+        args, kwargs = sent.altered(call)
+        async with wrapped(*args, **kwargs) as response:
+            end = sent.finish(call, response)
+            if end is not None:
+                await driving.settled(call, end)
+            yield response
+    except BaseException as error:
+        if response is None:
+            await driving.settled(call, sent.outcome(call, error))
+        raise
+
+
+HOOKS = (
+    Hook(_MODULE, "HttpClient.request", _request),
+    Hook(_MODULE, "AsyncHttpClient.request", _request_async),
+    Hook(_MODULE, "HttpClient.stream", _stream),
+    Hook(_MODULE, "AsyncHttpClient.stream", _stream_async),
+    *(
+        Hook(module, f"{client}.chat_stream", for_caller)
+        for module, clients in (
+            ("cohere.v2.client", ("V2Client", "AsyncV2Client")),
+            ("cohere.base_client", ("BaseCohere", "AsyncBaseCohere")),
+        )
+        for client in clients
+    ),
+)

@@ -1,0 +1,187 @@
+"""Google's Gen AI SDK, for the Gemini API and for Vertex AI: generated content and embeddings.
+
+``generate_content`` may send several requests (automatic function calling), each of which is billed: what is hooked
+is what sends one of them, with its retries inside.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+import weakref
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from budgeted import prices, responses
+from budgeted.call import Call, Request
+from budgeted.providers.hooks import Hook
+from budgeted.providers.metered import (
+    End,
+    Sent,
+    attempt,
+    attempt_async,
+    count,
+    for_caller,
+    for_caller_async,
+    mapping,
+    pair,
+    text,
+)
+from budgeted.streams import ItemMeter, Watch, items, items_async
+
+_MODULE = "google.genai._api_client"
+_METHODS = {
+    "generateContent": "chat",
+    "streamGenerateContent": "chat",
+    "embedContent": "embeddings",
+    "batchEmbedContents": "embeddings",
+    "predict": "embeddings",
+}
+_PLACE = re.compile(r"(?P<before>.*/(?:models|tunedModels|endpoints)/)(?P<model>[^/:?]+):(?P<method>\w+)(?P<after>.*)")
+_CAPITAL = re.compile("[A-Z]")
+_KINDS = {"audio": prices.AUDIO, "image": prices.IMAGE, "video": prices.IMAGE}
+_OUT_KINDS = {"AUDIO": prices.AUDIO_OUT, "IMAGE": prices.IMAGE_OUT, "VIDEO": prices.IMAGE_OUT}
+
+
+class _Sent(Sent):
+    """One request, as the SDK has built it for HTTP."""
+
+    http: Any
+
+    def altered(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments, whose HTTP request has the model and cap that were granted."""
+        changes: dict[str, Any] = {}
+        if call.request is not self.request:
+            changes["url"] = _PLACE.sub(rf"\g<before>{call.request.model}:\g<method>\g<after>", self.http.url)
+        if call.capped:
+            name = "generation_config" if "generation_config" in self.http.data else "generationConfig"
+            config = {**mapping(self.http.data.get(name)), "maxOutputTokens": call.granted}
+            changes["data"] = {**self.http.data, name: config}
+        if not changes:
+            return self.args, self.kwargs
+        http = dataclasses.replace(self.http, **changes)
+        if self.args:
+            return (http, *self.args[1:]), self.kwargs
+        return self.args, {**self.kwargs, "http_request": http}
+
+    def finish(self, call: Call, response: Any) -> End | None:
+        """How the call ends with the SDK's own response; None for a stream, which ends it when it has been read."""
+        body = response.response_stream
+        if isinstance(body, list):
+            return functools.partial(call.settle, responses.read(body[0] if body else None))
+        _watch(response, call, self.request)
+        return None
+
+
+def _read(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sent | None:
+    http: Any = args[0] if args else kwargs.get("http_request")
+    place = _PLACE.fullmatch(str(getattr(http, "url", "")))
+    if place is None or place["method"] not in _METHODS or not isinstance(http.data, Mapping):
+        return None
+    body = http.data
+    if place["method"] == "predict" and not _embeds(body):
+        return None
+    request = Request(
+        provider="google",
+        operation=_METHODS[place["method"]],
+        model=place["model"],
+        body=body,
+        tier=text(_field(body, "serviceTier")),
+        base_url=place["before"],
+        exact_bytes=False,
+    )
+    if request.operation == "chat":
+        _read_content(request, body)
+    else:
+        request.output = False
+    sent = _Sent(request, args, kwargs)
+    sent.http = http
+    return sent
+
+
+def _read_content(request: Request, body: Mapping[str, Any]) -> None:
+    config = mapping(_field(body, "generationConfig"))
+    request.cap = count(_field(config, "maxOutputTokens"))
+    request.n = count(_field(config, "candidateCount")) or 1
+    request.thinking = count(_field(mapping(_field(config, "thinkingConfig")), "thinkingBudget")) or 0
+    request.structured = (
+        _field(config, "responseMimeType") not in (None, "text/plain")
+        or _field(config, "responseSchema") is not None
+        or _field(config, "responseJsonSchema") is not None
+    )
+    for modality in _field(config, "responseModalities") or ():
+        request.kinds |= _OUT_KINDS.get(str(modality).upper(), 0)
+    for content in body.get("contents") or ():
+        for part in mapping(content).get("parts") or ():
+            media = mapping(_field(mapping(part), "inlineData") or _field(mapping(part), "fileData"))
+            request.kinds |= _KINDS.get(str(_field(media, "mimeType")).partition("/")[0], 0)
+    request.elsewhere = _elsewhere(body)
+
+
+def _field(fields: Mapping[str, Any], name: str) -> Any:
+    """A field of a request: the API takes its names in both spellings, and the SDK writes both."""
+    found = fields.get(name)
+    return found if found is not None else fields.get(_CAPITAL.sub(lambda sign: f"_{sign[0].lower()}", name))
+
+
+def _elsewhere(body: Mapping[str, Any]) -> str:
+    """What the request refers to without holding it."""
+    if _field(body, "cachedContent"):
+        return "cached content"
+    for tool in body.get("tools") or ():
+        for name in mapping(tool):
+            if name not in ("functionDeclarations", "function_declarations"):
+                return f"what the server-side tool {name} brings"
+    return ""
+
+
+def _embeds(body: Mapping[str, Any]) -> bool:
+    """Whether a prediction on Vertex AI is one of embeddings: pictures and films have a prompt instead."""
+    instances = body.get("instances") or ()
+    return bool(instances) and all("content" in mapping(instance) for instance in instances)
+
+
+def _watch(response: Any, call: Call, request: Request) -> None:
+    """Meter a stream at the SDK's own parts: the transport below may be httpx, httpx2, aiohttp or requests."""
+    state = Watch(call, ItemMeter(_decoded, functools.partial(_is_last, request.n)))
+    # No reference to the response: it is to be collected when its reader forgets it.
+    itself = weakref.ref(response)
+    response._iter_response_stream = functools.partial(_parts, itself, state)  # noqa: SLF001 - no other place
+    response._aiter_response_stream = functools.partial(_parts_async, itself, state)  # noqa: SLF001 - as above
+    weakref.finalize(response, state.end_early)
+
+
+def _parts(itself: weakref.ref[Any], state: Watch) -> Iterator[Any]:
+    response: Any = itself()
+    return items(type(response)._iter_response_stream(response), state)  # noqa: SLF001 - what was overridden
+
+
+def _parts_async(itself: weakref.ref[Any], state: Watch) -> AsyncIterator[Any]:
+    response: Any = itself()
+    return items_async(type(response)._aiter_response_stream(response), state)  # noqa: SLF001 - what was overridden
+
+
+def _decoded(part: str) -> Mapping[str, Any]:
+    body: dict[str, Any] = msgspec.json.decode(part)
+    searches = responses.gemini_searches(body)
+    if searches:
+        body.setdefault("usageMetadata", {})["webSearches"] = searches
+    return body
+
+
+def _is_last(n: int, body: Mapping[str, Any]) -> bool:
+    return n == 1 and any(mapping(candidate).get("finishReason") for candidate in body.get("candidates") or ())
+
+
+HOOKS = (
+    *pair(_MODULE, "BaseApiClient._request", "BaseApiClient._async_request", _read),
+    Hook(_MODULE, "BaseApiClient._request_once", attempt),
+    Hook(_MODULE, "BaseApiClient._async_request_once", attempt_async),
+    Hook("google.genai.models", "Models.generate_content_stream", for_caller),
+    Hook("google.genai.models", "AsyncModels.generate_content_stream", for_caller_async),
+    Hook("google.genai.chats", "Chat.send_message_stream", for_caller),
+    Hook("google.genai.chats", "AsyncChat.send_message_stream", for_caller_async),
+)

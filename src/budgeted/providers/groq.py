@@ -1,0 +1,36 @@
+"""The Groq SDK, which speaks like OpenAI's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from budgeted.call import Call, Request
+from budgeted.providers.openai import OpenAI
+from budgeted.providers.stainless import hooks
+
+
+class Groq(OpenAI):
+    """Chat completions and embeddings. Its streams always say their usage, in the last chunk's ``x_groq``."""
+
+    provider = "groq"
+
+    def read(self, client: Any, url: str, body: Mapping[str, Any]) -> Request | None:
+        """The request as a call to meter, or None if it is not billed by tokens."""
+        request = super().read(client, url, body)
+        if request is not None:
+            request.exact_bytes = False
+            if str(body.get("model")).startswith(("groq/compound", "compound-beta")):
+                request.elsewhere = "what the server-side tools of its system bring"
+        return request
+
+    def alter(self, url: str, request: Request, body: dict[str, Any], call: Call) -> tuple[dict[str, Any], bool]:  # noqa: ARG002 - the dialects are alike
+        """The body with the model and cap that were granted."""
+        if body.get("model") != request.model:
+            body["model"] = request.model
+        if call.capped:
+            body["max_completion_tokens"] = call.granted
+        return body, False
+
+
+HOOKS = hooks("groq", Groq())

@@ -1,0 +1,134 @@
+"""The Ollama SDK: chat, generate and embed, free unless priced."""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from typing import Any
+
+from budgeted import driving, responses
+from budgeted.call import Call, Request
+from budgeted.providers.hooks import Hook, enabled
+from budgeted.providers.metered import Sent, count, mapping, run, run_async
+from budgeted.scope import Scope, current
+from budgeted.streams import ItemMeter, Watch, items, items_async
+
+_MODULE = "ollama._client"
+_OPERATIONS = {
+    "/api/chat": "chat",
+    "/api/generate": "text_completion",
+    "/api/embed": "embeddings",
+    "/api/embeddings": "embeddings",
+}
+
+
+class _Sent(Sent):
+    """One request, as the SDK gives it to its HTTP client."""
+
+    def altered(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments, whose JSON has the model and cap that were granted."""
+        if not call.capped and call.request is self.request:
+            return self.args, self.kwargs
+        body = {**self.kwargs["json"], "model": call.request.model}
+        if call.capped:
+            body["options"] = {**(body.get("options") or {}), "num_predict": call.granted}
+        return self.args, {**self.kwargs, "json": body}
+
+
+def _read(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sent | None:
+    path = args[2] if len(args) > 2 else kwargs.get("url")
+    body = kwargs.get("json")
+    if path not in _OPERATIONS or not isinstance(body, Mapping):
+        return None
+    request = Request(
+        provider="ollama",
+        operation=_OPERATIONS[path],
+        model=str(body.get("model") or ""),
+        body=body,
+        # -1 and -2 say that there is no cap.
+        cap=count(mapping(body.get("options")).get("num_predict")),
+        output="/embed" not in path,
+        structured=bool(body.get("format")),
+        base_url=str(client._client.base_url),  # noqa: SLF001 - the SDK keeps it nowhere else
+        exact_bytes=False,
+    )
+    if body.get("context"):
+        request.elsewhere = "an earlier conversation"
+    return _Sent(request, args, kwargs)
+
+
+def _request(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    sent = _read(client, args, kwargs) if enabled() and kwargs.get("stream") else None
+    if sent is None:
+        return run(_read, wrapped, client, args, kwargs)
+    return _stream(sent, _payers(), wrapped)
+
+
+async def _request_async(
+    wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    sent = _read(client, args, kwargs) if enabled() and kwargs.get("stream") else None
+    if sent is None:
+        return await run_async(_read, wrapped, client, args, kwargs)
+    watching: list[Watch] = []
+    stream = _stream_async(sent, _payers(), wrapped, watching)
+    # A loop that is gone by then closes no generators.
+    weakref.finalize(stream, _forget, watching)
+    return stream
+
+
+def _payers() -> Scope | None:
+    scope = current()
+    return None if scope is None else scope.copy()
+
+
+def _stream(sent: _Sent, scope: Scope | None, wrapped: Callable[..., Any]) -> Iterator[Any]:
+    """The SDK's generator sends its request when it is first read: so it is held then, for whoever asked."""
+    call = driving.begin(sent.request, scope)
+    if call is None:
+        yield from wrapped(*sent.args, **sent.kwargs)
+        return
+    args, kwargs = sent.altered(call)
+    with contextlib.closing(wrapped(*args, **kwargs)) as source:
+        yield from items(source, _watch(call))
+
+
+async def _stream_async(
+    sent: _Sent, scope: Scope | None, wrapped: Callable[..., Any], watching: list[Watch]
+) -> AsyncIterator[Any]:
+    call = await driving.begin_async(sent.request, scope)
+    args, kwargs = (sent.args, sent.kwargs) if call is None else sent.altered(call)
+    async with contextlib.aclosing(await wrapped(*args, **kwargs)) as source:
+        if call is None:
+            async for item in source:
+                yield item
+            return
+        watching.append(_watch(call))
+        async with contextlib.aclosing(items_async(source, watching[0])) as parts:
+            async for item in parts:
+                yield item
+
+
+def _watch(call: Call) -> Watch:
+    return Watch(call, ItemMeter(_said, lambda _: True))
+
+
+def _said(part: Any) -> Mapping[str, Any] | str:
+    """What a part of an answer says: its text, and the last one its counts."""
+    if part.done:
+        return responses.fields_of(part)
+    message = getattr(part, "message", None)
+    text = part.response if message is None else message.content or message.thinking
+    return text or ""
+
+
+def _forget(watching: list[Watch]) -> None:
+    for watch in watching:
+        watch.end_early()
+
+
+HOOKS = (
+    Hook(_MODULE, "Client._request", _request),
+    Hook(_MODULE, "AsyncClient._request", _request_async),
+)

@@ -1,0 +1,391 @@
+"""Whatever way the Cohere SDK is called, one call is one charge, equal to the bill to the nano-dollar."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import cohere
+import cohere.core
+import httpx
+import pytest
+from paying import MESSAGES
+
+import budgeted
+from budgeted.testing import Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from paying import Paying
+
+    from budgeted.testing import SimulatedProvider
+
+pytestmark = pytest.mark.sdk
+
+MODEL = "command-a-03-2025"
+ASK: dict[str, Any] = {"model": MODEL, "messages": MESSAGES}
+TOOL = {
+    "type": "function",
+    "function": {"name": "weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}},
+}
+
+
+@pytest.fixture
+def client(provider: SimulatedProvider) -> Iterator[cohere.ClientV2]:
+    with cohere.ClientV2("any", base_url=provider.cohere_url, max_retries=0) as made:
+        yield made
+
+
+def _chat(client: cohere.ClientV2) -> None:
+    assert client.chat(**ASK).message.content[0].text
+
+
+def _stream(client: cohere.ClientV2) -> None:
+    events = client.chat_stream(**ASK)
+    assert inspect.isgenerator(events)
+    assert [event.type for event in events][-1] == "message-end"
+
+
+def _raw(client: cohere.ClientV2) -> None:
+    assert client.v2.with_raw_response.chat(**ASK).data.message.content
+
+
+def _raw_stream(client: cohere.ClientV2) -> None:
+    with client.v2.with_raw_response.chat_stream(**ASK) as response:
+        assert list(response.data)
+
+
+def _structured(client: cohere.ClientV2) -> None:
+    schema = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+    answer = client.chat(**ASK, response_format={"type": "json_object", "json_schema": schema})
+    assert "name" in answer.message.content[0].text
+
+
+def _tools(client: cohere.ClientV2) -> None:
+    assert client.chat(**ASK, tools=[TOOL], tool_choice="REQUIRED").message.tool_calls
+
+
+def _tools_stream(client: cohere.ClientV2) -> None:
+    assert list(client.chat_stream(**ASK, tools=[TOOL], tool_choice="REQUIRED"))
+
+
+def _documents(client: cohere.ClientV2) -> None:
+    assert client.chat(**ASK, documents=[{"data": {"text": "Budgets are nice."}}]).message
+
+
+def _typed_messages(client: cohere.ClientV2) -> None:
+    assert client.chat(model=MODEL, messages=[cohere.UserChatMessageV2(content="Hello")]).message
+
+
+def _more_parameters(client: cohere.ClientV2) -> None:
+    client.chat(**ASK, request_options={"additional_body_parameters": {"max_tokens": 7}})
+
+
+def _embed(client: cohere.ClientV2) -> None:
+    asked = {"model": "embed-v4.0", "input_type": "search_query", "embedding_types": ["float"]}
+    assert client.embed(texts=["Hello", "there"], **asked).embeddings.float_
+
+
+WAYS = [value for name, value in sorted(globals().items()) if name[0] == "_" and name[1] != "_" and callable(value)]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__.strip("_"))
+def test_every_way_of_calling_is_one_exact_charge(
+    way: Callable[[cohere.ClientV2], None], payer: Paying, client: cohere.ClientV2
+) -> None:
+    with payer.block() as block:
+        way(client)
+    payer.agrees()
+    assert block.calls == 1
+
+
+async def _chat_async(client: cohere.AsyncClientV2) -> None:
+    assert (await client.chat(**ASK)).message.content
+
+
+async def _stream_async(client: cohere.AsyncClientV2) -> None:
+    events = client.chat_stream(**ASK)
+    assert inspect.isasyncgen(events)
+    assert [event.type async for event in events][-1] == "message-end"
+
+
+async def _embed_async(client: cohere.AsyncClientV2) -> None:
+    asked = {"model": "embed-v4.0", "input_type": "search_query", "embedding_types": ["float"]}
+    assert (await client.embed(texts=["Hello"], **asked)).embeddings
+
+
+WAYS_ASYNC = [value for name, value in sorted(globals().items()) if name.startswith("_") and name.endswith("_async")]
+
+
+@pytest.mark.parametrize("way", WAYS_ASYNC, ids=lambda way: way.__name__.strip("_"))
+def test_every_way_of_awaiting_is_one_exact_charge(
+    way: Callable[..., Any], payer: Paying, provider: SimulatedProvider
+) -> None:
+    async def ask() -> None:
+        async with cohere.AsyncClientV2("any", base_url=provider.cohere_url) as client:
+            with payer.block():
+                await way(client)
+
+    asyncio.run(ask())
+    payer.agrees()
+
+
+@pytest.mark.parametrize("reply", [{"pieces": 1}, {"write_size": 3}, {"gzip": True}, {"crlf": True}], ids=str)
+def test_however_it_comes_over_the_wire_it_is_settled_exactly(
+    reply: dict[str, Any], payer: Paying, client: cohere.ClientV2, provider: SimulatedProvider
+) -> None:
+    provider.reply(**reply)
+    with payer.block():
+        list(client.chat_stream(**ASK))
+    payer.agrees()
+
+
+# -- the cap
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_cap_is_written_where_it_has_to_be(
+    stream: bool, paying: Callable[..., Paying], client: cohere.ClientV2, provider: SimulatedProvider
+) -> None:
+    payer = paying(max_budget="0.05")
+    provider.reply(output_tokens=100_000)
+    with payer.block() as block:
+        if stream:
+            list(client.chat_stream(**ASK))
+        else:
+            client.chat(**ASK)
+    assert block.clamped == 1
+    assert 256 <= provider.requests[0].body["max_tokens"] < 8_000
+    payer.agrees()
+
+
+def test_structured_output_is_never_clamped(
+    paying: Callable[..., Paying], client: cohere.ClientV2, provider: SimulatedProvider
+) -> None:
+    payer = paying(max_budget="0.05")
+    with payer.block(), pytest.raises(budgeted.BudgetExceededError):
+        client.chat(**ASK, response_format={"type": "json_object"})
+    assert provider.requests == []
+
+
+def test_a_fallback_is_asked_in_place_of_the_model(
+    paying: Callable[..., Paying], client: cohere.ClientV2, provider: SimulatedProvider
+) -> None:
+    payer = paying(max_budget="0.05", fallback=["command-r7b-12-2024"])
+    more = {"additional_body_parameters": {"model": MODEL, "max_tokens": 8000}}
+    with payer.block():
+        client.chat(**ASK, request_options=more)
+    assert provider.requests[0].body["model"] == "command-r7b-12-2024"
+    payer.agrees()
+
+
+# -- streams that are left
+
+
+def _broken_off(stream: Any) -> None:
+    for _ in stream:
+        break
+
+
+def _closed(stream: Any) -> None:
+    next(stream)
+    stream.close()
+
+
+def _consumer_raises(stream: Any) -> None:
+    with pytest.raises(ZeroDivisionError):
+        for _ in stream:
+            raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("leave", [_broken_off, _closed, _consumer_raises], ids=lambda leave: leave.__name__.strip("_"))
+def test_a_stream_that_is_left_is_charged_an_estimate(
+    leave: Callable[[Any], None], payer: Paying, client: cohere.ClientV2, provider: SimulatedProvider
+) -> None:
+    provider.reply(gate_after=2, output_tokens=40)
+    with payer.block() as block:
+        leave(client.chat_stream(**ASK))
+        gc.collect()
+        assert block.held == 0
+    payer.guessed()
+    provider.release()
+
+
+def test_a_stream_that_is_never_read_was_never_sent(
+    payer: Paying, client: cohere.ClientV2, provider: SimulatedProvider
+) -> None:
+    with payer.block() as block:
+        client.chat_stream(**ASK)
+        gc.collect()
+        assert block.held == 0
+    assert provider.requests == []
+    assert payer.spent == 0
+
+
+def test_a_stream_is_paid_for_by_whoever_asked_wherever_it_is_read(payer: Paying, client: cohere.ClientV2) -> None:
+    with payer.block("alice"):
+        stream = client.chat_stream(**ASK)
+    with payer.block("bob"):
+        list(stream)
+    payer.agrees()
+    assert list(payer.manager.report("user")) == ["alice"]
+
+
+@pytest.mark.parametrize("reply", [{"drop_after": 2}, {"error_after": 2}], ids=str)
+def test_a_stream_that_breaks_is_charged_an_estimate(
+    reply: dict[str, Any], payer: Paying, client: cohere.ClientV2, provider: SimulatedProvider
+) -> None:
+    provider.reply(output_tokens=40, **reply)
+    with payer.block() as block:
+        try:
+            assert list(client.chat_stream(**ASK))[-1].delta.finish_reason == "ERROR"
+        except httpx.HTTPError:
+            assert "drop_after" in reply
+    assert block.held == 0
+    payer.guessed()
+
+
+@pytest.mark.parametrize("how", ["break", "cancel", "close"])
+def test_an_asynchronous_stream_that_is_left_is_charged_an_estimate(
+    how: str, payer: Paying, provider: SimulatedProvider
+) -> None:
+    provider.reply(gate_after=2, output_tokens=40)
+
+    async def read(client: cohere.AsyncClientV2) -> None:
+        stream = client.chat_stream(**ASK)
+        async for _ in stream:
+            if how == "break":
+                break
+            if how == "close":
+                await stream.aclose()
+                break
+
+    async def ask() -> None:
+        async with cohere.AsyncClientV2("any", base_url=provider.cohere_url) as client:
+            with payer.block():
+                task = asyncio.ensure_future(read(client))
+                if how == "cancel":
+                    await asyncio.to_thread(provider.wait_parked)
+                    task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(ask())
+    payer.guessed()
+    provider.release()
+
+
+# -- failures and nonsense
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("status", [400, 429, 500])
+def test_what_is_refused_costs_nothing(
+    status: int, stream: bool, payer: Paying, client: cohere.ClientV2, provider: SimulatedProvider
+) -> None:
+    provider.queue(Reply(status=status))
+    with payer.block() as block, pytest.raises(cohere.core.ApiError):
+        if stream:
+            list(client.chat_stream(**ASK))
+        else:
+            client.chat(**ASK)
+    assert block.held == 0
+    assert payer.spent == 0
+    assert payer.manager.uncertain() == []
+
+
+def test_what_the_sdk_repeats_is_one_call(payer: Paying, provider: SimulatedProvider) -> None:
+    provider.queue(Reply(status=500, retry_after=0.01))
+    with payer.block() as block, cohere.ClientV2("any", base_url=provider.cohere_url, max_retries=1) as client:
+        assert client.chat(**ASK).message
+    assert len(provider.requests) == 2
+    assert block.calls == 1
+    payer.agrees()
+
+
+class Breaking(httpx.HTTPTransport):
+    """Loses the first answer."""
+
+    lost = False
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        response = super().handle_request(request)
+        if not self.lost:
+            self.lost = True
+            response.close()
+            raise httpx.RemoteProtocolError("peer closed connection")
+        return response
+
+
+class AsyncBreaking(httpx.AsyncHTTPTransport):
+    lost = False
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await super().handle_async_request(request)
+        if not self.lost:
+            self.lost = True
+            await response.aclose()
+            raise httpx.RemoteProtocolError("peer closed connection")
+        return response
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_lost_answer_that_is_asked_for_again_may_have_been_billed(
+    asynchronous: bool, payer: Paying, provider: SimulatedProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cohere.core.http_client.INITIAL_RETRY_DELAY_SECONDS", 0.01)
+    again = {"max_retries": 1, "retry_remote_protocol_errors": True}
+
+    async def ask() -> None:
+        http = httpx.AsyncClient(transport=AsyncBreaking())
+        async with cohere.AsyncClientV2("any", base_url=provider.cohere_url, httpx_client=http) as client:
+            await client.chat(**ASK, request_options=again)
+
+    with payer.block():
+        if asynchronous:
+            asyncio.run(ask())
+        else:
+            http = httpx.Client(transport=Breaking())
+            with cohere.ClientV2("any", base_url=provider.cohere_url, httpx_client=http) as client:
+                client.chat(**ASK, request_options=again)
+    assert len(provider.bill) == 2
+    assert len(payer.manager.uncertain()) == 1
+    assert payer.charges() == 2
+
+
+def test_a_timeout_is_uncertain(payer: Paying, client: cohere.ClientV2, provider: SimulatedProvider) -> None:
+    provider.reply(hang=True)
+    with payer.block(), pytest.raises(httpx.ReadTimeout):
+        client.chat(**ASK, request_options={"timeout_in_seconds": 1})
+    payer.guessed()
+
+
+NONSENSE: list[Any] = [
+    None,
+    {},
+    {"billed_units": {"input_tokens": -5.0, "output_tokens": 3.0}},
+    {"billed_units": {"input_tokens": 1e15, "output_tokens": 3.0}},
+    {"billed_units": None, "tokens": {"input_tokens": 3.0}},
+]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("usage", NONSENSE, ids=str)
+def test_an_answer_without_sensible_usage_is_charged_an_estimate_and_returned(
+    usage: Any, stream: bool, payer: Paying, client: cohere.ClientV2, provider: SimulatedProvider
+) -> None:
+    provider.reply(usage=usage, output_tokens=30)
+    with payer.block():
+        if stream:
+            assert list(client.chat_stream(**ASK))
+        else:
+            assert client.chat(**ASK).message.content
+    payer.guessed()
+
+
+def test_other_endpoints_are_let_through(payer: Paying, client: cohere.ClientV2) -> None:
+    with payer.block() as block, pytest.raises(cohere.core.ApiError):
+        client.tokenize(text="Hello", model=MODEL, offline=False)
+    assert block.calls == 0

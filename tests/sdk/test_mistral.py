@@ -1,0 +1,356 @@
+"""Whatever way the Mistral SDK is called, one call is one charge, equal to the bill to the nano-dollar."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import pydantic
+import pytest
+from mistralai.client import Mistral, errors
+from mistralai.client.utils import BackoffStrategy, RetryConfig
+from paying import MESSAGES
+
+import budgeted
+from budgeted.testing import Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from paying import Paying
+
+    from budgeted.testing import SimulatedProvider
+
+pytestmark = pytest.mark.sdk
+
+MODEL = "mistral-large-latest"
+ASK: dict[str, Any] = {"model": MODEL, "messages": MESSAGES}
+TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
+
+
+class City(pydantic.BaseModel):
+    name: str
+    people: int
+
+
+@pytest.fixture
+def client(provider: SimulatedProvider) -> Iterator[Mistral]:
+    with Mistral(api_key="any", server_url=provider.mistral_url) as made:
+        yield made
+
+
+def _complete(client: Mistral) -> None:
+    assert client.chat.complete(**ASK).choices[0].message.content
+
+
+def _stream(client: Mistral) -> None:
+    assert list(client.chat.stream(**ASK))[-1].data.usage.completion_tokens
+
+
+def _stream_in_a_block(client: Mistral) -> None:
+    with client.chat.stream(**ASK) as stream:
+        assert len(list(stream)) > 2
+
+
+def _parse(client: Mistral) -> None:
+    assert isinstance(client.chat.parse(City, **ASK).choices[0].message.parsed, City)
+
+
+def _parse_stream(client: Mistral) -> None:
+    assert list(client.chat.parse_stream(City, **ASK))
+
+
+def _tools(client: Mistral) -> None:
+    assert client.chat.complete(**ASK, tools=[TOOL], tool_choice="required").choices
+
+
+def _several(client: Mistral) -> None:
+    assert len(client.chat.complete(**ASK, n=3).choices) == 3
+
+
+def _safe_prompt(client: Mistral) -> None:
+    client.chat.complete(**ASK, safe_prompt=True)
+
+
+def _fim(client: Mistral) -> None:
+    assert client.fim.complete(model="codestral-latest", prompt="def f(", suffix="return 1").choices
+
+
+def _fim_stream(client: Mistral) -> None:
+    assert list(client.fim.stream(model="codestral-latest", prompt="def f("))
+
+
+def _embeddings(client: Mistral) -> None:
+    assert client.embeddings.create(model="mistral-embed", inputs=["Hello"]).data
+
+
+WAYS = [value for name, value in sorted(globals().items()) if name[0] == "_" and name[1] != "_" and callable(value)]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__.strip("_"))
+def test_every_way_of_calling_is_one_exact_charge(
+    way: Callable[[Mistral], None], payer: Paying, client: Mistral
+) -> None:
+    with payer.block() as block:
+        way(client)
+    payer.agrees()
+    assert block.calls == 1
+
+
+async def _complete_async(client: Mistral) -> None:
+    assert (await client.chat.complete_async(**ASK)).choices
+
+
+async def _stream_async(client: Mistral) -> None:
+    assert [event async for event in await client.chat.stream_async(**ASK)]
+
+
+async def _parse_async(client: Mistral) -> None:
+    assert (await client.chat.parse_async(City, **ASK)).choices
+
+
+async def _fim_async(client: Mistral) -> None:
+    assert (await client.fim.complete_async(model="codestral-latest", prompt="def f(")).choices
+
+
+async def _embeddings_async(client: Mistral) -> None:
+    assert (await client.embeddings.create_async(model="mistral-embed", inputs=["Hello"])).data
+
+
+WAYS_ASYNC = [value for name, value in sorted(globals().items()) if name.startswith("_") and name.endswith("_async")]
+
+
+@pytest.mark.parametrize("way", WAYS_ASYNC, ids=lambda way: way.__name__.strip("_"))
+def test_every_way_of_awaiting_is_one_exact_charge(
+    way: Callable[..., Any], payer: Paying, provider: SimulatedProvider
+) -> None:
+    async def ask() -> None:
+        async with Mistral(api_key="any", server_url=provider.mistral_url) as client:
+            with payer.block():
+                await way(client)
+
+    asyncio.run(ask())
+    payer.agrees()
+
+
+@pytest.mark.parametrize(
+    "reply", [{"pieces": 1}, {"write_size": 3}, {"gzip": True}, {"crlf": True}, {"done": False}], ids=str
+)
+def test_however_it_comes_over_the_wire_it_is_settled_exactly(
+    reply: dict[str, Any], payer: Paying, client: Mistral, provider: SimulatedProvider
+) -> None:
+    provider.reply(**reply)
+    with payer.block():
+        list(client.chat.stream(**ASK))
+    payer.agrees()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_agent_is_charged_by_a_price_of_its_own(stream: bool, payer: Paying, provider: SimulatedProvider) -> None:
+    with Mistral(api_key="any", server_url=provider.mistral_url) as client, payer.block():
+        with pytest.raises(budgeted.UnpricedModelError, match="ag:writer"):
+            client.agents.complete(agent_id="ag:writer", messages=MESSAGES)
+        budgeted.register_price("ag:writer", input=2, output=8, provider="mistral")
+        with pytest.raises(budgeted.UnpricedModelError, match="an agent"):
+            client.agents.complete(agent_id="ag:writer", messages=MESSAGES)
+    assert provider.requests == []
+
+
+# -- the cap
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_cap_is_written_where_it_has_to_be(
+    stream: bool, paying: Callable[..., Paying], client: Mistral, provider: SimulatedProvider
+) -> None:
+    payer = paying(max_budget="0.05")
+    provider.reply(output_tokens=100_000)
+    with payer.block() as block:
+        if stream:
+            list(client.chat.stream(**ASK))
+        else:
+            client.chat.complete(**ASK)
+    assert block.clamped == 1
+    assert 256 <= provider.requests[0].body["max_tokens"] < 100_000
+    assert provider.requests[0].headers["authorization"] == "Bearer any"
+    payer.agrees()
+
+
+def test_structured_output_is_never_clamped(
+    paying: Callable[..., Paying], client: Mistral, provider: SimulatedProvider
+) -> None:
+    payer = paying(max_budget="0.05")
+    with payer.block(), pytest.raises(budgeted.BudgetExceededError):
+        client.chat.complete(**ASK, response_format={"type": "json_object"})
+    assert provider.requests == []
+
+
+def test_a_fallback_is_asked_in_place_of_the_model(
+    paying: Callable[..., Paying], client: Mistral, provider: SimulatedProvider
+) -> None:
+    payer = paying(max_budget="0.05", fallback=["codestral-latest"])
+    with payer.block():
+        client.chat.complete(**ASK, max_tokens=10_000)
+    assert provider.requests[0].body["model"] == "codestral-latest"
+    payer.agrees()
+
+
+def test_a_document_that_is_only_named_is_held_at_the_context_window(
+    payer: Paying, client: Mistral, provider: SimulatedProvider
+) -> None:
+    part = {"type": "document_url", "document_url": "https://example.com/a.pdf"}
+    with payer.block(), pytest.raises(budgeted.UnpricedModelError, match="files or media"):
+        client.chat.complete(model=MODEL, messages=[{"role": "user", "content": [part]}])
+    assert provider.requests == []
+
+
+# -- streams that are left
+
+
+def _broken_off(stream: Any) -> None:
+    for _ in stream:
+        break
+
+
+def _closed(stream: Any) -> None:
+    next(stream)
+    stream.response.close()
+
+
+def _left_in_a_block(stream: Any) -> None:
+    with stream:
+        next(stream)
+
+
+def _never_read(stream: Any) -> None:
+    del stream
+
+
+def _consumer_raises(stream: Any) -> None:
+    with pytest.raises(ZeroDivisionError):
+        for _ in stream:
+            raise ZeroDivisionError
+
+
+LEFT = [_broken_off, _closed, _left_in_a_block, _never_read, _consumer_raises]
+
+
+@pytest.mark.parametrize("leave", LEFT, ids=lambda leave: leave.__name__.strip("_"))
+def test_a_stream_that_is_left_is_charged_an_estimate(
+    leave: Callable[[Any], None], payer: Paying, client: Mistral, provider: SimulatedProvider
+) -> None:
+    provider.reply(gate_after=2, output_tokens=40)
+    with payer.block() as block:
+        leave(client.chat.stream(**ASK))
+        gc.collect()
+        assert block.held == 0
+    payer.guessed()
+    provider.release()
+
+
+@pytest.mark.parametrize("reply", [{"drop_after": 2}, {"error_after": 2}, {"malformed_after": 2}], ids=str)
+def test_a_stream_that_breaks_is_charged_an_estimate(
+    reply: dict[str, Any], payer: Paying, client: Mistral, provider: SimulatedProvider
+) -> None:
+    provider.reply(output_tokens=40, **reply)
+    stream = None
+    with payer.block() as block, pytest.raises((httpx2.HTTPError, errors.MistralError, ValueError)):
+        stream = client.chat.stream(**ASK)
+        list(stream)
+    del stream
+    gc.collect()
+    assert block.held == 0
+    payer.guessed()
+
+
+@pytest.mark.parametrize("how", ["break", "cancel", "close"])
+def test_an_asynchronous_stream_that_is_left_is_charged_an_estimate(
+    how: str, payer: Paying, provider: SimulatedProvider
+) -> None:
+    provider.reply(gate_after=2, output_tokens=40)
+
+    async def read(client: Mistral) -> None:
+        stream = await client.chat.stream_async(**ASK)
+        async for _ in stream:
+            if how == "break":
+                break
+            if how == "close":
+                await stream.response.aclose()
+                break
+
+    async def ask() -> None:
+        async with Mistral(api_key="any", server_url=provider.mistral_url) as client:
+            with payer.block():
+                task = asyncio.ensure_future(read(client))
+                if how == "cancel":
+                    await asyncio.to_thread(provider.wait_parked)
+                    task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(ask())
+    payer.guessed()
+    provider.release()
+
+
+# -- failures and nonsense
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("status", [400, 429, 500])
+def test_what_is_refused_costs_nothing(
+    status: int, stream: bool, payer: Paying, client: Mistral, provider: SimulatedProvider
+) -> None:
+    provider.queue(Reply(status=status))
+    with payer.block() as block, pytest.raises(errors.MistralError):
+        client.chat.stream(**ASK) if stream else client.chat.complete(**ASK)
+    assert block.held == 0
+    assert payer.spent == 0
+    assert payer.manager.uncertain() == []
+
+
+RETRIES = RetryConfig("backoff", BackoffStrategy(1, 10, 1.0, 10_000, jitter_ms=0), retry_connection_errors=True)
+
+
+def test_what_the_sdk_repeats_is_one_call(payer: Paying, client: Mistral, provider: SimulatedProvider) -> None:
+    provider.queue(Reply(status=500))
+    with payer.block() as block:
+        assert client.chat.complete(**ASK, retries=RETRIES).choices
+    assert len(provider.requests) == 2
+    assert block.calls == 1
+    payer.agrees()
+
+
+def test_a_timeout_is_uncertain(payer: Paying, client: Mistral, provider: SimulatedProvider) -> None:
+    provider.reply(hang=True)
+    with payer.block(), pytest.raises(httpx2.ReadTimeout):
+        client.chat.complete(**ASK, timeout_ms=300)
+    payer.guessed()
+
+
+NONSENSE: list[Any] = [
+    None,
+    {"prompt_tokens": -5, "completion_tokens": 3, "total_tokens": -2},
+    {"prompt_tokens": 10**12, "completion_tokens": 3, "total_tokens": 10**12},
+    {"prompt_tokens": "many", "completion_tokens": 3, "total_tokens": 3},
+]
+
+
+@pytest.mark.parametrize("usage", NONSENSE, ids=str)
+def test_an_answer_without_sensible_usage_is_charged_an_estimate(
+    usage: Any, payer: Paying, client: Mistral, provider: SimulatedProvider
+) -> None:
+    provider.reply(usage=usage, output_tokens=30)
+    with payer.block():
+        try:
+            assert client.chat.complete(**ASK).choices
+        except errors.ResponseValidationError:  # what the SDK makes of text for a number, and of no usage at all
+            assert usage is None or usage["prompt_tokens"] == "many"
+    payer.guessed()
+
+
+def test_listing_models_is_let_through(payer: Paying, client: Mistral) -> None:
+    with payer.block() as block, pytest.raises((errors.MistralError, pydantic.ValidationError)):
+        client.models.retrieve(model_id=MODEL)
+    assert block.calls == 0
