@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import random
 from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
@@ -438,6 +439,8 @@ class Call(msgspec.Struct, eq=False, weakref=True):
                     return refused if refused.limit else self.try_hold(queued=turns.waiting_for(refused.account))
                 # Nobody ends a period: the one that is waited for looks at its end itself.
                 until = refused.end - self.groups[0].manager.clock() if refused.end else left
+                if ledger.poll is not None:  # calls of other hosts end unnoticed; those that wait look apart
+                    until = min(until, random.uniform(MOMENT, ledger.poll))  # noqa: S311 - no secret
                 yield min(left, max(until, MOMENT))
         finally:
             turns.leave(ticket)

@@ -7,6 +7,7 @@ import functools
 import inspect
 import logging
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Never, Self, TypeVar, overload
@@ -367,6 +368,8 @@ class BudgetManager:
         legs: list[Leg] = []
         versions: list[int] = []
         soft: list[bool] = []
+        around: list[tuple[int, int]] = []
+        server_clock = self.ledger.remote and self.clock is time.time
         day_start, expires = window(DAY, None, at, self.timezone)
         priced = False
         for name, policy in zip(group.accounts, group.policies, strict=True):
@@ -381,11 +384,13 @@ class BudgetManager:
                 if slot.start > start:  # a clock set back does not reopen a period
                     start, end = slot.start, slot.end
                 windows.append((slot.limit, start, end))
+                if server_clock:
+                    around.append(_around(limit, start, end, self.timezone))
                 soft.append(policy.on_exceed == "warn")
                 expires = min(expires, end)
                 priced = priced or slot.unit == USD
             legs.append(Leg(name, tuple(windows)))
-        route = Route.make(legs, versions, _day_number(day_start, self.timezone), provider, model, soft)
+        route = Route.make(legs, versions, _day_number(day_start, self.timezone), provider, model, soft, around)
         return Plan(route, expires, priced)
 
     def _account(self, name: str, *, refuse: bool) -> Account:
@@ -1082,6 +1087,11 @@ def _spec(limit: Limit, now: float, tz: dt.tzinfo) -> LimitSpec:
     else:
         since = 0 if end >= NEVER else _day_number(start, tz)
     return LimitSpec(limit.id, UNITS.index(limit.unit), limit.amount, start, end, since)
+
+
+def _around(limit: Limit, start: int, end: int, tz: dt.tzinfo) -> tuple[int, int]:
+    """The start of the period before one, and the end of the period after it."""
+    return (limit.window(start - 1, tz)[0] if start else 0), (limit.window(end, tz)[1] if end < NEVER else NEVER)
 
 
 def _spec_of(slot: Slot) -> LimitSpec:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import msgspec
 
+from budgeted.errors import LedgerError
 from budgeted.ledger.turns import Turns
 
 USD, TOKENS, CALLS = 0, 1, 2
@@ -173,7 +174,9 @@ class Route(msgspec.Struct, frozen=True):
     A client computes it once per payer, model and period. ``key`` and ``raw`` are its encoded form, which the journal
     keeps.
     ``versions`` are the accounts' versions it was computed from. ``soft`` marks limits, in order over all legs,
-    that are counted but refuse nothing (``on_exceed="warn"``).
+    that are counted but refuse nothing (``on_exceed="warn"``). ``around``, for ledgers with a clock of their own, has
+    for each limit, in the same order, the start of the period before and the end of the period after: see
+    :func:`period_at`.
     """
 
     legs: tuple[Leg, ...]
@@ -184,6 +187,7 @@ class Route(msgspec.Struct, frozen=True):
     key: bytes
     raw: msgspec.Raw
     soft: tuple[bool, ...] | None = None
+    around: tuple[tuple[int, int], ...] | None = None
 
     @classmethod
     def make(
@@ -194,6 +198,7 @@ class Route(msgspec.Struct, frozen=True):
         provider: str,
         model: str,
         soft: Sequence[bool] = (),
+        around: Sequence[tuple[int, int]] = (),
     ) -> Route:
         """Build a route and its encoded form."""
         key = msgspec.json.encode((day, provider, model, legs))
@@ -206,7 +211,42 @@ class Route(msgspec.Struct, frozen=True):
             key,
             msgspec.Raw(key),
             tuple(soft) if any(soft) else None,
+            tuple(around) or None,
         )
+
+
+def period_at(now: float, limit: tuple[str, int, int], around: tuple[int, int]) -> tuple[int, int]:
+    """The period of a limit that the server's clock is in, among those that a client's calendar offers.
+
+    A ledger with ``around`` holds a call in that period, whatever the client's clock says; except that a limit which
+    has seen a later period stays in that one (``slot.start`` is larger than the start returned): no clock reopens
+    a period. Charges without a hold (:meth:`Ledger.post`) may come late, and keep the route's own periods.
+
+    Args:
+        now: the server's clock, in unix seconds.
+        limit: the limit as the route has it: its id, start and end of the period by the client's clock.
+        around: the start of the period before that one, and the end of the period after it.
+
+    Returns:
+        Start and end of the period.
+
+    Raises:
+        LedgerError: ``now`` is in none of the three: one of the clocks is wrong.
+    """
+    _, start, end = limit
+    before, after = around
+    if start <= now < end:
+        return start, end
+    if before <= now < start:
+        return before, start
+    if end <= now < after:
+        return end, after
+    skew = start - now if now < start else now - end
+    msg = (
+        f"the ledger's clock is more than {skew:.0f} seconds {'behind' if now < start else 'ahead of'} this host's, so "
+        f"that the period of a limit cannot be told; set the clocks (unix time {now:.0f} there)"
+    )
+    raise LedgerError(msg)
 
 
 class Refused(msgspec.Struct, frozen=True, gc=False):
@@ -382,6 +422,9 @@ class Ledger(Protocol):
 
     turns: Turns
     """The calls of this process that wait for calls in flight."""
+
+    poll: float | None
+    """Seconds at most between two tries of a call that waits; None where news of other processes wake it."""
 
     def new_id(self) -> str:
         """A hold id that no other process makes."""

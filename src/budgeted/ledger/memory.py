@@ -38,6 +38,7 @@ class MemoryLedger:
     remote = False
     shared = False
     closed = False
+    poll: float | None = None
 
     _kept = False
     """Whether decisions are kept elsewhere than in this process's memory."""
