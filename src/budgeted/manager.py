@@ -105,7 +105,8 @@ class BudgetManager:
         max_budget: the global limit: USD as a number, or limits as text such as ``"$10/day + 60 calls/minute"``.
         duration: the period of ``max_budget``, such as ``"daily"`` or ``"30d"``.
         ledger: where balances are kept: a path or ``file:///dir`` (None: the user's state directory, or
-            ``BUDGETED_HOME``), or ``"memory://"``.
+            ``BUDGETED_HOME``), ``"memory://"``, ``"sqlite:///file"``, ``"postgresql+psycopg://..."``, or an SQLAlchemy
+            ``Engine``.
         default_user_limits: limits of a user that has none of its own, or a mapping of name patterns to limits.
         unknown_users: ``"allow"`` creates a user at its first call, ``"deny"`` refuses it.
         timezone: in which days and months begin.

@@ -10,16 +10,19 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, TypeAlias, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, TypeVar
 
 import msgspec
 
-from budgeted.ledger import MemoryLedger
+from budgeted.ledger import Ledger
 from budgeted.limits import Limit, LimitLike
 from budgeted.money import nano_usd, shown
 from budgeted.periods import zone
 from budgeted.scope import check_fallback, check_on_exceed, check_seconds
 from budgeted.tally import user_names
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -27,7 +30,7 @@ Limits: TypeAlias = "LimitLike | Iterable[LimitLike]"
 """What a limit, or several, may be given as."""
 
 UserLimitsLike: TypeAlias = "Limits | Mapping[str, Limits]"
-LedgerLike: TypeAlias = str | os.PathLike[str] | MemoryLedger | None
+LedgerLike: TypeAlias = "str | os.PathLike[str] | Ledger | Engine | None"
 
 OnExceed: TypeAlias = Literal["clamp", "raise", "warn"]
 Fsync: TypeAlias = Literal["background", "always"]

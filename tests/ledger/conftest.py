@@ -7,23 +7,44 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from servers import postgres_url, project
 
 from budgeted.ledger.journal import JournalLedger
 from budgeted.ledger.memory import MemoryLedger
+from budgeted.ledger.remote import RemoteLedger
+from budgeted.ledger.sql import SQLLedger
 
 KINDS: dict[str, Callable[[Path], Any]] = {
     "memory": lambda directory: MemoryLedger(),
     "journal": JournalLedger,
     "journal-fsync": lambda directory: JournalLedger(directory, fsync="always"),
+    "sqlite": lambda directory: SQLLedger(f"sqlite:///{directory}.db"),
+    "postgresql": lambda directory: SQLLedger(postgres_url(), project()),
 }
+
+REMOTE = ("postgresql",)
+
+
+def make(kind: str, directory: Path) -> Iterator[Any]:
+    """A new ledger, of which nothing is swept that a test does not have swept."""
+    made = KINDS[kind](directory)
+    made.clock = lambda: 0.0
+    if isinstance(made, RemoteLedger):
+        made.renew("x", 3600)  # tests hold under this name
+    yield made
+    made.close()
 
 
 @pytest.fixture(params=KINDS)
 def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     """A new ledger of each kind."""
-    made = KINDS[request.param](tmp_path / "ledger")
-    yield made
-    made.close()
+    yield from make(request.param, tmp_path / "ledger")
+
+
+@pytest.fixture(params=[kind for kind in KINDS if kind not in REMOTE])
+def local_ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    """A new ledger of each kind that does without a network."""
+    yield from make(request.param, tmp_path / "ledger")
 
 
 @pytest.fixture

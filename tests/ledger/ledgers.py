@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -15,6 +16,7 @@ from typing import Any
 from budgeted.ledger import segments
 from budgeted.ledger.base import CALLS, GLOBAL, TOKENS, USD, Ask, Leg, LimitSpec, Refused, Route, Used
 from budgeted.ledger.journal import JournalLedger
+from budgeted.ledger.memory import MemoryLedger
 from budgeted.ledger.records import Held
 from budgeted.ledger.segments import Continued, Header
 from budgeted.ledger.state import State
@@ -76,6 +78,23 @@ def spent(ledger: Any, name: str = GLOBAL, limit: str = "usd") -> int:
 
 def held(ledger: Any, name: str = GLOBAL, limit: str = "usd") -> int:
     return int(next(slot.held for slot in ledger.read(name).slots if slot.limit == limit))
+
+
+def busy(ledger: Any) -> Any:
+    """Somebody else is in a verb of the ledger, as a context manager."""
+    if isinstance(ledger, MemoryLedger):
+        return ledger._lock
+    return contextlib.ExitStack() if ledger.remote else ledger._database.lock
+
+
+def prune(ledger: Any) -> None:
+    """Have what is too old dropped, where that is not done at once."""
+    if isinstance(ledger, MemoryLedger):
+        with ledger._entered() as state:
+            state.prune()
+    else:
+        ledger.clock = lambda: AT + 10.0**6
+        ledger.prune()
 
 
 def check(ledger: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ledgers import ALICE, AT, BOB, check, cost, give, held, hold, route, spent, usd
+from ledgers import ALICE, AT, BOB, check, cost, give, held, hold, prune, route, spent, usd
 
 from budgeted.errors import LedgerError
 from budgeted.ledger.base import GLOBAL, STALE, Refused, Used
@@ -195,10 +195,11 @@ def test_what_ended_long_ago_is_forgotten_unless_it_is_uncertain(ledger: Any, mo
     doubtful = hold(ledger, 1, GLOBAL)
     ledger.settle(doubtful.id, Used(1), AT, "timed out")
     ended = []
-    for _ in range(20):
+    for i in range(20):
         one = hold(ledger, 1, GLOBAL)
-        ledger.settle(one.id, Used(1), AT)
+        ledger.settle(one.id, Used(1), AT + i)
         ended.append(one.id)
+    prune(ledger)
     assert ledger.ended(ended[0]) is None
     assert ledger.ended(ended[-5]) is not None
     assert ledger.ended(doubtful.id) is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ledgers import ALICE, check, cost, give, held, route, spent, usd
+from ledgers import ALICE, check, cost, give, held, prune, route, spent, usd
 
 from budgeted.ledger.base import STALE, Refused, Used
 
@@ -63,7 +63,6 @@ def test_rows_are_kept_400_days(ledger: Any) -> None:
     give(ledger, ALICE)
     for day in (1, 401, 402):
         ledger.post(f"x.{day}", route(ledger, ALICE, day=day), Used(5), 1)
-    with ledger._entered() as state:
-        state.prune()
+    prune(ledger)
     assert [row.day for row in ledger.rollups()] == [401, 402]
     assert [row.day for row in ledger.rollups(402)] == [402]

@@ -14,6 +14,7 @@ import pytest
 from ledgers import (
     ALICE,
     AT,
+    busy,
     charge,
     check,
     cost,
@@ -264,12 +265,13 @@ def route_without_lock(journal: JournalLedger) -> Any:
     return Route.make(legs, (account.version,), 1, "p", "m")
 
 
-def test_a_busy_lock_raises_at_once_where_no_waiting_is_wanted(ledger: Any) -> None:
+def test_a_busy_lock_raises_at_once_where_no_waiting_is_wanted(local_ledger: Any) -> None:
+    ledger = local_ledger
     give(ledger, GLOBAL, usd(10))
     where = route(ledger, GLOBAL)
-    with ledger._lock, pytest.raises(LedgerLockedError):
+    with busy(ledger), pytest.raises(LedgerLockedError):
         ledger.hold("x.1", where, cost(1), AT, timeout=0)
-    with ledger._lock, pytest.raises(LedgerLockedError, match=r"0\.01 seconds"):
+    with busy(ledger), pytest.raises(LedgerLockedError, match=r"0\.01 seconds"):
         ledger.hold("x.1", where, cost(1), AT, timeout=0.01)
     assert ledger.hold("x.1", where, cost(1), AT, timeout=0).usd == 1
 

@@ -6,7 +6,7 @@ import gc
 import threading
 from typing import TYPE_CHECKING, Any
 
-from ledgers import AT, check, cost, give, held, hold, route, spent, usd
+from ledgers import AT, busy, check, cost, give, held, hold, route, spent, usd
 
 from budgeted.errors import LedgerUnavailableError
 from budgeted.ledger import upkeep
@@ -26,7 +26,7 @@ def test_a_finaliser_that_runs_while_the_lock_is_held_only_enqueues(ledger: Any)
 
     stream: Any = Stream()
     stream.itself = stream
-    with ledger._lock:
+    with busy(ledger):
         del stream
         gc.collect()
     upkeep.drain()

@@ -5,25 +5,30 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 from urllib.parse import quote, unquote, urlsplit
 
 from budgeted.errors import LedgerError
 from budgeted.ledger.base import Ledger
 from budgeted.ledger.memory import MemoryLedger
+from budgeted.ledger.remote import RemoteLedger
 
 __all__ = ["Ledger", "MemoryLedger", "default_directory", "open_ledger", "repair"]
 
 _lock = threading.Lock()
 _by_directory: weakref.WeakValueDictionary[Path, MemoryLedger] = weakref.WeakValueDictionary()
+_by_server: weakref.WeakValueDictionary[tuple[Any, str], RemoteLedger] = weakref.WeakValueDictionary()
 
 
-def open_ledger(where: str | os.PathLike[str] | MemoryLedger | None, project: str, *, fsync: str) -> MemoryLedger:
+def open_ledger(where: Any, project: str, *, fsync: str) -> Ledger:
     """The ledger that a ``ledger=`` argument names, for one project.
 
     Args:
         where: ``"memory://"``, a path or ``file:///dir``, None for the user's state directory (or ``BUDGETED_HOME``),
-            or a ledger that is open already.
+            ``"sqlite:///file"``, ``"postgresql+psycopg://..."`` or an SQLAlchemy ``Engine``, or a ledger that is open
+            already.
         project: the namespace; every project has a directory of its own below the path.
         fsync: ``"background"`` or ``"always"``; that of the first opening counts.
 
@@ -33,8 +38,15 @@ def open_ledger(where: str | os.PathLike[str] | MemoryLedger | None, project: st
     Raises:
         LedgerError: the URL is not known, or the path cannot be a ledger.
     """
-    if isinstance(where, MemoryLedger):
-        return where
+    if isinstance(where, (MemoryLedger, RemoteLedger)):
+        return cast("Ledger", where)
+    server = _server(where)
+    if server is not None:
+        with _lock:
+            remote = _by_server.get((where, project))
+            if remote is None or remote.closed:
+                remote = _by_server[where, project] = server(where, project, fsync)
+            return cast("Ledger", remote)
     if where is None:
         root = default_directory()
     else:
@@ -56,6 +68,22 @@ def open_ledger(where: str | os.PathLike[str] | MemoryLedger | None, project: st
         return ledger
 
 
+def _server(where: Any) -> Callable[[Any, str, str], RemoteLedger] | None:
+    """What opens a ledger that is no directory, by its URL's scheme or its client's package; None if it is neither."""
+    kind = where.partition(":")[0] if isinstance(where, str) and "://" in where else type(where).__module__
+    return _sql if kind.startswith(("sqlite", "postgres", "sqlalchemy.engine")) else None
+
+
+def _sql(where: Any, project: str, fsync: str) -> RemoteLedger:
+    try:
+        from budgeted.ledger.sql import SQLLedger
+
+        return SQLLedger(where, project, fsync=fsync)
+    except ModuleNotFoundError as error:
+        msg = f"an SQL ledger needs {error.name}: pip install 'budgeted[sql]'"
+        raise LedgerError(msg) from error
+
+
 def _after_fork() -> None:
     global _lock  # noqa: PLW0603
     _lock = threading.Lock()
@@ -72,7 +100,8 @@ def _path_of(text: str) -> Path:
         return Path(unquote(parts.path))
     msg = (
         f"ledger={parts.scheme + '://...'!r} is not a ledger this version knows; "
-        f"write a path, 'file:///dir' with three slashes, or 'memory://'"
+        f"write a path, 'file:///dir' with three slashes, 'memory://', 'sqlite:////path/to/file.db' or "
+        f"'postgresql+psycopg://user:password@host/database'"
     )
     raise LedgerError(msg)
 

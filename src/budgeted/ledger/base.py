@@ -6,7 +6,7 @@ ones reproduce it, and one test suite holds them all to it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -247,6 +247,32 @@ def period_at(now: float, limit: tuple[str, int, int], around: tuple[int, int]) 
         f"that the period of a limit cannot be told; set the clocks (unix time {now:.0f} there)"
     )
     raise LedgerError(msg)
+
+
+def at_server_time(route: Route, accounts: Mapping[str, Account], now: float) -> Route:
+    """A route in the periods that the server's clock says, as :func:`period_at` has it; the same if they are its own.
+
+    Args:
+        route: as a client sent it, with ``around``.
+        accounts: those of its accounts that are there.
+        now: the server's clock, in unix seconds.
+
+    Raises:
+        LedgerError: one of the clocks is wrong.
+    """
+    around = iter(route.around or ())
+    legs = []
+    for leg in route.legs:
+        account = accounts.get(leg.account)
+        begun = {slot.limit: (slot.start, slot.end) for slot in account.slots} if account is not None else {}
+        limits = []
+        for limit in leg.limits:
+            period = period_at(now, limit, next(around))
+            limits.append((limit[0], *max(period, begun.get(limit[0], period))))
+        legs.append(Leg(leg.account, tuple(limits)))
+    if tuple(legs) == route.legs:
+        return route
+    return Route.make(legs, route.versions, route.day, route.provider, route.model, route.soft or ())
 
 
 class Refused(msgspec.Struct, frozen=True, gc=False):

@@ -42,7 +42,7 @@ class RemoteLedger:
 
     Each verb does its work inside ``with self._verb(timeout) as deadline``; :meth:`hold` calls :meth:`_check_in` first.
     A subclass also says how a lease is kept (:meth:`renew`) and which holds nobody will end (:meth:`_abandoned`), and
-    extends :meth:`_begin` by what a forked child must not share with its parent, such as connections.
+    leaves its connections to the parent in a forked child (:meth:`_forked`).
 
     Args:
         where: host and port, as errors name them; no credentials.
@@ -84,6 +84,10 @@ class RemoteLedger:
         self._numbers = itertools.count(1)
         self._watched = False
         self._beat_due = self._lease_due = 0.0
+
+    def _forked(self) -> None:
+        """What a forked child does first."""
+        self._begin()
 
     def new_id(self) -> str:
         """A hold id: this process's name and a number."""
@@ -128,7 +132,7 @@ class RemoteLedger:
 
     # -- the lease
 
-    def renew(self, owner: str, seconds: float) -> None:
+    def renew(self, owner: str, seconds: float, timeout: float | None = None) -> None:
         """Count an owner (what its holds' ids begin with) as alive for so many seconds from now; 0: as gone."""
         raise NotImplementedError
 
@@ -144,14 +148,14 @@ class RemoteLedger:
         """Drop a hold: nothing was spent."""
         raise NotImplementedError
 
-    def _check_in(self) -> None:
+    def _check_in(self, timeout: float | None) -> None:
         """Have a lease before a hold is made: without one it would pass for a dead process's."""
         if time.monotonic() >= self._lease_due:
-            self._renew()
+            self._renew(timeout)
 
-    def _renew(self) -> None:
+    def _renew(self, timeout: float | None = None) -> None:
         began = time.monotonic()
-        self.renew(self.owner, self.lease)
+        self.renew(self.owner, self.lease, timeout)
         self._lease_due = began + self.lease / 2
 
     def sweep(self) -> int:
@@ -223,7 +227,7 @@ def _open_ledgers() -> list[RemoteLedger]:
 
 def _after_fork_in_child() -> None:
     for ledger in _open_ledgers():
-        ledger._begin()  # noqa: SLF001
+        ledger._forked()  # noqa: SLF001
 
 
 def _at_exit() -> None:

@@ -1,0 +1,378 @@
+"""Reaching a database: connections, transactions with a deadline, and the tables made on first use.
+
+A transaction on PostgreSQL takes two round trips: what locks and reads is sent in one pipeline, what writes and
+commits in another. One on SQLite takes the file's only lock from its beginning on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import PoolProxiedConnection
+
+from budgeted.errors import LedgerError
+from budgeted.ledger.sql.tables import VERSION, Statements, Tables
+
+if TYPE_CHECKING:
+    import psycopg
+
+T = TypeVar("T")
+
+CONNECTIONS = 8
+"""How many a process opens at most. A server takes a hundred, unless it is told otherwise, and all processes share."""
+
+PAUSE, LONGEST_PAUSE = 0.0005, 0.005
+"""Seconds before trying again what another process's transaction was in the way of: at first, and at most."""
+
+MAKING = 5_831_927
+"""The advisory lock under which PostgreSQL's tables are made."""
+
+_of_parents: list[object] = []
+
+
+class BusyError(TimeoutError):
+    """Others were in the way until the deadline."""
+
+
+class Database:
+    """A database that a ledger is in.
+
+    Args:
+        engine: made by :func:`open_database`, or the user's own.
+        prefix: what the tables' names begin with.
+
+    Attributes:
+        where: host and port, or the file, as errors name it.
+        remote: whether it is reached over a network.
+        errors: what its driver raises.
+    """
+
+    remote = True
+    where: str
+
+    def __init__(self, engine: sa.Engine, prefix: str) -> None:
+        self.engine = engine
+        self._closed = False
+        self.tables = Tables(prefix)
+        self.statements = Statements(self.tables, engine.dialect)
+        driver: Any = engine.dialect.loaded_dbapi
+        self.errors: tuple[type[Exception], ...] = (driver.Error, sa.exc.SQLAlchemyError, OSError)
+
+    def run(self, work: Callable[[Any], T], deadline: float, *, writes: bool = True) -> T:
+        """Do some work in one transaction, again if that came to nothing through no fault of its own.
+
+        Args:
+            work: given the driver's connection. An exception undoes what it did.
+            deadline: by ``time.monotonic()``.
+            writes: False for a single query.
+
+        Raises:
+            The driver's errors, and those of the work.
+        """
+        pause = PAUSE
+        while True:
+            with self._connected(deadline) as connection:
+                try:
+                    with self._transaction(connection, deadline, writes=writes) as driver:
+                        return work(driver)
+                except LedgerError:
+                    raise
+                except BaseException as error:
+                    if not (isinstance(error, self.errors) and self._passing(error, connection)):
+                        connection.invalidate()
+                        raise
+                    if time.monotonic() + pause >= deadline:
+                        raise BusyError("with calls of other processes") from error
+            time.sleep(pause)
+            pause = min(pause * 1.5, LONGEST_PAUSE)
+
+    @contextmanager
+    def _connected(self, deadline: float) -> Iterator[PoolProxiedConnection]:  # noqa: ARG002 - SQLite's needs it
+        pool = self.engine.pool
+        connection = pool.connect()
+        try:
+            yield connection
+        finally:
+            connection.close()
+            if self._closed:  # meanwhile: nobody closes what came back later
+                pool.dispose()
+
+    def _transaction(
+        self, connection: PoolProxiedConnection, deadline: float, *, writes: bool
+    ) -> AbstractContextManager[Any]:
+        """A transaction that is committed at its end; yields the driver's connection."""
+        raise NotImplementedError
+
+    def _passing(self, error: Exception, connection: PoolProxiedConnection) -> bool:
+        """Whether the same may succeed if it is tried again: its connection was lost, or others were in the way."""
+        raise NotImplementedError
+
+    # -- the tables
+
+    def prepare(self, project: str, deadline: float) -> None:
+        """Make the tables if they are not there, and note the project.
+
+        Raises:
+            LedgerError: the tables are those of a later version.
+        """
+        if not sa.inspect(self.engine).has_table(self.tables.schema.name):
+            self._make_tables()
+        statements = self.statements
+
+        def note(driver: Any) -> int:
+            [version] = driver.execute(statements.read_schema).fetchone()
+            found = driver.execute(statements.lock_project, {"project": project}).fetchall()
+            if not found:
+                driver.execute(statements.insert_project, {"project": project, "version": 0})
+            return int(version)
+
+        version = self.run(note, deadline)
+        if version != VERSION:
+            msg = (
+                f"the tables {self.tables.schema.name[:-6]}* at {self.where} are of version {version}, and this "
+                f"release of budgeted knows {VERSION}; upgrade it, or name another table prefix"
+            )
+            raise LedgerError(msg)
+
+    def _make_tables(self) -> None:
+        with self.engine.begin() as connection:
+            self._lock_out_others(connection)
+            if not sa.inspect(connection).has_table(self.tables.schema.name):
+                self.tables.metadata.create_all(connection)
+                connection.execute(sa.insert(self.tables.schema).values(version=VERSION))
+
+    def _lock_out_others(self, connection: sa.Connection) -> None:
+        """Be alone in making tables, until the transaction ends."""
+        raise NotImplementedError
+
+    # -- the process
+
+    def forked(self) -> None:
+        """Leave the parent's connections to the parent: not even collecting them may close what it uses."""
+        _of_parents.append(self.engine.pool)
+        self.engine.dispose(close=False)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._closed = True
+        self.engine.dispose()
+
+
+class PostgreSQL(Database):
+    """PostgreSQL, by psycopg."""
+
+    def __init__(self, engine: sa.Engine, prefix: str, where: str) -> None:
+        super().__init__(engine, prefix)
+        self.where = where
+
+    @contextmanager
+    def _transaction(self, connection: PoolProxiedConnection, deadline: float, *, writes: bool) -> Iterator[Any]:
+        driver: Any = connection.driver_connection
+        driver.deadline = deadline  # counts where the connection is one of ours
+        if writes:
+            with driver.pipeline():
+                yield driver
+                driver.commit()
+            return
+        driver.autocommit = True
+        try:
+            yield driver
+        finally:
+            with contextlib.suppress(*self.errors):  # a broken connection is given up anyway
+                driver.autocommit = False
+
+    def _passing(self, error: Exception, connection: PoolProxiedConnection) -> bool:
+        driver: Any = connection.driver_connection
+        if isinstance(error, TimeoutError):
+            return False
+        if driver.closed:
+            connection.invalidate()
+            return True
+        # Serialization failures and deadlocks: they hit whoever uses other isolation than the default.
+        return getattr(error, "sqlstate", None) in ("40001", "40P01")
+
+    def _lock_out_others(self, connection: sa.Connection) -> None:
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MAKING)))
+
+
+class SQLite(Database):
+    """A file of SQLite, used by one thread of a process at a time."""
+
+    remote = False
+
+    def __init__(self, engine: sa.Engine, prefix: str) -> None:
+        super().__init__(engine, prefix)
+        self.where = str(engine.url.database)
+        self.lock = threading.Lock()
+        _files[weakref.ref(self, _files.pop)] = None
+
+    @contextmanager
+    def _connected(self, deadline: float) -> Iterator[PoolProxiedConnection]:
+        if not self.lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            raise BusyError("with calls of this process")
+        try:
+            with super()._connected(deadline) as connection:
+                yield connection
+        finally:
+            self.lock.release()
+
+    @contextmanager
+    def _transaction(self, connection: PoolProxiedConnection, deadline: float, *, writes: bool) -> Iterator[Any]:  # noqa: ARG002
+        driver: Any = connection.driver_connection
+        if writes:
+            driver.execute("BEGIN IMMEDIATE")
+        yield driver
+        if writes:
+            driver.commit()
+
+    def _passing(self, error: Exception, connection: PoolProxiedConnection) -> bool:
+        if (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF != sqlite3.SQLITE_BUSY:
+            return False
+        driver: Any = connection.driver_connection
+        driver.rollback()
+        return True
+
+    def _lock_out_others(self, connection: sa.Connection) -> None:
+        connection.exec_driver_sql("PRAGMA busy_timeout = 10000")
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    def forked(self) -> None:
+        """Leave the parent's connections to the parent."""
+        super().forked()
+        self.lock = threading.Lock()
+
+
+# SQLite keeps account of its locks in the process's memory, where a forked child would find those of its parent.
+_files: dict[weakref.ref[SQLite], None] = {}
+_taken_for_fork: list[threading.Lock] = []
+
+
+def _before_fork() -> None:
+    # A thread that forks inside a verb, in a signal's handler, would wait for itself.
+    for one in list(_files):
+        database = one()
+        if database is not None and database.lock.acquire(timeout=1):
+            _taken_for_fork.append(database.lock)
+            database.engine.dispose()
+
+
+def _after_fork() -> None:
+    while _taken_for_fork:
+        _taken_for_fork.pop().release()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
+
+
+def open_database(where: str | sa.Engine, prefix: str, deadline: float, *, fsync: str) -> Database:
+    """The database of a URL, or of the user's own engine.
+
+    Args:
+        where: the URL or the engine.
+        prefix: what the tables' names begin with.
+        deadline: seconds to connect in.
+        fsync: for SQLite: ``"always"`` survives a power cut, ``"background"`` a killed process.
+
+    Raises:
+        LedgerError: not one of the databases that are known.
+    """
+    try:
+        url = where.url if isinstance(where, sa.Engine) else sa.make_url(where)
+    except sa.exc.ArgumentError:
+        url = sa.make_url("unreadable://")
+    given = url.query.get("table_prefix")
+    prefix, url = str(given or prefix), url.difference_update_query(["table_prefix"])
+    if url.drivername in ("sqlite", "sqlite+pysqlite"):
+        return _open_sqlite(where, url, prefix, fsync)
+    if url.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
+        return _open_postgresql(where, url.set(drivername="postgresql+psycopg"), prefix, deadline)
+    msg = (
+        f"ledger={url.drivername + '://...'!r} is no database that a ledger can be in; write "
+        f"'sqlite:////path/to/file.db' or 'postgresql+psycopg://user:password@host/database'"
+    )
+    raise LedgerError(msg)
+
+
+def _open_sqlite(where: str | sa.Engine, url: sa.URL, prefix: str, fsync: str) -> Database:
+    if isinstance(where, sa.Engine):
+        return SQLite(where, prefix)
+    if not url.database or url.database == ":memory:":
+        msg = "an SQLite ledger needs a file: write 'sqlite:////path/to/file.db', or 'memory://' for none"
+        raise LedgerError(msg)
+    path = Path(url.database).expanduser()
+    url = url.set(database=str(path))
+    with contextlib.suppress(FileExistsError):  # for nobody else to read
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    engine = sa.create_engine(url, pool_size=1, max_overflow=0, connect_args={"timeout": 0, "isolation_level": None})
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: DBAPIConnection, _: object) -> None:
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA busy_timeout = 10000")  # only here: turning to WAL takes the whole file
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute(f"PRAGMA synchronous = {'FULL' if fsync == 'always' else 'NORMAL'}")
+        cursor.execute("PRAGMA busy_timeout = 0")
+
+    return SQLite(engine, prefix)
+
+
+def _open_postgresql(where: str | sa.Engine, url: sa.URL, prefix: str, deadline: float) -> Database:
+    host = url.host or url.query.get("host") or "localhost"
+    name = f"{host if isinstance(host, str) else ','.join(host)}:{url.port or 5432}"
+    if isinstance(where, sa.Engine):
+        return PostgreSQL(where, prefix, name)
+    timed = _timed()
+    # A process that is stopped in the middle of a transaction must not keep its locks for ever.
+    options = f"{url.query.get('options', '')} -c idle_in_transaction_session_timeout={int(deadline * 1000)}".strip()
+    engine = sa.create_engine(
+        url,
+        pool_size=CONNECTIONS,
+        max_overflow=0,
+        pool_timeout=deadline,
+        connect_args={"connect_timeout": max(2, round(deadline)), "options": options},
+    )
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: Any, _record: Any, args: list[Any], params: dict[str, Any]) -> Any:
+        return timed.connect(*args, **params)
+
+    return PostgreSQL(engine, prefix, name)
+
+
+def _timed() -> type[psycopg.Connection[Any]]:
+    """A connection that gives up waiting for its server at a deadline."""
+    import psycopg
+
+    class Timed(psycopg.Connection[Any]):
+        deadline = float("inf")
+
+        def wait(self, gen: Generator[Any, Any, T], *args: Any, **options: Any) -> T:
+            return super().wait(_until(gen, self), *args, **options)
+
+    return Timed
+
+
+def _until(steps: Generator[Any, Any, T], connection: Any) -> Generator[Any, Any, T]:
+    """The driver's steps, ended by a TimeoutError once nothing has come by the connection's deadline."""
+    try:
+        wanted = next(steps)
+        while True:
+            ready = yield wanted
+            if not ready and time.monotonic() >= connection.deadline:
+                steps.close()
+                raise TimeoutError
+            wanted = steps.send(ready)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]

