@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 import tempfile
+import threading
 from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -415,6 +416,20 @@ def test_a_hold_settles_into_the_period_that_it_was_opened_in(manager: BudgetMan
         held.settle(cost=4)
     assert manager.balance("alice").spent == 5
     assert [row.spent for row in manager.report("day").values()] == [4, 5]
+
+
+def test_a_call_that_waits_gets_its_turn_in_the_next_period(manager: BudgetManager, clock: Clock) -> None:
+    manager.set_limits("alice", "$5/day")
+    clock.now += 12 * HOUR - 0.01
+    with manager.hold(cost=4, user="alice") as first:
+        turn = threading.Timer(0.01, lambda: setattr(clock, "now", clock.now + 1))
+        turn.start()
+        with manager.hold(cost=5, user="alice") as second:
+            assert manager.balance("alice").held == 5
+            second.settle(cost=5)
+        first.settle(cost=4)
+    turn.join()
+    assert manager.balance("alice").spent == 5
 
 
 def test_a_clock_set_back_reopens_no_period(manager: BudgetManager, clock: Clock) -> None:

@@ -428,6 +428,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
             ledger.watch()
             while True:
                 if turns.first(ticket):
+                    self.at = int(self.groups[0].manager.clock())  # its period is the one in which it gets its turn
                     again = self.try_hold(queued=turns.waiting_for(refused.account))
                     if again is None or again.reason != "held":
                         return again
