@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from servers import postgres_url, project
 
+from budgeted.ledger import open_ledger
 from budgeted.ledger.journal import JournalLedger
 from budgeted.ledger.memory import MemoryLedger
 from budgeted.ledger.remote import RemoteLedger
@@ -23,6 +24,12 @@ KINDS: dict[str, Callable[[Path], Any]] = {
 }
 
 REMOTE = ("postgresql",)
+
+SHARED: dict[str, Callable[[Path], str]] = {
+    "sqlite": lambda directory: f"sqlite:///{directory}.db",
+    "postgresql": lambda directory: postgres_url(),
+}
+"""Kinds that several processes use and that tell their deaths by leases, and where they are."""
 
 
 def make(kind: str, directory: Path) -> Iterator[Any]:
@@ -45,6 +52,20 @@ def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
 def local_ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     """A new ledger of each kind that does without a network."""
     yield from make(request.param, tmp_path / "ledger")
+
+
+@pytest.fixture(params=SHARED)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
+    """Where a ledger of each shared kind is, and a new project there."""
+    return SHARED[request.param](tmp_path / "ledger"), project()
+
+
+@pytest.fixture
+def shared(place: tuple[str, str]) -> Iterator[Any]:
+    """A ledger there, as this process has it."""
+    made = open_ledger(*place, fsync="background")
+    yield made
+    made.close()
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from budgeted.ledger import segments
+from budgeted.ledger import open_ledger, segments
 from budgeted.ledger.base import CALLS, GLOBAL, TOKENS, USD, Ask, Leg, LimitSpec, Refused, Route, Used
 from budgeted.ledger.journal import JournalLedger
 from budgeted.ledger.memory import MemoryLedger
@@ -164,6 +164,25 @@ def python(program: str, *args: object, **options: Any) -> subprocess.Popen[str]
         text=True,
         **options,
     )
+
+
+def opened(where: str, project: str) -> Any:
+    """A ledger of its own, as another process would have it."""
+    from budgeted.ledger import _by_server
+
+    _by_server.pop((where, project), None)
+    return open_ledger(where, project, fsync="background")
+
+
+def together(*processes: subprocess.Popen[str]) -> None:
+    """Let processes that have said that they are ready go on at once."""
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
 
 
 def finish(*processes: subprocess.Popen[str]) -> list[str]:

@@ -334,8 +334,8 @@ def _open_postgresql(where: str | sa.Engine, url: sa.URL, prefix: str, deadline:
     if isinstance(where, sa.Engine):
         return PostgreSQL(where, prefix, name)
     timed = _timed()
-    # A process that is stopped in the middle of a transaction must not keep its locks for ever.
-    options = f"{url.query.get('options', '')} -c idle_in_transaction_session_timeout={int(deadline * 1000)}".strip()
+    # A process that is stopped in the middle of a transaction loses its locks before others give up waiting for them.
+    options = f"{url.query.get('options', '')} -c idle_in_transaction_session_timeout={int(deadline * 500)}".strip()
     engine = sa.create_engine(
         url,
         pool_size=CONNECTIONS,
