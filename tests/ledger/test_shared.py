@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from ledgers import ALICE, AT, charge, check, cost, finish, give, held, hold, kill, opened, python, spent, together, usd
 
+from budgeted import BudgetManager
 from budgeted.errors import LedgerError
 from budgeted.ledger.base import GLOBAL, Leg, Refused, Route, Used
 from budgeted.ledger.remote import DIED
@@ -147,6 +148,20 @@ def test_projects_in_one_place_know_nothing_of_each_other(shared: Any, place: tu
     assert (spent(other), held(other), spent(shared), held(shared)) == (0, 3, 10, 0)
     assert (other.rollups(), shared.open_holds()) == ([], [])
     other.close()
+
+
+def test_a_call_waits_for_calls_of_other_processes(place: tuple[str, str]) -> None:
+    with (
+        BudgetManager(max_budget=5, ledger=opened(*place)) as here,
+        BudgetManager(ledger=opened(*place)) as there,
+        here.hold(cost=4) as one,
+    ):
+        ending = threading.Timer(0.1, lambda: one.settle(cost=1))
+        ending.start()
+        with there.hold(cost=3) as other:
+            other.settle(cost=3)
+        ending.join()
+        assert here.balance().spent == 4
 
 
 # -- the server's clock

@@ -1,7 +1,7 @@
 """Reaching a database: connections, transactions with a deadline, and the tables made on first use.
 
-A transaction on PostgreSQL takes two round trips: what locks and reads is sent in one pipeline, what writes and
-commits in another. One on SQLite takes the file's only lock from its beginning on.
+A transaction on PostgreSQL takes two round trips: what locks and reads is sent in one batch, what writes and commits in
+another. One on SQLite takes the file's only lock from its beginning on.
 """
 
 from __future__ import annotations
@@ -70,13 +70,13 @@ class Database:
         driver: Any = engine.dialect.loaded_dbapi
         self.errors: tuple[type[Exception], ...] = (driver.Error, sa.exc.SQLAlchemyError, OSError)
 
-    def run(self, work: Callable[[Any], T], deadline: float, *, writes: bool = True) -> T:
+    def run(self, work: Callable[[Any], T], deadline: float, *, alone: bool = False) -> T:
         """Do some work in one transaction, again if that came to nothing through no fault of its own.
 
         Args:
             work: given the driver's connection. An exception undoes what it did.
             deadline: by ``time.monotonic()``.
-            writes: False for a single query.
+            alone: True for a single statement, which needs no transaction around it.
 
         Raises:
             The driver's errors, and those of the work.
@@ -85,13 +85,15 @@ class Database:
         while True:
             with self._connected(deadline) as connection:
                 try:
-                    with self._transaction(connection, deadline, writes=writes) as driver:
+                    with self._transaction(connection, deadline, alone=alone) as driver:
                         return work(driver)
                 except LedgerError:
                     raise
                 except BaseException as error:
                     if not (isinstance(error, self.errors) and self._passing(error, connection)):
                         connection.invalidate()
+                        if isinstance(error, self.errors) and time.monotonic() >= deadline:
+                            raise TimeoutError from error
                         raise
                     if time.monotonic() + pause >= deadline:
                         raise BusyError("with calls of other processes") from error
@@ -110,10 +112,13 @@ class Database:
                 pool.dispose()
 
     def _transaction(
-        self, connection: PoolProxiedConnection, deadline: float, *, writes: bool
+        self, connection: PoolProxiedConnection, deadline: float, *, alone: bool
     ) -> AbstractContextManager[Any]:
-        """A transaction that is committed at its end; yields the driver's connection."""
+        """A transaction that is committed at its end, if not before; yields the driver's connection."""
         raise NotImplementedError
+
+    def answered(self, driver: Any) -> None:
+        """Have all statements of the transaction answered so far, where they are sent together."""
 
     def _passing(self, error: Exception, connection: PoolProxiedConnection) -> bool:
         """Whether the same may succeed if it is tried again: its connection was lost, or others were in the way."""
@@ -178,11 +183,11 @@ class PostgreSQL(Database):
         self.where = where
 
     @contextmanager
-    def _transaction(self, connection: PoolProxiedConnection, deadline: float, *, writes: bool) -> Iterator[Any]:
+    def _transaction(self, connection: PoolProxiedConnection, deadline: float, *, alone: bool) -> Iterator[Any]:
         driver: Any = connection.driver_connection
         driver.deadline = deadline  # counts where the connection is one of ours
-        if writes:
-            with driver.pipeline():
+        if not alone:
+            with driver.pipeline() as driver.sending:
                 yield driver
                 driver.commit()
             return
@@ -192,6 +197,11 @@ class PostgreSQL(Database):
         finally:
             with contextlib.suppress(*self.errors):  # a broken connection is given up anyway
                 driver.autocommit = False
+
+    def answered(self, driver: Any) -> None:
+        """Have all statements of the transaction answered so far; they are sent together."""
+        # Fetching rows would do, but only this tells the server that it is waiting for us from now on.
+        driver.sending.sync()
 
     def _passing(self, error: Exception, connection: PoolProxiedConnection) -> bool:
         driver: Any = connection.driver_connection
@@ -229,13 +239,12 @@ class SQLite(Database):
             self.lock.release()
 
     @contextmanager
-    def _transaction(self, connection: PoolProxiedConnection, deadline: float, *, writes: bool) -> Iterator[Any]:  # noqa: ARG002
+    def _transaction(self, connection: PoolProxiedConnection, deadline: float, *, alone: bool) -> Iterator[Any]:  # noqa: ARG002
         driver: Any = connection.driver_connection
-        if writes:
+        if not alone:
             driver.execute("BEGIN IMMEDIATE")
         yield driver
-        if writes:
-            driver.commit()
+        driver.commit()
 
     def _passing(self, error: Exception, connection: PoolProxiedConnection) -> bool:
         if (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF != sqlite3.SQLITE_BUSY:

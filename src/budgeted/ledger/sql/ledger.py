@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -249,7 +249,7 @@ class SQLLedger(RemoteLedger):
         else:
             statement, given = self._sql.withdraw, {"id_": rows.written(owner)}
         with self._verb(timeout) as deadline:
-            self._database.run(lambda driver: driver.execute(statement, given), deadline)
+            self._database.run(lambda driver: driver.execute(statement, given), deadline, alone=True)
 
     def _abandoned(self) -> Iterable[Abandoned]:
         found = self._find(self._sql.abandoned, now=self._server_time(), timeout=float(self.hold_timeout))
@@ -278,7 +278,7 @@ class SQLLedger(RemoteLedger):
                 (self._sql.prune_reports, project | {"days": RETENTION_DAYS}),
                 (self._sql.prune_owners, {}),
             ):
-                self._database.run(lambda driver: driver.execute(statement, given), deadline)  # noqa: B023
+                self._database.run(lambda driver: driver.execute(statement, given), deadline, alone=True)  # noqa: B023
 
     # -- transactions
 
@@ -295,7 +295,7 @@ class SQLLedger(RemoteLedger):
             return list(driver.execute(statement, given).fetchall())
 
         with self._verb() as deadline:
-            return self._database.run(find, deadline, writes=False)
+            return self._database.run(find, deadline, alone=True)
 
     def _change(
         self, id: str, names: Collection[str], verb: Callable[[_Scratch], T], timeout: float | None = None
@@ -334,6 +334,7 @@ class SQLLedger(RemoteLedger):
             accounts = driver.execute(self._sql.lock_accounts(len(names)), ids | project)
         if id:
             hold = driver.execute(self._sql.lock_hold, {"id_": rows.written(id), **project})
+        self._database.answered(driver)
         return _Scratch(id, accounts.fetchall() if accounts else (), hold.fetchall() if hold else ())
 
     def _save(self, driver: Any, scratch: _Scratch) -> bool:
@@ -361,15 +362,21 @@ class SQLLedger(RemoteLedger):
         project = {"project_": self._project}
 
         def work(driver: Any) -> None:
-            [[version]] = driver.execute(self._sql.lock_project, {"project": self._project}).fetchall()
-            found = driver.execute(self._sql.lock_accounts(1), {"id0": rows.written(account), **project}).fetchall()
+            def ask(statement: str, given: Mapping[str, Any]) -> list[Any]:
+                answer = driver.execute(statement, given)
+                self._database.answered(driver)
+                return list(answer.fetchall())
+
+            [[version]] = ask(self._sql.lock_project, {"project": self._project})
+            found = ask(self._sql.lock_accounts(1), {"id0": rows.written(account), **project})
             holds: list[Any] = []
             past: list[Any] = []
             if found:
-                holds = driver.execute(self._sql.open_holds, project).fetchall()
+                holds = ask(self._sql.open_holds, project)
                 if since is not None:
-                    of_account = {"account_": rows.written(account), "since": since, **project}
-                    past = driver.execute(self._sql.account_reports, of_account).fetchall()
+                    past = ask(
+                        self._sql.account_reports, {"account_": rows.written(account), "since": since, **project}
+                    )
             state = _state(version, found, holds, past)
             before = {id: (bytes(held.route), account in bound.names) for id, (held, bound) in state.holds.items()}
             verb(_Deciding(state))
