@@ -61,6 +61,7 @@ class Database:
 
     remote = True
     where: str
+    _lock_out_others: tuple[str, ...] = ()
 
     def __init__(self, engine: sa.Engine, prefix: str) -> None:
         self.engine = engine
@@ -132,14 +133,13 @@ class Database:
         Raises:
             LedgerError: the tables are those of a later version.
         """
-        if not sa.inspect(self.engine).has_table(self.tables.schema.name):
-            self._make_tables()
         statements = self.statements
+        if not sa.inspect(self.engine).has_table(self.tables.schema.name):
+            self.run(self._make_tables, deadline)
 
         def note(driver: Any) -> int:
             [version] = driver.execute(statements.read_schema).fetchone()
-            found = driver.execute(statements.lock_project, {"project": project}).fetchall()
-            if not found:
+            if not driver.execute(statements.lock_project, {"project": project}).fetchall():
                 driver.execute(statements.insert_project, {"project": project, "version": 0})
             return int(version)
 
@@ -151,16 +151,12 @@ class Database:
             )
             raise LedgerError(msg)
 
-    def _make_tables(self) -> None:
-        with self.engine.begin() as connection:
-            self._lock_out_others(connection)
-            if not sa.inspect(connection).has_table(self.tables.schema.name):
-                self.tables.metadata.create_all(connection)
-                connection.execute(sa.insert(self.tables.schema).values(version=VERSION))
-
-    def _lock_out_others(self, connection: sa.Connection) -> None:
-        """Be alone in making tables, until the transaction ends."""
-        raise NotImplementedError
+    def _make_tables(self, driver: Any) -> None:
+        """Make the tables that are not there, alone."""
+        for statement in (*self._lock_out_others, *self.statements.make_tables):
+            driver.execute(statement)
+        if not driver.execute(self.statements.read_schema).fetchall():
+            driver.execute(self.statements.insert_schema, {"version": VERSION})
 
     # -- the process
 
@@ -177,6 +173,8 @@ class Database:
 
 class PostgreSQL(Database):
     """PostgreSQL, by psycopg."""
+
+    _lock_out_others = (f"SELECT pg_advisory_xact_lock({MAKING})",)
 
     def __init__(self, engine: sa.Engine, prefix: str, where: str) -> None:
         super().__init__(engine, prefix)
@@ -212,9 +210,6 @@ class PostgreSQL(Database):
             return True
         # Serialization failures and deadlocks: they hit whoever uses other isolation than the default.
         return getattr(error, "sqlstate", None) in ("40001", "40P01")
-
-    def _lock_out_others(self, connection: sa.Connection) -> None:
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MAKING)))
 
 
 class SQLite(Database):
@@ -252,10 +247,6 @@ class SQLite(Database):
         driver: Any = connection.driver_connection
         driver.rollback()
         return True
-
-    def _lock_out_others(self, connection: sa.Connection) -> None:
-        connection.exec_driver_sql("PRAGMA busy_timeout = 10000")
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     def forked(self) -> None:
         """Leave the parent's connections to the parent."""

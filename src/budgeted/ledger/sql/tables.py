@@ -102,6 +102,11 @@ class Statements:
     def _of_schema(self) -> None:
         schema, projects = self._tables.schema, self._tables.projects
         mine = projects.c.project == _word("project")
+        tables = self._tables.metadata.sorted_tables
+        self.make_tables = [
+            *(self._sql(sa.schema.CreateTable(table, if_not_exists=True)) for table in tables),
+            *(self._sql(sa.schema.CreateIndex(i, if_not_exists=True)) for table in tables for i in table.indexes),
+        ]
         self.read_schema = self._sql(sa.select(schema.c.version))
         self.insert_schema = self._sql(sa.insert(schema))
         self.insert_project = self._sql(self._insert(projects).on_conflict_do_nothing())
@@ -210,7 +215,7 @@ class Statements:
         self.prune_reports = self._sql(sa.delete(reports).where(mine, reports.c.day < newest - _integer("days")))
 
     def _sql(self, statement: Any) -> str:
-        return str(statement.compile(dialect=self._dialect, compile_kwargs={"render_postcompile": True}))
+        return str(statement.compile(dialect=self._dialect))
 
 
 def _number(name: str, **options: Any) -> sa.Column[int]:
