@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-ALL = ("guarded_call", "threads", "processes", "admission", "recovery", "accounts", "imports")
+ALL = ("guarded_call", "threads", "processes", "admission", "recovery", "accounts", "sql", "imports")
 
 for name in sys.argv[1:] or ALL:
     print(f"\n{name}")

@@ -52,6 +52,7 @@ class Database:
     Args:
         engine: made by :func:`open_database`, or the user's own.
         prefix: what the tables' names begin with.
+        mine: whether the engine is this ledger's to dispose of.
 
     Attributes:
         where: host and port, or the file, as errors name it.
@@ -63,8 +64,9 @@ class Database:
     where: str
     _lock_out_others: tuple[str, ...] = ()
 
-    def __init__(self, engine: sa.Engine, prefix: str) -> None:
+    def __init__(self, engine: sa.Engine, prefix: str, *, mine: bool) -> None:
         self.engine = engine
+        self.mine = mine
         self._closed = False
         self.tables = Tables(prefix)
         self.statements = Statements(self.tables, engine.dialect)
@@ -97,7 +99,8 @@ class Database:
                             raise TimeoutError from error
                         raise
                     if time.monotonic() + pause >= deadline:
-                        raise BusyError("with calls of other processes") from error
+                        late = TimeoutError() if self.remote else BusyError("with calls of other processes")
+                        raise late from error
             time.sleep(pause)
             pause = min(pause * 1.5, LONGEST_PAUSE)
 
@@ -109,7 +112,7 @@ class Database:
             yield connection
         finally:
             connection.close()
-            if self._closed:  # meanwhile: nobody closes what came back later
+            if self._closed and self.mine:  # meanwhile: nobody closes what came back later
                 pool.dispose()
 
     def _transaction(
@@ -168,7 +171,8 @@ class Database:
     def close(self) -> None:
         """Close the connections."""
         self._closed = True
-        self.engine.dispose()
+        if self.mine:
+            self.engine.dispose()
 
 
 class PostgreSQL(Database):
@@ -176,8 +180,8 @@ class PostgreSQL(Database):
 
     _lock_out_others = (f"SELECT pg_advisory_xact_lock({MAKING})",)
 
-    def __init__(self, engine: sa.Engine, prefix: str, where: str) -> None:
-        super().__init__(engine, prefix)
+    def __init__(self, engine: sa.Engine, prefix: str, where: str, *, mine: bool) -> None:
+        super().__init__(engine, prefix, mine=mine)
         self.where = where
 
     @contextmanager
@@ -217,20 +221,43 @@ class SQLite(Database):
 
     remote = False
 
-    def __init__(self, engine: sa.Engine, prefix: str) -> None:
-        super().__init__(engine, prefix)
+    def __init__(self, engine: sa.Engine, prefix: str, *, mine: bool) -> None:
+        super().__init__(engine, prefix, mine=mine)
         self.where = str(engine.url.database)
         self.lock = threading.Lock()
+        self._kept: PoolProxiedConnection | None = None
         _files[weakref.ref(self, _files.pop)] = None
 
     @contextmanager
     def _connected(self, deadline: float) -> Iterator[PoolProxiedConnection]:
-        if not self.lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            raise BusyError("with calls of this process")
-        try:
-            with super()._connected(deadline) as connection:
+        if self.lock.locked():
+            if not self.lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
+                raise BusyError("with calls of this process")
+            self.lock.release()
+        with self.lock:  # which no signal's handler can interrupt between taking and giving back
+            connection = self._kept or self.engine.pool.connect()
+            self._kept = connection  # checking it in and out would take as long as a statement
+            try:
                 yield connection
-        finally:
+            finally:
+                if self._closed or not connection.is_valid:
+                    self.let_go()
+                elif connection.driver_connection.in_transaction:  # type: ignore[union-attr] # it is valid
+                    connection.rollback()
+
+    def let_go(self) -> None:
+        """Close the connection; the next verb makes another. The caller has the lock."""
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.close()
+        if self.mine:
+            self.engine.dispose()
+
+    def close(self) -> None:
+        """Close the connection, now or after the verb that is using it."""
+        self._closed = True
+        if self.lock.acquire(timeout=1):
+            self.let_go()
             self.lock.release()
 
     @contextmanager
@@ -250,8 +277,10 @@ class SQLite(Database):
 
     def forked(self) -> None:
         """Leave the parent's connections to the parent."""
-        super().forked()
+        _of_parents.append(self._kept)
+        self._kept = None
         self.lock = threading.Lock()
+        super().forked()
 
 
 # SQLite keeps account of its locks in the process's memory, where a forked child would find those of its parent.
@@ -265,7 +294,7 @@ def _before_fork() -> None:
         database = one()
         if database is not None and database.lock.acquire(timeout=1):
             _taken_for_fork.append(database.lock)
-            database.engine.dispose()
+            database.let_go()
 
 
 def _after_fork() -> None:
@@ -307,7 +336,7 @@ def open_database(where: str | sa.Engine, prefix: str, deadline: float, *, fsync
 
 def _open_sqlite(where: str | sa.Engine, url: sa.URL, prefix: str, fsync: str) -> Database:
     if isinstance(where, sa.Engine):
-        return SQLite(where, prefix)
+        return SQLite(where, prefix, mine=False)
     if not url.database or url.database == ":memory:":
         msg = "an SQLite ledger needs a file: write 'sqlite:////path/to/file.db', or 'memory://' for none"
         raise LedgerError(msg)
@@ -325,14 +354,14 @@ def _open_sqlite(where: str | sa.Engine, url: sa.URL, prefix: str, fsync: str) -
         cursor.execute(f"PRAGMA synchronous = {'FULL' if fsync == 'always' else 'NORMAL'}")
         cursor.execute("PRAGMA busy_timeout = 0")
 
-    return SQLite(engine, prefix)
+    return SQLite(engine, prefix, mine=True)
 
 
 def _open_postgresql(where: str | sa.Engine, url: sa.URL, prefix: str, deadline: float) -> Database:
     host = url.host or url.query.get("host") or "localhost"
     name = f"{host if isinstance(host, str) else ','.join(host)}:{url.port or 5432}"
     if isinstance(where, sa.Engine):
-        return PostgreSQL(where, prefix, name)
+        return PostgreSQL(where, prefix, name, mine=False)
     timed = _timed()
     # A process that is stopped in the middle of a transaction loses its locks before others give up waiting for them.
     options = f"{url.query.get('options', '')} -c idle_in_transaction_session_timeout={int(deadline * 500)}".strip()
@@ -348,7 +377,7 @@ def _open_postgresql(where: str | sa.Engine, url: sa.URL, prefix: str, deadline:
     def connect(_dialect: Any, _record: Any, args: list[Any], params: dict[str, Any]) -> Any:
         return timed.connect(*args, **params)
 
-    return PostgreSQL(engine, prefix, name)
+    return PostgreSQL(engine, prefix, name, mine=True)
 
 
 def _timed() -> type[psycopg.Connection[Any]]:

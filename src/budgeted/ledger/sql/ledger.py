@@ -71,7 +71,6 @@ class SQLLedger(RemoteLedger):
     def __init__(
         self, where: str | sa.Engine, project: str = "default", *, prefix: str = PREFIX, fsync: str = "background"
     ) -> None:
-        self._mine = not isinstance(where, sa.Engine)
         self._database = database = open_database(where, prefix, DEADLINE, fsync=fsync)
         self.project = project
         self.remote = database.remote
@@ -99,8 +98,7 @@ class SQLLedger(RemoteLedger):
         self._prune_due = 0.0
 
     def _disconnect(self) -> None:
-        if self._mine:
-            self._database.close()
+        self._database.close()
 
     def __del__(self) -> None:
         with contextlib.suppress(AttributeError):  # the constructor did not get that far

