@@ -105,9 +105,14 @@ class Database:
             pause = min(pause * 1.5, LONGEST_PAUSE)
 
     @contextmanager
-    def _connected(self, deadline: float) -> Iterator[PoolProxiedConnection]:  # noqa: ARG002 - SQLite's needs it
+    def _connected(self, deadline: float) -> Iterator[PoolProxiedConnection]:
         pool = self.engine.pool
-        connection = pool.connect()
+        try:
+            connection = pool.connect()
+        except self.errors:
+            if time.monotonic() >= deadline:
+                raise
+            connection = pool.connect()  # once more: only the connection may have been lost
         try:
             yield connection
         finally:

@@ -380,8 +380,10 @@ class SQLLedger(RemoteLedger):
             verb(_Deciding(state))
             if state.version != version:
                 driver.execute(self._sql.update_project, {"project": self._project, "to_version": state.version})
-            named = any(names for _, names in before.values())
-            self._save_account(driver, account, state.accounts.get(account), found, named=named)
+            now = state.accounts.get(account)
+            if now is not None:
+                now.held = state.held().get(account, 0)
+            self._save_account(driver, account, now, found, named=any(names for _, names in before.values()))
             for id, (held, _) in state.holds.items():
                 if bytes(held.route) != before[id][0]:
                     self._update_hold(driver, rows.hold_row(self._project, held))
@@ -453,8 +455,12 @@ class _Scratch(_Deciding):
     def changed_accounts(self, project: str) -> list[rows.Row]:
         """The rows of the accounts that are not what they were."""
         self._state.fold()
-        now = ((rows.account_row(project, self.known[name]), before) for name, before in self._accounts.items())
-        return [row for row, before in now if not rows.same(row, before)]
+        held = self._state.held()  # of this hold alone: the accounts have others
+        before = self.found.usd if isinstance(self.found, Held) else 0
+        for name, account in self.known.items():
+            account.held += held.get(name, 0) - (before if name in self.payers else 0)
+        now = [(rows.account_row(project, self.known[name]), row) for name, row in self._accounts.items()]
+        return [row for row, old in now if not rows.same(row, old)]
 
     def changed_hold(self) -> Held | Ended | None:
         """The hold, if it is not what it was."""
