@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis_server
 from servers import postgres_url, project
 
 from budgeted.ledger import open_ledger
@@ -21,13 +22,15 @@ KINDS: dict[str, Callable[[Path], Any]] = {
     "journal-fsync": lambda directory: JournalLedger(directory, fsync="always"),
     "sqlite": lambda directory: SQLLedger(f"sqlite:///{directory}.db"),
     "postgresql": lambda directory: SQLLedger(postgres_url(), project()),
+    "redis": lambda directory: redis_server.new_ledger(),
 }
 
-REMOTE = ("postgresql",)
+REMOTE = ("postgresql", "redis")
 
 SHARED: dict[str, Callable[[Path], str]] = {
     "sqlite": lambda directory: f"sqlite:///{directory}.db",
     "postgresql": lambda directory: postgres_url(),
+    "redis": lambda directory: redis_server.shared().url,
 }
 """Kinds that several processes use and that tell their deaths by leases, and where they are."""
 

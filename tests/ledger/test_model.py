@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis_server
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
@@ -17,6 +18,7 @@ from budgeted.errors import LedgerError
 from budgeted.ledger.base import GLOBAL, Refused, Used
 from budgeted.ledger.journal import JournalLedger
 from budgeted.ledger.memory import MemoryLedger
+from budgeted.ledger.redis import RedisLedger
 
 ROUTES = [(GLOBAL,), (GLOBAL, ALICE), (GLOBAL, BOB), (GLOBAL, ALICE, BOB)]
 AMOUNTS = st.integers(0, 60)
@@ -201,7 +203,26 @@ class JournalMachine(LedgerMachine):
         self.directory.cleanup()
 
 
+class RedisMachine(LedgerMachine):
+    """Two processes and one Redis, which forgets the scripts now and then."""
+
+    def make(self) -> list[Any]:
+        project = redis_server.new_project()
+        return [RedisLedger(redis_server.shared().url, project) for _ in range(2)]
+
+    @rule()
+    def forget_the_scripts(self) -> None:
+        with redis_server.shared().client() as client:
+            client.script_flush()
+
+    def teardown(self) -> None:
+        for ledger in self.ledgers:
+            ledger.close()
+
+
 TestMemory = LedgerMachine.TestCase
 TestMemory.settings = settings(max_examples=60, stateful_step_count=30)
 TestJournal = JournalMachine.TestCase
 TestJournal.settings = settings(max_examples=30, stateful_step_count=30)
+TestRedis = RedisMachine.TestCase
+TestRedis.settings = settings(max_examples=15, stateful_step_count=30)

@@ -27,8 +27,8 @@ def open_ledger(where: Any, project: str, *, fsync: str) -> Ledger:
 
     Args:
         where: ``"memory://"``, a path or ``file:///dir``, None for the user's state directory (or ``BUDGETED_HOME``),
-            ``"sqlite:///file"``, ``"postgresql+psycopg://..."`` or an SQLAlchemy ``Engine``, or a ledger that is open
-            already.
+            ``"sqlite:///file"``, ``"postgresql+psycopg://..."`` or an SQLAlchemy ``Engine``, ``"redis://..."``,
+            ``"rediss://..."`` or a ``redis.Redis``, or a ledger that is open already.
         project: the namespace; every project has a directory of its own below the path.
         fsync: ``"background"`` or ``"always"``; that of the first opening counts.
 
@@ -71,6 +71,8 @@ def open_ledger(where: Any, project: str, *, fsync: str) -> Ledger:
 def _server(where: Any) -> Callable[[Any, str, str], RemoteLedger] | None:
     """What opens a ledger that is no directory, by its URL's scheme or its client's package; None if it is neither."""
     kind = where.partition(":")[0] if isinstance(where, str) and "://" in where else type(where).__module__
+    if kind.startswith("redis"):
+        return _redis
     return _sql if kind.startswith(("sqlite", "postgres", "sqlalchemy.engine")) else None
 
 
@@ -81,6 +83,16 @@ def _sql(where: Any, project: str, fsync: str) -> RemoteLedger:
         return SQLLedger(where, project, fsync=fsync)
     except ModuleNotFoundError as error:
         msg = f"an SQL ledger needs {error.name}: pip install 'budgeted[sql]'"
+        raise LedgerError(msg) from error
+
+
+def _redis(where: Any, project: str, fsync: str) -> RemoteLedger:  # noqa: ARG001 - how durable it is, the server says
+    try:
+        from budgeted.ledger.redis import RedisLedger
+
+        return RedisLedger(where, project)
+    except ModuleNotFoundError as error:
+        msg = f"a ledger in Redis needs {error.name}: pip install 'budgeted[redis]'"
         raise LedgerError(msg) from error
 
 
@@ -100,8 +112,8 @@ def _path_of(text: str) -> Path:
         return Path(unquote(parts.path))
     msg = (
         f"ledger={parts.scheme + '://...'!r} is not a ledger this version knows; "
-        f"write a path, 'file:///dir' with three slashes, 'memory://', 'sqlite:////path/to/file.db' or "
-        f"'postgresql+psycopg://user:password@host/database'"
+        f"write a path, 'file:///dir' with three slashes, 'memory://', 'sqlite:////path/to/file.db', "
+        f"'postgresql+psycopg://user:password@host/database' or 'redis://user:password@host:6379/0'"
     )
     raise LedgerError(msg)
 

@@ -1,0 +1,166 @@
+-- What a hold that ends, a charge or a correction does to accounts and rows.
+
+local NOTHING = {0, 0, 0}
+local RETENTION_DAYS = 400
+local remembered = arg[1] -- how many ended holds are remembered at least
+
+local function same(used, other)
+  return used[1] == other[1] and used[2] == other[2] and used[3] == other[3]
+end
+
+-- Remember an ended hold instead of what was known before: in two generations, so that forgetting costs nothing.
+local function remember(one)
+  local raw = encode(one)
+  call('HSET', LATEST, one[ID], raw)
+  if one[REASON] ~= '' then
+    call('HSET', UNCERTAIN, one[ID], raw)
+  else
+    call('HDEL', UNCERTAIN, one[ID])
+  end
+  if call('HLEN', LATEST) >= remembered then
+    call('UNLINK', BEFORE)
+    call('RENAME', LATEST, BEFORE)
+  end
+end
+
+local function count_model(account, model, usd)
+  local since = account[SLOTS][1] and account[SLOTS][1][START] or 0
+  local models = account[MODELS_SINCE] == since and read(MODELS, account[ID]) or {}
+  account[MODELS_SINCE] = since
+  models[model] = math.max(0, (models[model] or 0) + usd)
+  call('HSET', MODELS, account[ID], encode(models))
+end
+
+-- A day's first row drops the rows that are too old by then.
+local function prune()
+  local newest = tonumber(call('ZREVRANGE', DAYS, 0, 0)[1])
+  for _, day in ipairs(call('ZRANGEBYSCORE', DAYS, '-inf', '(' .. newest - RETENTION_DAYS)) do
+    call('UNLINK', ROWS .. day)
+    call('ZREM', DAYS, day)
+  end
+end
+
+local function count_row(route, name, used, uncertain, calls)
+  local rows = read(ROWS .. route[DAY], name) or {}
+  local row
+  for _, one in ipairs(rows) do
+    if one[1] == route[PROVIDER] and one[2] == route[MODEL] then
+      row = one
+    end
+  end
+  if not row then
+    row = {route[PROVIDER], route[MODEL], 0, 0, 0, 0, 0}
+    rows[#rows + 1] = row
+  end
+  for i, more in ipairs({calls, used[1], used[2], used[3], uncertain}) do
+    row[i + 2] = row[i + 2] + more
+  end
+  call('HSET', ROWS .. route[DAY], name, encode(rows))
+  if call('ZADD', DAYS, route[DAY], route[DAY]) == 1 then
+    prune()
+  end
+end
+
+-- Whether a charge that was opened then counts on a limit that its route does not name: one that came later.
+local function came_later(slot, places, day, opened)
+  if slot[SLOT_SINCE] < 0 or slot[SLOT_SINCE] > day or opened < slot[START] or slot[END] <= opened then
+    return false
+  end
+  for _, place in ipairs(places) do
+    if place[1] == slot[1] then
+      return false
+    end
+  end
+  return true
+end
+
+-- The slots of an account that a charge counts on: those of its route, unless their period has ended.
+local function counted(account, places, one, correcting)
+  local found = {}
+  for _, place in ipairs(places) do
+    local slot = slot_of(account, place[1])
+    if slot and slot[START] == place[2] then
+      found[#found + 1] = slot
+    end
+  end
+  for _, slot in ipairs(correcting and account[SLOTS] or {}) do
+    if came_later(slot, places, one[ENDED_ROUTE][DAY], one[OPENED]) then
+      found[#found + 1] = slot
+    end
+  end
+  return found
+end
+
+-- End a hold: off its limits with what it held, on with what it is charged, which may be a difference to an earlier
+-- charge. No limit is credited with more than was spent on it.
+local function book(one, closing, used, uncertain, calls, correcting)
+  local held = closing and {closing[HOLD_USD], closing[HOLD_TOKENS], 1} or NOTHING
+  local spent = {used[1], used[2] + used[3], calls}
+  local charged = calls ~= 0 or uncertain ~= 0 or not same(used, NOTHING)
+  local route = one[ENDED_ROUTE]
+  remember(one)
+  if closing then
+    call('HDEL', HOLDS, one[ID])
+    call('HDEL', OPEN .. closing[OWNER], one[ID])
+  end
+  for _, leg in ipairs(route[LEGS]) do
+    local name = leg[1]
+    local account = read(ACCOUNTS, name)
+    if account then
+      for _, slot in ipairs(counted(account, leg[2], one, correcting)) do
+        local unit = slot[UNIT] + 1
+        slot[SLOT_HELD] = slot[SLOT_HELD] - held[unit]
+        slot[SLOT_SPENT] = math.max(0, slot[SLOT_SPENT] + spent[unit])
+      end
+      account[HELD] = account[HELD] - held[1]
+      if charged then
+        account[USD] = math.max(0, account[USD] + spent[1])
+        account[TOKENS] = math.max(0, account[TOKENS] + spent[2])
+        account[CALLS] = account[CALLS] + calls
+        count_model(account, route[MODEL], spent[1])
+      end
+      save(account)
+    end
+    if charged then
+      count_row(route, name, used, uncertain, calls)
+    end
+  end
+end
+
+local function payers(route)
+  local names = {}
+  for i, leg in ipairs(route[LEGS]) do
+    names[i] = leg[1]
+  end
+  return names
+end
+
+local function settle(hold, used, at, reason)
+  local one = {hold[ID], hold[AT], hold[HOLD_USD], hold[HOLD_ROUTE], used, at, reason}
+  book(one, hold, used, reason ~= '' and used[1] or 0, 1)
+end
+
+local function release(hold)
+  book({hold[ID], hold[AT], hold[HOLD_USD], hold[HOLD_ROUTE], false, hold[AT], ''}, hold, NOTHING, 0, 0)
+end
+
+local function correct(one, used, at, reason)
+  local was = one[USED] or NOTHING
+  local difference = {used[1] - was[1], used[2] - was[2], used[3] - was[3]}
+  local uncertain = (reason ~= '' and used[1] or 0) - (one[REASON] ~= '' and was[1] or 0)
+  local now = {one[ID], one[OPENED], one[ENDED_HELD], one[ENDED_ROUTE], used, at, reason}
+  book(now, nil, difference, uncertain, one[USED] and 0 or 1, true)
+end
+
+-- A hold that has ended is settled: repeated, corrected by the truth, or contradicted.
+local function settle_ended(one, used, at, reason)
+  local was = one[USED]
+  if was and same(was, used) and (one[REASON] ~= '') == (reason ~= '') then
+    return {'done', {}}
+  end
+  if was and one[REASON] == '' then
+    return reason ~= '' and {'done', {}} or {'other', was}
+  end
+  correct(one, used, at, reason)
+  return {'done', {}}
+end

@@ -1,0 +1,1 @@
+return encode(ended(arg[1]) or false)

@@ -1,0 +1,12 @@
+-- The keys, and the steps, that a hold does without: what it defines, it pays for.
+
+local NAMES = project .. ':names'   -- sorted set of accounts, all of score 0
+local MODELS = project .. ':models' -- hash: account -> nano-USD by model
+local GONE = project .. ':gone'     -- set of deleted accounts that holds were open for
+local DAYS = project .. ':days'     -- sorted set of the days that have rows
+local ROWS = project .. ':rows:'    -- and the day: hash: account -> its rows
+local ONCE = project .. ':once:'    -- and what is done once: its answer, for a while
+
+local function save(account)
+  call('HSET', ACCOUNTS, account[ID], encode(account))
+end

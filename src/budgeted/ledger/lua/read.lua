@@ -1,0 +1,1 @@
+return {call('HGET', ACCOUNTS, arg[1]), call('HGET', MODELS, arg[1])}

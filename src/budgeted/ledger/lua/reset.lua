@@ -1,0 +1,13 @@
+local token, name = unpack(arg)
+return once(token, function()
+  local account = read(ACCOUNTS, name)
+  if account then
+    account[USD], account[TOKENS], account[CALLS] = 0, 0, 0
+    for _, slot in ipairs(account[SLOTS]) do
+      slot[SLOT_SPENT] = 0
+    end
+    save(account)
+    call('HDEL', MODELS, name)
+  end
+  return true
+end)

@@ -1,0 +1,34 @@
+-- Charge the holds of owners whose lease has run out, and one's own that are too old; a few at a time. An owner is
+-- forgotten an hour later: a hold that it asked for before it was stopped may come late.
+local FORGOTTEN_AFTER = 3600 * 1000
+local _, owner, at, timeout, too_old, most = unpack(arg)
+local now = milliseconds()
+at = at or math.floor(now / 1000)
+local freed, swept = {}, 0
+
+local function charge(name, latest, reason)
+  local open = call('HGETALL', OPEN .. name)
+  for i = 1, #open, 2 do
+    if swept < most and tonumber(open[i + 1]) <= latest then
+      local hold = read(HOLDS, open[i])
+      if hold[GUESS] then
+        settle(hold, hold[GUESS], at, reason)
+      else
+        release(hold)
+      end
+      for _, payer in ipairs(payers(hold[HOLD_ROUTE])) do
+        freed[#freed + 1] = payer
+      end
+      swept = swept + 1
+    end
+  end
+end
+
+charge(owner, at - timeout, too_old)
+for _, dead in ipairs(call('ZRANGEBYSCORE', OWNERS, '-inf', now)) do
+  charge(dead, math.huge, 'the process died')
+end
+if swept < most then
+  call('ZREMRANGEBYSCORE', OWNERS, '-inf', now - FORGOTTEN_AFTER)
+end
+return encode({swept, freed})

@@ -1,0 +1,175 @@
+"""The arithmetic in Lua is that of `admit`, to the unit, up to the largest amounts that a limit may have."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+import redis_server
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from ledgers import ALICE, AT, BOB, cost, give, hold, route, usd
+
+from budgeted.errors import LedgerError
+from budgeted.ledger import records
+from budgeted.ledger.base import CALLS, GLOBAL, TOKENS, USD, Ask, Leg, Refused, Route, Slot, Stale, Used, admit
+from budgeted.ledger.redis import EXACT, PER_TOKEN, RedisLedger
+
+NAMES = (GLOBAL, ALICE, BOB)
+ids = (f"x.{number}" for number in itertools.count())
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[RedisLedger]:
+    made = redis_server.new_ledger()
+    for name in NAMES:
+        give(made, name)
+    yield made
+    made.close()
+
+
+def amounts(below: int) -> st.SearchStrategy[int]:
+    """Ordinary ones, and those close to a bound."""
+    return (
+        st.integers(0, min(below - 1, 10**6)) | st.integers(0, below - 1) | st.integers(max(0, below - 2000), below - 1)
+    )
+
+
+@st.composite
+def slots(draw: st.DrawFn) -> Slot:
+    amount = draw(amounts(EXACT))
+    spent = draw(st.integers(0, amount) | amounts(EXACT))
+    held = draw(st.integers(0, max(0, amount - spent)) | st.integers(0, EXACT - 1 - spent))
+    unit, start = draw(st.sampled_from([USD, TOKENS, CALLS])), draw(st.sampled_from([10, 10, 0]))
+    return Slot(f"limit {draw(st.integers(0, 10**9))}", unit, amount, start, 20, spent, held)
+
+
+@st.composite
+def asks(draw: st.DrawFn) -> Ask:
+    """Any call whose whole cost can be counted."""
+    most = draw(st.integers(0, 200_000) | amounts(PER_TOKEN))
+    bound = min(PER_TOKEN, (EXACT - 1) * 1000 // (most + 1) + 1)
+    rate = min(bound - 1, draw(st.sampled_from([0, 1, 999, 1000, 1001, 10_000_000]) | amounts(bound)))
+    rest = EXACT - 1 - Ask(usd_rate=rate).usd_for(most)
+    tokens_rate = draw(st.integers(0, min(4, (EXACT - 1) // (most + 1))))
+    return Ask(
+        usd=draw(amounts(rest + 1)),
+        usd_rate=rate,
+        tokens=draw(amounts(EXACT - tokens_rate * most)),
+        tokens_rate=tokens_rate,
+        least=draw(st.integers(0, most)),
+        most=most,
+        whole=draw(st.booleans()),
+        uncertain_output=draw(st.integers(-1, most + 1)),
+        share=draw(st.integers(2, 16)),
+    )
+
+
+@pytest.mark.slow
+@settings(max_examples=400)
+@given(
+    ask=asks(),
+    accounts=st.lists(st.lists(slots(), max_size=3, unique_by=lambda slot: slot.limit), min_size=1, max_size=3),
+    soft=st.lists(st.booleans(), min_size=9, max_size=9) | st.none(),
+)
+@example(
+    ask=Ask(usd_rate=PER_TOKEN - 1, most=10**6, least=300, whole=False),
+    accounts=[[Slot("usd", USD, EXACT - 1, 10, 20, 1, 0)]],
+    soft=None,
+)
+def test_every_decision_is_that_of_admit(
+    shared: RedisLedger, ask: Ask, accounts: list[list[Slot]], soft: list[bool] | None
+) -> None:
+    client = redis_server.shared().client()
+    for name, held_slots in zip(NAMES, accounts, strict=False):
+        record = (name, 1, True, held_slots, 0, 0, 0, 0, 0)
+        client.hset(shared._key + b":accounts", name, msgspec.msgpack.encode(record))
+    client.close()
+    legs = [Leg(name, tuple((slot.limit, 10, 20) for slot in own)) for name, own in zip(NAMES, accounts, strict=False)]
+    places = [(slot, 10, 20) for own in accounts for slot in own]
+    payers = [leg.account for leg in legs for _ in leg.limits]
+    where = Route.make(legs, [1] * len(legs), 20_000, "p", "m", soft[: len(places)] if soft else ())
+    id = next(ids)
+    got = shared.hold(id, where, ask, AT)
+    expected = admit(ask, places, where.soft)
+    if isinstance(expected, Refused):
+        assert got == msgspec.structs.replace(expected, account=payers[expected.index])
+        return
+    assert got == records.held(id, AT, expected, ask, where.raw)
+    [opened] = [one for one in shared.open_holds() if one.id == id]
+    assert (opened.usd, opened.tokens, opened.guess) == (got.usd, got.tokens, got.guess)
+    for account, own in zip(map(shared.read, NAMES), accounts, strict=False):
+        assert account is not None
+        for slot, before in zip(account.slots, own, strict=True):
+            counted = (got.usd, got.tokens, 1)[slot.unit]
+            held = counted + (before.held if before.start == 10 else 0)
+            assert slot.held == held or held >= EXACT  # limits that only count are passed by any amount
+            assert (slot.start, slot.end, slot.amount) == (10, 20, before.amount)
+    assert shared.release(id, AT)
+
+
+def test_a_limit_that_cannot_be_counted_exactly_is_refused(shared: RedisLedger) -> None:
+    give(shared, "u:large", usd(EXACT - 1))
+    with pytest.raises(LedgerError, match=r"9,007,199.254740992 is too large for Redis, .* up to .9,007,199.254740991"):
+        give(shared, "u:large", usd(EXACT))
+    account = shared.read("u:large")
+    assert account is not None
+    assert account.slots[0].amount == EXACT - 1
+
+
+@pytest.mark.parametrize(
+    "ask", [cost(EXACT), cost(0, tokens=EXACT), Ask(usd_rate=PER_TOKEN, most=1), Ask(usd_rate=10**6, most=10**13)]
+)
+def test_a_call_that_cannot_be_counted_exactly_is_refused(shared: RedisLedger, ask: Ask) -> None:
+    with pytest.raises(LedgerError, match="is too large for Redis"):
+        shared.hold("x.large", route(shared, ALICE), ask, AT)
+    with pytest.raises(LedgerError, match="is too large for Redis"):
+        shared.settle("x.large", Used(EXACT), AT)
+
+
+@pytest.mark.parametrize("ahead", [-1, 0, 1])
+def test_the_servers_clock_picks_the_period_among_those_that_the_client_computed(ahead: int) -> None:
+    ledger = redis_server.new_ledger()
+    seconds, _ = redis_server.shared().client().time()
+    start = (int(seconds) // 3600 + ahead) * 3600
+    give(ledger, ALICE, usd(100, "usd/hour", start=0, end=start - 3600))
+    account = ledger.read(ALICE)
+    assert account is not None
+    legs = [Leg(ALICE, (("usd/hour", start, start + 3600),))]
+    where = Route.make(legs, [account.version], 1, "p", "m", around=[(start - 3600, start + 7200)])
+    assert not isinstance(ledger.hold("x.1", where, cost(5), AT), Refused | Stale)
+    account = ledger.read(ALICE)
+    assert account is not None
+    [slot] = account.slots
+    now = int(seconds)
+    assert slot.start <= now < slot.end + 10
+    assert (slot.end - slot.start, slot.held) == (3600, 5)
+    ledger.close()
+
+
+def test_a_period_that_was_begun_is_not_reopened_by_the_servers_clock() -> None:
+    ledger = redis_server.new_ledger()
+    later = 2**40
+    give(ledger, ALICE, usd(100, "usd/hour", start=later, end=later + 10))
+    account = ledger.read(ALICE)
+    assert account is not None
+    where = Route.make([Leg(ALICE, (("usd/hour", 0, 2**35),))], [account.version], 1, "p", "m", around=[(0, later)])
+    assert not isinstance(ledger.hold("x.1", where, cost(5), AT), Refused | Stale)
+    account = ledger.read(ALICE)
+    assert account is not None
+    assert (account.slots[0].start, account.slots[0].held) == (later, 5)
+    ledger.close()
+
+
+def test_a_clock_that_is_in_none_of_the_periods_is_told() -> None:
+    ledger = redis_server.new_ledger()
+    give(ledger, ALICE, usd(100, "usd/hour", start=0, end=3600))
+    account = ledger.read(ALICE)
+    assert account is not None
+    where = Route.make([Leg(ALICE, (("usd/hour", 0, 3600),))], [account.version], 1, "p", "m", around=[(0, 7200)])
+    with pytest.raises(LedgerError, match="set the clocks"):
+        ledger.hold("x.1", where, cost(5), AT)
+    assert hold(ledger, 5, ALICE).usd == 5
+    ledger.close()
