@@ -7,7 +7,7 @@ ones reproduce it, and one test suite holds them all to it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Annotated, Protocol, TypeAlias
 
 import msgspec
 
@@ -21,6 +21,9 @@ UNITS = ("usd", "tokens", "calls")
 
 GLOBAL = "g"
 """The account that every call of a manager is charged to."""
+
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+"""A number that is refused, where it comes from outside, if it is negative or absurd."""
 
 MIN_GRANT = 256
 """Output tokens below which no request is cut: less buys nothing but a cut-off answer."""
@@ -91,8 +94,8 @@ class LimitSpec(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """
 
     limit: str
-    unit: int
-    amount: int
+    unit: Annotated[int, msgspec.Meta(ge=0, le=2)]
+    amount: Count
     start: int
     end: int
     since: int = -1
@@ -113,15 +116,15 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
         share: a call that is not granted whole gets at most one part in so many of what is left.
     """
 
-    usd: int = 0
-    usd_rate: int = 0
-    tokens: int = 0
-    tokens_rate: int = 0
-    least: int = 0
-    most: int = 0
+    usd: Count = 0
+    usd_rate: Count = 0
+    tokens: Count = 0
+    tokens_rate: Count = 0
+    least: Count = 0
+    most: Count = 0
     whole: bool = True
     uncertain_output: int = 0
-    share: int = 4
+    share: Annotated[int, msgspec.Meta(ge=1)] = 4
 
     def usd_for(self, output: int) -> int:
         """Nano-USD for that much output, rounded up."""
@@ -306,9 +309,9 @@ STALE = Stale()
 class Used(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What a call really used: nano-USD, and tokens in and out."""
 
-    usd: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
+    usd: Count = 0
+    input_tokens: Count = 0
+    output_tokens: Count = 0
 
 
 class Charge(msgspec.Struct, frozen=True, gc=False):
@@ -408,6 +411,12 @@ def _room(slot: Slot, start: int) -> tuple[int, int]:
     return idle - slot.held, idle
 
 
+def in_flight(account: str) -> LedgerError:
+    """The refusal to take an account over while calls are in flight on it."""
+    name = account_name(account)
+    return LedgerError(f"{name!r} has calls in flight; stop who makes them, then take it over")
+
+
 class Granted(Protocol):
     """What a successful hold tells its caller."""
 
@@ -489,6 +498,11 @@ class Ledger(Protocol):
     def delete(self, account: str) -> None:
         """Forget an account and its limits. What it was charged stays in the reports."""
 
+    def restore(
+        self, accounts: Sequence[Account], rows: Sequence[RollupRow], charges: Sequence[tuple[Charge, Route]]
+    ) -> None:
+        """Take over accounts, report rows and uncertain charges of another ledger, as they are; nothing is counted."""
+
     def accounts(self, prefix: str = "", after: str | None = None, count: int = 1000) -> list[Account]:
         """Accounts in order of their ids: those with a prefix, behind ``after``, at most ``count``."""
 
@@ -503,6 +517,9 @@ class Ledger(Protocol):
 
     def sweep(self) -> int:
         """Charge the holds of processes that died, and those older than their time. Returns how many were ended."""
+
+    def renew(self, owner: str, seconds: float) -> None:
+        """Count a process that speaks to this one, by the owner in its holds' ids, as alive for so long."""
 
     def watch(self) -> None:
         """Look for news in the background from now on, as calls of this process wait for it."""

@@ -15,6 +15,7 @@ import logging
 import os
 import struct
 import threading
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -435,6 +436,13 @@ class JournalLedger(MemoryLedger):
             logger.error("budgeted: %s was removed while in use; what it knew is lost", self.directory)
             with self._lock, self._sync_lock:
                 self._detach()
+
+    def renew(self, owner: str, seconds: float) -> None:
+        """As in memory; all processes of the host believe it, also when this one has died."""
+        try:
+            self._owners.vouch(owner, time.time() + seconds)
+        except OSError as error:
+            raise _unavailable(error, f"the ledger directory {self.directory} cannot be used") from error
 
     def _dead_owners(self) -> frozenset[str]:
         return self._owners.dead(self._holders() - {self.owner})

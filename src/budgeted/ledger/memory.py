@@ -16,8 +16,22 @@ import msgspec
 
 from budgeted.errors import LedgerError, LedgerLockedError
 from budgeted.ledger import records, upkeep
-from budgeted.ledger.base import STALE, Account, Ask, Charge, LimitSpec, Refused, RollupRow, Route, Stale, Used, admit
-from budgeted.ledger.records import Deleted, Held, LimitsSet, Posted, Record, Released, Settled, WasReset
+from budgeted.ledger.base import (
+    STALE,
+    Account,
+    Ask,
+    Charge,
+    LimitSpec,
+    Refused,
+    RollupRow,
+    Route,
+    Stale,
+    Used,
+    admit,
+    in_flight,
+)
+from budgeted.ledger.charges import Ended
+from budgeted.ledger.records import Deleted, Held, LimitsSet, Posted, Record, Released, Restored, Settled, WasReset
 from budgeted.ledger.state import MOST_UNFOLDED, State
 from budgeted.ledger.turns import Turns
 
@@ -60,6 +74,7 @@ class MemoryLedger:
         self._prefix = self.owner + "."
         self._lock = threading.Lock()
         self._watched = False
+        self._vouched: dict[str, float] = {}
         self._order: tuple[int, int, list[str]] = (-1, -1, [])
 
     def new_id(self) -> str:
@@ -266,6 +281,27 @@ class MemoryLedger:
                 self._do(Deleted(account))
         self.turns.wake_all()
 
+    def restore(
+        self, accounts: Sequence[Account], rows: Sequence[RollupRow], charges: Sequence[tuple[Charge, Route]]
+    ) -> None:
+        """Take over accounts, rows and uncertain charges of another ledger, instead of those of the same names.
+
+        Nothing is counted: the numbers are taken as they are. Repeating it changes nothing.
+
+        Raises:
+            LedgerError: one of the accounts has calls in flight.
+        """
+        ended = tuple(
+            Ended(one.id, one.opened, one.held, route.raw, one.used, one.at, one.reason) for one, route in charges
+        )
+        with self._entered() as state:
+            for account in accounts:
+                here = state.accounts.get(account.id)
+                if account.held or (here is not None and here.held):
+                    raise in_flight(account.id)
+            self._do(Restored(tuple(accounts), tuple(rows), ended))
+        self.turns.wake_all()
+
     def accounts(self, prefix: str = "", after: str | None = None, count: int = 1000) -> list[Account]:
         """Accounts in order of their ids: those with a prefix, behind ``after``, at most ``count``."""
         with self._entered() as state:
@@ -328,6 +364,15 @@ class MemoryLedger:
         if freed and self.turns.queues:
             self.turns.freed(freed)
         return swept
+
+    def renew(self, owner: str, seconds: float) -> None:
+        """Count the process that makes ids of this owner as alive for so long: it speaks to this one.
+
+        Args:
+            owner: what its holds' ids have before the first dot.
+            seconds: from now; a later word replaces this one, and 0 says that it has gone.
+        """
+        self._vouched[owner] = time.monotonic() + seconds
 
     def idle(self) -> bool:
         """Whether no verb is under way in this process: asked where this very thread may be in one."""
@@ -411,10 +456,13 @@ class MemoryLedger:
         """Have everything written on the disk before it is acknowledged."""
 
     def _dead_owners(self) -> frozenset[str]:
-        return frozenset()
+        now = time.monotonic()
+        return frozenset(owner for owner, until in list(self._vouched.items()) if until < now)
 
     def _bury(self, dead: frozenset[str]) -> None:
         """Forget owners whose holds were all charged."""
+        for owner in dead:
+            self._vouched.pop(owner, None)
 
 
 # A dict, since its keys can be listed while other threads add to it; a WeakSet's cannot.

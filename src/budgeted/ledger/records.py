@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
-from budgeted.ledger.base import Ask, LimitSpec, Used
+from budgeted.ledger.base import Account, Ask, LimitSpec, RollupRow, Used
+from budgeted.ledger.charges import Ended
 
 
 class Record(msgspec.Struct, array_like=True, gc=False):
@@ -72,7 +73,15 @@ class Deleted(Record, tag="d"):
     account: str
 
 
-Change = Held | Settled | Released | Posted | LimitsSet | WasReset | Deleted
+class Restored(Record, tag="m"):
+    """What another ledger knew was taken over: accounts and rows with their numbers, and uncertain charges."""
+
+    accounts: tuple[Account, ...]
+    rows: tuple[RollupRow, ...]
+    charges: tuple[Ended, ...]
+
+
+Change = Held | Settled | Released | Posted | LimitsSet | WasReset | Deleted | Restored
 
 
 def held(id: str, at: int, granted: int, ask: Ask, route: msgspec.Raw) -> Held:

@@ -38,6 +38,7 @@ from budgeted.ledger.base import (
     Slot,
     Stale,
     Used,
+    in_flight,
     period_at,
 )
 from budgeted.ledger.records import Held
@@ -354,12 +355,7 @@ class RedisLedger(RemoteLedger):
         Raises:
             LedgerError: a limit is too large to be counted exactly.
         """
-        for limit in limits:
-            if limit.amount >= EXACT:
-                amount = format_usd(limit.amount) if limit.unit == USD else str(limit.amount)
-                most = format_usd(EXACT - 1) if limit.unit == USD else str(EXACT - 1)
-                msg = f"a limit of {amount} is too large for Redis, which counts exactly up to {most}; write less"
-                raise LedgerError(msg)
+        _check_limits(limits)
         self._ask("set_limits", self.new_id(), account, limits, explicit, create)
         self.turns.wake_all()
 
@@ -371,6 +367,28 @@ class RedisLedger(RemoteLedger):
     def delete(self, account: str) -> None:
         """Forget an account and its limits. What it was charged stays in the reports."""
         self._ask("delete", self.new_id(), account)
+        self.turns.wake_all()
+
+    def restore(
+        self, accounts: Sequence[Account], rows: Sequence[RollupRow], charges: Sequence[tuple[Charge, Route]]
+    ) -> None:
+        """Take over accounts, report rows and uncertain charges of another ledger, as they are; nothing is counted.
+
+        Raises:
+            LedgerError: one of the accounts has calls in flight, or a limit is too large to be counted exactly.
+        """
+        for account in accounts:
+            _check_limits(account.slots)
+            if account.held:
+                raise in_flight(account.id)
+        busy = self._ask(
+            "restore",
+            [(_taken(account), account.models or False) for account in accounts],
+            [(row.day, row.account, msgspec.structs.astuple(row)[2:]) for row in rows],
+            [_doubtful(charge, route) for charge, route in charges],
+        )
+        if busy:
+            raise in_flight(busy)
         self.turns.wake_all()
 
     def accounts(self, prefix: str = "", after: str | None = None, count: int = 1000) -> list[Account]:
@@ -532,6 +550,17 @@ def _account(raw: bytes | None, models: bytes | None) -> Account | None:
     )
 
 
+def _taken(one: Account) -> _Stored:
+    """The record of an account that another ledger kept; the version is this one's to give."""
+    return _Stored(one.id, 0, one.explicit, one.slots, one.usd, one.tokens, one.calls, 0, one.models_since)
+
+
+def _doubtful(one: Charge, route: Route) -> _Ended:
+    """The record of an uncertain charge that another ledger kept."""
+    path = _Path(route.day, route.provider, route.model, route.legs)
+    return _Ended(one.id, one.opened, one.held, path, one.used, one.at, one.reason)
+
+
 def _charge(raw: bytes) -> Charge | None:
     ended = _maybe_ended.decode(raw)
     return ended.charge() if ended else None
@@ -579,6 +608,15 @@ def _check_ask(ask: Ask) -> None:
         f"Redis, which counts exactly up to {format_usd(EXACT - 1)}; cap its output, or correct its price"
     )
     raise LedgerError(msg)
+
+
+def _check_limits(limits: Sequence[LimitSpec | Slot]) -> None:
+    for limit in limits:
+        if limit.amount >= EXACT:
+            amount = format_usd(limit.amount) if limit.unit == USD else str(limit.amount)
+            most = format_usd(EXACT - 1) if limit.unit == USD else str(EXACT - 1)
+            msg = f"a limit of {amount} is too large for Redis, which counts exactly up to {most}; write less"
+            raise LedgerError(msg)
 
 
 def _check_used(used: Used) -> None:

@@ -30,6 +30,12 @@ class Reports:
         rows.append(row)
         return row
 
+    def put(self, row: RollupRow) -> None:
+        """Have this row, instead of the one of the same day, account, provider and model."""
+        mine = self.row(row.day, row.account, row.provider, row.model)
+        for name in RollupRow.__struct_fields__:
+            setattr(mine, name, getattr(row, name))
+
     def since(self, day: int) -> Iterator[RollupRow]:
         """All rows from a day on, by day."""
         for number in sorted(self.days):

@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from budgeted.errors import LedgerCorruptError, LedgerError
-from budgeted.ledger.records import Deleted, Held, LimitsSet, Posted, Record, Released, Settled, WasReset
+from budgeted.ledger.records import Deleted, Held, LimitsSet, Posted, Record, Released, Restored, Settled, WasReset
 
 FORMAT = 1
 
@@ -41,7 +41,7 @@ class Continued(Record, tag="n"):
     segment: int
 
 
-_Line = Header | Continued | Held | Settled | Released | Posted | LimitsSet | WasReset | Deleted
+_Line = Header | Continued | Held | Settled | Released | Posted | LimitsSet | WasReset | Deleted | Restored
 _decoder = msgspec.json.Decoder(_Line)
 decode, _decode_lines = _decoder.decode, _decoder.decode_lines
 _BLANK = ord(" ")

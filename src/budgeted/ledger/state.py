@@ -16,7 +16,7 @@ import msgspec
 
 from budgeted.ledger.base import TOKENS, USD, Account, Charge, Leg, LimitSpec, RollupRow, Slot, Used
 from budgeted.ledger.charges import Charges, Ended
-from budgeted.ledger.records import Deleted, Held, LimitsSet, Posted, Record, Released, Settled, WasReset
+from budgeted.ledger.records import Deleted, Held, LimitsSet, Posted, Record, Released, Restored, Settled, WasReset
 from budgeted.ledger.reports import Reports
 
 MOST_UNFOLDED = 200
@@ -490,6 +490,24 @@ class State:
         self._forget_bounds()
         self.applied += 1
 
+    def restore(self, accounts: Iterable[Account], rows: Iterable[RollupRow], charges: Iterable[Ended]) -> None:
+        """Have these accounts, rows and uncertain charges, instead of those of the same names; nothing is counted."""
+        self.fold()
+        for account in accounts:
+            self.version += 1
+            self.accounts[account.id] = msgspec.structs.replace(
+                account,
+                version=self.version,
+                slots=tuple(map(copy.copy, account.slots)),
+                models=dict(account.models) if account.models else None,
+            )
+        for row in rows:
+            self.reports.put(row)
+        self._forget_bounds()
+        for ended in charges:
+            self.charges.put(ended)
+        self.applied += 1
+
     def prune(self) -> None:
         """Drop old report rows. Every process does so at the same line of the journal."""
         self.fold()
@@ -574,6 +592,7 @@ _APPLY: dict[type[Record], Callable[[State, Any], None]] = {
     LimitsSet: lambda state, record: state.set_limits(record.account, record.limits, explicit=record.explicit),
     WasReset: lambda state, record: state.reset(record.account),
     Deleted: lambda state, record: state.delete(record.account),
+    Restored: lambda state, record: state.restore(record.accounts, record.rows, record.charges),
 }
 
 

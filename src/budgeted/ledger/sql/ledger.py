@@ -28,6 +28,7 @@ from budgeted.ledger.base import (
     Stale,
     Used,
     at_server_time,
+    in_flight,
 )
 from budgeted.ledger.charges import Ended
 from budgeted.ledger.memory import MemoryLedger
@@ -212,6 +213,45 @@ class SQLLedger(RemoteLedger):
         """Forget an account and its limits. What it was charged stays in the reports."""
         self._reshape(account, None, lambda scratch: scratch.delete(account))
         self.turns.wake_all()
+
+    def restore(
+        self, accounts: Sequence[Account], rollups: Sequence[RollupRow], uncertain: Sequence[tuple[Charge, Route]]
+    ) -> None:
+        """Take over accounts, report rows and uncertain charges of another ledger, as they are; nothing is counted.
+
+        Raises:
+            LedgerError: one of the accounts has calls in flight.
+        """
+        project = {"project_": self._project}
+
+        def work(driver: Any) -> None:
+            [[version]] = driver.execute(self._sql.lock_project, {"project": self._project}).fetchall()
+            for account in sorted(accounts, key=lambda one: one.id):
+                version += 1
+                one = {"id0": rows.written(account.id), **project}
+                found = driver.execute(self._sql.lock_accounts(1), one).fetchall()
+                if account.held or (found and (rows.is_gone(found[0]) or rows.account(found[0]).held)):
+                    raise in_flight(account.id)
+                taken = msgspec.structs.replace(account, version=version)
+                self._save_account(driver, account.id, taken, found, named=False)
+            driver.execute(self._sql.update_project, {"project": self._project, "to_version": version})
+            for row in rollups:
+                driver.execute(self._sql.put_report, rows.report_row(self._project, row))
+            for charge, route in uncertain:
+                self._put_charge(driver, charge, route)
+
+        with self._verb() as deadline:
+            self._database.run(work, deadline)
+        self.turns.wake_all()
+
+    def _put_charge(self, driver: Any, charge: Charge, route: Route) -> None:
+        ended = Ended(charge.id, charge.opened, charge.held, route.raw, charge.used, charge.at, charge.reason)
+        row = rows.hold_row(self._project, ended)
+        known = {"project_": self._project, "id_": row["id"]}
+        if driver.execute(self._sql.lock_hold, known).fetchall():
+            self._update_hold(driver, row)
+        else:
+            driver.execute(self._sql.insert_hold, row)
 
     def accounts(self, prefix: str = "", after: str | None = None, count: int = 1000) -> list[Account]:
         """Accounts in order of their ids: those with a prefix, behind ``after``, at most ``count``."""

@@ -211,6 +211,12 @@ class Statements:
                 set_={column.name: column + insert.excluded[column.name] for column in _figures(reports)},
             )
         )
+        self.put_report = self._sql(
+            insert.on_conflict_do_update(
+                index_elements=[column.name for column in reports.primary_key],
+                set_={column.name: insert.excluded[column.name] for column in _figures(reports)},
+            )
+        )
         newest = sa.select(sa.func.max(reports.c.day)).where(mine).scalar_subquery()
         self.prune_reports = self._sql(sa.delete(reports).where(mine, reports.c.day < newest - _integer("days")))
 
