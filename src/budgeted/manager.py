@@ -190,7 +190,7 @@ class BudgetManager:
         self._former: list[Ledger] = []
         self._warned: set[str] = set()
         self._adopt(open_ledger(ledger, self.project_name, fsync=fsync), settings, limits)
-        _register(self)
+        self._take_part()
 
     def __repr__(self) -> str:
         return f"BudgetManager({self.project_name!r}, ledger={self.ledger!r})"
@@ -200,6 +200,10 @@ class BudgetManager:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+    def _take_part(self) -> None:
+        """Pay for calls of this process from now on, and show up in its metrics."""
+        _register(self)
 
     def _adopt(self, ledger: Ledger, settings: Settings, limits: tuple[Limit, ...] | None) -> None:
         """Take everything over, also where calls are under way. What can fail comes first, and then changes nothing."""

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 import redis_server
-from servers import postgres_url, project
+from servers import http_url, postgres_url, project
 
 from budgeted.ledger import open_ledger
+from budgeted.ledger.http import HTTPLedger
 from budgeted.ledger.journal import JournalLedger
 from budgeted.ledger.memory import MemoryLedger
 from budgeted.ledger.remote import RemoteLedger
@@ -23,14 +24,16 @@ KINDS: dict[str, Callable[[Path], Any]] = {
     "sqlite": lambda directory: SQLLedger(f"sqlite:///{directory}.db"),
     "postgresql": lambda directory: SQLLedger(postgres_url(), project()),
     "redis": lambda directory: redis_server.new_ledger(),
+    "http": lambda directory: HTTPLedger(http_url(), project()),
 }
 
-REMOTE = ("postgresql", "redis")
+REMOTE = ("postgresql", "redis", "http")
 
 SHARED: dict[str, Callable[[Path], str]] = {
     "sqlite": lambda directory: f"sqlite:///{directory}.db",
     "postgresql": lambda directory: postgres_url(),
     "redis": lambda directory: redis_server.shared().url,
+    "http": lambda directory: http_url(),
 }
 """Kinds that several processes use and that tell their deaths by leases, and where they are."""
 

@@ -13,8 +13,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from budgeted.ledger import open_ledger, segments
+from budgeted.ledger import memory, open_ledger, segments
 from budgeted.ledger.base import CALLS, GLOBAL, TOKENS, USD, Ask, Leg, LimitSpec, Refused, Route, Used
+from budgeted.ledger.http import HTTPLedger
 from budgeted.ledger.journal import JournalLedger
 from budgeted.ledger.memory import MemoryLedger
 from budgeted.ledger.records import Held
@@ -90,9 +91,11 @@ def busy(ledger: Any) -> Any:
 
 def prune(ledger: Any) -> None:
     """Have what is too old dropped, where that is not done at once."""
-    if isinstance(ledger, MemoryLedger):
-        with ledger._entered() as state:
-            state.prune()
+    if isinstance(ledger, MemoryLedger | HTTPLedger):  # the latter's is in this process too
+        for one in memory.ledgers():
+            if type(one) is MemoryLedger or one is ledger:
+                with one._entered() as state:
+                    state.prune()
     elif not isinstance(ledger, RedisLedger):
         ledger.clock = lambda: AT + 10.0**6
         ledger.prune()

@@ -10,6 +10,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from serving import Serving
+
 _numbers = itertools.count(1)
 _run = secrets.token_hex(3)
 
@@ -31,6 +33,12 @@ def postgres() -> Any:
 def postgres_url() -> str:
     """Where it is."""
     return str(postgres().get_uri())
+
+
+@functools.cache
+def http_url() -> str:
+    """A server of ledgers in memory, in this process. It sweeps for its clients alone: tests hold at times long ago."""
+    return Serving(ledger="memory://", max_projects=10**6, hold_timeout=10**10).url
 
 
 def project() -> str:

@@ -92,9 +92,8 @@ def test_holds_of_a_process_elsewhere_are_charged_when_its_lease_has_run_out(led
     assert ledger.sweep() == 0
     assert held(ledger) == 10
     ledger.renew("elsewhere", 0)
-    assert ledger.sweep() == 1
-    assert (held(ledger), ledger.uncertain()[0].reason) == (0, "the process died")
-    assert ledger.sweep() == 0
+    ledger.sweep()  # unless the background has done it
+    assert (held(ledger), [one.reason for one in ledger.uncertain()]) == (0, ["the process died"])
     check(ledger)
 
 
@@ -106,5 +105,6 @@ def test_a_lease_outlives_the_process_that_wrote_it_down(journal: JournalLedger)
     again = JournalLedger(journal.directory)
     assert held(again) == 10
     again.renew("elsewhere", 0)
-    assert again.sweep() == 1
+    again.sweep()
+    assert held(again) == 0
     again.close()

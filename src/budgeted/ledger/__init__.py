@@ -28,7 +28,8 @@ def open_ledger(where: Any, project: str, *, fsync: str) -> Ledger:
     Args:
         where: ``"memory://"``, a path or ``file:///dir``, None for the user's state directory (or ``BUDGETED_HOME``),
             ``"sqlite:///file"``, ``"postgresql+psycopg://..."`` or an SQLAlchemy ``Engine``, ``"redis://..."``,
-            ``"rediss://..."`` or a ``redis.Redis``, or a ledger that is open already.
+            ``"rediss://..."`` or a ``redis.Redis``, ``"https://..."`` for a server of ours, or a ledger that is open
+            already.
         project: the namespace; every project has a directory of its own below the path.
         fsync: ``"background"`` or ``"always"``; that of the first opening counts.
 
@@ -73,7 +74,15 @@ def _server(where: Any) -> Callable[[Any, str, str], RemoteLedger] | None:
     kind = where.partition(":")[0] if isinstance(where, str) and "://" in where else type(where).__module__
     if kind.startswith("redis"):
         return _redis
+    if kind in ("http", "https"):
+        return _http
     return _sql if kind.startswith(("sqlite", "postgres", "sqlalchemy.engine")) else None
+
+
+def _http(where: Any, project: str, fsync: str) -> RemoteLedger:  # noqa: ARG001 - its server decides that
+    from budgeted.ledger.http import HTTPLedger
+
+    return HTTPLedger(where, project)
 
 
 def _sql(where: Any, project: str, fsync: str) -> RemoteLedger:

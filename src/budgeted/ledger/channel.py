@@ -1,0 +1,213 @@
+"""Requests to one server: kept-alive connections, deadlines, and retries of what may be asked twice."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import random
+import secrets
+import threading
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+
+from budgeted.errors import LedgerError
+from budgeted.money import shown
+
+if TYPE_CHECKING:
+    import httpx2
+
+CONNECT_SECONDS = 2.0
+"""How long one attempt may take to connect."""
+
+BUSY = (502, 503, 504)
+"""Statuses of a gateway whose server is away for a moment."""
+
+KEPT_SECONDS = 30.0
+"""How long an unused connection is kept: less than the server keeps its end."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address can only mean this very machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+class Address:
+    """Where a server is, taken from a URL, and the token that the URL brings.
+
+    Args:
+        url: ``https://[TOKEN@]HOST[:PORT][/PATH]``; ``http://`` for this machine itself, or with ``?allow_http=1``.
+
+    Raises:
+        LedgerError: it is no such URL. The text shows no credentials.
+    """
+
+    def __init__(self, url: str) -> None:
+        parts = _split(url)
+        host = parts.hostname or ""
+        given = parse_qs(parts.query, keep_blank_values=True)
+        if unknown := given.keys() - {"allow_http"}:
+            msg = f"{_bare(parts)} has no option {shown(min(unknown))}; there is allow_http=1"
+            raise LedgerError(msg)
+        if parts.scheme == "http" and not is_loopback(host) and given.get("allow_http") != ["1"]:
+            msg = (
+                f"{_bare(parts)} would send budgets and the token unencrypted over the network; write https://, or, "
+                f"where the network itself is encrypted, {_bare(parts)}?allow_http=1"
+            )
+            raise LedgerError(msg)
+        self.base = _bare(parts)
+        self.where = f"{host}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+        self.token = unquote(parts.password or parts.username or "") or None
+
+
+def _split(url: str) -> SplitResult:
+    msg = "the ledger's URL cannot be read; write https://HOST[:PORT], with the token in BUDGETED_TOKEN"
+    try:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.fragment or parts.port == 0:
+            raise LedgerError(msg)
+    except ValueError:  # such as a port that is no number; its text would show the rest of the URL
+        raise LedgerError(msg) from None
+    return parts
+
+
+def _bare(parts: SplitResult) -> str:
+    """A URL without its credentials and options."""
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
+
+
+class Channel:
+    """The connections of this process to one server.
+
+    Args:
+        base: the URL that paths are appended to.
+        headers: sent with every request.
+    """
+
+    def __init__(self, base: str, headers: Mapping[str, str]) -> None:
+        httpx = library()
+        self._base = base
+        self._lock = threading.Lock()
+        self._client: httpx2.Client | None = None
+        self._closed = False
+        self._headers = dict(headers)
+        self.errors: tuple[type[Exception], ...] = (httpx.TransportError, httpx.InvalidURL, OSError)
+
+    def post(self, path: str, body: bytes, deadline: float, *, once: str | None = None) -> tuple[int, bytes]:
+        """Send a request, again if its answer is lost, until there is one or the deadline has come.
+
+        Args:
+            path: appended to the base URL.
+            body: JSON.
+            deadline: ``time.monotonic()`` by which there must be an answer.
+            once: a key by which the server knows a request that it has answered already.
+
+        Returns:
+            The status and the body of the answer.
+
+        Raises:
+            TimeoutError: nothing answered in time.
+            Exception: one of :attr:`errors`, that of the last attempt.
+        """
+        httpx = library()
+        headers = {} if once is None else {"idempotency-key": once}
+        pause, allowed = 0.02, deadline - time.monotonic()
+        while True:
+            left = deadline - time.monotonic()
+            # Half of the time, so that a server that went silent leaves some for another attempt.
+            seconds = max(left if left < allowed / 4 else allowed / 2, 0.001)
+            try:
+                answer = self._connected().post(
+                    self._base + path,
+                    content=body,
+                    headers=headers,
+                    timeout=httpx.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS)),
+                )
+                if answer.status_code not in BUSY or _is_ours(answer) or not _wait(pause, deadline):
+                    return answer.status_code, answer.content
+            except httpx.TransportError as error:
+                if not _wait(pause, deadline):
+                    if isinstance(error, httpx.TimeoutException):
+                        raise TimeoutError from error
+                    raise
+            pause = min(2 * pause, 1.0)
+
+    def close(self) -> None:
+        """Close the connections, for good."""
+        with self._lock:
+            self._closed = True
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def forget(self) -> None:
+        """Leave the connections to the parent, in a forked child."""
+        self._lock = threading.Lock()
+        self._client = None
+
+    def _connected(self) -> httpx2.Client:
+        client = self._client
+        if client is None:
+            with self._lock:
+                client = self._client
+                if client is None:
+                    if self._closed:
+                        msg = "the connections were closed"
+                        raise OSError(msg)
+                    httpx = library()
+                    client = self._client = httpx.Client(
+                        headers=self._headers,
+                        limits=httpx.Limits(
+                            max_connections=None, max_keepalive_connections=64, keepalive_expiry=KEPT_SECONDS
+                        ),
+                        auth=_no_auth,  # else a netrc file's would replace the token
+                    )
+        return client
+
+
+def new_key() -> str:
+    """A key for a request that must be done once."""
+    return secrets.token_hex(16)
+
+
+def library() -> Any:
+    """The HTTP library, which is not needed by other ledgers.
+
+    Raises:
+        LedgerError: it is not installed.
+    """
+    try:
+        import httpx2
+    except ImportError as error:
+        msg = "ledgers behind a URL need an HTTP library: pip install 'budgeted[http]'"
+        raise LedgerError(msg) from error
+    return httpx2
+
+
+def _no_auth(request: Any) -> Any:
+    return request
+
+
+def _is_ours(answer: httpx2.Response) -> bool:
+    """Whether a server of this package tells that its ledger is away: it has waited for it already."""
+    return answer.content[:10] == b'{"error":{'
+
+
+def _wait(pause: float, deadline: float) -> bool:
+    """Wait a moment before the next attempt; False if there is no time for one."""
+    pause *= random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+    if time.monotonic() + pause >= deadline:
+        return False
+    time.sleep(pause)
+    return True
+
+
+def token_from_environment() -> str | None:
+    """The token that ``BUDGETED_TOKEN`` holds; the first of several, as a server may have them."""
+    return os.environ.get("BUDGETED_TOKEN", "").partition(",")[0].strip() or None

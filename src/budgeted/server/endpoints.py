@@ -1,0 +1,183 @@
+"""What the server offers: each endpoint with its types, from which it is routed, checked and documented."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+
+from budgeted.balances import AccountInfo, Balance, ReportRow, UncertainCharge
+from budgeted.ledger import wire
+from budgeted.server.projects import Project
+from budgeted.usage import Usage
+
+
+class User(msgspec.Struct):
+    """A user, or none for the global account."""
+
+    user: str | None = None
+
+
+class Page(msgspec.Struct):
+    """Names that begin with ``prefix``, behind the one that was last on the page before."""
+
+    prefix: str = ""
+    after: str | None = None
+    count: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1000
+
+
+class ReportQuery(msgspec.Struct):
+    """``by`` is ``user``, ``model``, ``provider`` or ``day``; ``since`` the first day, as an ISO date."""
+
+    by: str = "user"
+    since: str | None = None
+
+
+class LimitsOf(msgspec.Struct):
+    """The limits of a user, or of the global account, as text such as ``$10/day``."""
+
+    limits: list[str]
+    user: str | None = None
+
+
+class Reconcile(msgspec.Struct):
+    """What a charge really cost: USD, as a number or as text, or the tokens used."""
+
+    id: str
+    cost: float | str | None = None
+    usage: dict[str, int] | None = None
+
+
+class ProjectName(msgspec.Struct):
+    """A project, as LiteLLM names it."""
+
+    project_name: str
+
+
+class UserDict(msgspec.Struct):
+    """Every user's record, as LiteLLM keeps them."""
+
+    project_name: str
+    user_dict: dict[str, Any]
+
+
+class Status(msgspec.Struct, omit_defaults=True):
+    """LiteLLM's answer: ``success`` or ``error``."""
+
+    status: str
+    data: dict[str, dict[str, Any]] | None = None
+    message: str | None = None
+
+
+class Endpoint(NamedTuple):
+    """One endpoint. ``asks`` is the type of its JSON body, or for GET and DELETE of its query."""
+
+    method: str
+    path: str
+    about: str
+    asks: Any
+    answer: Any
+    changes: bool
+    run: Callable[[Project, Any], Any]
+    repeatable: bool = True
+    project: Callable[[Any], str] | None = None
+    """Where the body names the project; None where the query does."""
+
+    @property
+    def has_body(self) -> bool:
+        """Whether its argument is the request's body."""
+        return self.method in ("POST", "PUT")
+
+
+def _set_limits(project: Project, body: LimitsOf) -> list[Balance]:
+    project.books.set_limits(body.user, *body.limits)
+    return project.books.balances(body.user)
+
+
+def _reset(project: Project, body: User) -> list[Balance]:
+    project.books.reset_cost(body.user)
+    return project.books.balances(body.user)
+
+
+def _delete(project: Project, query: User) -> None:
+    if query.user is None:
+        msg = "user is missing: the global account can be reset, not deleted"
+        raise ValueError(msg)
+    project.books.delete_user(query.user)
+
+
+def _reconcile(project: Project, body: Reconcile) -> None:
+    usage = None if body.usage is None else msgspec.convert(body.usage, Usage)
+    project.books.reconcile(body.id, cost=body.cost, usage=usage)
+
+
+def _verb(name: str, verb: wire.Verb) -> Endpoint:
+    def run(project: Project, body: Any) -> Any:
+        return verb.run(project.ledger, body)
+
+    return Endpoint(
+        "POST", f"/v1/ledger/{name}", verb.about, verb.body, verb.answer, verb.changes, run, verb.repeatable
+    )
+
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    Endpoint(
+        "GET",
+        "/v1/accounts",
+        "Users in the order of their names, a page at a time, with the balance of each limit",
+        Page,
+        list[AccountInfo],
+        False,
+        lambda project, query: project.books.accounts(query.prefix, query.after, query.count),
+    ),
+    Endpoint(
+        "GET",
+        "/v1/balances",
+        "The balance of every limit of a user, or of the global account",
+        User,
+        list[Balance],
+        False,
+        lambda project, query: project.books.balances(query.user),
+    ),
+    Endpoint(
+        "GET",
+        "/v1/report",
+        "What was spent, by user, model, provider or day",
+        ReportQuery,
+        dict[str, ReportRow],
+        False,
+        lambda project, query: project.books.report(query.by, query.since),
+    ),
+    Endpoint(
+        "GET",
+        "/v1/uncertain",
+        "Charges that nobody confirmed",
+        msgspec.defstruct("NoQuery", []),
+        list[UncertainCharge],
+        False,
+        lambda project, _: project.books.uncertain(),
+    ),
+    Endpoint(
+        "PUT",
+        "/v1/limits",
+        "Give a user, or the global account, these limits instead of those it has; what was spent stays",
+        LimitsOf,
+        list[Balance],
+        True,
+        _set_limits,
+    ),
+    Endpoint("POST", "/v1/reset", "Set what was spent back to zero", User, list[Balance], True, _reset, False),
+    Endpoint(
+        "DELETE",
+        "/v1/accounts",
+        "Forget a user's limits and balance; what it was charged stays in the reports",
+        User,
+        None,
+        True,
+        _delete,
+        False,
+    ),
+    Endpoint("POST", "/v1/reconcile", "Replace the figure of a charge", Reconcile, None, True, _reconcile, False),
+    *(_verb(name, verb) for name, verb in wire.VERBS.items()),
+)

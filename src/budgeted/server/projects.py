@@ -1,0 +1,109 @@
+"""The ledgers that a server has open, by project."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+from budgeted.books import Books
+from budgeted.errors import LedgerError, LedgerUnavailableError
+from budgeted.ledger import open_ledger
+from budgeted.ledger.base import GLOBAL
+from budgeted.scope import check_name
+from budgeted.server.settings import ServerSettings
+
+logger = logging.getLogger("budgeted")
+
+ANSWERED = 10_000
+"""How many answers are remembered to requests that must be done once."""
+
+
+class Project:
+    """One project's ledger, and what people ask of it and set."""
+
+    def __init__(self, name: str, settings: ServerSettings) -> None:
+        self.ledger = open_ledger(settings.ledger, name, fsync=settings.fsync)
+        self.ledger.hold_timeout = settings.hold_timeout
+        self._name = name
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._books: Books | None = None
+
+    @property
+    def books(self) -> Books:
+        """The project's limits and balances in USD, in the server's time zone."""
+        with self._lock:
+            if self._books is None:
+                settings = self._settings
+                self._books = Books(
+                    self._name, ledger=self.ledger, timezone=settings.timezone, hold_timeout=settings.hold_timeout
+                )
+            return self._books
+
+
+class Projects:
+    """Each project, opened when it is first asked for."""
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._open: dict[str, Project] = {}
+        self._answers: OrderedDict[str, Future[Any]] = OrderedDict()
+
+    def open(self, name: str) -> Project:
+        """The project of this name.
+
+        Raises:
+            ValueError: it is no name of one.
+            LedgerError: its ledger cannot be opened.
+        """
+        found = self._open.get(name)
+        if found is not None and not found.ledger.closed:
+            return found
+        check_name(name, "project")
+        with self._lock:
+            found = self._open.get(name)
+            if found is None or found.ledger.closed:
+                if len(self._open) >= self._settings.max_projects:
+                    msg = f"{len(self._open)} projects are open already; BUDGETED_MAX_PROJECTS allows more"
+                    raise LedgerUnavailableError(msg)
+                found = self._open[name] = Project(name, self._settings)
+            return found
+
+    def check(self) -> None:
+        """See whether the ledger can be reached.
+
+        Raises:
+            LedgerError: it cannot.
+        """
+        first = next(iter(list(self._open)), "default")
+        self.open(first).ledger.read(GLOBAL)
+
+    def once(self, key: str, run: Callable[[], Any]) -> Any:
+        """Do something that must not be done twice; who asks again under the same key gets the answer it had."""
+        with self._lock:
+            known = self._answers.get(key)
+            answer = known or self._answers.setdefault(key, Future())
+            if len(self._answers) > ANSWERED:
+                self._answers.popitem(last=False)
+        if known is None:
+            try:
+                answer.set_result(run())
+            except BaseException as error:  # noqa: BLE001 - it is raised below, here and wherever it is waited for
+                self._answers.pop(key, None)
+                answer.set_exception(error)
+        return answer.result()
+
+    def close(self) -> None:
+        """Flush and close every ledger."""
+        with self._lock:
+            for name, project in self._open.items():
+                try:
+                    project.ledger.close()
+                except LedgerError as error:
+                    logger.error("budgeted: the ledger of %r was not closed: %s", name, error)  # noqa: TRY400
+            self._open.clear()

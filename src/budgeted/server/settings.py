@@ -1,0 +1,108 @@
+"""How a server is set up: by arguments, or by ``BUDGETED_*`` variables."""
+
+from __future__ import annotations
+
+import hmac
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from budgeted.ledger.channel import is_loopback
+from budgeted.money import shown
+
+MOST_PROJECTS = 200
+"""Projects that one server has open: those of a path are three open files each."""
+
+
+class ServerSettings(msgspec.Struct, kw_only=True, frozen=True):
+    """What a server serves, and to whom.
+
+    Args:
+        ledger: where balances are kept, as ``BudgetManager(ledger=...)`` takes it.
+        tokens: who sends one of these as ``Authorization: Bearer TOKEN`` may read and write.
+        read_tokens: who sends one of these may only read.
+        timezone: in which days and months begin, for what people ask and set.
+        fsync: of a ledger on disk: ``"background"`` or ``"always"``.
+        hold_timeout: seconds after which a hold that nobody ends is charged as uncertain.
+        max_body: bytes that a request may have.
+        max_projects: projects that may be open at once.
+        threads: how many requests may be at the ledger at once.
+    """
+
+    ledger: Any = None
+    tokens: tuple[str, ...] = ()
+    read_tokens: tuple[str, ...] = ()
+    timezone: str = "UTC"
+    fsync: str = "background"
+    hold_timeout: float = 900.0
+    max_body: int = 8 * 2**20
+    max_projects: int = MOST_PROJECTS
+    threads: int = 40
+
+    def __post_init__(self) -> None:
+        for name in ("max_body", "max_projects", "threads"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                msg = f"{name} must be a whole number from 1 on, got {shown(value)}"
+                raise ValueError(msg)
+        for name in ("tokens", "read_tokens"):
+            for token in getattr(self, name):
+                if not isinstance(token, str) or not token.isascii() or not token.isprintable() or " " in token:
+                    msg = f"{name} must be printable ASCII without blanks; make one with: openssl rand -hex 32"
+                    raise ValueError(msg)
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> ServerSettings:
+        """The settings that ``BUDGETED_LEDGER``, ``BUDGETED_TOKEN``, ``BUDGETED_READ_TOKEN``, ... make.
+
+        Several tokens are separated by commas, so that one can be replaced while both serve.
+
+        Raises:
+            ValueError: a variable makes no sense; the text quotes it, unless it is a token.
+        """
+        found = os.environ if environment is None else environment
+        given: dict[str, Any] = {}
+        for name in ("ledger", "timezone", "fsync"):
+            if value := found.get(f"BUDGETED_{name.upper()}"):
+                given[name] = value
+        for name, kind in (("hold_timeout", float), ("max_body", int), ("max_projects", int), ("threads", int)):
+            variable = f"BUDGETED_{name.upper()}"
+            if value := found.get(variable):
+                try:
+                    given[name] = kind(value)
+                except ValueError:
+                    msg = f"{variable}={shown(value)} must be a number"
+                    raise ValueError(msg) from None
+        for name, variable in (("tokens", "BUDGETED_TOKEN"), ("read_tokens", "BUDGETED_READ_TOKEN")):
+            given[name] = tuple(one.strip() for one in found.get(variable, "").split(",") if one.strip())
+        return cls(**given)
+
+    @property
+    def open(self) -> bool:
+        """Whether whoever reaches the server may do everything."""
+        return not (self.tokens or self.read_tokens)
+
+    def check_host(self, host: str) -> None:
+        """Refuse to serve others than this machine without tokens.
+
+        Raises:
+            ValueError: there are none, and the address is not of the loopback.
+        """
+        if self.open and not is_loopback(host):
+            msg = (
+                f"on {host} everybody who reaches this server could read and change all budgets; set BUDGETED_TOKEN "
+                f"(for example to the output of `openssl rand -hex 32`), or listen on 127.0.0.1"
+            )
+            raise ValueError(msg)
+
+    def may(self, token: str | None) -> str:
+        """What the bearer of a token may do: ``"write"`` (and read), ``"read"``, or ``""``: nothing."""
+        if self.open:
+            return "write"
+        given = (token or "").encode("utf-8", "replace")
+        # All are compared, so that the time tells nothing.
+        write = [hmac.compare_digest(given, one.encode()) for one in self.tokens]
+        read = [hmac.compare_digest(given, one.encode()) for one in self.read_tokens]
+        return "write" if any(write) else "read" if any(read) else ""
