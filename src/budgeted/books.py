@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from budgeted.ledger import user_dict
 from budgeted.manager import BudgetManager
+from budgeted.scope import check_name
 
 
 class Books(BudgetManager):
@@ -17,3 +19,25 @@ class Books(BudgetManager):
 
     def _take_part(self) -> None:
         """Only keep the books."""
+
+    def take_over(self, records: object, *, past: bool = False) -> list[str]:
+        """Have users' budgets, and what they have spent, agree with LiteLLM's records of them.
+
+        Args:
+            records: by user, as ``user_cost.json`` holds them and ``/set_budget`` gets them. A user without one is left
+                alone.
+            past: True where the money was spent before now: it counts in no limit but the user's budget.
+
+        Returns:
+            The users.
+
+        Raises:
+            TypeError, ValueError: a record makes no sense; the text names the user and the field. Nothing was changed.
+        """
+        checked = user_dict.read(records)
+        for user in checked:
+            check_name(user, "user")
+        with self._lock:
+            user_dict.take_over(self.ledger, checked, self.clock(), self.timezone, past=past)
+            self.user_limits = self.user_limits or bool(checked)
+        return list(checked)

@@ -26,11 +26,10 @@ from budgeted.errors import (
     UnpricedModelError,
 )
 from budgeted.hold import Hold, counted, make_hold
-from budgeted.ledger import open_ledger, upkeep
+from budgeted.ledger import open_ledger, upkeep, user_dict
 from budgeted.ledger.base import (
     GLOBAL,
     STALE,
-    UNITS,
     USD,
     Account,
     Charge,
@@ -45,6 +44,7 @@ from budgeted.ledger.base import (
     account_name,
     user_account,
 )
+from budgeted.ledger.specs import EPOCH, day_number, is_budget, limit_of, spec, spec_of
 from budgeted.limits import Anchor, Limit
 from budgeted.money import nano_usd, shown, to_usd
 from budgeted.periods import NEVER, Period, parse_period, window
@@ -212,7 +212,7 @@ class BudgetManager:
             ledger.set_limits(GLOBAL, (), explicit=False, create=True)
         else:
             now = settings.clock()
-            ledger.set_limits(GLOBAL, [_spec(limit, now, settings.timezone) for limit in limits], explicit=True)
+            ledger.set_limits(GLOBAL, [spec(limit, now, settings.timezone) for limit in limits], explicit=True)
         self.ledger: Ledger = ledger
         self.settings = settings
         self.clock: Callable[[], float] = settings.clock
@@ -382,7 +382,7 @@ class BudgetManager:
             versions.append(account.version)
             windows = []
             for slot in account.slots:
-                limit = _limit(slot.limit, slot.amount)
+                limit = limit_of(slot.limit, slot.amount)
                 if not limit.matches(model):
                     continue
                 start, end = limit.window(at, self.timezone)
@@ -395,7 +395,7 @@ class BudgetManager:
                 expires = min(expires, end)
                 priced = priced or slot.unit == USD
             legs.append(Leg(name, tuple(windows)))
-        route = Route.make(legs, versions, _day_number(day_start, self.timezone), provider, model, soft, around)
+        route = Route.make(legs, versions, day_number(day_start, self.timezone), provider, model, soft, around)
         return Plan(route, expires, priced)
 
     def _account(self, name: str, *, refuse: bool) -> Account:
@@ -436,7 +436,7 @@ class BudgetManager:
 
     def _limit(self, account: str, limits: Iterable[Limit], *, explicit: bool, create: bool = False) -> None:
         now = self.clock()
-        specs = [_spec(limit, now, self.timezone) for limit in limits]
+        specs = [spec(limit, now, self.timezone) for limit in limits]
         self.ledger.set_limits(account, specs, explicit=explicit, create=create)
 
     def reset_time(self, refused: Refused) -> tuple[dt.datetime | None, float | None]:
@@ -449,7 +449,7 @@ class BudgetManager:
         """The refusing limit as it would be written."""
         if refused.limit == "cap" or account_kind(refused.account) == "block":
             return f"a cap of {_CAP.with_amount(refused.amount)}"
-        return str(_limit(refused.limit, refused.amount))
+        return str(limit_of(refused.limit, refused.amount))
 
     def allows_without(self, error: Exception) -> bool:
         """Whether calls go on while the ledger is away; says so loudly."""
@@ -481,7 +481,9 @@ class BudgetManager:
                     self._warned.add(once)
                     who = "a user" if account_kind(name) == "user" else account_name(name)
                     logger.warning(
-                        "budgeted: %s is over %s and goes on, as on_exceed='warn'", who, _limit(slot.limit, slot.amount)
+                        "budgeted: %s is over %s and goes on, as on_exceed='warn'",
+                        who,
+                        limit_of(slot.limit, slot.amount),
                     )
 
     # -- limits and balances
@@ -535,14 +537,14 @@ class BudgetManager:
         if account is None:
             limits = self.settings.default_user_limits.of(user) if user is not None else ()
             now = self.clock()
-            account = Account(name, slots=tuple(_empty(_spec(limit, now, self.timezone)) for limit in limits))
+            account = Account(name, slots=tuple(_empty(spec(limit, now, self.timezone)) for limit in limits))
         return self._balances(account, self.ledger.uncertain())
 
     def _balances(self, account: Account, uncertain: Sequence[Charge]) -> list[Balance]:
         at = self.clock()
         mine = [one for one in uncertain if account.id in one.accounts]
         return [
-            balances.of_slot(slot, _limit(slot.limit, slot.amount), at, self.timezone, mine) for slot in account.slots
+            balances.of_slot(slot, limit_of(slot.limit, slot.amount), at, self.timezone, mine) for slot in account.slots
         ]
 
     def accounts(self, prefix: str = "", after: str | None = None, count: int = 1000) -> list[AccountInfo]:
@@ -587,7 +589,7 @@ class BudgetManager:
             if by == "user":
                 name = account_name(row.account)
             elif by == "day":
-                name = dt.date.fromordinal(row.day + _EPOCH).isoformat()
+                name = dt.date.fromordinal(row.day + EPOCH).isoformat()
             else:
                 name = row.model if by == "model" else row.provider or _provider_of(row.model)
             total = sums.setdefault(name, [0, 0, 0, 0, 0])
@@ -699,16 +701,16 @@ class BudgetManager:
         with self._lock:
             account = self.ledger.read(name)
             slots = () if account is None else account.slots
-            budgets = [slot for slot in slots if _is_budget(slot)]
+            budgets = [slot for slot in slots if is_budget(slot)]
             if period is not None and created_at is None:
-                kept = (_limit(slot.limit, slot.amount) for slot in budgets)
+                kept = (limit_of(slot.limit, slot.amount) for slot in budgets)
                 created_at = next((one.anchor for one in kept if one.period == period and one.anchor), self.clock())
             limit = Limit(total_budget) if period is None else Limit(total_budget, period, anchor=created_at)
-            spec = _spec(limit, self.clock(), self.timezone)
+            made = spec(limit, self.clock(), self.timezone)
             if account is not None and budgets:
-                spec = msgspec.structs.replace(spec, since=self._since(account, budgets))
-            others = [_spec_of(slot) for slot in slots if slot not in budgets]
-            self.ledger.set_limits(name, [spec, *others], explicit=True)
+                made = msgspec.structs.replace(made, since=self._since(account, budgets))
+            others = [spec_of(slot) for slot in slots if slot not in budgets]
+            self.ledger.set_limits(name, [made, *others], explicit=True)
             self.user_limits = True
         return self._record(user)
 
@@ -724,7 +726,7 @@ class BudgetManager:
             return -1
         if spent == account.usd:
             return 0
-        return _day_number(min(slot.start for slot in present), self.timezone)
+        return day_number(min(slot.start for slot in present), self.timezone)
 
     def projected_cost(self, model: str, messages: Iterable[Any], user: str) -> float:
         """What a user has spent, plus what the input of a request would cost (USD).
@@ -901,25 +903,7 @@ class BudgetManager:
         return self._record_of(self._known(user))
 
     def _record_of(self, account: Account) -> dict[str, Any]:
-        record: dict[str, Any] = {}
-        main = next((slot for slot in account.slots if _is_budget(slot)), None)
-        current, models = account.usd, account.models or {}
-        if main is not None:
-            limit = _limit(main.limit, main.amount)
-            record["total_budget"] = to_usd(main.amount)
-            ended = main.end <= self.clock()
-            current = 0 if ended else main.spent
-            first = account.slots[0]
-            if first.end <= self.clock() or account.models_since != first.start:
-                models = {}
-            if limit.period is not None:
-                start, _ = limit.window(self.clock(), self.timezone)
-                record["duration"] = _days(limit.period)
-                record["created_at"] = float(start) if limit.anchor is None else _anchored(limit.anchor, self.timezone)
-                record["last_updated_at"] = float(start)
-        record["current_cost"] = to_usd(current)
-        record["model_cost"] = {model: to_usd(cost) for model, cost in models.items()}
-        return record
+        return user_dict.record_of(account, self.clock(), self.timezone)
 
     def _known(self, user: str | None) -> Account:
         account = self.ledger.read(self._name(user))
@@ -1075,23 +1059,7 @@ def _open_managers() -> list[BudgetManager]:
 
 # -- inside
 
-_EPOCH = dt.date(1970, 1, 1).toordinal()
 _CAP = Limit(0)
-
-
-@functools.lru_cache(maxsize=4096)
-def _limit(id: str, amount: int) -> Limit:
-    return Limit.from_id(id, amount)
-
-
-def _spec(limit: Limit, now: float, tz: dt.tzinfo) -> LimitSpec:
-    """A limit as a ledger takes it, in the period that it is in now."""
-    start, end = limit.window(now, tz)
-    if limit.models is not None or (limit.period is not None and limit.period.unit in ("second", "minute", "hour")):
-        since = -1
-    else:
-        since = 0 if end >= NEVER else _day_number(start, tz)
-    return LimitSpec(limit.id, UNITS.index(limit.unit), limit.amount, start, end, since)
 
 
 def _around(limit: Limit, start: int, end: int, tz: dt.tzinfo) -> tuple[int, int]:
@@ -1099,23 +1067,8 @@ def _around(limit: Limit, start: int, end: int, tz: dt.tzinfo) -> tuple[int, int
     return (limit.window(start - 1, tz)[0] if start else 0), (limit.window(end, tz)[1] if end < NEVER else NEVER)
 
 
-def _spec_of(slot: Slot) -> LimitSpec:
-    """A limit that an account has already."""
-    return LimitSpec(slot.limit, slot.unit, slot.amount, slot.start, slot.end)
-
-
-def _is_budget(slot: Slot) -> bool:
-    """Whether a limit is what LiteLLM calls a budget: USD, for all models."""
-    return slot.unit == USD and _limit(slot.limit, slot.amount).models is None
-
-
 def _users_have_limits(ledger: Ledger) -> bool:
     return any(account.slots for account in ledger.accounts("u:", count=100))
-
-
-def _day_number(at: float, tz: dt.tzinfo) -> int:
-    """Days from 1970-01-01 to the local date of a time."""
-    return dt.datetime.fromtimestamp(at, tz).date().toordinal() - _EPOCH
 
 
 def _since_day(since: Any) -> int:
@@ -1126,7 +1079,7 @@ def _since_day(since: Any) -> int:
             since = dt.datetime.fromisoformat(since)
         if isinstance(since, dt.datetime):
             since = since.date()
-        return int(since.toordinal()) - _EPOCH
+        return int(since.toordinal()) - EPOCH
     except (ValueError, AttributeError):
         msg = f"since must be a date such as '2026-11-01', got {shown(since)}"
         raise ValueError(msg) from None
@@ -1134,16 +1087,6 @@ def _since_day(since: Any) -> int:
 
 def _empty(spec: LimitSpec) -> Slot:
     return Slot(spec.limit, spec.unit, spec.amount, spec.start, spec.end)
-
-
-def _days(period: Period) -> float:
-    """A period in days, as LiteLLM counts them: a month has 30, a year 365."""
-    days = {"second": 1 / 86_400, "minute": 1 / 1440, "hour": 1 / 24, "day": 1, "week": 7, "month": 30, "year": 365}
-    return period.count * days[period.unit]
-
-
-def _anchored(anchor: dt.datetime, tz: dt.tzinfo) -> float:
-    return (anchor if anchor.tzinfo is not None else anchor.replace(tzinfo=tz)).timestamp()
 
 
 def _provider_of(model: str) -> str:

@@ -15,7 +15,7 @@ from budgeted.ledger.base import Ledger
 from budgeted.ledger.memory import MemoryLedger
 from budgeted.ledger.remote import RemoteLedger
 
-__all__ = ["Ledger", "MemoryLedger", "default_directory", "open_ledger", "repair"]
+__all__ = ["Ledger", "MemoryLedger", "default_directory", "directory_of", "open_ledger", "projects_in", "repair"]
 
 _lock = threading.Lock()
 _by_directory: weakref.WeakValueDictionary[Path, MemoryLedger] = weakref.WeakValueDictionary()
@@ -48,18 +48,9 @@ def open_ledger(where: Any, project: str, *, fsync: str) -> Ledger:
             if remote is None or remote.closed:
                 remote = _by_server[where, project] = server(where, project, fsync)
             return cast("Ledger", remote)
-    if where is None:
-        root = default_directory()
-    else:
-        given: object = where  # not everybody checks types
-        text = os.fspath(given) if isinstance(given, (str, os.PathLike)) else None
-        if not isinstance(text, str) or not text or "\0" in text:
-            msg = f"ledger={where!r} is not known; write a path, 'memory://', or 'file:///dir'"
-            raise LedgerError(msg)
-        if text == "memory://":
-            return MemoryLedger()
-        root = _path_of(text)
-    directory = Path(os.path.realpath(root)) / quote(project, safe="").replace(".", "%2E")
+    if where == "memory://":
+        return MemoryLedger()
+    directory = _directory(where, project)
     from budgeted.ledger.journal import JournalLedger
 
     with _lock:
@@ -103,6 +94,32 @@ def _redis(where: Any, project: str, fsync: str) -> RemoteLedger:  # noqa: ARG00
     except ModuleNotFoundError as error:
         msg = f"a ledger in Redis needs {error.name}: pip install 'budgeted[redis]'"
         raise LedgerError(msg) from error
+
+
+def directory_of(where: Any, project: str) -> Path | None:
+    """Where the ledger that :func:`open_ledger` would open is on disk; None if it is elsewhere.
+
+    Raises:
+        LedgerError: as there.
+    """
+    return None if where == "memory://" or _server(where) is not None else _directory(where, project)
+
+
+def projects_in(root: Path) -> list[str]:
+    """The projects that have a ledger below a path."""
+    return sorted(unquote(lock.parent.name) for lock in root.glob("*/lock"))
+
+
+def _directory(where: object, project: str) -> Path:
+    if where is None:
+        root = default_directory()
+    else:
+        text = os.fspath(where) if isinstance(where, (str, os.PathLike)) else None
+        if not isinstance(text, str) or not text or "\0" in text:
+            msg = f"ledger={where!r} is not known; write a path, 'memory://', or 'file:///dir'"
+            raise LedgerError(msg)
+        root = _path_of(text)
+    return Path(os.path.realpath(root)) / quote(project, safe="").replace(".", "%2E")
 
 
 def _after_fork() -> None:

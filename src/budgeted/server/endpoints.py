@@ -112,6 +112,18 @@ def _reconcile(project: Project, body: Reconcile) -> None:
     project.books.reconcile(body.id, cost=body.cost, usage=usage)
 
 
+def _get_budget(project: Project, body: ProjectName) -> Status:
+    found = project.books.user_dict
+    if not found:
+        return Status("error", message=f"nothing is known of the project {body.project_name!r} yet")
+    return Status("success", found)
+
+
+def _set_budget(project: Project, body: UserDict) -> Status:
+    project.books.take_over(body.user_dict)
+    return Status("success")
+
+
 def _verb(name: str, verb: wire.Verb) -> Endpoint:
     def run(project: Project, body: Any) -> Any:
         return verb.run(project.ledger, body)
@@ -179,5 +191,25 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         False,
     ),
     Endpoint("POST", "/v1/reconcile", "Replace the figure of a charge", Reconcile, None, True, _reconcile, False),
+    Endpoint(
+        "POST",
+        "/get_budget",
+        "Every user's record, as LiteLLM's hosted client asks for them",
+        ProjectName,
+        Status,
+        False,
+        _get_budget,
+        project=lambda body: body.project_name,
+    ),
+    Endpoint(
+        "POST",
+        "/set_budget",
+        "Have users agree with their records, as LiteLLM's hosted client sends them; absent ones are left alone",
+        UserDict,
+        Status,
+        True,
+        _set_budget,
+        project=lambda body: body.project_name,
+    ),
     *(_verb(name, verb) for name, verb in wire.VERBS.items()),
 )

@@ -1,0 +1,43 @@
+"""Moving a project from one ledger to another."""
+
+from __future__ import annotations
+
+import click
+
+from budgeted.cli.options import must_exist, project_option
+from budgeted.ledger import open_ledger
+from budgeted.ledger.base import GLOBAL
+from budgeted.ledger.migration import migrate as run
+from budgeted.money import format_usd
+
+
+@click.command()
+@click.argument("source", metavar="FROM")
+@click.argument("target", metavar="TO")
+@project_option
+@click.option("--to-project", help="The project's name in TO; the same if it is not given.")
+@click.option("--overwrite", is_flag=True, help="Replace what TO has of the same names already.")
+def migrate(source: str, target: str, project: str, to_project: str | None, *, overwrite: bool) -> None:
+    """Copy a project from one ledger to another, and check that every balance is equal.
+
+    FROM and TO are paths or URLs. Stop what makes calls first: calls in flight are refused, those of killed processes
+    are charged. FROM is not changed.
+    """
+    must_exist(source, project)
+    name = to_project or project
+    old = open_ledger(source, project, fsync="background")
+    new = open_ledger(target, name, fsync="background")
+    if old is new:
+        raise click.UsageError("FROM and TO are the same")
+    try:
+        found = run(old, new, overwrite=overwrite)
+    finally:
+        old.close()
+        new.close()
+    limits = sum(len(account.slots) for account in found.accounts)
+    total = sum(account.usd for account in found.accounts if account.id == GLOBAL)
+    click.echo(
+        f"{project} is now in {target}{f' as {name}' if name != project else ''}: {len(found.accounts)} accounts, "
+        f"{limits} limits, {format_usd(total)} spent, {len(found.rows)} report rows, {len(found.charges)} uncertain "
+        f"charges. Checked: all are equal."
+    )
