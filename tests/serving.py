@@ -11,9 +11,31 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
+import httpx2
 import uvicorn
 
 from budgeted.server import ServerSettings, create_app
+
+TOKEN, READER = "write-" + "a1" * 16, "read-" + "b2" * 16
+
+
+class Asking:
+    """Requests to a server, of the bearer of a token or of none."""
+
+    def __init__(self, url: str) -> None:
+        self.client = httpx2.Client(base_url=url, trust_env=False)
+
+    def __call__(self, method: str, path: str, body: Any = None, token: str | None = TOKEN, **options: Any) -> Any:
+        headers = options.pop("headers", {})
+        if token is not None:
+            headers["authorization"] = f"Bearer {token}"
+        return self.client.request(method, path, json=body, headers=headers, **options)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.client.close()
 
 
 class Serving:

@@ -100,13 +100,14 @@ class BudgetManager:
 
     Args:
         project_name: the namespace in the ledger.
-        client_type: ``"local"``. (``"hosted"`` speaks LiteLLM's protocol; it is not in this version.)
-        api_base, headers: where LiteLLM's hosted budgets would be.
+        client_type: ``"local"``; or ``"hosted"`` to keep users' budgets on a server that speaks LiteLLM's protocol,
+            instead of in a ledger. That protocol allows one writing process; ``ledger="https://..."`` any number.
+        api_base, headers: where hosted budgets are, and what is sent there with every request.
         max_budget: the global limit: USD as a number, or limits as text such as ``"$10/day + 60 calls/minute"``.
         duration: the period of ``max_budget``, such as ``"daily"`` or ``"30d"``.
         ledger: where balances are kept: a path or ``file:///dir`` (None: the user's state directory, or
-            ``BUDGETED_HOME``), ``"memory://"``, ``"sqlite:///file"``, ``"postgresql+psycopg://..."``, or an SQLAlchemy
-            ``Engine``.
+            ``BUDGETED_HOME``), ``"memory://"``, ``"sqlite:///file"``, ``"postgresql+psycopg://..."`` or an SQLAlchemy
+            ``Engine``, or ``"https://..."`` for a server (``budgeted serve``).
         default_user_limits: limits of a user that has none of its own, or a mapping of name patterns to limits.
         unknown_users: ``"allow"`` creates a user at its first call, ``"deny"`` refuses it.
         timezone: in which days and months begin.
@@ -173,8 +174,14 @@ class BudgetManager:
     ) -> None:
         settings = Settings(**{name: value for name, value in locals().items() if name in _settings})
         refuse_unknown(unknown, BudgetManager)
-        if client_type != "local":
-            msg = f"client_type={shown(client_type)} is not known here; write client_type='local'"
+        if client_type not in ("local", "hosted"):
+            msg = f"client_type={shown(client_type)} is not known; write client_type='local' or client_type='hosted'"
+            raise ValueError(msg)
+        if client_type == "hosted" and (ledger is not None or not isinstance(api_base, str)):
+            msg = (
+                f"client_type='hosted' keeps budgets at api_base, and there alone; write api_base='https://...' and no "
+                f"ledger, got api_base={shown(api_base)}"
+            )
             raise ValueError(msg)
         self.project_name = check_name(project_name, "project_name")
         self.client_type = client_type
@@ -189,7 +196,7 @@ class BudgetManager:
         self._unpriced: dict[tuple[str, str], str] = {}
         self._former: list[Ledger] = []
         self._warned: set[str] = set()
-        self._adopt(open_ledger(ledger, self.project_name, fsync=fsync), settings, limits)
+        self._adopt(self._open(ledger, self.project_name, fsync, settings), settings, limits)
         self._take_part()
 
     def __repr__(self) -> str:
@@ -200,6 +207,13 @@ class BudgetManager:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+    def _open(self, where: LedgerLike, project: str, fsync: str, settings: Settings) -> Ledger:
+        if self.client_type == "hosted":
+            from budgeted.ledger.hosted import HostedLedger
+
+            return HostedLedger(self.api_base or "", self.headers, project, settings.timezone, settings.clock)
+        return open_ledger(where, project, fsync=fsync)
 
     def _take_part(self) -> None:
         """Pay for calls of this process from now on, and show up in its metrics."""
@@ -243,7 +257,7 @@ class BudgetManager:
         with self._lock:
             ledger = self.ledger
             if (project, where) != (self.project_name, self._where):
-                ledger = open_ledger(where, project, fsync=fsync)
+                ledger = self._open(where, project, fsync, settings)
             elif fsync != self._fsync:
                 msg = f"fsync={fsync!r} is for opening a ledger, and {ledger!r} is open with {self._fsync!r}"
                 raise ValueError(msg)

@@ -1,0 +1,307 @@
+"""The server as its callers see it: who may ask, what answers, and how mistakes are told."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from serving import READER, TOKEN, Asking, Serving
+
+from budgeted.ledger import open_ledger
+from budgeted.ledger.wire import VERBS
+from budgeted.server import ServerSettings, openapi
+
+ROUTE = {"legs": [["g", [["usd", 0, 2**62]]]], "versions": [1], "day": 20_000, "provider": "p", "model": "m"}
+
+
+def set_limits(ask: Asking, amount: int) -> None:
+    body = {"account": "g", "limits": [["usd", 0, amount, 0, 2**62]]}
+    ask("POST", "/v1/ledger/renew", {"owner": "a", "seconds": 600})
+    assert ask("POST", "/v1/ledger/set_limits", body).status_code == 200
+
+
+def hold(ask: Asking, id: str, usd: int) -> Any:
+    return ask("POST", "/v1/ledger/hold", {"id": id, "route": ROUTE, "ask": {"usd": usd}, "at": int(time.time())})
+
+
+# -- who may ask
+
+
+@pytest.mark.parametrize("token", [None, "nonsense", TOKEN[:-1], TOKEN + "x", READER.upper(), "ü"])
+def test_who_has_no_token_gets_nothing(ask: Asking, token: str | None) -> None:
+    headers = {} if token is None else {"authorization": f"Bearer {token}".encode()}
+    for method, path in [("GET", "/v1/balances"), ("POST", "/v1/ledger/read"), ("POST", "/get_budget")]:
+        answer = ask(method, path, {} if method == "POST" else None, token=None, headers=dict(headers))
+        assert answer.status_code == 401
+        assert answer.headers["www-authenticate"] == "Bearer"
+        assert answer.json()["error"]["type"] == "Unauthorized"
+
+
+def test_who_may_only_read_changes_nothing(ask: Asking) -> None:
+    assert ask("GET", "/v1/balances", token=READER).json() == []
+    assert ask("POST", "/get_budget", {"project_name": "x"}, token=READER).json()["status"] == "error"
+    assert ask("POST", "/set_budget", {"project_name": "x", "user_dict": {}}, token=READER).status_code == 403
+    assert ask("PUT", "/v1/limits", {"limits": ["$1"]}, token=READER).json()["error"]["type"] == "Forbidden"
+    for name, verb in VERBS.items():
+        answer = ask("POST", f"/v1/ledger/{name}", {}, token=READER)
+        assert (answer.status_code == 403) == verb.changes, name
+
+
+def test_health_and_the_description_are_for_everybody(ask: Asking) -> None:
+    for path in ("/health", "/health/live", "/health/ready", "/openapi.json"):
+        assert ask("GET", path, token=None).status_code == 200
+
+
+def test_without_tokens_only_this_machine_is_served() -> None:
+    with Serving(ledger="memory://") as serving, Asking(serving.url) as ask:
+        assert ask("GET", "/v1/balances", token=None).status_code == 200
+        rebound = ask("GET", "/v1/balances", token=None, headers={"host": "evil.example:80"})
+        assert (rebound.status_code, rebound.json()["error"]["type"]) == (403, "Forbidden")
+        form = ask.client.post("/v1/ledger/reset", content="{}", headers={"content-type": "text/plain"})
+        assert form.status_code == 415
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", "example.com"])  # noqa: S104
+def test_other_machines_are_not_served_without_tokens(host: str) -> None:
+    with pytest.raises(ValueError, match="BUDGETED_TOKEN"):
+        ServerSettings().check_host(host)
+    ServerSettings(tokens=(TOKEN,)).check_host(host)
+    for here in ("127.0.0.1", "::1", "localhost"):
+        ServerSettings().check_host(here)
+
+
+# -- settings
+
+
+def test_settings_come_from_the_environment() -> None:
+    found = ServerSettings.from_environment(
+        {
+            "BUDGETED_LEDGER": "memory://",
+            "BUDGETED_TOKEN": "one, two",
+            "BUDGETED_READ_TOKEN": "three",
+            "BUDGETED_MAX_BODY": "1000",
+            "BUDGETED_HOLD_TIMEOUT": "60",
+        }
+    )
+    assert found.tokens == ("one", "two")
+    assert (found.may("two"), found.may("three"), found.may("four"), found.may(None)) == ("write", "read", "", "")
+    assert (found.max_body, found.hold_timeout, found.ledger) == (1000, 60.0, "memory://")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("BUDGETED_MAX_BODY", "many"), ("BUDGETED_THREADS", "0"), ("BUDGETED_TOKEN", "a b\u00fc")]
+)
+def test_settings_that_make_no_sense_are_told(variable: str, value: str) -> None:
+    with pytest.raises(ValueError, match=r"must be") as caught:
+        ServerSettings.from_environment({variable: value})
+    assert variable != "BUDGETED_TOKEN" or value not in str(caught.value)
+
+
+def test_the_app_is_made_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    import budgeted.server
+
+    monkeypatch.setenv("BUDGETED_LEDGER", "memory://")
+    monkeypatch.delitem(vars(budgeted.server), "app", raising=False)
+    assert budgeted.server.app is budgeted.server.app
+    monkeypatch.delitem(vars(budgeted.server), "app")
+
+
+# -- mistakes
+
+
+def test_a_refusal_carries_its_figures(ask: Asking) -> None:
+    set_limits(ask, 100)
+    assert hold(ask, "a.1", 60).status_code == 200
+    refused = hold(ask, "a.2", 60)
+    assert refused.status_code == 402
+    error = refused.json()["error"]
+    assert error["type"] == "BudgetExceededError"
+    assert "the global budget has $0.00000004 left of $0.0000001" in error["message"]
+    assert {name: error["refused"][name] for name in ("spent", "held", "requested", "amount", "reason")} == {
+        "spent": 0,
+        "held": 60,
+        "requested": 60,
+        "amount": 100,
+        "reason": "held",
+    }
+
+
+def test_a_route_of_older_limits_is_a_conflict(ask: Asking) -> None:
+    set_limits(ask, 100)
+    set_limits(ask, 200)
+    stale = hold(ask, "a.1", 60)
+    assert (stale.status_code, stale.json()["error"]["type"]) == (409, "Stale")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/v1/ledger/read", "{", 400),
+        ("/v1/ledger/read", "{}", 422),
+        ("/v1/ledger/read", '{"account": ""}', 422),
+        ("/v1/ledger/settle", '{"id": "a.1", "used": [-5], "at": 1}', 422),
+        ("/v1/ledger/settle", '{"id": "../../etc.1", "used": [5], "at": 1}', 422),
+        ("/v1/ledger/settle", '{"id": "a.1", "used": [1e400], "at": 1}', 422),
+        ("/v1/ledger/settle", '{"id": "a.1", "used": [99999999999999999999], "at": 1}', 422),
+        ("/v1/ledger/settle", '{"id": "a.1", "used": [true], "at": 1}', 422),
+        ("/v1/ledger/renew", '{"owner": "../x", "seconds": 1}', 422),
+        ("/v1/ledger/hold", '{"id": "a.1", "route": {}, "ask": {}, "at": 1}', 422),
+        ("/set_budget", '{"project_name": "p", "user_dict": {"alice": {"total_budget": -1}}}', 422),
+        ("/set_budget", '{"project_name": "", "user_dict": {}}', 422),
+        ("/get_budget", '{"project": "p"}', 422),
+        ("/v1/limits", '{"limits": ["$1/fortnight"]}', 405),
+        ("/nowhere", "{}", 404),
+    ],
+)
+def test_what_makes_no_sense_is_told_as_json(ask: Asking, path: str, body: str, status: int) -> None:
+    headers = {"content-type": "application/json", "authorization": f"Bearer {TOKEN}"}
+    answer = ask.client.post(path, content=body, headers=headers)
+    assert answer.status_code == status, answer.text
+    error = answer.json()["error"]
+    assert error["type"]
+    assert error["message"]
+
+
+def test_a_route_that_does_not_fit_its_flags_is_refused(ask: Asking) -> None:
+    set_limits(ask, 100)
+    body = {"id": "a.1", "route": {**ROUTE, "soft": [True, False]}, "ask": {"usd": 1}, "at": 1}
+    assert ask("POST", "/v1/ledger/hold", body).status_code == 422
+
+
+def test_bodies_are_bounded_whether_or_not_they_tell_their_size(ask: Asking) -> None:
+    big = b'{"account": "u:' + b"x" * 200_000 + b'"}'
+    headers = {"content-type": "application/json", "authorization": f"Bearer {TOKEN}"}
+
+    def pieces() -> Iterator[bytes]:
+        for at in range(0, len(big), 1000):
+            yield big[at : at + 1000]
+
+    for content in (big, pieces()):
+        try:
+            answer = ask.client.post("/v1/ledger/read", content=content, headers=headers)
+        except httpx2.WriteError:  # the server has answered and gone before all was sent
+            continue
+        assert (answer.status_code, answer.json()["error"]["type"]) == (413, "BodyTooLarge")
+    assert ask("POST", "/v1/ledger/read", {"account": "u:" + "x" * 90_000}).status_code == 200
+
+
+def test_a_ledger_that_cannot_be_used_makes_the_server_unready_but_alive(tmp_path: Any) -> None:
+    (tmp_path / "file").write_text("not a directory")
+    with Serving(ledger=str(tmp_path / "file" / "below")) as serving, Asking(serving.url) as ask:
+        assert ask("GET", "/health/live", token=None).status_code == 200
+        assert ask("GET", "/health", token=None).status_code == 503
+        assert ask("GET", "/v1/balances", token=None).status_code in (409, 503)
+
+
+def test_projects_are_bounded() -> None:
+    with Serving(ledger="memory://", max_projects=2) as serving, Asking(serving.url) as ask:
+        assert [ask("GET", f"/v1/balances?project=p{n}").status_code for n in range(3)] == [200, 200, 503]
+
+
+# -- what people ask
+
+
+def test_limits_are_set_shown_and_taken_away(ask: Asking) -> None:
+    shown = ask("PUT", "/v1/limits", {"user": "alice", "limits": ["$5/day", "60 calls/minute"]}).json()
+    assert [(one["text"], one["remaining"]) for one in shown] == [("$5/day", 5.0), ("60 calls/minute", 60)]
+    assert ask("GET", "/v1/balances?user=alice").json()[0]["limit"] == 5
+    assert [one["name"] for one in ask("GET", "/v1/accounts?prefix=a&count=5").json()] == ["alice"]
+    assert ask("DELETE", "/v1/accounts?user=alice").json() is None
+    assert ask("DELETE", "/v1/accounts?user=alice").json()["error"]["type"] == "UnknownUserError"
+    assert ask("GET", "/v1/accounts").json() == []
+    assert ask("GET", "/v1/accounts?page=2").json()["error"]["message"] == "there is no query parameter 'page'"
+    assert "$1/fortnight" in ask("PUT", "/v1/limits", {"limits": ["$1/fortnight"]}).json()["error"]["message"]
+
+
+def test_reports_and_uncertain_charges_are_shown_and_reconciled(ask: Asking) -> None:
+    set_limits(ask, 10**9)
+    hold(ask, "a.1", 500)
+    ask("POST", "/v1/ledger/settle", {"id": "a.1", "used": [400, 3, 4], "at": 1, "reason": "timed out"})
+    assert ask("GET", "/v1/report?by=model").json()["m"]["input_tokens"] == 3
+    assert [one["id"] for one in ask("GET", "/v1/uncertain").json()] == ["a.1"]
+    assert ask("POST", "/v1/reconcile", {"id": "a.1", "cost": "0.000001"}).status_code == 200
+    assert ask("GET", "/v1/uncertain").json() == []
+    assert ask("GET", "/v1/balances").json()[0]["spent"] == 0.000001
+    assert ask("POST", "/v1/reset", {}).json()[0]["spent"] == 0
+
+
+def test_projects_are_apart_whatever_their_names(ask: Asking) -> None:
+    for project in ("a/b", "..", "a b?&#%", "\N{PILE OF POO}"):
+        ask("PUT", "/v1/limits", {"limits": ["$1"]}, params={"project": project})
+        assert len(ask("GET", "/v1/balances", params={"project": project}).json()) == 1
+    assert ask("GET", "/v1/balances").json() == []
+
+
+def test_periods_end_without_anybody_doing_anything(ask: Asking) -> None:
+    body = {"account": "g", "limits": [["usd/day", 0, 100, 0, 86_400]]}
+    ask("POST", "/v1/ledger/set_limits", body)
+    route = {**ROUTE, "legs": [["g", [["usd/day", 0, 86_400]]]]}
+    ask("POST", "/v1/ledger/post", {"id": "a.1", "route": route, "used": [100], "at": 1})
+    [balance] = ask("GET", "/v1/balances").json()
+    assert (balance["spent"], balance["remaining"]) == (0, 1e-7)
+
+
+def test_an_answer_that_was_lost_is_repeated_and_the_work_is_not(ask: Asking) -> None:
+    set_limits(ask, 100)
+    charged = {"id": "a.1", "route": ROUTE, "used": [10], "at": 1}
+    ask("POST", "/v1/ledger/post", charged)
+    reset = {"account": "g", "at": 1}
+    assert ask("POST", "/v1/ledger/reset", reset, headers={"idempotency-key": "k1"}).status_code == 200
+    ask("POST", "/v1/ledger/post", {**charged, "id": "a.2"})
+    assert ask("POST", "/v1/ledger/reset", reset, headers={"idempotency-key": "k1"}).status_code == 200
+    assert ask("POST", "/v1/ledger/read", {"account": "g"}).json()[4] == 10
+    ask("POST", "/v1/ledger/reset", reset, headers={"idempotency-key": "k2"})
+    assert ask("POST", "/v1/ledger/read", {"account": "g"}).json()[4] == 0
+
+
+# -- the description
+
+
+def test_the_description_names_every_endpoint_and_resolves() -> None:
+    document = json.loads(json.dumps(openapi.document()))
+    assert document["openapi"] == "3.1.0"
+    assert {f"/v1/ledger/{name}" for name in VERBS} <= document["paths"].keys()
+    assert {"/get_budget", "/set_budget", "/v1/balances"} <= document["paths"].keys()
+    names = [operation["operationId"] for path in document["paths"].values() for operation in path.values()]
+    assert len(names) == len(set(names))
+    schemas = document["components"]["schemas"]
+
+    def references(node: Any) -> Iterator[str]:
+        if isinstance(node, dict):
+            if "$ref" in node:
+                yield node["$ref"]
+            for value in node.values():
+                yield from references(value)
+        elif isinstance(node, list):
+            for value in node:
+                yield from references(value)
+
+    assert {name.rpartition("/")[2] for name in references(document)} <= schemas.keys()
+    assert schemas["SettleBody"]["required"] == ["id", "used", "at"]
+
+
+def test_the_event_loop_is_never_blocked_by_a_ledger(tmp_path: Path) -> None:
+    """While requests wait for the ledger's lock, more of them than there are threads, others are answered."""
+    with Serving(ledger=str(tmp_path), threads=4) as serving, Asking(serving.url) as ask:
+        set_limits(ask, 100)
+        ledger: Any = open_ledger(str(tmp_path), "default", fsync="background")
+
+        def wait(number: int) -> None:
+            with Asking(serving.url) as other:
+                hold(other, f"a.{number}", 1)
+
+        waiting = [threading.Thread(target=wait, args=(number,)) for number in range(8)]
+        with ledger._lock:
+            for thread in waiting:
+                thread.start()
+            for _ in range(20):
+                assert ask("GET", "/health/live", token=None).elapsed.total_seconds() < 1
+        for thread in waiting:
+            thread.join(20)
+        assert ledger.read("g").slots[0].held == 8
