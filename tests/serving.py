@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -70,16 +71,17 @@ class Serving:
 class Served:
     """``budgeted serve`` as a process, on one port for as often as it is started."""
 
-    def __init__(self, directory: Path, **environment: str) -> None:
+    def __init__(self, directory: Path, options: Sequence[object] = (), **environment: str) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self._environment = {**os.environ, "PYTHONWARNINGS": "", "BUDGETED_LEDGER": str(directory), **environment}
+        self._options = [str(option) for option in options]
         self.process: subprocess.Popen[str] | None = None
         self.start()
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "budgeted.cli", "serve", "--port", str(self.port)]
+        command = [sys.executable, "-m", "budgeted.cli", "serve", "--port", str(self.port), *self._options]
         self.process = subprocess.Popen(command, env=self._environment, stderr=subprocess.PIPE, text=True)
         deadline = time.monotonic() + 30
         while True:

@@ -1,0 +1,315 @@
+"""The ledger behind a server: lost answers, killed servers, tokens, and what it refuses to do."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ledgers import ALICE, check, cost, give, held, hold, route, spent, usd
+from proxy import Proxy
+from servers import http_url, project
+from serving import READER, TOKEN, Served, Serving
+
+from budgeted import BudgetManager
+from budgeted.errors import LedgerError, LedgerUnavailableError
+from budgeted.ledger import open_ledger
+from budgeted.ledger.base import GLOBAL, Used
+from budgeted.ledger.http import HTTPLedger
+from budgeted.ledger.records import Held
+
+NOW = int(time.time())
+
+
+# -- answers that are lost or late
+
+
+@pytest.fixture
+def proxied() -> Iterator[tuple[Proxy, HTTPLedger]]:
+    """A ledger with a limit, through a proxy that can lose what it answers."""
+    port = int(http_url().rpartition(":")[2])
+    with Proxy(("127.0.0.1", port)) as proxy:
+        ledger = HTTPLedger(f"http://127.0.0.1:{proxy.port}", project())
+        ledger.clock = lambda: 0.0
+        give(ledger, GLOBAL, usd(1000))
+        give(ledger, ALICE, usd(1000))
+        yield proxy, ledger
+        proxy.accept()
+        ledger.close()
+
+
+def test_a_verb_whose_answer_is_lost_is_applied_once(proxied: tuple[Proxy, HTTPLedger]) -> None:
+    proxy, ledger = proxied
+    proxy.cut = 1
+    one = hold(ledger, 60, GLOBAL, ALICE)
+    assert (held(ledger), held(ledger, ALICE)) == (60, 60)
+    proxy.cut = 2
+    assert ledger.settle(one.id, Used(40, 1, 1), NOW)
+    proxy.cut = 1
+    assert ledger.post("x.7", route(ledger, GLOBAL), Used(5), NOW) is True
+    assert (held(ledger), spent(ledger), ledger.read(GLOBAL).calls) == (0, 45, 2)  # type: ignore[union-attr]
+    check(ledger)
+
+
+@pytest.mark.parametrize("verb", ["reset", "delete", "correct", "release"])
+def test_what_must_not_be_done_twice_is_not_when_its_answer_is_lost(
+    proxied: tuple[Proxy, HTTPLedger], verb: str
+) -> None:
+    proxy, ledger = proxied
+    one = hold(ledger, 60, GLOBAL, ALICE)
+    if verb == "release":
+        proxy.cut = 1
+        ledger.release(one.id, NOW)
+        assert held(ledger) == 0
+        return
+    ledger.settle(one.id, Used(40), NOW)
+    proxy.cut = 1
+    if verb == "correct":
+        before = ledger.correct(one.id, Used(70), NOW)
+        assert before is not None
+        assert (before.used.usd, spent(ledger)) == (40, 70)
+    else:
+        getattr(ledger, verb)(ALICE, *([NOW] if verb == "reset" else []))
+        left = ledger.read(ALICE)
+        assert (left.usd if left else None) == (0 if verb == "reset" else None)
+    assert proxy.cut == 0
+    check(ledger)
+
+
+def test_a_server_that_is_away_for_a_moment_is_waited_for(proxied: tuple[Proxy, HTTPLedger]) -> None:
+    proxy, ledger = proxied
+    proxy.refuse()
+    threading.Timer(0.3, proxy.accept).start()
+    assert hold(ledger, 60, GLOBAL).usd == 60
+
+
+def test_a_server_that_does_not_answer_has_a_deadline_and_is_named(proxied: tuple[Proxy, HTTPLedger]) -> None:
+    proxy, ledger = proxied
+    ledger.deadline = 0.3
+    for away in ("stalled", "refusing"):
+        proxy.stalled = away == "stalled"
+        if away == "refusing":
+            proxy.refuse()
+        began = time.monotonic()
+        with pytest.raises(LedgerUnavailableError, match=f"127.0.0.1:{proxy.port}"):
+            ledger.read(GLOBAL)
+        assert time.monotonic() - began < 3
+    proxy.stalled = False
+    proxy.accept()
+    ledger.deadline = 5
+    assert spent(ledger) == 0
+
+
+@pytest.mark.slow
+def test_an_event_loop_goes_on_while_answers_are_late(proxied: tuple[Proxy, HTTPLedger]) -> None:
+    proxy, ledger = proxied
+    lags: list[float] = []
+
+    async def tick() -> None:
+        while True:
+            before = time.perf_counter()
+            await asyncio.sleep(0.005)
+            lags.append(time.perf_counter() - before - 0.005)
+
+    async def run(manager: BudgetManager) -> None:
+        ticking = asyncio.create_task(tick())
+        for _ in range(3):
+            async with manager.hold(cost=1e-7, user="carl"):
+                pass
+        ticking.cancel()
+
+    with BudgetManager(project(), ledger=ledger) as manager:
+        manager.set_limits("carl", "$1")
+        proxy.delay = 0.2
+        asyncio.run(run(manager))
+        proxy.delay = 0
+    lags.sort()
+    print(f"loop lag: median {lags[len(lags) // 2] * 1e3:.2f} ms, most {lags[-1] * 1e3:.2f} ms, answers 200 ms late")
+    assert lags[-1] < 0.15
+
+
+# -- a server that is killed
+
+
+@pytest.mark.slow
+def test_a_killed_server_loses_nothing_and_retries_apply_nothing_twice(tmp_path: Path) -> None:
+    served = Served(tmp_path / "journal")
+    ledger = HTTPLedger(served.url, "default")
+    ledger.deadline = 60.0
+    give(ledger, GLOBAL, usd(10**9))
+    give(ledger, ALICE, usd(10**9))
+    where = route(ledger, GLOBAL, ALICE)
+    stop = threading.Event()
+    counts: list[int] = []
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            for number in itertools.count(1):
+                one = ledger.hold(ledger.new_id(), where, cost(9), NOW)
+                assert isinstance(one, Held), one
+                ledger.settle(one.id, Used(7), NOW)
+                if stop.is_set():
+                    counts.append(number)
+                    return
+        except BaseException as error:  # noqa: BLE001 - shown by the main thread
+            errors.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(3):
+        before = ledger.read(GLOBAL)
+        assert before is not None
+        while (account := ledger.read(GLOBAL)) is not None and account.calls < before.calls + 20:
+            assert not errors
+        served.kill()
+        served.start()
+    stop.set()
+    for thread in threads:
+        thread.join(60)
+    assert errors == []
+    assert (spent(ledger), spent(ledger, ALICE), held(ledger)) == (7 * sum(counts), 7 * sum(counts), 0)
+    assert ledger.read(GLOBAL).calls == sum(counts)  # type: ignore[union-attr]
+    assert ledger.uncertain() == []
+    ledger.close()
+    code, log = served.stop()
+    assert code in (0, -15), log
+    assert "Traceback" not in log
+    again = open_ledger(tmp_path / "journal", "default", fsync="background")
+    assert spent(again) == 7 * sum(counts)
+    check(again)
+    again.close()
+
+
+@pytest.mark.slow
+def test_a_server_that_is_told_to_stop_answers_what_is_under_way(tmp_path: Path) -> None:
+    served = Served(tmp_path / "journal")
+    ledger = HTTPLedger(served.url, "default")
+    give(ledger, GLOBAL, usd(100))
+    one = hold(ledger, 60, GLOBAL, at=NOW)
+    code, log = served.stop()
+    assert code in (0, -15), log
+    assert "Traceback" not in log
+    served.start()
+    assert held(ledger) == 60  # its lease has not run out
+    assert ledger.settle(one.id, Used(50), NOW)
+    assert ledger.uncertain() == []
+    ledger.close()
+    served.stop()
+
+
+# -- tokens and addresses
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[Serving]:
+    with Serving(ledger="memory://", tokens=(TOKEN,), read_tokens=(READER,)) as serving:
+        yield serving
+
+
+def test_the_token_is_taken_from_the_url_or_the_environment(guarded: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    for userinfo, variable in ((f"{TOKEN}@", None), (f"user:{TOKEN}@", None), ("", TOKEN), ("", f"{TOKEN},older")):
+        monkeypatch.delenv("BUDGETED_TOKEN", raising=False)
+        if variable:
+            monkeypatch.setenv("BUDGETED_TOKEN", variable)
+        ledger = HTTPLedger(guarded.url.replace("://", f"://{userinfo}"), project())
+        give(ledger, GLOBAL, usd(5))
+        assert TOKEN not in repr(ledger)
+        ledger.close()
+
+
+@pytest.mark.parametrize("token", ["wrong-secret", READER, ""])
+def test_a_token_that_may_not_is_told_without_showing_it(guarded: Serving, token: str) -> None:
+    ledger = HTTPLedger(guarded.url.replace("://", f"://{token}@"), project())
+    with pytest.raises(LedgerError, match="refuses") as caught:
+        give(ledger, GLOBAL, usd(5))
+    assert not token or token not in str(caught.value)
+    assert not isinstance(caught.value, LedgerUnavailableError)  # waiting does not help
+    ledger.close()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://tok-secret@example.com",
+        "http://tok-secret@10.0.0.5:8787",
+        "https://tok-secret@:99999",
+        "https://tok-secret@host:notaport",
+        "https://tok-secret@host?option=1",
+        "https://tok%0Asecret@host",
+        "https://",
+    ],
+)
+def test_addresses_that_cannot_or_must_not_be_used_are_refused_without_their_secrets(url: str) -> None:
+    with pytest.raises(LedgerError) as caught:
+        open_ledger(url, "default", fsync="background")
+    assert "secret" not in str(caught.value)
+
+
+def test_plain_http_to_another_machine_must_be_asked_for() -> None:
+    ledger = HTTPLedger("http://10.0.0.5:8787/budgets?allow_http=1", "default")
+    assert repr(ledger) == "HTTPLedger('10.0.0.5:8787')"
+    ledger.close()
+
+
+def test_something_else_than_a_server_of_ours_is_told(proxied: Any) -> None:
+    ledger = HTTPLedger(f"{http_url()}/elsewhere", "default")
+    with pytest.raises(LedgerError, match="Not Found"):
+        ledger.read(GLOBAL)
+    ledger.close()
+
+
+@pytest.mark.slow
+def test_certificates_are_verified(tmp_path: Path) -> None:
+    make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
+    alternative = ["-addext", "subjectAltName=DNS:localhost", "-keyout", "key.pem", "-out", "cert.pem"]
+    subprocess.run([*make.split(), *alternative], cwd=tmp_path, check=True, capture_output=True)
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    served = Served(tmp_path / "journal", options=("--ssl-certfile", certificate, "--ssl-keyfile", key))
+    url = f"https://localhost:{served.port}"
+    try:
+        stranger = HTTPLedger(url, "default")
+        stranger.deadline = 1.0
+        with pytest.raises(LedgerUnavailableError, match="certificate"):
+            stranger.read(GLOBAL)
+        stranger.close()
+        trusting = "import sys; from budgeted.ledger import http; http.HTTPLedger(sys.argv[1], 'default').read('g')"
+        environment = {"SSL_CERT_FILE": str(certificate), "PYTHONPATH": ":".join(sys.path)}
+        subprocess.run([sys.executable, "-c", trusting, url], env=environment, check=True, timeout=60)
+    finally:
+        served.stop()
+
+
+# -- in a manager
+
+
+def test_managers_on_several_hosts_share_a_budget_through_a_server() -> None:
+    name = project()
+    with BudgetManager(name, ledger=http_url(), max_budget=1) as one, BudgetManager(name, ledger=http_url()) as other:
+        with one.hold(cost=0.75, user="alice") as call:
+            call.settle(cost=0.5)
+        assert other.balance().remaining == 0.5
+        assert other.report()["alice"].spent == 0.5
+        assert one.balance() == other.balance()
+
+
+def test_requests_to_the_server_are_no_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    with BudgetManager(project(), ledger=http_url(), max_budget=1) as manager, manager.budget("alice") as block:
+        manager.balance("alice")
+        assert block.calls == 0
+        assert manager.balance().spent == 0
+
+
+@pytest.mark.slow
+def test_without_its_library_the_ledger_says_what_to_install() -> None:
+    program = "import sys; sys.modules['httpx2'] = None; import budgeted; budgeted.BudgetManager(ledger='https://x')"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert "pip install 'budgeted[http]'" in done.stderr
