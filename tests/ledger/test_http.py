@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from ledgers import ALICE, check, cost, give, held, hold, route, spent, usd
 from proxy import Proxy
 from servers import http_url, project
@@ -269,10 +270,11 @@ def test_something_else_than_a_server_of_ours_is_told(proxied: Any) -> None:
 
 @pytest.mark.slow
 def test_certificates_are_verified(tmp_path: Path) -> None:
-    make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
-    alternative = ["-addext", "subjectAltName=DNS:localhost", "-keyout", "key.pem", "-out", "cert.pem"]
-    subprocess.run([*make.split(), *alternative], cwd=tmp_path, check=True, capture_output=True)
-    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    certificate, key, authority = tmp_path / "cert.pem", tmp_path / "key.pem", trustme.CA()
+    issued = authority.issue_cert("localhost")
+    issued.cert_chain_pems[0].write_to_path(certificate)
+    issued.private_key_pem.write_to_path(key)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     served = Served(tmp_path / "journal", options=("--ssl-certfile", certificate, "--ssl-keyfile", key))
     url = f"https://localhost:{served.port}"
     try:
@@ -282,7 +284,7 @@ def test_certificates_are_verified(tmp_path: Path) -> None:
             stranger.read(GLOBAL)
         stranger.close()
         trusting = "import sys; from budgeted.ledger import http; http.HTTPLedger(sys.argv[1], 'default').read('g')"
-        environment = {"SSL_CERT_FILE": str(certificate), "PYTHONPATH": ":".join(sys.path)}
+        environment = {"SSL_CERT_FILE": str(tmp_path / "ca.pem"), "PYTHONPATH": ":".join(sys.path)}
         subprocess.run([sys.executable, "-c", trusting, url], env=environment, check=True, timeout=60)
     finally:
         served.stop()
