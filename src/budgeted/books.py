@@ -19,6 +19,7 @@ class Books(BudgetManager):
 
     def _take_part(self) -> None:
         """Only keep the books."""
+        self._recent = user_dict.Recent()
 
     def take_over(self, records: object, *, past: bool = False) -> list[str]:
         """Have users' budgets, and what they have spent, agree with LiteLLM's records of them.
@@ -38,6 +39,7 @@ class Books(BudgetManager):
         for user in checked:
             check_name(user, "user")
         with self._lock:
-            user_dict.take_over(self.ledger, checked, self.clock(), self.timezone, past=past)
+            recent = None if past else self._recent
+            user_dict.take_over(self.ledger, checked, self.clock(), self.timezone, past=past, recent=recent)
             self.user_limits = self.user_limits or bool(checked)
         return list(checked)

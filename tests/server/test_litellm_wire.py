@@ -58,7 +58,6 @@ def test_litellms_own_manager_keeps_its_budgets_here(serving: Serving, ask: Aski
         one.create_budget(total_budget=2, user="bob")
         for text in ("hello", "and again"):
             one.update_cost(user="alice", model="gpt-4o", input_text=text, output_text="Hi! " * 50)
-            saved()
         one.update_cost(user="alice", model="gpt-4o-mini", input_text="hi", output_text="ho")
         saved()
         print(json.dumps([one.user_dict, one.save_data()]))
@@ -137,15 +136,34 @@ def test_what_is_set_is_what_one_gets_however_often(ask: Asking) -> None:
     assert (balance["spent"], balance["limit"]) == (0.75, 5)
 
 
-def test_what_a_record_has_more_is_charged_and_one_that_has_less_was_reset(ask: Asking) -> None:
+def spent_by(ask: Asking, by: str) -> dict[str, float]:
+    rows = ask("GET", "/v1/report", params={"project": PROJECT, "by": by}).json()
+    return {name: row["spent"] for name, row in rows.items()}
+
+
+def test_what_a_record_has_more_is_charged_and_one_that_has_less_was_reset(
+    ask: Asking, monkeypatch: pytest.MonkeyPatch
+) -> None:
     set_budget(ask, alice=record(0.5, a=0.5))
     set_budget(ask, alice=record(0.75, a=0.5, b=0.25))
-    everything = ask("GET", "/v1/report", params={"project": PROJECT, "by": "model"}).json()
-    assert {model: row["spent"] for model, row in everything.items()} == {"a": 0.5, "b": 0.25}
+    assert spent_by(ask, "model") == {"a": 0.5, "b": 0.25}
+    monkeypatch.setattr("budgeted.ledger.user_dict.LATE_SECONDS", 0)
     set_budget(ask, alice=record(0.125, b=0.125))
     assert get_budget(ask)["data"]["alice"] == record(0.125, b=0.125)
-    total = ask("GET", "/v1/report", params={"project": PROJECT}).json()["alice"]["spent"]
-    assert total == 0.875  # a reset forgets nothing that was spent
+    assert spent_by(ask, "user") == {"alice": 0.875}  # a reset forgets nothing that was spent
+    set_budget(ask, alice=record(0))
+    assert get_budget(ask)["data"]["alice"] == record(0)
+    assert spent_by(ask, "user") == {"alice": 0.875}
+
+
+def test_a_dictionary_that_comes_after_a_newer_one_charges_nothing_twice(ask: Asking) -> None:
+    states = [record(0.25, a=0.25), record(0.5, a=0.5), record(1, a=0.5, b=0.5), record(1.5, a=0.75, b=0.75)]
+    for number in (0, 2, 1, 3, 2, 0, 3):
+        set_budget(ask, alice=states[number])
+        assert get_budget(ask)["data"]["alice"]["current_cost"] == states[number]["current_cost"]
+        assert sum(spent_by(ask, "model").values()) == states[number]["current_cost"]
+    assert get_budget(ask)["data"]["alice"] == states[3]
+    assert spent_by(ask, "user") == {"alice": 1.5}
 
 
 def test_charges_that_litellm_reports_count_in_the_limits_of_everybody(ask: Asking) -> None:

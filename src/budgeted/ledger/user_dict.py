@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import time
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
@@ -24,6 +25,9 @@ from budgeted.periods import Period
 UNKNOWN = "unknown"
 """The model of what was spent on nobody knows which."""
 
+LATE_SECONDS = 10.0
+"""How much later than a newer dictionary an older one may come: LiteLLM sends each in a thread of its own."""
+
 _DAYS = {"second": 1 / 86_400, "minute": 1 / 1440, "hour": 1 / 24, "day": 1, "week": 7, "month": 30, "year": 365}
 _FIELDS = {"total_budget", "duration", "created_at", "last_updated_at", "current_cost", "model_cost"}
 
@@ -36,6 +40,41 @@ class Record(msgspec.Struct):
     since: float | None
     spent: int
     models: dict[str, int]
+
+
+class Recent:
+    """The charges of the last seconds, by account: what a dictionary that comes late seems to take back."""
+
+    def __init__(self) -> None:
+        self._charges: dict[str, list[tuple[float, str, int]]] = {}
+
+    def add(self, account: str, id: str, usd: int) -> None:
+        """Note a charge that was made now."""
+        self._charges[account] = [*self.of(account), (time.monotonic(), id, usd)]
+
+    def of(self, account: str) -> list[tuple[float, str, int]]:
+        """Those of an account that are recent still: when, the charge's id, nano-USD."""
+        oldest = time.monotonic() - LATE_SECONDS
+        found = [one for one in self._charges.pop(account, ()) if one[0] > oldest]
+        if found:
+            self._charges[account] = found
+        return found
+
+    def take_back(self, ledger: Ledger, account: str, usd: int, now: float) -> bool:
+        """Correct the last charges by so much in all; False if they were not that much."""
+        charges = self.of(account)
+        if usd > sum(cost for _, _, cost in charges):
+            return False
+        while usd and charges:
+            at, id, cost = charges.pop()
+            less = min(cost, usd)
+            if ledger.correct(id, Used(cost - less), int(now)) is None:
+                return False
+            if cost > less:
+                charges.append((at, id, cost - less))
+            usd -= less
+        self._charges[account] = charges
+        return True
 
 
 # -- from an account
@@ -153,11 +192,20 @@ def _nearest(value: Any, what: str) -> int:
     return round(Fraction(str(value)) * NANO)
 
 
-def take_over(ledger: Ledger, records: Mapping[str, Record], now: float, tz: dt.tzinfo, *, past: bool = False) -> None:
+def take_over(
+    ledger: Ledger,
+    records: Mapping[str, Record],
+    now: float,
+    tz: dt.tzinfo,
+    *,
+    past: bool = False,
+    recent: Recent | None = None,
+) -> None:
     """Have each user's budget and what it has spent agree with its record. Users without one are left alone.
 
-    What a record has more than its account is charged to the user and to the global account; one that has less was
-    reset. Repeating it changes nothing.
+    What a record has more than its account is charged to the user and to the global account. One that has less was
+    reset; unless it lacks no more than what was charged in the last seconds: then it is an older one that comes late,
+    and those charges are taken back until a newer one comes. Repeating it changes nothing.
 
     Args:
         ledger: where.
@@ -166,11 +214,12 @@ def take_over(ledger: Ledger, records: Mapping[str, Record], now: float, tz: dt.
         tz: the time zone whose calendar counts.
         past: True where the money was spent before now: it counts in the user's budget, if its period goes on, and in
             totals and reports, on the day that the record names, yet in no other limit.
+        recent: what was charged by dictionaries before this one.
     """
     for user, record in records.items():
         name = user_account(user)
         _limit(ledger, name, record, now, tz)
-        _charge(ledger, name, record, now, tz, past=past)
+        _charge(ledger, name, record, now, tz, past=past, recent=recent)
 
 
 def _limit(ledger: Ledger, name: str, record: Record, now: float, tz: dt.tzinfo) -> None:
@@ -204,7 +253,9 @@ def _limit_of(record: Record, main: Slot | None, now: float, tz: dt.tzinfo) -> L
     return Limit(0, period, anchor=now if record.since is None else record.since).with_amount(amount)
 
 
-def _charge(ledger: Ledger, name: str, record: Record, now: float, tz: dt.tzinfo, *, past: bool) -> None:
+def _charge(
+    ledger: Ledger, name: str, record: Record, now: float, tz: dt.tzinfo, *, past: bool, recent: Recent | None
+) -> None:
     account = ledger.read(name) or Account(name)
     main = _main(account)
     ended = False
@@ -214,10 +265,14 @@ def _charge(ledger: Ledger, name: str, record: Record, now: float, tz: dt.tzinfo
         ended = main is not None and main.start > record.since
     known, by_model = (account.usd, account.models or {}) if ended else _spent(account, now)
     if record.spent < known:
+        if recent is not None and record.spent and recent.take_back(ledger, name, known - record.spent, now):
+            return
         ledger.reset(name, int(now))
         known, by_model = 0, {}
     for model, usd in _by_model(record.spent - known, record.models, by_model):
-        _post(ledger, name, model, usd, now, day_number(at, tz), tz, limits=not ended, past=past)
+        id = _post(ledger, name, model, usd, now, day_number(at, tz), tz, limits=not ended, past=past)
+        if recent is not None:
+            recent.add(name, id, usd)
 
 
 def _by_model(more: int, models: Mapping[str, int], known: Mapping[str, int]) -> list[tuple[str, int]]:
@@ -236,7 +291,8 @@ def _by_model(more: int, models: Mapping[str, int], known: Mapping[str, int]) ->
 
 def _post(
     ledger: Ledger, name: str, model: str, usd: int, now: float, day: int, tz: dt.tzinfo, *, limits: bool, past: bool
-) -> None:
+) -> str:
+    """Charge the user and the global account. Returns the charge's id."""
     id = ledger.new_id()
     while True:
         ledger.set_limits(GLOBAL, (), explicit=False, create=True)
@@ -250,7 +306,7 @@ def _post(
             versions.append(account.version)
         route = Route.make(legs, versions, day, "", model)
         if not isinstance(ledger.post(id, route, Used(usd), int(now)), Stale):
-            return
+            return id
 
 
 def _windows(account: Account, model: str, now: float, tz: dt.tzinfo) -> tuple[tuple[str, int, int], ...]:
