@@ -140,6 +140,7 @@ def user_cost(tmp_path: Path) -> Path:
     return file
 
 
+@pytest.mark.slow
 def test_a_file_of_litellms_is_taken_over(budgeted_home: Path, user_cost: Path) -> None:
     clock = "import time; time.time = lambda: 1_795_100_000.0;"
     for _ in range(2):  # doing it again changes nothing

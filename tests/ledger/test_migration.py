@@ -1,0 +1,59 @@
+"""Moving a project into every kind of ledger, and out of it again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ledgers import ALICE, AT, BOB, calls, charge, check, give, hold, spent, tokens, usd
+
+from budgeted.errors import LedgerError
+from budgeted.ledger.base import GLOBAL, Used
+from budgeted.ledger.memory import MemoryLedger
+from budgeted.ledger.migration import content, migrate
+
+
+@pytest.fixture
+def filled() -> MemoryLedger:
+    """A ledger with limits of every unit, charges of some days and models, an uncertain one, and many users."""
+    source = MemoryLedger()
+    source.clock = lambda: 0.0
+    give(source, GLOBAL, usd(10_000, "usd"), calls(500, 0, 2 * AT))
+    give(source, ALICE, usd(1000, "usd/month", AT - 5, AT + 100), tokens(500))
+    give(source, BOB)
+    for number in range(1100):
+        source.set_limits(f"u:{number:05}", [usd(number)], explicit=False)
+    for amount in range(1, 30):
+        charge(source, amount, GLOBAL, ALICE, model=f"m{amount % 3}", day=20_000 + amount % 5)
+    charge(source, 7, GLOBAL, BOB, model="m\N{PILE OF POO}")
+    doubtful = hold(source, 20, GLOBAL, ALICE, id="x.1")
+    source.settle(doubtful.id, Used(11, 3, 4), AT, "timed out")
+    return source
+
+
+def test_a_project_goes_into_every_ledger_and_comes_out_as_it_was(filled: MemoryLedger, ledger: Any) -> None:
+    taken = migrate(filled, ledger)
+    assert len(taken.accounts) == 1103
+    check(ledger)
+    back = MemoryLedger()
+    migrate(ledger, back)
+    assert [*content(back).comparable()] == [*content(filled).comparable()] == [*taken.comparable()]
+
+
+def test_what_was_moved_is_charged_and_corrected_as_before(filled: MemoryLedger, ledger: Any) -> None:
+    migrate(filled, ledger)
+    for one in (filled, ledger):
+        charge(one, 5, GLOBAL, ALICE, model="m1")
+        one.correct("x.1", Used(1, 1, 1), AT)
+    assert spent(ledger, ALICE, "usd/month") == spent(filled, ALICE, "usd/month")
+    assert [*content(ledger).comparable()] == [*content(filled).comparable()]
+    check(ledger)
+
+
+def test_calls_in_flight_are_moved_from_no_ledger(ledger: Any) -> None:
+    give(ledger, GLOBAL, usd(100))
+    hold(ledger, 10, GLOBAL)
+    target = MemoryLedger()
+    with pytest.raises(LedgerError, match="1 calls are in flight"):
+        migrate(ledger, target)
+    assert target.accounts() == []
