@@ -295,9 +295,9 @@ class MemoryLedger:
             Ended(one.id, one.opened, one.held, route.raw, one.used, one.at, one.reason) for one, route in charges
         )
         with self._entered() as state:
+            held = state.held()
             for account in accounts:
-                here = state.accounts.get(account.id)
-                if account.held or (here is not None and here.held):
+                if account.held or held.get(account.id):
                     raise in_flight(account.id)
             self._do(Restored(tuple(accounts), tuple(rows), ended))
         self.turns.wake_all()
