@@ -1,7 +1,8 @@
 -- The decision about money: the same as budgeted.ledger.base.admit, number for number. The client has seen to it that
 -- rates and tokens are below 2^43, and all that a call may cost below 2^53: no product here is larger than that.
 
-local ASK_USD, USD_RATE, ASK_TOKENS, TOKENS_RATE, LEAST, MOST, WHOLE, UNCERTAIN_OUTPUT, SHARE = 1, 2, 3, 4, 5, 6, 7, 8, 9
+local ASK_USD, USD_RATE, ASK_TOKENS, TOKENS_RATE = 1, 2, 3, 4 -- of what is asked
+local LEAST, MOST, WHOLE, UNCERTAIN_OUTPUT, SHARE = 5, 6, 7, 8, 9
 local MIN_GRANT = 256
 
 local function usd_for(ask, output)
@@ -32,7 +33,7 @@ local function room(slot, start)
   return idle - slot[SLOT_HELD], idle
 end
 
--- The share of a call that does not simply get all it can use: what is granted; or nil and the refusal. What it needs is
+-- The share of a call that does not simply get all it can use: what is granted; or nil and the refusal. Its helpers are
 -- defined inside, since most calls do without.
 local function ration(ask, slots, soft)
   local function need(unit, output)
@@ -87,7 +88,8 @@ local function ration(ask, slots, soft)
     affordable = math.min(affordable or one.affords, one.affords)
     if one.affords < granted then
       local why = affords(one.unit, one.idle) < granted and 'spent' or 'held'
-      if not tightest or (why == reason and one.affords < tightest.affords) or (why == 'spent' and reason == 'held') then
+      local closer = why == reason and one.affords < (tightest or one).affords
+      if not tightest or closer or (why == 'spent' and reason == 'held') then
         tightest, reason = one, why
       end
     end

@@ -1,7 +1,7 @@
 -- What the verbs share. KEYS[1] is "budgeted:{project}": every key begins with it, so that all are in one slot of a
 -- cluster. Names of users are values and fields, never parts of keys. ARGV[1] is the mark that the ledger bore when it
--- was opened, or empty where a verb looks at it itself, or not at all; ARGV[2] are the arguments, as MessagePack: JSON in here would
--- cut integers to 14 digits. Numbers are doubles: every integer that decides is below 2^53.
+-- was opened, or empty where a verb looks at it itself, or not at all. ARGV[2] are the arguments, as MessagePack: JSON
+-- in here would cut integers to 14 digits. Numbers are doubles: every integer that decides is below 2^53.
 --
 -- A script that fails keeps what it has written, so everything is looked at before the first write, and the first write
 -- is one that a server without memory refuses.
@@ -30,21 +30,12 @@ if ARGV[1] ~= '' and call('HGET', ACCOUNTS, '') ~= ARGV[1] then
 end
 local arg = decode(ARGV[2])
 
-local function read(key, field)
-  local raw = call('HGET', key, field)
-  return raw and decode(raw)
-end
-
 local function slot_of(account, limit)
   for _, slot in ipairs(account[SLOTS]) do
     if slot[1] == limit then
       return slot
     end
   end
-end
-
-local function ended(id)
-  return read(UNCERTAIN, id) or read(LATEST, id) or read(BEFORE, id)
 end
 
 local function milliseconds()

@@ -39,7 +39,8 @@ for _, account in ipairs(accounts) do
   saved[#saved + 1] = encode(account)
 end
 call('HSET', ACCOUNTS, unpack(saved))
-call('HSET', HOLDS, id, encode({id, at, granted, usd, tokens, guess(ask, granted), kept(route), owner}))
+local kept = {route[DAY], route[PROVIDER], route[MODEL], route[LEGS]}
+call('HSET', HOLDS, id, encode({id, at, granted, usd, tokens, guess(ask, granted), kept, owner}))
 call('HSET', OPEN .. owner, id, at)
 if lease then
   call('ZADD', OWNERS, milliseconds() + lease * 1000, owner)

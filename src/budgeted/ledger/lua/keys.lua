@@ -10,3 +10,12 @@ local ONCE = project .. ':once:'    -- and what is done once: its answer, for a 
 local function save(account)
   call('HSET', ACCOUNTS, account[ID], encode(account))
 end
+
+local function read(key, field)
+  local raw = call('HGET', key, field)
+  return raw and decode(raw)
+end
+
+local function ended(id)
+  return read(UNCERTAIN, id) or read(LATEST, id) or read(BEFORE, id)
+end

@@ -21,5 +21,6 @@ begin(slots)
 for _, account in ipairs(accounts) do
   save(account)
 end
-book({id, at, 0, kept(route), used, at, reason}, nil, used, reason ~= '' and used[1] or 0, 1)
+local kept = {route[DAY], route[PROVIDER], route[MODEL], route[LEGS]}
+book({id, at, 0, kept, used, at, reason}, nil, used, reason ~= '' and used[1] or 0, 1)
 return encode({'done', {}})

@@ -65,8 +65,3 @@ local function begin(slots)
     end
   end
 end
-
--- What is kept of a route with a hold or a charge.
-local function kept(route)
-  return {route[DAY], route[PROVIDER], route[MODEL], route[LEGS]}
-end

@@ -44,7 +44,8 @@ local function count_in(hold, leg, slot, catches_up)
     end
     leg[2][#leg[2] + 1] = {slot[1], slot[START], slot[END]}
     changed = true
-  elseif place[2] > slot[START] then -- the hold has seen a later period: a clock set back does not reopen an earlier one
+  elseif place[2] > slot[START] then
+    -- The hold has seen a later period: a clock set back does not reopen an earlier one.
     slot[START], slot[END], slot[SLOT_SPENT], slot[SLOT_HELD] = place[2], place[3], 0, 0
   elseif place[2] < slot[START] then
     return false
