@@ -35,7 +35,7 @@ GPT = "gpt-5-mini"
 CLAUDE = "claude-haiku-4-5"
 HELLO: Any = [{"role": "user", "content": "Hello there"}]
 WEATHER = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
-PUBLIC = sorted(set(PRICES) - {"tts-1", "gpt-image-1", "llama3.2"})
+PUBLIC = sorted(set(PRICES) - {"tts-1", "dall-e-3", "gpt-image-1", "gpt-4o-transcribe", "llama3.2"})
 
 
 class Answer(BaseModel):
@@ -145,6 +145,10 @@ class TestPrices:
 
 
 PROVIDERS = [
+    ("us.", "aws"),
+    ("global.", "aws"),
+    ("amazon.", "aws"),
+    ("meta.", "aws"),
     ("claude", "anthropic"),
     ("gemini", "google"),
     ("llama-3.3", "groq"),

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 from opentelemetry import trace
 
-from budgeted import bounds, prices, tally
+from budgeted import bounds, prices, responses, tally
 from budgeted import scope as scopes
 from budgeted.errors import (
     BudgetExceededError,
@@ -66,6 +66,9 @@ class Request(msgspec.Struct):
         body: the payload, from which the input is bounded.
         cap: the request's own output cap in tokens, or None.
         n: how many answers are asked for.
+        units: how many units the price of a call is for, such as pictures.
+        searches: how many searches the provider may make and bill each.
+        known: what the call uses, where the request alone decides that and no answer says it.
         thinking: thinking budget in tokens, part of the output.
         output: False if the call has no output tokens (embeddings).
         structured: True if a cut answer is worth nothing.
@@ -75,6 +78,7 @@ class Request(msgspec.Struct):
         kinds: what the input may hold, as :mod:`budgeted.prices` counts it.
         exact_bytes: False for tokenizers that normalise the text first.
         elsewhere: what of the input is not in the request (file ids, a previous response), or "".
+        renamed: True if the host answers under another name for the same model.
         fixed: what the call costs at most, in nano-USD, where that is known without a model.
     """
 
@@ -93,6 +97,10 @@ class Request(msgspec.Struct):
     base_url: str | None = None
     kinds: int = 0
     elsewhere: str = ""
+    renamed: bool = False
+    units: int = 1
+    searches: int = 0
+    known: Usage | None = None
     fixed: int | None = None
 
 
@@ -198,6 +206,8 @@ class Call(msgspec.Struct, eq=False, weakref=True):
             whole = request.structured or not request.cappable or self._untouchable()
         self._whole = whole
         fixed, rate = (0, 0) if price is None else price.bound(size, self.at, request.tier, request.kinds)
+        if price is not None and (request.searches or request.units != 1):
+            fixed += price.beside_tokens(request.units - 1, request.searches)
         least = manager.min_output_tokens + request.thinking
         return Ask(fixed, rate * n, size, n, least, most, whole, manager.uncertain_output)
 
@@ -209,6 +219,8 @@ class Call(msgspec.Struct, eq=False, weakref=True):
     def _window(self, price: Price | None) -> int:
         """The bound of an input that is not all in the request."""
         request = self.request
+        if price is not None and price.flat:
+            return 0
         window = price.context_window if price is not None else None
         if window is not None:
             return window
@@ -552,18 +564,27 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         """The call has ended with a response: charge what it says, or the guess if it does not say."""
         usage = answer.usage
         if usage is None:
+            usage = self.request.known or (Usage() if self.price is not None and self.price.flat else None)
+        if usage is None:
             self.estimate("the response does not say what it used", answer=answer, timeout=timeout)
         else:
             price = self.price
             reason = ""
             model = answer.model
-            if model is not None and model != self.request.model and not (price is not None and price.registered):
+            if model is not None and model != self.request.model and not self._answers_as(price):
                 price = prices.find(model, self.request.provider or None, self.request.base_url)
                 if price is None and self.price is not None:
                     price = self.price
                     reason = f"{shown(model)} answered, and its price is not known"
             cost = 0 if price is None else price.cost(usage, self.at)
+            if price is not None and (price.stated or self.request.units != 1):
+                cost += price.beside_tokens(self.request.units - 1, 0)
+                cost = (responses.stated_cost(answer.report) if price.stated else None) or cost
             self._end(Used(cost, usage.input_tokens, usage.output_tokens), reason, answer, timeout)
+
+    def _answers_as(self, price: Price | None) -> bool:
+        """Whether the price of the model asked for holds whatever name the answer gives it."""
+        return self.request.renamed or (price is not None and price.registered)
 
     def charge(self, usage: Counts | None = None, cost: int | None = None, timeout: float | None = None) -> None:
         """The caller says what the call used or cost (nano-USD)."""

@@ -51,7 +51,8 @@ def classify(error: BaseException, handled: BaseException | None = None) -> str:
     """
     for cause in _causes(error, handled):
         names = {kind.__name__ for kind in type(cause).__mro__}
-        if not _BEFORE_SENDING.isdisjoint(names):
+        # Where aiohttp works below httpx, a connection that broke later is also called one that could not be made.
+        if not _BEFORE_SENDING.isdisjoint(names) and not type(cause.__cause__).__module__.startswith("aiohttp"):
             return UNSENT
         status = status_of(cause) if _TIMEOUTS.isdisjoint(names) else None
         if status is not None:
@@ -100,6 +101,16 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, TimeoutError) or any("Timeout" in name for name in names):
         return "timed out after sending"
     return f"cut off after sending ({names[0]})"
+
+
+def came_through(error: BaseException, functions: frozenset[str]) -> bool:
+    """Whether an exception has passed through one of these functions, as one does that arose before sending."""
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_name in functions:
+            return True
+        trace = trace.tb_next
+    return False
 
 
 def _plain(holder: object, name: str) -> Any:

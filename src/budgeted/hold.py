@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry.context import Context, attach, detach, get_value, set_value
+
 from budgeted import driving, prices, responses
 from budgeted.call import OUTPUT_UNKNOWN, Call, Request
 from budgeted.decorator import CONTENT
 from budgeted.errors import LedgerLockedError
 from budgeted.money import nano_usd, shown
-from budgeted.scope import Budget, Scope, caps_lock, current, enter, leave
+from budgeted.scope import BY_HAND, Budget, Scope, caps_lock, current, enter, leave
 from budgeted.streams import LEFT_EARLY
 from budgeted.usage import Counts, Usage
 
 if TYPE_CHECKING:
+    from contextvars import Token
     from types import TracebackType
     from typing import Self
 
@@ -47,6 +50,7 @@ class Hold:
         self._call: Call | None = None
         self._entered = False
         self._async = False
+        self._by_hand: Token[Context] | None = None
         self._pending: Callable[[float | None], None] | None = None
         self._text_bytes = 0
         self._pieces = 0
@@ -78,7 +82,7 @@ class Hold:
             self._call = driving.begin(self._request)
         finally:
             leave(scope)
-        self._entered = True
+        self._begin()
         return self
 
     async def __aenter__(self) -> Self:
@@ -87,8 +91,19 @@ class Hold:
             self._call = await driving.begin_async(self._request)
         finally:
             leave(scope)
-        self._entered = self._async = True
+        self._begin()
+        self._async = True
         return self
+
+    def _begin(self) -> None:
+        """The hold is open: what no hook can see may be sent."""
+        self._entered = True
+        self._by_hand = attach(set_value(BY_HAND, self))
+
+    def _finish(self) -> None:
+        opened, self._by_hand = self._by_hand, None
+        if opened is not None and get_value(BY_HAND) is self:
+            detach(opened)
 
     def _enter(self) -> Scope:
         if self._entered:
@@ -101,6 +116,7 @@ class Hold:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._finish()
         call = self._call
         if call is not None and not call.ended:
             self._leave(call, error)
@@ -108,6 +124,7 @@ class Hold:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._finish()
         call = self._call
         if call is not None and not call.ended:
             await driving.settled(call, self._pending or (lambda timeout: self._leave(call, error, timeout)))

@@ -26,6 +26,7 @@ AUDIO: Final = 4
 IMAGE: Final = 8
 AUDIO_OUT: Final = 16
 IMAGE_OUT: Final = 32
+EVERY_KIND: Final = 63
 
 _DAY: Final = 86_400
 _LONGEST_CALL: Final = 3600  # seconds; a price that starts within them may be the one that the call meets

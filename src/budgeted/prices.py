@@ -44,7 +44,10 @@ class Price:
         model: as the price list names it, or as asked for if the price is a registered one.
         max_output_tokens: the most tokens that one answer can have, or None if nobody knows.
         context_window: in tokens, or None if nobody knows.
+        per_call: the most that one call costs beside its tokens, in nano-USD.
         per_search: the most that one web search by the provider costs, in nano-USD.
+        flat: True if calls have a price and tokens have none, so that what a call costs is known without them.
+        stated: True if the provider's answers state what they cost.
         registered: True if `register_price` made it: it holds whatever name the answer gives the model.
     """
 
@@ -55,11 +58,14 @@ class Price:
         "_tiers",
         "_unasked",
         "context_window",
+        "flat",
         "max_output_tokens",
         "model",
+        "per_call",
         "per_search",
         "provider",
         "registered",
+        "stated",
     )
 
     def __init__(
@@ -88,6 +94,9 @@ class Price:
         self._flat = None if self._only is None else (*self._only.highest(self._unasked), self._only.per_call)
         levels = [rates for schedule in (standard, *self._tiers.values()) for rates in schedule.levels()]
         self.per_search = -(-max(rates.per_search for rates in levels) // PICO_PER_NANO)
+        self.per_call = -(-max(rates.per_call for rates in levels) // PICO_PER_NANO)
+        self.flat = self.per_call > 0 and all(max(rates.highest(pricelist.EVERY_KIND)) == 0 for rates in levels)
+        self.stated = provider == "openrouter"
 
     def __repr__(self) -> str:
         return f"<Price of {self.model!r} at {self.provider or 'any provider'!r}>"
@@ -120,7 +129,7 @@ class Price:
 
         Returns:
             What is fixed, in nano-USD, with the price per call; and pico-USD per output token. Searches are not
-            in it: `per_search` is for those.
+            in it: `beside_tokens` is for those.
         """
         if self._flat is not None and tier is None and not kinds:
             given, made, each = self._flat
@@ -129,6 +138,10 @@ class Price:
             given, made = rates.highest(kinds | self._unasked)
             each = rates.per_call
         return -(-(input_tokens * given + each) // PICO_PER_NANO), made
+
+    def beside_tokens(self, calls: int, searches: int) -> int:
+        """Return what further calls and searches cost beside their tokens, in nano-USD."""
+        return calls * self.per_call + searches * self.per_search
 
     def _schedule(self, tier: str | None) -> Schedule:
         if tier is None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from budgeted.money import nano_usd
 from budgeted.usage import Counts, Usage
 
 MOST_TOKENS = 100_000_000
@@ -20,11 +21,15 @@ MOST_TOKENS = 100_000_000
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
-    """What a response says of itself. ``usage`` is None if it does not say, or not sensibly."""
+    """What a response says of itself. ``usage`` is None if it does not say, or not sensibly.
+
+    ``report`` is the provider's own report, from which the usage was read.
+    """
 
     usage: Counts | None
     model: str | None = None
     id: str | None = None
+    report: Any = None
 
 
 NOTHING = Answer(None)
@@ -52,11 +57,40 @@ def read(response: Any) -> Answer:
     model = fields.get("model")
     id = fields.get("id")
     tier = fields.get("service_tier")
+    found = read_usage(usage, tier if tier.__class__ is str else None)
+    output = fields.get("output")
+    if found is not None and output.__class__ is list and len(output) > 1:
+        found = msgspec.structs.replace(found, web_searches=found.web_searches or searches(output))
     return Answer(
-        read_usage(usage, tier if tier.__class__ is str else None),
+        found,
         model if model.__class__ is str and model else None,
         id if id.__class__ is str and id else None,
+        usage,
     )
+
+
+def searches(output: Any) -> int:
+    """How many searches the items of an answer of OpenAI's responses tell of. Pages that were opened are not billed."""
+    found = 0
+    for item in output:
+        fields = fields_of(item)
+        if fields.get("type") == "web_search_call":
+            found += fields_of(fields.get("action")).get("type", "search") == "search"
+    return found
+
+
+def stated_cost(report: Any) -> int | None:
+    """What a provider's report says that the call cost, in nano-USD; None if it does not say, or not sensibly.
+
+    OpenRouter reports ``cost`` in USD (https://openrouter.ai/docs/use-cases/usage-accounting). With a key of the
+    caller's own, that is only its fee, and what the provider behind it bills is told apart.
+    """
+    fields = fields_of(report)
+    own = fields_of(fields.get("cost_details")).get("upstream_inference_cost") if fields.get("is_byok") else 0
+    try:
+        return nano_usd(fields.get("cost"), "cost") + nano_usd(own or 0, "cost") or None
+    except (TypeError, ValueError):
+        return None
 
 
 def read_usage(usage: Any, tier: str | None = None) -> Counts | None:
@@ -72,7 +106,7 @@ def read_usage(usage: Any, tier: str | None = None) -> Counts | None:
         if "input_tokens" in fields:
             return _messages_usage(fields, tier)
         return next((reader(fields) for name, reader in _OTHERS if name in fields), None)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError, KeyError, AttributeError):
         return None
 
 
@@ -113,19 +147,24 @@ def _chat_usage(fields: Mapping[str, Any], tier: str | None) -> Counts | None:
         return Usage(prompt, completion, cached or 0, service_tier=tier)
     ins = fields_of(more_in) if more_in is not None else _EMPTY
     outs = fields_of(more_out) if more_out is not None else _EMPTY
+    written, for_an_hour = ins.get("cache_write_tokens") or 0, 0
+    if "cache_creation_tokens" in ins:  # LiteLLM's names for what Anthropic and Bedrock report
+        written = written or ins["cache_creation_tokens"] or 0
+        tier = "fast" if fields.get("speed") == "fast" else tier
+        for_an_hour = fields_of(ins.get("cache_creation_token_details")).get("ephemeral_1h_input_tokens") or 0
     return Usage(
         prompt,
         completion,
         ins.get("cached_tokens") or 0,
-        ins.get("cache_write_tokens") or 0,
-        0,
+        written,
+        for_an_hour,
         min(outs.get("reasoning_tokens") or 0, completion),
         ins.get("audio_tokens") or 0,
         0,
         outs.get("audio_tokens") or 0,
         ins.get("image_tokens") or 0,
         outs.get("image_tokens") or 0,
-        0,
+        fields_of(fields.get("server_tool_use")).get("web_search_requests") or 0,
         tier,
     )
 
@@ -156,7 +195,7 @@ def _messages_usage(fields: Mapping[str, Any], tier: str | None) -> Counts | Non
         )
     if not 0 <= sent <= MOST_TOKENS:
         return None
-    ins = fields_of(fields.get("input_tokens_details"))
+    ins = fields_of(fields.get("input_tokens_details") or fields.get("input_token_details"))
     outs = fields_of(fields.get("output_tokens_details"))
     return Usage(
         sent,
@@ -168,6 +207,7 @@ def _messages_usage(fields: Mapping[str, Any], tier: str | None) -> Counts | Non
         output_audio_tokens=outs.get("audio_tokens") or 0,
         input_image_tokens=ins.get("image_tokens") or 0,
         output_image_tokens=outs.get("image_tokens") or 0,
+        web_searches=fields.get("webSearches") or 0,  # noted by who reads a stream: they come apart from its usage
         service_tier=tier,
     )
 
@@ -277,7 +317,23 @@ def _ollama_usage(fields: Mapping[str, Any]) -> Usage | None:
     return Usage(sent, output)
 
 
+def _converse_usage(fields: Mapping[str, Any]) -> Usage | None:
+    """Amazon Bedrock's, where cached input is counted apart.
+
+    https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_TokenUsage.html
+    """
+    read = fields.get("cacheReadInputTokens") or 0
+    written = fields.get("cacheWriteInputTokens") or 0
+    sent = fields["inputTokens"] + read + written
+    output = fields.get("outputTokens") or 0
+    if not 0 <= sent <= MOST_TOKENS or not 0 <= output <= MOST_TOKENS:
+        return None
+    for_an_hour = sum(one["inputTokens"] for one in fields.get("cacheDetails") or () if one.get("ttl") == "1h")
+    return Usage(sent, output, read, written, for_an_hour)
+
+
 _OTHERS = (
+    ("inputTokens", _converse_usage),
     ("promptTokenCount", _gemini_usage),
     ("prompt_token_count", _gemini_usage),
     ("billed_units", _cohere_usage),

@@ -35,6 +35,9 @@ R = TypeVar("R")
 KEY = create_key("budgeted-scope")
 """Where the scope lives in the OpenTelemetry context. Nothing of it is baggage: it never leaves the process."""
 
+BY_HAND = create_key("budgeted-by-hand")
+"""Where the OpenTelemetry context says that a hold is open, whose owner settles what no hook can see."""
+
 NO_CAP = 2**62
 ON_EXCEED = ("clamp", "raise", "warn")
 MOST_GROUPS = 100_000

@@ -7,6 +7,7 @@ end settles exactly; one that is left, broken, collected or never read settles a
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import functools
 import re
@@ -17,7 +18,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from budgeted import driving, responses
+from budgeted import driving, frames, responses
 from budgeted.call import Call
 from budgeted.errors import LedgerLockedError
 from budgeted.failures import reason_of
@@ -37,11 +38,21 @@ NO_USAGE = "the stream ended without saying what it used"
 _EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 _DATA = re.compile(rb"^data:[ ]?(.*?)\r?$", re.MULTILINE)
 _TEXT = re.compile(
-    rb'"(?:content|text|delta|arguments|partial_json|thinking|reasoning|reasoning_content|refusal|tool_plan)":\s*'
-    rb'"((?:[^"\\]|\\.)*)"'
+    rb'"(?:content|text|delta|arguments|partial_json|thinking|reasoning|reasoning_content|refusal|tool_plan|input|generation)'
+    rb'":\s*"((?:[^"\\]|\\.)*)"'
 )
 _DONE = re.compile(rb"^data:[ ]?\[DONE\]", re.MULTILINE)
-_FINAL_TYPES = ("response.completed", "response.incomplete", "response.failed", "message_delta", "message-end")
+_METRICS = "amazon-bedrock-invocationMetrics"
+_METRIC_COUNTS = {
+    "inputTokenCount": "inputTokens",
+    "outputTokenCount": "outputTokens",
+    "cacheReadInputTokenCount": "cacheReadInputTokens",
+    "cacheWriteInputTokenCount": "cacheWriteInputTokens",
+}
+_FINAL_TYPES = (
+    *("response.completed", "response.incomplete", "response.failed", "message_delta", "message-end"),
+    *("image_generation.completed", "image_edit.completed", "speech.audio.done", "transcript.text.done"),
+)
 _NAMES = (
     ("model", "_model"),
     ("modelVersion", "_model"),
@@ -71,7 +82,7 @@ class StreamMeter:
 
     def answer(self) -> Answer:
         """What the stream has said of itself so far."""
-        return Answer(responses.read_usage(self._usage or None, self._tier), self._model, self._id)
+        return Answer(responses.read_usage(self._usage or None, self._tier), self._model, self._id, self._usage)
 
     def received(self) -> Counts:
         """What has arrived, at least: reported counts, and the text that came through."""
@@ -94,6 +105,9 @@ class StreamMeter:
             return False
         # Later counts replace earlier ones: they are cumulative.
         self._usage.update({name: value for name, value in usage.items() if value is not None})
+        output = report.get("output")
+        if isinstance(output, list):
+            self._usage["webSearches"] = responses.searches(output)
         kind = body.get("type")
         self._begun = kind == "message_start"
         if body.get("choices") == [] or kind in _FINAL_TYPES:
@@ -159,6 +173,52 @@ def _decoded(event: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return body if isinstance(body, dict) else None
+
+
+class FrameMeter(EventMeter):
+    """Reads usage off AWS's event stream: the same events in other frames, and some of Amazon's own."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Take what arrived, and pass it on."""
+        found, self._rest = frames.payloads(self._rest + data if self._rest else data)
+        for payload in found:
+            self._take(payload)
+        return data
+
+    def flush(self) -> bytes:
+        """Nothing is held back."""
+        self._rest = b""
+        return b""
+
+    def answer(self) -> Answer:
+        """What the stream has said of itself so far: the answer has another name for the model that is billed."""
+        return Answer(responses.read_usage(self._usage or None, self._tier))
+
+    def _take(self, payload: bytes) -> None:
+        """Read one payload: an event, or a model's own event in Base64."""
+        if b'"bytes"' in payload:
+            with contextlib.suppress(ValueError, TypeError, RecursionError):
+                payload = base64.b64decode(msgspec.json.decode(payload)["bytes"])
+        if _METRICS.encode() in payload:
+            self._take_metrics(payload)
+        else:
+            self._read(b"data:" + payload)
+
+    def _take_metrics(self, payload: bytes) -> None:
+        """The end of an invocation, whatever the model: the counts that Amazon bills by."""
+        with contextlib.suppress(ValueError, TypeError, RecursionError):
+            counts = msgspec.json.decode(payload)[_METRICS]
+            if not self._usage:
+                self._usage = {name: counts[given] for given, name in _METRIC_COUNTS.items() if given in counts}
+            self._begun, self.final = False, True
+
+    def _note(self, body: Mapping[str, Any]) -> bool:
+        noted = super()._note(body)
+        if noted and "inputTokens" in self._usage:
+            self.final = True
+            tier = responses.fields_of(body.get("serviceTier")).get("type")
+            self._tier = tier if isinstance(tier, str) else None
+        return noted
 
 
 class ItemMeter(StreamMeter):
@@ -267,6 +327,8 @@ class Watch:
         answer = self.meter.answer()
         if answer.usage is not None and (self.meter.final or (at_end and error is None and self.meter.whole)):
             return functools.partial(self.call.settle, answer)
+        if error is None and at_end and self.call.request.known is not None:
+            return functools.partial(self.call.settle, answer)
         if (
             isinstance(self.meter, ItemMeter)
             and not self.meter.begun
@@ -302,16 +364,21 @@ def watch(response: Any, call: Call, *, drop_usage: bool = False) -> None:
     """Settle a call when its HTTP response has been read, closed, left or forgotten.
 
     Args:
-        response: an unread ``httpx.Response`` or ``httpx2.Response``, sync or async.
+        response: an unread ``httpx.Response`` or ``httpx2.Response``, sync or async, or urllib3's.
         call: the open call.
         drop_usage: hide the chunk that only carries the usage.
     """
-    events = "text/event-stream" in response.headers.get("content-type", "")
-    state = Watch(call, EventMeter(drop_usage=drop_usage) if events else BodyMeter())
+    state = Watch(call, _meter(response.headers.get("content-type", ""), drop_usage=drop_usage))
     kind = type(response)
-    for name, method in _METHODS:
+    for name, method in _METHODS if hasattr(kind, "iter_bytes") else _URLLIB3_METHODS:
         setattr(response, name, functools.partial(method, response, kind, state))
     weakref.finalize(response, state.end_early)
+
+
+def _meter(content_type: str, *, drop_usage: bool) -> EventMeter | BodyMeter:
+    if "text/event-stream" in content_type:
+        return EventMeter(drop_usage=drop_usage)
+    return FrameMeter() if frames.MEDIA_TYPE in content_type else BodyMeter()
 
 
 def _iter_bytes(response: Any, kind: Any, state: Watch, chunk_size: int | None = None) -> Iterator[bytes]:
@@ -411,6 +478,30 @@ async def _aclose(response: Any, kind: Any, state: Watch) -> None:
             state.end_early()
 
 
+def _stream(response: Any, kind: Any, state: Watch, *args: Any, **kwargs: Any) -> Iterator[bytes]:
+    state.decoding = True
+    return _metered(kind.stream(response, *args, **kwargs), state, state.meter)
+
+
+def _read(response: Any, kind: Any, state: Watch, amt: int | None = None, *args: Any, **kwargs: Any) -> bytes:
+    if state.decoding:
+        data: bytes = kind.read(response, amt, *args, **kwargs)
+        return data
+    state.decoding = state.reading = True
+    try:
+        data = kind.read(response, amt, *args, **kwargs)
+    except BaseException as error:
+        state.end_early(error)
+        raise
+    finally:
+        state.decoding = state.reading = False
+    state.meter.feed(data)
+    if (amt is None or (not data and amt)) and not state.call.ended:
+        state.outcome(None, at_end=True)(None)
+    return data
+
+
+_URLLIB3_METHODS = (("stream", _stream), ("read", _read), ("close", _close))
 _METHODS = (
     ("iter_bytes", _iter_bytes),
     ("iter_raw", _iter_raw),

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from budgeted.providers import anthropic, cohere, google, groq, hooks, mistral, ollama, openai, threads
+from budgeted.providers import (
+    anthropic,
+    bedrock,
+    cohere,
+    google,
+    groq,
+    hooks,
+    mistral,
+    ollama,
+    openai,
+    threads,
+)
 
 HOOKS = tuple(
-    hook for module in (openai, anthropic, cohere, google, groq, mistral, ollama, threads) for hook in module.HOOKS
+    hook
+    for module in (openai, anthropic, bedrock, cohere, google, groq, mistral, ollama, threads)
+    for hook in module.HOOKS
 )
 
 

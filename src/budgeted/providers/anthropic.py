@@ -7,8 +7,11 @@ from typing import Any
 
 from budgeted import prices
 from budgeted.call import Call, Request
-from budgeted.providers.metered import count
+from budgeted.providers.metered import count, items, mapping, refuse_unseen
 from budgeted.providers.stainless import hooks
+
+MOST_SEARCHES = 10
+"""Searches held for a request that lets the provider search and does not say how often."""
 
 _HOSTS = {"Bedrock": "aws", "Vertex": "google"}
 
@@ -19,10 +22,11 @@ class Anthropic:
     def read(self, client: Any, url: str, body: Mapping[str, Any]) -> Request | None:
         """The request as a call to meter, or None if it is not billed by tokens."""
         if not url.endswith("/messages"):
+            if url.endswith("/messages/batches"):
+                refuse_unseen("a batch that the provider runs")
             return None
         kind = type(client).__name__
-        thinking = body.get("thinking")
-        budget = thinking.get("budget_tokens") if isinstance(thinking, Mapping) else None
+        budget = mapping(body.get("thinking")).get("budget_tokens")
         request = Request(
             provider=next((provider for host, provider in _HOSTS.items() if host in kind), "anthropic"),
             model=str(body.get("model") or ""),
@@ -36,8 +40,10 @@ class Anthropic:
             base_url=str(client.base_url),
             kinds=_kinds(body),
             exact_bytes=False,
+            renamed=any(host in kind for host in _HOSTS),
         )
         request.elsewhere = _elsewhere(body)
+        request.searches = sum(map(_searches, items(body.get("tools"))))
         return request
 
     def alter(self, url: str, request: Request, body: dict[str, Any], call: Call) -> tuple[dict[str, Any], bool]:  # noqa: ARG002 - the dialects are alike
@@ -71,11 +77,19 @@ def _elsewhere(body: Mapping[str, Any]) -> str:
         return "what MCP servers bring"
     if body.get("container"):
         return "a container"
-    for tool in body.get("tools") or ():
-        kind = tool.get("type") if isinstance(tool, Mapping) else None
+    for tool in items(body.get("tools")):
+        kind = mapping(tool).get("type")
         if isinstance(kind, str) and kind.startswith(("web_search", "web_fetch", "code_execution", "tool_search")):
             return f"what the server-side tool {kind} brings"
     return ""
+
+
+def _searches(tool: Any) -> int:
+    """How many searches a tool may make that are billed each."""
+    kind = mapping(tool).get("type")
+    if not isinstance(kind, str) or not kind.startswith("web_search"):
+        return 0
+    return count(tool.get("max_uses")) or MOST_SEARCHES
 
 
 HOOKS = hooks("anthropic", Anthropic())

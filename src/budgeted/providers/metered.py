@@ -9,14 +9,17 @@ from __future__ import annotations
 import functools
 import sys
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
+
+from opentelemetry.context import get_value
 
 from budgeted import driving, responses, streams
 from budgeted.call import Call, Request
+from budgeted.errors import UnpricedModelError
 from budgeted.failures import UNCERTAIN, classify, reason_of
 from budgeted.providers.hooks import Hook, enabled
-from budgeted.scope import Scope, current, enter, leave
+from budgeted.scope import BY_HAND, Scope, current, enter, leave, outside
 
 End: TypeAlias = Callable[[float | None], None]
 """How a call ends: a step that takes the timeout for the ledger's lock."""
@@ -137,13 +140,41 @@ def mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def lost() -> End | None:
-    """How to note that the attempt that is being handled as an exception may have been billed, before it is repeated.
+def items(value: Any) -> Sequence[Any]:
+    """A list that a request may have; an empty one for what is none."""
+    return value if isinstance(value, (list, tuple)) else ()
 
-    None if it cost nothing, or nothing is metered.
+
+def refuse_unseen(what: str) -> None:
+    """Refuse what nobody here could see the cost of, unless the caller holds for it by hand.
+
+    Args:
+        what: how a sentence about it begins, such as ``"a background response"``.
+
+    Raises:
+        UnpricedModelError: the running code is inside a budget.
+    """
+    scope = current() or (outside[0] if outside else None)
+    if scope is None or scope.silent or get_value(BY_HAND) is not None:
+        return
+    msg = (
+        f"{what} is billed where no hook can see it, so no budget can bound it; nothing was sent. Hold what it may "
+        f"cost by hand: `with budgeted.hold(cost=USD) as held: ...; held.settle(cost=USD)`"
+    )
+    raise UnpricedModelError(msg)
+
+
+def lost(error: BaseException | None = None) -> End | None:
+    """How to note that an attempt that failed may have been billed, before it is repeated.
+
+    Args:
+        error: how it failed; None for the exception that is being handled.
+
+    Returns:
+        None if it cost nothing, or nothing is metered.
     """
     scope = current()
-    error = sys.exc_info()[1]
+    error = error or sys.exc_info()[1]
     if scope is None or scope.call is None or error is None:
         return None
     if classify(error, scope.call.handled) != UNCERTAIN:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from budgeted import prices
 from budgeted.call import Call, Request
-from budgeted.providers.metered import count, text
+from budgeted.providers import openai_media
+from budgeted.providers.hooks import Hook, enabled
+from budgeted.providers.metered import count, items, mapping, refuse_unseen, text
 from budgeted.providers.stainless import hooks
 
 _OPERATIONS = {
@@ -16,23 +19,53 @@ _OPERATIONS = {
     "/completions": "text_completion",
     "/embeddings": "embeddings",
 }
+_UNSEEN = {
+    "/batches": "a batch that the provider runs",
+    "/fine_tuning/jobs": "fine-tuning",
+    "/videos": "a video",
+    "/runs": "an assistant's run",
+}
+"""By the end of the path: what is billed, and not by the answer to the request that starts it."""
+
 _SERVER_TOOLS = ("web_search", "file_search", "code_interpreter", "computer", "mcp", "image_generation", "local_shell")
 _OWN_HOST = ("api.openai.com", "azure.com", "azure-api.net")
+_HOSTS = {
+    "openrouter.ai/": "openrouter",
+    "api.deepseek.com": "deepseek",
+    "api.x.ai": "x-ai",
+    "api.together.": "together",
+    "api.groq.com": "groq",
+    "api.mistral.ai": "mistral",
+    "api.fireworks.ai": "fireworks",
+    "api.perplexity.ai": "perplexity",
+    "api.anthropic.com": "anthropic",
+    "generativelanguage.googleapis.com": "google",
+    "localhost:11434": "ollama",
+    "127.0.0.1:11434": "ollama",
+}
+"""Whose prices apply, and whose name is reported, by a part of the address."""
+
+MOST_SEARCHES = 10
+"""Searches held for a request that lets the provider search and does not say how often."""
 
 
 class OpenAI:
-    """Chat completions, responses, legacy completions and embeddings."""
+    """Chat completions, responses, legacy completions and embeddings; images and sound are read apart."""
 
     provider = "openai"
 
     def read(self, client: Any, url: str, body: Mapping[str, Any]) -> Request | None:
-        """The request as a call to meter, or None if it is not billed by tokens."""
+        """The request as a call to meter, or None if it is not billed by tokens.
+
+        Raises:
+            UnpricedModelError: it starts what is billed out of sight.
+        """
+        base_url = str(client.base_url)
         path = _path(url)
         if path is None:
-            return None
-        base_url = str(client.base_url)
+            return _read_other(url, body, self._provider(client, base_url), base_url)
         request = Request(
-            provider="azure" if "Azure" in type(client).__name__ else self.provider,
+            provider=self._provider(client, base_url),
             operation=_OPERATIONS[path],
             model=str(body.get("model") or ""),
             body=body,
@@ -49,6 +82,11 @@ class OpenAI:
             request.output = False
         return request
 
+    def _provider(self, client: Any, base_url: str) -> str:
+        if self.provider != "openai":
+            return self.provider
+        return "azure" if "Azure" in type(client).__name__ else _host(base_url)
+
     def alter(self, url: str, request: Request, body: dict[str, Any], call: Call) -> tuple[dict[str, Any], bool]:
         """The body with the model and cap that were granted, and whether the usage asked for is to be hidden."""
         if body.get("model") != request.model:
@@ -56,9 +94,11 @@ class OpenAI:
         path = _path(url)
         if call.capped:
             body[_cap_name(request, path)] = call.granted
+        if request.provider == "openrouter" and path == "/chat/completions":
+            body.setdefault("usage", {"include": True})
         hide = False
         if body.get("stream") and path in ("/chat/completions", "/completions"):
-            asked = body.get("stream_options") or {}
+            asked = mapping(body.get("stream_options"))
             hide = not asked.get("include_usage")
             body["stream_options"] = {**asked, "include_usage": True}
         return body, hide
@@ -68,30 +108,47 @@ def _path(url: str) -> str | None:
     return next((path for path in _OPERATIONS if url.endswith(path)), None)
 
 
+@functools.lru_cache(maxsize=1024)
+def _host(base_url: str) -> str:
+    return next((name for host, name in _HOSTS.items() if host in base_url), "openai")
+
+
+def _read_other(url: str, body: Mapping[str, Any], provider: str, base_url: str) -> Request | None:
+    unseen = next((what for path, what in _UNSEEN.items() if url.endswith(path)), None)
+    if unseen is not None:
+        refuse_unseen(unseen)
+    return openai_media.read(url, body, provider, base_url)
+
+
 def _read_chat(request: Request, body: Mapping[str, Any]) -> None:
     request.cap = count(body.get("max_completion_tokens")) or count(body.get("max_tokens"))
     request.n = count(body.get("n")) or 1
     request.structured = _is_structured(body.get("response_format"))
-    if "audio" in (body.get("modalities") or ()):
+    if "audio" in items(body.get("modalities")):
         request.kinds |= prices.AUDIO_OUT
-    request.kinds |= prices.AUDIO if _holds_audio(body.get("messages")) else 0
+    messages = items(body.get("messages"))
+    request.kinds |= prices.AUDIO if _holds_audio(messages) else 0
     if body.get("web_search_options") is not None:
         request.elsewhere = "a web search"
-    if any(isinstance(message, Mapping) and message.get("audio") for message in body.get("messages") or ()):
+        request.searches = 1
+    if any(isinstance(message, Mapping) and message.get("audio") for message in messages):
         request.elsewhere = "the sound of an earlier answer"
 
 
 def _read_responses(request: Request, body: Mapping[str, Any]) -> None:
+    if body.get("background"):
+        refuse_unseen("a background response")
     request.cap = count(body.get("max_output_tokens"))
-    text = body.get("text")
-    request.structured = _is_structured(text.get("format") if isinstance(text, Mapping) else None)
+    request.structured = _is_structured(mapping(body.get("text")).get("format"))
     for name in ("previous_response_id", "conversation", "prompt"):
         if body.get(name):
             request.elsewhere = name
-    for tool in body.get("tools") or ():
-        kind = tool.get("type", "") if isinstance(tool, Mapping) else ""
+    for tool in items(body.get("tools")):
+        kind = text(mapping(tool).get("type")) or ""
         if kind.startswith(_SERVER_TOOLS):
             request.elsewhere = f"what the server-side tool {kind} brings"
+        if kind.startswith("web_search"):
+            request.searches = count(body.get("max_tool_calls")) or MOST_SEARCHES
 
 
 def _read_completions(request: Request, body: Mapping[str, Any]) -> None:
@@ -121,10 +178,28 @@ def _is_structured(wanted: Any) -> bool:
 def _holds_audio(messages: Any) -> bool:
     return any(
         isinstance(part, Mapping) and part.get("type") == "input_audio"
-        for message in messages or ()
+        for message in messages
         if isinstance(message, Mapping) and isinstance(message.get("content"), list)
         for part in message["content"]
     )
 
 
-HOOKS = hooks("openai", OpenAI())
+def _connect(wrapped: Callable[..., Any], resource: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if enabled():
+        refuse_unseen("what is said over a WebSocket")
+    return wrapped(*args, **kwargs)
+
+
+HOOKS = (
+    *hooks("openai", OpenAI()),
+    *(
+        Hook(f"openai.resources.{module}", f"{kind}{name}.connect", _connect)
+        for module, name in (
+            ("realtime.realtime", "Realtime"),
+            ("beta.realtime.realtime", "Realtime"),
+            ("responses.responses", "Responses"),
+            ("beta.responses.responses", "Responses"),
+        )
+        for kind in ("", "Async")
+    ),
+)

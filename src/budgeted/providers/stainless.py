@@ -12,13 +12,18 @@ from typing import Any, Protocol
 
 from budgeted import responses, streams
 from budgeted.call import Call, Request
+from budgeted.failures import came_through
 from budgeted.providers.hooks import Hook
-from budgeted.providers.metered import End, Sent, pair, repeat, repeat_async
+from budgeted.providers.metered import End, Sent, mapping, pair, repeat, repeat_async
 
 _PREPARING = frozenset(
     "altered _build_request _prepare_options _prepare_request _prepare_url _custom_auth _validate_headers".split()
 )
 """Methods that an exception passes through only before anything is sent."""
+
+
+FILES = "budgeted.files"
+"""Under this name a body that is read says how many files come with it."""
 
 
 class Dialect(Protocol):
@@ -65,8 +70,8 @@ class _Sent(Sent):
         """The arguments, whose options have what the call was granted."""
         options = self.options
         body = dict(options.json_data)
-        extra = getattr(options, "extra_json", None)
-        body, self.hide_usage = self.dialect.alter(self.url, call.request, {**body, **(extra or {})}, call)
+        extra = mapping(getattr(options, "extra_json", None))
+        body, self.hide_usage = self.dialect.alter(self.url, call.request, {**body, **extra}, call)
         changes: dict[str, Any] = {"json_data": body}
         if extra:
             changes["extra_json"] = {name: body[name] for name in extra if name in body}
@@ -88,7 +93,7 @@ class _Sent(Sent):
         answer = responses.read(self.parsed if self.parsed is not None else getattr(error, "completion", None))
         if answer.usage is not None:
             return functools.partial(call.settle, answer)
-        return functools.partial(call.fail, error, sent=not _while_preparing(error))
+        return functools.partial(call.fail, error, sent=not came_through(error, _PREPARING))
 
     def finish(self, call: Call, response: Any) -> End | None:
         """How the call ends with this response; None for a stream, which ends it when it has been read."""
@@ -104,9 +109,13 @@ def _read(dialect: Dialect, client: Any, args: tuple[Any, ...], kwargs: dict[str
     if options is None or options.method.lower() != "post" or not isinstance(options.json_data, Mapping):
         return None
     body = _whole(options.json_data)
-    extra = getattr(options, "extra_json", None)
+    extra = mapping(getattr(options, "extra_json", None))
     url = str(options.url).partition("?")[0]
-    request = dialect.read(client, url, {**body, **extra} if extra else body)
+    asked = {**body, **extra} if extra else body
+    files = getattr(options, "files", None)
+    if files:
+        asked = {**asked, FILES: len(files)}
+    request = dialect.read(client, url, asked)
     if request is None:
         return None
     options = options.model_copy(update={"json_data": body})
@@ -126,16 +135,6 @@ def _lasting(value: Any) -> Any:
     if hasattr(value, "__next__"):
         return [_lasting(item) for item in value]
     return value
-
-
-def _while_preparing(error: BaseException) -> bool:
-    """Whether an exception comes from making the request, so that it was never sent."""
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_name in _PREPARING:
-            return True
-        trace = trace.tb_next
-    return False
 
 
 def _unread(response: Any) -> Any:

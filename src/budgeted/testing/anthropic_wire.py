@@ -52,7 +52,7 @@ def usage(answer: Answer) -> dict[str, Any]:
         },
         "output_tokens": counts.output_tokens,
         "service_tier": "standard",
-        "server_tool_use": None,
+        "server_tool_use": {"web_search_requests": counts.searches} if counts.searches else None,
     }
 
 

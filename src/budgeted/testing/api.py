@@ -26,6 +26,7 @@ class Api(NamedTuple):
         broken: The event that reports an error in mid-stream.
         media_type: Of an answer without a stream.
         stream_media_type: Of one with a stream.
+        headers: Makes the headers that tell the usage of an answer without a stream; None: there are none.
         tells_usage: Whether an answer without a stream tells its usage.
     """
 
@@ -37,6 +38,7 @@ class Api(NamedTuple):
     media_type: str = "application/json"
     stream_media_type: str = "text/event-stream; charset=utf-8"
     tells_usage: bool = True
+    headers: Callable[[Answer], dict[str, str]] | None = None
 
 
 def required(body: dict[str, Any], name: str, kind: type | tuple[type, ...]) -> Any:

@@ -33,6 +33,8 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
         cache_write_tokens: The part of the input that was written to a cache.
         cache_write_1h_tokens: The part of `cache_write_tokens` that is kept for an hour.
         reasoning_tokens: The part of the output that was reasoning.
+        searches: Web searches that the provider made.
+        pictures: Pictures that were made.
     """
 
     input_tokens: int = 0
@@ -41,6 +43,8 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     cache_write_tokens: int = 0
     cache_write_1h_tokens: int = 0
     reasoning_tokens: int = 0
+    searches: int = 0
+    pictures: int = 0
 
 
 class Rates(msgspec.Struct, frozen=True):
@@ -54,6 +58,8 @@ class Rates(msgspec.Struct, frozen=True):
         cache_write_1h: Input written to a cache for an hour; None: as `cache_write`.
         long_input: The rates of calls whose whole input is above 200,000 tokens; None: the same.
         tiers: The rates of other service tiers, by the name that a request gives them.
+        per_search: USD for each web search.
+        per_picture: USD for each picture.
     """
 
     input: Amount
@@ -63,6 +69,8 @@ class Rates(msgspec.Struct, frozen=True):
     cache_write_1h: Amount | None = None
     long_input: Rates | None = None
     tiers: dict[str, Rates] = {}
+    per_search: Amount = "0.01"
+    per_picture: Amount = 0
 
     def nano_usd(self, counts: Counts, tier: str | None = None) -> int:
         """Return what a call costs in nano-USD, rounded up once."""
@@ -80,7 +88,8 @@ class Rates(msgspec.Struct, frozen=True):
             + counts.cache_write_1h_tokens * _exact(write_1h)
             + counts.output_tokens * _exact(rates.output)
         )
-        return math.ceil(usd_per_million * NANO_PER_USD_PER_MILLION)
+        apart = counts.searches * _exact(self.per_search) + counts.pictures * _exact(self.per_picture)
+        return math.ceil(usd_per_million * NANO_PER_USD_PER_MILLION + apart * 10**9)
 
 
 @cache
@@ -119,6 +128,8 @@ PRICES: dict[str, Rates] = {
     "gpt-3.5-turbo-instruct": _openai("1.5 2"),
     "text-embedding-3-small": _openai("0.02 0"),
     "gpt-image-1": _openai("5 40 1.25"),
+    "dall-e-3": Rates(0, 0, per_picture="0.04"),
+    "gpt-4o-transcribe": _openai("2.5 10"),
     "tts-1": _openai("15 0"),  # per million characters
     "claude-sonnet-4-5": Rates("3", "15", "0.3", "3.75", "6", Rates("6", "22.5", "0.6", "7.5", "12")),
     "claude-haiku-4-5": Rates("1", "5", "0.1", "1.25", "2"),
@@ -134,6 +145,12 @@ PRICES: dict[str, Rates] = {
     "command-r7b-12-2024": Rates("0.0375", "0.15"),
     "embed-v4.0": Rates("0.12", "0"),
     "llama3.2": Rates("0", "0"),  # at home
+    # https://aws.amazon.com/bedrock/pricing, 2026-10.
+    "us.anthropic.claude-haiku-4-5-20251001-v1:0": Rates("1.1", "5.5", "0.11", "1.375", "2.2"),
+    "global.anthropic.claude-haiku-4-5-20251001-v1:0": Rates("1", "5", "0.1", "1.25", "2"),
+    "amazon.nova-pro-v1:0": Rates("0.8", "3.2", "0.2"),
+    "meta.llama3-3-70b-instruct-v1:0": Rates("0.72", "0.72"),
+    "amazon.titan-embed-text-v2:0": Rates("0.02", "0"),
 }
 DEFAULT_PRICE = Rates("2", "8")  # an unknown model is not a free one
 
@@ -150,6 +167,10 @@ MAX_OUTPUT_TOKENS: dict[str, int] = {
     "gemini-2.5-pro": 65_536,
     "command-a-03-2025": 8_000,
     "command-r7b-12-2024": 4_096,
+    "us.anthropic.claude-haiku-4-5-20251001-v1:0": 64_000,
+    "global.anthropic.claude-haiku-4-5-20251001-v1:0": 64_000,
+    "amazon.nova-pro-v1:0": 10_000,
+    "meta.llama3-3-70b-instruct-v1:0": 4_096,
 }
 DEFAULT_MAX_OUTPUT_TOKENS = 16_384
 
@@ -196,7 +217,7 @@ class Billed(msgspec.Struct, kw_only=True):
     Attributes:
         id: The answer's id on the wire.
         api: chat, completions, responses, embeddings, images, speech, messages, gemini, gemini.embeddings, fim, agents,
-            cohere.chat, cohere.embed, ollama.chat, ollama.generate or ollama.embed.
+            cohere.chat, cohere.embed, ollama.chat, ollama.generate, ollama.embed, transcription, converse or invoke.
         model: The model that answered.
         usage: The tokens billed.
         nano_usd: What it costs, in 1e-9 USD.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import email
 import socket
 import struct
 from collections.abc import Awaitable, Callable
@@ -104,7 +105,8 @@ class Connection(asyncio.Protocol):
         if content is None:
             return None
         keep_alive = version == "HTTP/1.1" and headers.get("connection", "").lower() != "close"
-        body = _object(content)
+        kind = headers.get("content-type", "")
+        body = _form(content, kind) if kind.startswith("multipart/form-data") else _object(content)
         request = Request(method=method, path=path, headers=headers, body=body or {})
         return Received(request, content, keep_alive, body is not None)
 
@@ -182,6 +184,19 @@ def _object(content: bytes) -> dict[str, Any] | None:
         return msgspec.json.decode(content or b"{}", type=dict[str, Any])
     except msgspec.MsgspecError:
         return None
+
+
+def _form(content: bytes, media_type: str) -> dict[str, Any]:
+    """Return the fields of a form: text, or a number where it is one; of files, their sizes."""
+    form = email.message_from_bytes(f"content-type: {media_type}\r\n\r\n".encode() + content)
+    fields: dict[str, Any] = {}
+    for part in form.walk():
+        name = part.get_param("name", header="content-disposition")
+        data = part.get_payload(decode=True)
+        if isinstance(name, str) and isinstance(data, bytes):
+            text = data.decode("latin-1")
+            fields[name] = len(data) if part.get_filename() else int(text) if text.isdigit() else text
+    return fields
 
 
 def _parse_head(head: bytes) -> tuple[str, str, str, dict[str, str]]:

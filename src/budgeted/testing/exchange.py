@@ -89,7 +89,10 @@ class Exchange:
     def _read(self, api: Api) -> Call:
         if not self._received.is_json:
             raise BadRequest("We could not parse the JSON body of your request.")
-        return api.read(self._received.request.path, self._received.request.body)
+        try:
+            return api.read(self._received.request.path, self._received.request.body)
+        except (AttributeError, LookupError, TypeError) as problem:
+            raise BadRequest(f"Invalid type for a parameter: {problem}") from problem
 
     async def _generate(self, api: Api, call: Call, reply: Reply) -> None:
         maximum = self._state.tariff.max_output_tokens(reply.model or call.model)
@@ -103,6 +106,8 @@ class Exchange:
             streamed = StreamedAnswer(self._connection, self._pauses, reply, billed, api)
             await streamed.send(api.events(call, written), self._headers)
         else:
+            if api.headers is not None:
+                self._headers |= api.headers(written)
             await self._send_whole(api, reply, billed, api.body(call, written))
 
     def _book(self, call: Call, reply: Reply, written: Answer) -> Billed:

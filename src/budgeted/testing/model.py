@@ -187,6 +187,8 @@ def _counts(call: Call, reply: Reply, written: int, reasoning: int) -> Counts:
         cache_write_tokens=reply.cache_write_tokens,
         cache_write_1h_tokens=reply.cache_write_1h_tokens,
         reasoning_tokens=reasoning * call.choices,
+        searches=reply.searches if "web_search" in str(call.body.get("tools")) else 0,
+        pictures=call.choices if call.api == "images" else 0,
     )
 
 

@@ -14,6 +14,8 @@ from .model import Answer, Call, prompt_tokens
 DIMENSIONS = 8
 IMAGE_TOKENS = 272  # of the smallest image at low quality
 
+RECORDING_TOKENS = 140
+
 # One transparent pixel.
 _PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
@@ -49,13 +51,15 @@ def _read_images(path: str, body: dict[str, Any]) -> Call:
         model=model_of(path, {"model": "gpt-image-1"} | body),
         body=body,
         length=IMAGE_TOKENS,
-        choices=positive(body, "n") or 1,
+        choices=int(positive(body, "n") or 1),
         input_tokens=max(1, prompt_tokens(required(body, "prompt", str))),
     )
 
 
-def _images_body(_call: Call, answer: Answer) -> dict[str, Any]:
+def _images_body(call: Call, answer: Answer) -> dict[str, Any]:
     counts = answer.counts
+    if call.model.startswith("dall-e"):
+        return {"created": answer.created, "data": [{"b64_json": _PNG} for _ in answer.texts]}
     true = {
         "input_tokens": counts.input_tokens,
         "input_tokens_details": {"text_tokens": counts.input_tokens, "image_tokens": 0},
@@ -66,6 +70,23 @@ def _images_body(_call: Call, answer: Answer) -> dict[str, Any]:
     body = {"created": answer.created, "data": [{"b64_json": _PNG} for _ in answer.texts]}
     shown = answer.shown_usage(true)
     return body if shown is None else body | {"usage": shown}
+
+
+def _read_transcript(path: str, body: dict[str, Any]) -> Call:
+    return Call(api="transcription", model=model_of(path, body), body=body, input_tokens=RECORDING_TOKENS)
+
+
+def _transcript_body(_call: Call, answer: Answer) -> dict[str, Any]:
+    counts = answer.counts
+    true = {
+        "type": "tokens",
+        "input_tokens": counts.input_tokens,
+        "input_token_details": {"text_tokens": counts.input_tokens, "audio_tokens": 0},
+        "output_tokens": counts.output_tokens,
+        "total_tokens": counts.input_tokens + counts.output_tokens,
+    }
+    shown = answer.shown_usage(true)
+    return {"text": answer.texts[0]} if shown is None else {"text": answer.texts[0], "usage": shown}
 
 
 def _read_speech(_path: str, body: dict[str, Any]) -> Call:
@@ -85,4 +106,5 @@ def models(_path: str, _body: dict[str, Any]) -> dict[str, Any]:
 
 EMBEDDINGS = Api(_read_embeddings, _embeddings_body, None, failure, BROKEN)
 IMAGES = Api(_read_images, _images_body, None, failure, BROKEN)
+TRANSCRIPT = Api(_read_transcript, _transcript_body, None, failure, BROKEN)
 SPEECH = Api(_read_speech, _speech_body, None, failure, BROKEN, media_type="audio/mpeg", tells_usage=False)

@@ -42,6 +42,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         cache_write_tokens: The part of the input written to a cache, five minutes and one hour together.
         cache_write_1h_tokens: The part of `cache_write_tokens` kept for an hour.
         reasoning_tokens: The part of the output that is reasoning.
+        searches: How many web searches the provider makes, where the request allows any.
         text: What the model writes.
         tool: The name of the tool to call, with arguments made up from its schema.
         model: The model that answers (and is billed) in place of the one asked for.
@@ -74,6 +75,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     cache_write_tokens: int = 0
     cache_write_1h_tokens: int = 0
     reasoning_tokens: int | None = None
+    searches: int = 0
     text: str | None = None
     tool: str | None = None
     model: str | None = None

@@ -114,7 +114,9 @@ def _item(answer: Answer, status: str, text: str) -> dict[str, Any]:
 
 def _output(answer: Answer, status: str) -> list[dict[str, Any]]:
     reasoning = [{"id": f"rs_{answer.number}", "type": "reasoning", "summary": []}] if answer.thought else []
-    return [*reasoning, _item(answer, status, answer.texts[0])]
+    found = {"type": "web_search_call", "status": "completed", "action": {"type": "search", "query": "budgets"}}
+    searches = [found | {"id": f"ws_{number}"} for number in range(answer.counts.searches)]
+    return [*reasoning, *searches, _item(answer, status, answer.texts[0])]
 
 
 def _finished(call: Call, answer: Answer) -> dict[str, Any]:

@@ -9,12 +9,13 @@ from typing import Any
 
 from . import anthropic_wire, cohere_wire, google_wire, groq_wire, mistral_wire, ollama_wire
 from .api import Api
+from .bedrock_wire import CONVERSE, INVOKE
 from .chat_wire import CHAT, COMPLETIONS
 from .chat_wire import failure as openai_failure
 from .connection import Connection, ProtocolError, Received, response_head
 from .control import PREFIX, control
 from .exchange import Exchange
-from .other_wire import EMBEDDINGS, IMAGES, SPEECH, models
+from .other_wire import EMBEDDINGS, IMAGES, SPEECH, TRANSCRIPT, models
 from .responses_wire import RESPONSES
 from .state import State
 
@@ -31,8 +32,14 @@ APIS: dict[str, Api] = {
     "/responses": RESPONSES,
     "/embeddings": EMBEDDINGS,
     "/images/generations": IMAGES,
+    "/images/edits": IMAGES,
     "/audio/speech": SPEECH,
+    "/audio/transcriptions": TRANSCRIPT,
     "/messages": anthropic_wire.MESSAGES,
+    "/converse": CONVERSE,
+    "/converse-stream": CONVERSE,
+    "/invoke": INVOKE,
+    "/invoke-with-response-stream": INVOKE,
     ":generateContent": google_wire.CONTENT,
     ":streamGenerateContent": google_wire.CONTENT,
     ":embedContent": google_wire.EMBEDDINGS,

@@ -1,0 +1,260 @@
+"""Amazon Bedrock through boto3: Converse and InvokeModel, whole and streamed.
+
+Every operation of every client goes through one method, with its retries inside. Streams are watched at the HTTP
+response below them, so that the caller's `EventStream` and `StreamingBody` are the SDK's own.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from budgeted import prices, responses, streams
+from budgeted.call import Call, Request
+from budgeted.failures import came_through
+from budgeted.providers.hooks import Hook
+from budgeted.providers.metered import End, Sent, count, lost, mapping, refuse_unseen, run
+from budgeted.responses import Answer
+
+_CONVERSE = frozenset({"Converse", "ConverseStream"})
+_OPERATIONS = _CONVERSE | {"InvokeModel", "InvokeModelWithResponseStream"}
+_UNSEEN = {
+    "StartAsyncInvoke": "an asynchronous invocation",
+    "CreateModelInvocationJob": "a batch that the provider runs",
+    "InvokeAgent": "an agent",
+    "InvokeInlineAgent": "an agent",
+    "InvokeFlow": "a flow",
+    "RetrieveAndGenerate": "an answer from a knowledge base",
+    "RetrieveAndGenerateStream": "an answer from a knowledge base",
+}
+"""By the operation: what is billed, and not by the answer to it."""
+
+_HEADER = "x-amzn-bedrock-{}-token-count"
+_HEADERS = {
+    "inputTokens": "input",
+    "outputTokens": "output",
+    "cacheReadInputTokens": "cache-read-input",
+    "cacheWriteInputTokens": "cache-write-input",
+}
+_CAPS: tuple[tuple[str, ...], ...] = (
+    ("max_tokens",),
+    ("max_completion_tokens",),
+    ("max_gen_len",),
+    ("max_new_tokens",),
+    ("maxTokens",),
+    ("textGenerationConfig", "maxTokenCount"),
+    ("inferenceConfig", "maxTokens"),
+    ("inferenceConfig", "max_new_tokens"),
+)
+"""Where the bodies of models' own APIs have their output cap."""
+
+_CAP_OF: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("amazon.nova", ("inferenceConfig", "maxTokens")),
+    ("amazon.titan-text", ("textGenerationConfig", "maxTokenCount")),
+    ("meta.", ("max_gen_len",)),
+    *((maker, ("max_tokens",)) for maker in ("anthropic.", "cohere.", "mistral.", "ai21.jamba", "deepseek.", "qwen.")),
+    ("openai.", ("max_completion_tokens",)),
+)
+"""By a part of the model's id, where its cap is written if there is none."""
+
+_MEDIA = ("image", "video", "audio", "document")
+_PREPARING = frozenset({"_emit_api_params", "_resolve_endpoint_ruleset", "_convert_to_request_dict", "create_request"})
+"""Methods that an exception passes through only before anything is sent."""
+
+
+class _Sent(Sent):
+    """One operation, as boto3 was asked for it."""
+
+    def __init__(self, client: Any, operation: str, params: Mapping[str, Any]) -> None:
+        self.params = dict(params)
+        self.converse = operation in _CONVERSE
+        if self.converse:
+            self.body = self.params
+            request = _read_converse(self.params)
+        else:
+            content: Any = self.params.get("body")
+            if hasattr(content, "read"):
+                self.params["body"] = content = content.read()
+            self.body = _decoded(content)
+            request = _read_invoke(str(params.get("modelId") or ""), self.body, content)
+        request.base_url = str(client.meta.endpoint_url)
+        super().__init__(request, (operation, self.params), {})
+
+    def altered(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The parameters with the model and cap that were granted."""
+        params = {**self.params, "modelId": call.request.model}
+        if call.capped:
+            if self.converse:
+                params["inferenceConfig"] = {**(params.get("inferenceConfig") or {}), "maxTokens": call.granted}
+            else:
+                params["body"] = msgspec.json.encode(_with_cap(self.body, call.request.model, call.granted))
+        return (self.args[0], params), {}
+
+    def finish(self, call: Call, response: Any) -> End | None:
+        """Settle at the usage in the answer or its headers; else once the body has been read."""
+        if "usage" in response:
+            return functools.partial(call.settle, _answer(response["usage"], response.get("serviceTier")))
+        counts = _counts(response)
+        stream = response.get("stream") or response.get("body")
+        if counts and not counts.get("cacheWriteInputTokens"):
+            return functools.partial(call.settle, _answer(counts, None))
+        raw = getattr(stream, "_raw_stream", None)
+        if raw is None:
+            return functools.partial(call.settle, _answer(counts, None))
+        # How long a cache is kept, which decides its price, stands in the body alone.
+        streams.watch(raw, call)
+        return None
+
+    def outcome(self, call: Call, error: BaseException) -> End:
+        """How a call ends that raised."""
+        return functools.partial(call.fail, error, sent=not came_through(error, _PREPARING))
+
+
+def _answer(usage: Any, tier: Any) -> Answer:
+    kind = tier.get("type") if isinstance(tier, Mapping) else None
+    found = responses.read_usage(usage or None)
+    return Answer(found if found is None or kind is None else msgspec.structs.replace(found, service_tier=kind))
+
+
+def _counts(response: Mapping[str, Any]) -> dict[str, int]:
+    """What the headers of an invocation say that it is billed for."""
+    headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    found = {name: str(headers.get(_HEADER.format(kind), "")) for name, kind in _HEADERS.items()}
+    return {name: int(text) for name, text in found.items() if text.isascii() and text.isdigit()}
+
+
+def _read_converse(params: Mapping[str, Any]) -> Request:
+    config = mapping(params.get("inferenceConfig"))
+    extra = mapping(params.get("additionalModelRequestFields"))
+    thinking = mapping(extra.get("thinking") or extra.get("reasoning_config")).get("budget_tokens")
+    model = str(params.get("modelId") or "")
+    return Request(
+        provider="aws",
+        model=model,
+        body={
+            "messages": _content(params.get("messages")),
+            "system": _content(params.get("system")),
+            "tools": _content(params.get("toolConfig")),
+            "extra": dict(extra),
+        },
+        cap=count(config.get("maxTokens")),
+        cappable="maxTokens" not in config or count(config["maxTokens"]) is not None,
+        thinking=count(thinking) or 0,
+        structured=params.get("outputConfig") is not None,
+        tier=mapping(params.get("serviceTier")).get("type"),
+        kinds=_kinds(params),
+        exact_bytes=False,
+        elsewhere="a stored prompt" if ":prompt/" in model else "",
+        renamed=True,
+    )
+
+
+def _read_invoke(model: str, body: Mapping[str, Any], content: Any) -> Request:
+    path, cap = next(((path, found) for path in _CAPS if (found := _at(body, path)) is not None), ((), None))
+    thinking = mapping(body.get("thinking")).get("budget_tokens")
+    embeds = "embed" in model
+    return Request(
+        provider="aws",
+        operation="embeddings" if embeds else "chat",
+        model=model,
+        body=_content(body) if body else {"body": _text(content)},
+        cap=count(cap),
+        cappable=count(cap) is not None if path else _cap_of(model) is not None,
+        thinking=count(thinking) or 0,
+        output=not embeds,
+        structured=any(body.get(name) is not None for name in ("output_format", "output_config", "response_format")),
+        kinds=_kinds(body),
+        exact_bytes=False,
+        renamed=True,
+    )
+
+
+def _decoded(content: Any) -> dict[str, Any]:
+    """An invocation's body; empty if it is none that is understood, which the provider will refuse."""
+    try:
+        found = msgspec.json.decode(content)
+    except (ValueError, TypeError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _cap_of(model: str) -> tuple[str, ...] | None:
+    return next((path for part, path in _CAP_OF if part in model), None)
+
+
+def _with_cap(body: Mapping[str, Any], model: str, cap: int) -> Mapping[str, Any]:
+    path = _cap_of(model) or ("max_tokens",)
+    if len(path) == 1:
+        return {**body, path[0]: cap}
+    return {**body, path[0]: {**mapping(body.get(path[0])), path[1]: cap}}
+
+
+def _at(body: Mapping[str, Any], path: tuple[str, ...]) -> Any:
+    found: Any = body
+    for name in path:
+        found = mapping(found).get(name)
+    return found
+
+
+def _content(value: Any) -> Any:
+    """A part of a request, with its media named by type, as others name them, and without their bytes."""
+    if isinstance(value, Mapping):
+        for name in _MEDIA:
+            inner = value.get(name)
+            source = inner.get("source") if isinstance(inner, Mapping) else None
+            if isinstance(source, Mapping) and "text" not in source:
+                return {"type": name}
+        return {name: _content(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_content(inner) for inner in value]
+    return value
+
+
+def _kinds(params: Mapping[str, Any]) -> int:
+    """Whether parts of the prompt are written to a cache, and for how long."""
+    found = 0
+    pending: list[Any] = [params.get("messages"), params.get("system"), params.get("toolConfig"), params.get("tools")]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, Mapping):
+            point = item.get("cachePoint") or item.get("cache_control")
+            if isinstance(point, Mapping):
+                found |= prices.CACHE_WRITE_1H if point.get("ttl") == "1h" else prices.CACHE_WRITE
+            pending.extend(value for value in item.values() if isinstance(value, (Mapping, list, tuple)))
+        elif isinstance(item, (list, tuple)):
+            pending.extend(value for value in item if isinstance(value, (Mapping, list, tuple)))
+    return found
+
+
+def _text(content: Any) -> str:
+    return content if isinstance(content, str) else bytes(content or b"").decode("latin-1")
+
+
+def _read(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sent | None:
+    operation = args[0] if args else kwargs.get("operation_name")
+    params = args[1] if len(args) > 1 else kwargs.get("api_params")
+    if (operation not in _OPERATIONS and operation not in _UNSEEN) or not isinstance(params, Mapping):
+        return None
+    service = client.meta.service_model.service_name
+    if operation in _UNSEEN and service.startswith("bedrock"):
+        refuse_unseen(_UNSEEN[operation])
+    return _Sent(client, operation, params) if operation in _OPERATIONS and service == "bedrock-runtime" else None
+
+
+def _needs_retry(wrapped: Callable[..., Any], endpoint: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The SDK is about to repeat a request: one that timed out after it was sent may have been billed."""
+    again = wrapped(*args, **kwargs)
+    if again:
+        end = lost(args[4] if len(args) > 4 else kwargs.get("caught_exception"))
+        if end is not None:
+            end(None)
+    return again
+
+
+HOOKS = (
+    Hook("botocore.client", "BaseClient._make_api_call", functools.partial(run, _read)),
+    Hook("botocore.endpoint", "Endpoint._needs_retry", _needs_retry),
+)

@@ -1,0 +1,301 @@
+"""OpenAI beyond completions: pictures, sound, searches, other endpoints, and what is out of sight."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import anthropic
+import openai
+import pytest
+from paying import MESSAGES
+
+import budgeted
+from budgeted.prices import _registered, _remembered
+from budgeted.testing import Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from paying import Paying
+
+    from budgeted.testing import SimulatedProvider
+
+pytestmark = [pytest.mark.sdk, pytest.mark.filterwarnings("ignore:The model:DeprecationWarning")]
+
+ASK: dict[str, Any] = {"model": "gpt-5-mini", "messages": MESSAGES}
+SEARCH = {"type": "web_search"}
+CLAUDES_SEARCH = {"type": "web_search_20250305", "name": "web_search"}
+
+
+@pytest.fixture
+def prices() -> Iterator[Any]:
+    """Registers prices until the test ends."""
+    before = dict(_registered)
+    yield budgeted.register_price
+    _registered.clear()
+    _registered.update(before)
+    _remembered.clear()
+
+
+# -- pictures and sound
+
+
+def test_pictures_are_charged_by_their_tokens(payer: Paying, chat: openai.OpenAI) -> None:
+    with payer.block() as block:
+        assert len(chat.images.generate(model="gpt-image-1", prompt="A budget.", n=3, quality="low").data) == 3
+        assert chat.images.edit(model="gpt-image-1", prompt="A larger budget.", image=io.BytesIO(b"png"), n=2).data
+    payer.agrees(calls=2)
+    assert block.calls == 2
+
+
+def test_pictures_are_held_by_their_number_and_quality(
+    payer: Paying, chat: openai.OpenAI, provider: SimulatedProvider
+) -> None:
+    with payer.block(cap="0.05"), pytest.raises(budgeted.BudgetExceededError):
+        chat.images.generate(model="gpt-image-1", prompt="A budget.", n=4, quality="low")
+    assert provider.requests == []
+    with payer.block(cap="0.07"):
+        chat.images.generate(model="gpt-image-1", prompt="A budget.", n=4, quality="low")
+    payer.agrees()
+
+
+def test_a_picture_whose_price_nobody_knows_is_refused(
+    payer: Paying, chat: openai.OpenAI, provider: SimulatedProvider
+) -> None:
+    with payer.block(), pytest.raises(budgeted.UnpricedModelError, match="dall-e-3"):
+        chat.images.generate(model="dall-e-3", prompt="A budget.")
+    assert provider.requests == []
+
+
+def test_a_price_for_each_picture_is_held_and_charged_as_often_as_there_are_pictures(
+    payer: Paying, chat: openai.OpenAI, prices: Any
+) -> None:
+    prices("dall-e-3", input=0, output=0, per_call="0.04")
+    with payer.block(cap="0.11"), pytest.raises(budgeted.BudgetExceededError):
+        chat.images.generate(model="dall-e-3", prompt="A budget.", n=3)
+    with payer.block(cap="0.12"):
+        chat.images.generate(model="dall-e-3", prompt="A budget.", n=3)
+    payer.agrees()
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_speech_is_charged_by_the_character(streamed: bool, payer: Paying, chat: openai.OpenAI, prices: Any) -> None:
+    prices("tts-1", input=15, output=0)
+    with payer.block():
+        if streamed:
+            with chat.audio.speech.with_streaming_response.create(model="tts-1", voice="alloy", input="Größe") as audio:
+                assert len(b"".join(audio.iter_bytes())) == 5
+        else:
+            assert chat.audio.speech.create(model="tts-1", voice="alloy", input="Größe").content
+    payer.agrees()
+
+
+def test_a_transcript_is_held_at_the_models_window_and_charged_by_its_tokens(
+    payer: Paying, chat: openai.OpenAI
+) -> None:
+    with payer.block(cap="0.30") as block:
+        assert chat.audio.transcriptions.create(model="gpt-4o-transcribe", file=io.BytesIO(b"sound")).text
+    payer.agrees()
+    assert block.calls == 1
+
+
+def test_a_transcript_billed_by_the_minute_is_refused_until_it_has_a_price(
+    payer: Paying, chat: openai.OpenAI, provider: SimulatedProvider, prices: Any
+) -> None:
+    with payer.block(), pytest.raises(budgeted.UnpricedModelError):
+        chat.audio.transcriptions.create(model="whisper-1", file=io.BytesIO(b"sound"))
+    assert provider.requests == []
+    prices("whisper-1", input=0, output=0, per_call="0.06")
+    provider.queue(Reply(usage=None))
+    with payer.block() as block:
+        chat.audio.transcriptions.create(model="whisper-1", file=io.BytesIO(b"sound"))
+    assert block.spent == 0.06
+
+
+# -- searches
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_searches_are_held_and_charged(
+    stream: bool, payer: Paying, chat: openai.OpenAI, claude: anthropic.Anthropic, provider: SimulatedProvider
+) -> None:
+    provider.reply(searches=3)
+    with payer.block():
+        list(chat.responses.create(model="gpt-5-mini", input="Hello", tools=[SEARCH], stream=stream))
+        list(
+            claude.messages.create(
+                model="claude-haiku-4-5", max_tokens=100, messages=MESSAGES, tools=[CLAUDES_SEARCH], stream=stream
+            )
+        )
+    assert [billed.usage.searches for billed in provider.bill] == [3, 3]
+    payer.agrees(calls=2)
+
+
+def test_as_many_searches_are_held_as_the_request_allows(
+    payer: Paying, chat: openai.OpenAI, claude: anthropic.Anthropic, provider: SimulatedProvider
+) -> None:
+    ask: dict[str, Any] = {"model": "claude-haiku-4-5", "max_tokens": 100, "messages": MESSAGES}
+    with payer.block(cap="0.70"):  # 0.20 for the window, 0.0005 for the answer
+        with pytest.raises(budgeted.BudgetExceededError):
+            claude.messages.create(**ask, tools=[{**CLAUDES_SEARCH, "max_uses": 60}])
+        claude.messages.create(**ask, tools=[{**CLAUDES_SEARCH, "max_uses": 40}])
+    with payer.block(cap="0.70"):  # 0.10 for the window
+        ask = {"model": "gpt-5-mini", "input": "Hello", "max_output_tokens": 100, "tools": [SEARCH]}
+        with pytest.raises(budgeted.BudgetExceededError):
+            chat.responses.create(**ask, max_tool_calls=65)
+        chat.responses.create(**ask, max_tool_calls=55)
+    payer.agrees(calls=2)
+
+
+# -- endpoints that speak like OpenAI's
+
+
+@pytest.mark.parametrize(
+    ("place", "model", "named"),
+    [
+        ("openrouter.ai/api/v1", "anthropic/claude-haiku-4.5", "openrouter"),
+        ("api.deepseek.com", "deepseek-chat", "deepseek"),
+        ("api.x.ai/v1", "grok-4", "x-ai"),
+        ("api.together.xyz/v1", "meta-llama/Llama-3.3-70B-Instruct-Turbo", "together"),
+        ("v1", "gpt-5-mini", "openai"),
+    ],
+)
+def test_an_endpoint_is_reported_under_its_own_name(
+    place: str, model: str, named: str, payer: Paying, provider: SimulatedProvider
+) -> None:
+    client = openai.OpenAI(base_url=f"{provider.url}/{place}", api_key="any", max_retries=0)
+    with client, payer.block():
+        client.chat.completions.create(model=model, messages=MESSAGES)
+    assert list(payer.manager.report("provider")) == [named]
+    assert payer.spent > 0
+
+
+def test_a_server_of_ones_own_is_priced_by_its_address(
+    payer: Paying, chat: openai.OpenAI, provider: SimulatedProvider, prices: Any
+) -> None:
+    prices("house-*", input=2, output=8, base_url=provider.openai_url)  # as the simulated provider prices the unknown
+    with payer.block():
+        chat.chat.completions.create(model="house-model", messages=MESSAGES)
+    payer.agrees()
+    with payer.block(), pytest.raises(budgeted.UnpricedModelError), openai.OpenAI(api_key="any") as elsewhere:
+        elsewhere.chat.completions.create(model="house-model", messages=MESSAGES)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize(
+    ("stated", "charged"),
+    [
+        ({"cost": 0.0012}, 1_200_000),
+        ({"cost": 0.0001, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.002}}, 2_100_000),
+        ({"cost": -1}, 110_000),
+        ({"cost": "much"}, 110_000),
+        ({"cost": None}, 110_000),
+        ({"cost": float(10**12)}, 110_000),
+        ({}, 110_000),
+    ],
+    ids=str,
+)
+def test_what_openrouter_says_that_it_costs_is_charged_if_it_makes_sense(
+    stated: dict[str, Any], charged: int, stream: bool, payer: Paying, provider: SimulatedProvider, prices: Any
+) -> None:
+    prices("house", input=1, output=5, provider="openrouter")
+    provider.reply(usage={"prompt_tokens": 10, "completion_tokens": 20, "total_tokens": 30, **stated})
+    client = openai.OpenAI(base_url=f"{provider.url}/openrouter.ai/api/v1", api_key="any", max_retries=0)
+    with client, payer.block():
+        list(client.chat.completions.create(model="house", messages=MESSAGES, stream=stream))
+    assert payer.spent == charged
+    assert payer.manager.uncertain() == []
+    assert provider.requests[0].body["usage"] == {"include": True}
+
+
+# -- what is out of sight
+
+
+def _background(chat: openai.OpenAI, claude: anthropic.Anthropic) -> None:
+    chat.responses.create(model="gpt-5-mini", input="Hello", background=True)
+
+
+def _batch(chat: openai.OpenAI, claude: anthropic.Anthropic) -> None:
+    chat.batches.create(completion_window="24h", endpoint="/v1/chat/completions", input_file_id="file_1")
+
+
+def _claudes_batch(chat: openai.OpenAI, claude: anthropic.Anthropic) -> None:
+    claude.messages.batches.create(requests=[])
+
+
+def _websocket(chat: openai.OpenAI, claude: anthropic.Anthropic) -> None:
+    chat.realtime.connect(model="gpt-realtime")
+
+
+UNSEEN = [_background, _batch, _claudes_batch, _websocket]
+
+
+@pytest.mark.parametrize("start", UNSEEN, ids=lambda start: start.__name__.strip("_"))
+def test_what_is_out_of_sight_is_refused_inside_a_budget(
+    start: Any, payer: Paying, chat: openai.OpenAI, claude: anthropic.Anthropic, provider: SimulatedProvider
+) -> None:
+    with payer.block(), pytest.raises(budgeted.UnpricedModelError, match=r"budgeted\.hold\(cost=USD\)"):
+        start(chat, claude)
+    assert provider.requests == []
+
+
+@pytest.mark.parametrize("start", UNSEEN, ids=lambda start: start.__name__.strip("_"))
+def test_what_is_out_of_sight_may_be_held_by_hand(
+    start: Any, payer: Paying, chat: openai.OpenAI, claude: anthropic.Anthropic
+) -> None:
+    with payer.block() as block:
+        with budgeted.hold(cost=2) as held:
+            with pytest.raises((openai.NotFoundError, anthropic.NotFoundError)) if start in UNSEEN[1:3] else _nothing():
+                start(chat, claude)
+            held.settle(cost="1.50")
+        assert block.spent >= 1.5
+        with pytest.raises(budgeted.UnpricedModelError):
+            start(chat, claude)
+
+
+def _nothing() -> Any:
+    import contextlib
+
+    return contextlib.nullcontext()
+
+
+# -- arguments that make no sense
+
+NONSENSE = [7, True, "text", {"a": 1}, [1], [None], -1, 0.5]
+OF_CHAT = (
+    "messages modalities n tools stream_options response_format service_tier max_completion_tokens web_search_options"
+)
+OF_RESPONSES = "input tools text max_output_tokens max_tool_calls service_tier previous_response_id"
+OF_MESSAGES = "messages tools thinking max_tokens system speed mcp_servers container output_config"
+
+
+@pytest.mark.parametrize("nonsense", NONSENSE, ids=str)
+def test_arguments_that_make_no_sense_are_the_providers_to_refuse(
+    nonsense: Any, payer: Paying, chat: openai.OpenAI, claude: anthropic.Anthropic, provider: SimulatedProvider
+) -> None:
+    provider.reply(status=400)
+    for name in OF_CHAT.split():
+        with payer.block(), pytest.raises(openai.BadRequestError):
+            chat.chat.completions.create(**ASK, extra_body={name: nonsense})
+    for name in OF_RESPONSES.split():
+        with payer.block(), pytest.raises(openai.BadRequestError):
+            chat.responses.create(model="gpt-5-mini", input="Hello", extra_body={name: nonsense})
+    for name in OF_MESSAGES.split():
+        with payer.block(), pytest.raises(anthropic.BadRequestError):
+            claude.messages.create(
+                model="claude-haiku-4-5", max_tokens=10, messages=MESSAGES, extra_body={name: nonsense}
+            )
+    for name in ("n", "quality", "prompt", "partial_images"):
+        with payer.block(), pytest.raises(openai.BadRequestError):
+            chat.images.generate(model="gpt-image-1", prompt="A budget.", extra_body={name: nonsense})
+    assert payer.spent == 0
+
+
+def test_messages_that_are_a_number_are_the_providers_to_refuse(
+    payer: Paying, chat: openai.OpenAI, provider: SimulatedProvider
+) -> None:
+    provider.reply(status=400)
+    with payer.block(), pytest.raises(openai.BadRequestError):
+        chat.chat.completions.create(model="gpt-5-mini", messages=7, modalities=5)
+    assert payer.spent == 0
