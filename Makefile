@@ -28,8 +28,6 @@ endef
 
 .venv/.ready: pyproject.toml
 	$(call install,.venv,".[dev]")
-	@# for the tokenizer files in its wheel, which are otherwise downloaded at first use; it is never imported
-	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --quiet --no-deps "litellm>=1.80,<2"
 	@touch $@
 
 .venv-openai2/.ready: pyproject.toml

@@ -12,6 +12,9 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from pathlib import Path
 
+# Else importing LiteLLM goes to the network.
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+
 # No deadline: it would judge the machine's load, not the code. The blob repeats a failing example.
 settings.register_profile("budgeted", deadline=None, print_blob=True)
 settings.load_profile("budgeted")

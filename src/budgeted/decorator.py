@@ -19,7 +19,7 @@ from budgeted import driving, responses
 from budgeted.call import Call, Request
 from budgeted.errors import LedgerLockedError
 from budgeted.money import shown
-from budgeted.returned import ANSWER, AWAITABLE, GENERATOR, STREAM, kind_of
+from budgeted.returned import ANSWER, AWAITABLE, GENERATOR, STREAM, Items, kind_of
 from budgeted.returned import metered as metered_stream
 from budgeted.scope import (
     KEY,
@@ -34,8 +34,6 @@ from budgeted.scope import (
     leave,
     looks_like_a_limit,
 )
-from budgeted.streams import BYTES_PER_TOKEN, LEFT_EARLY, end_anywhere
-from budgeted.usage import Usage
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -342,54 +340,20 @@ def _coroutine(payment: Payment) -> Callable[..., Any]:
     return paid
 
 
-class Steps:
+class Steps(Items):
     """What came out of a generator, or another stream, that is itself a metered call."""
 
     def __init__(self, call: Call, scope: Scope) -> None:
-        self.call = call
+        super().__init__(call)
         self.scope = scope
-        self.answer = responses.NOTHING
-        self.text_bytes = 0
-        self.items = 0
 
-    def add(self, item: Any) -> None:
-        """Note a chunk: its usage report, or its text."""
-        if not self.scope.offer:
-            return
-        self.items += 1
-        self.text_bytes += responses.text_bytes(item)
-        if not isinstance(item, str):
-            answer = responses.read(item)
-            if answer.usage is not None:
-                self.answer = answer
+    def add(self, item: Any) -> bool:
+        """Note a chunk, unless a call inside took the hold over."""
+        return super().add(item) if self.scope.offer else True
 
-    def end(self, error: BaseException | None) -> None:
-        """The stream has ended, been left, or failed."""
-        end = self._ending(error)
-        if end is None:
-            return
-        if error is None:
-            end(None)
-        else:
-            end_anywhere(self.call, end)
-
-    async def end_async(self) -> None:
-        """The stream has ended, for a coroutine."""
-        end = self._ending(None)
-        if end is not None:
-            await driving.settled(self.call, end)
-
-    def _ending(self, error: BaseException | None) -> Callable[[float | None], None] | None:
+    def ending(self, error: BaseException | None) -> Callable[[float | None], None] | None:
         """How the call ends; None if it has, or a call inside took it over."""
-        if not withdrawn(self.scope):
-            return None
-        call, answer = self.call, self.answer
-        if answer.usage is not None:
-            return functools.partial(call.settle, answer)
-        if error is None or self.items or isinstance(error, GeneratorExit):
-            received = Usage(0, max(self.items, -(-self.text_bytes // BYTES_PER_TOKEN)))
-            return functools.partial(call.estimate, LEFT_EARLY, received, None)
-        return functools.partial(call.fail, error)
+        return super().ending(error) if withdrawn(self.scope) else None
 
 
 def _generator(payment: Payment) -> Callable[..., Any]:

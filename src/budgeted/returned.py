@@ -1,7 +1,7 @@
-"""A stream that a decorated function returns: any object that is iterated, settled when it has been.
+"""A stream of items: any object that is iterated, settled when it has been.
 
-No SDK's hook has seen the call, so there is no HTTP response to watch. The caller gets the object behind a transparent
-proxy, which passes for it in ``isinstance`` and has all its attributes.
+A decorated function returned it, or an SDK that shows nobody the HTTP response below it. The caller gets the object
+behind a transparent proxy, which passes for it in ``isinstance`` and has all its attributes.
 """
 
 from __future__ import annotations
@@ -13,6 +13,12 @@ from collections.abc import Set as AbstractSet
 from types import GeneratorType
 from typing import Any, Protocol
 
+from budgeted import driving, responses
+from budgeted.call import Call
+from budgeted.scope import Scope, enter, leave
+from budgeted.streams import BYTES_PER_TOKEN, LEFT_EARLY, NO_USAGE, end_anywhere
+from budgeted.usage import Usage
+
 MOST_KINDS = 1_000
 
 ANSWER, STREAM, GENERATOR, AWAITABLE = range(4)
@@ -22,16 +28,70 @@ _kinds: dict[type, int] = {}
 
 
 class Watched(Protocol):
-    """What is told of a stream's items and of its end."""
+    """What is told of a stream's items and of its end.
 
-    def add(self, item: Any) -> None:
-        """An item came."""
+    Attributes:
+        inside: the scope in which items are taken, where the stream sends its request no sooner than it is read.
+    """
+
+    inside: Scope | None
+
+    def add(self, item: Any) -> bool:
+        """An item came; returns whether the caller is to see it."""
 
     def end(self, error: BaseException | None) -> None:
         """The stream has ended, was left (``GeneratorExit``), or failed."""
 
     async def end_async(self) -> None:
         """The stream has ended, for a coroutine."""
+
+
+class Items:
+    """A call whose answer comes item by item: what came so far, and how the call ends with it."""
+
+    inside: Scope | None = None
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self.answer = responses.NOTHING
+        self.text_bytes = 0
+        self.items = 0
+
+    def add(self, item: Any) -> bool:
+        """Note a chunk: its usage report, or its text."""
+        self.items += 1
+        self.text_bytes += responses.text_bytes(item)
+        if not isinstance(item, str):
+            answer = responses.read(item)
+            if answer.usage is not None:
+                self.answer = answer
+        return True
+
+    def end(self, error: BaseException | None) -> None:
+        """The stream has ended, been left, or failed."""
+        end = self.ending(error)
+        if end is None:
+            return
+        if error is None:
+            end(None)
+        else:
+            end_anywhere(self.call, end)
+
+    async def end_async(self) -> None:
+        """The stream has ended, for a coroutine."""
+        end = self.ending(None)
+        if end is not None:
+            await driving.settled(self.call, end)
+
+    def ending(self, error: BaseException | None) -> Callable[[float | None], None] | None:
+        """How the call ends; None if that is not for this stream to say."""
+        call, answer = self.call, self.answer
+        if answer.usage is not None:
+            return functools.partial(call.settle, answer)
+        if error is None or self.items or isinstance(error, GeneratorExit):
+            received = Usage(0, max(self.items, -(-self.text_bytes // BYTES_PER_TOKEN)))
+            return functools.partial(call.estimate, NO_USAGE if error is None else LEFT_EARLY, received, None)
+        return functools.partial(call.fail, error)
 
 
 def kind_of(response: Any) -> int:
@@ -125,29 +185,43 @@ def _proxy() -> Callable[[Any], Any]:
 
 
 def _next(items: Any, watched: Watched) -> Any:
-    try:
-        item = next(items)
-    except StopIteration:
-        watched.end(None)
-        raise
-    except BaseException as error:
-        watched.end(error)
-        raise
-    watched.add(item)
-    return item
+    inside = watched.inside
+    while True:
+        if inside is not None:
+            enter(inside)
+        try:
+            item = next(items)
+        except StopIteration:
+            watched.end(None)
+            raise
+        except BaseException as error:
+            watched.end(error)
+            raise
+        finally:
+            if inside is not None:
+                leave(inside)
+        if watched.add(item):
+            return item
 
 
 async def _next_async(items: Any, watched: Watched) -> Any:
-    try:
-        item = await items.__anext__()
-    except StopAsyncIteration:
-        await watched.end_async()
-        raise
-    except BaseException as error:
-        watched.end(error)
-        raise
-    watched.add(item)
-    return item
+    inside = watched.inside
+    while True:
+        if inside is not None:
+            enter(inside)
+        try:
+            item = await items.__anext__()
+        except StopAsyncIteration:
+            await watched.end_async()
+            raise
+        except BaseException as error:
+            watched.end(error)
+            raise
+        finally:
+            if inside is not None:
+                leave(inside)
+        if watched.add(item):
+            return item
 
 
 def _items(items: Iterator[Any], proxy: Any) -> Iterator[Any]:

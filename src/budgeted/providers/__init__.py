@@ -9,6 +9,7 @@ from budgeted.providers import (
     google,
     groq,
     hooks,
+    litellm,
     mistral,
     ollama,
     openai,
@@ -17,7 +18,7 @@ from budgeted.providers import (
 
 HOOKS = tuple(
     hook
-    for module in (openai, anthropic, bedrock, cohere, google, groq, mistral, ollama, threads)
+    for module in (openai, anthropic, bedrock, cohere, google, groq, litellm, mistral, ollama, threads)
     for hook in module.HOOKS
 )
 

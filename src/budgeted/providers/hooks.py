@@ -13,34 +13,54 @@ from typing import Any, NamedTuple
 
 logger = logging.getLogger("budgeted")
 
+_CELL = "cell_contents"
+
 Wrapper = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
 
 
 class Hook(NamedTuple):
-    """A function to wrap: ``attribute`` of ``module``, such as ``SyncAPIClient.request``."""
+    """A function to wrap: ``attribute`` of ``module``, such as ``SyncAPIClient.request``.
+
+    Given ``inside``, it is the function that the attribute, a decorated function, keeps in its closure by that name. So
+    whoever has imported the decorated one by its name before is caught as well.
+    """
 
     module: str
     attribute: str
     wrapper: Wrapper
+    inside: str = ""
 
 
 class _Place(NamedTuple):
-    """Where a hook belongs."""
+    """Where a hook belongs: an attribute, or a cell of a closure."""
 
     owner: Any
     name: str
     wrapper: Wrapper
 
+    def found(self) -> Any:
+        """What is there now."""
+        return vars(self.owner).get(self.name) if self.name != _CELL else self.owner.cell_contents
+
+    def put(self) -> None:
+        """Put the wrapper there."""
+        import wrapt  # not before something is hooked: importing the package is to be quick
+
+        if self.name == _CELL:
+            self.owner.cell_contents = wrapt.FunctionWrapper(self.owner.cell_contents, self.wrapper)
+        else:
+            wrapt.wrap_function_wrapper(self.owner, self.name, self.wrapper)
+
     def holds(self) -> bool:
         """Whether the wrapper is there, with or without other tools' wrappers around it."""
-        found = vars(self.owner).get(self.name)
+        found = self.found()
         while found is not None and not self._is_ours(found):
             found = getattr(found, "__wrapped__", None)
         return found is not None
 
     def clear(self) -> None:
         """Take the wrapper out, if nobody has wrapped it."""
-        found = vars(self.owner).get(self.name)
+        found = self.found()
         if found is not None and self._is_ours(found):
             setattr(self.owner, self.name, found.__wrapped__)
 
@@ -119,17 +139,29 @@ def _resolves(hook: Hook, module: ModuleType) -> bool:
 
 
 def _wrap(hook: Hook, module: ModuleType) -> None:
-    import wrapt  # not before something is hooked: importing the package is to be quick
+    import wrapt
 
     with _lock:
         if not _enabled or _is_in_place(hook):
             return
         try:
-            owner, name, _ = wrapt.resolve_path(module, hook.attribute)
+            owner, name, found = wrapt.resolve_path(module, hook.attribute)
+            if hook.inside:
+                owner, name = _cell(found, hook.inside), _CELL
             place = _places[hook] = _Place(owner, name, hook.wrapper)
             if not place.holds():
-                wrapt.wrap_function_wrapper(module, hook.attribute, hook.wrapper)
+                place.put()
         except (AttributeError, ImportError) as error:
             # An SDK without the function, too old or too new, must not fail its user's import.
             _missing.add(hook)
             logger.warning("budgeted: calls through %s.%s are not metered: %s", hook.module, hook.attribute, error)
+
+
+def _cell(function: Any, name: str) -> Any:
+    """Where a function keeps a variable of the function that made it."""
+    while function is not None:
+        code = getattr(function, "__code__", None)
+        if code is not None and name in code.co_freevars:
+            return function.__closure__[code.co_freevars.index(name)]
+        function = getattr(function, "__wrapped__", None)
+    raise AttributeError(f"it has no {name} in its closure")

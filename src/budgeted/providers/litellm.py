@@ -1,0 +1,271 @@
+"""LiteLLM: completions, text completions, embeddings and responses, sync, async and streamed, and its Router.
+
+LiteLLM decorates its functions with one that looks into the cache and calls the function proper. That inner one is
+hooked, in the closure where the decorator keeps it: so an answer from the cache costs nothing, every retry holds for
+itself, and a function that was imported by its name before (`from litellm import completion`) is metered as well. What
+it calls in turn, the OpenAI SDK or its own HTTP handler, is silent.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from budgeted import driving, prices, responses
+from budgeted.call import Call, Request
+from budgeted.failures import came_through
+from budgeted.providers.hooks import Hook
+from budgeted.providers.metered import End, Sent, count, lost, refuse_unseen, run, run_async
+from budgeted.responses import Answer
+from budgeted.returned import GENERATOR, STREAM, Items, kind_of, metered
+from budgeted.scope import current
+from budgeted.usage import Usage
+
+_OPERATIONS = {
+    "completion": "chat",
+    "acompletion": "chat",
+    "text_completion": "text_completion",
+    "atext_completion": "text_completion",
+    "embedding": "embeddings",
+    "aembedding": "embeddings",
+    "responses": "chat",
+    "aresponses": "chat",
+}
+_CONTENT = (
+    *("messages", "prompt", "input", "instructions", "suffix"),
+    *("tools", "functions", "response_format", "text", "text_format"),
+)
+_CAPS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+_STRUCTURED = ("response_format", "text_format")
+_FREE = ("mock_response", "mock_tool_calls", "mock_timeout")
+_ELSEWHERE = ("previous_response_id", "conversation", "web_search_options")
+_PREPARING = frozenset({"get_llm_provider", "get_optional_params", "validate_environment", "transform_request"})
+"""Functions that an exception passes through only before anything is sent."""
+
+
+class _Sent(Sent):
+    """One call of a function of LiteLLM's."""
+
+    def __init__(self, operation: str, given: dict[str, Any], names: frozenset[str]) -> None:
+        super().__init__(_request(operation, given), (), given)
+        self.given = given
+        self.asked_for_usage = True
+        self.stream: Any = None
+        self._names = names
+
+    def altered(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments with the model and cap that were granted; a stream is asked to say its usage."""
+        given = {**self.given, "model": call.request.model}
+        if call.capped:
+            given["max_output_tokens" if "max_output_tokens" in self._names else "max_tokens"] = call.granted
+        if given.get("stream") and "stream_options" in self._names:
+            asked = given.get("stream_options")
+            asked = asked if isinstance(asked, Mapping) else {}
+            self.asked_for_usage = bool(asked.get("include_usage"))
+            given["stream_options"] = {**asked, "include_usage": True}
+        return (), given
+
+    def finish(self, call: Call, response: Any) -> End | None:
+        """Settle at the usage in the answer; a stream settles when it has been read."""
+        if kind_of(response) not in (STREAM, GENERATOR):
+            return functools.partial(call.settle, responses.read(response))
+        if hasattr(_below(response), "chunks"):
+            if not self.asked_for_usage:
+                self._hide_usage(response)
+            items: Items = _Chunks(call, response)
+        else:
+            items = _Items(call, hide=not self.asked_for_usage)
+        items.inside = call.inside()  # some send their request when the first item is asked for
+        self.stream = metered(items, response)
+        return None
+
+    def _hide_usage(self, stream: Any) -> None:
+        """Have LiteLLM keep to itself what was asked for on the caller's behalf."""
+        below = _below(stream)
+        below.send_stream_usage = False
+        if below is not stream:
+            stream.stream_options = self.given.get("stream_options")
+
+    def outcome(self, call: Call, error: BaseException) -> End:
+        """How a call ends that raised."""
+        return functools.partial(call.fail, _origin(error), sent=not came_through(error, _PREPARING))
+
+
+def _origin(error: BaseException) -> BaseException:
+    """What LiteLLM made its exception of: its own carry a status even if no server sent one."""
+    cause: BaseException | None = error
+    for _ in range(10):
+        if cause is None or not type(cause).__module__.startswith("litellm"):
+            break
+        cause = cause.__cause__ or cause.__context__
+    return cause if cause is not None else error
+
+
+class _Items(Items):
+    """A stream whose own items say what it used."""
+
+    def __init__(self, call: Call, *, hide: bool) -> None:
+        super().__init__(call)
+        self._hide = hide
+
+    def add(self, item: Any) -> bool:
+        """Note a chunk; the one that only brings the usage, asked for on the caller's behalf, is hidden."""
+        super().add(item)
+        return not (self._hide and getattr(item, "usage", None) is not None)
+
+
+class _Chunks(Items):
+    """A stream that keeps all its chunks, with the usage that it takes out of those that it passes on."""
+
+    def __init__(self, call: Call, stream: Any) -> None:
+        super().__init__(call)
+        self._chunks = _below(stream).chunks
+
+    def add(self, item: Any) -> bool:
+        """Note a chunk."""
+        self.items += 1
+        self.text_bytes += responses.text_bytes(item)
+        return True
+
+    def ending(self, error: BaseException | None) -> Callable[[float | None], None] | None:
+        """How the call ends: what the provider has said counts only if it has said all."""
+        if error is None:
+            self.answer = _total(self._chunks)
+        return super().ending(error)
+
+
+def _below(stream: Any) -> Any:
+    """The stream of chunks: itself, or what a stream of text completions is made of."""
+    inner = getattr(stream, "completion_stream", None)
+    return inner if hasattr(inner, "chunks") else stream
+
+
+def _total(chunks: Any) -> Answer:
+    """What the chunks of a stream say that it used. Counts are cumulative, and some providers give them in parts."""
+    answers = [answer for chunk in list(chunks) if (answer := responses.read(chunk)).usage is not None]
+    if not answers:
+        return responses.NOTHING
+    last = answers[-1]
+    reports = [answer.usage for answer in answers if answer.usage is not None]
+    counts = {name: max(getattr(one, name) for one in reports) for name in Usage.__struct_fields__[:-1]}
+    tier = next((one.service_tier for one in reversed(reports) if one.service_tier), None)
+    return Answer(Usage(**counts, service_tier=tier), last.model, last.id)
+
+
+def _request(operation: str, given: Mapping[str, Any]) -> Request:
+    provider = given.get("custom_llm_provider")
+    base_url = given.get("api_base") or given.get("base_url")
+    thinking = given.get("thinking")
+    cap = next((given[name] for name in _CAPS if given.get(name) is not None), None)
+    request = Request(
+        # Without a name of its own, the model's prefix tells the provider, here as in LiteLLM.
+        provider=provider if isinstance(provider, str) else "",
+        operation=_OPERATIONS[operation],
+        model=str(given.get("model") or ""),
+        body={name: _plain(given[name]) for name in _CONTENT if given.get(name) is not None},
+        cap=count(cap),
+        cappable=cap is None or count(cap) is not None,
+        n=(count(given.get("n")) or 1) * _prompts(given.get("prompt")),
+        thinking=(count(thinking.get("budget_tokens")) if isinstance(thinking, Mapping) else None) or 0,
+        output=_OPERATIONS[operation] != "embeddings",
+        structured=any(_is_structured(given.get(name)) for name in _STRUCTURED),
+        tier=given["service_tier"] if isinstance(given.get("service_tier"), str) else None,
+        base_url=base_url if isinstance(base_url, str) else None,
+        kinds=prices.CACHE_WRITE | prices.CACHE_WRITE_1H if "cache_control" in str(given.get("messages")) else 0,
+        exact_bytes=False,
+        elsewhere=next((name for name in _ELSEWHERE if given.get(name)), ""),
+        # A prefix says where the model is hosted; the answer names it without.
+        renamed=True,
+    )
+    if "audio" in (given["modalities"] if isinstance(given.get("modalities"), (list, tuple)) else ()):
+        request.kinds |= prices.AUDIO_OUT
+    return request
+
+
+def _plain(value: Any) -> Any:
+    """A value of an argument as JSON may have it: of a model class for structured output, its schema."""
+    schema = getattr(value, "model_json_schema", None)
+    return schema() if isinstance(value, type) and schema is not None else value
+
+
+def _is_structured(value: Any) -> bool:
+    return value is not None and not (isinstance(value, Mapping) and value.get("type") in ("text", None))
+
+
+def _prompts(prompt: Any) -> int:
+    """How many texts are to be completed."""
+    several = isinstance(prompt, list) and prompt and not isinstance(prompt[0], int)
+    return len(prompt) if several else 1
+
+
+@functools.cache
+def _names(function: Callable[..., Any]) -> tuple[str, ...]:
+    parameters = inspect.signature(function).parameters.values()
+    return tuple(one.name for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY))
+
+
+def _read(wrapped: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sent | None:
+    if any(kwargs.get(name) is not None for name in _FREE):
+        return None
+    operation = wrapped.__name__
+    names = _names(wrapped)
+    if not names:  # aembedding(*args, **kwargs), and its like
+        names = ("model", "prompt") if "text" in operation else ("model", "input")
+    given = {**dict(zip(names, args)), **kwargs}  # noqa: B905 - what is too many is LiteLLM's to refuse
+    if len(args) > len(names) or not isinstance(given.get("model"), str):
+        return None
+    if given.get("background"):
+        refuse_unseen("a background response")
+    return _Sent(operation, given, frozenset((*names, "stream_options" if operation == "atext_completion" else "")))
+
+
+class _Reader:
+    """Reads one call of a function, and keeps what the caller gets in place of a stream."""
+
+    def __init__(self, wrapped: Any) -> None:
+        self._wrapped = wrapped
+        self._sent: _Sent | None = None
+
+    def __call__(self, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sent | None:
+        self._sent = _read(self._wrapped, args, kwargs)
+        return self._sent
+
+    def returned(self, response: Any) -> Any:
+        """What the caller gets."""
+        return response if self._sent is None or self._sent.stream is None else self._sent.stream
+
+
+def _function(wrapped: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    reader = _Reader(wrapped)
+    return reader.returned(run(reader, wrapped, instance, args, kwargs))
+
+
+async def _coroutine(wrapped: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    reader = _Reader(wrapped)
+    return reader.returned(await run_async(reader, wrapped, instance, args, kwargs))
+
+
+async def _again(wrapped: Callable[..., Any], handler: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """LiteLLM's own HTTP handler repeats a request whose connection broke: it may have been billed."""
+    scope, error = current(), sys.exception()
+    end = lost(_origin(error)) if error is not None else None
+    if end is not None and scope is not None:
+        await driving.settled(scope.call, end)
+    return await wrapped(*args, **kwargs)
+
+
+HOOKS = (
+    *(
+        Hook(
+            "litellm.responses.main" if name.endswith("responses") else "litellm.main",
+            name,
+            _coroutine if name.startswith("a") else _function,
+            inside="original_function",
+        )
+        for name in _OPERATIONS
+    ),
+    Hook("litellm.llms.custom_httpx.http_handler", "AsyncHTTPHandler.single_connection_post_request", _again),
+)

@@ -1,0 +1,414 @@
+"""Whatever way LiteLLM is called, one call is one charge, equal to the bill to the nano-dollar."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from typing import TYPE_CHECKING, Any
+
+import litellm
+import pydantic
+import pytest
+from litellm import completion as imported_by_name
+from paying import MESSAGES
+
+import budgeted
+from budgeted.testing import Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from paying import Paying
+
+    from budgeted.testing import SimulatedProvider
+
+# LiteLLM warns of its own serialisation, and leaves its clients open.
+pytestmark = [
+    pytest.mark.sdk,
+    pytest.mark.filterwarnings(
+        "ignore:Pydantic serializer warnings",
+        "ignore:Item .* on TypedDict:UserWarning",
+        "ignore:unclosed",
+        "ignore:coroutine 'Logging:RuntimeWarning",
+        "ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning",
+        "ignore:.*:DeprecationWarning",
+    ),
+]
+
+
+class City(pydantic.BaseModel):
+    name: str
+    people: int
+
+
+class At:
+    """Arguments that lead to the simulated provider."""
+
+    def __init__(self, provider: SimulatedProvider) -> None:
+        to_openai = {"api_base": provider.openai_url, "api_key": "any"}
+        to_anthropic = {"api_base": provider.anthropic_url, "api_key": "any"}
+        self.gpt = {"model": "openai/gpt-5-mini", "max_retries": 0, **to_openai}
+        self.claude = {"model": "anthropic/claude-haiku-4-5", "max_tokens": 2000, **to_anthropic}
+        self.instruct = {"model": "text-completion-openai/gpt-3.5-turbo-instruct", **to_openai}
+        self.embedding = {"model": "openai/text-embedding-3-small", **to_openai}
+
+
+@pytest.fixture
+def at(provider: SimulatedProvider) -> At:
+    return At(provider)
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    litellm.suppress_debug_info = True
+    litellm.in_memory_llm_clients_cache.flush_cache()  # its clients belong to event loops of earlier tests
+    yield
+    litellm.cache = None
+    gc.collect()  # what it leaves open is collected here, where that is no error
+
+
+def _completion(at: At) -> None:
+    assert litellm.completion(**at.gpt, messages=MESSAGES).choices[0].message.content
+
+
+def _completion_by_position(at: At) -> None:
+    given = dict(at.gpt)
+    litellm.completion(given.pop("model"), MESSAGES, 30, **given)
+
+
+def _completion_imported_by_its_name(at: At) -> None:
+    imported_by_name(**at.claude, messages=MESSAGES)
+
+
+def _completion_of_its_module(at: At) -> None:
+    litellm.main.completion(**at.claude, messages=MESSAGES)
+
+
+def _several_answers(at: At) -> None:
+    assert len(litellm.completion(**at.gpt, messages=MESSAGES, n=3).choices) == 3
+
+
+def _structured(at: At) -> None:
+    answer = litellm.completion(**at.gpt, messages=MESSAGES, response_format=City)
+    City.model_validate_json(answer.choices[0].message.content)
+
+
+def _stream(at: At) -> None:
+    stream = litellm.completion(**at.gpt, messages=MESSAGES, stream=True)
+    assert isinstance(stream, litellm.CustomStreamWrapper)
+    assert not any(getattr(chunk, "usage", None) for chunk in stream)
+
+
+def _stream_with_usage(at: At) -> None:
+    stream = litellm.completion(**at.gpt, messages=MESSAGES, stream=True, stream_options={"include_usage": True})
+    assert list(stream)[-1].usage.completion_tokens
+
+
+def _stream_of_claude(at: At) -> None:
+    assert len(list(litellm.completion(**at.claude, messages=MESSAGES, stream=True))) > 2
+
+
+def _stream_with_next(at: At) -> None:
+    stream = litellm.completion(**at.claude, messages=MESSAGES, stream=True)
+    while next(stream, None) is not None:
+        pass
+
+
+def _text_completion(at: At) -> None:
+    assert litellm.text_completion(**at.instruct, prompt="Once upon a time", max_tokens=20).choices[0].text
+
+
+def _text_completion_stream(at: At) -> None:
+    chunks = list(litellm.text_completion(**at.instruct, prompt="Once upon a time", max_tokens=20, stream=True))
+    assert not any(getattr(chunk, "usage", None) for chunk in chunks)
+
+
+def _text_completion_of_chat(at: At) -> None:
+    assert litellm.text_completion(**at.claude, prompt="Once upon a time").choices[0].text
+
+
+def _embedding(at: At) -> None:
+    assert litellm.embedding(**at.embedding, input=["Hello", "there"]).data
+
+
+def _responses(at: At) -> None:
+    assert litellm.responses(**at.gpt, input="Hello there").output
+
+
+def _responses_stream(at: At) -> None:
+    events = list(litellm.responses(**at.gpt, input="Hello there", stream=True))
+    assert events[-1].type == "response.completed"
+
+
+def _responses_of_claude(at: At) -> None:
+    given = {name: value for name, value in at.claude.items() if name != "max_tokens"}
+    assert litellm.responses(**given, input="Hello there", max_output_tokens=300).output
+
+
+def _router(at: At) -> None:
+    router = litellm.Router(model_list=[{"model_name": "mini", "litellm_params": at.gpt}])
+    assert router.completion("mini", MESSAGES).choices
+
+
+def _router_stream(at: At) -> None:
+    router = litellm.Router(model_list=[{"model_name": "claude", "litellm_params": at.claude}])
+    assert list(router.completion("claude", MESSAGES, stream=True))
+
+
+WAYS = [value for name, value in sorted(globals().items()) if name[0] == "_" and name[1] != "_" and callable(value)]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__.strip("_"))
+def test_every_way_of_calling_is_one_exact_charge(way: Callable[[At], None], payer: Paying, at: At) -> None:
+    with payer.block() as block:
+        way(at)
+    payer.agrees()
+    assert block.calls == 1
+    assert round(block.spent * 1e9) == payer.spent > 0
+
+
+async def _completion_async(at: At) -> None:
+    assert (await litellm.acompletion(**at.gpt, messages=MESSAGES)).choices
+
+
+async def _completion_of_claude_async(at: At) -> None:
+    assert (await litellm.acompletion(**at.claude, messages=MESSAGES)).choices
+
+
+async def _stream_async(at: At) -> None:
+    stream = await litellm.acompletion(**at.gpt, messages=MESSAGES, stream=True)
+    assert isinstance(stream, litellm.CustomStreamWrapper)
+    assert not any([getattr(chunk, "usage", None) async for chunk in stream])
+
+
+async def _stream_of_claude_async(at: At) -> None:
+    assert len([chunk async for chunk in await litellm.acompletion(**at.claude, messages=MESSAGES, stream=True)]) > 2
+
+
+async def _text_completion_async(at: At) -> None:
+    assert (await litellm.atext_completion(**at.instruct, prompt="Once", max_tokens=20)).choices
+
+
+async def _text_completion_stream_async(at: At) -> None:
+    stream = await litellm.atext_completion(**at.instruct, prompt="Once", max_tokens=20, stream=True)
+    assert [chunk async for chunk in stream]
+
+
+async def _embedding_async(at: At) -> None:
+    assert (await litellm.aembedding(**at.embedding, input=["Hello", "there"])).data
+
+
+async def _responses_async(at: At) -> None:
+    assert (await litellm.aresponses(**at.gpt, input="Hello there")).output
+
+
+async def _responses_stream_async(at: At) -> None:
+    events = [event async for event in await litellm.aresponses(**at.gpt, input="Hello there", stream=True)]
+    assert events[-1].type == "response.completed"
+
+
+async def _router_async(at: At) -> None:
+    router = litellm.Router(model_list=[{"model_name": "mini", "litellm_params": at.gpt}])
+    assert (await router.acompletion("mini", MESSAGES)).choices
+
+
+async def _router_stream_async(at: At) -> None:
+    router = litellm.Router(model_list=[{"model_name": "claude", "litellm_params": at.claude}])
+    assert [chunk async for chunk in await router.acompletion("claude", MESSAGES, stream=True)]
+
+
+async def _router_embedding_async(at: At) -> None:
+    router = litellm.Router(model_list=[{"model_name": "small", "litellm_params": at.embedding}])
+    assert (await router.aembedding("small", input=["Hello"])).data
+
+
+ASYNC_WAYS = [value for name, value in sorted(globals().items()) if name.endswith("_async") and callable(value)]
+
+
+@pytest.mark.parametrize("way", ASYNC_WAYS, ids=lambda way: way.__name__.strip("_"))
+def test_every_asynchronous_way_of_calling_is_one_exact_charge(way: Callable[[At], Any], payer: Paying, at: At) -> None:
+    async def main() -> None:
+        with payer.block() as block:
+            await way(at)
+        assert block.calls == 1
+
+    asyncio.run(main())
+    payer.agrees()
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_what_is_cached_at_the_provider_is_charged_at_its_own_rates(
+    stream: bool, payer: Paying, at: At, provider: SimulatedProvider
+) -> None:
+    text = {"type": "text", "text": "Hello " * 2000, "cache_control": {"type": "ephemeral", "ttl": "1h"}}
+    provider.reply(input_tokens=9000, cache_write_tokens=3000, cache_write_1h_tokens=1000, cached_tokens=2500)
+    with payer.block():
+        list(litellm.completion(**at.claude, messages=[{"role": "user", "content": [text]}], stream=stream))
+    payer.agrees()
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_an_answer_from_litellms_cache_costs_nothing(stream: bool, payer: Paying, at: At) -> None:
+    litellm.cache = litellm.Cache(type="local")
+    with payer.block() as block:
+        for _ in range(3):
+            list(litellm.completion(**at.gpt, messages=MESSAGES, caching=True, stream=stream))
+    payer.agrees()
+    assert block.calls == 1
+
+
+def test_a_mocked_answer_costs_nothing(payer: Paying) -> None:
+    with payer.block() as block:
+        assert litellm.completion("gpt-5-mini", MESSAGES, mock_response="Hello").choices
+    assert block.calls == payer.spent == 0
+
+
+@pytest.mark.parametrize("model", ["gpt", "claude"])
+@pytest.mark.parametrize("ending", ["break", "deleted", "exception", "dropped", "never_read"])
+def test_a_stream_that_is_left_or_broken_is_an_estimate(
+    ending: str, model: str, payer: Paying, at: At, provider: SimulatedProvider
+) -> None:
+    provider.reply(**({"drop_after": 2} if ending == "dropped" else {"gate_after": 2}))
+    with payer.block():
+        stream = litellm.completion(**getattr(at, model), messages=MESSAGES, stream=True)
+        if ending == "dropped":
+            with pytest.raises(Exception, match=r".+"):
+                list(stream)
+        elif ending == "exception":
+            with pytest.raises(ZeroDivisionError):
+                for _ in stream:
+                    raise ZeroDivisionError
+        elif ending != "never_read":
+            next(stream)
+        del stream
+    gc.collect()
+    provider.release()
+    payer.guessed()
+
+
+def test_a_task_that_is_cancelled_while_it_reads_leaves_an_estimate(
+    payer: Paying, at: At, provider: SimulatedProvider
+) -> None:
+    provider.reply(gate_after=2)
+
+    async def read() -> None:
+        async for _ in await litellm.acompletion(**at.gpt, messages=MESSAGES, stream=True):
+            pass
+
+    async def main() -> None:
+        with payer.block():
+            task = asyncio.create_task(read())
+            await asyncio.to_thread(provider.wait_parked)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    asyncio.run(main())
+    payer.guessed()
+
+
+def test_a_call_that_does_not_fit_is_refused_before_it_is_sent(
+    paying: Callable[..., Paying], at: At, provider: SimulatedProvider
+) -> None:
+    payer = paying(max_budget="0.001")
+    with payer.block():
+        with pytest.raises(budgeted.BudgetExceededError):
+            litellm.completion(**at.claude, messages=MESSAGES)
+        with pytest.raises(budgeted.BudgetExceededError):
+            asyncio.run(litellm.acompletion(**at.claude, messages=MESSAGES))
+    assert provider.requests == []
+
+
+def test_a_request_without_a_cap_gets_one_where_money_is_short(
+    paying: Callable[..., Paying], at: At, provider: SimulatedProvider
+) -> None:
+    payer = paying(max_budget="0.10")
+    with payer.block() as block:
+        litellm.completion(**at.gpt, messages=MESSAGES)
+        litellm.responses(**at.gpt, input="Hello")
+    assert provider.requests[0].body["max_completion_tokens"] < 128_000
+    assert provider.requests[1].body["max_output_tokens"] < 128_000
+    assert block.clamped == 2
+    payer.agrees(calls=2)
+
+
+def test_a_fallback_may_be_of_another_provider(
+    paying: Callable[..., Paying], at: At, provider: SimulatedProvider
+) -> None:
+    payer = paying(max_budget="0.005", fallback=("openai/gpt-5-mini",), wait=0)
+    given = {**at.claude, "api_base": provider.openai_url}
+    with payer.block():
+        litellm.completion(**given, messages=MESSAGES)
+    assert provider.requests[0].body["model"] == "gpt-5-mini"
+    payer.agrees()
+
+
+@pytest.mark.parametrize("model", ["gpt", "claude"])
+def test_what_the_provider_refuses_costs_nothing(
+    model: str, payer: Paying, at: At, provider: SimulatedProvider
+) -> None:
+    provider.reply(status=400)
+    with payer.block(), pytest.raises(litellm.BadRequestError):
+        litellm.completion(**getattr(at, model), messages=MESSAGES)
+    payer.agrees(calls=0)
+
+
+@pytest.mark.parametrize("model", ["gpt", "claude"])
+@pytest.mark.parametrize("how", ["drop", "timeout"])
+def test_a_call_that_was_cut_off_after_sending_is_uncertain(
+    how: str, model: str, payer: Paying, at: At, provider: SimulatedProvider
+) -> None:
+    provider.reply(**({"drop": True} if how == "drop" else {"hang": True}))
+    with payer.block(), pytest.raises(Exception, match=r".+"):
+        litellm.completion(**getattr(at, model), messages=MESSAGES, timeout=0.3)
+    with payer.block(), pytest.raises(Exception, match=r".+"):
+        asyncio.run(litellm.acompletion(**getattr(at, model), messages=MESSAGES, timeout=0.3))
+    provider.release()
+    payer.guessed(calls=len(provider.bill))
+
+
+def test_a_call_to_nowhere_costs_nothing(payer: Paying, at: At) -> None:
+    with payer.block(), pytest.raises(Exception, match=r"(?i)connect"):
+        litellm.completion(**at.gpt | {"api_base": "http://127.0.0.1:9/v1"}, messages=MESSAGES)
+    payer.agrees(calls=0)
+
+
+def test_each_attempt_of_the_router_holds_for_itself(payer: Paying, at: At, provider: SimulatedProvider) -> None:
+    router = litellm.Router(model_list=[{"model_name": "mini", "litellm_params": at.gpt}], num_retries=1, retry_after=0)
+    provider.queue(Reply(status=500))
+    with payer.block() as block:
+        assert router.completion("mini", MESSAGES).choices
+    payer.agrees()
+    assert block.calls == len(provider.requests) == 2
+
+
+def test_a_model_that_nobody_priced_is_refused(payer: Paying, at: At, provider: SimulatedProvider) -> None:
+    with payer.block(), pytest.raises(budgeted.UnpricedModelError, match="register_price"):
+        litellm.completion(**at.gpt | {"model": "hosted_vllm/house-model"}, messages=MESSAGES)
+    assert provider.requests == []
+
+
+def test_a_background_response_is_refused_inside_a_budget(payer: Paying, at: At, provider: SimulatedProvider) -> None:
+    with payer.block(), pytest.raises(budgeted.UnpricedModelError, match="background"):
+        litellm.responses(**at.gpt, input="Hello", background=True)
+    assert provider.requests == []
+
+
+def test_a_decorated_function_around_it_is_one_charge(payer: Paying, at: At) -> None:
+    @payer.manager.budgeted("alice")
+    def ask(model: str, messages: list[Any]) -> Any:
+        return litellm.completion(**at.gpt | {"model": model}, messages=messages)
+
+    assert ask("openai/gpt-5-mini", MESSAGES).choices
+    payer.agrees()
+    assert payer.manager.balance("alice").spent > 0
+
+
+def test_it_can_be_taken_out_and_put_in_again(payer: Paying, at: At, provider: SimulatedProvider) -> None:
+    budgeted.uninstrument()
+    imported_by_name(**at.claude, messages=MESSAGES)
+    budgeted.instrument()
+    assert payer.charges() == 0
+    assert len(provider.bill) == 1
+    imported_by_name(**at.claude, messages=MESSAGES)
+    assert payer.charges() == 1
