@@ -6,6 +6,7 @@ from budgeted.providers import (
     anthropic,
     bedrock,
     cohere,
+    dspy,
     google,
     groq,
     hooks,
@@ -18,7 +19,7 @@ from budgeted.providers import (
 
 HOOKS = tuple(
     hook
-    for module in (openai, anthropic, bedrock, cohere, google, groq, litellm, mistral, ollama, threads)
+    for module in (openai, anthropic, bedrock, cohere, dspy, google, groq, litellm, mistral, ollama, threads)
     for hook in module.HOOKS
 )
 
