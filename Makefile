@@ -1,5 +1,6 @@
 # make check   fast: lint, types, import rules and the quick tests
 # make test    everything: the above, all tests, and the SDK tests against the previous major version of openai
+# make matrix  every SDK and framework, in every form, with every ending of a stream: billed against recorded, as a table
 # make demo    the real OpenAI SDK against a provider simulated on loopback: no key needed
 # make bench   what a metered call costs
 # make format  let ruff fix and format
@@ -14,7 +15,7 @@ PYTEST = -m pytest -n auto
 .DEFAULT_GOAL = check
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: check test demo bench format clean lint types pyright tests-quick tests-all tests-openai2
+.PHONY: check test matrix demo bench format clean lint types pyright tests-quick tests-all tests-openai2
 
 # $(call install,FOLDER,WHAT): a virtual environment with this checkout and WHAT in it
 define install
@@ -32,6 +33,14 @@ endef
 
 .venv-openai2/.ready: pyproject.toml
 	$(call install,.venv-openai2,".[test]" "openai~=2.0")
+	@touch $@
+
+.venv-matrix/.ready: pyproject.toml
+	$(call install,.venv-matrix,".[matrix]")
+	@touch $@
+
+.venv-matrix-openai2/.ready: pyproject.toml
+	$(call install,.venv-matrix-openai2,".[matrix-openai2]")
 	@touch $@
 
 check: lint types tests-quick
@@ -57,6 +66,12 @@ tests-all: .venv/.ready
 tests-openai2: .venv-openai2/.ready
 	.venv-openai2/bin/python $(PYTEST) -m sdk
 
+# Both tables are printed, whatever the first one says. --quiet: the table is the report.
+matrix: .venv-matrix/.ready .venv-matrix-openai2/.ready
+	@failed=0; for venv in .venv-matrix .venv-matrix-openai2; do \
+		$$venv/bin/python $(PYTEST) --quiet --table tests/sdk/matrix || failed=1; \
+	done; exit $$failed
+
 demo: .venv/.ready
 	$(BIN)/python demo/demo.py
 
@@ -68,5 +83,5 @@ format: .venv/.ready
 	$(BIN)/ruff format
 
 clean:
-	rm -rf .venv .venv-openai2 .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist
+	rm -rf .venv .venv-openai2 .venv-matrix .venv-matrix-openai2 .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist
 	find src tests benchmarks demo -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
