@@ -1,0 +1,30 @@
+"""No row of the matrix is silently left out."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+from table import PACKAGES
+
+HERE = Path(__file__).parent
+EXTRAS = tomllib.loads((HERE.parents[2] / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+
+
+def test_every_row_runs_in_an_environment_of_make_matrix() -> None:
+    environments = [_packages(extra) for extra in ("matrix", "matrix-openai2")]
+    for name, packages in PACKAGES.items():
+        assert any(environment.issuperset(packages) for environment in environments), name
+
+
+def test_every_file_of_rows_is_in_the_table() -> None:
+    assert {path.stem for path in (HERE / "rows").glob("*.py")} == set(PACKAGES)
+
+
+def _packages(extra: str) -> set[str]:
+    found = set()
+    for requirement in EXTRAS[extra]:
+        inner = re.fullmatch(r"budgeted\[(.+)\]", requirement)
+        found |= _packages(inner[1]) if inner else {re.split(r"[\[<>=~! ]", requirement)[0]}
+    return found
