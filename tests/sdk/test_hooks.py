@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import functools
 import importlib
+import inspect
 import subprocess
 import sys
 import threading
@@ -164,7 +165,7 @@ def test_with_another_tool_around_it_each_call_is_one_charge(kind: str, payer: P
 
 @KINDS
 def test_with_another_tool_inside_it_each_call_is_one_charge(
-    kind: str, payer: Paying, chat: openai.OpenAI, provider: SimulatedProvider
+    kind: str, payer: Paying, chat: openai.OpenAI, provider: SimulatedProvider, caplog: pytest.LogCaptureFixture
 ) -> None:
     budgeted.uninstrument()
     tool = Tool(kind)
@@ -175,9 +176,8 @@ def test_with_another_tool_inside_it_each_call_is_one_charge(
     payer.agrees()
     tool.put_back()  # takes ours along
     with payer.manager.budget("bob"):
-        pass
-    budgeted.instrument()
-    chat.chat.completions.create(**ASK)
+        chat.chat.completions.create(**ASK)
+    assert "SyncAPIClient.request" in caplog.text
     payer.agrees(calls=2)
 
 
@@ -190,9 +190,65 @@ def test_a_tool_that_pops_our_wrapper_instead_of_its_own_does_not_end_metering(
     budgeted.instrument()
     tool.pop()
     assert _wrappers() == 1
-    budgeted.instrument()
-    chat.chat.completions.create(**ASK)
+    with payer.block():
+        chat.chat.completions.create(**ASK)
     payer.agrees()
+
+
+@KINDS
+def test_whatever_other_tools_do_between_blocks_each_call_in_a_block_is_one_charge(
+    kind: str, payer: Paying, chat: openai.OpenAI
+) -> None:
+    tools = [Tool(kind), Tool("wrapt")]
+    steps = [
+        tools[0].wrap,
+        tools[1].wrap,
+        tools[0].put_back,
+        tools[1].put_back,
+        tools[1].wrap,
+        tools[1].pop,
+        tools[1].pop if kind != "bare" else tools[0].put_back,
+        lambda: setattr(tools[0].owner, "request", inspect.unwrap(vars(tools[0].owner)["request"])),
+    ]
+    for step in steps:
+        step()
+        with payer.block():
+            chat.chat.completions.create(**ASK)
+    payer.agrees(calls=len(steps))
+
+
+def test_a_function_that_another_tool_deletes_is_left_to_whoever_calls_it(payer: Paying, chat: openai.OpenAI) -> None:
+    place = openai._base_client.SyncAPIClient
+    request = vars(place)["request"]
+    with payer.block():
+        del place.request
+    with payer.block(), pytest.raises(AttributeError):
+        chat.chat.completions.create(**ASK)
+    place.request = request
+    with payer.block():
+        chat.chat.completions.create(**ASK)
+    payer.agrees()
+
+
+def test_taken_out_by_their_user_the_hooks_stay_out(payer: Paying, chat: openai.OpenAI) -> None:
+    budgeted.uninstrument()
+    with payer.block():
+        chat.chat.completions.create(**ASK)
+    assert payer.charges() == 0
+
+
+def test_a_client_that_was_made_and_used_before_the_hooks_went_in_is_metered(
+    payer: Paying, provider: SimulatedProvider
+) -> None:
+    budgeted.uninstrument()
+    with openai.OpenAI(base_url=provider.openai_url, api_key="any") as early:
+        create, raw = early.chat.completions.create, early.chat.completions.with_raw_response
+        create(**ASK)
+        provider.reset()
+        budgeted.instrument()
+        create(**ASK)
+        raw.create(**ASK)
+    payer.agrees(calls=2)
 
 
 IMPORTS = {

@@ -1,4 +1,8 @@
-"""Putting wrappers onto other packages' functions, and taking them off, whatever is imported when."""
+"""Putting wrappers onto other packages' functions, and taking them off, whatever is imported when.
+
+Other tools wrap the same functions, and some take off whatever is outermost, or put back what they found. So the
+functions are looked at again whenever a block is entered, and wrapped again where that is needed.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,8 @@ from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from budgeted.scope import fixtures
+
 logger = logging.getLogger("budgeted")
 
 _CELL = "cell_contents"
@@ -22,13 +28,15 @@ class Hook(NamedTuple):
     """A function to wrap: ``attribute`` of ``module``, such as ``SyncAPIClient.request``.
 
     Given ``inside``, it is the function that the attribute, a decorated function, keeps in its closure by that name. So
-    whoever has imported the decorated one by its name before is caught as well.
+    whoever has imported the decorated one by its name before is caught as well. ``watched`` says that other tools may
+    wrap it too, so that it is looked at again and again.
     """
 
     module: str
     attribute: str
     wrapper: Wrapper
     inside: str = ""
+    watched: bool = True
 
 
 class _Place(NamedTuple):
@@ -105,6 +113,32 @@ def remove(hooks: Iterable[Hook]) -> None:
         for hook in hooks:
             if hook in _places:
                 _places[hook].clear()
+        _note()
+
+
+def _restore() -> None:
+    """Wrap again what another tool has unwrapped; around its own wrapper, if ours cannot be seen in there."""
+    with _lock:
+        for hook, place in _places.items():
+            if _enabled and not place.holds():
+                _wrap(hook, sys.modules[hook.module])
+                logger.warning(
+                    "budgeted: something replaced %s.%s; calls through it are metered again from here on",
+                    hook.module,
+                    hook.attribute,
+                )
+        _note()
+
+
+def _note() -> None:
+    """Have the functions looked at whenever a block is entered, as they are now."""
+    places = [place for hook, place in _places.items() if hook.watched and _enabled and place.name != _CELL]
+    owners = [vars(place.owner) for place in places]
+    names = [place.name for place in places]
+    fixtures.places = owners, names, [owner.get(name) for owner, name in zip(owners, names, strict=True)]
+
+
+fixtures.restore = _restore
 
 
 def _is_in_place(hook: Hook) -> bool:
@@ -151,6 +185,7 @@ def _wrap(hook: Hook, module: ModuleType) -> None:
             place = _places[hook] = _Place(owner, name, hook.wrapper)
             if not place.holds():
                 place.put()
+            _note()
         except (AttributeError, ImportError) as error:
             # An SDK without the function, too old or too new, must not fail its user's import.
             _missing.add(hook)

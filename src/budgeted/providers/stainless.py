@@ -41,8 +41,8 @@ def hooks(package: str, dialect: Dialect) -> tuple[Hook, ...]:
     module = f"{package}._base_client"
     return (
         *pair(module, "SyncAPIClient.request", "AsyncAPIClient.request", functools.partial(_read, dialect)),
-        Hook(module, "SyncAPIClient._sleep_for_retry", repeat),
-        Hook(module, "AsyncAPIClient._sleep_for_retry", repeat_async),
+        Hook(module, "SyncAPIClient._sleep_for_retry", repeat, watched=False),
+        Hook(module, "AsyncAPIClient._sleep_for_retry", repeat_async, watched=False),
     )
 
 
