@@ -5,7 +5,10 @@ from __future__ import annotations
 import importlib
 import sys
 
-ALL = ("guarded_call", "threads", "processes", "admission", "recovery", "accounts", "sql", "redis_ledger", "imports")
+ALL = (
+    *("guarded_call", "threads", "processes", "admission", "streams", "recovery", "accounts"),
+    *("sql", "redis_ledger", "imports"),
+)
 
 for name in sys.argv[1:] or ALL:
     print(f"\n{name}")

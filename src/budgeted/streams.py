@@ -39,8 +39,9 @@ _EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 _DATA = re.compile(rb"^data:[ ]?(.*?)\r?$", re.MULTILINE)
 _TEXT = re.compile(
     rb'"(?:content|text|delta|arguments|partial_json|thinking|reasoning|reasoning_content|refusal|tool_plan|input|generation)'
-    rb'":\s*"((?:[^"\\]|\\.)*)"'
+    rb'":\s*"((?:[^"\\]++|\\.)++)"'
 )
+_string = re.compile(rb'(?:[^"\\]++|\\.)*+').match
 _DONE = re.compile(rb"^data:[ ]?\[DONE\]", re.MULTILINE)
 _METRICS = "amazon-bedrock-invocationMetrics"
 _METRIC_COUNTS = {
@@ -53,6 +54,8 @@ _FINAL_TYPES = (
     *("response.completed", "response.incomplete", "response.failed", "message_delta", "message-end"),
     *("image_generation.completed", "image_edit.completed", "speech.audio.done", "transcript.text.done"),
 )
+# Of this API, only the deltas are text that was not there before.
+_REPEATING = (b"event: response.", b"event:response.", b'data: {"type":"response.')
 _NAMES = (
     ("model", "_model"),
     ("modelVersion", "_model"),
@@ -128,10 +131,16 @@ class EventMeter(StreamMeter):
         super().__init__()
         self._drop = drop_usage
         self._rest = b""
+        self._head = b"\0"  # no event begins so
+        self._head_size = 1
 
     def feed(self, data: bytes) -> bytes:
         """Take what arrived; returns what to pass on. An event is passed on as soon as it is complete."""
         pending = self._rest + data if self._rest else data
+        if 0 < pending.find(b"\n\n") == len(pending) - 2:  # nearly always: one event, whole
+            self._rest = b""
+            hidden = self._read(pending)
+            return data if not self._drop else b"" if hidden else pending
         start = 0
         kept = []
         for end in _EVENT_END.finditer(pending):
@@ -157,14 +166,25 @@ class EventMeter(StreamMeter):
             if body is not None and self._note(body):
                 # Only what was asked for on the caller's behalf comes without choices.
                 return body.get("choices") == []
-        if b"[DONE]" in event and _DONE.search(event):
-            self.final = True
-        elif b'"type":"response.' not in event or b'.delta"' in event:  # other events of that API repeat the text
-            text = sum(map(len, _TEXT.findall(event)))
-            if text:
-                self._events += 1
-                self._text_bytes += text
+        if event.startswith(self._head):
+            start = self._head_size
+            self._events += 1
+            self._text_bytes += _string(event, start).end() - start  # type: ignore[union-attr]
+        elif not event.startswith(_REPEATING) or b'.delta"' in event:
+            self._search(event)
         return False
+
+    def _search(self, event: bytes) -> None:
+        """Look for text, and for the end."""
+        found = list(_TEXT.finditer(event))
+        if found:
+            self._events += 1
+            self._text_bytes += sum([match.end(1) - match.start(1) for match in found])
+            if len(found) == 1:  # nearly always, the next event has its text in the same place
+                self._head_size = found[0].start(1)
+                self._head = event[: self._head_size]
+        elif b"[DONE]" in event and _DONE.search(event):
+            self.final = True
 
 
 def _decoded(event: bytes) -> dict[str, Any] | None:

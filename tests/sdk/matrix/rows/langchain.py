@@ -25,14 +25,20 @@ class City(pydantic.BaseModel):
     name: str
 
 
-def chat_model(provider: SimulatedProvider) -> ChatOpenAI:
-    return ChatOpenAI(model="gpt-5-mini", base_url=provider.openai_url, api_key="any", max_retries=0)
+def chat_model(provider: SimulatedProvider, **options: Any) -> ChatOpenAI:
+    # Its own timeout per chunk is off: before Python 3.12, one that waits for a chunk cannot be cancelled.
+    return ChatOpenAI(
+        model="gpt-5-mini",
+        base_url=provider.openai_url,
+        api_key="any",
+        max_retries=0,
+        stream_chunk_timeout=None,
+        **options,
+    )
 
 
 def responses_model(provider: SimulatedProvider) -> ChatOpenAI:
-    return ChatOpenAI(
-        model="gpt-5-mini", base_url=provider.openai_url, api_key="any", max_retries=0, use_responses_api=True
-    )
+    return chat_model(provider, use_responses_api=True)
 
 
 def claude(provider: SimulatedProvider) -> ChatAnthropic:

@@ -1,4 +1,4 @@
-"""LangGraph: a graph of one step, and the agent that calls a tool."""
+"""LangGraph: a graph of one step."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ ASK: Any = {"messages": [{"role": "user", "content": "Name a city."}]}
 
 
 def graph(provider: SimulatedProvider) -> Any:
-    model = ChatOpenAI(model="gpt-5-mini", base_url=provider.openai_url, api_key="any", max_retries=0)
+    model = ChatOpenAI(
+        model="gpt-5-mini", base_url=provider.openai_url, api_key="any", max_retries=0, stream_chunk_timeout=None
+    )
 
     def answer(state: MessagesState) -> Any:
         return {"messages": [model.invoke(state["messages"])]}
