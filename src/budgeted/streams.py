@@ -307,22 +307,37 @@ class BodyMeter:
 
 
 class PackedMeter:
-    """Meters a compressed body that is read as it came over the wire: nothing in there can be hidden."""
+    """Meters a compressed body that is read as it came: unpacked, and packed again without what is to be hidden.
 
-    def __init__(self, inner: EventMeter | ItemMeter | BodyMeter) -> None:
+    Gzip and deflate. What is packed otherwise, or badly, is passed on as it is, and its usage stays unknown.
+    """
+
+    def __init__(self, inner: EventMeter | ItemMeter | BodyMeter, encoding: str) -> None:
         self._inner = inner
-        self._unpack = zlib.decompressobj(wbits=47)  # gzip or deflate; of others the usage stays unknown
+        self._unpack = zlib.decompressobj(wbits=zlib.MAX_WBITS + 32)  # either of them
+        self._pack = zlib.compressobj(wbits=zlib.MAX_WBITS + (16 if encoding == "gzip" else 0))
+        self._readable = encoding in ("gzip", "deflate")
 
     def feed(self, data: bytes) -> bytes:
-        """Read a copy of what arrived, and pass it on."""
-        with contextlib.suppress(zlib.error):
-            self._inner.feed(self._unpack.decompress(data))
+        """Take what arrived; returns what to pass on."""
+        if self._readable:
+            try:
+                shown = self._inner.feed(self._unpack.decompress(data))
+            except zlib.error:
+                self._readable = False
+            else:
+                return self._packed(shown)
         return data
 
     def flush(self) -> bytes:
-        """Nothing is held back."""
-        self._inner.flush()
-        return b""
+        """What is left at the end of the stream."""
+        if not self._readable:
+            return b""
+        return self._packed(self._inner.flush()) + self._pack.flush()
+
+    def _packed(self, data: bytes) -> bytes:
+        # Flushed each time: an event is passed on as soon as it is complete.
+        return self._pack.compress(data) + self._pack.flush(zlib.Z_SYNC_FLUSH) if data else b""
 
 
 Meter: TypeAlias = EventMeter | ItemMeter | BodyMeter | PackedMeter
@@ -339,8 +354,8 @@ class Watch:
 
     def raw_meter(self, response: Any) -> Meter:
         """For a body that is read without being decoded."""
-        packed = response.headers.get("content-encoding", "identity") != "identity"
-        return PackedMeter(self.meter) if packed else self.meter
+        encoding = response.headers.get("content-encoding", "identity")
+        return self.meter if encoding == "identity" else PackedMeter(self.meter, encoding)
 
     def outcome(self, error: BaseException | None, *, at_end: bool) -> Callable[[float | None], None]:
         """How the call ends, as a step that takes a ledger timeout."""

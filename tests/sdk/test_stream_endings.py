@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import gzip
+import importlib
 import importlib.util
 from typing import TYPE_CHECKING, Any
 
@@ -367,6 +369,40 @@ def test_the_chunk_that_was_asked_for_in_the_callers_name_is_never_seen(
         assert raw.endswith(b"data: [DONE]\n\n")
     assert all(request.body["stream_options"]["include_usage"] for request in provider.requests)
     payer.agrees(calls=6)
+
+
+def test_it_is_not_seen_in_the_bytes_of_a_compressed_stream_either(
+    payer: Paying, chat: openai.OpenAI, provider: SimulatedProvider
+) -> None:
+    for wire in ({}, {"write_size": 3}, {"write_size": 1, "crlf": True}):
+        provider.reply(gzip=True, **wire)
+        with payer.block():
+            packed = b"".join(chat.chat.completions.create(**ASK).response.iter_raw())
+        assert b"prompt_tokens" not in gzip.decompress(packed)
+        assert gzip.decompress(packed).replace(b"\r", b"").endswith(b"data: [DONE]\n\n")
+    payer.agrees(calls=3)
+
+
+def _answering(body: bytes, encoding: str) -> Any:
+    """An HTTP client of the library that the SDK uses, whose every request is answered with this body."""
+    http = importlib.import_module(openai.DefaultHttpxClient.__mro__[1].__module__.partition(".")[0])
+    headers = {"content-type": "text/event-stream", "content-encoding": encoding}
+    return http.Client(
+        transport=http.MockTransport(lambda _: http.Response(200, headers=headers, stream=http.ByteStream(body)))
+    )
+
+
+def test_a_body_that_is_not_packed_as_it_says_is_passed_on_as_it_is(payer: Paying) -> None:
+    bodies: list[tuple[str, bytes]] = [
+        ("gzip", b"data: [DONE]\n\n"),
+        ("br", b"data: [DONE]\n\n"),
+        ("deflate", gzip.compress(b"data: {}\n\n")[:-9] + b"damaged"),
+    ]
+    for encoding, body in bodies:
+        with payer.block(), _answering(body, encoding) as http:
+            client = openai.OpenAI(base_url="http://127.0.0.1/v1", api_key="any", http_client=http)
+            assert b"".join(client.chat.completions.create(**ASK).response.iter_raw()) == body
+    payer.guessed(calls=3)
 
 
 def test_the_chunk_that_the_caller_asked_for_is_seen(payer: Paying, chat: openai.OpenAI) -> None:

@@ -31,14 +31,25 @@ Client = Callable[[SimulatedProvider], Any]
 
 
 class Form(NamedTuple):
-    """One way of calling: a function of a client, which gives an answer or a stream, or what gives one when awaited."""
+    """One way of calling.
+
+    Attributes:
+        name: what the table calls it.
+        client: makes what is called with.
+        run: calls; gives an answer or a stream, or what gives one when awaited.
+        streams: whether it gives a stream.
+        asynchronous: whether it runs in an event loop.
+        bills: how many calls the provider bills for it.
+        eager: whether it reads all of a stream whatever its caller does, so that nothing is left when it is left.
+    """
 
     name: str
     client: Client
     run: Callable[[Any], Any]
     streams: bool
     asynchronous: bool
-    bills: int
+    bills: int = 1
+    eager: bool = False
 
 
 class Row:
@@ -48,35 +59,40 @@ class Row:
         self.forms: list[Form] = []
 
     def call(
-        self, client: Client | None = None, async_client: Client | None = None, *, name: str = "", bills: int = 1
+        self, client: Client | None = None, async_client: Client | None = None, **details: Any
     ) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
         """Add a form that gives an answer.
 
         Args:
             client: makes what a function is given, for a provider. A coroutine function's runs in an event loop too.
             async_client: makes what the same function is given to be awaited.
-            name: what the table calls it, if not as the function is called.
-            bills: how many calls the provider bills for it.
+            **details: as of a `Form`: `name`, if not as the function is called; `bills`.
         """
-        return self._adding(client, async_client, name, bills, streams=False)
+        return self._adding(client, async_client, streams=False, **details)
 
     def stream(
-        self, client: Client | None = None, async_client: Client | None = None, *, name: str = "", bills: int = 1
+        self, client: Client | None = None, async_client: Client | None = None, **details: Any
     ) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
-        """Add a form that gives a stream: an iterator, or a context manager that enters as one."""
-        return self._adding(client, async_client, name, bills, streams=True)
+        """Add a form that gives a stream: an iterator, or a context manager that enters as one.
+
+        Args:
+            client: as above.
+            async_client: as above.
+            **details: as above, and `eager`.
+        """
+        return self._adding(client, async_client, streams=True, **details)
 
     def _adding(
-        self, client: Client | None, async_client: Client | None, name: str, bills: int, *, streams: bool
+        self, client: Client | None, async_client: Client | None, *, name: str = "", **details: Any
     ) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
         def add(run: Callable[[Any], Any]) -> Callable[[Any], Any]:
             title = name or run.__name__
             own_loop = inspect.iscoroutinefunction(run) or inspect.isasyncgenfunction(run)
             if client is not None:
-                self.forms.append(Form(title, client, run, streams, own_loop, bills))
+                self.forms.append(Form(title, client, run, asynchronous=own_loop, **details))
             if async_client is not None:
                 title = f"{title}_async" if client is not None else title
-                self.forms.append(Form(title, async_client, run, streams, True, bills))
+                self.forms.append(Form(title, async_client, run, asynchronous=True, **details))
             return run
 
         return add

@@ -57,6 +57,6 @@ def create_with_completion(client: Any) -> Any:
     return client.chat.completions.create_with_completion(**ASK)
 
 
-@row.stream(plain, beside)
+@row.stream(plain, beside, eager=True)
 def create_partial(client: Any) -> Any:
     return client.chat.completions.create_partial(**ASK)

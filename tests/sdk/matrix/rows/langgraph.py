@@ -39,11 +39,11 @@ async def ainvoke(compiled: Any) -> Any:
     return await compiled.ainvoke(ASK)
 
 
-@row.stream(graph)
+@row.stream(graph, eager=True)
 def stream_messages(compiled: Any) -> Any:
     return compiled.stream(ASK, stream_mode="messages")
 
 
-@row.stream(async_client=graph)
+@row.stream(async_client=graph, eager=True)
 def astream_messages(compiled: Any) -> Any:
     return compiled.astream(ASK, stream_mode="messages")

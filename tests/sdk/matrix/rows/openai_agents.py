@@ -59,6 +59,6 @@ def _run_streamed(agent: Agent[Any]) -> Any:
 for client in (chat, responses):
     row.call(client, name=f"{client.__name__}_run")(_run)
     row.call(client, name=f"{client.__name__}_run_sync")(_run_sync)
-    row.stream(async_client=client, name=f"{client.__name__}_run_streamed")(_run_streamed)
+    row.stream(async_client=client, name=f"{client.__name__}_run_streamed", eager=True)(_run_streamed)
 
 row.call(cities, name="structured_run")(_run)
