@@ -333,7 +333,7 @@ class PackedMeter:
         """What is left at the end of the stream."""
         if not self._readable:
             return b""
-        return self._packed(self._inner.flush()) + self._pack.flush()
+        return self._packed(self._inner.flush() or b"") + self._pack.flush()
 
     def _packed(self, data: bytes) -> bytes:
         # Flushed each time: an event is passed on as soon as it is complete.
@@ -378,7 +378,9 @@ class Watch:
 
     def end_early(self, error: BaseException | None = None) -> None:
         """The stream is left. May run in a finaliser: in the midst of whatever this thread was doing."""
-        end_anywhere(self.call, self.outcome(error, at_end=False))
+        if not self.call.ended:
+            self.meter.flush()  # some SDKs take an event before its last byte has come
+            end_anywhere(self.call, self.outcome(error, at_end=False))
 
 
 def end_anywhere(call: Call, end: Callable[[float | None], None]) -> None:

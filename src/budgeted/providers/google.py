@@ -28,6 +28,7 @@ from budgeted.providers.metered import (
     for_caller_async,
     mapping,
     pair,
+    repeat_async,
     text,
 )
 from budgeted.streams import ItemMeter, Watch, items, items_async
@@ -178,8 +179,10 @@ def _is_last(n: int, body: Mapping[str, Any]) -> bool:
 
 HOOKS = (
     *pair(_MODULE, "BaseApiClient._request", "BaseApiClient._async_request", _read),
-    Hook(_MODULE, "BaseApiClient._request_once", attempt),
-    Hook(_MODULE, "BaseApiClient._async_request_once", attempt_async),
+    Hook(_MODULE, "BaseApiClient._request_once", attempt, watched=False),
+    Hook(_MODULE, "BaseApiClient._async_request_once", attempt_async, watched=False),
+    # Where aiohttp lost the connection, it is asked for again and the request repeated, within one attempt.
+    Hook(_MODULE, "BaseApiClient._get_aiohttp_session", repeat_async, watched=False),
     Hook("google.genai.models", "Models.generate_content_stream", for_caller),
     Hook("google.genai.models", "AsyncModels.generate_content_stream", for_caller_async),
     Hook("google.genai.chats", "Chat.send_message_stream", for_caller),
