@@ -17,6 +17,11 @@ from budgeted.testing import SimulatedProvider
 PACKAGES: dict[str, tuple[str, ...]] = {
     "openai": ("openai",),
     "anthropic": ("anthropic",),
+    "groq": ("groq",),
+    "google": ("google-genai",),
+    "mistral": ("mistralai",),
+    "cohere": ("cohere",),
+    "ollama": ("ollama",),
     "langchain": ("langchain-openai", "langchain-anthropic"),
     "langgraph": ("langgraph", "langchain-openai"),
     "pydantic_ai": ("pydantic-ai-slim",),

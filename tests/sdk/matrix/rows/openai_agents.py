@@ -10,6 +10,8 @@ from agents import Agent, OpenAIChatCompletionsModel, OpenAIResponsesModel, Runn
 from table import Row
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from budgeted.testing import SimulatedProvider
 
 set_tracing_disabled(disabled=True)
@@ -52,13 +54,15 @@ def _run_sync(agent: Agent[Any]) -> Any:
     return Runner.run_sync(agent, ASK)
 
 
-def _run_streamed(agent: Agent[Any]) -> Any:
-    return Runner.run_streamed(agent, ASK).stream_events()
+async def _run_streamed(agent: Agent[Any]) -> AsyncIterator[Any]:
+    async for event in Runner.run_streamed(agent, ASK).stream_events():
+        if event.type == "raw_response_event":  # others come before anything is sent
+            yield event
 
 
 for client in (chat, responses):
     row.call(client, name=f"{client.__name__}_run")(_run)
     row.call(client, name=f"{client.__name__}_run_sync")(_run_sync)
-    row.stream(async_client=client, name=f"{client.__name__}_run_streamed", eager=True)(_run_streamed)
+    row.stream(client, name=f"{client.__name__}_run_streamed", eager=True)(_run_streamed)
 
 row.call(cities, name="structured_run")(_run)
