@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from budgeted.forecast import Recent, exhausted_at
 from budgeted.ledger.base import UNITS, Account, Charge, Slot
 from budgeted.limits import Limit
 from budgeted.money import to_usd
@@ -26,6 +27,9 @@ class Balance:
         uncertain: of ``spent``, what nobody has confirmed (USD).
         unit: ``"usd"``, ``"tokens"`` or ``"calls"``.
         text: the limit as it would be written, such as ``"$10/day"``.
+        exhausted_at: when the limit is reached if spending goes on as it does: at the average rate since the period
+            began (over at least a 24th of it), or for a limit for ever of the last seven days. None if it resets
+            before that, or nothing is being spent.
     """
 
     limit: float | None
@@ -37,6 +41,7 @@ class Balance:
     uncertain: float = 0.0
     unit: str = "usd"
     text: str = ""
+    exhausted_at: dt.datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,8 @@ class ReportRow:
         spent: USD.
         calls, input_tokens, output_tokens: counts.
         uncertain: of ``spent``, what nobody has confirmed (USD).
+        exhausted_at: of a user, when the first of its limits in USD is reached at the present rate, as
+            :attr:`Balance.exhausted_at` has it.
     """
 
     spent: float = 0.0
@@ -54,6 +61,7 @@ class ReportRow:
     input_tokens: int = 0
     output_tokens: int = 0
     uncertain: float = 0.0
+    exhausted_at: dt.datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +97,9 @@ class AccountInfo:
     balances: tuple[Balance, ...]
 
 
-def of_slot(slot: Slot, limit: Limit, at: float, tz: dt.tzinfo, uncertain: Sequence[Charge]) -> Balance:
+def of_slot(
+    slot: Slot, limit: Limit, at: float, tz: dt.tzinfo, uncertain: Sequence[Charge], recent: Recent | None = None
+) -> Balance:
     """The balance of one limit; a period that has ended by now counts as begun anew.
 
     Args:
@@ -98,6 +108,7 @@ def of_slot(slot: Slot, limit: Limit, at: float, tz: dt.tzinfo, uncertain: Seque
         at: now, in unix seconds.
         tz: the time zone whose calendar counts.
         uncertain: the account's charges that nobody confirmed.
+        recent: what the account was charged lately.
     """
     start, end, spent, held = slot.start, slot.end, slot.spent, slot.held
     if end <= at:
@@ -116,6 +127,7 @@ def of_slot(slot: Slot, limit: Limit, at: float, tz: dt.tzinfo, uncertain: Seque
         uncertain=to_usd(min(guessed, spent) if usd else guessed),
         unit=UNITS[slot.unit],
         text=str(limit),
+        exhausted_at=exhausted_at(slot, at, tz, recent),
     )
 
 

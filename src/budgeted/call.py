@@ -10,15 +10,17 @@ from __future__ import annotations
 import functools
 import logging
 import random
+import time
 from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 import msgspec
 from opentelemetry import trace
 
-from budgeted import bounds, prices, responses, tally
+from budgeted import bounds, outcomes, prices, responses, tally
 from budgeted import scope as scopes
 from budgeted.errors import (
+    BudgetError,
     BudgetExceededError,
     LedgerError,
     LedgerLockedError,
@@ -139,6 +141,8 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         price: the model's, if it is known.
         ask: what was held for.
         running: popped by whoever ends the call: a list, because popping it is atomic without a lock.
+        error: the type of the exception that the call ended with, or "".
+        sent: when it was sent, by the clock that durations are measured with; 0 where nobody wants to know.
     """
 
     request: Request
@@ -157,6 +161,8 @@ class Call(msgspec.Struct, eq=False, weakref=True):
     id: str = ""
     price: Price | None = None
     ask: Ask = _NOTHING
+    error: str = ""
+    sent: float = 0.0
     _input: int = -2
     _counted: bool = False
     _whole: bool = True
@@ -380,6 +386,8 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         self.ask = ask
         self.usd = ask.usd - (-ask.usd_rate * granted // 1000)
         self.id = self.parts[0].id
+        if self.groups[0].manager.semconv:
+            self.sent = time.perf_counter()
         if granted < ask.most and self.blocks:
             surplus = ask.usd_for(ask.most) - self.usd
             with caps_lock:
@@ -500,7 +508,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
             tally.mark(self.span, "refused", None, self.groups, why)
         manager = self._manager_of(refused)
         resets_at, seconds = manager.reset_time(refused)
-        return BudgetExceededError(
+        error = BudgetExceededError(
             account=name,
             account_kind=kind,
             limit=manager.limit_text(refused),
@@ -515,6 +523,12 @@ class Call(msgspec.Struct, eq=False, weakref=True):
             model=request.model,
             max_output_tokens=refused.affordable if request.output and refused.affordable > 0 else None,
         )
+        outcomes.note_refusal(self, error, manager)
+        return error
+
+    def note_turned_away(self, error: BudgetError) -> None:
+        """The call is not sent for another reason than the money: nobody knows its price, its user or its ledger."""
+        outcomes.note_turned_away(self.request, self.groups, error, self.span)
 
     def _manager_of(self, refused: Refused) -> Any:
         for group in self.groups:
@@ -544,7 +558,10 @@ class Call(msgspec.Struct, eq=False, weakref=True):
             for block in self.blocks:
                 block.slot.spent += guess.usd
         tally.charge(self.request, self.groups, guess, 0, estimated=True)
-        logger.warning("budgeted: %s: a charge of its own was noted as uncertain", reason)
+        outcomes.note_estimate(self, guess.usd, f"{reason}: a charge of its own")
+        for group in self.groups:
+            if group.manager.alerts is not None:
+                group.manager.alerts.charged(group, guess.usd, self.span, timeout)
 
     def takes_over(self, request: Request) -> bool:
         """Whether this call's hold covers a request that an SDK makes inside it."""
@@ -621,6 +638,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
 
     def fail(self, error: BaseException, timeout: float | None = None, *, sent: bool = True) -> None:
         """The call has ended with an exception: released if it cannot have cost anything, else uncertain."""
+        self.error = type(error).__qualname__
         kind = classify(error, self.handled) if sent else UNSENT
         if kind in (REFUSED, UNSENT):
             self.release(timeout)
@@ -652,18 +670,23 @@ class Call(msgspec.Struct, eq=False, weakref=True):
                 raise
             self._commit_later(used, reason)
         except LedgerUnavailableError as error:
-            logger.error("budgeted: a charge is kept in memory until the ledger takes it: %s", error)  # noqa: TRY400
+            outcomes.note_trouble(self.groups, "a charge is kept in memory until the ledger takes it", error)
             self._commit_later(used, reason)
         except LedgerError as error:
-            logger.error("budgeted: a charge was not taken: %s", error)  # noqa: TRY400
+            outcomes.note_trouble(self.groups, "a charge was not taken", error)
         except BaseException:
             # Ctrl-C while the ledger's lock was waited for: the charge must not go with it.
             self.running.append(True)
             upkeep.enqueue(lambda: self._end(used, reason, answer, None))
             raise
-        cost = self.cost = 0 if used is None else used.usd
+        self.cost = 0 if used is None else used.usd
         if self.blocks:
-            self._end_in_blocks(cost)
+            self._end_in_blocks(self.cost)
+        self._tell_end(used, reason, answer, timeout)
+
+    def _tell_end(self, used: Used | None, reason: str, answer: Answer | None, timeout: float | None) -> None:
+        """Count how the call ended, and tell whoever wants to know."""
+        cost = self.cost
         if used is None:
             self.outcome = "failed"
             tally.fail(self.request, self.groups)
@@ -674,11 +697,19 @@ class Call(msgspec.Struct, eq=False, weakref=True):
             if answer is not None and answer.id is not None:
                 remember(answer.id, self.groups)
             if over > 0:
-                self._note_overrun(cost)
+                outcomes.note_overrun(self, cost, over)
             if reason:
-                logger.warning("budgeted: %s was charged an estimate: %s", self.request.model, reason)
+                outcomes.note_estimate(self, cost, reason)
+        source = ""
+        if self.sent:
+            source = outcomes.note_operation(self, used, answer, time.perf_counter() - self.sent)
         if self.span is not None:
-            tally.mark(self.span, self.outcome, cost, self.groups)
+            tally.mark(self.span, self.outcome, cost, self.groups, source=source)
+        if used is not None:
+            for group in self.groups:
+                alerts = group.manager.alerts
+                if alerts is not None:
+                    alerts.charged(group, cost, self.span, timeout)
 
     def _end_in_blocks(self, cost: int) -> None:
         with caps_lock:
@@ -723,17 +754,9 @@ class Call(msgspec.Struct, eq=False, weakref=True):
             except LedgerUnavailableError:
                 raise
             except LedgerError as error:
-                logger.error("budgeted: a charge was not taken: %s", error)  # noqa: TRY400
+                outcomes.note_trouble(self.groups, "a charge was not taken", error)
 
         upkeep.retry(again)
-
-    def _note_overrun(self, cost: int) -> None:
-        logger.warning(
-            "budgeted: %s cost %d nano-USD, %d more than its bound; the next call is refused if that passes a limit",
-            self.request.model,
-            cost,
-            cost - self.usd,
-        )
 
 
 def unpriced(request: Request) -> UnpricedModelError:

@@ -19,7 +19,7 @@ from opentelemetry.context import Context, get_current
 
 from budgeted import scope as scopes
 from budgeted.call import Call, Request
-from budgeted.errors import LedgerLockedError
+from budgeted.errors import BudgetError, LedgerLockedError
 from budgeted.scope import KEY, Scope
 
 if TYPE_CHECKING:
@@ -51,7 +51,11 @@ def begin(request: Request, scope: Scope | None = None, context: Context | None 
     call = _open(request, scope, context)
     if call is None or call.parts:
         return call
-    refused = call.try_hold()
+    try:
+        refused = call.try_hold()
+    except BudgetError as error:
+        call.note_turned_away(error)
+        raise
     if refused is not None:
         turn = threading.Event()
         steps = call.negotiate(refused, turn.set, time.monotonic)
@@ -69,7 +73,11 @@ async def begin_async(request: Request, scope: Scope | None = None, context: Con
     call = _open(request, scope, context)
     if call is None or call.parts:
         return call
-    refused = await _beside(call, call.try_hold, call.abandon)
+    try:
+        refused = await _beside(call, call.try_hold, call.abandon)
+    except BudgetError as error:
+        call.note_turned_away(error)
+        raise
     if refused is not None:
         import asyncio
 
@@ -124,7 +132,7 @@ def _open(request: Request, scope: Scope | None, context: Context | None) -> Cal
     groups = scope.groups
     for group in groups:
         if not group.attributed and group.manager.user_limits:
-            group.manager.note_unattributed()
+            group.manager.note_unattributed(request)
     # Asking for the current span costs more than seeing that nothing but a scope is in the context.
     span = trace.get_current_span(context) if len(context) > (KEY in context) else None
     return Call(request, groups, scope.blocks, int(groups[0].manager.clock()), span, sys.exception(), [True])

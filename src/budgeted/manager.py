@@ -13,9 +13,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Never, Self, TypeVar, overload
 
 import msgspec
+from opentelemetry import trace
 
-from budgeted import balances, decorator, prices, providers, responses, tally, telemetry, tokens
+from budgeted import balances, decorator, outcomes, prices, providers, responses, tally, telemetry, tokens
 from budgeted import scope as scopes
+from budgeted.alerts import Alerts
 from budgeted.balances import AccountInfo, Balance, ReportRow, UncertainCharge
 from budgeted.bounds import input_bound
 from budgeted.errors import (
@@ -25,6 +27,8 @@ from budgeted.errors import (
     UnknownUserError,
     UnpricedModelError,
 )
+from budgeted.events import Listener
+from budgeted.forecast import Recent, exhausted_at, recent_rates
 from budgeted.hold import Hold, counted, make_hold
 from budgeted.ledger import open_ledger, upkeep, user_dict
 from budgeted.ledger.base import (
@@ -122,11 +126,12 @@ class BudgetManager:
         on_uncertain: what a call costs that nobody confirms: ``"estimate"``, ``"hold"`` (all it held), ``"release"``.
         uncertain_output_tokens: output tokens of that estimate.
         hold_timeout: seconds after which a hold that nobody ends is charged as uncertain.
-        alerts: shares of a limit at which to alert. Checked and kept; this version does not act on it yet.
-        on_event: called with each event. Checked and kept; this version does not act on it yet.
+        alerts: shares of a limit at which to alert: once per account, limit, period and share, in one of the
+            processes that share the ledger. Limits of less than an hour, and caps without a key, alert nobody.
+        on_event: called with each :class:`~budgeted.events.Event` (refusals, alerts, overruns, estimates, a ledger's
+            trouble), in a thread of its own.
         metric_users: whether metrics, spans and logs may name users.
-        semconv: whether to emit the OpenTelemetry GenAI conventions' own metrics. Checked and kept; this version does
-            not act on it yet.
+        semconv: whether to emit the OpenTelemetry GenAI conventions' own metrics.
         fsync: ``"background"``, or ``"always"`` to survive a power cut.
         clock: returns unix seconds, like ``time.time``; for tests.
 
@@ -196,6 +201,7 @@ class BudgetManager:
         self._unpriced: dict[tuple[str, str], str] = {}
         self._former: list[Ledger] = []
         self._warned: set[str] = set()
+        self.listener: Listener | None = None
         self._adopt(self._open(ledger, self.project_name, fsync, settings), settings, limits)
         self._take_part()
 
@@ -236,6 +242,12 @@ class BudgetManager:
         self.unpriced = settings.unpriced
         self.user_limits = user_limits
         self.policy = Policy(settings.on_exceed, settings.wait, settings.fallback)
+        self.semconv = settings.semconv
+        self.alerts = Alerts(self, settings.alerts) if settings.alerts else None
+        if settings.on_event is None:
+            self.listener = None
+        elif self.listener is None or self.listener.callback is not settings.on_event:
+            self.listener = Listener(settings.on_event)
         self.group = Group(self, (GLOBAL,), (self.policy,))
         self.outside = Scope((self.group,))
         ledger.clock = settings.clock
@@ -469,14 +481,16 @@ class BudgetManager:
         """Whether calls go on while the ledger is away; says so loudly."""
         if self.settings.on_ledger_error != "allow":
             return False
-        logger.error("budgeted: the ledger is away and a call goes through unchecked: %s", error)
+        outcomes.note_trouble((self.group,), "the ledger is away and a call goes through unchecked", error)
         return True
 
-    def note_unattributed(self) -> None:
+    def note_unattributed(self, request: Any) -> None:
         """A call has no user to pay for it, while users have limits."""
         if self.settings.unattributed == "deny":
             msg = "a call was made that no user pays for; put it into `with budget(user):`"
-            raise UnattributedCallError(msg)
+            error = UnattributedCallError(msg)
+            outcomes.note_turned_away(request, (self.group,), error, trace.get_current_span())
+            raise error
         if "unattributed" not in self._warned:
             self._warned.add("unattributed")
             logger.warning(
@@ -525,6 +539,7 @@ class BudgetManager:
             UnknownUserError: there is no such user.
         """
         self._known(user)
+        self._forget_alerts(user_account(user))
         self.ledger.delete(user_account(user))
 
     def balance(self, user: str | None = None) -> Balance:
@@ -552,13 +567,21 @@ class BudgetManager:
             limits = self.settings.default_user_limits.of(user) if user is not None else ()
             now = self.clock()
             account = Account(name, slots=tuple(_empty(spec(limit, now, self.timezone)) for limit in limits))
-        return self._balances(account, self.ledger.uncertain())
+        return self._balances(account, self.ledger.uncertain(), self._rates([account]).get(name))
 
-    def _balances(self, account: Account, uncertain: Sequence[Charge]) -> list[Balance]:
+    def _rates(self, accounts: Iterable[Account]) -> dict[str, Recent]:
+        """What was charged lately, where accounts have limits whose own period tells nothing of that."""
+        names = [account.id for account in accounts if any(slot.end >= NEVER for slot in account.slots)]
+        if not names:
+            return {}
+        return recent_rates(self.ledger, self.clock(), self.timezone, names[0] if len(names) == 1 else None)
+
+    def _balances(self, account: Account, uncertain: Sequence[Charge], recent: Recent | None) -> list[Balance]:
         at = self.clock()
         mine = [one for one in uncertain if account.id in one.accounts]
         return [
-            balances.of_slot(slot, limit_of(slot.limit, slot.amount), at, self.timezone, mine) for slot in account.slots
+            balances.of_slot(slot, limit_of(slot.limit, slot.amount), at, self.timezone, mine, recent)
+            for slot in account.slots
         ]
 
     def accounts(self, prefix: str = "", after: str | None = None, count: int = 1000) -> list[AccountInfo]:
@@ -572,8 +595,11 @@ class BudgetManager:
         upkeep.drain()
         found = self.ledger.accounts("u:" + prefix, None if after is None else user_account(after), count)
         uncertain = self.ledger.uncertain()
+        recent = self._rates(found)
         return [
-            AccountInfo(account_name(one.id), account_kind(one.id), tuple(self._balances(one, uncertain)))
+            AccountInfo(
+                account_name(one.id), account_kind(one.id), tuple(self._balances(one, uncertain, recent.get(one.id)))
+            )
             for one in found
         ]
 
@@ -589,7 +615,7 @@ class BudgetManager:
             since: the first day: a date, a datetime, or ISO text.
 
         Returns:
-            Rows by name, the dearest first (days in order).
+            Rows by name, the dearest first (days in order). Those of users tell when a limit in USD will be reached.
         """
         if by not in BY:
             msg = f"by={shown(by)} is not known; write one of {', '.join(map(repr, BY))}"
@@ -609,11 +635,26 @@ class BudgetManager:
             total = sums.setdefault(name, [0, 0, 0, 0, 0])
             figures = (row.usd, row.calls, row.input_tokens, row.output_tokens, row.uncertain)
             total[:] = map(sum, zip(total, figures, strict=True))
+        ends = self._exhaustions() if by == "user" else {}
         rows = sorted(sums.items(), key=lambda item: item[0] if by == "day" else (-item[1][0], item[0]))
         return {
-            name: ReportRow(to_usd(usd), calls, given, made, to_usd(guessed))
+            name: ReportRow(to_usd(usd), calls, given, made, to_usd(guessed), ends.get(name))
             for name, (usd, calls, given, made, guessed) in rows
         }
+
+    def _exhaustions(self) -> dict[str, dt.datetime]:
+        """When each user reaches the first of its limits in USD, at the present rate."""
+        users = list(self._users())
+        recent, at = self._rates(users), self.clock()
+        ends = {
+            account_name(one.id): [
+                end
+                for slot in one.slots
+                if slot.unit == USD and (end := exhausted_at(slot, at, self.timezone, recent.get(one.id))) is not None
+            ]
+            for one in users
+        }
+        return {user: min(found) for user, found in ends.items() if found}
 
     def uncertain(self) -> list[UncertainCharge]:
         """Charges that nobody confirmed, oldest first."""
@@ -668,6 +709,7 @@ class BudgetManager:
         before = self.ledger.correct(charge_id, used, int(self.clock()))
         if before is not None:
             tally.correct(used.usd - before.used.usd)
+            self._charged(Group(self, before.accounts, ()), used.usd - before.used.usd)
 
     def flush(self) -> None:
         """Make everything recorded so far durable.
@@ -689,6 +731,10 @@ class BudgetManager:
         for ledger in (*self._former, self.ledger):
             if not any(other.ledger is ledger for other in _open_managers()):
                 ledger.close()
+
+    def _forget_alerts(self, account: str) -> None:
+        if self.alerts is not None:
+            self.alerts.forget(self.ledger.read(account))
 
     # -- LiteLLM's methods
 
@@ -836,12 +882,18 @@ class BudgetManager:
         self._post(id, paying, report, used, at, reason)
         if GLOBAL in owed:  # else it was counted when it was charged there
             tally.charge(report, (group,), used, 0, estimated=bool(reason))
+        self._charged(paying, used.usd)
         if missing:
             if report.id is not None and len(self._unpriced) < MOST_UNPRICED:
                 self._unpriced[report.id, name] = id
             raise _unpriced(report.model, f"; the call is recorded as the uncertain charge {id!r}")
         if report.id is not None:
             remember_also(report.id, group)
+
+    def _charged(self, group: Group, cost: int) -> None:
+        """Accounts were charged without a call of this process: their alerts may be due."""
+        if self.alerts is not None:
+            self.alerts.charged(group, cost, trace.get_current_span(), None)
 
     def _post(self, id: str, group: Group, report: _Report, used: Used, at: int, reason: str) -> None:
         while True:
@@ -878,6 +930,7 @@ class BudgetManager:
         upkeep.drain()
         if user is not None:
             self._known(user)
+        self._forget_alerts(self._name(user))
         self.ledger.reset(self._name(user), int(self.clock()))
         return {"user": self._record(user)}
 

@@ -75,7 +75,7 @@ class Plan(msgspec.Struct, frozen=True):
 class Group:
     """The accounts of one manager that a call is charged to, each with the policy of the block that brought it in."""
 
-    __slots__ = ("accounts", "attributed", "joined", "manager", "plans", "policies", "soft", "untouched")
+    __slots__ = ("accounts", "attributed", "joined", "manager", "plans", "policies", "soft", "untouched", "watches")
 
     def __init__(self, manager: Payer, accounts: tuple[str, ...], policies: tuple[Policy, ...]) -> None:
         self.manager = manager
@@ -86,6 +86,7 @@ class Group:
         self.untouched = any(policy.on_exceed == "raise" for policy in policies)
         self.plans: dict[tuple[str, str], Plan] = {}
         self.joined: dict[str | tuple[str, Policy], Group] = {}
+        self.watches: Sequence[Any] = ()  # for budgeted.alerts
 
     def join(self, account: str, policy: Policy) -> Group:
         """This group and one more account; the account keeps its first policy if it is here already."""
@@ -114,6 +115,11 @@ class Payer(Protocol):
     uncertain_output: int
     unpriced: str
     user_limits: bool
+    settings: Any
+    project_name: str
+    alerts: Any
+    listener: Any
+    semconv: bool
 
     def limit_block(self, account: str, cap: int, block: Budget) -> None:
         """Note that a keyed block has this cap; it reaches the ledger with the block's first call."""
@@ -127,7 +133,7 @@ class Payer(Protocol):
     def note_soft(self, group: Group, call: Any) -> None:
         """A call went through accounts that only warn."""
 
-    def note_unattributed(self) -> None:
+    def note_unattributed(self, request: Any) -> None:
         """A call has no user to pay for it, while users have limits."""
 
     def reset_time(self, refused: Refused) -> tuple[dt.datetime | None, float | None]:

@@ -9,7 +9,7 @@ import collections
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import msgspec
@@ -61,12 +61,17 @@ Refusals = dict[tuple[str, str], int]
 """Refused calls by (reason, kind of the account that refused)."""
 
 
+Alert = tuple[str, str, float]
+"""(project, kind of the account, share of its limit)."""
+
+
 class Totals(msgspec.Struct, frozen=True):
     """All totals of this process, at one moment. ``corrections`` are nano-USD, by direction."""
 
     tallies: dict[Key, Tally]
     refusals: dict[Key, Refusals]
     corrections: dict[str, int]
+    alerts: dict[Alert, int]
 
 
 class _Table(Generic[V]):
@@ -101,6 +106,7 @@ _charged: collections.deque[tuple[Key, Used, int, bool]] = collections.deque()
 _tallies = _Table(Tally)
 _refusals: _Table[Refusals] = _Table(dict)
 _corrections = {"up": 0, "down": 0}
+_alerts: dict[Alert, int] = {}
 _marking = threading.RLock()
 
 
@@ -187,6 +193,13 @@ def correct(difference: int) -> None:
         _corrections["up" if difference > 0 else "down"] += abs(difference)
 
 
+def alert(project: str, kind: str, share: float) -> None:
+    """Add an alert that was told."""
+    with lock:
+        key = project, kind, share
+        _alerts[key] = _alerts.get(key, 0) + 1
+
+
 def snapshot() -> Totals:
     """Copies of everything, taken at one moment."""
     with lock:
@@ -195,6 +208,7 @@ def snapshot() -> Totals:
             {key: msgspec.structs.replace(tally) for key, tally in _tallies.rows.items()},
             {key: dict(row) for key, row in _refusals.rows.items()},
             dict(_corrections),
+            dict(_alerts),
         )
 
 
@@ -205,12 +219,64 @@ def _after_fork() -> None:
     _charged.clear()
     _tallies, _refusals = _Table(Tally), _Table(dict)
     _corrections.update(up=0, down=0)
+    _alerts.clear()
+    _operations.clear()
 
 
 os.register_at_fork(after_in_child=_after_fork)
 
 
+# -- operations, where a manager has semconv=True
+
+
+class Operation(msgspec.Struct, frozen=True, gc=False):
+    """A call that has ended, for the histograms of OpenTelemetry's GenAI conventions.
+
+    Args:
+        key: provider, operation, model, and the user whom telemetry may name.
+        seconds: from when it was sent until it ended.
+        used: (nano-USD, tokens in, tokens out); None for one that failed.
+        model: the model that answered, or "".
+        base_url: where it was sent, or "".
+        error: the type of the exception that it ended with, or "".
+        span: the span that it was made in, or None.
+    """
+
+    key: Key
+    seconds: float
+    used: tuple[int, int, int] | None
+    model: str = ""
+    base_url: str = ""
+    error: str = ""
+    span: Any = None
+
+
+MOST_OPERATIONS = 10_000
+"""Operations that are kept for a collector; where none ever comes, older ones are forgotten."""
+
+# No lock: calls end in finalisers as well, where a histogram's own lock could be held by the very thread.
+_operations: collections.deque[Operation] = collections.deque(maxlen=MOST_OPERATIONS)
+
+
+def operated(operation: Operation) -> None:
+    """Keep an operation until somebody collects."""
+    _operations.append(operation)
+
+
+def operations() -> Iterator[Operation]:
+    """Take what was kept."""
+    while _operations:
+        try:
+            yield _operations.popleft()
+        except IndexError:  # another collector was faster
+            return
+
+
 # -- spans
+
+
+COST_ATTRIBUTES = ("gen_ai.usage.cost.amount", "gen_ai.usage.cost.currency", "gen_ai.usage.cost.source")
+"""A proposal to OpenTelemetry's GenAI conventions, written where ``semconv=True``."""
 
 
 def unlocked(span: Span) -> bool:
@@ -220,7 +286,12 @@ def unlocked(span: Span) -> bool:
 
 
 def mark(
-    span: Span, outcome: str, cost: int | None = None, groups: Sequence[Any] = (), more: Mapping[str, str] | None = None
+    span: Span,
+    outcome: str,
+    cost: int | None = None,
+    groups: Sequence[Any] = (),
+    more: Mapping[str, str] | None = None,
+    source: str = "",
 ) -> None:
     """Write a call's outcome on the span it was made in, and add its cost up: a span may cover several calls.
 
@@ -230,6 +301,7 @@ def mark(
         cost: nano-USD; None for a call that was not sent.
         groups: the call's payers, for the user whom telemetry may name.
         more: further attributes.
+        source: where the cost is from; given, it is also written by the names that are proposed to OpenTelemetry.
     """
     if not span.is_recording():
         return
@@ -239,6 +311,9 @@ def mark(
         attributes: dict[str, Any] = {"budgeted.outcome": outcome, **(more or {})}
         if cost is not None:
             attributes["budgeted.cost"] = (round(present.get("budgeted.cost", 0) * NANO) + cost) / NANO
+            if source:
+                amount = attributes["budgeted.cost"]
+                attributes |= zip(COST_ATTRIBUTES, (amount, "USD", source), strict=True)
         user = user_of(groups)
         if user and "user.id" not in present:
             attributes["user.id"] = user

@@ -13,16 +13,22 @@ from __future__ import annotations
 import functools
 import itertools
 import logging
+import math
+import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
-from budgeted import prices, tally
-from budgeted.ledger.base import GLOBAL, USD, Account, Ledger, Used, account_name
+from opentelemetry.trace import set_span_in_context
+
+from budgeted import forecast, prices, tally
+from budgeted.ledger.base import GLOBAL, USD, Account, Ledger, account_name
 from budgeted.limits import Limit
 from budgeted.money import to_usd
+from budgeted.periods import NEVER
 from budgeted.tally import UserNames, user_names
 
 if TYPE_CHECKING:
@@ -31,6 +37,9 @@ if TYPE_CHECKING:
 __all__ = ["MOST_USER_SERIES", "READ_SECONDS", "Conventions", "UserNames", "observe", "start", "user_names"]
 
 logger = logging.getLogger("budgeted")
+
+REMOTE_SECONDS = 1.0
+"""How long what was read from a ledger over the network serves further readers."""
 
 READ_SECONDS = 0.5
 """How long a collection waits for ledgers. Balances of one that takes longer are left out."""
@@ -65,12 +74,14 @@ COUNTERS = {
     "budgeted.overrun": ("USD", "What calls cost above what was held for them."),
     "budgeted.corrections": ("USD", "By how much charges were corrected later, upwards and downwards."),
     "budgeted.clamped": ("{call}", "Calls whose output was capped so that they fit."),
+    "budgeted.alerts": ("{alert}", "Shares of limits that were reached, each told once by one process."),
 }
 GAUGES = {
-    "budgeted.limit": "How much may be spent in the current period.",
-    "budgeted.spent": "What was charged in the current period.",
-    "budgeted.held": "What is set aside for calls in flight.",
-    "budgeted.remaining": "What is left of the limit, after what was charged and what is set aside.",
+    "budgeted.limit": ("USD", "How much may be spent in the current period."),
+    "budgeted.spent": ("USD", "What was charged in the current period."),
+    "budgeted.held": ("USD", "What is set aside for calls in flight."),
+    "budgeted.remaining": ("USD", "What is left of the limit, after what was charged and what is set aside."),
+    "budgeted.time_to_exhaustion": ("s", "When the limit is reached at the present rate, if before it resets."),
 }
 
 Series = list[tuple[float, dict[str, str]]]
@@ -107,23 +118,23 @@ def observe(meter: Meter, managers: Callable[[], Iterable[Any]]) -> None:
     """
     from opentelemetry.metrics import Observation
 
-    source = _Source(managers)
+    source = _Source(managers, Conventions(meter))
 
     def callback(name: str) -> Callable[[CallbackOptions], Iterable[Observation]]:
         return lambda _: [Observation(value, attributes) for value, attributes in source.series(name)]
 
     for name, (unit, text) in COUNTERS.items():
         meter.create_observable_counter(name, [callback(name)], unit, text)
-    for name, text in GAUGES.items():
-        meter.create_observable_gauge(name, [callback(name)], "USD", text)
+    for name, (unit, text) in GAUGES.items():
+        meter.create_observable_gauge(name, [callback(name)], unit, text)
 
 
 class Conventions:
-    """The client metrics of OpenTelemetry's GenAI conventions, which are recorded call by call (``semconv=True``).
+    """The client metrics of OpenTelemetry's GenAI conventions (``semconv=True``).
 
-    They tell the same as other instrumentations of an SDK do: have one of them only. The conventions, their names
-    and buckets are in development: https://github.com/open-telemetry/semantic-conventions-genai. The one for cost is a
-    proposal.
+    They tell the same as other instrumentations of an SDK do. Where one of those is found at work, only the cost is
+    recorded, of which they know nothing. The conventions, their names and buckets are in development:
+    https://github.com/open-telemetry/semantic-conventions-genai. The one for cost is a proposal.
 
     Args:
         meter: where to record; the global one if none is given.
@@ -149,23 +160,41 @@ class Conventions:
             "gen_ai.client.operation.cost", "USD", "What a call cost.", explicit_bucket_boundaries_advisory=usd
         )
 
-    def record(self, key: tally.Key, seconds: float, used: Used | None, error: str = "") -> None:
+    def record(self, operation: tally.Operation, *, only_cost: bool = False) -> None:
         """Record a call that has ended.
 
         Args:
-            key: provider, operation, model, and the user whom telemetry may name, or "".
-            seconds: how long it took.
-            used: what it used, in nano-USD and tokens; None for one that failed.
-            error: the type of the exception that it ended with, or "".
+            operation: the call.
+            only_cost: leave out what others tell already.
         """
-        common = _attributes(key)
-        if error:
-            common["error.type"] = error
-        self._seconds.record(seconds, common)
-        if used is not None:
-            self._tokens.record(used.input_tokens, {**common, "gen_ai.token.type": "input"})
-            self._tokens.record(used.output_tokens, {**common, "gen_ai.token.type": "output"})
-            self._usd.record(to_usd(used.usd), common)
+        attributes = _operation_attributes(operation)
+        context = None if operation.span is None else set_span_in_context(operation.span)  # for exemplars
+        if not only_cost:
+            self._seconds.record(operation.seconds, attributes, context)
+        if operation.used is None:
+            return
+        usd, *tokens = operation.used
+        self._usd.record(to_usd(usd), attributes, context)
+        for kind, count in zip(("input", "output"), tokens, strict=True):
+            if not only_cost:
+                self._tokens.record(count, {**attributes, "gen_ai.token.type": kind}, context)
+
+
+def _operation_attributes(operation: tally.Operation) -> dict[str, str | int]:
+    attributes: dict[str, str | int] = dict(_attributes(operation.key))
+    if operation.model:
+        attributes["gen_ai.response.model"] = operation.model
+    if operation.error:
+        attributes["error.type"] = operation.error
+    try:
+        address = urlsplit(operation.base_url)
+        if address.hostname:
+            attributes["server.address"] = address.hostname
+            if address.port and address.port != 443:
+                attributes["server.port"] = address.port
+    except ValueError:  # no URL, and so no server's either
+        pass
+    return attributes
 
 
 def _version() -> str:
@@ -180,8 +209,9 @@ def _version() -> str:
 class _Source:
     """Reads everything once per collection, for all instruments that a collector asks one after the other."""
 
-    def __init__(self, managers: Callable[[], Iterable[Any]]) -> None:
+    def __init__(self, managers: Callable[[], Iterable[Any]], conventions: Conventions) -> None:
         self._managers = managers
+        _conventions[weakref.ref(self, _conventions.pop)] = conventions
         # Of each collecting thread: two readers do not share a collection.
         self._mine = threading.local()
 
@@ -189,8 +219,57 @@ class _Source:
         """What an instrument shows. One that has shown its part of a reading before begins a new one."""
         reading: dict[str, Series] = getattr(self._mine, "reading", {})
         if name not in reading:
+            _record_operations()
             reading = self._mine.reading = {**_totals(), **_balances(self._managers())}
         return reading.pop(name)
+
+
+_conventions: dict[weakref.ref[_Source], Conventions] = {}
+
+
+def _record_operations() -> None:
+    """Add the calls that ended since the last collection to the histograms of all meters.
+
+    They are asked for afterwards: the SDK calls the observed instruments first.
+    """
+    others: dict[str, bool] = {}
+    for operation in tally.operations():
+        provider = operation.key[0]
+        if provider not in others:
+            others[provider] = instrumented_by_others(provider)
+        for conventions in list(_conventions.values()):
+            conventions.record(operation, only_cost=others[provider])
+
+
+INSTRUMENTATIONS = {
+    "openai": ("openai", "openai_v2"),
+    "anthropic": ("anthropic",),
+    "google": ("google_genai", "google_generativeai", "vertexai"),
+    "aws": ("bedrock", "botocore"),
+    "azure": ("openai", "openai_v2"),
+    "cohere": ("cohere",),
+    "groq": ("groq",),
+    "mistral": ("mistralai",),
+    "together": ("together",),
+}
+"""Packages below ``opentelemetry.instrumentation`` that emit the conventions' metrics, by providers."""
+
+
+def instrumented_by_others(provider: str) -> bool:
+    """Whether another instrumentation of OpenTelemetry's is at work on a provider's SDK.
+
+    Args:
+        provider: as genai-prices names it.
+    """
+    for name in INSTRUMENTATIONS.get(provider, ()):
+        module = sys.modules.get("opentelemetry.instrumentation." + name)
+        for instrumentor in list(vars(module).values()) if module is not None else ():
+            # As all of them do: one instance per class, which knows whether it is switched on.
+            if isinstance(instrumentor, type) and instrumentor.__name__.endswith("Instrumentor"):
+                instance = instrumentor.__dict__.get("_instance")
+                if getattr(instance, "is_instrumented_by_opentelemetry", False):
+                    return True
+    return False
 
 
 # -- totals
@@ -218,9 +297,13 @@ def _totals() -> dict[str, Series]:
     for key, refusals in totals.refusals.items():
         common = {**_attributes(key), "budgeted.outcome": "refused"}
         for (reason, kind), count in refusals.items():
-            add("budgeted.calls", count, {**common, "budgeted.reason": reason, "budgeted.account.kind": kind})
+            why = {"budgeted.reason": reason, "budgeted.account.kind": kind}
+            add("budgeted.calls", count, {**common, **{name: value for name, value in why.items() if value}})
     for direction, nano in totals.corrections.items():
         add("budgeted.corrections", nano, {"budgeted.direction": direction})
+    for (project, kind, share), count in totals.alerts.items():
+        attributes = {"budgeted.project": project, "budgeted.account.kind": kind, "budgeted.threshold": f"{share:g}"}
+        add("budgeted.alerts", count, attributes)
     return {
         name: [(to_usd(value) if unit == "USD" else value, dict(key)) for key, value in sums[name].items()]
         for name, (unit, _) in COUNTERS.items()
@@ -258,6 +341,17 @@ class _Row(NamedTuple):
     spent: int
     held: int
     remaining: int
+    seconds: float = math.inf
+    """Until the limit is reached."""
+
+    def __add__(self, other: Any) -> _Row:
+        return _Row(
+            self.limit + other.limit,
+            self.spent + other.spent,
+            self.held + other.held,
+            self.remaining + other.remaining,
+            min(self.seconds, other.seconds),
+        )
 
 
 def _balances(managers: Iterable[Any]) -> dict[str, Series]:
@@ -271,17 +365,22 @@ def _balances(managers: Iterable[Any]) -> dict[str, Series]:
     numbers = _numbers(by_ledger.values())
     for look, sharing in zip(looks, by_ledger.values(), strict=True):
         for account in look.accounts(deadline):
-            for attributes, row in _rows(account, sharing, numbers):
-                before = rows.get(attributes, _Row(0, 0, 0, 0))
-                rows[attributes] = _Row(*map(sum, zip(before, row, strict=True)))
+            for attributes, row in _rows(account, sharing, numbers, look.recent.get(account.id)):
+                before = rows.get(attributes)
+                rows[attributes] = row if before is None else before + row
     ordered = sorted(rows.items(), key=lambda item: (_is_global(item[0]), -item[1].remaining))
     over = sum(not _is_global(key) for key, _ in ordered) - MOST_USER_SERIES
     if over > 0:
         _note_cut()
         ordered = ordered[over:]
-    return {
-        name: [(to_usd(getattr(row, name.rpartition(".")[2])), dict(key)) for key, row in ordered] for name in GAUGES
+    found: dict[str, Series] = {
+        name: [(to_usd(getattr(row, name.rpartition(".")[2])), dict(key)) for key, row in ordered]
+        for name, (unit, _) in GAUGES.items()
+        if unit == "USD"
     }
+    soon = sorted((item for item in ordered if item[1].seconds < math.inf), key=lambda item: -item[1].seconds)
+    found["budgeted.time_to_exhaustion"] = [(row.seconds, dict(key)) for key, row in soon]
+    return found
 
 
 def _is_global(attributes: tuple[tuple[str, str], ...]) -> bool:
@@ -300,22 +399,31 @@ def _note_cut() -> None:
 class _Look(threading.Thread):
     """One look into a ledger, beside the collector: it may take longer than a collector can wait."""
 
-    def __init__(self, ledger: Ledger, rules: list[UserNames]) -> None:
+    def __init__(self, sharing: list[Any]) -> None:
         super().__init__(name="budgeted-metrics", daemon=True)
-        self._ledger = ledger
-        self._rules = rules
+        self._ledger: Ledger = sharing[0].ledger
+        self._clock, self._timezone = sharing[0].clock, sharing[0].timezone
+        self._rules = [rule for one in sharing if (rule := user_names(one.settings.metric_users)) is not None]
         self._found: list[Account] = []
         self._done = threading.Event()
+        self._until = 0.0
+        self.recent: forecast.Rates = {}
 
     def run(self) -> None:
         """Read the global account, and of users' accounts as few as the settings allow."""
         try:
             self._found = list(self._read())
+            self._until = time.monotonic() + (REMOTE_SECONDS if self._ledger.remote else 0.0)
         except Exception as error:  # noqa: BLE001 - no ledger of any kind breaks a collection
             logger.debug("budgeted: %r could not be read for metrics: %s", self._ledger, error)
         finally:
-            _looks.pop(self._ledger, None)
             self._done.set()
+
+    @property
+    def serves(self) -> bool:
+        """Whether it is under way, or fresh enough to be shown once more."""
+        # One that is neither alive nor done is of the process that this one was forked from.
+        return time.monotonic() < self._until if self._done.is_set() else self.is_alive()
 
     def _read(self) -> Iterator[Account]:
         ledger = self._ledger
@@ -326,6 +434,8 @@ class _Look(threading.Thread):
             account = ledger.read(name)
             if account is not None:
                 yield account
+            if account is not None and any(slot.end >= NEVER and slot.unit == USD for slot in account.slots):
+                self.recent |= forecast.recent_rates(ledger, self._clock(), self._timezone, name)
         if any(rule.only is None for rule in self._rules):
             page = ledger.accounts("u:", None, MOST_USER_SERIES + 1)
             yield from (account for account in page if account.id not in names)
@@ -336,16 +446,15 @@ class _Look(threading.Thread):
 
 
 _looks: weakref.WeakKeyDictionary[Any, _Look] = weakref.WeakKeyDictionary()
-"""Those under way: a ledger that answers nobody is asked once."""
+"""The last one of each ledger: one that answers nobody is asked once."""
 
 
 def _look(sharing: list[Any]) -> _Look:
     """A look into the ledger that some managers share."""
     ledger = sharing[0].ledger
     look = _looks.get(ledger)
-    if look is None or not look.is_alive():  # a thread of the process that this one was forked from
-        rules = [rule for manager in sharing if (rule := user_names(manager.settings.metric_users)) is not None]
-        look = _looks[ledger] = _Look(ledger, rules)
+    if look is None or not look.serves:
+        look = _looks[ledger] = _Look(sharing)
         try:
             look.start()
         except RuntimeError:  # the interpreter is going down, and starts no threads any more
@@ -354,7 +463,7 @@ def _look(sharing: list[Any]) -> _Look:
 
 
 def _rows(
-    account: Account, sharing: list[Any], numbers: dict[tuple[str, int], int]
+    account: Account, sharing: list[Any], numbers: dict[tuple[str, int], int], recent: forecast.Recent | None
 ) -> Iterator[tuple[tuple[tuple[str, str], ...], _Row]]:
     """The USD limits of an account, with their attributes, for each project that shares its ledger."""
     for project, manager in {manager.project_name: manager for manager in sharing}.items():
@@ -379,7 +488,9 @@ def _rows(
                 attributes = {**common, "budgeted.period": label}
                 if models:
                     attributes["budgeted.models"] = models
-                row = _Row(slot.amount, spent, held, max(0, slot.amount - spent - held))
+                seconds = forecast.seconds_left(slot, now, recent)
+                left = max(0, slot.amount - spent - held)
+                row = _Row(slot.amount, spent, held, left, math.inf if seconds is None else seconds)
                 yield tuple(attributes.items()), row
 
 

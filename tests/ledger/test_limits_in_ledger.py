@@ -150,6 +150,8 @@ def test_holds_of_a_deleted_account_still_end_and_are_reported(ledger: Any) -> N
     ledger.settle(one.id, Used(50), AT)
     assert (spent(ledger), held(ledger), ledger.read(ALICE)) == (50, 0, None)
     assert {row.account: row.usd for row in ledger.rollups()} == {GLOBAL: 50, ALICE: 50}
+    assert [(row.account, row.usd) for row in ledger.rollups(0, ALICE)] == [(ALICE, 50)]
+    assert ledger.rollups(10**6, ALICE) == ledger.rollups(0, "u:nobody") == []
     check(ledger)
 
 

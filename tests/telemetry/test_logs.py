@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextvars
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from budgeted import BudgetExceededError, Usage, register_price
+from budgeted import BudgetExceededError, BudgetManager, LedgerError, Usage, register_price
 
 SECRETS = ("alice", "team-secret", "my prompt", "sk-secret", "nightly-key")
 
@@ -66,12 +67,77 @@ def test_levels_tell_what_needs_a_look(
     assert word in record.getMessage()
 
 
-def test_refusals_are_told_by_the_exception_and_not_by_the_log(
-    records: pytest.LogCaptureFixture, make_manager: Any
-) -> None:
+def test_a_refusal_is_one_record_that_wakes_nobody(records: pytest.LogCaptureFixture, make_manager: Any) -> None:
     register_price("refused-quietly", input=1, output=2, max_output_tokens=1000)
-    poor = make_manager(max_budget="$0.0000001", wait=0)
+    poor = make_manager("shop", max_budget="$0.0000001", wait=0)
     for _ in range(3):
         with pytest.raises(BudgetExceededError), poor.hold("refused-quietly", "x", 100):
             pass
-    assert records.records == []
+    assert [record.levelname for record in records.records] == ["INFO"] * 3
+    assert shown(records.records[0]) == {
+        "budgeted.event": "refused",
+        "budgeted.project": "shop",
+        "budgeted.account": "global",
+        "budgeted.account.kind": "global",
+        "budgeted.reason": "spent",
+        "budgeted.limit": "$0.0000001",
+        "budgeted.unit": "usd",
+        "budgeted.amount": 1e-7,
+        "budgeted.spent": 0,
+        "budgeted.held": 0,
+        "budgeted.remaining": 1e-7,
+        "gen_ai.request.model": "refused-quietly",
+    }
+
+
+def shown(record: logging.LogRecord) -> dict[str, Any]:
+    """The fields that a structured log shows of a record."""
+    return {name: value for name, value in vars(record).items() if "." in name}
+
+
+def test_overruns_and_estimates_are_records_with_figures(
+    records: pytest.LogCaptureFixture, manager: BudgetManager, model: str
+) -> None:
+    with manager.hold(cost=0.001, user="alice") as held:
+        held.settle(cost=0.5)
+    with manager.hold(model, "x", 100, user="alice"):
+        pass
+    overrun, estimate = map(shown, records.records)
+    assert (overrun["budgeted.event"], overrun["budgeted.cost"], overrun["budgeted.overrun"]) == ("overrun", 0.5, 0.499)
+    assert (estimate["budgeted.event"], estimate["gen_ai.request.model"]) == ("estimated", model)
+    assert estimate["budgeted.cost"] > 0
+    assert "left" in estimate["budgeted.reason"] or "settled" in estimate["budgeted.reason"]
+    assert not {"budgeted.account", "user.id"} & (overrun.keys() | estimate.keys())
+
+
+@pytest.mark.parametrize(("metric_users", "name"), [(True, "alice"), (["bob"], None), ("hash", "2bd806c97f0e00af")])
+def test_a_user_is_named_in_records_only_where_opted_in(
+    records: pytest.LogCaptureFixture, make_manager: Any, metric_users: Any, name: str | None
+) -> None:
+    manager = make_manager(max_budget="$1", metric_users=metric_users, alerts=())
+    with manager.hold(cost=0.001, user="alice") as held:
+        held.settle(cost=0.5)
+    (record,) = records.records
+    assert shown(record).get("user.id") == name
+    assert shown(record).get("budgeted.account") == name
+
+
+def test_a_ledger_in_trouble_is_an_error_in_one_record(
+    records: pytest.LogCaptureFixture, make_manager: Any, tmp_path: Path, model: str
+) -> None:
+    manager = make_manager(max_budget="$1", ledger=tmp_path)
+    manager.ledger.close()
+    with pytest.raises(LedgerError), manager.hold(model, "x", 100):
+        pass
+    (record,) = records.records
+    assert record.levelname == "ERROR"
+    assert shown(record)["budgeted.event"] == "ledger"
+
+
+def test_a_hostile_name_of_a_model_forges_no_line_of_the_log(
+    records: pytest.LogCaptureFixture, manager: BudgetManager
+) -> None:
+    register_price("evil*", input=1, output=2, max_output_tokens=1000)
+    with manager.hold("evil\n2026-11-22 CRITICAL all is lost", "x", 100):
+        pass
+    assert "\n" not in records.records[0].getMessage()

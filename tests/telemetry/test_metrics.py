@@ -13,7 +13,7 @@ from opentelemetry.sdk.metrics.export import AggregationTemporality
 from opentelemetry.sdk.metrics.view import View
 
 from budgeted import BudgetExceededError, BudgetManager, Usage, register_price, tally, telemetry
-from budgeted.ledger.base import Used
+from budgeted.tally import Operation
 from budgeted.telemetry import user_names
 
 DELTA = {
@@ -41,7 +41,7 @@ def test_a_settled_call_adds_its_cost_its_tokens_and_itself(metrics: Any, spend:
 def test_instruments_have_the_names_units_and_types_that_are_documented(
     metrics: Any, make_manager: Any, model: str
 ) -> None:
-    manager = make_manager(max_budget="$0.004")
+    manager = make_manager(max_budget="$0.004", alerts=0.1)
     with manager.hold(model, "x") as held:  # clamped
         held.settle(usage=Usage(1, 1000))
     manager.reconcile(held.id, cost=0)
@@ -59,6 +59,8 @@ def test_instruments_have_the_names_units_and_types_that_are_documented(
         "budgeted.spent": ("USD", "Gauge"),
         "budgeted.held": ("USD", "Gauge"),
         "budgeted.remaining": ("USD", "Gauge"),
+        "budgeted.alerts": ("{alert}", "Sum"),
+        "budgeted.time_to_exhaustion": ("s", "Gauge"),
     }
     assert all(one.data.is_monotonic for one in metrics.all().values() if hasattr(one.data, "is_monotonic"))
 
@@ -391,8 +393,8 @@ def test_a_rule_read_before_stays_as_it_is() -> None:
 
 def test_the_conventions_metrics_are_histograms_of_each_call(metrics: Any) -> None:
     conventions = telemetry.Conventions(metrics.provider.get_meter("budgeted"))
-    conventions.record(("google", "chat", "gemini-x", ""), 1.5, Used(2_000_000, 1000, 500))
-    conventions.record(("google", "chat", "gemini-x", ""), 0.5, None, "APITimeoutError")
+    conventions.record(Operation(("google", "chat", "gemini-x", ""), 1.5, (2_000_000, 1000, 500)))
+    conventions.record(Operation(("google", "chat", "gemini-x", ""), 0.5, None, error="APITimeoutError"))
     attributes = {"gen_ai.provider.name": "gcp.gemini", "gen_ai.operation.name": "chat", "model": "gemini-x"}
     found = metrics.all()
     assert found["gen_ai.client.token.usage"].unit == "{token}"

@@ -506,8 +506,8 @@ class Ledger(Protocol):
     def accounts(self, prefix: str = "", after: str | None = None, count: int = 1000) -> list[Account]:
         """Accounts in order of their ids: those with a prefix, behind ``after``, at most ``count``."""
 
-    def rollups(self, since: int = 0) -> list[RollupRow]:
-        """The report's rows from a day on."""
+    def rollups(self, since: int = 0, account: str | None = None) -> list[RollupRow]:
+        """The report's rows from a day on, of one account or of all."""
 
     def uncertain(self) -> list[Charge]:
         """Charges that nobody confirmed, oldest first."""

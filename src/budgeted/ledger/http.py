@@ -139,9 +139,9 @@ class HTTPLedger(RemoteLedger):
         """Accounts in order of their ids: those with a prefix, behind ``after``, at most ``count``."""
         return self._ask("accounts", wire.PageBody(prefix, after, count))  # type: ignore[no-any-return]
 
-    def rollups(self, since: int = 0) -> list[RollupRow]:
-        """The report's rows from a day on."""
-        return self._ask("rollups", wire.SinceBody(since))  # type: ignore[no-any-return]
+    def rollups(self, since: int = 0, account: str | None = None) -> list[RollupRow]:
+        """The report's rows from a day on, of one account or of all."""
+        return self._ask("rollups", wire.SinceBody(since, account))  # type: ignore[no-any-return]
 
     def uncertain(self) -> list[Charge]:
         """Charges that nobody confirmed, oldest first."""

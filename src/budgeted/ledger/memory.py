@@ -321,10 +321,11 @@ class MemoryLedger:
             held = state.held()
             return [_copy(account, held) for account in found if account is not None]
 
-    def rollups(self, since: int = 0) -> list[RollupRow]:
-        """The report's rows from a day on."""
+    def rollups(self, since: int = 0, account: str | None = None) -> list[RollupRow]:
+        """The report's rows from a day on, of one account or of all."""
         with self._entered() as state:
-            return [msgspec.structs.replace(row) for row in state.reports.since(since)]
+            rows = state.reports.since(since) if account is None else state.reports.of(account, since)
+            return [msgspec.structs.replace(row) for row in rows]
 
     def uncertain(self) -> list[Charge]:
         """Charges that nobody confirmed, oldest first."""

@@ -405,13 +405,13 @@ class RedisLedger(RemoteLedger):
 
     # -- reports
 
-    def rollups(self, since: int = 0) -> list[RollupRow]:
-        """The report's rows from a day on."""
+    def rollups(self, since: int = 0, account: str | None = None) -> list[RollupRow]:
+        """The report's rows from a day on, of one account or of all."""
         rows: list[RollupRow] = []
-        while found := self._run("rollups", since):
+        while found := self._run("rollups", since, account or False):
             day, flat = found
-            for account, raw in zip(flat[::2], flat[1::2], strict=True):
-                rows += (RollupRow(day, account.decode(), *row) for row in _rows.decode(raw))
+            for name, raw in zip(flat[::2], flat[1::2], strict=True):
+                rows += (RollupRow(day, name.decode(), *row) for row in _rows.decode(raw))
             since = day + 1
         return rows
 

@@ -108,6 +108,15 @@ def wanted(kept: Kept) -> None:
     _upkeep.bell.put(None)
 
 
+def later(kept: Kept) -> None:
+    """Have ``kept.upkeep()`` called at the next round, or by :func:`drain` if that comes first."""
+    _later[weakref.ref(kept)] = None
+    wanted(kept)
+
+
+_later: dict[weakref.ref[Kept], None] = {}
+
+
 def retry(job: Callable[[], Any]) -> None:
     """Repeat a job until it succeeds: a charge that the ledger could not take yet."""
     wanted(_Retried(job))
@@ -147,6 +156,11 @@ def start() -> None:
 def drain() -> None:
     """Do now, in this thread, everything that was enqueued, and try once what was to be repeated."""
     _upkeep.drain()
+    for wish in list(_later):
+        _later.pop(wish, None)
+        kept = wish()
+        if kept is not None:
+            kept.upkeep()
     for one in list(_retried):
         one.upkeep()
 
@@ -161,6 +175,7 @@ def _after_fork() -> None:
     global _upkeep  # noqa: PLW0603
     _upkeep = _Upkeep()
     _retried.clear()
+    _later.clear()
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -154,9 +154,10 @@ class PageBody(msgspec.Struct):
 
 
 class SinceBody(msgspec.Struct):
-    """Ask for the report's rows from a day on (days since 1970-01-01)."""
+    """Ask for the report's rows from a day on (days since 1970-01-01), of one account or of all."""
 
     since: int = 0
+    account: str | None = None
 
 
 class NothingBody(msgspec.Struct):
@@ -289,11 +290,11 @@ VERBS: dict[str, Verb] = {
         lambda ledger, body: ledger.accounts(body.prefix, body.after, body.count),
     ),
     "rollups": Verb(
-        "The report's rows from a day on",
+        "The report's rows from a day on, of one account or of all",
         SinceBody,
         list[RollupRow],
         False,
-        lambda ledger, body: ledger.rollups(body.since),
+        lambda ledger, body: ledger.rollups(body.since, body.account),
     ),
     "uncertain": Verb(
         "Charges that nobody confirmed", NothingBody, list[Charge], False, lambda ledger, _: ledger.uncertain()

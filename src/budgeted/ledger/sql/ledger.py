@@ -265,9 +265,13 @@ class SQLLedger(RemoteLedger):
         )
         return [rows.account(row) for row in found]
 
-    def rollups(self, since: int = 0) -> list[RollupRow]:
-        """The report's rows from a day on."""
-        return [rows.report(row) for row in self._find(self._sql.list_reports, since=since)]
+    def rollups(self, since: int = 0, account: str | None = None) -> list[RollupRow]:
+        """The report's rows from a day on, of one account or of all."""
+        if account is None:
+            found = self._find(self._sql.list_reports, since=since)
+        else:
+            found = self._find(self._sql.account_reports, since=since, account_=rows.written(account))
+        return [rows.report(row) for row in found]
 
     def uncertain(self) -> list[Charge]:
         """Charges that nobody confirmed, oldest first."""
