@@ -223,6 +223,68 @@ def global_limits(max_budget: Any, duration: Any) -> tuple[Limit, ...] | None:
     return (Limit(max_budget, duration),)
 
 
+_LISTS = {"alerts": float, "fallback": str}
+_FLOATS = ("wait", "hold_timeout")
+_TOKENS = ("min_output_tokens", "uncertain_output_tokens")
+_TEXTS = (
+    "max_budget duration project_name ledger default_user_limits unknown_users timezone on_exceed unpriced "
+    "unattributed on_ledger_error on_uncertain fsync"
+).split()
+_OTHERS = ("home", "token", "read_token", "tokens", "max_body", "max_projects", "threads")
+"""Variables that are not about a manager's settings."""
+
+
+def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    """The keywords of ``configure()`` that ``BUDGETED_*`` variables give: ``BUDGETED_MAX_BUDGET='$10/day'``.
+
+    Lists are separated by commas. ``BUDGETED_METRIC_USERS`` is ``true``, ``false``, ``hash``, a number or users' names,
+    ``BUDGETED_SEMCONV`` is ``true`` or ``false``. Empty variables count as not set.
+
+    Args:
+        environment: such as ``os.environ``.
+
+    Raises:
+        ValueError: a variable's value makes no sense, or its name is probably misspelt; the text quotes it.
+    """
+    known = {*_TEXTS, *_LISTS, *_FLOATS, *_TOKENS, "metric_users", "semconv"}
+    found: dict[str, Any] = {}
+    for variable, value in environment.items():
+        name = variable.removeprefix("BUDGETED_").lower()
+        if not variable.startswith("BUDGETED_") or not value.strip():
+            continue
+        if name in known:
+            try:
+                found[name] = _from_text(name, value.strip())
+            except ValueError:
+                msg = f"{variable}={shown(value)} makes no sense; see {name!r} of budgeted.BudgetManager"
+                raise ValueError(msg) from None
+        elif name not in _OTHERS:
+            meant = difflib.get_close_matches(name, known, 1, 0.8)
+            if meant:
+                msg = f"{variable} is not known; write BUDGETED_{meant[0].upper()}"
+                raise ValueError(msg)
+    return found
+
+
+def _from_text(name: str, value: str) -> Any:
+    words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+    if name in _LISTS:
+        return tuple(_LISTS[name](one.strip()) for one in value.split(",") if one.strip())
+    if name in _FLOATS:
+        return float(value)
+    if name in _TOKENS:
+        return int(value)
+    if name == "semconv":
+        if value.lower() not in words:
+            raise ValueError
+        return words[value.lower()]
+    if name == "metric_users" and value != "hash":
+        if value.lower() in words and value not in "01":
+            return words[value.lower()]
+        return int(value) if value.isdecimal() else [one.strip() for one in value.split(",") if one.strip()]
+    return value
+
+
 def check_fsync(value: object) -> None:
     """One of the words for ``fsync``."""
     _word("fsync", value, "background", "always")

@@ -10,6 +10,7 @@ the tightest limit.
 
 from __future__ import annotations
 
+import atexit
 import functools
 import itertools
 import logging
@@ -91,11 +92,14 @@ _unstarted = [True]
 
 
 def start(managers: Callable[[], Iterable[Any]]) -> None:
-    """Register the instruments with OpenTelemetry's global meter, once per process.
+    """Register the instruments with OpenTelemetry's global meter, once per process. Called with each new manager.
 
     Args:
         managers: gives the managers that are open.
     """
+    # Again with each manager, so that it runs before whatever closes their ledgers at exit.
+    atexit.unregister(_look_a_last_time)
+    atexit.register(_look_a_last_time, managers)
     try:
         _unstarted.pop()
     except IndexError:
@@ -356,9 +360,7 @@ class _Row(NamedTuple):
 
 def _balances(managers: Iterable[Any]) -> dict[str, Series]:
     """What the gauges show."""
-    by_ledger: dict[int, list[Any]] = {}
-    for manager in managers:
-        by_ledger.setdefault(id(manager.ledger), []).append(manager)
+    by_ledger = _by_ledger(managers)
     looks = [_look(sharing) for sharing in by_ledger.values()]
     deadline = time.monotonic() + READ_SECONDS
     rows: dict[tuple[tuple[str, str], ...], _Row] = {}
@@ -440,6 +442,10 @@ class _Look(threading.Thread):
             page = ledger.accounts("u:", None, MOST_USER_SERIES + 1)
             yield from (account for account in page if account.id not in names)
 
+    def keep(self) -> None:
+        """Show what was found from now on."""
+        self._until = math.inf
+
     def accounts(self, deadline: float) -> list[Account]:
         """What was found; nothing if it takes too long."""
         return self._found if self._done.wait(max(0.0, deadline - time.monotonic())) else []
@@ -460,6 +466,25 @@ def _look(sharing: list[Any]) -> _Look:
         except RuntimeError:  # the interpreter is going down, and starts no threads any more
             look.run()
     return look
+
+
+def _by_ledger(managers: Iterable[Any]) -> dict[int, list[Any]]:
+    found: dict[int, list[Any]] = {}
+    for manager in managers:
+        found.setdefault(id(manager.ledger), []).append(manager)
+    return found
+
+
+def _look_a_last_time(managers: Callable[[], Iterable[Any]]) -> None:
+    """Keep what balances are as the process ends: an SDK collects once more when ledgers may be closed already."""
+    from opentelemetry import metrics
+
+    if type(metrics.get_meter_provider()).__module__.startswith("opentelemetry.metrics"):
+        return  # that of the API, which collects nothing
+    deadline = time.monotonic() + READ_SECONDS
+    for look in [_look(sharing) for sharing in _by_ledger(managers()).values()]:
+        look.accounts(deadline)
+        look.keep()
 
 
 def _rows(

@@ -1,0 +1,1 @@
+"""Where budgeted meets frameworks and tools; each module is imported by whoever uses it."""
