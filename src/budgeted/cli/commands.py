@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from budgeted.cli import budgets, importing, migrating, serving
+from budgeted.cli import budgets, dashboard, importing, migrating, serving
 from budgeted.errors import BudgetError
 
 
@@ -34,6 +34,7 @@ for _command in (
     budgets.report,
     budgets.reset,
     budgets.uncertain,
+    dashboard.dashboard,
     importing.take_over,
     migrating.migrate,
     serving.serve,

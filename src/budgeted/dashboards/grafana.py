@@ -1,0 +1,231 @@
+"""A Grafana dashboard, importable as it is: who spends what, how long the money lasts, and what was refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from budgeted.dashboards import balance, estimated_share, lately, rate, time_left, used
+
+WINDOW = "$__rate_interval"
+RANGE = "$__range"
+PROJECT = 'budgeted_project=~"$project"'
+ACCOUNT = "{{budgeted_project}} {{budgeted_account}} {{budgeted_period}} {{budgeted_models}}"
+MODEL = "{{gen_ai_request_model}}"
+
+_SOURCE = {"type": "prometheus", "uid": "${datasource}"}
+_WIDE, _HALF, _THIRD, _SIXTH = 24, 12, 8, 4
+
+
+def dashboard(title: str = "LLM spend") -> dict[str, Any]:
+    """The dashboard, as Grafana imports it.
+
+    Args:
+        title: its name.
+
+    Returns:
+        What to write as JSON.
+    """
+    return {
+        "title": title,
+        "uid": "budgeted",
+        "tags": ["budgeted", "llm", "cost"],
+        "description": "Spend on LLM calls, as budgeted enforces and measures it.",
+        "schemaVersion": 39,
+        "editable": True,
+        "graphTooltip": 1,
+        "refresh": "30s",
+        "time": {"from": "now-6h", "to": "now"},
+        "templating": {"list": [_datasource(), _projects()]},
+        "panels": _placed(_panels()),
+    }
+
+
+def queries() -> list[str]:
+    """Every query of the dashboard, with Grafana's variables in it."""
+    return [target["expr"] for panel in _panels() for target in panel.get("targets", ())]
+
+
+def _panels() -> list[dict[str, Any]]:
+    refused = 'budgeted_outcome="refused"'
+    return [
+        _row("How much is left"),
+        _panel("Used, of each limit", "gauge", _HALF, "percentunit", (used(PROJECT), ACCOUNT), marks=(0.8, 1.0)),
+        _panel("Time to exhaustion", "stat", _HALF, "s", (time_left(PROJECT), ACCOUNT), marks=(86_400, 3_600)),
+        _panel("Remaining", "timeseries", _HALF, "currencyUSD", (balance("remaining", PROJECT), ACCOUNT)),
+        _panel(
+            "Spent, held and limit",
+            "timeseries",
+            _HALF,
+            "currencyUSD",
+            (balance("spent", PROJECT), "spent " + ACCOUNT),
+            (balance("held", PROJECT), "held " + ACCOUNT),
+            (balance("limit", PROJECT), "limit " + ACCOUNT),
+        ),
+        _row("What is spent"),
+        _panel("Burn rate (USD per hour)", "stat", _SIXTH, "currencyUSD", (f"{rate('spend_USD', WINDOW)} * 3600", "")),
+        _panel("Spent in the time shown", "stat", _SIXTH, "currencyUSD", (lately("spend_USD", RANGE), "")),
+        _panel(
+            "Spend by model (USD per hour)",
+            "timeseries",
+            16,
+            "currencyUSD",
+            (f"{rate('spend_USD', WINDOW, 'gen_ai_request_model')} * 3600", MODEL),
+            stacked=True,
+        ),
+        _panel(
+            "Spent by model",
+            "bargauge",
+            _THIRD,
+            "currencyUSD",
+            (f"sort_desc({lately('spend_USD', RANGE, 'gen_ai_request_model')})", MODEL),
+        ),
+        _panel(
+            "Spend by provider (USD per hour)",
+            "timeseries",
+            _THIRD,
+            "currencyUSD",
+            (f"{rate('spend_USD', WINDOW, 'gen_ai_provider_name')} * 3600", "{{gen_ai_provider_name}}"),
+            stacked=True,
+        ),
+        _panel(
+            "Tokens",
+            "timeseries",
+            _THIRD,
+            "short",
+            (rate("tokens", WINDOW, "gen_ai_token_type"), "{{gen_ai_token_type}} per second"),
+            stacked=True,
+        ),
+        _row("What was refused, or went wrong"),
+        _panel(
+            "Calls by outcome",
+            "timeseries",
+            _THIRD,
+            "reqps",
+            (rate("calls", WINDOW, "budgeted_outcome"), "{{budgeted_outcome}}"),
+            stacked=True,
+        ),
+        _panel(
+            "Refusals",
+            "timeseries",
+            _THIRD,
+            "short",
+            (
+                lately("calls", WINDOW, "budgeted_reason, budgeted_account_kind", refused),
+                "{{budgeted_reason}} {{budgeted_account_kind}}",
+            ),
+            stacked=True,
+        ),
+        _panel(
+            "Thresholds reached",
+            "timeseries",
+            _THIRD,
+            "short",
+            (
+                lately("alerts", WINDOW, "budgeted_project, budgeted_account_kind, budgeted_threshold"),
+                "{{budgeted_project}} {{budgeted_account_kind}} {{budgeted_threshold}}",
+            ),
+        ),
+        _panel(
+            "Overruns: cost above what was held",
+            "timeseries",
+            _THIRD,
+            "currencyUSD",
+            (lately("overrun_USD", WINDOW, "gen_ai_request_model"), MODEL),
+        ),
+        _panel("Estimated share of calls", "timeseries", _THIRD, "percentunit", (estimated_share(WINDOW), "estimated")),
+        _panel(
+            "Answers capped to fit",
+            "timeseries",
+            _THIRD,
+            "short",
+            (lately("clamped", WINDOW, "gen_ai_request_model"), MODEL),
+        ),
+    ]
+
+
+def _datasource() -> dict[str, Any]:
+    return {"name": "datasource", "label": "Prometheus", "type": "datasource", "query": "prometheus"}
+
+
+def _projects() -> dict[str, Any]:
+    query = "label_values(budgeted_limit_USD, budgeted_project)"
+    return {
+        "name": "project",
+        "label": "Project",
+        "type": "query",
+        "datasource": _SOURCE,
+        "query": {"query": query, "refId": "projects"},
+        "definition": query,
+        "refresh": 2,
+        "includeAll": True,
+        "allValue": ".*",
+        "multi": True,
+        "current": {"text": "All", "value": "$__all"},
+    }
+
+
+def _row(title: str) -> dict[str, Any]:
+    return {"title": title, "type": "row", "collapsed": False, "panels": [], "gridPos": {"w": _WIDE, "h": 1}}
+
+
+def _panel(
+    title: str,
+    kind: str,
+    width: int,
+    unit: str,
+    *shown: tuple[str, str],
+    marks: tuple[float, float] | None = None,
+    stacked: bool = False,
+) -> dict[str, Any]:
+    """One panel: queries with their legends, and where it turns yellow and red."""
+    instant = kind != "timeseries"
+    defaults: dict[str, Any] = {"unit": unit, "min": 0}
+    if kind == "gauge":
+        defaults["max"] = 1
+    if marks is not None:
+        defaults["thresholds"] = {"mode": "absolute", "steps": _steps(*marks)}
+    if stacked:
+        defaults["custom"] = {"stacking": {"mode": "normal"}, "fillOpacity": 30}
+    return {
+        "title": title,
+        "type": kind,
+        "datasource": _SOURCE,
+        "gridPos": {"w": width, "h": 8},
+        "fieldConfig": {"defaults": defaults, "overrides": []},
+        "options": {"reduceOptions": {"calcs": ["lastNotNull"]}} if instant else {"legend": {"showLegend": True}},
+        "targets": [
+            {
+                "refId": chr(ord("A") + number),
+                "expr": expr,
+                "legendFormat": legend,
+                "datasource": _SOURCE,
+                "instant": instant,
+                "range": not instant,
+            }
+            for number, (expr, legend) in enumerate(shown)
+        ],
+    }
+
+
+def _steps(yellow: float, red: float) -> list[dict[str, Any]]:
+    """Colours from below: green to red where more is worse, red to green where less is."""
+    if yellow < red:
+        return [
+            {"color": "green", "value": None},
+            {"color": "yellow", "value": yellow},
+            {"color": "red", "value": red},
+        ]
+    return [{"color": "red", "value": None}, {"color": "yellow", "value": red}, {"color": "green", "value": yellow}]
+
+
+def _placed(panels: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Give each panel its number and its place: rows are filled from the left."""
+    x = y = height = 0
+    for number, panel in enumerate(panels, 1):
+        place = panel["gridPos"]
+        if x + place["w"] > _WIDE:
+            x, y, height = 0, y + height, 0
+        panel["id"] = number
+        panel["gridPos"] = {**place, "x": x, "y": y}
+        x, height = x + place["w"], max(height, place["h"])
+    return panels

@@ -1,0 +1,64 @@
+"""The dashboards as the command writes them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from budgeted.cli.dashboard import dashboard
+from budgeted.dashboards import grafana, rules
+
+
+def test_the_dashboard_is_json_that_grafana_takes(tmp_path: Path) -> None:
+    done = CliRunner().invoke(dashboard, ["grafana", "--title", "Our spend", "-o", str(tmp_path / "spend.json")])
+    assert done.exit_code == 0, done.output
+    board = json.loads((tmp_path / "spend.json").read_text())
+    assert board["title"] == "Our spend"
+    assert board["schemaVersion"] >= 36
+    names = {one["name"] for one in board["templating"]["list"]}
+    assert names == {"datasource", "project"}
+    panels = [panel for panel in board["panels"] if panel["type"] != "row"]
+    assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
+    for panel in panels:
+        assert panel["targets"]
+        assert panel["title"]
+        assert panel["datasource"]["uid"] == "${datasource}"
+        assert all(target["legendFormat"] or panel["type"] == "stat" for target in panel["targets"])
+
+
+def test_no_panels_overlap() -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in grafana.dashboard()["panels"]:
+        place = panel["gridPos"]
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert not cells & taken
+        assert place["x"] + place["w"] <= 24
+        taken |= cells
+
+
+def test_rules_are_printed_where_no_file_is_named() -> None:
+    done = CliRunner().invoke(dashboard, ["alerts"])
+    assert done.output == rules.rules()
+    assert done.output.count("- alert:") == len(rules.ALERTS)
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    done = CliRunner().invoke(dashboard, ["alerts", "-o", str(tmp_path / "missing" / "rules.yml")])
+    assert done.exit_code == 1
+    assert "missing/rules.yml" in done.output
+
+
+@pytest.mark.parametrize("query", [*grafana.queries(), *(one.expr for one in (*rules.RECORDINGS, *rules.ALERTS))])
+def test_no_query_sums_what_every_process_shows(query: str) -> None:
+    for gauge in ("limit", "spent", "held", "remaining"):
+        before, found, _ = query.partition(f"budgeted_{gauge}_USD")
+        if found:
+            assert before.endswith(") (") or before == "absent("
+            assert before.rpartition(" by")[0].endswith("max") or before == "absent("
