@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 from opentelemetry import trace
 
-from budgeted import bounds, outcomes, prices, responses, tally
+from budgeted import bounds, events, outcomes, prices, responses, tally
 from budgeted import scope as scopes
 from budgeted.errors import (
     BudgetError,
@@ -522,6 +522,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
             resets_at=resets_at,
             model=request.model,
             max_output_tokens=refused.affordable if request.output and refused.affordable > 0 else None,
+            known_as=events.known_as(manager, name, kind),
         )
         outcomes.note_refusal(self, error, manager)
         return error

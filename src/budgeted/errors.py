@@ -16,13 +16,36 @@ BudgetError
 from __future__ import annotations
 
 import datetime as dt
+import sys
+from types import FrameType
 from typing import Any
 
 from budgeted.money import NANO, format_usd, to_usd
 
 
 class BudgetError(Exception):
-    """Everything this package raises on purpose, except plain ``ValueError`` and ``TypeError`` for bad arguments."""
+    """Everything this package raises on purpose, except plain ``ValueError`` and ``TypeError`` for bad arguments.
+
+    OpenTelemetry writes the text of an exception that leaves a span on that span. What it gets to see names no user,
+    unless ``metric_users`` says so.
+    """
+
+    _told: str | None = None
+    """The text for telemetry, where that is another one."""
+
+    def __str__(self) -> str:
+        return self._told if self._told is not None and _asked_by_telemetry() else super().__str__()
+
+
+def _asked_by_telemetry() -> bool:
+    """Whether an exception's text is being asked for by OpenTelemetry, directly or to format a traceback."""
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - there is no other way to know who asks
+    while frame is not None:
+        asking: str = frame.f_globals.get("__name__", "")
+        if asking not in (__name__, "traceback"):
+            return asking.startswith("opentelemetry.")
+        frame = frame.f_back
+    return False
 
 
 class BudgetExceededError(BudgetError):
@@ -58,8 +81,12 @@ class BudgetExceededError(BudgetError):
         resets_at: dt.datetime | None = None,
         model: str | None = None,
         max_output_tokens: int | None = None,
+        known_as: str | None = None,
     ) -> None:
-        """Amounts are integers in the limit's own unit (nano-USD, tokens or calls)."""
+        """Amounts are integers in the limit's own unit (nano-USD, tokens or calls).
+
+        ``known_as`` is the account's name in telemetry; "" for one that is not to be named there.
+        """
         self._fields = {
             "account": account,
             "account_kind": account_kind,
@@ -74,6 +101,7 @@ class BudgetExceededError(BudgetError):
             "resets_at": resets_at,
             "model": model,
             "max_output_tokens": max_output_tokens,
+            "known_as": known_as,
         }
         self.account = account
         self.account_kind = account_kind
@@ -90,10 +118,15 @@ class BudgetExceededError(BudgetError):
         self.max_output_tokens = max_output_tokens
         self.current_cost = self.spent
         self.max_budget = _public(amount, unit)
-        super().__init__(self._text(amount, spent, held, requested))
+        super().__init__(self._text(account, amount, spent, held, requested))
+        if known_as is not None:
+            self._told = self._text(known_as, amount, spent, held, requested)
 
-    def _text(self, amount: int, spent: int, held: int, requested: int) -> str:
-        who = "the global budget" if self.account_kind == "global" else f"{self.account_kind} {self.account!r}"
+    def _text(self, account: str, amount: int, spent: int, held: int, requested: int) -> str:
+        if self.account_kind == "global":
+            who = "the global budget"
+        else:
+            who = f"{self.account_kind} {account!r}" if account else f"a {self.account_kind}"
         for_model = f" for {self.model}" if self.model else ""
         text = (
             f"{who} has {_show(max(0, amount - spent - held), self.unit, up=False)} left of {self.limit}, and this call"
@@ -141,7 +174,11 @@ class UnpricedModelError(BudgetError):
 class UnknownUserError(BudgetError, KeyError):
     """The user has no budget, or none is allowed without one (``unknown_users="deny"``)."""
 
+    _told = "the user has no budget"
+
     def __str__(self) -> str:
+        if _asked_by_telemetry():
+            return self._told
         return str(self.args[0]) if self.args else ""
 
 

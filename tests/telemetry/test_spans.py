@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, Tracer, set_span_in_context, use_span
 
-from budgeted import BudgetExceededError, BudgetManager, Usage
+from budgeted import BudgetExceededError, BudgetManager, UnknownUserError, Usage
 
 
 @pytest.fixture
@@ -155,3 +156,40 @@ def test_nothing_is_said_of_spans_at_all(tracer: Tracer, spend: Any, caplog: pyt
     with caplog.at_level(logging.DEBUG), tracer.start_as_current_span("work"):
         spend()
     assert caplog.records == []
+
+
+@pytest.mark.parametrize(("metric_users", "named"), [(False, False), (["bob"], False), (True, True)])
+def test_an_exception_that_leaves_a_span_names_a_user_there_only_where_opted_in(
+    tracer: Tracer, make_manager: Any, model: str, metric_users: Any, named: bool
+) -> None:
+    poor = make_manager(max_budget="$1", default_user_limits="$0.0000001", wait=0, metric_users=metric_users)
+    with pytest.raises(BudgetExceededError) as caught, tracer.start_as_current_span("work") as span:
+        poor.hold(model, "x", 100, user="alice").__enter__()
+    assert "alice" in str(caught.value)
+    (recorded,) = (event for event in span.events if event.name == "exception")
+    shown = f"{recorded.attributes['exception.message']} {recorded.attributes['exception.stacktrace']}"
+    shown += str(span.status.description)
+    assert ("'alice' has $" in shown) is named
+    assert "$0.0000001" in shown
+
+
+def test_an_unknown_user_is_not_named_on_a_span_either(tracer: Tracer, make_manager: Any, model: str) -> None:
+    strict = make_manager(max_budget="$1", unknown_users="deny")
+    with pytest.raises(UnknownUserError, match="mallory"), tracer.start_as_current_span("work") as span:
+        strict.hold(model, "x", 100, user="mallory").__enter__()
+    shown = [value for event in span.events for value in event.attributes.values()]
+    assert "the user has no budget" in shown
+    assert not [text for text in (*shown, str(span.status.description)) if "'mallory'" in str(text)]
+
+
+def test_a_refusal_keeps_its_text_for_telemetry_when_it_is_pickled(
+    tracer: Tracer, make_manager: Any, model: str
+) -> None:
+    poor = make_manager(max_budget="$1", default_user_limits="$0.0000001", wait=0)
+    with pytest.raises(BudgetExceededError) as caught:
+        poor.hold(model, "x", 100, user="alice").__enter__()
+    again = pickle.loads(pickle.dumps(caught.value))  # noqa: S301 - our own
+    assert str(again) == str(caught.value)
+    with tracer.start_as_current_span("work") as span:
+        span.record_exception(again)
+    assert "alice" not in span.events[0].attributes["exception.message"]
