@@ -6,8 +6,17 @@ import importlib
 import sys
 
 ALL = (
-    *("guarded_call", "threads", "processes", "admission", "streams", "recovery", "accounts"),
-    *("sql", "redis_ledger", "imports"),
+    "guarded_call",
+    "threads",
+    "processes",
+    "admission",
+    "streams",
+    "recovery",
+    "accounts",
+    "sql",
+    "redis_ledger",
+    "telemetry",
+    "imports",
 )
 
 for name in sys.argv[1:] or ALL:

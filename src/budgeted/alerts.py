@@ -10,10 +10,11 @@ so that it is given back, and the next one who looks tells.
 
 from __future__ import annotations
 
+import collections
 import datetime as dt
 import hashlib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any
 
@@ -76,7 +77,7 @@ class Alerts:
         self._manager = manager
         self._shares = [(share, Fraction(repr(share))) for share in sorted(set(shares))]
         self._watches: dict[str, Watch] = {}
-        self._charged: set[Group] = set()
+        self._charged: collections.deque[Group] = collections.deque()
         self._told: set[str] = set()
 
     # -- noticing
@@ -90,42 +91,49 @@ class Alerts:
             span: the span of the call, or None.
             timeout: 0 where nothing may be waited for: the look, if one is due, is left to the background thread.
         """
-        close = False
-        for watch in group.watches or self._watch(group):
-            watch.left -= cost
-            if watch.left <= 0:
-                close = True
-        if close:
-            group.watches = ()  # they are looked up again, should others be in use by then
-            if timeout == 0 or self._manager.ledger.remote:
-                upkeep.enqueue(lambda: self._look_quietly(group, span))
-            else:
-                self._look_quietly(group, span)
-        elif group not in self._charged:
-            self._charged.add(group)
-            upkeep.later(self)
+        for watch in group.watches:
+            watch.left = left = watch.left - cost
+            if left <= 0:
+                self._look_soon(group, span, timeout)
+                return
+        if not group.noted:
+            self._note(group, span, timeout)
+
+    def _note(self, group: Group, span: Any, timeout: float | None) -> None:
+        """Have a group's accounts looked at within half a second, as others charge them too."""
+        group.noted = True
+        self._charged.append(group)
+        upkeep.later(self)
+        if not group.watches:
+            self._look_soon(group, span, timeout)
+
+    def _look_soon(self, group: Group, span: Any, timeout: float | None) -> None:
+        """Look now, or beside where the caller may not wait."""
+        watches = self._watches
+        if len(watches) >= MOST_WATCHED:
+            watches = self._watches = {}
+        group.watches = tuple(watches.setdefault(name, Watch(name)) for name in group.accounts)
+        if timeout == 0 or self._manager.ledger.remote:
+            upkeep.enqueue(lambda: self._look_quietly(group, span))
+        else:
+            self._look_quietly(group, span)
 
     def _look_quietly(self, group: Group, span: Any) -> None:
         try:
             self._look(group.accounts, span)
         except LedgerError:
-            self._charged.add(group)
+            self._charged.append(group)
             upkeep.later(self)
-
-    def _watch(self, group: Group) -> Sequence[Watch]:
-        watches = self._watches
-        if len(watches) >= MOST_WATCHED:
-            watches = self._watches = {}
-        group.watches = tuple(watches.setdefault(name, Watch(name)) for name in group.accounts)
-        return group.watches
 
     def upkeep(self) -> None:
         """Look at the accounts that were charged since the last time."""
-        groups = [self._charged.pop() for _ in range(len(self._charged))]
+        groups = [self._charged.popleft() for _ in range(len(self._charged))]
+        for group in groups:
+            group.noted = False
         try:
             self._look({name for group in groups for name in group.accounts})
         except LedgerError:
-            self._charged.update(groups)
+            self._charged.extend(groups)
             upkeep.later(self)
 
     def _look(self, accounts: Iterable[str], span: Any = None) -> None:

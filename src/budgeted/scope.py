@@ -75,7 +75,18 @@ class Plan(msgspec.Struct, frozen=True):
 class Group:
     """The accounts of one manager that a call is charged to, each with the policy of the block that brought it in."""
 
-    __slots__ = ("accounts", "attributed", "joined", "manager", "plans", "policies", "soft", "untouched", "watches")
+    __slots__ = (
+        "accounts",
+        "attributed",
+        "joined",
+        "manager",
+        "noted",
+        "plans",
+        "policies",
+        "soft",
+        "untouched",
+        "watches",
+    )
 
     def __init__(self, manager: Payer, accounts: tuple[str, ...], policies: tuple[Policy, ...]) -> None:
         self.manager = manager
@@ -86,7 +97,8 @@ class Group:
         self.untouched = any(policy.on_exceed == "raise" for policy in policies)
         self.plans: dict[tuple[str, str], Plan] = {}
         self.joined: dict[str | tuple[str, Policy], Group] = {}
-        self.watches: Sequence[Any] = ()  # for budgeted.alerts
+        self.watches: Sequence[Any] = ()  # this and the next for budgeted.alerts
+        self.noted = False
 
     def join(self, account: str, policy: Policy) -> Group:
         """This group and one more account; the account keeps its first policy if it is here already."""

@@ -308,16 +308,20 @@ def mark(
     # Reentrant: a finaliser may end a call while this thread is in here.
     with _marking:
         present = getattr(span, "attributes", None) or {}
-        attributes: dict[str, Any] = {"budgeted.outcome": outcome, **(more or {})}
+        # Each attribute takes the SDK two microseconds: those that are there already are not written again.
+        attributes: dict[str, Any] = {} if present.get("budgeted.outcome") == outcome else {"budgeted.outcome": outcome}
+        if more:
+            attributes |= more
         if cost is not None:
             attributes["budgeted.cost"] = (round(present.get("budgeted.cost", 0) * NANO) + cost) / NANO
             if source:
                 amount = attributes["budgeted.cost"]
                 attributes |= zip(COST_ATTRIBUTES, (amount, "USD", source), strict=True)
-        user = user_of(groups)
+        user = user_of(groups) if UserNames.any else ""
         if user and "user.id" not in present:
             attributes["user.id"] = user
-        span.set_attributes(attributes)
+        for name, value in attributes.items():
+            span.set_attribute(name, value)
 
 
 # -- users

@@ -14,7 +14,7 @@ import budgeted
 from budgeted import BudgetManager, Usage, register_price
 
 register_price("some-model", input=1, output=2, max_output_tokens=1000)
-manager = BudgetManager("shop", ledger="memory://", max_budget="$1")
+manager = BudgetManager("shop", ledger="memory://", max_budget="$1", alerts=())
 
 def call():
     with manager.hold("some-model", "x" * 1000, 500, user="alice") as held:
