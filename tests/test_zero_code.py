@@ -102,7 +102,7 @@ def test_an_application_whose_limits_cannot_be_kept_is_not_started(
         ("semconv", "True", True),
         ("metric_users", "true", True),
         ("metric_users", "hash", "hash"),
-        ("metric_users", "20", 20),
+        ("metric_users", "top 20", "top 20"),
         ("metric_users", "alice, bob", ["alice", "bob"]),
         ("on_exceed", " raise ", "raise"),
     ],

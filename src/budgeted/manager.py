@@ -130,7 +130,9 @@ class BudgetManager:
             processes that share the ledger. Limits of less than an hour, and caps without a key, alert nobody.
         on_event: called with each :class:`~budgeted.events.Event` (refusals, alerts, overruns, estimates, a ledger's
             trouble), in a thread of its own.
-        metric_users: whether metrics, spans and logs may name users.
+        metric_users: whether metrics, spans and logs may name users: ``False``, a list of users, ``"top 20"`` (those
+            who have spent most), ``"hash"`` (16 hex digits of each name's SHA-256), ``True``, or a function that is
+            given a user and returns the name to show, or None. Each user who is named is a series of its own.
         semconv: whether to emit the OpenTelemetry GenAI conventions' own metrics.
         fsync: ``"background"``, or ``"always"`` to survive a power cut.
         clock: returns unix seconds, like ``time.time``; for tests.

@@ -237,8 +237,8 @@ _OTHERS = ("home", "token", "read_token", "tokens", "max_body", "max_projects", 
 def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     """The keywords of ``configure()`` that ``BUDGETED_*`` variables give: ``BUDGETED_MAX_BUDGET='$10/day'``.
 
-    Lists are separated by commas. ``BUDGETED_METRIC_USERS`` is ``true``, ``false``, ``hash``, a number or users' names,
-    ``BUDGETED_SEMCONV`` is ``true`` or ``false``. Empty variables count as not set.
+    Lists are separated by commas. ``BUDGETED_METRIC_USERS`` is ``true``, ``false``, ``hash``, ``top 20`` or users'
+    names, ``BUDGETED_SEMCONV`` is ``true`` or ``false``. Empty variables count as not set.
 
     Args:
         environment: such as ``os.environ``.
@@ -279,9 +279,9 @@ def _from_text(name: str, value: str) -> Any:
             raise ValueError
         return words[value.lower()]
     if name == "metric_users" and value != "hash":
-        if value.lower() in words and value not in "01":
+        if value.lower() in words:
             return words[value.lower()]
-        return int(value) if value.isdecimal() else [one.strip() for one in value.split(",") if one.strip()]
+        return value if value.startswith("top ") else [one.strip() for one in value.split(",") if one.strip()]
     return value
 
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import collections
 import logging
+import math
 import os
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
@@ -330,16 +332,18 @@ def mark(
 class UserNames:
     """By which names users appear in metrics and on spans. Made by :func:`user_names`."""
 
-    __slots__ = ("_failed", "_name", "only")
+    __slots__ = ("_failed", "_name", "only", "ranked", "top")
 
     any = False
     """Whether there is a rule at all: most applications name no users."""
 
-    def __init__(self, name: Callable[[str], object], only: frozenset[str] | None = None) -> None:
+    def __init__(self, name: Callable[[str], object], only: frozenset[str] | None = None, top: int = 0) -> None:
         UserNames.any = True
         self._name = name
         self._failed = False
         self.only = only
+        self.top = top
+        self.ranked = -math.inf  # by time.monotonic; whoever reads the ledger for a collection keeps `only` current
 
     def __call__(self, user: str) -> str:
         """A user's name in telemetry, or "" for one who is not to be named."""
@@ -363,7 +367,8 @@ def user_names(given: Any) -> UserNames | None:
         given: False or None: no user is named. True: all are. An iterable of names: only those. ``"hash"``: all, each
             by the first 16 hex digits of its SHA-256, which hides a name only from those who cannot guess it. A
             function: given a user, returns the name to show, or None; it may key a hash, or name a plan or tenant
-            instead. What this function returned before is returned as it is.
+            instead. ``"top 20"``: so many users, those who have spent most when metrics are collected. What this
+            function returned before is returned as it is.
 
     Returns:
         The rule, or None if no user is named.
@@ -381,9 +386,11 @@ def user_names(given: Any) -> UserNames | None:
         return UserNames(_hashed)
     if callable(given):
         return UserNames(given)
+    if isinstance(given, str) and (top := re.fullmatch(r"top ([1-9]\d*)", given)):
+        return UserNames(str, frozenset(), top=int(top[1]))
     if not isinstance(given, Iterable) or isinstance(given, (str, bytes)):
         hint = f"; for one user write [{shown(given)}]" if isinstance(given, str) else ""
-        msg = f"metric_users must be True, False, a list of users, 'hash' or a function, got {shown(given)}{hint}"
+        msg = f"metric_users must be True, False, a list, 'top 20', 'hash' or a function, got {shown(given)}{hint}"
         raise TypeError(msg)
     names = frozenset(check_name(name, "a user in metric_users") for name in given)
     return UserNames(str, names) if names else None

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import heapq
 import itertools
 import logging
 import math
@@ -41,6 +42,12 @@ logger = logging.getLogger("budgeted")
 
 REMOTE_SECONDS = 1.0
 """How long what was read from a ledger over the network serves further readers."""
+
+RANKED_SECONDS = 60.0
+"""How long the users who have spent most stay those who are named."""
+
+MOST_RANKED = 100_000
+PAGE = 1_000
 
 READ_SECONDS = 0.5
 """How long a collection waits for ledgers. Balances of one that takes longer are left out."""
@@ -431,6 +438,8 @@ class _Look(threading.Thread):
         ledger = self._ledger
         names = {GLOBAL}
         for rule in self._rules:
+            if rule.top and time.monotonic() - rule.ranked >= RANKED_SECONDS:
+                rule.only, rule.ranked = _spending_most(ledger, rule.top), time.monotonic()
             names.update("u:" + user for user in rule.only or ())
         for name in names:
             account = ledger.read(name)
@@ -449,6 +458,21 @@ class _Look(threading.Thread):
     def accounts(self, deadline: float) -> list[Account]:
         """What was found; nothing if it takes too long."""
         return self._found if self._done.wait(max(0.0, deadline - time.monotonic())) else []
+
+
+def _spending_most(ledger: Ledger, number: int) -> frozenset[str]:
+    """So many users, those who have spent most since their last reset."""
+
+    def users() -> Iterator[tuple[int, str]]:
+        after = None
+        for _ in range(MOST_RANKED // PAGE):
+            page = ledger.accounts("u:", after, PAGE)
+            yield from ((account.usd, account_name(account.id)) for account in page)
+            if len(page) < PAGE:
+                return
+            after = page[-1].id
+
+    return frozenset(name for spent, name in heapq.nlargest(number, users()) if spent)
 
 
 _looks: weakref.WeakKeyDictionary[Any, _Look] = weakref.WeakKeyDictionary()

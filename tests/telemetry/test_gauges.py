@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.metrics.view import View
 
-from budgeted import BudgetManager, telemetry
+from budgeted import BudgetManager, Usage, telemetry
 from budgeted.errors import LedgerUnavailableError
 from budgeted.ledger import MemoryLedger
 
@@ -298,3 +298,42 @@ def test_each_reader_sees_the_present(make_metrics: Callable[..., Any], make_man
         spend(paying=manager)
         assert first.value("budgeted.spent", project="shop") == spent
         assert second.value("budgeted.spent", project="shop") == spent
+
+
+def test_of_many_users_those_who_have_spent_most_are_named(metrics: Any, make_manager: Any, model: str) -> None:
+    manager = make_manager("shop", max_budget="$10000", default_user_limits="$10", metric_users="top 3")
+    for number in range(2000):
+        with manager.hold(cost=0.001 * number, user=f"user-{number:04}") as held:
+            held.settle(cost=0.001 * number)
+    most = {"user-1997", "user-1998", "user-1999"}
+    assert {p.attributes.get("user.id") for p in metrics.points("budgeted.spent", project="shop")} == {None, *most}
+    for user in ("user-0001", "user-1999"):
+        with manager.hold(model, "x" * 1000, 500, user=user) as held:
+            held.settle(usage=Usage(1000, 500))
+    spent = {point.attributes.get("user.id"): point.value for point in metrics.points("budgeted.spend", model=model)}
+    assert spent == {None: 0.002, "user-1999": 0.002}
+
+
+def test_a_restart_shows_what_was_there_before(metrics: Any, make_manager: Any, spend: Any, tmp_path: Path) -> None:
+    first = make_manager("shop", max_budget="$10/day", ledger=tmp_path)
+    spend(paying=first)
+    before = figures(metrics, "shop")
+    first.close()
+    assert metrics.points("budgeted.spent", project="shop") == []
+    make_manager("shop", ledger=tmp_path)
+    assert figures(metrics, "shop") == before == (10, 0.002, 0, 9.998)
+
+
+def test_the_time_that_is_left_is_shown_where_a_limit_will_be_reached(metrics: Any, make_manager: Any) -> None:
+    midnight = 1_795_564_800
+    now = [midnight + 6 * 3600]
+    manager = make_manager("shop", max_budget="$10/day + $100/month + $20", alerts=(), clock=lambda: now[0])
+    assert metrics.points("budgeted.time_to_exhaustion", project="shop") == []
+    with manager.hold(cost=4) as held:
+        held.settle(cost=4)
+    name, day = "budgeted.time_to_exhaustion", {"project": "shop", "budgeted.period": "day"}
+    assert metrics.value(name, **day) == 9 * 3600
+    assert metrics.value(name, project="shop", **{"budgeted.period": "total"}) == 4 * 86_400
+    assert len(metrics.points(name, project="shop")) == 2  # the month ends before its limit is reached
+    now[0] += 86_400
+    assert [p.attributes["budgeted.period"] for p in metrics.points(name, project="shop")] == ["total"]
