@@ -3,6 +3,7 @@
 # make matrix  every SDK and framework, in every form, with every ending of a stream: billed against recorded, as a table
 # make demo    the real OpenAI SDK against a provider simulated on loopback: no key needed
 # make bench   what a metered call costs
+# make picture docs/dashboard.svg, from a run of a minute (needs prometheus)
 # make format  let ruff fix and format
 # make clean   remove what these made
 #
@@ -15,7 +16,7 @@ PYTEST = -m pytest -n auto
 .DEFAULT_GOAL = check
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: check test matrix demo bench format clean lint types pyright tests-quick tests-all tests-openai2
+.PHONY: check test matrix demo bench picture format clean lint types pyright tests-quick tests-all tests-openai2
 
 # $(call install,FOLDER,WHAT): a virtual environment with this checkout and WHAT in it
 define install
@@ -77,6 +78,9 @@ demo: .venv/.ready
 
 bench: .venv/.ready
 	$(BIN)/python -m benchmarks
+
+picture: .venv/.ready
+	$(BIN)/python scripts/picture.py
 
 format: .venv/.ready
 	$(BIN)/ruff check --fix --quiet
