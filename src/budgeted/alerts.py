@@ -14,7 +14,7 @@ import collections
 import datetime as dt
 import hashlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -114,27 +114,26 @@ class Alerts:
             watches = self._watches = {}
         group.watches = tuple(watches.setdefault(name, Watch(name)) for name in group.accounts)
         if timeout == 0 or self._manager.ledger.remote:
-            upkeep.enqueue(lambda: self._look_quietly(group, span))
+            upkeep.enqueue(lambda: self._look_quietly([group], span))
         else:
-            self._look_quietly(group, span)
+            self._look_quietly([group], span)
 
-    def _look_quietly(self, group: Group, span: Any) -> None:
+    def _look_quietly(self, groups: Sequence[Group], span: Any = None) -> None:
+        """Look, and if the ledger is away, again at the next round. No trouble here is the calls' trouble."""
         try:
-            self._look(group.accounts, span)
+            self._look({name for group in groups for name in group.accounts}, span)
         except LedgerError:
-            self._charged.append(group)
+            self._charged.extend(groups)
             upkeep.later(self)
+        except Exception:
+            logger.exception("budgeted: alerts of %r cannot be given", self._manager)
 
     def upkeep(self) -> None:
         """Look at the accounts that were charged since the last time."""
         groups = [self._charged.popleft() for _ in range(len(self._charged))]
         for group in groups:
             group.noted = False
-        try:
-            self._look({name for group in groups for name in group.accounts})
-        except LedgerError:
-            self._charged.extend(groups)
-            upkeep.later(self)
+        self._look_quietly(groups)
 
     def _look(self, accounts: Iterable[str], span: Any = None) -> None:
         for name in accounts:

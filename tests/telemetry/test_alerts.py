@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import json
 import os
@@ -347,3 +348,16 @@ def test_a_callback_that_has_nothing_to_do_keeps_no_thread(told: Told, monkeypat
             thread.join(10)
         assert not set(threading.enumerate()) - before
     assert len(told.all) == 3
+
+
+def test_an_alert_in_a_coroutine_reaches_its_span_without_stopping_the_loop(make_manager: Any, tracer: Tracer) -> None:
+    manager = make_manager(max_budget="$1", alerts=0.5)
+
+    async def work() -> None:
+        async with manager.hold(cost=0.6) as held:
+            held.settle(cost=0.6)
+
+    with tracer.start_as_current_span("work") as span:
+        asyncio.run(work())
+        manager.flush()  # what it left to the background
+    assert [event.name for event in span.events] == ["budgeted.alert"]
