@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from budgeted.forecast import Recent, exhausted_at
 from budgeted.ledger.base import UNITS, Account, Charge, Slot
@@ -41,7 +41,7 @@ class Balance:
     uncertain: float = 0.0
     unit: str = "usd"
     text: str = ""
-    exhausted_at: dt.datetime | None = None
+    exhausted_at: dt.datetime | None = field(default=None, compare=False)  # another one a moment later
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class ReportRow:
     input_tokens: int = 0
     output_tokens: int = 0
     uncertain: float = 0.0
-    exhausted_at: dt.datetime | None = None
+    exhausted_at: dt.datetime | None = field(default=None, compare=False)  # another one a moment later
 
 
 @dataclass(frozen=True, slots=True)
