@@ -340,6 +340,26 @@ def test_threads_are_paid_for_by_whoever_started_them(payer: Paying, chat: opena
     assert payer.manager.report("user")["alice"].calls == 3
 
 
+def test_a_tool_may_take_a_threads_run_apart(payer: Paying, chat: openai.OpenAI, monkeypatch: Any) -> None:
+    inner = threading.Thread.start.__wrapped__  # type: ignore[attr-defined]
+
+    def start(thread: threading.Thread) -> None:
+        run = thread.run.__func__  # type: ignore[attr-defined]
+        thread.run = lambda: run(thread)  # type: ignore[method-assign]
+        inner(thread)
+
+    budgeted.uninstrument()
+    monkeypatch.setattr(threading.Thread, "start", start)
+    budgeted.instrument()
+    with payer.block("alice"):
+        thread = threading.Thread(target=_ask, args=(chat,))
+        thread.start()
+    thread.join()
+    payer.agrees()
+    assert set(payer.manager.report("user")) == {"alice"}
+    budgeted.uninstrument()
+
+
 def test_a_pools_tasks_are_paid_for_by_whoever_submitted_them(payer: Paying, chat: openai.OpenAI) -> None:
     with ThreadPoolExecutor(1) as pool:
         with payer.block("alice"):  # starts the one worker

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import MethodType
 from typing import Any
 
 from budgeted.providers.hooks import Hook, enabled
@@ -16,7 +17,9 @@ def _start(wrapped: Callable[..., Any], thread: Any, args: tuple[Any, ...], kwar
     target = getattr(thread, "_target", None)
     pooled = getattr(target, "__module__", "") in _POOLS or type(thread).__module__ in _POOLS
     if enabled() and not pooled and current() is not None:
-        thread.run = bind(thread.run)
+        run = bind(thread.run)
+        # A method, as it was: other tools take it apart to call it with the thread.
+        thread.run = MethodType(lambda _: run(), thread)
     return wrapped(*args, **kwargs)
 
 
