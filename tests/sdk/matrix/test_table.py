@@ -23,8 +23,11 @@ def test_every_file_of_rows_is_in_the_table() -> None:
 
 
 def _packages(extra: str) -> set[str]:
-    found = set()
+    found: set[str] = set()
     for requirement in EXTRAS[extra]:
         inner = re.fullmatch(r"budgeted\[(.+)\]", requirement)
-        found |= _packages(inner[1]) if inner else {re.split(r"[\[<>=~! ]", requirement)[0]}
+        if inner:
+            found |= {package for extra in inner[1].split(",") for package in _packages(extra)}
+        else:
+            found.add(re.split(r"[\[<>=~! ]", requirement)[0])
     return found
