@@ -145,8 +145,16 @@ def _below(stream: Any) -> Any:
 
 def _total(chunks: Any) -> Answer:
     """What the chunks of a stream say that it used. Counts are cumulative, and some providers give them in parts."""
-    answers = [answer for chunk in list(chunks) if (answer := responses.read(chunk)).usage is not None]
-    if not answers:
+    answers = []
+    whole = False
+    for chunk in list(chunks):
+        answer = responses.read(chunk)
+        if answer.usage is not None:
+            answers.append(answer)
+            whole = True
+        elif responses.text_bytes(chunk):
+            whole = False  # LiteLLM ends some streams as if nothing were missing when their connection is lost
+    if not whole:
         return responses.NOTHING
     last = answers[-1]
     reports = [answer.usage for answer in answers if answer.usage is not None]
