@@ -9,7 +9,7 @@ import importlib
 import importlib.metadata
 import inspect
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 from budgeted.testing import SimulatedProvider
@@ -22,6 +22,9 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "mistral": ("mistralai",),
     "cohere": ("cohere",),
     "ollama": ("ollama",),
+    "bedrock": ("boto3",),
+    "litellm": ("litellm",),
+    "dspy": ("dspy",),
     "langchain": ("langchain-openai", "langchain-anthropic"),
     "langgraph": ("langgraph", "langchain-openai"),
     "pydantic_ai": ("pydantic-ai-slim",),
@@ -58,10 +61,15 @@ class Form(NamedTuple):
 
 
 class Row:
-    """The forms in which one SDK or framework is called."""
+    """The forms in which one SDK or framework is called.
 
-    def __init__(self) -> None:
+    Args:
+        without: endings that its provider's wire format does not know.
+    """
+
+    def __init__(self, without: Collection[str] = ()) -> None:
         self.forms: list[Form] = []
+        self.without = without
 
     def call(
         self, client: Client | None = None, async_client: Client | None = None, **details: Any

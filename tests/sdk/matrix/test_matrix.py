@@ -42,7 +42,7 @@ def _cells() -> list[Cell]:
         for name, row in installed().items()
         for form in row.forms
         for ending in (*(STREAMS if form.streams else CALLS), *BOTH)
-        if ending.name != "cancel" or form.asynchronous
+        if (ending.name != "cancel" or form.asynchronous) and ending.name not in row.without
     ]
 
 
