@@ -59,14 +59,13 @@ pyright: .venv/.ready
 	$(BIN)/pyright
 
 tests-quick: .venv/.ready
-	$(BIN)/python $(PYTEST) -m "not slow"
+	$(BIN)/python $(PYTEST) -m "not slow and not matrix"
 
 tests-all: .venv/.ready
-	$(BIN)/python $(PYTEST)
+	$(BIN)/python $(PYTEST) -m "not matrix"
 
 tests-openai2: .venv-openai2/.ready
-	.venv-openai2/bin/python $(PYTEST) -m sdk --ignore tests/sdk/matrix
-	.venv-openai2/bin/python $(PYTEST) tests/sdk/matrix -k openai
+	.venv-openai2/bin/python $(PYTEST) -m "sdk and not matrix"
 
 # Both tables are printed, whatever the first one says. --quiet: the table is the report.
 matrix: .venv-matrix/.ready .venv-matrix-openai2/.ready

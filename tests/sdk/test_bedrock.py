@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from budgeted.testing import SimulatedProvider
 
-pytestmark = [pytest.mark.sdk, pytest.mark.filterwarnings("ignore:The model:DeprecationWarning")]
+pytestmark = pytest.mark.filterwarnings("ignore:The model:DeprecationWarning")
 
 SECRET = {"aws_secret_access_key": "any"}
 SECRET_OF_ANTHROPIC: dict[str, Any] = {"aws_secret_key": "any"}

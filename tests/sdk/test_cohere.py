@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from budgeted.testing import SimulatedProvider
 
-pytestmark = pytest.mark.sdk
 
 MODEL = "command-a-03-2025"
 ASK: dict[str, Any] = {"model": MODEL, "messages": MESSAGES}

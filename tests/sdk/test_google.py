@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from budgeted.testing import SimulatedProvider
 
 # The warning is about how the SDK uses aiohttp, where that is installed.
-pytestmark = [pytest.mark.sdk, pytest.mark.filterwarnings("ignore:Inheritance class:DeprecationWarning")]
+pytestmark = pytest.mark.filterwarnings("ignore:Inheritance class:DeprecationWarning")
 
 MODEL = "gemini-2.5-flash"
 ASK: dict[str, Any] = {"model": MODEL, "contents": "Say something nice about budgets."}

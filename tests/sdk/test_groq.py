@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from budgeted.testing import SimulatedProvider
 
-pytestmark = pytest.mark.sdk
 
 ASK: dict[str, Any] = {"model": "llama-3.3-70b-versatile", "messages": MESSAGES}
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from budgeted.testing import SimulatedProvider
 
-pytestmark = pytest.mark.sdk
 
 MODEL = "mistral-large-latest"
 ASK: dict[str, Any] = {"model": MODEL, "messages": MESSAGES}

@@ -19,7 +19,6 @@ from budgeted.testing import Reply, SimulatedProvider
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-pytestmark = pytest.mark.sdk
 
 PRICED = "priced-llama"
 ASK: dict[str, Any] = {"model": PRICED, "messages": MESSAGES}

@@ -48,7 +48,7 @@ def _cells() -> list[Cell]:
 
 def _parameter(cell: Cell) -> Any:
     name = f"{cell.row}-{cell.form.name}-{cell.ending.name.replace(' ', '_')}"
-    return pytest.param(cell, id=name, marks=() if cell.ending.name == "read" else pytest.mark.slow)
+    return pytest.param(cell, id=name, marks=() if cell.ending.name == "read" else pytest.mark.matrix)
 
 
 @pytest.mark.parametrize("cell", [_parameter(cell) for cell in _cells()])

@@ -12,7 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from budgeted.testing import SimulatedProvider
 
-pytestmark = [pytest.mark.sdk, pytest.mark.slow]
+pytestmark = [pytest.mark.sdk, pytest.mark.matrix]
 
 # By package: how it is put in, and how it is taken out.
 TOOLS = {
