@@ -7,6 +7,7 @@ import random
 import signal
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from ledgers import (
 
 from budgeted.errors import LedgerLockedError
 from budgeted.ledger import segments
-from budgeted.ledger.base import GLOBAL, Used
+from budgeted.ledger.base import GLOBAL, Refused, Used
 from budgeted.ledger.journal import JournalLedger
 
 WORKER = """
@@ -302,6 +303,20 @@ def test_a_period_begins_once_across_processes(journal: JournalLedger) -> None:
     slot = journal.read(GLOBAL).slots[0]
     assert (slot.start, slot.spent, slot.held) == (AT, 150, 0)
     check(journal)
+
+
+def test_what_others_spend_in_a_period_counts_where_its_first_call_was_refused(
+    directory: Path, journal: JournalLedger
+) -> None:
+    with closing(JournalLedger(directory)) as other:
+        give(journal, GLOBAL, usd(100, "usd/day", 0, AT))
+        charge(journal, 50, GLOBAL)
+        today = route(journal, GLOBAL, period=(AT, AT + 100))
+        assert isinstance(journal.hold("x.1", today, cost(101), AT), Refused)
+        other.settle(other.hold("y.1", today, cost(80), AT).id, Used(80), AT)
+        assert isinstance(journal.hold("x.2", today, cost(21), AT), Refused)
+        assert spent(journal, limit="usd/day") == spent(other, limit="usd/day") == 80
+        check(journal)
 
 
 @pytest.mark.slow

@@ -245,7 +245,7 @@ class State:
                 route = bytes(record.route)
                 bound = self.bounds.get(route) or self.bind(route)
                 record.route = bound.raw  # shared by all holds of the route
-                if bound.periods != self.periods:
+                if bound.periods != self.periods or not bound.live:
                     self.meet(bound)
                 self.open(record, bound)
             elif isinstance(record, Settled):
