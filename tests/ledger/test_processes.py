@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import signal
 import threading
 import time
@@ -317,6 +318,22 @@ def test_what_others_spend_in_a_period_counts_where_its_first_call_was_refused(
         assert isinstance(journal.hold("x.2", today, cost(21), AT), Refused)
         assert spent(journal, limit="usd/day") == spent(other, limit="usd/day") == 80
         check(journal)
+
+
+def test_a_rotation_seen_while_no_file_can_be_opened_is_followed_later(directory: Path, journal: JournalLedger) -> None:
+    give(journal, GLOBAL, usd(1000))
+    with closing(JournalLedger(directory)) as other:
+        with journal._entered():
+            journal._rotate()
+            allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (0, most))
+            try:
+                other._read_ahead()
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
+        charge(other, 5, GLOBAL)
+        charge(journal, 7, GLOBAL)
+        assert spent(journal) == spent(other) == 12
 
 
 @pytest.mark.slow

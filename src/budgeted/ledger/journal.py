@@ -211,9 +211,9 @@ class JournalLedger(MemoryLedger):
     def _read_ahead(self) -> None:
         """Apply what others append while they have the lock: a line that is complete stays as it is."""
         if self._state.applied == self._applied and self._offset:
-            with contextlib.suppress(OSError, LedgerError):  # whoever has the lock next finds the same, or not
-                if self._follow() < 0:
-                    self._applied = -1
+            self._applied = -1  # whatever stops it half way, between two files too: all is read again under the lock
+            with contextlib.suppress(OSError, LedgerError):
+                self._follow()
 
     def _follow(self) -> int:
         """Apply what follows, through all segments. Returns the last one's size, -1 if a file is missing or shorter."""
