@@ -336,6 +336,21 @@ def test_a_rotation_seen_while_no_file_can_be_opened_is_followed_later(directory
         assert spent(journal) == spent(other) == 12
 
 
+def test_a_rotation_that_is_interrupted_is_gone_on_with(
+    journal: JournalLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: int) -> None:
+        raise KeyboardInterrupt
+
+    give(journal, GLOBAL, usd(1000))
+    with monkeypatch.context() as patch, journal._entered(), pytest.raises(KeyboardInterrupt):
+        patch.setattr(os, "fdatasync", interrupted)
+        journal._rotate()
+    charge(journal, 5, GLOBAL)
+    check(journal)
+    assert spent(JournalLedger(journal.directory)) == 5
+
+
 @pytest.mark.slow
 def test_a_hundred_kills_lose_no_acknowledged_charge(journal: JournalLedger, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every line that the victim printed was acknowledged; at most one charge more may have been recorded."""

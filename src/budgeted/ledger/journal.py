@@ -313,7 +313,7 @@ class JournalLedger(MemoryLedger):
             self._dirty = True
             upkeep.wanted(self)
 
-    def _write(self, record: Header | Continued) -> None:
+    def _write(self, record: Header) -> None:
         """Append a line that changes no balance."""
         self._append(record)
         self._applied -= 1
@@ -347,7 +347,8 @@ class JournalLedger(MemoryLedger):
         """Go on in a new segment. Returns its number and its snapshot."""
         following = self._segment + 1
         segments.create(self.directory, following)
-        self._write(Continued(following))
+        # Not _write: until the next segment is read, `_applied` stays ahead. An interruption here has all read again.
+        self._append(Continued(following))
         try:
             os.fdatasync(self._fd)
         except OSError as error:
