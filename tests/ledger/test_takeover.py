@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ledgers import ALICE, AT, BOB, calls, charge, check, give, held, hold, route, spent, tokens, usd
+from ledgers import ALICE, AT, BOB, calls, charge, check, cost, give, held, hold, route, spent, tokens, usd
 
 from budgeted.errors import LedgerError
 from budgeted.ledger.base import GLOBAL, Used
@@ -81,6 +81,15 @@ def test_accounts_with_calls_in_flight_are_not_taken_over(ledger: Any) -> None:
     with pytest.raises(LedgerError, match="'bob' has calls in flight"):
         take_over(ledger, busy)
     assert ledger.rollups() == []
+
+
+@pytest.mark.parametrize("ledger", ["memory", "journal"], indirect=True)
+def test_nor_are_those_whose_calls_in_flight_cost_nothing_but_tokens(ledger: Any) -> None:
+    give(ledger, BOB, tokens(100))
+    ledger.hold("x.1", route(ledger, BOB), cost(0, tokens=60), AT)
+    with pytest.raises(LedgerError, match="'bob' has calls in flight"):
+        take_over(ledger, filled())
+    check(ledger)
 
 
 # In Redis a hold is of the process that spoke to it, whatever its id says.

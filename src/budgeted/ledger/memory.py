@@ -297,7 +297,7 @@ class MemoryLedger:
         with self._entered() as state:
             held = state.held()
             for account in accounts:
-                if account.held or held.get(account.id):
+                if account.held or account.id in held:
                     raise in_flight(account.id)
             self._do(Restored(tuple(accounts), tuple(rows), ended))
         self.turns.wake_all()
