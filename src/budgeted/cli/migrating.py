@@ -5,9 +5,10 @@ from __future__ import annotations
 import click
 
 from budgeted.cli.options import must_exist, project_option
-from budgeted.ledger import open_ledger
+from budgeted.ledger import Ledger, open_ledger
 from budgeted.ledger.base import GLOBAL
 from budgeted.ledger.migration import migrate as run
+from budgeted.ledger.remote import RemoteLedger
 from budgeted.money import format_usd
 
 
@@ -36,8 +37,14 @@ def migrate(source: str, target: str, project: str, to_project: str | None, *, o
         new.close()
     limits = sum(len(account.slots) for account in found.accounts)
     total = sum(account.usd for account in found.accounts if account.id == GLOBAL)
+    named = f" as {name}" if name != project else ""
     click.echo(
-        f"{project} is now in {target}{f' as {name}' if name != project else ''}: {len(found.accounts)} accounts, "
+        f"{project} is now in {_place(new, target)}{named}: {len(found.accounts)} accounts, "
         f"{limits} limits, {format_usd(total)} spent, {len(found.rows)} report rows, {len(found.charges)} uncertain "
         f"charges. Checked: all are equal."
     )
+
+
+def _place(ledger: Ledger, named: str) -> str:
+    """Where a ledger is: as it was named, or its host and port alone where the name may hold a password."""
+    return ledger.where if isinstance(ledger, RemoteLedger) else named
