@@ -222,7 +222,7 @@ class Listener:
             while self._waiting:
                 try:
                     self.callback(self._waiting[0])
-                except Exception as error:  # noqa: BLE001 - its mistakes are not the calls'
+                except BaseException as error:  # noqa: BLE001 - its mistakes, also a SystemExit, are not the calls'
                     # The text of a stranger's exception may quote the event, and so name a user.
                     self._say_once("raised %s", type(error).__name__)
                 finally:

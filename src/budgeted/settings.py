@@ -141,6 +141,12 @@ class Settings(msgspec.Struct, kw_only=True):
         if self.on_event is not None and not callable(self.on_event):
             msg = f"on_event must be a function of one event, got {shown(self.on_event)}"
             raise TypeError(msg)
+        if inspect.iscoroutinefunction(self.on_event):
+            msg = (
+                f"on_event is called in a thread without an event loop; write a plain function, not "
+                f"async def, got {shown(self.on_event)}"
+            )
+            raise TypeError(msg)
         _yes_or_no("semconv", self.semconv)
         self.metric_users = user_names(self.metric_users)
         self.clock = _clock(self.clock)

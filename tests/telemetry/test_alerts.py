@@ -294,6 +294,31 @@ def test_a_callback_that_raises_is_named_once_and_goes_on_being_called(
     assert said == ["budgeted: on_event raised OSError (said once)"]
 
 
+@pytest.mark.parametrize("error", [SystemExit, asyncio.CancelledError])
+def test_a_callback_that_raises_what_ends_a_thread_goes_on_being_called(
+    make_manager: Any, caplog: pytest.LogCaptureFixture, error: type[BaseException]
+) -> None:
+    seen: list[Event] = []
+
+    def broken(event: Event) -> None:
+        seen.append(event)
+        raise error
+
+    manager = make_manager(max_budget="$1", on_event=broken, alerts=(0.1, 0.2))
+    pay(manager, 0.2)
+    assert events.finish(10)
+    assert [event.threshold for event in seen] == [0.1, 0.2]
+    assert f"budgeted: on_event raised {error.__name__} (said once)" in caplog.messages
+
+
+def test_a_callback_that_would_never_be_awaited_is_refused(make_manager: Any) -> None:
+    async def tell(event: Event) -> None:
+        raise AssertionError(event)
+
+    with pytest.raises(TypeError, match="write a plain function, not async def"):
+        make_manager(on_event=tell)
+
+
 def test_a_callback_that_hangs_holds_up_no_call_and_no_other_manager(
     make_manager: Any, told: Told, caplog: pytest.LogCaptureFixture
 ) -> None:
