@@ -146,6 +146,7 @@ def test_managers_of_one_url_share_a_ledger(url: str) -> None:
     ("where", "text"),
     [
         ("sqlite://", "an SQLite ledger needs a file"),
+        ("sqlite:////proc/nowhere/x.db", "the ledger's file /proc/nowhere/x.db cannot be made: No such file"),
         ("sqlite+aiosqlite:///x.db", "is no database that a ledger can be in"),
         ("postgresql+asyncpg://u:s3cr3t-w0rd@h/d", "write 'sqlite:////path/to/file.db' or 'postgresql\\+psycopg://"),
         ("mysql://u:s3cr3t-w0rd@h/d", "is not a ledger this version knows"),

@@ -347,8 +347,13 @@ def _open_sqlite(where: str | sa.Engine, url: sa.URL, prefix: str, fsync: str) -
         raise LedgerError(msg)
     path = Path(url.database).expanduser()
     url = url.set(database=str(path))
-    with contextlib.suppress(FileExistsError):  # for nobody else to read
+    try:  # for nobody else to read
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        pass
+    except OSError as error:
+        msg = f"the ledger's file {path} cannot be made: {error.strerror}"
+        raise LedgerError(msg) from error
     engine = sa.create_engine(url, pool_size=1, max_overflow=0, connect_args={"timeout": 0, "isolation_level": None})
 
     @event.listens_for(engine, "connect")
