@@ -21,7 +21,7 @@ from serving import READER, TOKEN, Served, Serving
 
 from budgeted import BudgetManager
 from budgeted.errors import LedgerError, LedgerUnavailableError
-from budgeted.ledger import open_ledger
+from budgeted.ledger import open_ledger, upkeep
 from budgeted.ledger.base import GLOBAL, Used
 from budgeted.ledger.http import HTTPLedger
 from budgeted.ledger.records import Held
@@ -81,6 +81,23 @@ def test_what_must_not_be_done_twice_is_not_when_its_answer_is_lost(
         left = ledger.read(ALICE)
         assert (left.usd if left else None) == (0 if verb == "reset" else None)
     assert proxy.cut == 0
+    check(ledger)
+
+
+def test_a_hold_whose_answer_never_came_is_given_back(proxied: tuple[Proxy, HTTPLedger]) -> None:
+    proxy, ledger = proxied
+    where = route(ledger, GLOBAL)
+    hold(ledger, 1, GLOBAL, id="x.0")
+    ledger.deadline = 0.3
+    proxy.stalled = True
+    for id in ("x.1", "x.2"):
+        with pytest.raises(LedgerUnavailableError):
+            ledger.hold(id, where, cost(60), NOW)
+    proxy.stalled = False
+    ledger.deadline = 5
+    upkeep.drain()
+    assert [one.id for one in ledger.open_holds()] == ["x.0"]
+    assert held(ledger) == 1
     check(ledger)
 
 

@@ -76,7 +76,8 @@ class HTTPLedger(RemoteLedger):
     def hold(self, id: str, route: Route, ask: Ask, at: int, timeout: float | None = None) -> Held | Refused | Stale:
         """Set the call's upper bound aside on every account of its route, or on none."""
         self._check_in(timeout)
-        return self._ask("hold", wire.HoldBody(id, wire.RouteBody.of(route), ask, at), timeout)  # type: ignore[no-any-return]
+        with self._given_back(id, at):
+            return self._ask("hold", wire.HoldBody(id, wire.RouteBody.of(route), ask, at), timeout)  # type: ignore[no-any-return]
 
     def settle(self, id: str, used: Used, at: int, reason: str = "", timeout: float | None = None) -> bool:
         """Replace a hold by what the call cost. With a ``reason`` the charge is uncertain and stays listed."""

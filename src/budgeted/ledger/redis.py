@@ -23,7 +23,7 @@ from urllib.parse import quote
 import msgspec
 
 from budgeted.errors import LedgerError, LedgerUnavailableError
-from budgeted.ledger import charges, records, upkeep
+from budgeted.ledger import charges, records
 from budgeted.ledger.base import (
     STALE,
     USD,
@@ -254,11 +254,8 @@ class RedisLedger(RemoteLedger):
         began = time.monotonic()
         lease = self.lease if began >= self._lease_due else False
         fields = _ask_fields(ask), _route_fields(route)
-        try:
+        with self._given_back(id, at):
             reply = self._run("hold", id, at, self.owner, lease, *fields, self._mark, guarded=False, timeout=timeout)
-        except LedgerUnavailableError:
-            upkeep.retry(lambda: self.release(id, at))
-            raise
         if lease:
             self._lease_due = began + self.lease / 2
         if isinstance(reply, list):

@@ -7,6 +7,7 @@ out are charged by whoever is alive: by :meth:`RemoteLedger.sweep`, once, as eve
 from __future__ import annotations
 
 import atexit
+import collections
 import contextlib
 import itertools
 import os
@@ -29,6 +30,9 @@ LEASE = 30.0
 
 POLL = 0.5
 """Seconds at most between two tries of a call that waits for calls of other hosts."""
+
+MOST_DOUBTFUL = 10_000
+"""Holds without an answer that are kept in mind while the server is away. Older ones end when they run out."""
 
 DIED = "the process died"
 """Why a hold of a process without a lease was charged."""
@@ -82,6 +86,7 @@ class RemoteLedger:
         self.owner = secrets.token_hex(5)
         self._prefix = self.owner + "."
         self._numbers = itertools.count(1)
+        self._doubtful: collections.deque[tuple[str, int]] = collections.deque(maxlen=MOST_DOUBTFUL)
         self._watched = False
         self._beat_due = self._lease_due = 0.0
 
@@ -117,6 +122,29 @@ class RemoteLedger:
             yield time.monotonic() + allowed
         except self._errors as error:
             raise self._unavailable(error, allowed) from error
+
+    @contextmanager
+    def _given_back(self, id: str, at: int) -> Iterator[None]:
+        """Around a hold. One whose answer never came may have been made: it is given back when the server answers."""
+        try:
+            yield
+        except LedgerLockedError:  # nothing was asked for
+            raise
+        except LedgerUnavailableError:
+            waiting = bool(self._doubtful)
+            self._doubtful.append((id, at))
+            if not waiting:
+                upkeep.retry(self._give_back)
+            raise
+
+    def _give_back(self) -> None:
+        while self._doubtful and not self.closed:
+            one = self._doubtful.popleft()
+            try:
+                self.release(*one)
+            except LedgerError:
+                self._doubtful.appendleft(one)
+                raise
 
     def _unavailable(self, error: Exception, allowed: float) -> LedgerUnavailableError:
         if isinstance(error, TimeoutError):

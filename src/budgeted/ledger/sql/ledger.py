@@ -131,7 +131,8 @@ class SQLLedger(RemoteLedger):
                 return scratch.hold(id, route, ask, at)
             return scratch.hold(id, at_server_time(route, scratch.known, scratch.now), ask, int(scratch.now))
 
-        result = self._change(id, names, decide, timeout)
+        with self._given_back(id, at):
+            result = self._change(id, names, decide, timeout)
         if isinstance(result, Held):
             if len(self._payers) >= MOST_PAYERS:
                 self._payers = {}
