@@ -54,9 +54,9 @@ def note_refusal(call: Any, error: BudgetExceededError, manager: Any) -> None:
         remaining=error.remaining,
         resets_at=error.resets_at,
     )
-    text = "budgeted: a call for %s was refused: %s of %s of a %s account"
+    text = "budgeted: %s was refused: %s of %s of a %s account"
     why = "calls in flight hold what is left" if error.reason == "held" else "no room is left"
-    events.report(event, [manager], text, _model(call), why, error.limit, error.account_kind)
+    events.report(event, [manager], text, _asked(call.request), why, error.limit, error.account_kind)
 
 
 def note_turned_away(request: Any, groups: Sequence[Group], error: BudgetError, span: Any = None) -> None:
@@ -80,8 +80,8 @@ def note_turned_away(request: Any, groups: Sequence[Group], error: BudgetError, 
         model=request.model,
         provider=request.provider,
     )
-    text = "budgeted: a call for %s was refused: %s"
-    events.report(event, _managers(groups), text, shown(request.model), str(error) if kind == "" else reason)
+    text = "budgeted: %s was refused: %s"
+    events.report(event, _managers(groups), text, _asked(request), str(error) if kind == "" else reason)
 
 
 def note_overrun(call: Any, cost: int, over: int) -> None:
@@ -143,9 +143,19 @@ def _of_call(call: Any, kind: events.Kind, cost: int, *, reason: str, overrun: f
     )
 
 
+def _asked(request: Any) -> str:
+    return f"a call for {_model_of(request)}" if request.model else "a call"
+
+
 def _model(call: Any) -> str:
+    return _model_of(call.request)
+
+
+def _model_of(request: Any) -> str:
     # Quoted where it is hostile: a name may hold line breaks.
-    model: str = call.request.model
+    model: str = request.model
+    if not model:
+        return "a call"
     return model if model.isprintable() and len(model) < 100 else shown(model)
 
 

@@ -141,3 +141,10 @@ def test_a_hostile_name_of_a_model_forges_no_line_of_the_log(
     with manager.hold("evil\n2026-11-22 CRITICAL all is lost", "x", 100):
         pass
     assert "\n" not in records.records[0].getMessage()
+
+
+def test_a_call_without_a_model_is_told_of_in_whole_words(make_manager: Any, caplog: pytest.LogCaptureFixture) -> None:
+    manager = make_manager(max_budget="$1", wait=0)
+    with caplog.at_level("INFO", "budgeted"), pytest.raises(BudgetExceededError), manager.hold(cost=2):
+        pass
+    assert caplog.messages == ["budgeted: a call was refused: no room is left of $1 of a global account"]
