@@ -36,7 +36,7 @@ from servers import postgres_url, project
 
 from budgeted import BudgetExceededError, BudgetManager
 from budgeted.errors import LedgerError, LedgerLockedError, LedgerUnavailableError
-from budgeted.ledger import open_ledger
+from budgeted.ledger import open_ledger, upkeep
 from budgeted.ledger.base import GLOBAL, Refused, Used
 from budgeted.ledger.sql import SQLLedger
 
@@ -147,6 +147,7 @@ def test_managers_of_one_url_share_a_ledger(url: str) -> None:
     [
         ("sqlite://", "an SQLite ledger needs a file"),
         ("sqlite:////proc/nowhere/x.db", "the ledger's file /proc/nowhere/x.db cannot be made: No such file"),
+        ("sqlite:///x.db?table_prefix=" + "x" * 41, "is too long for PostgreSQL's names; write at most 40 bytes"),
         ("sqlite+aiosqlite:///x.db", "is no database that a ledger can be in"),
         ("postgresql+asyncpg://u:s3cr3t-w0rd@h/d", "write 'sqlite:////path/to/file.db' or 'postgresql\\+psycopg://"),
         ("mysql://u:s3cr3t-w0rd@h/d", "is not a ledger this version knows"),
@@ -249,6 +250,8 @@ def test_a_server_that_does_not_answer_is_given_up_at_the_deadline(far: Any, pro
     proxy.stalled = False
     proxy.hang_up()
     assert far.hold(far.new_id(), where, cost(60), AT).usd == 60
+    upkeep.drain()
+    assert held(far) == 60
 
 
 def test_a_network_is_never_used_without_waiting(far: Any) -> None:

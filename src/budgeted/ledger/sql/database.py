@@ -24,11 +24,15 @@ from sqlalchemy.pool import PoolProxiedConnection
 
 from budgeted.errors import LedgerError
 from budgeted.ledger.sql.tables import VERSION, Statements, Tables
+from budgeted.money import shown
 
 if TYPE_CHECKING:
     import psycopg
 
 T = TypeVar("T")
+
+LONGEST_PREFIX = 40
+"""Bytes of a table prefix: PostgreSQL takes names of 63, and what follows it may have 23."""
 
 CONNECTIONS = 8
 """How many a process opens at most. A server takes a hundred, unless it is told otherwise, and all processes share."""
@@ -328,6 +332,9 @@ def open_database(where: str | sa.Engine, prefix: str, deadline: float, *, fsync
         url = sa.make_url("unreadable://")
     given = url.query.get("table_prefix")
     prefix, url = str(given or prefix), url.difference_update_query(["table_prefix"])
+    if len(prefix.encode()) > LONGEST_PREFIX:
+        msg = f"table_prefix={shown(prefix)} is too long for PostgreSQL's names; write at most {LONGEST_PREFIX} bytes"
+        raise LedgerError(msg)
     if url.drivername in ("sqlite", "sqlite+pysqlite"):
         return _open_sqlite(where, url, prefix, fsync)
     if url.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
