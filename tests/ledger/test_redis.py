@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 import redis
 import redis_server
+from click.testing import CliRunner
 from ledgers import ALICE, AT, charge, check, cost, give, held, hold, kill, python, route, spent, usd
 from proxy import Proxy
 
 from budgeted import BudgetManager
+from budgeted.cli.commands import budgeted as budgeted_command
 from budgeted.errors import LedgerError, LedgerUnavailableError
 from budgeted.ledger import open_ledger, upkeep
 from budgeted.ledger.base import GLOBAL, Used
@@ -443,3 +445,14 @@ def test_holds_of_a_process_that_lives_are_its_own_to_time_out(server: redis_ser
     assert (held(patient, ALICE), spent(patient, ALICE)) == (5, 6)
     patient.close()
     hasty.close()
+
+
+def test_moving_a_project_shows_no_password(tmp_path: Path) -> None:
+    server = redis_server.shared()
+    with BudgetManager("app", ledger=tmp_path, max_budget=1):
+        pass
+    url = server.url.replace("//", "//default:s3cret@")
+    arguments = ["migrate", str(tmp_path), url, "--project", "app", "--to-project", redis_server.new_project()]
+    moved = CliRunner().invoke(budgeted_command, arguments, catch_exceptions=False)
+    assert f"app is now in 127.0.0.1:{server.port} as test-" in moved.output
+    assert "s3cret" not in moved.output
