@@ -37,11 +37,11 @@ needs_encodings = pytest.mark.skipif(KEPT is None, reason="no tiktoken files her
 @pytest.fixture
 def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Nothing loaded yet, and an empty directory as tiktoken's cache."""
+    assert tokens.wait_loaded(30)  # or else what another test had loaded would come in here
     for name in ("_loaded", "_encodings"):
         monkeypatch.setattr(tokens, name, {})
     monkeypatch.setattr(tokens, "_absent", set())
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
-    assert tokens.wait_loaded(30)
     return tmp_path
 
 
