@@ -11,7 +11,7 @@ import functools
 import logging
 import random
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -137,7 +137,6 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         usd: nano-USD held.
         cost: nano-USD charged, once the call has ended.
         outcome: ``"settled"``, ``"estimated"`` or ``"failed"``, once the call has ended.
-        id: the charge's id at the first manager.
         price: the model's, if it is known.
         ask: what was held for.
         running: popped by whoever ends the call: a list, because popping it is atomic without a lock.
@@ -158,7 +157,6 @@ class Call(msgspec.Struct, eq=False, weakref=True):
     cost: int = 0
     capped: bool = False
     outcome: str = ""
-    id: str = ""
     price: Price | None = None
     ask: Ask = _NOTHING
     error: str = ""
@@ -176,6 +174,11 @@ class Call(msgspec.Struct, eq=False, weakref=True):
     def shared(self) -> bool:
         """Whether one of the ledgers has a lock that another process may keep."""
         return any(group.manager.ledger.shared for group in self.groups)
+
+    @property
+    def id(self) -> str:
+        """The charge's id at the first manager; "" before the call holds."""
+        return self.parts[0].id if self.parts else ""
 
     @property
     def ended(self) -> bool:
@@ -204,16 +207,16 @@ class Call(msgspec.Struct, eq=False, weakref=True):
                 size = self._window(price)
             self._input = size
         n = request.n
-        cap = request.cap if request.output else 0
-        if cap is not None:
-            most, whole = cap, True
-        else:
+        most = request.cap if request.output else 0
+        whole = True
+        if most is None:
             most = (price and price.max_output_tokens) or OUTPUT_UNKNOWN
-            whole = request.structured or not request.cappable or self._untouchable()
-        self._whole = whole
-        fixed, rate = (0, 0) if price is None else price.bound(size, self.at, request.tier, request.kinds)
-        if price is not None and (request.searches or request.units != 1):
-            fixed += price.beside_tokens(request.units - 1, request.searches)
+            whole = self._whole = request.structured or not request.cappable or self._untouchable()
+        fixed = rate = 0
+        if price is not None:
+            fixed, rate = price.bound(size, self.at, request.tier, request.kinds)
+            if request.searches or request.units != 1:
+                fixed += price.beside_tokens(request.units - 1, request.searches)
         least = manager.min_output_tokens + request.thinking
         return Ask(fixed, rate * n, size, n, least, most, whole, manager.uncertain_output)
 
@@ -267,13 +270,13 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         if queued > ask.share:
             # What is left is for all who wait; yet a share worth having finishes more answers than an equal one.
             ask = msgspec.structs.replace(ask, share=min(queued, MOST_SHARES))
-        plans: list[Plan | None] = []
+        plans: list[Plan | None] = []  # all of them first: making one may tell a block what others have spent
         for group in self.groups:
             plan = group.plans.get((self.request.provider, self.request.model))
             if plan is None or self.at >= plan.expires:
                 plan = self._plan(group, timeout)
             plans.append(plan)
-        if self.price is None and self.request.fixed is None:
+        if self.price is None:
             self._require_price(plans)
         if self.blocks:
             granted = self._hold_caps(ask)
@@ -284,7 +287,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         self.granted = ask.most
         try:
             for group in self.groups:
-                refused = self._hold_at(group, plans.pop(0), ask, timeout, queued=queued)
+                refused = self._hold_at(group, plans.pop(0), ask, timeout, queued)
                 if refused is not None:
                     self._undo(ask.usd_for(ask.most))
                     return refused
@@ -303,7 +306,10 @@ class Call(msgspec.Struct, eq=False, weakref=True):
                 raise
             return None
 
-    def _require_price(self, plans: list[Plan | None]) -> None:
+    def _require_price(self, plans: Sequence[Plan | None]) -> None:
+        """Nobody knows what the call costs: that is refused where a limit in USD applies."""
+        if self.request.fixed is not None:
+            return
         capped = any(block.cap is not None for block in self.blocks)
         for group, plan in zip(self.groups, plans, strict=True):
             if (plan is None or plan.priced or capped) and group.manager.unpriced == "deny":
@@ -324,9 +330,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
                 block.slot.held += usd
         return granted
 
-    def _hold_at(
-        self, group: Group, plan: Plan | None, ask: Ask, timeout: float | None, *, queued: int
-    ) -> Refused | None:
+    def _hold_at(self, group: Group, plan: Plan | None, ask: Ask, timeout: float | None, queued: int) -> Refused | None:
         """Hold at one manager, at most what the others before it granted."""
         ledger = group.manager.ledger
         if ledger.turns.queues and not queued:
@@ -385,9 +389,6 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         granted = self.granted
         self.ask = ask
         self.usd = ask.usd - (-ask.usd_rate * granted // 1000)
-        self.id = self.parts[0].id
-        if self.groups[0].manager.semconv:
-            self.sent = time.perf_counter()
         if granted < ask.most and self.blocks:
             surplus = ask.usd_for(ask.most) - self.usd
             with caps_lock:
@@ -401,6 +402,8 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         for group in self.groups:
             if group.soft:
                 group.manager.note_soft(group, self)
+        if self.groups[0].manager.semconv:
+            self.sent = time.perf_counter()
 
     def _note_clamped(self) -> None:
         tally.clamp(self.request, self.groups)
@@ -580,25 +583,27 @@ class Call(msgspec.Struct, eq=False, weakref=True):
 
     def settle(self, answer: Answer, timeout: float | None = None) -> None:
         """The call has ended with a response: charge what it says, or the guess if it does not say."""
-        usage = answer.usage
+        request, price = self.request, self.price
+        usage = answer.usage or request.known
         if usage is None:
-            usage = self.request.known or (Usage() if self.price is not None and self.price.flat else None)
-        if usage is None:
-            self.estimate("the response does not say what it used", answer=answer, timeout=timeout)
-        else:
-            price = self.price
-            reason = ""
-            model = answer.model
-            if model is not None and model != self.request.model and not self._answers_as(price):
-                price = prices.find(model, self.request.provider or None, self.request.base_url)
-                if price is None and self.price is not None:
-                    price = self.price
-                    reason = f"{shown(model)} answered, and its price is not known"
-            cost = 0 if price is None else price.cost(usage, self.at)
-            if price is not None and (price.stated or self.request.units != 1):
-                cost += price.beside_tokens(self.request.units - 1, 0)
+            if price is None or not price.flat:
+                self.estimate("the response does not say what it used", answer=answer, timeout=timeout)
+                return
+            usage = Usage()
+        reason = ""
+        model = answer.model
+        if model is not None and model != request.model and not self._answers_as(price):
+            price = prices.find(model, request.provider or None, request.base_url)
+            if price is None and self.price is not None:
+                price = self.price
+                reason = f"{shown(model)} answered, and its price is not known"
+        cost = 0
+        if price is not None:
+            cost = price.cost(usage, self.at)
+            if price.stated or request.units != 1:
+                cost += price.beside_tokens(request.units - 1, 0)
                 cost = (responses.stated_cost(answer.report) if price.stated else None) or cost
-            self._end(Used(cost, usage.input_tokens, usage.output_tokens), reason, answer, timeout)
+        self._end(Used(cost, usage.input_tokens, usage.output_tokens), reason, answer, timeout)
 
     def _answers_as(self, price: Price | None) -> bool:
         """Whether the price of the model asked for holds whatever name the answer gives it."""

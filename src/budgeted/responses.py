@@ -54,19 +54,24 @@ def read(response: Any) -> Answer:
                 return _gemini_answer(fields, usage)
     except Exception:  # noqa: BLE001 - a stranger's attributes may raise anything, and what was paid for is returned
         return NOTHING
-    model = fields.get("model")
-    id = fields.get("id")
     tier = fields.get("service_tier")
     found = read_usage(usage, tier if tier.__class__ is str else None)
-    output = fields.get("output")
-    if found is not None and output.__class__ is list and len(output) > 1:
-        found = msgspec.structs.replace(found, web_searches=found.web_searches or searches(output))
+    if "output" in fields and found is not None:
+        found = _with_searches(found, fields["output"])
+    model = fields.get("model")
+    id = fields.get("id")
     return Answer(
         found,
         model if model.__class__ is str and model else None,
         id if id.__class__ is str and id else None,
         usage,
     )
+
+
+def _with_searches(usage: Counts, output: Any) -> Counts:
+    """What an answer of OpenAI's responses used, with the searches that its items tell of."""
+    made = usage.web_searches or (searches(output) if output.__class__ is list else 0)
+    return msgspec.structs.replace(usage, web_searches=made) if made else usage
 
 
 def searches(output: Any) -> int:
@@ -136,11 +141,11 @@ def _chat_usage(fields: Mapping[str, Any], tier: str | None) -> Counts | None:
     # xAI leaves reasoning out of completion_tokens, not out of the total.
     if total.__class__ is int and total - prompt > completion:
         completion = total - prompt
-    if not 0 <= prompt <= MOST_TOKENS or not 0 <= completion <= MOST_TOKENS:
+    if prompt < 0 or completion < 0 or prompt > MOST_TOKENS or completion > MOST_TOKENS:
         return None
     more_in = get("prompt_tokens_details")
     more_out = get("completion_tokens_details")
-    if more_in is None and more_out is None:
+    if more_in is more_out is None:
         cached = get("prompt_cache_hit_tokens")
         if not cached and prompt.__class__ is completion.__class__ is int:
             return Counts(prompt, completion, service_tier=tier)
@@ -372,8 +377,10 @@ def fields_of(value: Any) -> Mapping[str, Any]:
     own = getattr(value, "__dict__", None)
     if own is not None:
         extra = getattr(value, "__pydantic_extra__", None)
-        if own or extra:
-            return {**own, **extra} if extra else own
+        if extra:
+            return {**own, **extra}
+        if own:
+            return own  # type: ignore[no-any-return]
     if value is None:
         return _EMPTY
     if isinstance(value, Mapping):
