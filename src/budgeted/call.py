@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import functools
 import logging
-import random
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 from opentelemetry import trace
 
-from budgeted import bounds, events, outcomes, prices, responses, tally
+from budgeted import bounds, outcomes, prices, responses, tally
 from budgeted import scope as scopes
 from budgeted.errors import (
     BudgetError,
-    BudgetExceededError,
     LedgerError,
     LedgerLockedError,
     LedgerUnavailableError,
@@ -29,12 +27,13 @@ from budgeted.errors import (
 )
 from budgeted.failures import REFUSED, UNSENT, classify, reason_of
 from budgeted.ledger import upkeep
-from budgeted.ledger.base import USD, Ask, Granted, Refused, Stale, Used, account_kind, account_name, admit
+from budgeted.ledger.base import USD, Ask, Granted, Refused, Stale, Used, account_name, admit
 from budgeted.money import shown
 from budgeted.prices import Price
 from budgeted.recent import remember
+from budgeted.request import Request, unpriced
 from budgeted.responses import Answer
-from budgeted.scope import Budget, Group, Payer, Plan, Policy, Scope, caps_lock
+from budgeted.scope import Budget, Group, Payer, Plan, Scope, caps_lock
 from budgeted.usage import Counts, Usage
 
 logger = logging.getLogger("budgeted")
@@ -47,64 +46,8 @@ OUTPUT_UNKNOWN = 128_000
 servers refuse a cap above what their model can do."""
 
 
-CAPS = "caps of blocks"
-"""The queue of calls that wait for the caps of blocks."""
-
 MOST_SHARES = 64
 """Into how many parts what is left is divided at most, however many calls wait for it."""
-
-RETRY_SECONDS = 1.0
-MOMENT = 0.05
-"""The shortest sleep of a call that waits, in seconds."""
-
-
-class Request(msgspec.Struct):
-    """What a provider module reads of an SDK's call.
-
-    Args:
-        provider: as genai-prices names it; "" if only the model's name tells.
-        operation: as the OpenTelemetry conventions name it: ``chat``, ``text_completion``, ``embeddings``.
-        model: the model asked for.
-        body: the payload, from which the input is bounded.
-        cap: the request's own output cap in tokens, or None.
-        n: how many answers are asked for.
-        units: how many units the price of a call is for, such as pictures.
-        searches: how many searches the provider may make and bill each.
-        known: what the call uses, where the request alone decides that and no answer says it.
-        thinking: thinking budget in tokens, part of the output.
-        output: False if the call has no output tokens (embeddings).
-        structured: True if a cut answer is worth nothing.
-        cappable: False where no cap can be written into the request.
-        tier: the service tier that the request names.
-        base_url: where it goes, by which gateways are priced.
-        kinds: what the input may hold, as :mod:`budgeted.prices` counts it.
-        exact_bytes: False for tokenizers that normalise the text first.
-        elsewhere: what of the input is not in the request (file ids, a previous response), or "".
-        renamed: True if the host answers under another name for the same model.
-        fixed: what the call costs at most, in nano-USD, where that is known without a model.
-    """
-
-    provider: str
-    model: str
-    body: Mapping[str, Any]
-    cap: int | None = None
-    n: int = 1
-    cappable: bool = True
-    exact_bytes: bool = True
-    operation: str = "chat"
-    thinking: int = 0
-    output: bool = True
-    structured: bool = False
-    tier: str | None = None
-    base_url: str | None = None
-    kinds: int = 0
-    elsewhere: str = ""
-    renamed: bool = False
-    units: int = 1
-    searches: int = 0
-    known: Usage | None = None
-    fixed: int | None = None
-
 
 _NOTHING = Ask()
 
@@ -240,7 +183,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         )
         raise UnpricedModelError(msg)
 
-    def _recount(self) -> bool:
+    def recount(self) -> bool:
         """Count the input with the model's tokenizer, once. True if that made it smaller."""
         if self._counted or self.request.elsewhere:
             return False
@@ -250,6 +193,11 @@ class Call(msgspec.Struct, eq=False, weakref=True):
             return False
         self._input = counted
         return True
+
+    def ask_for(self, request: Request) -> None:
+        """Be a call for another request, such as one for another model."""
+        self.request = request
+        self._input, self._counted = -2, False
 
     # -- hold
 
@@ -323,7 +271,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
             if any(block.slot.amount < scopes.NO_CAP for block in blocks):
                 decision = admit(ask, [(block.slot, 0, scopes.NO_CAP) for block in blocks], [b.soft for b in blocks])
                 if isinstance(decision, Refused):
-                    return msgspec.structs.replace(decision, account=_queue(blocks[decision.index]), end=0)
+                    return msgspec.structs.replace(decision, account=blocks[decision.index].queue, end=0)
                 granted = decision
             usd = ask.usd_for(granted)
             for block in blocks:
@@ -382,7 +330,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
                 _quietly(part.ledger.release, part.id, self.at, timeout)
         turns = self.groups[0].manager.ledger.turns
         if turns.waiting:
-            turns.freed(_queue(block) for block in self.blocks)
+            turns.freed(block.queue for block in self.blocks)
 
     def _held(self, ask: Ask) -> None:
         """Everybody has agreed: the smallest grant counts."""
@@ -412,135 +360,11 @@ class Call(msgspec.Struct, eq=False, weakref=True):
                 block.count(clamped=1)
         logger.info("budgeted: %s may write at most %d tokens, so that it fits", self.request.model, self.granted)
 
-    # -- wait, fall back, or refuse
-
-    def negotiate(
-        self, refused: Refused | None, wake: Callable[[], None], now: Callable[[], float]
-    ) -> Generator[float, None, None]:
-        """Get a hold that was refused at first, by every means that the payers allow.
-
-        Args:
-            refused: the first refusal.
-            wake: called when it may be this call's turn, from any thread.
-            now: the seconds by which waiting is measured.
-
-        Yields:
-            The longest to sleep before going on, in seconds; going on earlier does no harm.
-
-        Raises:
-            BudgetExceededError: nothing helped.
-        """
-        if self._recount():
-            refused = self.try_hold()
-        if refused is not None and refused.reason == "held":
-            refused = yield from self._wait(refused, wake, now)
-        if refused is not None:
-            refused = self._fall_back(refused)
-        if refused is not None:
-            raise self._exceeded(refused)
-
-    def _wait(
-        self, refused: Refused, wake: Callable[[], None], now: Callable[[], float]
-    ) -> Generator[float, None, Refused | None]:
-        ledger = self.groups[0].manager.ledger
-        turns = ledger.turns
-        deadline = now() + self._policy(refused).wait
-        ticket = turns.ticket(wake)
-        try:
-            turns.join(ticket, refused.account)
-            ledger.watch()
-            while True:
-                if turns.first(ticket):
-                    self.at = int(self.groups[0].manager.clock())  # its period is the one in which it gets its turn
-                    again = self.try_hold(queued=turns.waiting_for(refused.account))
-                    if again is None or again.reason != "held":
-                        return again
-                    refused = again
-                    turns.join(ticket, again.account)
-                left = deadline - now()
-                if left <= 0:
-                    # One that only ever stood behind others has its one try now, and learns what is in the way.
-                    return refused if refused.limit else self.try_hold(queued=turns.waiting_for(refused.account))
-                # Nobody ends a period: the one that is waited for looks at its end itself.
-                until = refused.end - self.groups[0].manager.clock() if refused.end else left
-                if ledger.poll is not None:  # calls of other hosts end unnoticed; those that wait look apart
-                    until = min(until, random.uniform(MOMENT, ledger.poll))  # noqa: S311 - no secret
-                yield min(left, max(until, MOMENT))
-        finally:
-            turns.leave(ticket)
-
-    def _fall_back(self, refused: Refused) -> Refused | None:
-        asked = self.request
-        for model in self._policy(refused).fallback:
-            self.request = msgspec.structs.replace(asked, model=model)
-            self._input, self._counted = -2, False
-            try:
-                again = self.try_hold()
-            except UnpricedModelError as error:
-                logger.warning("budgeted: the fallback %s cannot be used: %s", model, error)
-                continue
-            if again is None:
-                logger.info("budgeted: %s does not fit, going on with %s", asked.model, model)
-                return None
-        self.request = asked
-        return refused
-
-    def _policy(self, refused: Refused) -> Policy:
-        if refused.account.startswith(CAPS):
-            return self.blocks[refused.index].policy if refused.limit else self.blocks[0].policy
-        for group in self.groups:
-            for account, policy in zip(group.accounts, group.policies, strict=True):
-                if account == refused.account:
-                    return policy
-        return self.groups[0].manager.policy
-
-    def _exceeded(self, refused: Refused) -> BudgetExceededError:
-        """Count the refusal, and make the error that tells of it."""
-        if refused.account.startswith(CAPS):
-            block = self.blocks[refused.index]
-            kind, name = "block", block.key or block.user or "cap"
-        else:
-            kind, name = account_kind(refused.account), account_name(refused.account)
-        request = self.request
-        tally.refuse(request, self.groups, refused.reason, kind)
-        with caps_lock:
-            for block in self.blocks:
-                block.count(refused=1)
-        if self.span is not None:
-            why = {"budgeted.reason": refused.reason, "budgeted.account.kind": kind}
-            tally.mark(self.span, "refused", None, self.groups, why)
-        manager = self._manager_of(refused)
-        resets_at, seconds = manager.reset_time(refused)
-        error = BudgetExceededError(
-            account=name,
-            account_kind=kind,
-            limit=manager.limit_text(refused),
-            unit=("usd", "tokens", "calls")[refused.unit],
-            amount=refused.amount,
-            spent=refused.spent,
-            held=refused.held,
-            requested=refused.requested,
-            reason=refused.reason,
-            retry_after=RETRY_SECONDS if refused.reason == "held" else seconds,
-            resets_at=resets_at,
-            model=request.model,
-            max_output_tokens=refused.affordable if request.output and refused.affordable > 0 else None,
-            known_as=events.known_as(manager, name, kind),
-        )
-        outcomes.note_refusal(self, error, manager)
-        return error
+    # -- run and settle
 
     def note_turned_away(self, error: BudgetError) -> None:
         """The call is not sent for another reason than the money: nobody knows its price, its user or its ledger."""
         outcomes.note_turned_away(self.request, self.groups, error, self.span)
-
-    def _manager_of(self, refused: Refused) -> Any:
-        for group in self.groups:
-            if refused.account in group.accounts:
-                return group.manager
-        return self.groups[0].manager
-
-    # -- run and settle
 
     def inside(self) -> Scope:
         """The scope in which this call is sent: whatever it takes inside is this call."""
@@ -765,16 +589,6 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         upkeep.retry(again)
 
 
-def unpriced(request: Request) -> UnpricedModelError:
-    """The refusal of a model that nobody priced."""
-    where = f" of {request.provider}" if request.provider else ""
-    return UnpricedModelError(
-        f"no price is known for model {request.model!r}{where}, and a USD limit applies; nothing was sent. Tell its "
-        f"price with budgeted.register_price({request.model!r}, input=..., output=...) in USD per million tokens, "
-        f'or let unpriced models pass with unpriced="free"'
-    )
-
-
 def _excused(manager: Payer, error: LedgerUnavailableError, timeout: float | None) -> bool:
     """Whether a call goes on without its ledger. A lock that was only tried is waited for elsewhere first."""
     return not (timeout == 0 and isinstance(error, LedgerLockedError)) and manager.allows_without(error)
@@ -785,17 +599,9 @@ def _behind(account: str) -> Refused:
     return Refused(0, "", USD, 0, 0, 0, 0, 0, "held", account=account)
 
 
-def _queue(block: Budget) -> str:
-    """Where calls wait for a block's cap; each has a queue of its own, as others end nothing that is waited for."""
-    return f"{CAPS}{id(block)}"
-
-
 def _quietly(verb: Callable[..., Any], *args: Any) -> None:
     try:
         verb(*args)
     except LedgerError as error:
         upkeep.retry(lambda: verb(*args))
         logger.warning("budgeted: a hold is given back later: %s", error)
-
-
-__all__ = ["Budget", "Call", "Request"]

@@ -16,9 +16,10 @@ from typing import Any, ParamSpec, TypeVar
 from opentelemetry.context import detach, get_current
 
 from budgeted import driving, responses
-from budgeted.call import Call, Request
+from budgeted.call import Call
 from budgeted.errors import LedgerLockedError
 from budgeted.money import shown
+from budgeted.request import Request
 from budgeted.returned import ANSWER, AWAITABLE, GENERATOR, STREAM, Items, kind_of
 from budgeted.returned import metered as metered_stream
 from budgeted.scope import (

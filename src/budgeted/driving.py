@@ -18,8 +18,10 @@ from opentelemetry import trace
 from opentelemetry.context import Context, get_current
 
 from budgeted import scope as scopes
-from budgeted.call import Call, Request
+from budgeted.call import Call
 from budgeted.errors import BudgetError, LedgerLockedError
+from budgeted.negotiation import negotiate
+from budgeted.request import Request
 from budgeted.scope import KEY, Scope
 
 if TYPE_CHECKING:
@@ -58,7 +60,7 @@ def begin(request: Request, scope: Scope | None = None, context: Context | None 
         raise
     if refused is not None:
         turn = threading.Event()
-        steps = call.negotiate(refused, turn.set, time.monotonic)
+        steps = negotiate(call, refused, turn.set, time.monotonic)
         try:
             while (seconds := next(steps, None)) is not None:
                 turn.wait(min(seconds, threading.TIMEOUT_MAX))
@@ -87,7 +89,7 @@ async def begin_async(request: Request, scope: Scope | None = None, context: Con
         def wake() -> None:
             loop.call_soon_threadsafe(turn.set)
 
-        steps = call.negotiate(refused, wake, loop.time)
+        steps = negotiate(call, refused, wake, loop.time)
 
         def step(_: float | None = None) -> float | None:
             return next(steps, None)

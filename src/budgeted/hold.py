@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.context import Context, attach, detach, get_value, set_value
 
 from budgeted import driving, prices, responses
-from budgeted.call import OUTPUT_UNKNOWN, Call, Request
+from budgeted.call import OUTPUT_UNKNOWN, Call
 from budgeted.decorator import CONTENT
 from budgeted.errors import LedgerLockedError
 from budgeted.money import nano_usd, shown
+from budgeted.request import Request
 from budgeted.scope import BY_HAND, Budget, Scope, caps_lock, current, enter, leave
 from budgeted.streams import LEFT_EARLY
 from budgeted.usage import Counts, Usage

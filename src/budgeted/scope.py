@@ -40,6 +40,9 @@ BY_HAND = create_key("budgeted-by-hand")
 """Where the OpenTelemetry context says that a hold is open, whose owner settles what no hook can see."""
 
 NO_CAP = 2**62
+CAPS = "caps of blocks"
+"""What the names of the queues of calls begin with that wait for a block's cap."""
+
 ON_EXCEED = ("clamp", "raise", "warn")
 MOST_GROUPS = 100_000
 
@@ -395,6 +398,11 @@ class Budget:
     def slot(self) -> Slot:
         """The cap's running numbers."""
         return self._slot
+
+    @property
+    def queue(self) -> str:
+        """Where calls wait for the cap; each block has a queue of its own, as others end nothing that is waited for."""
+        return f"{CAPS}{id(self)}"
 
     def taken_elsewhere(self, taken: int) -> None:
         """Learn what the ledger has taken of a keyed cap (nano-USD): spent and held, by whomever."""

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from budgeted import prices
-from budgeted.call import Call, Request
+from budgeted.call import Call
 from budgeted.providers.metered import count, items, mapping, refuse_unseen
 from budgeted.providers.stainless import hooks
+from budgeted.request import Request
 
 MOST_SEARCHES = 10
 """Searches held for a request that lets the provider search and does not say how often."""

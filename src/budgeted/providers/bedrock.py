@@ -13,10 +13,11 @@ from typing import Any
 import msgspec
 
 from budgeted import prices, responses, streams
-from budgeted.call import Call, Request
+from budgeted.call import Call
 from budgeted.failures import came_through
 from budgeted.providers.hooks import Hook
 from budgeted.providers.metered import End, Sent, count, lost, mapping, refuse_unseen, run
+from budgeted.request import Request
 from budgeted.responses import Answer
 
 _CONVERSE = frozenset({"Converse", "ConverseStream"})

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
 from budgeted import driving
-from budgeted.call import Call, Request
+from budgeted.call import Call
 from budgeted.providers.hooks import Hook, enabled
 from budgeted.providers.metered import (
     End,
@@ -21,6 +21,7 @@ from budgeted.providers.metered import (
     run,
     run_async,
 )
+from budgeted.request import Request
 
 _MODULE = "cohere.core.http_client"
 _OPERATIONS = {"v2/chat": "chat", "v1/chat": "chat", "v2/embed": "embeddings", "v1/embed": "embeddings"}

@@ -15,10 +15,11 @@ from typing import Any
 import msgspec
 
 from budgeted import prices, responses
-from budgeted.call import Call, Request
+from budgeted.call import Call
 from budgeted.errors import BudgetError
 from budgeted.providers.hooks import Hook
 from budgeted.providers.metered import End, Sent, count, pair
+from budgeted.request import Request
 from budgeted.responses import Answer
 
 _REQUEST = 3

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from budgeted import prices, responses
-from budgeted.call import Call, Request
+from budgeted.call import Call
 from budgeted.providers.hooks import Hook
 from budgeted.providers.metered import (
     End,
@@ -31,6 +31,7 @@ from budgeted.providers.metered import (
     repeat_async,
     text,
 )
+from budgeted.request import Request
 from budgeted.streams import ItemMeter, Watch, items, items_async
 
 _MODULE = "google.genai._api_client"

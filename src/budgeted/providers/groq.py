@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from budgeted.call import Call, Request
+from budgeted.call import Call
 from budgeted.providers.openai import OpenAI
 from budgeted.providers.stainless import hooks
+from budgeted.request import Request
 
 
 class Groq(OpenAI):

@@ -15,10 +15,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from budgeted import driving, prices, responses
-from budgeted.call import Call, Request
+from budgeted.call import Call
 from budgeted.failures import came_through
 from budgeted.providers.hooks import Hook
 from budgeted.providers.metered import End, Sent, count, lost, refuse_unseen, run, run_async
+from budgeted.request import Request
 from budgeted.responses import Answer
 from budgeted.returned import GENERATOR, STREAM, Items, kind_of, metered
 from budgeted.scope import current

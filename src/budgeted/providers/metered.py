@@ -15,10 +15,11 @@ from typing import Any, TypeAlias
 from opentelemetry.context import get_value
 
 from budgeted import driving, responses, streams
-from budgeted.call import Call, Request
+from budgeted.call import Call
 from budgeted.errors import UnpricedModelError
 from budgeted.failures import UNCERTAIN, classify, reason_of
 from budgeted.providers.hooks import Hook, enabled
+from budgeted.request import Request
 from budgeted.scope import BY_HAND, Scope, current, enter, leave, outside
 
 End: TypeAlias = Callable[[float | None], None]

@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 
-from budgeted.call import Call, Request
+from budgeted.call import Call
 from budgeted.providers.metered import End, Sent, count, http_end, mapping, pair
+from budgeted.request import Request
 
 _CHAT = ("/chat/completions", "/fim/completions", "/agents/completions", ":rawPredict", ":streamRawPredict")
 _EMBEDDINGS = "/embeddings"

@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
 from budgeted import driving, responses
-from budgeted.call import Call, Request
+from budgeted.call import Call
 from budgeted.providers.hooks import Hook, enabled
 from budgeted.providers.metered import Sent, count, mapping, run, run_async
+from budgeted.request import Request
 from budgeted.scope import Scope, current
 from budgeted.streams import ItemMeter, Watch, items, items_async
 

@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from budgeted import prices
-from budgeted.call import Call, Request
+from budgeted.call import Call
 from budgeted.providers import openai_media
 from budgeted.providers.hooks import Hook, enabled
 from budgeted.providers.metered import count, items, mapping, refuse_unseen, text
 from budgeted.providers.stainless import hooks
+from budgeted.request import Request
 
 _OPERATIONS = {
     "/chat/completions": "chat",

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from budgeted import prices
-from budgeted.call import Request
 from budgeted.providers.metered import count
 from budgeted.providers.stainless import FILES
+from budgeted.request import Request
 from budgeted.usage import Usage
 
 _PICTURES = ("/images/generations", "/images/edits", "/images/variations")

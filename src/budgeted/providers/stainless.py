@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from budgeted import responses, streams
-from budgeted.call import Call, Request
+from budgeted.call import Call
 from budgeted.failures import came_through
 from budgeted.providers.hooks import Hook
 from budgeted.providers.metered import End, Sent, mapping, pair, repeat, repeat_async
+from budgeted.request import Request
 
 _PREPARING = frozenset(
     "altered _build_request _prepare_options _prepare_request _prepare_url _custom_auth _validate_headers".split()
