@@ -13,6 +13,7 @@ import math
 import random
 import selectors
 from dataclasses import dataclass
+from statistics import mean
 from typing import Any
 
 from benchmarks.measuring import line
@@ -21,7 +22,7 @@ from budgeted import BudgetExceededError, BudgetManager, register_price
 MODEL = "simulated-reasoner"
 WORKERS, ITEMS, SECONDS, BUDGET = 500, 4_000, 5.0, 20.0
 MEAN, SIGMA = 875, 0.895  # so that one answer in a hundred is longer than 4,700 tokens
-SEEDS = (1, 2, 3)
+SEEDS = range(1, 9)
 
 
 class JumpingSelector(selectors.DefaultSelector):
@@ -59,6 +60,16 @@ class Outcome:
     on_complete: float = 0.0
     spent: float = 0.0
     seconds: float = 0.0
+
+    @property
+    def share(self) -> float:
+        """Of the budget, what was spent on complete answers."""
+        return self.on_complete / BUDGET
+
+    @property
+    def cut_share(self) -> float:
+        """Of the answers, those that were cut."""
+        return self.cut / (self.complete + self.cut)
 
 
 def simulate(seed: int) -> Outcome:
@@ -109,12 +120,16 @@ def simulate(seed: int) -> Outcome:
 def main() -> None:
     logging.getLogger("budgeted").setLevel(logging.ERROR)
     register_price(MODEL, input=0, output=10, max_output_tokens=128_000)
-    for seed in SEEDS:
-        got = simulate(seed)
-        answers = got.complete + got.cut
+    found = [simulate(seed) for seed in SEEDS]
+    for seed, got in zip(SEEDS, found, strict=True):
         line(
             f"seed {seed}: {got.complete} complete, {got.cut} cut, {got.refused} refused",
-            f"{got.on_complete / BUDGET:.1%}",
-            f"of ${BUDGET:.0f} on complete answers (aim: 95%), {got.cut / answers:.1%} of answers cut (aim: under 3%), "
-            f"95% spent after {got.seconds:.0f} s (aim: 120)",
+            f"{got.share:.1%}",
+            f"{got.cut_share:.1%} cut, 95% spent after {got.seconds:.0f} s",
         )
+    line(
+        f"mean of {len(found)} seeds: of ${BUDGET:.0f} on complete answers",
+        f"{mean(got.share for got in found):.1%}",
+        f"(aim: 95%), {mean(got.cut_share for got in found):.1%} of answers cut (aim: under 3%), "
+        f"95% spent after {mean(got.seconds for got in found):.0f} s (aim: 120)",
+    )
