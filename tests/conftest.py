@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 from typing import TYPE_CHECKING
@@ -27,6 +28,12 @@ def pytest_configure(config: pytest.Config) -> None:
         # One seed in CI: its verdict belongs to a commit, not to a run.
         seed = 0 if os.environ.get("CI") else random.randrange(2**32)
         config.option.hypothesis_seed = str(seed)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what the imported SDKs are made of to no collection: the tests that collect would each look through it."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_report_header(config: pytest.Config) -> str:
