@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Never, TypeVar, Unpack, overload
 
-from budgeted import manager as managers
-from budgeted import providers
+from budgeted import decorator_arguments, managers, providers
 from budgeted.hold import Hold
 from budgeted.manager import BudgetManager
 from budgeted.prices import Amount
@@ -47,7 +46,7 @@ def configure(
     """
     given = {"max_budget": max_budget, "duration": duration, "project_name": project_name, "ledger": ledger}
     given = {name: value for name, value in given.items() if value is not None}
-    manager = managers.configure_default({**given, **settings})
+    manager: BudgetManager = managers.configure_default(BudgetManager, {**given, **settings})
     providers.instrument()
     return manager
 
@@ -57,7 +56,8 @@ def get_manager() -> BudgetManager:
     scope = current()
     if scope is not None and scope.manager is not None:
         return scope.manager  # type: ignore[no-any-return]
-    return managers.get_default()
+    default: BudgetManager = managers.get_default(BudgetManager)
+    return default
 
 
 @documented
@@ -154,7 +154,7 @@ def budgeted(
     """
     refuse_unknown(unknown, budgeted)
     paying = get_manager if manager is None else lambda: manager
-    return managers.decorate(paying, target, user, cap, (on_exceed, fallback, wait))
+    return decorator_arguments.decorate(paying, target, user, cap, (on_exceed, fallback, wait))
 
 
 @documented

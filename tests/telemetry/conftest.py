@@ -10,8 +10,7 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader, Metric, NumberDataPoint
 
-from budgeted import BudgetManager, Usage, register_price, telemetry
-from budgeted import manager as managers
+from budgeted import BudgetManager, Usage, managers, register_price, telemetry
 
 _numbers = itertools.count(1)
 
@@ -22,7 +21,7 @@ class Metrics:
     def __init__(self, **options: Any) -> None:
         self.reader = InMemoryMetricReader(**options.pop("reader", {}))
         self.provider = MeterProvider(metric_readers=[self.reader], shutdown_on_exit=False, **options)
-        telemetry.observe(self.provider.get_meter("budgeted"), managers._open_managers)
+        telemetry.observe(self.provider.get_meter("budgeted"), managers.open_managers)
 
     def all(self) -> dict[str, Metric]:
         data = self.reader.get_metrics_data()
