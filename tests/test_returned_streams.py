@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Self
 
@@ -148,3 +149,104 @@ def test_a_generator_that_is_left_is_charged_the_text_of_its_chunks(manager: Bud
         next(steps)
     steps.close()
     assert manager.balance().spent >= 10 * 10_000 / 4 * 10e-6
+
+
+# -- generators and coroutines that never begin
+
+
+def made(manager: BudgetManager) -> Any:
+    """A generator that a plain function returned, which may have sent its request already."""
+
+    @manager.budgeted("alice")
+    def complete(model: str, messages: Any, max_tokens: int | None = None) -> Iterator[Any]:
+        return (chunk for chunk in chunks())
+
+    steps = complete("streamer", MESSAGES, max_tokens=20_000)
+    assert inspect.isgenerator(steps)
+    assert manager.balance().held > 0
+    return steps
+
+
+def drop(steps: list[Any]) -> None:
+    steps.clear()
+
+
+def drop_in_a_cycle(steps: list[Any]) -> None:
+    cycle: list[Any] = [steps.pop()]
+    cycle.append(cycle)
+    del cycle
+    gc.collect()
+
+
+def close(steps: list[Any]) -> None:
+    steps[0].close()
+    assert next(steps[0], None) is None
+
+
+def throw(steps: list[Any]) -> None:
+    with pytest.raises(KeyError):
+        steps[0].throw(KeyError("x"))
+
+
+@pytest.mark.parametrize("end", [drop, drop_in_a_cycle, close, throw])
+def test_a_generator_that_never_began_gives_its_hold_back_at_once(manager: BudgetManager, end: Any) -> None:
+    steps = [made(manager)]
+    end(steps)
+    assert manager.balance().held == 0
+    assert 0 < manager.balance().spent < COST
+    assert [one.cost for one in manager.uncertain()] == [manager.balance().spent]
+
+
+def test_a_generator_is_read_and_settled_as_if_it_had_not_begun(manager: BudgetManager) -> None:
+    assert list(made(manager)) == chunks()
+    assert manager.balance().spent == COST
+
+
+def test_nothing_is_sent_into_a_generator_that_has_not_begun(manager: BudgetManager) -> None:
+    with pytest.raises(TypeError, match="just-started generator"):
+        made(manager).send("too early")
+
+
+def test_a_stream_outlives_the_awaitable_that_it_came_from(manager: BudgetManager) -> None:
+    async def send() -> Wrapper:
+        return Wrapper()
+
+    complete = manager.budgeted("alice")(lambda model, messages, max_tokens=None: send())
+    stream = asyncio.run(complete("streamer", MESSAGES, 20_000))
+    gc.collect()
+    assert manager.balance().held > 0
+    assert list(stream) == chunks()
+    assert manager.balance().spent == COST
+
+
+def test_an_awaitable_that_is_never_awaited_gives_its_hold_back(manager: BudgetManager) -> None:
+    async def send(model: str, messages: Any, max_tokens: int | None = None) -> Any:
+        return USAGE
+
+    complete = manager.budgeted("alice")(lambda model, messages, max_tokens=None: send(model, messages, max_tokens))
+
+    async def main() -> None:
+        task = asyncio.create_task(complete("streamer", MESSAGES, 20_000))
+        assert manager.balance().held > 0
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    with pytest.warns(RuntimeWarning, match="never awaited"):
+        asyncio.run(main())
+    gc.collect()
+    assert manager.balance().held == manager.balance().spent == 0
+
+
+def test_a_future_that_is_never_awaited_may_have_been_sent(manager: BudgetManager) -> None:
+    async def main() -> None:
+        @manager.budgeted("alice")
+        def complete(model: str, messages: Any, max_tokens: int | None = None) -> Any:
+            return asyncio.get_running_loop().create_future()
+
+        complete("streamer", MESSAGES, max_tokens=20_000).close()
+        gc.collect()
+
+    asyncio.run(main())
+    assert manager.balance().held == 0
+    assert len(manager.uncertain()) == 1

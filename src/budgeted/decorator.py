@@ -10,6 +10,7 @@ import functools
 import inspect
 import itertools
 import sys
+import weakref
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from typing import Any, ParamSpec, TypeVar
 
@@ -35,6 +36,7 @@ from budgeted.scope import (
     leave,
     looks_like_a_limit,
 )
+from budgeted.streams import end_anywhere
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -292,8 +294,26 @@ def _function(payment: Payment) -> Callable[..., Any]:
     return paid
 
 
-async def _awaited(payment: Payment, call: Call, scope: Scope, response: Any) -> Any:
+def _awaited(payment: Payment, call: Call, scope: Scope, response: Any) -> Any:
     """A plain function that returns an awaitable, such as a lambda around a coroutine."""
+    unbegun = [True]
+    waiting = _wait(payment, call, scope, response, unbegun)
+    weakref.finalize(waiting, _forgotten, call, scope, unbegun, unsent=inspect.iscoroutine(response))
+    return waiting
+
+
+def _forgotten(call: Call, scope: Scope, unbegun: list[bool], *, unsent: bool) -> None:
+    """End the hold of an awaitable that nobody ever awaited: a task may be cancelled before its first step."""
+    if not unbegun:
+        return
+    if not unsent:
+        Steps(call, scope).end(GeneratorExit())
+    elif withdrawn(scope):
+        end_anywhere(call, call.release)
+
+
+async def _wait(payment: Payment, call: Call, scope: Scope, response: Any, unbegun: list[bool]) -> Any:
+    unbegun.clear()
     enter(scope)
     try:
         try:
@@ -380,12 +400,27 @@ def _generator(payment: Payment) -> Callable[..., Any]:
 
 
 def _metered_steps(call: Call, scope: Scope, inner: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
-    return _steps(scope, inner, Steps(call, scope))
+    """The steps of a generator that a plain function returned, which may have sent its request already."""
+    steps = _begun_steps(scope, inner, Steps(call, scope))
+    next(steps)  # one that was never started would run no code when it is closed or forgotten
+    return steps
 
 
-def _steps(scope: Scope, inner: Generator[Any, Any, Any], steps: Steps | None) -> Generator[Any, Any, Any]:
+def _begun_steps(scope: Scope, inner: Generator[Any, Any, Any], steps: Steps) -> Generator[Any, Any, Any]:
+    try:
+        first = yield
+    except BaseException as error:
+        inner.close()
+        steps.end(error)
+        raise
+    return (yield from _steps(scope, inner, steps, first))
+
+
+def _steps(
+    scope: Scope, inner: Generator[Any, Any, Any], steps: Steps | None, first: Any = None
+) -> Generator[Any, Any, Any]:
     """Run a generator's steps inside the scope, which is never current while the consumer runs."""
-    action, value = inner.send, None
+    action, value = inner.send, first
     try:
         while True:
             enter(scope)
