@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any, Self
 
 import pytest
+import wrapt
 
 from budgeted import BudgetExceededError, BudgetManager, register_price
 
@@ -250,3 +251,21 @@ def test_a_future_that_is_never_awaited_may_have_been_sent(manager: BudgetManage
     asyncio.run(main())
     assert manager.balance().held == 0
     assert len(manager.uncertain()) == 1
+
+
+# -- proxies of other tools
+
+
+def test_an_answer_behind_a_proxy_is_settled_at_once(manager: BudgetManager) -> None:
+    answer = returning(manager, lambda: wrapt.ObjectProxy(USAGE))
+    assert answer == USAGE
+    assert type(answer) is wrapt.ObjectProxy
+    assert manager.balance().held == 0
+    assert manager.balance().spent == COST
+
+
+def test_a_stream_behind_a_proxy_is_settled_when_it_is_read(manager: BudgetManager) -> None:
+    stream = returning(manager, lambda: wrapt.ObjectProxy(Wrapper()))
+    assert manager.balance().held > 0
+    assert list(stream) == chunks()
+    assert manager.balance().spent == COST

@@ -99,9 +99,13 @@ def kind_of(response: Any) -> int:
     kind = type(response)
     found = _kinds.get(kind)
     if found is None:
+        found = _kind(kind)
+        if found == STREAM and response.__class__ is not kind:
+            # A transparent proxy, such as wrapt's, has the methods of a stream whatever it stands for.
+            return ANSWER if _kind(response.__class__) == ANSWER else STREAM
         if len(_kinds) >= MOST_KINDS:
             _kinds.clear()
-        found = _kinds[kind] = _kind(kind)
+        _kinds[kind] = found
     return found
 
 
