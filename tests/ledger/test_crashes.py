@@ -19,7 +19,7 @@ import pytest
 from ledgers import ALICE, AT, charge, check, dump, finish, give, hold, python, replayed, route, spent, usd
 
 from budgeted.errors import LedgerError, LedgerUnavailableError
-from budgeted.ledger import segments
+from budgeted.ledger import open_ledger, segments
 from budgeted.ledger.base import GLOBAL, Used
 from budgeted.ledger.journal import JournalLedger
 from budgeted.ledger.memory import MemoryLedger
@@ -164,6 +164,30 @@ def test_fsync_always_syncs_before_it_acknowledges(directory: Path, monkeypatch:
     before = len(synced)
     ledger.read(ALICE)
     assert len(synced) == before
+    ledger.close()
+
+
+def test_who_asks_for_fsync_always_gets_it_where_the_ledger_is_open_already(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = open_ledger(directory, "p", fsync="background")
+    give(ledger, GLOBAL, usd(1000))
+    synced: list[int] = []
+    real = os.fdatasync
+
+    def note(fd: int) -> None:
+        real(fd)
+        synced.append(os.fstat(fd).st_size)
+
+    monkeypatch.setattr(os, "fdatasync", note)
+    path = segments.journal_path(directory / "p", 1)
+    assert open_ledger(directory, "p", fsync="always") is ledger
+    assert synced[-1] == path.stat().st_size
+    hold(ledger, 1, GLOBAL)
+    assert synced[-1] == path.stat().st_size
+    assert open_ledger(directory, "p", fsync="background") is ledger
+    hold(ledger, 1, GLOBAL)
+    assert synced[-1] == path.stat().st_size
     ledger.close()
 
 

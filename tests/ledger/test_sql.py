@@ -171,6 +171,23 @@ def test_names_that_no_index_takes_are_charged_all_the_same(url: str, prefix: st
     ledger.close()
 
 
+def test_sqlite_syncs_for_who_asks_for_it_where_the_file_is_open_already(tmp_path: Path) -> None:
+    where = f"sqlite:///{tmp_path}/ledger.db"
+    synchronous: list[int] = []
+
+    def note(driver: Any) -> None:
+        synchronous.append(driver.execute("PRAGMA synchronous").fetchone()[0])
+
+    ledger: Any = open_ledger(where, "p", fsync="background")
+    give(ledger, GLOBAL, usd(10))
+    for fsync in ("background", "always", "background"):
+        assert open_ledger(where, "p", fsync=fsync) is ledger
+        charge(ledger, 1, GLOBAL)
+        ledger._database.run(note, time.monotonic() + 10)
+    assert synchronous == [1, 2, 2]  # NORMAL, then FULL
+    ledger.close()
+
+
 # -- a server that is far away
 
 

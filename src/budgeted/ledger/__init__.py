@@ -7,7 +7,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, unquote, urlsplit
 
 from budgeted.errors import LedgerError
@@ -15,10 +15,13 @@ from budgeted.ledger.base import Ledger
 from budgeted.ledger.memory import MemoryLedger
 from budgeted.ledger.remote import RemoteLedger
 
+if TYPE_CHECKING:
+    from budgeted.ledger.journal import JournalLedger
+
 __all__ = ["Ledger", "MemoryLedger", "default_directory", "directory_of", "open_ledger", "projects_in", "repair"]
 
 _lock = threading.Lock()
-_by_directory: weakref.WeakValueDictionary[Path, MemoryLedger] = weakref.WeakValueDictionary()
+_by_directory: weakref.WeakValueDictionary[Path, JournalLedger] = weakref.WeakValueDictionary()
 _by_server: weakref.WeakValueDictionary[tuple[Any, str], RemoteLedger] = weakref.WeakValueDictionary()
 
 
@@ -31,7 +34,7 @@ def open_ledger(where: Any, project: str, *, fsync: str) -> Ledger:
             ``"rediss://..."`` or a ``redis.Redis``, ``"https://..."`` for a server of ours, or a ledger that is open
             already.
         project: the namespace; every project has a directory of its own below the path.
-        fsync: ``"background"`` or ``"always"``; that of the first opening counts.
+        fsync: ``"background"`` or ``"always"``. Who asks for the latter gets it, also where the ledger is open already.
 
     Returns:
         The same object for the same path and project, within one process.
@@ -47,6 +50,8 @@ def open_ledger(where: Any, project: str, *, fsync: str) -> Ledger:
             remote = _by_server.get((where, project))
             if remote is None or remote.closed:
                 remote = _by_server[where, project] = server(where, project, fsync)
+            elif fsync == "always":
+                remote.sync_always()
             return cast("Ledger", remote)
     if where == "memory://":
         return MemoryLedger()
@@ -57,6 +62,8 @@ def open_ledger(where: Any, project: str, *, fsync: str) -> Ledger:
         ledger = _by_directory.get(directory)
         if ledger is None or ledger.closed:
             ledger = _by_directory[directory] = JournalLedger(directory, fsync=fsync)
+        elif fsync == "always":
+            ledger.sync_always()
         return ledger
 
 

@@ -373,6 +373,16 @@ class JournalLedger(MemoryLedger):
 
     # -- durability
 
+    def sync_always(self) -> None:
+        """Sync what was acknowledged so far, and from now on before every acknowledgement.
+
+        Raises:
+            LedgerUnavailableError: the disk refuses.
+        """
+        if not self._synced_always:
+            self._synced_always = True
+            self.flush()
+
     def _sync_written(self) -> None:
         self._sync((self._segment, self._offset))
 

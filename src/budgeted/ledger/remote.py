@@ -227,6 +227,9 @@ class RemoteLedger:
         """Do what was put off. What the server acknowledged is as durable as the server makes it."""
         upkeep.drain()
 
+    def sync_always(self) -> None:
+        """Nothing: how durable what it acknowledges is, the server says."""
+
     def close(self) -> None:
         """Flush, and give up the lease: holds still open are charged by the next process that looks."""
         if self.closed:

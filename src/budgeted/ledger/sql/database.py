@@ -124,6 +124,9 @@ class Database:
             if self._closed and self.mine:  # meanwhile: nobody closes what came back later
                 pool.dispose()
 
+    def sync_always(self) -> None:
+        """Nothing: how durable a commit is, its server says."""
+
     def _transaction(
         self, connection: PoolProxiedConnection, deadline: float, *, alone: bool
     ) -> AbstractContextManager[Any]:
@@ -235,6 +238,7 @@ class SQLite(Database):
         self.where = str(engine.url.database)
         self.lock = threading.Lock()
         self._kept: PoolProxiedConnection | None = None
+        self.synced_always = False
         _files[weakref.ref(self, _files.pop)] = None
 
     @contextmanager
@@ -261,6 +265,13 @@ class SQLite(Database):
             kept.close()
         if self.mine:
             self.engine.dispose()
+
+    def sync_always(self) -> None:
+        """Have each connection of ours from now on sync before a commit is acknowledged."""
+        if self.mine and not self.synced_always:
+            with self.lock:
+                self.synced_always = True
+                self.let_go()
 
     def close(self) -> None:
         """Close the connection, now or after the verb that is using it."""
@@ -362,16 +373,18 @@ def _open_sqlite(where: str | sa.Engine, url: sa.URL, prefix: str, fsync: str) -
         msg = f"the ledger's file {path} cannot be made: {error.strerror}"
         raise LedgerError(msg) from error
     engine = sa.create_engine(url, pool_size=1, max_overflow=0, connect_args={"timeout": 0, "isolation_level": None})
+    database = SQLite(engine, prefix, mine=True)
+    database.synced_always = fsync == "always"
 
     @event.listens_for(engine, "connect")
     def prepare(connection: DBAPIConnection, _: object) -> None:
         cursor = connection.cursor()
         cursor.execute("PRAGMA busy_timeout = 10000")  # only here: turning to WAL takes the whole file
         cursor.execute("PRAGMA journal_mode = WAL")
-        cursor.execute(f"PRAGMA synchronous = {'FULL' if fsync == 'always' else 'NORMAL'}")
+        cursor.execute(f"PRAGMA synchronous = {'FULL' if database.synced_always else 'NORMAL'}")
         cursor.execute("PRAGMA busy_timeout = 0")
 
-    return SQLite(engine, prefix, mine=True)
+    return database
 
 
 def _open_postgresql(where: str | sa.Engine, url: sa.URL, prefix: str, deadline: float) -> Database:

@@ -98,6 +98,10 @@ class SQLLedger(RemoteLedger):
         self._payers: dict[str, tuple[str, ...]] = {}
         self._prune_due = 0.0
 
+    def sync_always(self) -> None:
+        """Have SQLite sync before it acknowledges. A server decides that itself."""
+        self._database.sync_always()
+
     def _disconnect(self) -> None:
         self._database.close()
 
