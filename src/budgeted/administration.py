@@ -9,6 +9,7 @@ from typing import Any, Literal
 from opentelemetry import trace
 
 from budgeted import balances, prices, tally
+from budgeted.arguments import check_count, check_name
 from budgeted.balances import AccountInfo, Balance, ReportRow, UncertainCharge
 from budgeted.errors import LedgerError, LedgerUnavailableError, UnknownUserError, UnpricedModelError
 from budgeted.forecast import Recent, exhausted_at, recent_rates
@@ -32,7 +33,7 @@ from budgeted.money import nano_usd, shown, to_usd
 from budgeted.paying import Paying
 from budgeted.periods import NEVER
 from budgeted.prices import Amount
-from budgeted.scope import Group, check_name
+from budgeted.scope import Group
 from budgeted.settings import Limits
 from budgeted.usage import Usage
 
@@ -64,9 +65,10 @@ class Administration(Paying):
         Raises:
             UnknownUserError: there is no such user.
         """
+        account = user_account(check_name(user, "user"))
         self._known(user)
-        self._forget_alerts(user_account(user))
-        self.ledger.delete(user_account(user))
+        self._forget_alerts(account)
+        self.ledger.delete(account)
 
     def balance(self, user: str | None = None) -> Balance:
         """The tightest USD limit of a user, or of the global account: the one with the least remaining.
@@ -117,9 +119,15 @@ class Administration(Paying):
             prefix: only names that begin so.
             after: the last name of the page before.
             count: how many at most.
+
+        Raises:
+            ValueError, TypeError: an argument makes no sense; the text quotes it.
         """
+        begin = "u:" + (prefix if prefix == "" else check_name(prefix, "prefix"))
+        last = None if after is None else user_account(check_name(after, "after"))
+        check_count(count, "count")
         upkeep.drain()
-        found = self.ledger.accounts("u:" + prefix, None if after is None else user_account(after), count)
+        found = self.ledger.accounts(begin, last, count)
         uncertain = self.ledger.uncertain()
         recent = self._rates(found)
         return [
@@ -211,6 +219,7 @@ class Administration(Paying):
 
         Raises:
             TypeError: not exactly one of the two was given.
+            ValueError: the figure makes no sense; the text quotes it.
             LedgerError: no such charge is known (any more).
             UnpricedModelError: usage of a model without a price.
         """
@@ -220,7 +229,7 @@ class Administration(Paying):
         nano = None if cost is None else nano_usd(cost, "cost")
         spent = None if usage is None else counted(usage)
         upkeep.drain()
-        charge = self.ledger.ended(charge_id)
+        charge = self.ledger.ended(charge_id) if _may_be_id(charge_id) else None
         if charge is None:
             msg = f"no charge {shown(charge_id)} is known; uncertain() lists those that can be reconciled"
             raise LedgerError(msg)
@@ -277,6 +286,11 @@ class Administration(Paying):
         """Accounts were charged without a call of this process: their alerts may be due."""
         if self.alerts is not None:
             self.alerts.charged(group, cost, trace.get_current_span(), None)
+
+
+def _may_be_id(charge_id: object) -> bool:
+    """Whether a ledger can be asked for it: ids are plain text, and databases choke on what is not."""
+    return isinstance(charge_id, str) and charge_id.isascii() and charge_id.isprintable()
 
 
 def _since_day(since: Any) -> int:

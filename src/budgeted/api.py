@@ -8,6 +8,7 @@ from typing import Any, Never, TypeVar, Unpack, overload
 from budgeted import decorator_arguments, managers, providers
 from budgeted.hold import Hold
 from budgeted.manager import BudgetManager
+from budgeted.money import shown
 from budgeted.prices import Amount
 from budgeted.scope import Budget, current
 from budgeted.settings import Keywords, LedgerLike, Limits, OnExceed, documented, refuse_unknown
@@ -60,6 +61,16 @@ def get_manager() -> BudgetManager:
     return default
 
 
+def _given(manager: object) -> BudgetManager:
+    """What was given as ``manager=``, or the one to use where nothing was."""
+    if manager is None:
+        return get_manager()
+    if not isinstance(manager, BudgetManager):
+        msg = f"manager must be a BudgetManager, or left out for the default one; got {shown(manager)}"
+        raise TypeError(msg)
+    return manager
+
+
 @documented
 def budget(
     user: str | None = None,
@@ -98,8 +109,7 @@ def budget(
         ...     client.chat.completions.create(...)
     """
     refuse_unknown(unknown, budget)
-    mine = get_manager() if manager is None else manager
-    return mine.budget(user, cap=cap, key=key, on_exceed=on_exceed, fallback=fallback, wait=wait)
+    return _given(manager).budget(user, cap=cap, key=key, on_exceed=on_exceed, fallback=fallback, wait=wait)
 
 
 @overload
@@ -153,7 +163,8 @@ def budgeted(
         ... def answer(request): ...
     """
     refuse_unknown(unknown, budgeted)
-    paying = get_manager if manager is None else lambda: manager
+    mine = None if manager is None else _given(manager)
+    paying = get_manager if mine is None else lambda: mine
     return decorator_arguments.decorate(paying, target, user, cap, (on_exceed, fallback, wait))
 
 
@@ -194,8 +205,7 @@ def hold(
         TypeError, ValueError: an argument makes no sense; the text quotes it.
     """
     refuse_unknown(unknown, hold)
-    mine = get_manager() if manager is None else manager
-    return mine.hold(
+    return _given(manager).hold(
         model,
         input,
         max_output_tokens,

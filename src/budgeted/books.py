@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from budgeted.arguments import check_name
 from budgeted.ledger import user_dict
 from budgeted.manager import BudgetManager
-from budgeted.scope import check_name
 
 
 class Books(BudgetManager):

@@ -17,6 +17,7 @@ from typing import Any, ParamSpec, TypeVar
 from opentelemetry.context import detach, get_current
 
 from budgeted import driving, responses
+from budgeted.arguments import check_name, looks_like_a_limit
 from budgeted.call import Call
 from budgeted.errors import LedgerLockedError
 from budgeted.money import shown
@@ -29,12 +30,10 @@ from budgeted.scope import (
     Group,
     Policy,
     Scope,
-    check_name,
     current,
     enter,
     joined,
     leave,
-    looks_like_a_limit,
 )
 from budgeted.streams import end_anywhere
 

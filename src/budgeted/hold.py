@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.context import Context, attach, detach, get_value, set_value
 
 from budgeted import driving, prices, responses
+from budgeted.arguments import check_count, check_text
 from budgeted.call import OUTPUT_UNKNOWN, Call
 from budgeted.decorator import CONTENT
 from budgeted.errors import LedgerLockedError
@@ -242,7 +243,7 @@ def counted(usage: object) -> Counts:
     found = responses.read_usage(usage)
     if found is not None:
         return found
-    if not isinstance(usage, Mapping):
+    if not isinstance(usage, Mapping) or not usage:
         msg = f"usage must be a Usage or a mapping, such as Usage(1200, 300), got {shown(usage)}"
         raise TypeError(msg)
     try:
@@ -283,15 +284,18 @@ def make_hold(
         nano = nano_usd(cost, "cost")
         return Hold(Request(provider="", model="", body={}, operation="hold", fixed=nano, output=False), block)
     for name, value in (("model", model), ("provider", provider), ("base_url", base_url), ("tier", tier)):
-        _check_text(name, value)
+        if value is not None:
+            check_text(value, name)
     body: Mapping[str, Any] = {"input": "" if input is None else input}
     if isinstance(input, Mapping) and not _CONTENT.isdisjoint(input):
         body = input
         max_output_tokens = _given(max_output_tokens, body, *CAPS)
         n = _given(n, body, "n")
         tier = body["service_tier"] if tier is None and isinstance(body.get("service_tier"), str) else tier
-    _check_count("max_output_tokens", max_output_tokens, 0)
-    _check_count("n", n, 1)
+    if max_output_tokens is not None:
+        check_count(max_output_tokens, "max_output_tokens")
+    if n is not None:
+        check_count(n, "n", 1)
     request = Request(
         provider=provider or "",
         model=str(model),
@@ -308,18 +312,6 @@ def make_hold(
 def _given(value: int | None, body: Mapping[str, Any], *names: str) -> Any:
     """An argument, else what the request's body says."""
     return value if value is not None else next((body[name] for name in names if body.get(name) is not None), None)
-
-
-def _check_text(name: str, value: object) -> None:
-    if value is not None and (not isinstance(value, str) or not value):
-        msg = f"{name} must be a name as text, got {shown(value)}"
-        raise TypeError(msg)
-
-
-def _check_count(name: str, value: object, least: int) -> None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
-        msg = f"{name} must be a number from {least} on, got {shown(value)}"
-        raise ValueError(msg)
 
 
 _CONTENT = frozenset(CONTENT)

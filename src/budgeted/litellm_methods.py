@@ -5,25 +5,26 @@ Same arguments, same results, amounts as floats in USD. Where its documentation 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from budgeted import prices, reported, responses, tally
 from budgeted.administration import Administration, unpriced
+from budgeted.arguments import check_name, check_text
 from budgeted.bounds import input_bound
 from budgeted.errors import UnknownUserError
 from budgeted.ledger import Ledger, upkeep, user_dict
 from budgeted.ledger.base import GLOBAL, STALE, Account, Slot, Used, account_name, user_account
 from budgeted.ledger.specs import day_number, is_budget, limit_of, spec, spec_of
 from budgeted.limits import Anchor, Limit
-from budgeted.money import nano_usd, to_usd
+from budgeted.money import nano_usd, shown, to_usd
 from budgeted.periods import parse_period
 from budgeted.prices import Amount
 from budgeted.recent import charged, remember_also
 from budgeted.reported import Report
-from budgeted.scope import Group, check_name
+from budgeted.scope import Group
 from budgeted.settings import Settings
 
 UNPRICED = "no price is known for its model"
@@ -99,7 +100,12 @@ class LiteLLMMethods(Administration):
         Raises:
             UnknownUserError: there is no such user.
             UnpricedModelError: no price is known for the model.
+            TypeError, ValueError: the model is no name, or the messages are no list.
         """
+        check_text(model, "model")
+        if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Iterable):
+            msg = f"messages must be a list such as [{{'role': 'user', 'content': 'hi'}}], got {shown(messages)}"
+            raise TypeError(msg)
         self._known(user)
         price = prices.find(model)
         if price is None:
@@ -145,11 +151,11 @@ class LiteLLMMethods(Administration):
             ``{"user": record}``.
 
         Raises:
-            ValueError: neither a response nor a model with its texts was given.
+            ValueError, TypeError: neither a response nor a model with its texts was given, or the user is no name.
             UnpricedModelError: no price is known for the model. The call is recorded all the same, as uncertain, and
                 gets its price when the response is reported again, or by ``reconcile``.
         """
-        if user is not None and not isinstance(user, str):
+        if not isinstance(user, str) and isinstance(completion_obj, str):
             user, completion_obj = completion_obj, user
         name = user_account(check_name(user, "user"))
         group = self.group.join(name, self.policy)

@@ -9,12 +9,13 @@ from typing import Any, Literal, Never, Self, TypeVar, overload
 import msgspec
 
 from budgeted import decorator_arguments, managers
+from budgeted.arguments import check_name, refuse_amount
 from budgeted.hold import Hold, make_hold
 from budgeted.ledger import Ledger, open_ledger, upkeep
 from budgeted.litellm_methods import LiteLLMMethods
 from budgeted.money import shown
 from budgeted.prices import Amount
-from budgeted.scope import Budget, check_name, make_policy
+from budgeted.scope import Budget, make_policy
 from budgeted.settings import (
     Fsync,
     LedgerLike,
@@ -23,6 +24,7 @@ from budgeted.settings import (
     Settings,
     UserLimitsLike,
     check_fsync,
+    check_headers,
     documented,
     global_limits,
     refuse_unknown,
@@ -134,7 +136,7 @@ class BudgetManager(LiteLLMMethods):
         global_ = global_limits(max_budget, duration)
         self.client_type = client_type
         self.api_base = api_base
-        self.headers = dict(headers or {"Content-Type": "application/json"})
+        self.headers = check_headers(headers) or {"Content-Type": "application/json"}
         self._fsync = fsync
         self._where = ledger
         self._former: list[Ledger] = []
@@ -179,7 +181,10 @@ class BudgetManager(LiteLLMMethods):
             if (project, where) != (self.project_name, self._where):
                 ledger = self._open(where, project, fsync, settings)
             elif fsync != self._fsync:
-                msg = f"fsync={fsync!r} is for opening a ledger, and {ledger!r} is open with {self._fsync!r}"
+                msg = (
+                    f"fsync={fsync!r} is for opening a ledger, and {ledger!r} is open with {self._fsync!r}; "
+                    f"give it to BudgetManager(...), or to the first configure(...)"
+                )
                 raise ValueError(msg)
             before = self.ledger
             self._adopt(ledger, settings, limits)
@@ -220,7 +225,7 @@ class BudgetManager(LiteLLMMethods):
             ValueError, TypeError: an argument makes no sense; the text quotes it.
         """
         refuse_unknown(unknown, self.budget)
-        _check_no_amount(user)
+        refuse_amount(user, "budget(cap={})")
         if key is not None and cap is None:
             msg = f"key={shown(key)} needs a cap: it is the cap's balance that is kept under the key"
             raise ValueError(msg)
@@ -272,6 +277,7 @@ class BudgetManager(LiteLLMMethods):
     ) -> Hold:
         """Set money aside for a call that no SDK's hook sees. See :func:`budgeted.hold`."""
         refuse_unknown(unknown, self.hold)
+        refuse_amount(user, "hold(cost={})")
         block = Budget(self, user)
         return make_hold(
             model, input, max_output_tokens, cost, block, provider=provider, base_url=base_url, n=n, tier=tier
@@ -284,12 +290,3 @@ class BudgetManager(LiteLLMMethods):
         for ledger in (*self._former, self.ledger):
             if not any(other.ledger is ledger for other in managers.open_managers()):
                 ledger.close()
-
-
-def _check_no_amount(user: object) -> None:
-    if isinstance(user, str) and user[:1] == "$":
-        msg = f"budget({user!r}) would bill a user of that name; for a cap on the block write budget(cap={user[1:]!r})"
-        raise ValueError(msg)
-    if isinstance(user, (int, float)) and not isinstance(user, bool):
-        msg = f"user must be a string, got {shown(user)}; for a cap on the block write budget(cap={shown(user)})"
-        raise TypeError(msg)

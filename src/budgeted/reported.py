@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from budgeted import responses, tokens
+from budgeted.arguments import check_text
 from budgeted.money import shown
 from budgeted.usage import Counts, Usage
 
@@ -33,6 +34,8 @@ def read(response: Any, model: str | None, input_text: str | None, output_text: 
     Raises:
         ValueError, TypeError: it does not say what the call used; the text says what to give instead.
     """
+    if model is not None:
+        check_text(model, "model")
     if model is not None and (input_text is not None or output_text is not None):
         given, counted_in = _estimate(input_text or "", model, "input_text")
         made, counted_out = _estimate(output_text or "", model, "output_text")
@@ -53,6 +56,7 @@ def read(response: Any, model: str | None, input_text: str | None, output_text: 
         )
         raise ValueError(msg)
     provider = notes.get("custom_llm_provider")
+    name = name.encode("utf-8", "replace").decode()  # what was paid for is recorded, whatever it calls itself
     return Report(name, answer.usage, provider if isinstance(provider, str) else "", answer.id)
 
 

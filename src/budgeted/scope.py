@@ -10,7 +10,6 @@ import datetime as dt
 import functools
 import inspect
 import logging
-import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import Token
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 import msgspec
 from opentelemetry.context import Context, attach, create_key, detach, get_current, get_value
 
+from budgeted.arguments import check_name, check_seconds, check_text
 from budgeted.ledger.base import USD, Ledger, Refused, Route, Slot, block_account, user_account
 from budgeted.money import nano_usd, shown, to_usd
 
@@ -45,9 +45,6 @@ CAPS = "caps of blocks"
 
 ON_EXCEED = ("clamp", "raise", "warn")
 MOST_GROUPS = 100_000
-
-_NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
-_LIKE_A_LIMIT = re.compile(r"\s*(\$|.*\d\s*(/|per\b|usd\b|tokens?\b|calls?\b))", re.IGNORECASE)
 
 caps_lock = threading.Lock()
 """Guards the numbers of all blocks of this process: they are only ever touched for an instant."""
@@ -425,32 +422,6 @@ class Budget:
         self._clamped += clamped
 
 
-def check_name(name: object, what: str) -> str:
-    """A user's or key's name: 1 to 256 bytes of UTF-8 without control characters.
-
-    Raises:
-        TypeError: it is no string.
-        ValueError: it is empty, too long, or holds control characters or lone surrogates.
-    """
-    if not isinstance(name, str):
-        hint = "; call str() on ids that are numbers" if isinstance(name, int) and not isinstance(name, bool) else ""
-        msg = f"{what} must be a string, got {shown(name)}{hint}"
-        raise TypeError(msg)
-    if not _NAME.fullmatch(name):
-        problem = "is empty" if not name else "holds control characters or lone surrogates"
-        msg = f"{what} {shown(name)} {problem}; write 1 to 256 bytes of plain text, such as 'alice' or 'team:search'"
-        raise ValueError(msg)
-    if len(name) > 64 and len(name.encode()) > 256:
-        msg = f"{what} {shown(name)} has {len(name.encode())} bytes, and 256 are allowed; use a shorter id, or a hash"
-        raise ValueError(msg)
-    return name
-
-
-def looks_like_a_limit(name: str) -> bool:
-    """Whether a user's name was probably meant as a limit."""
-    return bool(_LIKE_A_LIMIT.match(name))
-
-
 def make_policy(base: Policy, on_exceed: str | None, fallback: object, wait: float | None) -> Policy | None:
     """A block's own policy over its manager's, or None if the block says nothing.
 
@@ -474,21 +445,13 @@ def check_on_exceed(value: object) -> str:
     return str(value)
 
 
-def check_seconds(value: object, what: str) -> float:
-    """A number of seconds from 0 on; infinite is allowed."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
-        msg = f"{what} must be seconds from 0 on, got {shown(value)}"
-        raise ValueError(msg)
-    return float(value)
-
-
 def check_fallback(value: object) -> tuple[str, ...]:
     """Models to fall back to: one name, or several."""
     models = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Sequence) else None
     if models is None or not all(isinstance(model, str) and model for model in models):
         msg = f"fallback must be a model's name or a list of them, got {shown(value)}"
         raise TypeError(msg)
-    return models
+    return tuple(check_text(model, "fallback") for model in models)
 
 
 def bind(fn: Callable[P, R]) -> Callable[P, R]:

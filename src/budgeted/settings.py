@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, TypeVar
 
 import msgspec
 
+from budgeted.arguments import check_count, check_seconds
 from budgeted.ledger import Ledger
 from budgeted.limits import Limit, LimitLike
 from budgeted.money import nano_usd, shown
 from budgeted.periods import zone
-from budgeted.scope import check_fallback, check_on_exceed, check_seconds
+from budgeted.scope import check_fallback, check_on_exceed
 from budgeted.tally import user_names
 
 if TYPE_CHECKING:
@@ -133,8 +134,8 @@ class Settings(msgspec.Struct, kw_only=True):
             msg = "hold_timeout=0 would charge every call before it can end; write seconds, such as 900"
             raise ValueError(msg)
         self.fallback = check_fallback(self.fallback)
-        _count("min_output_tokens", self.min_output_tokens)
-        _count("uncertain_output_tokens", self.uncertain_output_tokens)
+        check_count(self.min_output_tokens, "min_output_tokens")
+        check_count(self.uncertain_output_tokens, "uncertain_output_tokens")
         self.default_user_limits = UserLimits(self.default_user_limits)
         self.timezone = zone(self.timezone)
         self.alerts = tuple(_share(share) for share in _listed(self.alerts))
@@ -296,6 +297,20 @@ def check_fsync(value: object) -> None:
     _word("fsync", value, "background", "always")
 
 
+def check_headers(headers: object) -> dict[str, str]:
+    """HTTP headers as a mapping of text to text. Their values are secrets: errors do not show them."""
+    if headers is None:
+        return {}
+    if not isinstance(headers, Mapping):
+        msg = f"headers must be a mapping such as {{'Authorization': 'Bearer ...'}}, got a {type(headers).__name__}"
+        raise TypeError(msg)
+    for name, value in headers.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            msg = f"headers must be text, and {shown(name)} is a {type(value).__name__}"
+            raise TypeError(msg)
+    return dict(headers)
+
+
 def _word(name: str, value: object, *words: str) -> None:
     if not isinstance(value, str) or value not in words:
         msg = f"{name}={shown(value)} is not known; write one of {', '.join(map(repr, words))}"
@@ -306,12 +321,6 @@ def _yes_or_no(name: str, value: object) -> None:
     if not isinstance(value, bool):
         msg = f"{name} must be True or False, got {shown(value)}"
         raise TypeError(msg)
-
-
-def _count(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        msg = f"{name} must be a number of tokens from 0 on, got {shown(value)}"
-        raise ValueError(msg)
 
 
 def _pattern(pattern: object) -> str:

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import msgspec
 
+from budgeted.arguments import check_name
 from budgeted.ledger.base import Used
 from budgeted.money import NANO, shown
-from budgeted.scope import check_name
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span

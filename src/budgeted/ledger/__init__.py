@@ -14,11 +14,15 @@ from budgeted.errors import LedgerError
 from budgeted.ledger.base import Ledger
 from budgeted.ledger.memory import MemoryLedger
 from budgeted.ledger.remote import RemoteLedger
+from budgeted.money import shown
 
 if TYPE_CHECKING:
     from budgeted.ledger.journal import JournalLedger
 
 __all__ = ["Ledger", "MemoryLedger", "default_directory", "directory_of", "open_ledger", "projects_in", "repair"]
+
+LONGEST_NAME = 255
+"""Bytes that a file's name may have, on nearly every file system."""
 
 _lock = threading.Lock()
 _by_directory: weakref.WeakValueDictionary[Path, JournalLedger] = weakref.WeakValueDictionary()
@@ -41,6 +45,7 @@ def open_ledger(where: Any, project: str, *, fsync: str) -> Ledger:
 
     Raises:
         LedgerError: the URL is not known, or the path cannot be a ledger.
+        ValueError: the project's name is too long for a folder's.
     """
     if isinstance(where, (MemoryLedger, RemoteLedger)):
         return cast("Ledger", where)
@@ -58,6 +63,7 @@ def open_ledger(where: Any, project: str, *, fsync: str) -> Ledger:
     directory = _directory(where, project)
     from budgeted.ledger.journal import JournalLedger
 
+    _check_length(directory.name, project)
     with _lock:
         ledger = _by_directory.get(directory)
         if ledger is None or ledger.closed:
@@ -65,6 +71,16 @@ def open_ledger(where: Any, project: str, *, fsync: str) -> Ledger:
         elif fsync == "always":
             ledger.sync_always()
         return ledger
+
+
+def _check_length(name: str, project: str) -> None:
+    """Refuse a project whose folder no file system would take."""
+    if len(name) > LONGEST_NAME:
+        msg = (
+            f"project_name {shown(project)} makes a folder's name of {len(name)} bytes, and {LONGEST_NAME} are "
+            f"allowed; use a shorter one, or a hash (what is not a plain letter or digit takes 3 bytes or more)"
+        )
+        raise ValueError(msg)
 
 
 def _server(where: Any) -> Callable[[Any, str, str], RemoteLedger] | None:
@@ -122,11 +138,19 @@ def _directory(where: object, project: str) -> Path:
         root = default_directory()
     else:
         text = os.fspath(where) if isinstance(where, (str, os.PathLike)) else None
-        if not isinstance(text, str) or not text or "\0" in text:
-            msg = f"ledger={where!r} is not known; write a path, 'memory://', or 'file:///dir'"
+        if not isinstance(text, str) or not text or not _encodable(text):
+            msg = f"ledger={shown(where)} is not known; write a path, 'memory://', or 'file:///dir'"
             raise LedgerError(msg)
         root = _path_of(text)
     return Path(os.path.realpath(root)) / quote(project, safe="").replace(".", "%2E")
+
+
+def _encodable(path: str) -> bool:
+    """Whether a file may be called so."""
+    try:
+        return b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
 
 
 def _after_fork() -> None:

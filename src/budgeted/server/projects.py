@@ -9,11 +9,11 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
+from budgeted.arguments import check_name
 from budgeted.books import Books
 from budgeted.errors import LedgerError, LedgerUnavailableError
 from budgeted.ledger import open_ledger
 from budgeted.ledger.base import GLOBAL
-from budgeted.scope import check_name
 from budgeted.server.settings import ServerSettings
 
 logger = logging.getLogger("budgeted")
