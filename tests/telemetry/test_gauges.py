@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.metrics.view import View
 
-from budgeted import BudgetManager, Usage, telemetry
+from budgeted import BudgetManager, Usage, gauges
 from budgeted.errors import LedgerUnavailableError
 from budgeted.ledger import MemoryLedger
 
@@ -182,7 +182,7 @@ def test_a_ledger_that_is_away_leaves_its_gauges_out_and_everything_else_in(
 def test_a_ledger_whose_lock_another_process_keeps_does_not_stop_a_collection(
     metrics: Any, make_manager: Any, spend: Any, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(telemetry, "READ_SECONDS", 0.1)
+    monkeypatch.setattr(gauges, "READ_SECONDS", 0.1)
     manager = make_manager("stuck", max_budget="$1", ledger=tmp_path / "ledger")
     spend()
     with (manager.ledger.directory / "lock").open("r+b") as another_process:
@@ -286,7 +286,7 @@ def test_more_users_than_the_sdk_has_room_for_do_not_displace_the_global_account
     crowd(manager, 2_500)
     for _ in range(2):
         assert metrics.value("budgeted.limit", project="shop", **{"budgeted.account": "global"}) == 9
-    assert len(metrics.points("budgeted.limit", project="shop")) == telemetry.MOST_USER_SERIES + 1
+    assert len(metrics.points("budgeted.limit", project="shop")) == gauges.MOST_USER_SERIES + 1
     assert not metrics.points("budgeted.limit", **{"otel.metric.overflow": True})
     assert len([record for record in caplog.records if "limits of users" in record.message]) <= 1
 

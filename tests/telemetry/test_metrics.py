@@ -12,9 +12,9 @@ from opentelemetry.sdk.metrics import Counter, ObservableCounter
 from opentelemetry.sdk.metrics.export import AggregationTemporality
 from opentelemetry.sdk.metrics.view import View
 
-from budgeted import BudgetExceededError, BudgetManager, Usage, register_price, tally, telemetry
-from budgeted.tally import Operation
-from budgeted.telemetry import user_names
+from budgeted import BudgetExceededError, BudgetManager, Usage, register_price, tally
+from budgeted.conventions import Conventions
+from budgeted.tally import Operation, user_names
 
 DELTA = {
     "preferred_temporality": {ObservableCounter: AggregationTemporality.DELTA, Counter: AggregationTemporality.DELTA}
@@ -392,7 +392,7 @@ def test_a_rule_read_before_stays_as_it_is() -> None:
 
 
 def test_the_conventions_metrics_are_histograms_of_each_call(metrics: Any) -> None:
-    conventions = telemetry.Conventions(metrics.provider.get_meter("budgeted"))
+    conventions = Conventions(metrics.provider.get_meter("budgeted"))
     conventions.record(Operation(("google", "chat", "gemini-x", ""), 1.5, (2_000_000, 1000, 500)))
     conventions.record(Operation(("google", "chat", "gemini-x", ""), 0.5, None, error="APITimeoutError"))
     attributes = {"gen_ai.provider.name": "gcp.gemini", "gen_ai.operation.name": "chat", "model": "gemini-x"}
