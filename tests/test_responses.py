@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from budgeted import Usage
+from budgeted.meters import BodyMeter, EventMeter
 from budgeted.responses import NOTHING, read, read_usage
-from budgeted.streams import BodyMeter, EventMeter
 
 CHAT = {
     "id": "chatcmpl-1",

@@ -17,6 +17,7 @@ import msgspec
 
 from budgeted import prices, responses
 from budgeted.call import Call
+from budgeted.meters import ItemMeter
 from budgeted.providers.hooks import Hook
 from budgeted.providers.metered import (
     End,
@@ -32,7 +33,7 @@ from budgeted.providers.metered import (
     text,
 )
 from budgeted.request import Request
-from budgeted.streams import ItemMeter, Watch, items, items_async
+from budgeted.streams import Watch, items, items_async
 
 _MODULE = "google.genai._api_client"
 _METHODS = {

@@ -9,11 +9,12 @@ from typing import Any
 
 from budgeted import driving, responses
 from budgeted.call import Call
+from budgeted.meters import ItemMeter
 from budgeted.providers.hooks import Hook, enabled
 from budgeted.providers.metered import Sent, count, mapping, run, run_async
 from budgeted.request import Request
 from budgeted.scope import Scope, current
-from budgeted.streams import ItemMeter, Watch, items, items_async
+from budgeted.streams import Watch, items, items_async
 
 _MODULE = "ollama._client"
 _OPERATIONS = {
