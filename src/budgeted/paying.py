@@ -36,6 +36,9 @@ MOST_PLANS = 1_000
 MOST_KEYED = 1_000
 """Keyed blocks that are kept in mind, at least, after they have ended."""
 
+MOST_WARNED = 100_000
+"""Warnings that are kept in mind so as not to be repeated: each user may have one a day."""
+
 DAY = Period(1, "day")
 
 _CAP = Limit(0)
@@ -225,6 +228,8 @@ class Paying:
             for slot in account.slots if account else ():
                 once = f"{name} {slot.limit} {slot.start}"
                 if slot.spent + slot.held > slot.amount and once not in self._warned:
+                    if len(self._warned) >= MOST_WARNED:
+                        self._warned.clear()
                     self._warned.add(once)
                     who = "a user" if account_kind(name) == "user" else account_name(name)
                     logger.warning(
