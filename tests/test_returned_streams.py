@@ -59,6 +59,10 @@ async def written() -> AsyncIterator[Any]:
         yield chunk
 
 
+async def written_soon() -> Iterator[Any]:
+    return (chunk for chunk in chunks())
+
+
 @pytest.fixture
 def manager() -> Iterator[BudgetManager]:
     register_price("streamer", input=1, output=10, max_output_tokens=100_000)
@@ -150,6 +154,25 @@ def test_a_generator_that_is_left_is_charged_the_text_of_its_chunks(manager: Bud
         next(steps)
     steps.close()
     assert manager.balance().spent >= 10 * 10_000 / 4 * 10e-6
+
+
+# -- what a coroutine returns
+
+
+def test_a_generator_that_a_coroutine_returns_is_settled_at_its_end(manager: BudgetManager) -> None:
+    @manager.budgeted("alice")
+    async def complete(model: str, messages: Any, max_tokens: int | None = None) -> Iterator[Any]:
+        return (chunk for chunk in chunks())
+
+    later = manager.budgeted("alice")(lambda model, messages, max_tokens: written_soon())
+    for ask in (complete, later):
+        before = manager.balance().spent
+        steps: Any = asyncio.run(ask("streamer", MESSAGES, max_tokens=20_000))
+        assert inspect.isgenerator(steps)
+        assert manager.balance().held > 0
+        assert list(steps) == chunks()
+        assert manager.balance().spent == pytest.approx(before + COST)
+    assert manager.uncertain() == []
 
 
 # -- generators and coroutines that never begin

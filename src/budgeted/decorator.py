@@ -293,6 +293,14 @@ def _function(payment: Payment) -> Callable[..., Any]:
     return paid
 
 
+def _stream(call: Call, scope: Scope, response: Any) -> Any:
+    """What a coroutine is to return for a stream or generator that ends the call; None for anything else."""
+    kind = kind_of(response) if scope.offer else ANSWER
+    if kind == GENERATOR:
+        return _metered_steps(call, scope, response)
+    return metered_stream(Steps(call, scope), response) if kind == STREAM else None
+
+
 def _awaited(payment: Payment, call: Call, scope: Scope, response: Any) -> Any:
     """A plain function that returns an awaitable, such as a lambda around a coroutine."""
     unbegun = [True]
@@ -320,8 +328,9 @@ async def _wait(payment: Payment, call: Call, scope: Scope, response: Any, unbeg
         except BaseException as error:
             await driving.settled(call, functools.partial(payment.failed, call, scope, error))
             raise
-        if scope.offer and kind_of(found) == STREAM:
-            return metered_stream(Steps(call, scope), found)
+        stream = _stream(call, scope, found)
+        if stream is not None:
+            return stream
         await driving.settled(call, functools.partial(payment.done, call, scope, found))
         return found
     finally:
@@ -350,8 +359,9 @@ def _coroutine(payment: Payment) -> Callable[..., Any]:
             except BaseException as error:
                 await driving.settled(call, functools.partial(payment.failed, call, scope, error))
                 raise
-            if scope.offer and kind_of(response) == STREAM:
-                return metered_stream(Steps(call, scope), response)
+            stream = _stream(call, scope, response)
+            if stream is not None:
+                return stream
             await driving.settled(call, functools.partial(payment.done, call, scope, response))
             return response
         finally:
@@ -399,7 +409,7 @@ def _generator(payment: Payment) -> Callable[..., Any]:
 
 
 def _metered_steps(call: Call, scope: Scope, inner: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
-    """The steps of a generator that a plain function returned, which may have sent its request already."""
+    """The steps of a generator that a function returned, which may have sent its request already."""
     steps = _begun_steps(scope, inner, Steps(call, scope))
     next(steps)  # one that was never started would run no code when it is closed or forgotten
     return steps
