@@ -9,6 +9,7 @@ from typing import Any
 
 from budgeted import decorator
 from budgeted.money import nano_usd, shown
+from budgeted.payment import Payment
 from budgeted.scope import Policy, make_policy
 
 
@@ -45,7 +46,7 @@ def decorate(manager: Callable[[], Any], target: Any, user: Any, cap: Any, choic
         if inspect.isclass(fn):
             msg = f"@budgeted goes on functions, and {fn.__name__} is a class; put it on the methods that make calls"
             raise TypeError(msg)
-        return decorator.decorate(decorator.Payment(fn, manager, user, cap, policy))
+        return decorator.decorate(Payment(fn, manager, user, cap, policy))
 
     if isinstance(target, (int, float)) and not isinstance(target, bool):
         msg = f"@budgeted({shown(target)}) names no user; for a cap on each call write @budgeted(cap={shown(target)})"

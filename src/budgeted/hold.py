@@ -10,8 +10,8 @@ from opentelemetry.context import Context, attach, detach, get_value, set_value
 from budgeted import driving, prices, responses
 from budgeted.arguments import check_count, check_text
 from budgeted.call import OUTPUT_UNKNOWN, Call
-from budgeted.decorator import CONTENT
 from budgeted.errors import LedgerLockedError
+from budgeted.metered_function import CONTENT
 from budgeted.money import nano_usd, shown
 from budgeted.request import Request
 from budgeted.scope import BY_HAND, Budget, Scope, caps_lock, current, enter, leave
