@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote, urlsplit
 from budgeted.errors import LedgerError
 from budgeted.ledger.base import Ledger
 from budgeted.ledger.memory import MemoryLedger
+from budgeted.ledger.places import HTTP, MEMORY, PATH, REDIS, SQL, kind_of
 from budgeted.ledger.remote import RemoteLedger
 from budgeted.money import shown
 
@@ -49,17 +50,17 @@ def open_ledger(where: Any, project: str, *, fsync: str) -> Ledger:
     """
     if isinstance(where, (MemoryLedger, RemoteLedger)):
         return cast("Ledger", where)
-    server = _server(where)
-    if server is not None:
+    kind = kind_of(where)
+    if kind == MEMORY:
+        return MemoryLedger()
+    if kind in _SERVERS:
         with _lock:
             remote = _by_server.get((where, project))
             if remote is None or remote.closed:
-                remote = _by_server[where, project] = server(where, project, fsync)
+                remote = _by_server[where, project] = _SERVERS[kind](where, project, fsync)
             elif fsync == "always":
                 remote.sync_always()
             return cast("Ledger", remote)
-    if where == "memory://":
-        return MemoryLedger()
     directory = _directory(where, project)
     from budgeted.ledger.journal import JournalLedger
 
@@ -81,16 +82,6 @@ def _check_length(name: str, project: str) -> None:
             f"allowed; use a shorter one, or a hash (what is not a plain letter or digit takes 3 bytes or more)"
         )
         raise ValueError(msg)
-
-
-def _server(where: Any) -> Callable[[Any, str, str], RemoteLedger] | None:
-    """What opens a ledger that is no directory, by its URL's scheme or its client's package; None if it is neither."""
-    kind = where.partition(":")[0] if isinstance(where, str) and "://" in where else type(where).__module__
-    if kind.startswith("redis"):
-        return _redis
-    if kind in ("http", "https"):
-        return _http
-    return _sql if kind.startswith(("sqlite", "postgres", "sqlalchemy.engine")) else None
 
 
 def _http(where: Any, project: str, fsync: str) -> RemoteLedger:  # noqa: ARG001 - its server decides that
@@ -119,13 +110,17 @@ def _redis(where: Any, project: str, fsync: str) -> RemoteLedger:  # noqa: ARG00
         raise LedgerError(msg) from error
 
 
+_SERVERS: dict[str, Callable[[Any, str, str], RemoteLedger]] = {HTTP: _http, SQL: _sql, REDIS: _redis}
+"""What opens a ledger that is no directory."""
+
+
 def directory_of(where: Any, project: str) -> Path | None:
     """Where the ledger that :func:`open_ledger` would open is on disk; None if it is elsewhere.
 
     Raises:
         LedgerError: as there.
     """
-    return None if where == "memory://" or _server(where) is not None else _directory(where, project)
+    return _directory(where, project) if kind_of(where) == PATH else None
 
 
 def projects_in(root: Path) -> list[str]:

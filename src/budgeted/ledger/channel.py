@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from budgeted.errors import LedgerError
-from budgeted.money import shown
 
 if TYPE_CHECKING:
     import httpx2
@@ -52,8 +51,11 @@ class Address:
         parts = _split(url)
         host = parts.hostname or ""
         given = parse_qs(parts.query, keep_blank_values=True)
-        if unknown := given.keys() - {"allow_http"}:
-            msg = f"{_bare(parts)} has no option {shown(min(unknown))}; there is allow_http=1"
+        if given.keys() - {"allow_http"}:  # not quoted: it may be the token
+            msg = (
+                f"the ledger's URL {_bare(parts)}?... has options that are not known; there is allow_http=1. A token "
+                f"goes into BUDGETED_TOKEN, or before the host: https://TOKEN@host"
+            )
             raise LedgerError(msg)
         if parts.scheme == "http" and not is_loopback(host) and given.get("allow_http") != ["1"]:
             msg = (
