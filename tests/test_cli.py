@@ -239,6 +239,14 @@ def test_there_and_back_again_is_what_it_was(tmp_path: Path) -> None:
     back.close()
 
 
+def test_a_project_of_which_only_the_name_is_known_is_not_moved(tmp_path: Path) -> None:
+    open_ledger(tmp_path / "old", "app", fsync="background").close()
+    error = run("migrate", tmp_path / "old", tmp_path / "new", "--project", "app", ok=False).stderr
+    assert "there is no project 'app'" in error
+    assert "nothing was moved" in error
+    assert not (tmp_path / "new").exists()
+
+
 def test_calls_in_flight_are_not_moved(tmp_path: Path) -> None:
     with BudgetManager("app", ledger=tmp_path / "old", max_budget=1) as manager, manager.hold(cost=0.5) as held:
         error = run("migrate", tmp_path / "old", tmp_path / "new", "--project", "app", ok=False).stderr

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from ledgers import ALICE, AT, BOB, calls, charge, check, give, hold, spent, tokens, usd
 
+from budgeted import BudgetManager
+from budgeted.cli.commands import budgeted
 from budgeted.errors import LedgerError
+from budgeted.ledger import exists
 from budgeted.ledger.base import GLOBAL, Used
 from budgeted.ledger.memory import MemoryLedger
 from budgeted.ledger.migration import content, migrate
+from budgeted.ledger.places import public
 
 
 @pytest.fixture
@@ -57,3 +63,33 @@ def test_calls_in_flight_are_moved_from_no_ledger(ledger: Any) -> None:
     with pytest.raises(LedgerError, match="1 calls are in flight"):
         migrate(ledger, target)
     assert target.accounts() == []
+
+
+# -- by the command
+
+
+def run(*args: object) -> tuple[int, str]:
+    result = CliRunner().invoke(budgeted, [str(arg) for arg in args], catch_exceptions=False)
+    return result.exit_code, result.output
+
+
+def test_a_misspelt_project_is_refused_and_nothing_is_made_at_either_end(
+    place: tuple[str, str], tmp_path: Path
+) -> None:
+    where, name = place
+    wrong, new = name + "x", tmp_path / "new"
+    told = f"there is no project {wrong!r} in {public(where)}; "
+    for there in (False, True):
+        code, output = run("migrate", where, new, "--project", wrong)
+        assert code == 1
+        assert told in output
+        assert (name in output.replace(wrong, "")) == (there and not where.startswith("http"))
+        if not there:
+            BudgetManager(name, ledger=where, max_budget=5).close()
+    assert not new.exists()
+    if not where.startswith("http"):  # what a server of ours has, nobody can look up without opening it
+        assert (exists(where, name), exists(where, wrong)) == (True, False)
+        assert told in run("balance", "--ledger", where, "--project", wrong)[1]
+    code, output = run("migrate", where, new, "--project", name)
+    assert code == 0
+    assert "all are equal" in output

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import click
 
-from budgeted.cli.options import must_exist, project_option
+from budgeted.cli.options import must_exist, not_there, project_option
 from budgeted.ledger import Ledger, open_ledger
 from budgeted.ledger.base import GLOBAL
+from budgeted.ledger.migration import is_empty
 from budgeted.ledger.migration import migrate as run
 from budgeted.ledger.remote import RemoteLedger
 from budgeted.money import format_usd
+
+OTHERWISE = "nothing was moved, and nothing made"
+"""What is said of a source of which nothing is known."""
 
 
 @click.command()
@@ -24,17 +30,17 @@ def migrate(source: str, target: str, project: str, to_project: str | None, *, o
     FROM and TO are paths or URLs. Stop what makes calls first: calls in flight are refused, those of killed processes
     are charged. FROM is not changed.
     """
-    must_exist(source, project)
+    must_exist(source, project, OTHERWISE)
     name = to_project or project
     old = open_ledger(source, project, fsync="background")
-    new = open_ledger(target, name, fsync="background")
-    if old is new:
-        raise click.UsageError("FROM and TO are the same")
-    try:
-        found = run(old, new, overwrite=overwrite)
-    finally:
-        old.close()
-        new.close()
+    with contextlib.closing(old):
+        if is_empty(old):
+            raise not_there(source, project, OTHERWISE)
+        new = open_ledger(target, name, fsync="background")
+        if old is new:
+            raise click.UsageError("FROM and TO are the same")
+        with contextlib.closing(new):
+            found = run(old, new, overwrite=overwrite)
     limits = sum(len(account.slots) for account in found.accounts)
     total = sum(account.usd for account in found.accounts if account.id == GLOBAL)
     named = f" as {name}" if name != project else ""

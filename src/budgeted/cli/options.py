@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -12,7 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from budgeted.books import Books
-from budgeted.ledger import directory_of, projects_in
+from budgeted.ledger import exists, projects_beside
+
+MOST_NAMED = 20
+"""Projects that are named where one is not there; of more, those with the most similar names."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -51,19 +55,24 @@ def books(ledger: str | None, project: str, timezone: str, *, create: bool = Fal
     return Books(project, ledger=ledger, timezone=timezone)
 
 
-def must_exist(ledger: str | None, project: str) -> None:
-    """Refuse a project that is not on disk: looking at a misspelt one would make it.
+def must_exist(ledger: str | None, project: str, otherwise: str = "name another with --ledger") -> None:
+    """Refuse a project that is not there: looking at a misspelt one would make it.
 
     Raises:
-        ClickException: it is not there; the text names those that are.
+        ClickException: it is not there; the text names those that are, or else what to do ``otherwise``.
     """
-    directory = directory_of(ledger, project)
-    if directory is None or (directory / "lock").exists():
-        return
-    there = projects_in(directory.parent)
-    what = f"there are {', '.join(there)}; name one with --project" if there else "name another with --ledger"
-    msg = f"there is no project {project!r} in {directory.parent}; {what}"
-    raise click.ClickException(msg)
+    if ledger != "memory://" and exists(ledger, project) is False:
+        raise not_there(ledger, project, otherwise)
+
+
+def not_there(ledger: str | None, project: str, otherwise: str) -> click.ClickException:
+    """The refusal of a project of which nothing is known."""
+    place, there = projects_beside(ledger)
+    names = [name for name in there or () if name != project]
+    if len(names) > MOST_NAMED:
+        names = [*difflib.get_close_matches(project, names, MOST_NAMED, 0.0), "others"]
+    what = f"there are {', '.join(names)}; name one with --project" if names else otherwise
+    return click.ClickException(f"there is no project {project!r} in {place}; {what}")
 
 
 def show(found: Any, columns: Sequence[str], rows: Iterable[Sequence[object]], *, as_json: bool, nothing: str) -> None:

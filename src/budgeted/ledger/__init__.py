@@ -8,19 +8,20 @@ import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from budgeted.errors import LedgerError
 from budgeted.ledger.base import Ledger
 from budgeted.ledger.memory import MemoryLedger
-from budgeted.ledger.places import HTTP, MEMORY, PATH, REDIS, SQL, kind_of
+from budgeted.ledger.places import HTTP, MEMORY, PATH, REDIS, SQL, kind_of, public
+from budgeted.ledger.projects import directory_name, has_project, projects_at, projects_in
 from budgeted.ledger.remote import RemoteLedger
 from budgeted.money import shown
 
 if TYPE_CHECKING:
     from budgeted.ledger.journal import JournalLedger
 
-__all__ = ["Ledger", "MemoryLedger", "default_directory", "directory_of", "open_ledger", "projects_in", "repair"]
+__all__ = ["Ledger", "MemoryLedger", "default_directory", "exists", "open_ledger", "projects_beside", "repair"]
 
 LONGEST_NAME = 255
 """Bytes that a file's name may have, on nearly every file system."""
@@ -114,21 +115,42 @@ _SERVERS: dict[str, Callable[[Any, str, str], RemoteLedger]] = {HTTP: _http, SQL
 """What opens a ledger that is no directory."""
 
 
-def directory_of(where: Any, project: str) -> Path | None:
-    """Where the ledger that :func:`open_ledger` would open is on disk; None if it is elsewhere.
+def exists(where: Any, project: str) -> bool | None:
+    """Whether there is a ledger that :func:`open_ledger` would open, without making it.
+
+    Returns:
+        None where that cannot be told: behind a server of ours, and where nothing answers.
 
     Raises:
         LedgerError: as there.
     """
-    return _directory(where, project) if kind_of(where) == PATH else None
+    if isinstance(where, (MemoryLedger, RemoteLedger)):
+        return True
+    kind = kind_of(where)
+    if kind == PATH:
+        return (_directory(where, project) / "lock").exists()
+    return False if kind == MEMORY else has_project(where, project)
 
 
-def projects_in(root: Path) -> list[str]:
-    """The projects that have a ledger below a path."""
-    return sorted(unquote(lock.parent.name) for lock in root.glob("*/lock"))
+def projects_beside(where: Any) -> tuple[str, list[str] | None]:
+    """What a place is called without its credentials, and the projects that have a ledger there.
+
+    The projects are None where that cannot be told soon.
+
+    Raises:
+        LedgerError: as :func:`open_ledger`.
+    """
+    if kind_of(where) == PATH:
+        root = _root(where)
+        return str(root), projects_in(root)
+    return public(where) if isinstance(where, str) else repr(where), projects_at(where)
 
 
 def _directory(where: object, project: str) -> Path:
+    return _root(where) / directory_name(project)
+
+
+def _root(where: object) -> Path:
     if where is None:
         root = default_directory()
     else:
@@ -137,7 +159,7 @@ def _directory(where: object, project: str) -> Path:
             msg = f"ledger={shown(where)} is not known; write a path, 'memory://', or 'file:///dir'"
             raise LedgerError(msg)
         root = _path_of(text)
-    return Path(os.path.realpath(root)) / quote(project, safe="").replace(".", "%2E")
+    return Path(os.path.realpath(root))
 
 
 def _encodable(path: str) -> bool:

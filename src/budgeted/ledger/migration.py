@@ -42,6 +42,11 @@ def content(ledger: Ledger) -> Content:
     return Content(list(all_accounts(ledger)), rows, sorted(ledger.uncertain(), key=lambda charge: charge.id))
 
 
+def is_empty(ledger: Ledger) -> bool:
+    """Whether nothing is known there: no limit, no charge."""
+    return not (ledger.accounts(count=1) or ledger.open_holds() or ledger.rollups() or ledger.uncertain())
+
+
 def all_accounts(ledger: Ledger, prefix: str = "") -> Iterator[Account]:
     """Every account with a prefix, page by page."""
     after: str | None = None
