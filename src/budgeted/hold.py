@@ -78,6 +78,11 @@ class Hold:
         """The charge's id; empty before the hold began, or where nothing is metered."""
         return self._call.id if self._call is not None else ""
 
+    def covers(self, scope: Scope) -> bool:
+        """Whether it is charged to every block of a scope: those entered since it began pay for themselves."""
+        call = self._call
+        return call is None or all(block in call.blocks for block in scope.blocks)
+
     def __enter__(self) -> Self:
         scope = self._enter()
         try:

@@ -254,6 +254,20 @@ def test_what_is_out_of_sight_may_be_held_by_hand(
             start(chat, claude)
 
 
+def test_a_hold_by_hand_does_not_pay_for_blocks_that_are_entered_in_it(
+    payer: Paying, chat: openai.OpenAI, claude: anthropic.Anthropic, provider: SimulatedProvider
+) -> None:
+    with budgeted.hold(cost=2) as held, payer.block() as block:
+        with pytest.raises(budgeted.UnpricedModelError, match=r"budgeted\.hold\(cost=USD\)"):
+            _background(chat, claude)
+        with budgeted.hold(cost=1) as inner:
+            _background(chat, claude)
+            inner.settle(cost=1)
+        assert block.spent >= 1
+        held.settle(cost=0)
+    assert len(provider.requests) == 1
+
+
 def _nothing() -> Any:
     import contextlib
 

@@ -156,7 +156,8 @@ def refuse_unseen(what: str) -> None:
         UnpricedModelError: the running code is inside a budget.
     """
     scope = current() or (outside[0] if outside else None)
-    if scope is None or scope.silent or get_value(BY_HAND) is not None:
+    held: Any = get_value(BY_HAND)
+    if scope is None or scope.silent or (held is not None and held.covers(scope)):
         return
     msg = (
         f"{what} is billed where no hook can see it, so no budget can bound it; nothing was sent. Hold what it may "
