@@ -108,6 +108,14 @@ def test_mistakes_are_told_in_one_line_without_secrets(budgeted_home: Path, args
     assert "secret" not in error
 
 
+def test_misspelt_variables_are_warned_of(spent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BUDGETED_LEGDER", "secret")
+    monkeypatch.setenv("BUDGETED_PROJECT_NAME", "default")
+    result = run("balance", "alice")
+    assert "$0.75" in result.stdout
+    assert result.stderr == "Warning: BUDGETED_LEGDER is not known; did you mean BUDGETED_LEDGER?\n"
+
+
 def test_names_cannot_write_to_the_terminal(budgeted_home: Path) -> None:
     with BudgetManager("default", unpriced="free") as manager:
         manager.set_limits("[bold]bob[/]", "$1")

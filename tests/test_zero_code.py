@@ -116,6 +116,21 @@ def test_what_is_empty_or_somebody_elses_is_no_setting() -> None:
     assert from_environment(others) == {}
 
 
+def test_variables_that_nothing_reads_are_warned_of_with_what_was_meant(caplog: pytest.LogCaptureFixture) -> None:
+    others = {"BUDGETED_TOKENS": "t", "BUDGETED_COLOUR": "red", "BUDGETED_HOST": "::1", "BUDGETED_LEGDER": " "}
+    assert from_environment(others) == {}
+    assert caplog.messages == [
+        "budgeted: BUDGETED_TOKENS is not known; did you mean BUDGETED_TOKEN?",
+        "budgeted: BUDGETED_COLOUR is not known; nothing reads it",
+    ]
+
+
+def test_the_commands_variable_for_the_project_counts_unless_there_is_the_other() -> None:
+    assert from_environment({"BUDGETED_PROJECT": "shop"}) == {"project_name": "shop"}
+    both = {"BUDGETED_PROJECT": "shop", "BUDGETED_PROJECT_NAME": "app"}
+    assert from_environment(both) == {"project_name": "app"}
+
+
 @pytest.mark.parametrize(
     ("name", "text"), [("WAIT", "soon"), ("ALERTS", "0.8;1"), ("SEMCONV", "maybe"), ("MIN_OUTPUT_TOKENS", "1.5")]
 )

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
 
 from budgeted.cli import budgets, dashboard, importing, migrating, serving
 from budgeted.errors import BudgetError
+from budgeted.settings import unknown_variables
 
 
 class _Commands(click.Group):
-    """Commands whose errors are told in one line."""
+    """Commands whose errors are told in one line, as are variables that are misspelt."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        for problem in unknown_variables(os.environ):
+            click.echo(f"Warning: {problem}", err=True)
         try:
             return super().invoke(ctx)
         except (BudgetError, ValueError, TypeError) as error:

@@ -27,7 +27,11 @@ ledger_option = click.option(
     help="A path, or a URL such as https://host; the user's state directory if it is not given.",
 )
 project_option = click.option(
-    "--project", envvar="BUDGETED_PROJECT", show_envvar=True, default="default", help="The namespace in the ledger."
+    "--project",
+    envvar=["BUDGETED_PROJECT", "BUDGETED_PROJECT_NAME"],  # the latter is what an instrumented application reads
+    show_envvar=True,
+    default="default",
+    help="The namespace in the ledger.",
 )
 timezone_option = click.option(
     "--timezone",

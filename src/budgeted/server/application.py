@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import os
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -33,6 +34,7 @@ from budgeted.server import openapi
 from budgeted.server.endpoints import ENDPOINTS, Endpoint
 from budgeted.server.projects import Projects
 from budgeted.server.settings import ServerSettings
+from budgeted.settings import warn_of_unknown
 
 logger = logging.getLogger("budgeted")
 
@@ -57,7 +59,10 @@ def create_app(settings: ServerSettings | None = None) -> Starlette:
     Example:
         >>> app = create_app(ServerSettings(ledger="./spend", tokens=("3f1c...",)))
     """
-    return _Server(settings or ServerSettings.from_environment()).app
+    if settings is None:
+        warn_of_unknown(os.environ)
+        settings = ServerSettings.from_environment()
+    return _Server(settings).app
 
 
 class Refusal(Exception):  # noqa: N818 - it is an answer
