@@ -15,6 +15,8 @@ ALL = (
     "accounts",
     "sql",
     "redis_ledger",
+    "http_ledger",
+    "slices",
     "telemetry",
     "imports",
 )

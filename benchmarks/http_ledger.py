@@ -1,0 +1,120 @@
+"""What a hold and its settlement take over HTTP, next to bare requests of the same size, and what 8 clients reach.
+
+The server is `budgeted serve` over memory. The bare requests are POSTs on a kept-alive connection of the same client
+library to a server of the same kind (uvicorn, Starlette) whose one endpoint reads the body and answers with as many
+bytes as the ledger's does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx2
+
+from benchmarks.crew import work_together
+from benchmarks.measuring import in_turn, line
+from budgeted.ledger.base import GLOBAL, Ask, Leg, LimitSpec, Route, Used
+from budgeted.ledger.http import HTTPLedger
+from budgeted.periods import NEVER
+
+CALLS = 250
+BARE = """
+import sys
+import uvicorn
+from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Route
+
+async def answer(request):
+    await request.body()
+    return Response(b"x" * int(request.query_params["bytes"]), media_type="application/json")
+
+app = Starlette(routes=[Route("/", answer, methods=["POST"])])
+uvicorn.run(app, port=int(sys.argv[1]), ws="none", access_log=False, server_header=False, log_level="warning")
+"""
+SERVED = "from budgeted.cli import main; main()"
+
+
+@contextmanager
+def server(code: str, *args: str) -> Iterator[str]:
+    """A server in a process of its own, and where it is. It is told its port as its last argument."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    environment = {**os.environ, "BUDGETED_LEDGER": "memory://"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *args, str(port)], env=environment, stderr=subprocess.DEVNULL
+    )
+    try:
+        while True:
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            time.sleep(0.02)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def compare(url: str, bare_url: str) -> None:
+    ledger = HTTPLedger(url, "compared")
+    limit = LimitSpec("usd", 0, 10**15, 0, NEVER)
+    legs, versions = [], []
+    for name in (GLOBAL, "u:alice"):
+        ledger.set_limits(name, [limit])
+        account = ledger.read(name)
+        assert account is not None
+        legs.append(Leg(name, (("usd", 0, NEVER),)))
+        versions.append(account.version)
+    route = Route.make(legs, versions, 20_000, "openai", "gpt-4o-mini")
+    ask, used = Ask(usd=1000, tokens=100, uncertain_output=1024), Used(900, 10, 10)
+    opened: list[str] = []
+
+    def hold() -> None:
+        opened.append(ledger.new_id())
+        ledger.hold(opened[-1], route, ask, 1_800_000_000)
+
+    def settle() -> None:
+        ledger.settle(opened.pop(), used, 1_800_000_001)
+
+    sizes: list[tuple[bytes, int]] = []
+    post = ledger._channel.post
+
+    def noted(path: str, body: bytes, deadline: float, *, once: str | None = None) -> tuple[int, bytes]:
+        answer = post(path, body, deadline, once=once)
+        sizes.append((body, len(answer[1])))
+        return answer
+
+    ledger._channel.post = noted  # type: ignore[method-assign]
+    hold()
+    settle()
+    del ledger._channel.post  # type: ignore[method-assign]
+    client = httpx2.Client(headers={"content-type": "application/json"})
+
+    def bare(number: int) -> None:
+        body, answered = sizes[number]
+        client.post(f"{bare_url}/?bytes={answered}", content=body)
+
+    floor_hold, held, floor_settle, settled = in_turn(lambda: bare(-2), hold, lambda: bare(-1), settle)
+    client.close()
+    ledger.close()
+    line(f"a bare POST of {len(sizes[-2][0])} bytes", f"{floor_hold:.0f} us")
+    line("a hold on two accounts", f"{held:.0f} us", f"{held / floor_hold:.2f} times that")
+    line(f"a bare POST of {len(sizes[-1][0])} bytes", f"{floor_settle:.0f} us")
+    line("its settlement", f"{settled:.0f} us", f"{settled / floor_settle:.2f} times that")
+    both, floor = held + settled, floor_hold + floor_settle
+    line("a call: both", f"{both:.0f} us", f"{both / floor:.2f} times two bare requests (aim: at most 2)")
+
+
+def main() -> None:
+    with server(SERVED, "serve", "--port") as url:
+        with server(BARE) as bare_url:
+            compare(url, bare_url)
+        work_together("one server", url, CALLS)
