@@ -23,6 +23,7 @@ from budgeted import BudgetManager
 from budgeted.errors import LedgerError, LedgerUnavailableError
 from budgeted.ledger import open_ledger, upkeep
 from budgeted.ledger.base import GLOBAL, Used
+from budgeted.ledger.channel import Channel
 from budgeted.ledger.http import HTTPLedger
 from budgeted.ledger.records import Held
 
@@ -82,6 +83,51 @@ def test_what_must_not_be_done_twice_is_not_when_its_answer_is_lost(
         assert (left.usd if left else None) == (0 if verb == "reset" else None)
     assert proxy.cut == 0
     check(ledger)
+
+
+def test_a_reset_whose_answer_is_lost_is_not_done_again_by_a_server_that_does_not_know_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when it was started again meanwhile: what was spent since would be forgotten."""
+    with Serving(ledger=tmp_path) as one, Serving(ledger=tmp_path) as other:
+        first, second = (("127.0.0.1", int(serving.url.rpartition(":")[2])) for serving in (one, other))
+        with Proxy(first) as proxy:
+            ledger = HTTPLedger(f"http://127.0.0.1:{proxy.port}", project())
+            ledger._watched = True  # no other request of its own shall lose its answer
+            give(ledger, GLOBAL, usd(1000))
+            ledger.post("x.1", route(ledger, GLOBAL), Used(40), NOW)
+
+            def wait(pause: float, deadline: float) -> bool:
+                proxy._target = second
+                elsewhere.post("x.2", route(elsewhere, GLOBAL), Used(5), NOW)
+                return True
+
+            elsewhere = HTTPLedger(other.url, ledger._query.partition("=")[2])
+            monkeypatch.setattr("budgeted.ledger.channel._wait", wait)
+            proxy.cut = 1
+            with pytest.raises(LedgerError, match="cannot tell whether this was done"):
+                ledger.reset(GLOBAL, NOW)
+            assert spent(elsewhere) == 5
+            ledger.close()
+            elsewhere.close()
+
+
+def test_what_never_reached_a_server_is_no_repeat() -> None:
+    elsewhere = Channel("http://127.0.0.1:1/", {"content-type": "application/json"})
+    seen: list[Any] = []
+    client = elsewhere._connected()
+    post = client.post
+
+    def noted(url: str, **options: Any) -> Any:
+        seen.append(dict(options["headers"]))
+        return post(url, **options)
+
+    client.post = noted  # type: ignore[method-assign]
+    with pytest.raises(Exception, match="refused"):
+        elsewhere.post("reset", b"{}", time.monotonic() + 0.2, once="k")
+    assert len(seen) > 1
+    assert seen == [{"idempotency-key": "k"}] * len(seen)
+    elsewhere.close()
 
 
 def test_a_hold_whose_answer_never_came_is_given_back(proxied: tuple[Proxy, HTTPLedger]) -> None:

@@ -260,6 +260,16 @@ def test_an_answer_that_was_lost_is_repeated_and_the_work_is_not(ask: Asking) ->
     assert ask("POST", "/v1/ledger/read", {"account": "g"}).json()[4] == 0
 
 
+def test_a_repeat_that_the_server_knows_nothing_of_is_refused(ask: Asking) -> None:
+    set_limits(ask, 100)
+    ask("POST", "/v1/ledger/post", {"id": "a.1", "route": ROUTE, "used": [10], "at": 1})
+    again = {"idempotency-key": "k1", "idempotency-repeat": "true"}
+    answer = ask("POST", "/v1/ledger/reset", {"account": "g", "at": 1}, headers=again)
+    assert answer.status_code == 409
+    assert "cannot tell whether this was done" in answer.json()["error"]["message"]
+    assert ask("POST", "/v1/ledger/read", {"account": "g"}).json()[4] == 10
+
+
 # -- the description
 
 

@@ -27,6 +27,13 @@ KEPT_SECONDS = 30.0
 """How long an unused connection is kept: less than the server keeps its end."""
 
 
+ONCE = "idempotency-key"
+"""The header by which a server knows a request that it has answered already."""
+
+AGAIN = "idempotency-repeat"
+"""The header, ``true``, of a request that may have been done already: a server that does not know its key refuses."""
+
+
 def is_loopback(host: str) -> bool:
     """Whether a host's name or address can only mean this very machine."""
     if host == "localhost":
@@ -118,7 +125,7 @@ class Channel:
             Exception: one of :attr:`errors`, that of the last attempt.
         """
         httpx = library()
-        headers = {} if once is None else {"idempotency-key": once}
+        headers = {} if once is None else {ONCE: once}
         pause, allowed = 0.02, deadline - time.monotonic()
         while True:
             left = deadline - time.monotonic()
@@ -133,7 +140,11 @@ class Channel:
                 )
                 if answer.status_code not in BUSY or _is_ours(answer) or not _wait(pause, deadline):
                     return answer.status_code, answer.content
+                if once is not None:
+                    headers[AGAIN] = "true"
             except httpx.TransportError as error:
+                if once is not None and not isinstance(error, _unsent(httpx)):
+                    headers[AGAIN] = "true"
                 if not _wait(pause, deadline):
                     if isinstance(error, httpx.TimeoutException):
                         raise TimeoutError from error
@@ -190,6 +201,11 @@ def library() -> Any:
         msg = "ledgers behind a URL need an HTTP library: pip install 'budgeted[http]'"
         raise LedgerError(msg) from error
     return httpx2
+
+
+def _unsent(httpx: Any) -> tuple[type[Exception], ...]:
+    """What a request fails with before any of it is sent."""
+    return httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout
 
 
 def _no_auth(request: Any) -> Any:

@@ -13,6 +13,7 @@ import anyio
 import anyio.to_thread
 import msgspec
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -28,7 +29,7 @@ from budgeted.errors import (
 )
 from budgeted.ledger import wire
 from budgeted.ledger.base import UNITS, Refused, Stale, account_kind, account_name
-from budgeted.ledger.channel import is_loopback
+from budgeted.ledger.channel import AGAIN, ONCE, is_loopback
 from budgeted.limits import Limit
 from budgeted.server import openapi
 from budgeted.server.endpoints import ENDPOINTS, Endpoint
@@ -111,7 +112,7 @@ class _Server:
             self._admit(request, endpoint)
             asked = read(await self._body(request) if endpoint.has_body else dict(request.query_params))
             project = endpoint.project(asked) if endpoint.project else request.query_params.get("project", "default")
-            run = functools.partial(self._run, endpoint, project, asked, request.headers.get("idempotency-key"))
+            run = functools.partial(self._run, endpoint, project, asked, request.headers)
             return await anyio.to_thread.run_sync(run, limiter=self._threads)
         except (Refusal, BudgetError, ValueError, TypeError) as error:
             return _problem(error)
@@ -156,14 +157,18 @@ class _Server:
         text = f"a body may have {most} bytes; BUDGETED_MAX_BODY allows more"
         raise Refusal(413, "BodyTooLarge", text, connection="close")
 
-    def _run(self, endpoint: Endpoint, name: str, asked: Any, key: str | None) -> Response:
+    def _run(self, endpoint: Endpoint, name: str, asked: Any, headers: Headers) -> Response:
         """Do what is asked, in a thread."""
 
         def run() -> Any:
             return endpoint.run(self._projects.open(name), asked)
 
-        once = key is not None and not endpoint.repeatable
-        found = self._projects.once(f"{endpoint.path} {name} {key}", run) if once else run()
+        key = None if endpoint.repeatable else headers.get(ONCE)
+        if key is None:
+            found = run()
+        else:
+            again = headers.get(AGAIN, "").lower() == "true"
+            found = self._projects.once(f"{endpoint.path} {name} {key}", run, again=again)
         if isinstance(found, Refused):
             return _json(402, wire.ProblemBody(wire.Problem("BudgetExceededError", _text(found), found)))
         if isinstance(found, Stale):

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from budgeted.ledger.channel import AGAIN, ONCE
 from budgeted.ledger.wire import ProblemBody
 from budgeted.server.endpoints import ENDPOINTS, Endpoint
 
@@ -18,6 +19,20 @@ _PROJECT = {
     "description": "The namespace in the ledger",
     "schema": {"type": "string", "default": "default"},
 }
+_ONCE = [
+    {
+        "name": ONCE,
+        "in": "header",
+        "description": "Names the request: sent again under the same name, it is answered as before and not done again",
+        "schema": {"type": "string"},
+    },
+    {
+        "name": AGAIN,
+        "in": "header",
+        "description": "`true` where it may have been done already: refused with 409 if the server does not know",
+        "schema": {"type": "string", "enum": ["true", "false"]},
+    },
+]
 _PROBLEMS = {
     "400": "The request cannot be read",
     "401": "A token is missing or unknown",
@@ -77,6 +92,7 @@ def _operation(endpoint: Endpoint, schemas: dict[int, Any], components: dict[str
         },
     }
     parameters = [_PROJECT] if endpoint.project is None else []
+    parameters = parameters if endpoint.repeatable else [*parameters, *_ONCE]
     asked = schemas[id(endpoint.asks)]
     if endpoint.has_body:
         operation["requestBody"] = {"required": True, "content": _json(asked)}

@@ -83,10 +83,26 @@ class Projects:
         first = next(iter(list(self._open)), "default")
         self.open(first).ledger.read(GLOBAL)
 
-    def once(self, key: str, run: Callable[[], Any]) -> Any:
-        """Do something that must not be done twice; who asks again under the same key gets the answer it had."""
+    def once(self, key: str, run: Callable[[], Any], *, again: bool) -> Any:
+        """Do something that must not be done twice; who asks again under the same key gets the answer it had.
+
+        Args:
+            key: names the request.
+            run: does it.
+            again: it may have been done already, by a request under this key whose answer was lost.
+
+        Raises:
+            LedgerError: nobody here knows whether it was: this server was started since, or another one was asked.
+        """
         with self._lock:
             known = self._answers.get(key)
+            if known is None and again:
+                msg = (
+                    "the answer was lost and the server has been started again since, so that it cannot tell whether "
+                    "this was done; look, and ask for it anew if it was not: done twice, it could forget what was "
+                    "spent in between"
+                )
+                raise LedgerError(msg)
             answer = known or self._answers.setdefault(key, Future())
             if len(self._answers) > ANSWERED:
                 self._answers.popitem(last=False)
