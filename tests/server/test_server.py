@@ -201,7 +201,8 @@ def test_a_ledger_that_cannot_be_used_makes_the_server_unready_but_alive(tmp_pat
 
 def test_projects_are_bounded() -> None:
     with Serving(ledger="memory://", max_projects=2) as serving, Asking(serving.url) as ask:
-        assert [ask("GET", f"/v1/balances?project=p{n}").status_code for n in range(3)] == [200, 200, 503]
+        made = [ask("PUT", "/v1/limits", {"limits": ["$1"]}, params={"project": f"p{n}"}) for n in range(3)]
+        assert [answer.status_code for answer in made] == [200, 200, 503]
 
 
 # -- what people ask
@@ -268,6 +269,34 @@ def test_a_repeat_that_the_server_knows_nothing_of_is_refused(ask: Asking) -> No
     assert answer.status_code == 409
     assert "cannot tell whether this was done" in answer.json()["error"]["message"]
     assert ask("POST", "/v1/ledger/read", {"account": "g"}).json()[4] == 10
+
+
+# -- who is there, and who lives
+
+
+def test_looking_at_a_project_that_is_not_there_makes_none(tmp_path: Path) -> None:
+    settings = {"ledger": str(tmp_path), "tokens": (TOKEN,), "read_tokens": (READER,), "max_projects": 1}
+    with Serving(**settings) as serving, Asking(serving.url) as ask:
+        for name in ("misspelt", "other"):
+            params = {"project": name}
+            assert ask("GET", "/v1/accounts", token=READER, params=params).json() == []
+            assert ask("POST", "/v1/ledger/read", {"account": "g"}, token=READER, params=params).json() is None
+            assert ask("POST", "/v1/ledger/sweep", {"hold_timeout": 5}, params=params).json() == 0
+        assert list(tmp_path.iterdir()) == []
+        ask("PUT", "/v1/limits", {"limits": ["$1"]}, params={"project": "app"})
+        assert ask("GET", "/v1/balances", token=READER, params={"project": "app"}).json()[0]["limit"] == 1
+
+
+@pytest.mark.parametrize("kind", ["memory", "journal", "sqlite"])
+def test_a_client_that_keeps_no_lease_lives_as_long_as_its_holds_may(tmp_path: Path, kind: str) -> None:
+    where = {"memory": "memory://", "journal": str(tmp_path), "sqlite": f"sqlite:///{tmp_path}/spend.db"}[kind]
+    with Serving(ledger=where) as serving, Asking(serving.url) as ask:
+        set_limits(ask, 100)
+        hold(ask, "curl.1", 60)
+        assert ask("POST", "/v1/ledger/sweep", {"hold_timeout": 900}).json() == 0
+        assert ask("POST", "/v1/ledger/read", {"account": "g"}).json()[3][0][6] == 60
+        ask("POST", "/v1/ledger/renew", {"owner": "curl", "seconds": 0})
+        assert ask("POST", "/v1/ledger/sweep", {"hold_timeout": 900}).json() == 1
 
 
 # -- the description

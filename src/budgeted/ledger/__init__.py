@@ -14,7 +14,7 @@ from budgeted.errors import LedgerError
 from budgeted.ledger.base import Ledger
 from budgeted.ledger.memory import MemoryLedger
 from budgeted.ledger.places import HTTP, MEMORY, PATH, REDIS, SQL, kind_of, public
-from budgeted.ledger.projects import directory_name, has_project, projects_at, projects_in
+from budgeted.ledger.projects import directory_name, has_directory, has_project, projects_at, projects_in
 from budgeted.ledger.remote import RemoteLedger
 from budgeted.money import shown
 
@@ -119,7 +119,7 @@ def exists(where: Any, project: str) -> bool | None:
     """Whether there is a ledger that :func:`open_ledger` would open, without making it.
 
     Returns:
-        None where that cannot be told: behind a server of ours, and where nothing answers.
+        None where that cannot be told: behind a server of ours, where nothing answers, or nobody may look.
 
     Raises:
         LedgerError: as there.
@@ -128,7 +128,7 @@ def exists(where: Any, project: str) -> bool | None:
         return True
     kind = kind_of(where)
     if kind == PATH:
-        return (_directory(where, project) / "lock").exists()
+        return has_directory(_directory(where, project))
     return False if kind == MEMORY else has_project(where, project)
 
 

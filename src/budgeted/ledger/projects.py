@@ -24,6 +24,17 @@ def directory_name(project: str) -> str:
     return quote(project, safe="").replace(".", "%2E")
 
 
+def has_directory(directory: Path) -> bool | None:
+    """Whether a ledger is in a directory; None where nobody may look, or where no directory can be."""
+    try:
+        (directory / "lock").stat()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
 def projects_in(root: Path) -> list[str]:
     """The projects that have a ledger below a path."""
     return sorted(unquote(lock.parent.name) for lock in root.glob("*/lock"))

@@ -161,7 +161,8 @@ class _Server:
         """Do what is asked, in a thread."""
 
         def run() -> Any:
-            return endpoint.run(self._projects.open(name), asked)
+            projects = self._projects
+            return endpoint.run(projects.open(name) if endpoint.makes_project else projects.look(name), asked)
 
         key = None if endpoint.repeatable else headers.get(ONCE)
         if key is None:

@@ -81,8 +81,15 @@ class Endpoint(NamedTuple):
     changes: bool
     run: Callable[[Project, Any], Any]
     repeatable: bool = True
+    makes: bool | None = None
+    """Whether a project that is not there is made for it; None: if it changes anything."""
     project: Callable[[Any], str] | None = None
     """Where the body names the project; None where the query does."""
+
+    @property
+    def makes_project(self) -> bool:
+        """Whether a project that is not there is made for it."""
+        return self.changes if self.makes is None else self.makes
 
     @property
     def has_body(self) -> bool:
@@ -124,12 +131,24 @@ def _set_budget(project: Project, body: UserDict) -> Status:
     return Status("success")
 
 
-def _verb(name: str, verb: wire.Verb) -> Endpoint:
-    def run(project: Project, body: Any) -> Any:
-        return verb.run(project.ledger, body)
+def _hold(project: Project, body: wire.HoldBody) -> Any:
+    project.clients.hold(body.id.partition(".")[0])
+    return wire.VERBS["hold"].run(project.ledger, body)
 
+
+def _renew(project: Project, body: wire.RenewBody) -> None:
+    project.clients.renew(body.owner, body.seconds)
+
+
+_HERE: dict[str, Callable[[Project, Any], Any]] = {"hold": _hold, "renew": _renew}
+"""Verbs that tell which clients live."""
+
+
+def _verb(name: str, verb: wire.Verb) -> Endpoint:
+    run = _HERE.get(name, lambda project, body: verb.run(project.ledger, body))
+    path, makes = f"/v1/ledger/{name}", verb.changes and name != "sweep"
     return Endpoint(
-        "POST", f"/v1/ledger/{name}", verb.about, verb.body, verb.answer, verb.changes, run, verb.repeatable
+        "POST", path, verb.about, verb.body, verb.answer, verb.changes, run, repeatable=verb.repeatable, makes=makes
     )
 
 

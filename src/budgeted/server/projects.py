@@ -12,8 +12,9 @@ from typing import Any
 from budgeted.arguments import check_name
 from budgeted.books import Books
 from budgeted.errors import LedgerError, LedgerUnavailableError
-from budgeted.ledger import open_ledger
+from budgeted.ledger import Ledger, MemoryLedger, exists, open_ledger
 from budgeted.ledger.base import GLOBAL
+from budgeted.server.clients import Clients
 from budgeted.server.settings import ServerSettings
 
 logger = logging.getLogger("budgeted")
@@ -25,9 +26,9 @@ ANSWERED = 10_000
 class Project:
     """One project's ledger, and what people ask of it and set."""
 
-    def __init__(self, name: str, settings: ServerSettings) -> None:
-        self.ledger = open_ledger(settings.ledger, name, fsync=settings.fsync)
-        self.ledger.hold_timeout = settings.hold_timeout
+    def __init__(self, name: str, settings: ServerSettings, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.clients = Clients(ledger)
         self._name = name
         self._settings = settings
         self._lock = threading.Lock()
@@ -71,8 +72,20 @@ class Projects:
                 if len(self._open) >= self._settings.max_projects:
                     msg = f"{len(self._open)} projects are open already; BUDGETED_MAX_PROJECTS allows more"
                     raise LedgerUnavailableError(msg)
-                found = self._open[name] = Project(name, self._settings)
+                ledger = open_ledger(self._settings.ledger, name, fsync=self._settings.fsync)
+                ledger.hold_timeout = self._settings.hold_timeout
+                found = self._open[name] = Project(name, self._settings, ledger)
             return found
+
+    def look(self, name: str) -> Project:
+        """The project of this name, or one of which nothing is known: looking makes none.
+
+        Raises:
+            ValueError, LedgerError: as :meth:`open`.
+        """
+        if name not in self._open and exists(self._settings.ledger, check_name(name, "project")) is False:
+            return Project(name, self._settings, MemoryLedger())
+        return self.open(name)
 
     def check(self) -> None:
         """See whether the ledger can be reached.
