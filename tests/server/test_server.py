@@ -271,6 +271,37 @@ def test_a_repeat_that_the_server_knows_nothing_of_is_refused(ask: Asking) -> No
     assert ask("POST", "/v1/ledger/read", {"account": "g"}).json()[4] == 10
 
 
+@pytest.mark.parametrize(
+    ("verb", "body"),
+    [
+        ("post", {"id": "a.1", "route": {**ROUTE, "legs": [["", []]]}, "used": [1], "at": 1}),
+        ("post", {"id": "a.1", "route": ROUTE, "used": [1], "at": 2**63}),
+        ("post", {"id": "a.1", "route": {**ROUTE, "day": 2**63}, "used": [1], "at": 1}),
+        ("hold", {"id": "a.1", "route": {**ROUTE, "legs": [["A:x", []]]}, "ask": {}, "at": 1}),
+        ("accounts", {"count": 2**63}),
+        ("rollups", {"since": 2**63}),
+        ("restore", {"rows": [[1, "", "p", "m"]]}),
+        ("restore", {"rows": [[1, "g", "p", "m", -1]]}),
+        ("restore", {"rows": [[1, "g", "p", "m", 1, 2**63]]}),
+        ("restore", {"accounts": [["x"]]}),
+        ("restore", {"accounts": [["g", 1, True, [["usd", 0, 10, 0, 2**62, -5]]]]}),
+    ],
+)
+def test_numbers_and_accounts_that_no_ledger_can_keep_are_refused(tmp_path: Path, verb: str, body: Any) -> None:
+    with Serving(ledger=f"sqlite:///{tmp_path}/spend.db") as serving, Asking(serving.url) as ask:
+        set_limits(ask, 100)
+        answer = ask("POST", f"/v1/ledger/{verb}", body)
+        assert answer.status_code == 422, answer.text
+        assert ask("GET", "/v1/report").status_code == 200
+
+
+def test_a_project_whose_name_no_folder_takes_is_refused(tmp_path: Path) -> None:
+    with Serving(ledger=str(tmp_path)) as serving, Asking(serving.url) as ask:
+        for name in ("\N{PILE OF POO}" * 64, "x" * 256):
+            assert ask("GET", "/v1/balances", params={"project": name}).status_code == 422
+            assert ask("PUT", "/v1/limits", {"limits": ["$1"]}, params={"project": name}).status_code == 422
+
+
 # -- who is there, and who lives
 
 

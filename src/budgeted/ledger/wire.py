@@ -6,15 +6,17 @@ client. A refused hold is answered with status 402, a stale route with 409, both
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import msgspec
 
 from budgeted.ledger.base import (
+    GLOBAL,
     Account,
     Ask,
     Charge,
+    Count,
     Ledger,
     Leg,
     LimitSpec,
@@ -26,6 +28,7 @@ from budgeted.ledger.base import (
 )
 from budgeted.ledger.memory import MemoryLedger
 from budgeted.ledger.records import Held
+from budgeted.money import shown
 
 AccountId: TypeAlias = Annotated[str, msgspec.Meta(pattern="^(g$|[a-z]:)", description="`g`, `u:USER` or `b:KEY`")]
 Owner: TypeAlias = Annotated[str, msgspec.Meta(pattern="^[0-9A-Za-z_-]{1,64}$")]
@@ -36,6 +39,9 @@ HoldId: TypeAlias = Annotated[
         description="The owner's name, a dot, and what is unique among its holds",
     ),
 ]
+Whole: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
+"""A number that every ledger can keep."""
+
 Seconds: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=10**12)]
 
 
@@ -43,12 +49,12 @@ class RouteBody(msgspec.Struct, frozen=True):
     """A :class:`~budgeted.ledger.base.Route` without its encoded form."""
 
     legs: tuple[Leg, ...]
-    versions: tuple[int, ...]
-    day: int
+    versions: tuple[Whole, ...]
+    day: Whole
     provider: str
     model: str
     soft: tuple[bool, ...] | None = None
-    around: tuple[tuple[int, int], ...] | None = None
+    around: tuple[tuple[Whole, Whole], ...] | None = None
 
     @classmethod
     def of(cls, route: Route) -> RouteBody:
@@ -61,6 +67,7 @@ class RouteBody(msgspec.Struct, frozen=True):
         if not self.legs or any(len(given) != limits for given in (self.soft, self.around) if given is not None):
             msg = "a route has at least one leg, and `soft` and `around` say something about each of its limits"
             raise ValueError(msg)
+        _check_accounts(leg.account for leg in self.legs)
         return Route.make(
             self.legs, self.versions, self.day, self.provider, self.model, self.soft or (), self.around or ()
         )
@@ -72,7 +79,7 @@ class HoldBody(msgspec.Struct):
     id: HoldId
     route: RouteBody
     ask: Ask
-    at: int
+    at: Whole
 
 
 class SettleBody(msgspec.Struct):
@@ -80,7 +87,7 @@ class SettleBody(msgspec.Struct):
 
     id: HoldId
     used: Used
-    at: int
+    at: Whole
     reason: str = ""
 
 
@@ -88,7 +95,7 @@ class ReleaseBody(msgspec.Struct):
     """Drop a hold."""
 
     id: HoldId
-    at: int
+    at: Whole
 
 
 class PostBody(msgspec.Struct):
@@ -97,7 +104,7 @@ class PostBody(msgspec.Struct):
     id: HoldId
     route: RouteBody
     used: Used
-    at: int
+    at: Whole
     reason: str = ""
 
 
@@ -112,7 +119,7 @@ class CorrectBody(msgspec.Struct):
 
     id: HoldId
     used: Used
-    at: int
+    at: Whole
 
 
 class AccountBody(msgspec.Struct):
@@ -134,7 +141,7 @@ class ResetBody(msgspec.Struct):
     """Forget what an account has spent."""
 
     account: AccountId
-    at: int
+    at: Whole
 
 
 class RestoreBody(msgspec.Struct):
@@ -150,13 +157,13 @@ class PageBody(msgspec.Struct):
 
     prefix: str = ""
     after: str | None = None
-    count: Annotated[int, msgspec.Meta(ge=0)] = 1000
+    count: Count = 1000
 
 
 class SinceBody(msgspec.Struct):
     """Ask for the report's rows from a day on (days since 1970-01-01), of one account or of all."""
 
-    since: int = 0
+    since: Whole = 0
     account: str | None = None
 
 
@@ -171,7 +178,7 @@ class SweepBody(msgspec.Struct):
     """
 
     hold_timeout: Seconds
-    at: int | None = None
+    at: Whole | None = None
 
 
 class RenewBody(msgspec.Struct):
@@ -217,7 +224,29 @@ def _sweep(ledger: Ledger, body: SweepBody) -> int:
     return swept
 
 
+def _check_accounts(names: Iterable[str]) -> None:
+    for name in names:
+        if name != GLOBAL and not ("a" <= name[:1] <= "z" and name[1:2] == ":"):
+            msg = f"{shown(name)} is no account; write 'g', 'u:USER' or 'b:KEY'"
+            raise ValueError(msg)
+
+
+def _check_counts(*structs: msgspec.Struct) -> None:
+    """Refuse numbers that are negative or absurd; only a slot's ``since`` may be -1."""
+    for one in structs:
+        for name in one.__struct_fields__:
+            value = getattr(one, name)
+            if isinstance(value, int) and not (-1 if name == "since" else 0) <= value <= 2**62:
+                msg = f"{name}={shown(value)} of {type(one).__name__} must be from 0 to 2**62"
+                raise ValueError(msg)
+
+
 def _restore(ledger: Ledger, body: RestoreBody) -> None:
+    _check_accounts(account.id for account in body.accounts)
+    _check_accounts(row.account for row in body.rows)
+    for account in body.accounts:
+        _check_counts(account, *account.slots)
+    _check_counts(*body.rows, *(charge for charge, _ in body.charges))
     ledger.restore(body.accounts, body.rows, [(charge, route.route()) for charge, route in body.charges])
 
 

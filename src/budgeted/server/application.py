@@ -114,7 +114,7 @@ class _Server:
             project = endpoint.project(asked) if endpoint.project else request.query_params.get("project", "default")
             run = functools.partial(self._run, endpoint, project, asked, request.headers)
             return await anyio.to_thread.run_sync(run, limiter=self._threads)
-        except (Refusal, BudgetError, ValueError, TypeError) as error:
+        except (Refusal, BudgetError, ValueError, TypeError, OverflowError) as error:
             return _problem(error)
 
     def _admit(self, request: Request, endpoint: Endpoint) -> None:

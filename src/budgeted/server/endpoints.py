@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -12,11 +12,18 @@ from budgeted.ledger import wire
 from budgeted.server.projects import Project
 from budgeted.usage import Usage
 
+NAME = {"minLength": 1, "maxLength": 256, "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]+$"}
+"""What a user and a project may be called, for the description. Where it is checked, errors have better words."""
+
+Name: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema=NAME)]
+Day: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date", "pattern": r"^\d{4}-\d{2}-\d{2}$"})]
+Grouping: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"enum": ["user", "model", "provider", "day"]})]
+
 
 class User(msgspec.Struct):
     """A user, or none for the global account."""
 
-    user: str | None = None
+    user: Name | None = None
 
 
 class Page(msgspec.Struct):
@@ -30,15 +37,15 @@ class Page(msgspec.Struct):
 class ReportQuery(msgspec.Struct):
     """``by`` is ``user``, ``model``, ``provider`` or ``day``; ``since`` the first day, as an ISO date."""
 
-    by: str = "user"
-    since: str | None = None
+    by: Grouping = "user"
+    since: Day | None = None
 
 
 class LimitsOf(msgspec.Struct):
     """The limits of a user, or of the global account, as text such as ``$10/day``."""
 
     limits: list[str]
-    user: str | None = None
+    user: Name | None = None
 
 
 class Reconcile(msgspec.Struct):
@@ -52,13 +59,13 @@ class Reconcile(msgspec.Struct):
 class ProjectName(msgspec.Struct):
     """A project, as LiteLLM names it."""
 
-    project_name: str
+    project_name: Name
 
 
 class UserDict(msgspec.Struct):
     """Every user's record, as LiteLLM keeps them."""
 
-    project_name: str
+    project_name: Name
     user_dict: dict[str, Any]
 
 

@@ -10,14 +10,14 @@ import msgspec
 
 from budgeted.ledger.channel import AGAIN, ONCE
 from budgeted.ledger.wire import ProblemBody
-from budgeted.server.endpoints import ENDPOINTS, Endpoint
+from budgeted.server.endpoints import ENDPOINTS, NAME, Endpoint
 
 _REFERENCE = "#/components/schemas/{name}"
 _PROJECT = {
     "name": "project",
     "in": "query",
     "description": "The namespace in the ledger",
-    "schema": {"type": "string", "default": "default"},
+    "schema": {"type": "string", "default": "default", **NAME},
 }
 _ONCE = [
     {
@@ -30,7 +30,7 @@ _ONCE = [
         "name": AGAIN,
         "in": "header",
         "description": "`true` where it may have been done already: refused with 409 if the server does not know",
-        "schema": {"type": "string", "enum": ["true", "false"]},
+        "schema": {"type": "string"},
     },
 ]
 _PROBLEMS = {
@@ -41,6 +41,7 @@ _PROBLEMS = {
     "404": "There is no such user",
     "409": "The ledger cannot do that, or the route is of older limits: compute it again",
     "413": "The body is too large",
+    "415": "The body is not JSON",
     "422": "The request does not make sense",
     "503": "The ledger cannot be reached",
 }
