@@ -1,4 +1,4 @@
-"""Every example of the README runs, each in a process of its own, as a reader would run it."""
+"""Every example of the README and of the pages runs, each in a process of its own, as a reader would run it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,24 @@ import pytest
 
 from budgeted.testing import SimulatedProvider
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-EXAMPLES = [code for language, code in BLOCKS if language == "python"]
+ROOT = Path(__file__).parents[1]
+
+
+def blocks(page: Path) -> list[tuple[str, str]]:
+    """The language and the text of every block of code."""
+    return re.findall(r"^```(\w+)\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def examples(page: Path) -> list[str]:
+    return [code for language, code in blocks(page) if language == "python"]
+
+
+EXAMPLES = examples(ROOT / "README.md")
+OF_PAGES = [
+    pytest.param(code, id=f"{page.stem}-{number}")
+    for page in sorted((ROOT / "docs").glob("*.md"))
+    for number, code in enumerate(examples(page), 1)
+]
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +51,9 @@ def run(code: str, provider: SimulatedProvider, folder: Path) -> subprocess.Comp
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("code", EXAMPLES, ids=[f"example-{number}" for number in range(1, len(EXAMPLES) + 1)])
+@pytest.mark.parametrize(
+    "code", [*(pytest.param(code, id=f"example-{number}") for number, code in enumerate(EXAMPLES, 1)), *OF_PAGES]
+)
 def test_every_example_runs(code: str, provider: SimulatedProvider, tmp_path: Path) -> None:
     done = run(code, provider, tmp_path)
     assert done.returncode == 0, done.stderr
@@ -44,9 +61,10 @@ def test_every_example_runs(code: str, provider: SimulatedProvider, tmp_path: Pa
 
 @pytest.mark.slow
 def test_the_first_example_prints_what_the_readme_shows(provider: SimulatedProvider, tmp_path: Path) -> None:
-    shown = next(text for language, text in BLOCKS if language == "text")
+    shown = next(text for language, text in blocks(ROOT / "README.md") if language == "text")
     assert run(EXAMPLES[0], provider, tmp_path).stdout == shown
 
 
 def test_there_are_examples_to_run() -> None:
     assert len(EXAMPLES) >= 10
+    assert OF_PAGES
