@@ -8,15 +8,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis_server
 import trustme
 from ledgers import ALICE, check, cost, give, held, hold, route, spent, usd
 from proxy import Proxy
-from servers import http_url, project
+from servers import http_url, postgres_url, project
 from serving import READER, TOKEN, Served, Serving
 
 from budgeted import BudgetManager
@@ -26,6 +27,7 @@ from budgeted.ledger.base import GLOBAL, Used
 from budgeted.ledger.channel import Channel
 from budgeted.ledger.http import HTTPLedger
 from budgeted.ledger.records import Held
+from budgeted.ledger.remote import DIED
 
 NOW = int(time.time())
 
@@ -268,6 +270,55 @@ def test_a_server_that_is_told_to_stop_answers_what_is_under_way(tmp_path: Path)
     assert ledger.uncertain() == []
     ledger.close()
     served.stop()
+
+
+# -- clients that die
+
+
+WHERE: dict[str, Callable[[Path], str]] = {
+    "journal": str,
+    "sqlite": lambda folder: f"sqlite:///{folder}.db",
+    "postgresql": lambda folder: postgres_url(),
+    "redis": lambda folder: redis_server.shared().url,
+}
+
+
+@pytest.mark.parametrize("kind", WHERE)
+def test_clients_die_for_themselves_and_not_with_their_server(tmp_path: Path, kind: str) -> None:
+    where, name = WHERE[kind](tmp_path / "ledger"), project()
+    with Serving(ledger=where) as serving:
+        one, other = (HTTPLedger(serving.url, name) for _ in range(2))
+        for client in (one, other):
+            client._watched = True  # else a client looks after its holds itself
+        give(one, GLOBAL, usd(1000))
+        hold(one, 60, GLOBAL, at=int(time.time()))
+        hold(other, 5, GLOBAL, at=int(time.time()))
+    with Serving(ledger=where) as again:
+        for client in (one, other):
+            client._disconnect()
+            client._channel = Channel(f"{again.url}/v1/ledger/", {"content-type": "application/json"})
+        assert one.sweep() == 0
+        assert held(one) == 65
+        one.renew(other.owner, 0)
+        assert one.sweep() == 1
+        assert [(charge.used.usd, charge.reason) for charge in one.uncertain()] == [(5, DIED)]
+        assert held(one) == 60
+        one.close()
+        other.close()
+
+
+@pytest.mark.parametrize("kind", WHERE)
+def test_a_living_clients_hold_that_nobody_ends_is_charged_when_it_is_too_old(tmp_path: Path, kind: str) -> None:
+    with Serving(ledger=WHERE[kind](tmp_path / "ledger"), hold_timeout=60) as serving:
+        client = HTTPLedger(serving.url, project())
+        client.hold_timeout = 60
+        client._watched = True
+        give(client, GLOBAL, usd(1000))
+        hold(client, 5, GLOBAL, at=int(time.time()))
+        hold(client, 60, GLOBAL, at=int(time.time()) - 100)
+        assert client.sweep() == 1
+        assert (held(client), spent(client)) == (5, 60)
+        client.close()
 
 
 # -- tokens and addresses

@@ -62,6 +62,9 @@ PAGE = 1000
 POSTED_SECONDS = 86_400
 """How long a charge without a hold is known by its id at least."""
 
+MOST_CLIENTS = 10_000
+"""Clients whose old holds are looked after, where this process serves others."""
+
 FORMAT = "1 "
 """How the mark of a ledger begins that this version can read."""
 
@@ -184,6 +187,7 @@ class RedisLedger(RemoteLedger):
 
     def _begin(self) -> None:
         super()._begin()
+        self._clients: set[str] = set()
         # Also in a forked child: a pool's locks may be held by threads that only the parent has.
         self._client = _client(self._server)
 
@@ -251,11 +255,11 @@ class RedisLedger(RemoteLedger):
             LedgerUnavailableError: the server did not answer. If it has made the hold after all, that is given back.
         """
         _check_ask(ask)
-        began = time.monotonic()
-        lease = self.lease if began >= self._lease_due else False
+        began, owner = time.monotonic(), self._owner_of(id)
+        lease = self.lease if owner is self.owner and began >= self._lease_due else False
         fields = _ask_fields(ask), _route_fields(route)
         with self._given_back(id, at):
-            reply = self._run("hold", id, at, self.owner, lease, *fields, self._mark, guarded=False, timeout=timeout)
+            reply = self._run("hold", id, at, owner, lease, *fields, self._mark, guarded=False, timeout=timeout)
         if lease:
             self._lease_due = began + self.lease / 2
         if isinstance(reply, list):
@@ -273,6 +277,17 @@ class RedisLedger(RemoteLedger):
         what = "has ended" if kind == "ended" else "exists with other amounts"
         msg = f"hold {id!r} {what}; every call needs an id of its own"
         raise LedgerError(msg)
+
+    def _owner_of(self, id: str) -> str:
+        """Whose hold it is: this process's, or that of a client whom it speaks for, who dies for himself."""
+        if id.startswith(self._prefix):
+            return self.owner
+        owner = id.partition(".")[0]
+        if owner not in self._clients:
+            if len(self._clients) >= MOST_CLIENTS:
+                self._clients.clear()
+            self._clients.add(owner)
+        return owner
 
     def settle(self, id: str, used: Used, at: int, reason: str = "", timeout: float | None = None) -> bool:
         """Replace a hold by what the call cost. With a ``reason`` the charge is uncertain and stays listed.
@@ -426,9 +441,11 @@ class RedisLedger(RemoteLedger):
     def renew(self, owner: str, seconds: float, timeout: float | None = None) -> None:
         """Count an owner as alive for so many seconds from now, by the server's clock; 0: as gone."""
         self._ask("renew", owner, seconds, guarded=False, timeout=timeout)
+        if not seconds:
+            self._clients.discard(owner)
 
     def sweep(self) -> int:
-        """Charge the holds of processes that died, and this process's own that nobody ended in ``hold_timeout``.
+        """Charge the holds of processes that died, and this process's and its clients' older than ``hold_timeout``.
 
         Returns:
             How many holds were ended.
@@ -436,11 +453,11 @@ class RedisLedger(RemoteLedger):
         now = self._server_time()
         at = False if now is None else int(now)
         reason = f"unheard of for {self.hold_timeout:g} seconds"
-        timeout = self.hold_timeout
+        timeout, mine = self.hold_timeout, [self.owner, *self._clients]
         swept = 0
         some = PAGE
         while some == PAGE:
-            some, freed = self._ask("sweep", charges.REMEMBERED, self.owner, at, timeout, reason, PAGE, guarded=False)
+            some, freed = self._ask("sweep", charges.REMEMBERED, mine, at, timeout, reason, PAGE, guarded=False)
             swept += some
             if freed and self.turns.queues:
                 self.turns.freed(set(freed))

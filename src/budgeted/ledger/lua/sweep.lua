@@ -1,7 +1,7 @@
--- Charge the holds of owners whose lease has run out, and one's own that are too old; a few at a time. An owner is
+-- Charge the holds of owners whose lease has run out, and those of some that are too old; a few at a time. An owner is
 -- forgotten an hour later: a hold that it asked for before it was stopped may come late.
 local FORGOTTEN_AFTER = 3600 * 1000
-local _, owner, at, timeout, too_old, most = unpack(arg)
+local _, owners, at, timeout, too_old, most = unpack(arg)
 local now = milliseconds()
 at = at or math.floor(now / 1000)
 local freed, swept = {}, 0
@@ -24,7 +24,9 @@ local function charge(name, latest, reason)
   end
 end
 
-charge(owner, at - timeout, too_old)
+for _, owner in ipairs(owners) do
+  charge(owner, at - timeout, too_old)
+end
 for _, dead in ipairs(call('ZRANGEBYSCORE', OWNERS, '-inf', now)) do
   charge(dead, math.huge, 'the process died')
 end
