@@ -169,7 +169,7 @@ def _chat_usage(fields: Mapping[str, Any], tier: str | None) -> Counts | None:
         outs.get("audio_tokens") or 0,
         ins.get("image_tokens") or 0,
         outs.get("image_tokens") or 0,
-        fields_of(fields.get("server_tool_use")).get("web_search_requests") or 0,
+        fields_of(fields.get("server_tool_use")).get("web_search_requests") or ins.get("web_search_requests") or 0,
         tier,
     )
 
@@ -229,18 +229,30 @@ def _gemini_answer(fields: Mapping[str, Any], report: Any) -> Answer:
 
 
 def gemini_searches(fields: Mapping[str, Any]) -> int:
-    """The searches that grounded an answer: the latest models are billed for each, those before for each answer.
-
-    https://ai.google.dev/gemini-api/docs/pricing
-    """
+    """The searches that grounded an answer and are billed. Places on a map are grounded by one, however many."""
     asked = 0
     for candidate in fields.get("candidates") or ():
         inner = fields_of(candidate)
         grounding = fields_of(inner.get("groundingMetadata", inner.get("grounding_metadata")))
-        queries = grounding.get("webSearchQueries", grounding.get("web_search_queries"))
-        asked += len(queries) if isinstance(queries, list) else 0
+        found = 0
+        for name, snake in _QUERIES:
+            queries = grounding.get(name, grounding.get(snake))
+            found += len(queries) if isinstance(queries, list) else 0
+        chunks = grounding.get("groundingChunks", grounding.get("grounding_chunks")) or () if not found else ()
+        asked += found or any(fields_of(chunk).get("maps") is not None for chunk in chunks)
     model = str(fields.get("modelVersion", fields.get("model_version"))).rpartition("/")[2]
-    return min(asked, 1) if model.startswith(("gemini-1", "gemini-2")) else asked
+    return min(asked, 1) if gemini_bills_answers(model) else asked
+
+
+def gemini_bills_answers(model: str) -> bool:
+    """Whether a grounded answer is billed as one search; the models since the third are billed for each search.
+
+    https://ai.google.dev/gemini-api/docs/pricing
+    """
+    return model.startswith(("gemini-1", "gemini-2"))
+
+
+_QUERIES = (("webSearchQueries", "web_search_queries"), ("imageSearchQueries", "image_search_queries"))
 
 
 def _gemini_usage(fields: Mapping[str, Any]) -> Usage | None:

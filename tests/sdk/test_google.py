@@ -348,6 +348,88 @@ def test_without_a_known_context_window_it_is_refused(
     assert provider.requests == []
 
 
+# -- searches and pictures
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("model", [MODEL, "gemini-3.5-flash"])
+def test_searches_are_charged_as_google_bills_them(
+    model: str, stream: bool, payer: Paying, client: genai.Client, provider: SimulatedProvider
+) -> None:
+    provider.reply(searches=3)
+    config = {"tools": [types.Tool(google_search=types.GoogleSearch())]}
+    with payer.block():
+        if stream:
+            list(client.models.generate_content_stream(**{**ASK, "model": model}, config=config))
+        else:
+            client.models.generate_content(**{**ASK, "model": model}, config=config)
+    payer.agrees()
+    assert provider.bill[0].usage.searches == 3
+    assert payer.spent > (0.035e9 if model == MODEL else 3 * 0.014e9)
+
+
+def test_searches_may_be_awaited(payer: Paying, provider: SimulatedProvider) -> None:
+    provider.reply(searches=2)
+
+    async def ask() -> None:
+        async with asynchronous(provider, TRANSPORTS[0]) as client:
+            with payer.block():
+                config = {"tools": [{"google_search": {}}]}
+                await client.models.generate_content(**{**ASK, "model": "gemini-3.5-flash"}, config=config)
+
+    asyncio.run(ask())
+    payer.agrees()
+
+
+SEARCHING = [
+    types.Tool(google_search=types.GoogleSearch()),
+    types.Tool(google_search_retrieval=types.GoogleSearchRetrieval()),
+    types.Tool(google_maps=types.GoogleMaps()),
+]
+
+
+@pytest.mark.parametrize(("model", "fees"), [(MODEL, "0.035"), ("gemini-3.5-flash", "0.14")])
+@pytest.mark.parametrize("tool", SEARCHING, ids=["search", "retrieval", "maps"])
+def test_the_fee_of_as_many_searches_as_there_may_be_is_held(
+    tool: types.Tool, model: str, fees: str, payer: Paying, client: genai.Client, provider: SimulatedProvider
+) -> None:
+    fee = float(fees)
+    window = {MODEL: 1_048_576 * 0.3e-6, "gemini-3.5-flash": 1_000_000 * 1.5e-6}[model]
+    ask = {**ASK, "model": model, "config": {"tools": [tool], "max_output_tokens": 10}}
+    with payer.block(cap=window + fee - 0.001), pytest.raises(budgeted.BudgetExceededError):
+        client.models.generate_content(**ask)
+    assert provider.requests == []
+    with payer.block(cap=window + fee + 0.001):
+        client.models.generate_content(**ask)
+    payer.agrees()
+
+
+@pytest.mark.parametrize("modalities", [None, ["TEXT", "IMAGE"]])
+def test_a_picture_is_held_and_charged_at_the_price_of_pictures(
+    modalities: Any, payer: Paying, client: genai.Client, provider: SimulatedProvider
+) -> None:
+    config: dict[str, Any] = {"max_output_tokens": 2_000} | ({"response_modalities": modalities} if modalities else {})
+    with payer.block(cap="0.05"), pytest.raises(budgeted.BudgetExceededError):
+        client.models.generate_content(model="gemini-2.5-flash-image", contents="A budget.", config=config)
+    assert provider.requests == []
+    with payer.block(cap="0.07"):
+        answer = client.models.generate_content(model="gemini-2.5-flash-image", contents="A budget.", config=config)
+    assert answer.parts[0].inline_data.data
+    payer.agrees()
+    assert payer.spent > 1_290 * 30_000
+
+
+def test_a_cap_that_is_granted_leaves_room_for_a_picture(
+    paying: Callable[..., Paying], client: genai.Client, provider: SimulatedProvider
+) -> None:
+    payer = paying(max_budget="0.80", min_output_tokens=256)
+    with payer.block() as block:
+        client.models.generate_content(model="gemini-2.5-flash-image", contents="A budget.")
+    assert block.clamped == 1
+    assert provider.requests[0].body["generationConfig"]["maxOutputTokens"] >= 2_520 + 256
+    payer.agrees()
+
+
 # -- streams that are left
 
 

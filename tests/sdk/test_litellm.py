@@ -412,3 +412,35 @@ def test_it_can_be_taken_out_and_put_in_again(payer: Paying, at: At, provider: S
     assert len(provider.bill) == 1
     imported_by_name(**at.claude, messages=MESSAGES)
     assert payer.charges() == 1
+
+
+# -- searches
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("model", ["gemini-2.5-flash", "gemini-3.5-flash"])
+def test_searches_of_google_are_held_and_charged(
+    model: str, stream: bool, payer: Paying, provider: SimulatedProvider
+) -> None:
+    provider.reply(searches=3)
+    to = {"api_base": f"{provider.url}/v1beta/models/{model}", "api_key": "any", "num_retries": 0}
+    ask = {"model": f"gemini/{model}", "messages": MESSAGES, "tools": [{"googleSearch": {}}], "max_tokens": 100, **to}
+    with payer.block(cap="0.37"), pytest.raises(budgeted.BudgetExceededError):
+        litellm.completion(**ask)
+    assert provider.requests == []
+    with payer.block():
+        answer = litellm.completion(**ask, stream=stream)
+        assert list(answer)
+    payer.agrees()
+
+
+def test_searches_of_anthropic_are_held_as_often_as_the_request_allows(
+    payer: Paying, at: At, provider: SimulatedProvider
+) -> None:
+    provider.reply(searches=2)
+    ask = {**at.claude, "messages": MESSAGES, "tools": [{"type": "web_search_20250305", "name": "web_search"}]}
+    with payer.block(cap="0.30"), pytest.raises(budgeted.BudgetExceededError):  # a window at 1.25, and ten searches
+        litellm.completion(**ask)
+    with payer.block(cap="0.30"):
+        litellm.completion(**{**ask, "tools": [{**ask["tools"][0], "max_uses": 2}]})
+    payer.agrees()

@@ -7,12 +7,9 @@ from typing import Any
 
 from budgeted import prices
 from budgeted.call import Call
-from budgeted.providers.metered import count, items, mapping, refuse_unseen
+from budgeted.providers.metered import count, items, mapping, refuse_unseen, searches
 from budgeted.providers.stainless import hooks
 from budgeted.request import Request
-
-MOST_SEARCHES = 10
-"""Searches held for a request that lets the provider search and does not say how often."""
 
 _HOSTS = {"Bedrock": "aws", "Vertex": "google"}
 
@@ -44,7 +41,7 @@ class Anthropic:
             renamed=any(host in kind for host in _HOSTS),
         )
         request.elsewhere = _elsewhere(body)
-        request.searches = sum(map(_searches, items(body.get("tools"))))
+        request.searches = sum(map(searches, items(body.get("tools"))))
         return request
 
     def alter(self, url: str, request: Request, body: dict[str, Any], call: Call) -> tuple[dict[str, Any], bool]:  # noqa: ARG002 - the dialects are alike
@@ -83,14 +80,6 @@ def _elsewhere(body: Mapping[str, Any]) -> str:
         if isinstance(kind, str) and kind.startswith(("web_search", "web_fetch", "code_execution", "tool_search")):
             return f"what the server-side tool {kind} brings"
     return ""
-
-
-def _searches(tool: Any) -> int:
-    """How many searches a tool may make that are billed each."""
-    kind = mapping(tool).get("type")
-    if not isinstance(kind, str) or not kind.startswith("web_search"):
-        return 0
-    return count(tool.get("max_uses")) or MOST_SEARCHES
 
 
 HOOKS = hooks("anthropic", Anthropic())

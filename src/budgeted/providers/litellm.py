@@ -14,11 +14,25 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
+
 from budgeted import driving, prices, responses
 from budgeted.call import Call
 from budgeted.failures import came_through
 from budgeted.providers.hooks import Hook
-from budgeted.providers.metered import End, Sent, count, lost, refuse_unseen, run, run_async
+from budgeted.providers.metered import (
+    MOST_SEARCHES,
+    End,
+    Sent,
+    count,
+    items,
+    lost,
+    mapping,
+    refuse_unseen,
+    run,
+    run_async,
+    searches,
+)
 from budgeted.request import Request
 from budgeted.responses import Answer
 from budgeted.returned import GENERATOR, STREAM, Items, kind_of, metered
@@ -42,6 +56,8 @@ _CONTENT = (
 _CAPS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 _STRUCTURED = ("response_format", "text_format")
 _FREE = ("mock_response", "mock_tool_calls", "mock_timeout")
+_SEARCHES = ("googleSearch", "googleSearchRetrieval", "enterpriseWebSearch", "googleMaps")
+"""Tools by which Google searches; those of others have a type that says so."""
 _ELSEWHERE = ("previous_response_id", "conversation", "web_search_options")
 _PREPARING = frozenset({"get_llm_provider", "get_optional_params", "validate_environment", "transform_request"})
 """Functions that an exception passes through only before anything is sent."""
@@ -72,7 +88,7 @@ class _Sent(Sent):
     def finish(self, call: Call, response: Any) -> End | None:
         """Settle at the usage in the answer; a stream settles when it has been read."""
         if kind_of(response) not in (STREAM, GENERATOR):
-            return functools.partial(call.settle, responses.read(response))
+            return functools.partial(call.settle, _as_billed(responses.read(response), response))
         if hasattr(_below(response), "chunks"):
             if not self.asked_for_usage:
                 self._hide_usage(response)
@@ -161,7 +177,24 @@ def _total(chunks: Any) -> Answer:
     reports = [answer.usage for answer in answers if answer.usage is not None]
     counts = {name: max(getattr(one, name) for one in reports) for name in Usage.__struct_fields__[:-1]}
     tier = next((one.service_tier for one in reversed(reports) if one.service_tier), None)
-    return Answer(Usage(**counts, service_tier=tier), last.model, last.id)
+    return _as_billed(Answer(Usage(**counts, service_tier=tier), last.model, last.id))
+
+
+def _as_billed(answer: Answer, response: Any = None) -> Answer:
+    """An answer with its searches as Google bills them: LiteLLM tells how many there were, or only what they were."""
+    usage = answer.usage
+    if usage is None:
+        return answer
+    found = usage.web_searches
+    groundings = responses.fields_of(response).get("vertex_ai_grounding_metadata")
+    if groundings:
+        parts = [{"groundingMetadata": each} for each in items(groundings)]
+        found = responses.gemini_searches({"candidates": parts, "modelVersion": answer.model})
+    elif found > 1 and responses.gemini_bills_answers(str(answer.model)):
+        found = 1
+    if found == usage.web_searches:
+        return answer
+    return msgspec.structs.replace(answer, usage=msgspec.structs.replace(usage, web_searches=found))
 
 
 def _request(operation: str, given: Mapping[str, Any]) -> Request:
@@ -189,9 +222,21 @@ def _request(operation: str, given: Mapping[str, Any]) -> Request:
         # A prefix says where the model is hosted; the answer names it without.
         renamed=True,
     )
+    request.searches = sum(map(_searches, items(given.get("tools"))))
+    if request.searches:
+        request.elsewhere = "what a search by the provider brings"
+    elif given.get("web_search_options") is not None:
+        request.searches = MOST_SEARCHES
     if "audio" in (given["modalities"] if isinstance(given.get("modalities"), (list, tuple)) else ()):
         request.kinds |= prices.AUDIO_OUT
     return request
+
+
+def _searches(tool: Any) -> int:
+    """How many searches a tool may make that are billed each: it is given in the provider's own words."""
+    if any(name in mapping(tool) for name in _SEARCHES):
+        return MOST_SEARCHES
+    return searches(tool)
 
 
 def _plain(value: Any) -> Any:

@@ -25,6 +25,9 @@ from budgeted.scope import BY_HAND, Scope, current, enter, leave, outside
 End: TypeAlias = Callable[[float | None], None]
 """How a call ends: a step that takes the timeout for the ledger's lock."""
 
+MOST_SEARCHES = 10
+"""Searches held for a request that lets the provider search and does not say how often."""
+
 
 class Sent:
     """One request of an SDK, as read, and how it is sent on.
@@ -144,6 +147,14 @@ def mapping(value: Any) -> Mapping[str, Any]:
 def items(value: Any) -> Sequence[Any]:
     """A list that a request may have; an empty one for what is none."""
     return value if isinstance(value, (list, tuple)) else ()
+
+
+def searches(tool: Any) -> int:
+    """How many web searches a tool, as Anthropic has it, may make that are billed each."""
+    kind = mapping(tool).get("type")
+    if not isinstance(kind, str) or not kind.startswith("web_search"):
+        return 0
+    return count(tool.get("max_uses")) or MOST_SEARCHES
 
 
 def refuse_unseen(what: str) -> None:

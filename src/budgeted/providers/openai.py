@@ -10,7 +10,7 @@ from budgeted import prices
 from budgeted.call import Call
 from budgeted.providers import openai_media
 from budgeted.providers.hooks import Hook, enabled
-from budgeted.providers.metered import count, items, mapping, refuse_unseen, text
+from budgeted.providers.metered import MOST_SEARCHES, count, items, mapping, refuse_unseen, text
 from budgeted.providers.stainless import hooks
 from budgeted.request import Request
 
@@ -45,9 +45,6 @@ _HOSTS = {
     "127.0.0.1:11434": "ollama",
 }
 """Whose prices apply, and whose name is reported, by a part of the address."""
-
-MOST_SEARCHES = 10
-"""Searches held for a request that lets the provider search and does not say how often."""
 
 
 class OpenAI:

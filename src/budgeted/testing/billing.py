@@ -33,6 +33,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
         cache_write_tokens: The part of the input that was written to a cache.
         cache_write_1h_tokens: The part of `cache_write_tokens` that is kept for an hour.
         reasoning_tokens: The part of the output that was reasoning.
+        drawn_tokens: The part of the output that was pictures.
         searches: Web searches that the provider made.
         pictures: Pictures that were made.
     """
@@ -43,6 +44,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     cache_write_tokens: int = 0
     cache_write_1h_tokens: int = 0
     reasoning_tokens: int = 0
+    drawn_tokens: int = 0
     searches: int = 0
     pictures: int = 0
 
@@ -53,12 +55,14 @@ class Rates(msgspec.Struct, frozen=True):
     Attributes:
         input: Input that is in no cache.
         output: Output, reasoning included.
+        drawn: Output that is pictures; None: as `output`.
         cached_input: Input read from a cache; None: as `input`.
         cache_write: Input written to a cache for five minutes; None: as `input`.
         cache_write_1h: Input written to a cache for an hour; None: as `cache_write`.
         long_input: The rates of calls whose whole input is above 200,000 tokens; None: the same.
         tiers: The rates of other service tiers, by the name that a request gives them.
         per_search: USD for each web search.
+        once: Whether an answer is billed for one search, however many it took.
         per_picture: USD for each picture.
     """
 
@@ -69,7 +73,9 @@ class Rates(msgspec.Struct, frozen=True):
     cache_write_1h: Amount | None = None
     long_input: Rates | None = None
     tiers: dict[str, Rates] = {}
+    drawn: Amount | None = None
     per_search: Amount = "0.01"
+    once: bool = False
     per_picture: Amount = 0
 
     def nano_usd(self, counts: Counts, tier: str | None = None) -> int:
@@ -86,9 +92,11 @@ class Rates(msgspec.Struct, frozen=True):
             + counts.cached_input_tokens * _exact(cached)
             + (counts.cache_write_tokens - counts.cache_write_1h_tokens) * _exact(write)
             + counts.cache_write_1h_tokens * _exact(write_1h)
-            + counts.output_tokens * _exact(rates.output)
+            + (counts.output_tokens - counts.drawn_tokens) * _exact(rates.output)
+            + counts.drawn_tokens * _exact(rates.output if rates.drawn is None else rates.drawn)
         )
-        apart = counts.searches * _exact(self.per_search) + counts.pictures * _exact(self.per_picture)
+        searches = min(counts.searches, 1) if self.once else counts.searches
+        apart = searches * _exact(self.per_search) + counts.pictures * _exact(self.per_picture)
         return math.ceil(usd_per_million * NANO_PER_USD_PER_MILLION + apart * 10**9)
 
 
@@ -133,7 +141,9 @@ PRICES: dict[str, Rates] = {
     "tts-1": _openai("15 0"),  # per million characters
     "claude-sonnet-4-5": Rates("3", "15", "0.3", "3.75", "6", Rates("6", "22.5", "0.6", "7.5", "12")),
     "claude-haiku-4-5": Rates("1", "5", "0.1", "1.25", "2"),
-    "gemini-2.5-flash": Rates("0.3", "2.5", "0.03"),
+    "gemini-2.5-flash": Rates("0.3", "2.5", "0.03", per_search="0.035", once=True),
+    "gemini-2.5-flash-image": Rates("0.3", "2.5", drawn="30"),
+    "gemini-3.5-flash": Rates("1.5", "9", "0.15", per_search="0.014"),
     "gemini-2.5-pro": Rates("1.25", "10", "0.125", long_input=Rates("2.5", "15", "0.25")),
     "gemini-embedding-001": Rates("0.15", "0"),
     "llama-3.3-70b-versatile": Rates("0.59", "0.79"),

@@ -12,10 +12,13 @@ import msgspec
 
 from .api import Api, BadRequest, positive, required
 from .model import Answer, Call, prompt_tokens, schema_tokens, split
-from .other_wire import DIMENSIONS
+from .other_wire import DIMENSIONS, PICTURE
 from .sse import Event, data_event
 
 _STATUS = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 404: "NOT_FOUND", 429: "RESOURCE_EXHAUSTED"}
+
+
+PICTURE_TOKENS = 1290
 
 
 def failure(status: int, message: str) -> dict[str, Any]:
@@ -41,6 +44,8 @@ def _usage(answer: Answer, *, part: float = 1.0) -> dict[str, Any]:
         "totalTokenCount": counts.input_tokens + visible + counts.reasoning_tokens,
         "promptTokensDetails": [{"modality": "TEXT", "tokenCount": counts.input_tokens}],
     }
+    if _draws(answer.model):
+        usage["candidatesTokensDetails"] = [{"modality": "IMAGE", "tokenCount": visible}]
     if counts.reasoning_tokens:
         usage["thoughtsTokenCount"] = counts.reasoning_tokens
     if counts.cached_input_tokens:
@@ -65,6 +70,8 @@ def _read(path: str, body: dict[str, Any]) -> Call:
         stream=":streamGenerateContent" in path,
         cap=positive(config, "maxOutputTokens"),
         choices=positive(config, "candidateCount") or 1,
+        length=PICTURE_TOKENS if _draws(_model(path)) else None,
+        draws=_draws(_model(path)),
         input_tokens=prompt_tokens(contents, body.get("systemInstruction") or "", messages=len(contents))
         + schema_tokens(body.get("tools"))
         + schema_tokens(schema),
@@ -86,6 +93,8 @@ def _lower(schema: Any) -> Any:
 
 
 def _parts(answer: Answer, text: str) -> list[dict[str, Any]]:
+    if _draws(answer.model):
+        return [{"inlineData": {"mimeType": "image/png", "data": PICTURE}}] if text else []
     if answer.tool is not None:
         return [{"functionCall": {"name": answer.tool.name, "args": msgspec.json.decode(text)}}] if text else []
     return [{"text": text}]
@@ -95,8 +104,17 @@ def _content(answer: Answer, texts: list[str], finish: str | None) -> dict[str, 
     candidates = []
     for index, text in enumerate(texts):
         candidate: dict[str, Any] = {"index": index, "content": {"role": "model", "parts": _parts(answer, text)}}
-        candidates.append(candidate if finish is None else candidate | {"finishReason": finish})
+        candidates.append(candidate if finish is None else candidate | {"finishReason": finish} | _grounding(answer))
     return {"candidates": candidates, "modelVersion": answer.model, "responseId": answer.number}
+
+
+def _grounding(answer: Answer) -> dict[str, Any]:
+    queries = [f"budgets {number}" for number in range(answer.counts.searches)]
+    return {"groundingMetadata": {"webSearchQueries": queries}} if queries else {}
+
+
+def _draws(model: str) -> bool:
+    return model.endswith("-image")
 
 
 def _finish(answer: Answer) -> str:

@@ -19,6 +19,7 @@ MAX_PIECES = 32
 TOKENS_PER_MESSAGE = 3
 TOKENS_PER_TOOL = 8
 TOKENS_PER_IMAGE = 85
+SEARCH_TOOLS = ("web_search", "googleSearch", "googleMaps", "google_search")
 
 # One token each in the encodings of OpenAI's models, with the space before it and without.
 WORDS = tuple(
@@ -63,6 +64,7 @@ class Call(msgspec.Struct, kw_only=True):
         thinks: Whether thinking was asked for.
         tier: The service tier asked for.
         writes: Whether the model writes text at all (embeddings do not).
+        draws: Whether what it writes is pictures.
         body: The request's JSON.
     """
 
@@ -82,6 +84,7 @@ class Call(msgspec.Struct, kw_only=True):
     thinks: bool = False
     tier: str | None = None
     writes: bool = True
+    draws: bool = False
 
 
 class Answer(msgspec.Struct, kw_only=True):
@@ -187,7 +190,8 @@ def _counts(call: Call, reply: Reply, written: int, reasoning: int) -> Counts:
         cache_write_tokens=reply.cache_write_tokens,
         cache_write_1h_tokens=reply.cache_write_1h_tokens,
         reasoning_tokens=reasoning * call.choices,
-        searches=reply.searches if "web_search" in str(call.body.get("tools")) else 0,
+        searches=reply.searches if any(name in str(call.body.get("tools")) for name in SEARCH_TOOLS) else 0,
+        drawn_tokens=(written - reasoning) * call.choices if call.draws else 0,
         pictures=call.choices if call.api == "images" else 0,
     )
 

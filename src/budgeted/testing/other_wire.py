@@ -17,7 +17,7 @@ IMAGE_TOKENS = 272  # of the smallest image at low quality
 RECORDING_TOKENS = 140
 
 # One transparent pixel.
-_PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
 
 def _read_embeddings(path: str, body: dict[str, Any]) -> Call:
@@ -59,7 +59,7 @@ def _read_images(path: str, body: dict[str, Any]) -> Call:
 def _images_body(call: Call, answer: Answer) -> dict[str, Any]:
     counts = answer.counts
     if call.model.startswith("dall-e"):
-        return {"created": answer.created, "data": [{"b64_json": _PNG} for _ in answer.texts]}
+        return {"created": answer.created, "data": [{"b64_json": PICTURE} for _ in answer.texts]}
     true = {
         "input_tokens": counts.input_tokens,
         "input_tokens_details": {"text_tokens": counts.input_tokens, "image_tokens": 0},
@@ -67,7 +67,7 @@ def _images_body(call: Call, answer: Answer) -> dict[str, Any]:
         "output_tokens_details": {"text_tokens": 0, "image_tokens": counts.output_tokens},
         "total_tokens": counts.input_tokens + counts.output_tokens,
     }
-    body = {"created": answer.created, "data": [{"b64_json": _PNG} for _ in answer.texts]}
+    body = {"created": answer.created, "data": [{"b64_json": PICTURE} for _ in answer.texts]}
     shown = answer.shown_usage(true)
     return body if shown is None else body | {"usage": shown}
 
