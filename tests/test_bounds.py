@@ -108,7 +108,13 @@ def test_a_picture_counts_as_a_picture_and_not_as_text(part: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize(
-    ("model", "most"), [("gpt-4o-mini-2024-07-18", 48_169), ("claude-sonnet-4-5", 4_784), ("gemini-3-pro", 1_100)]
+    ("model", "most"),
+    [
+        ("gpt-4o-mini-2024-07-18", 48_169),
+        ("claude-sonnet-4-5", 4_784),
+        ("gemini-2.5-pro", 6_450),
+        ("gemini-3-pro", 2_240),
+    ],
 )
 def test_pictures_cost_what_the_model_makes_of_them(model: str, most: int) -> None:
     assert image_tokens(model) == most
@@ -174,7 +180,7 @@ def test_media_in_geminis_parts_are_no_text(spelled: tuple[str, str]) -> None:
             gemini({spelled[0]: {spelled[1]: kind, "data": "A" * 3_000_000}}), "gemini", exact_bytes=False
         )
 
-    assert 1_000 < bound("image/png") < 2_000
+    assert 2_240 < bound("image/png") < 3_000
     assert 100_000 < bound("audio/wav") < 300_000
     assert bound("text/plain") > 3_000_000
     assert 258_000 <= bound("application/pdf") < 300_000

@@ -28,8 +28,18 @@ TOOL_PROMPT = 1_000
 SOUND_BYTES_PER_TOKEN = 16
 """Base64 characters of sound that a token covers at least; speech at 8 kbit/s has some hundred."""
 
-IMAGE_TOKENS: tuple[tuple[str, int], ...] = (("gpt-4o-mini", 48_169), ("claude", 4_784), ("gemini", 1_100))
-"""The most tokens of one picture, by a part of the model's name: OpenAI's tiles, Anthropic's and Google's documents."""
+IMAGE_TOKENS: tuple[tuple[str, int], ...] = (
+    ("gpt-4o-mini", 48_169),
+    ("claude", 4_784),
+    ("gemini-2", 6_450),
+    ("gemini", 2_240),
+)
+"""The most tokens of one picture, by a part of the model's name: OpenAI's tiles, Anthropic's and Google's documents.
+
+Gemini 2 cuts it into tiles of 258 tokens, no more than 24 of 3,072 pixels, and a small one of all of it; the models
+since take 1,120, and twice that where the request asks for the highest resolution.
+https://ai.google.dev/gemini-api/docs/tokens, https://ai.google.dev/gemini-api/docs/media-resolution
+"""
 
 IMAGE_TOKENS_DEFAULT = 16_000
 
