@@ -289,6 +289,15 @@ def test_audio_and_images_are_in_the_bound_if_there_may_be_any() -> None:
     assert spoken[1] > text[1]
 
 
+def test_pages_that_are_read_are_calls_and_dearer_with_annotations() -> None:
+    """Mistral's OCR is billed by the page; its price has risen more than once."""
+    ocr = found("mistral-ocr-2512", "mistral")
+    assert ocr.flat
+    assert usd(ocr.cost(Usage(), NOW) + ocr.beside_tokens(9, 0, NOW)) == Decimal("0.02")
+    annotated = ocr.cost(Usage(service_tier="annotated"), NOW) + ocr.beside_tokens(9, 0, NOW, "annotated")
+    assert usd(annotated) == Decimal("0.03")
+
+
 def test_calls_and_searches_have_prices_of_their_own() -> None:
     assert usd(found("sonar-pro", "perplexity").bound(0, NOW)[0]) == Decimal("0.014")
     claude = found("claude-sonnet-4-5", "anthropic")

@@ -159,7 +159,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         if price is not None:
             fixed, rate = price.bound(size, self.at, request.tier, request.kinds)
             if request.searches or request.units != 1:
-                fixed += price.beside_tokens(request.units - 1, request.searches)
+                fixed += price.beside_tokens(request.units - 1, request.searches, self.at, request.tier)
         least = manager.min_output_tokens + request.thinking
         return Ask(fixed, rate * n, size, n, least, most, whole, manager.uncertain_output)
 
@@ -425,7 +425,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         if price is not None:
             cost = price.cost(usage, self.at)
             if price.stated or request.units != 1:
-                cost += price.beside_tokens(request.units - 1, 0)
+                cost += price.beside_tokens(request.units - 1, 0, self.at, usage.service_tier)
                 cost = (responses.stated_cost(answer.report) if price.stated else None) or cost
         self._end(Used(cost, usage.input_tokens, usage.output_tokens), reason, answer, timeout)
 

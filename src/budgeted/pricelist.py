@@ -41,6 +41,9 @@ _ALIASES: Final = {
 }
 _FREE: Final = frozenset({"ollama", "ollama_chat"})
 _TIER_KEYS: Final = frozenset({"service_tier", "processing", "speed"})
+_PAGES: Final = "input_document_kpages"
+_ANNOTATED_PAGES: Final = "input_annotated_document_kpages"
+_PRICED: Final = frozenset({"input_mtok", _PAGES})
 _MAKERS: Final = ("openai", "anthropic", "google", "mistral", "cohere", "voyageai", "deepseek", "x-ai")
 _BEDROCK_ID: Final = re.compile(r"([a-z]{2,6}(-gov)?\.)?[a-z0-9]+\.[a-z][^/]*", re.IGNORECASE)
 
@@ -391,7 +394,7 @@ def _compiled(model: ModelInfo, *, variants: bool) -> dict[str, Schedule] | None
     conditional = model.prices if isinstance(model.prices, list) else []
     overrides = (model.price_variants or []) if variants else []
     known = [each.prices for each in conditional] if conditional else [model.prices]
-    if not free and not any("input_mtok" in vars(prices) for prices in known):
+    if not free and not any(_PRICED & vars(prices).keys() for prices in known):
         return None
     conditions = (*(each.constraint for each in conditional), *(each.constraint for each in overrides))
     constraints = [condition for condition in conditions if condition is not None]
@@ -401,17 +404,21 @@ def _compiled(model: ModelInfo, *, variants: bool) -> dict[str, Schedule] | None
             key, name = next(iter(variant.when.items()))
             contexts.setdefault(name, {})[key] = name
     schedules = {name: _schedule(model, context, constraints) for name, context in contexts.items()}
+    if any(_ANNOTATED_PAGES in vars(prices) for prices in known):
+        schedules["annotated"] = _schedule(model, {}, constraints, _ANNOTATED_PAGES)
     return {name: each for name, each in schedules.items() if not name or each != schedules[""]}
 
 
-def _schedule(model: ModelInfo, context: Mapping[str, str], constraints: Sequence[object]) -> Schedule:
+def _schedule(
+    model: ModelInfo, context: Mapping[str, str], constraints: Sequence[object], pages: str = _PAGES
+) -> Schedule:
     """Ask the list for its prices at every moment at which one of the constraints begins or ends to hold."""
     dates, times = _boundaries(constraints)
     before = dates[0] - _DAY if dates else 0
     days: list[Day] = []
     for midnight in (before, *dates):
         moments = (dt.datetime.fromtimestamp(midnight + second, dt.UTC) for second in (0, *times))
-        steps = [_steps(model.get_prices(moment, context)) for moment in moments]
+        steps = [_steps(model.get_prices(moment, context), pages) for moment in moments]
         changes = [index for index in range(1, len(steps)) if steps[index] != steps[index - 1]]
         days.append(Day(tuple(times[index - 1] for index in changes), (steps[0], *(steps[index] for index in changes))))
     changes = [index for index in range(1, len(days)) if days[index] != days[index - 1]]
@@ -440,17 +447,17 @@ def _second_of_day(time: dt.time) -> int:
     return int(since.total_seconds()) % _DAY
 
 
-def _steps(prices: ModelPrice) -> Steps:
+def _steps(prices: ModelPrice, pages: str) -> Steps:
     from genai_prices.types import TieredPrices
 
     given = {name: value for name, value in vars(prices).items() if value is not None}
     tiered = [value for value in given.values() if isinstance(value, TieredPrices)]
     starts = sorted({tier.start for value in tiered for tier in value.tiers})
-    return Steps(tuple(starts), tuple(_rates(given, size) for size in (0, *(start + 1 for start in starts))))
+    return Steps(tuple(starts), tuple(_rates(given, size, pages) for size in (0, *(start + 1 for start in starts))))
 
 
-def _rates(given: Mapping[str, object], input_tokens: int) -> Rates:
-    """Return the rates for one size of input.
+def _rates(given: Mapping[str, object], input_tokens: int, pages: str) -> Rates:
+    """Return the rates for one size of input. Of a model that reads pages, each is a call.
 
     Video, which no usage counts apart, is charged as images are. An entry with a price for output alone is not
     understood here, so it is not taken for one with free input.
@@ -486,5 +493,5 @@ def _rates(given: Mapping[str, object], input_tokens: int) -> Rates:
         input_image=price("input_image_mtok", "input_video_mtok"),
         output_image=price("output_image_mtok", "output_video_mtok"),
         per_search=each("web_searches_kcount"),
-        per_call=each("requests_kcount"),
+        per_call=each("requests_kcount") or each(pages) or each(_PAGES),
     )

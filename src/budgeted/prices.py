@@ -139,9 +139,10 @@ class Price:
             each = rates.per_call
         return -(-(input_tokens * given + each) // PICO_PER_NANO), made
 
-    def beside_tokens(self, calls: int, searches: int) -> int:
-        """Return what further calls and searches cost beside their tokens, in nano-USD."""
-        return calls * self.per_call + searches * self.per_search
+    def beside_tokens(self, calls: int, searches: int, at: float, tier: str | None = None) -> int:
+        """Return what further calls and searches cost at most beside their tokens, in nano-USD."""
+        rates = self._schedule(tier).ceiling(at, 0)
+        return -(-(calls * rates.per_call + searches * rates.per_search) // PICO_PER_NANO)
 
     def _schedule(self, tier: str | None) -> Schedule:
         if tier is None:
