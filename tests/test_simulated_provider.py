@@ -35,7 +35,11 @@ GPT = "gpt-5-mini"
 CLAUDE = "claude-haiku-4-5"
 HELLO: Any = [{"role": "user", "content": "Hello there"}]
 WEATHER = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
-PUBLIC = sorted(set(PRICES) - {"tts-1", "dall-e-3", "gpt-image-1", "gpt-4o-transcribe", "llama3.2"})
+PUBLIC = sorted(
+    set(PRICES)
+    - {"tts-1", "dall-e-3", "gpt-image-1", "gpt-4o-transcribe", "llama3.2"}
+    - {model for model, rates in PRICES.items() if rates.per_unit}
+)
 
 
 class Answer(BaseModel):

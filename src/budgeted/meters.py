@@ -38,6 +38,7 @@ _METRIC_COUNTS = {
 }
 _FINAL_TYPES = (
     *("response.completed", "response.incomplete", "response.failed", "message_delta", "message-end"),
+    "conversation.response.done",
     *("image_generation.completed", "image_edit.completed", "speech.audio.done", "transcript.text.done"),
 )
 # Of this API, only the deltas are text that was not there before.

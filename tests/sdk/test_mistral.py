@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import pydantic
 import pytest
+from mistralai.azure.client import MistralAzure
 from mistralai.client import Mistral, errors
 from mistralai.client.utils import BackoffStrategy, RetryConfig
+from mistralai.gcp.client import MistralGCP
 from paying import MESSAGES
 
 import budgeted
@@ -81,6 +83,22 @@ def _fim_stream(client: Mistral) -> None:
     assert list(client.fim.stream(model="codestral-latest", prompt="def f("))
 
 
+def _responses(client: Mistral) -> None:
+    assert client.responses.create(model=MODEL, input="Hello").output
+
+
+def _responses_stream(client: Mistral) -> None:
+    assert list(client.responses.create(model=MODEL, input="Hello", stream=True))
+
+
+def _conversation(client: Mistral) -> None:
+    assert client.beta.conversations.start(model=MODEL, inputs="Hello").outputs[0].content
+
+
+def _conversation_stream(client: Mistral) -> None:
+    assert list(client.beta.conversations.start_stream(model=MODEL, inputs="Hello"))[-1].data.usage.completion_tokens
+
+
 def _embeddings(client: Mistral) -> None:
     assert client.embeddings.create(model="mistral-embed", inputs=["Hello"]).data
 
@@ -112,6 +130,15 @@ async def _parse_async(client: Mistral) -> None:
 
 async def _fim_async(client: Mistral) -> None:
     assert (await client.fim.complete_async(model="codestral-latest", prompt="def f(")).choices
+
+
+async def _conversation_async(client: Mistral) -> None:
+    assert (await client.beta.conversations.start_async(model=MODEL, inputs="Hello")).outputs
+
+
+async def _conversation_stream_async(client: Mistral) -> None:
+    stream = await client.beta.conversations.start_stream_async(model=MODEL, inputs="Hello")
+    assert [event async for event in stream]
 
 
 async def _embeddings_async(client: Mistral) -> None:
@@ -321,6 +348,33 @@ def test_what_the_sdk_repeats_is_one_call(payer: Paying, client: Mistral, provid
     payer.agrees()
 
 
+def test_an_attempt_that_timed_out_and_is_repeated_is_a_charge_of_its_own(
+    payer: Paying, client: Mistral, provider: SimulatedProvider
+) -> None:
+    provider.queue(Reply(hang=True), Reply(status=500), Reply(hang=True))
+    with payer.block() as block:
+        assert client.chat.complete(**ASK, retries=RETRIES, timeout_ms=300).choices
+    provider.release()
+    assert len(provider.requests) == 4
+    assert payer.charges() == 3
+    assert block.calls == 1
+    assert all("sent it again" in charge.reason for charge in payer.guessed(calls=2))
+
+
+def test_a_coroutines_attempt_that_timed_out_is_a_charge_of_its_own(payer: Paying, provider: SimulatedProvider) -> None:
+    provider.queue(Reply(hang=True))
+
+    async def ask() -> None:
+        async with Mistral(api_key="any", server_url=provider.mistral_url) as client:
+            with payer.block():
+                assert [e async for e in await client.chat.stream_async(**ASK, retries=RETRIES, timeout_ms=300)]
+
+    asyncio.run(ask())
+    provider.release()
+    assert payer.charges() == 2
+    payer.guessed()
+
+
 def test_a_timeout_is_uncertain(payer: Paying, client: Mistral, provider: SimulatedProvider) -> None:
     provider.reply(hang=True)
     with payer.block(), pytest.raises(httpx2.ReadTimeout):
@@ -353,3 +407,186 @@ def test_listing_models_is_let_through(payer: Paying, client: Mistral) -> None:
     with payer.block() as block, pytest.raises((errors.MistralError, pydantic.ValidationError)):
         client.models.retrieve(model_id=MODEL)
     assert block.calls == 0
+
+
+def awaited(client: Any, answer: Any) -> Any:
+    """The answer to an asynchronous call, after which the client is closed."""
+
+    async def ask() -> Any:
+        async with client:
+            return await answer
+
+    return asyncio.run(ask())
+
+
+# -- conversations
+
+
+def test_later_turns_of_a_conversation_are_held_at_the_context_window_of_its_model(
+    payer: Paying, client: Mistral, provider: SimulatedProvider
+) -> None:
+    model = "codestral-latest"
+    asked = client.beta.conversations
+    provider.reply(input_tokens=1_000)
+    with payer.block():
+        first = asked.start(model=model, inputs="Hello")
+        assert asked.append(conversation_id=first.conversation_id, inputs="Go on").outputs
+        assert list(asked.append_stream(conversation_id=first.conversation_id, inputs="Go on"))
+        with payer.block(cap="0.07"), pytest.raises(budgeted.BudgetExceededError):
+            asked.append(conversation_id=first.conversation_id, inputs="Go on")
+    payer.agrees(calls=3)
+    assert list(payer.manager.report("model")) == [model]
+
+
+def test_a_turn_of_a_conversation_that_nobody_knows_is_refused(
+    payer: Paying, client: Mistral, provider: SimulatedProvider
+) -> None:
+    ask = {"conversation_id": "conv_elsewhere-codestral-latest", "inputs": "Go on"}
+    with payer.block(), pytest.raises(budgeted.UnpricedModelError, match="begun elsewhere"):
+        client.beta.conversations.append(**ask)
+    assert provider.requests == []
+    with payer.block(), payer.manager.hold(cost=0.01) as held:
+        assert client.beta.conversations.append(**ask).outputs
+        held.settle(cost=0.01)
+    assert payer.spent == 10_000_000
+    assert payer.charges() == 1
+
+
+def test_a_conversations_cap_is_written_into_its_arguments(
+    paying: Callable[..., Paying], client: Mistral, provider: SimulatedProvider
+) -> None:
+    payer = paying(max_budget="0.05")
+    provider.reply(output_tokens=100_000)
+    arguments = {"temperature": 0.5}
+    with payer.block() as block:
+        client.beta.conversations.start(model=MODEL, inputs="Hello", completion_args=arguments)
+    assert block.clamped == 1
+    assert arguments == {"temperature": 0.5}
+    assert provider.requests[0].body["completion_args"]["temperature"] == 0.5
+    assert 256 <= provider.requests[0].body["completion_args"]["max_tokens"] < 100_000
+    payer.agrees()
+
+
+def test_a_conversation_with_an_agent_is_refused(payer: Paying, client: Mistral, provider: SimulatedProvider) -> None:
+    with payer.block(), pytest.raises(budgeted.UnpricedModelError, match="ag:talker"):
+        client.beta.conversations.start(agent_id="ag:talker", inputs="Hello")
+    assert provider.requests == []
+
+
+# -- documents, by the page
+
+OCR: dict[str, Any] = {"model": "mistral-ocr-latest"}
+DOCUMENT = {"type": "document_url", "document_url": "https://example.com/a.pdf"}
+PICTURE = {"type": "image_url", "image_url": "https://example.com/a.png"}
+SCHEMA = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}}}
+
+
+@pytest.mark.parametrize("more", [{}, {"document_annotation_format": SCHEMA}], ids=["plain", "annotated"])
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_pages_are_charged_by_their_number(
+    asynchronous: bool, more: dict[str, Any], payer: Paying, client: Mistral, provider: SimulatedProvider
+) -> None:
+    provider.reply(units=7)
+    with payer.block():
+        if asynchronous:
+            assert awaited(client, client.ocr.process_async(**OCR, document=DOCUMENT, **more)).pages
+        else:
+            assert client.ocr.process(**OCR, document=DOCUMENT, **more).pages
+    payer.agrees()
+    assert payer.spent == 7 * (5_000_000 if more else 4_000_000)
+
+
+@pytest.mark.parametrize(
+    ("document", "pages", "most"),
+    [
+        (PICTURE, None, 1),
+        (DOCUMENT, [0, 3, 4], 3),
+        (DOCUMENT, "0-4,7", 6),
+        (DOCUMENT, "last", 1_000),
+        (DOCUMENT, None, 1_000),
+    ],
+    ids=str,
+)
+def test_as_many_pages_are_held_as_may_be_read(
+    document: dict[str, str], pages: Any, most: int, payer: Paying, client: Mistral, provider: SimulatedProvider
+) -> None:
+    ask = {**OCR, "document": document} | ({} if pages is None else {"pages": pages})
+    with payer.block(cap=0.004 * most - 0.001), pytest.raises(budgeted.BudgetExceededError):
+        client.ocr.process(**ask)
+    assert provider.requests == []
+    with payer.block(cap=0.004 * most):
+        client.ocr.process(**ask)
+    payer.agrees()
+
+
+def test_pages_that_are_not_told_are_charged_as_held_and_listed(
+    payer: Paying, client: Mistral, provider: SimulatedProvider
+) -> None:
+    provider.reply(usage={"pages_processed": -1})
+    with payer.block():
+        client.ocr.process(**OCR, document=DOCUMENT, pages=[0, 1])
+    (charge,) = payer.guessed()
+    assert charge.cost == pytest.approx(0.008)
+
+
+# -- clouds
+
+
+@pytest.fixture
+def azure(provider: SimulatedProvider) -> Iterator[MistralAzure]:
+    with MistralAzure(api_key="any", server_url=f"{provider.url}/azure") as made:
+        yield made
+
+
+@pytest.fixture
+def vertex(provider: SimulatedProvider) -> Iterator[MistralGCP]:
+    with MistralGCP(project_id="p", access_token="any", server_url=provider.url) as made:  # noqa: S106 - it takes any
+        yield made
+
+
+@pytest.mark.parametrize("cloud", ["azure", "vertex"])
+def test_the_clients_of_clouds_are_charged_once(cloud: str, payer: Paying, request: Any) -> None:
+    client = request.getfixturevalue(cloud)
+    with payer.block() as block:
+        assert client.chat.complete(**ASK).choices
+        assert list(client.chat.stream(**ASK))
+        assert awaited(client, client.chat.complete_async(**ASK)).choices
+    payer.agrees(calls=3)
+    assert block.calls == 3
+
+
+@pytest.mark.parametrize("cloud", ["azure", "vertex"])
+def test_the_clients_of_clouds_are_clamped(
+    cloud: str, paying: Callable[..., Paying], provider: SimulatedProvider, request: Any
+) -> None:
+    payer = paying(max_budget="0.05", fallback=["codestral-latest"])
+    client = request.getfixturevalue(cloud)
+    with payer.block() as block:
+        client.chat.complete(**ASK)
+        client.chat.complete(**ASK, max_tokens=10_000)
+    assert block.clamped == 1
+    assert 256 <= provider.requests[0].body["max_tokens"] < 100_000
+    assert provider.requests[1].body["model"] == "codestral-latest"
+    payer.agrees(calls=2)
+
+
+def test_other_calls_of_the_clouds_are_charged_too(
+    payer: Paying, azure: MistralAzure, vertex: MistralGCP, provider: SimulatedProvider
+) -> None:
+    with payer.block():
+        assert vertex.fim.complete(model="codestral-latest", prompt="def f(").choices
+        assert azure.ocr.process(**OCR, document=PICTURE).pages
+    payer.agrees(calls=2)
+
+
+def test_what_is_billed_by_the_minute_or_out_of_sight_is_refused(
+    payer: Paying, client: Mistral, provider: SimulatedProvider
+) -> None:
+    with payer.block():
+        with pytest.raises(budgeted.UnpricedModelError, match="speech"):
+            client.audio.speech.complete(input="Hello", model="voxtral-tts")
+        with pytest.raises(budgeted.UnpricedModelError, match="a transcript"):
+            client.audio.transcriptions.complete(model="voxtral-mini-latest", file_url="https://example.com/a.mp3")
+        with pytest.raises(budgeted.UnpricedModelError, match="a batch"):
+            client.batch.jobs.create(endpoint="/v1/chat/completions", model=MODEL, input_files=["a"])
+    assert provider.requests == []

@@ -21,6 +21,7 @@ from budgeted.failures import UNCERTAIN, classify, reason_of
 from budgeted.providers.hooks import Hook, enabled
 from budgeted.request import Request
 from budgeted.scope import BY_HAND, Scope, current, enter, leave, outside
+from budgeted.usage import Usage
 
 End: TypeAlias = Callable[[float | None], None]
 """How a call ends: a step that takes the timeout for the ledger's lock."""
@@ -129,6 +130,14 @@ def http_end(call: Call, response: Any) -> End | None:
     return None
 
 
+def units_end(call: Call, units: int | None) -> End:
+    """How a call ends that is billed by the unit: at as many as the answer says, else at as many as there may be."""
+    if units is None:
+        return functools.partial(call.estimate, "the response does not say what it used")
+    call.request.units = units
+    return functools.partial(call.settle, responses.Answer(Usage(service_tier=call.request.tier)))
+
+
 def count(value: Any) -> int | None:
     """A number of tokens or answers that a request asks for; None for what is none, which the provider will refuse."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
@@ -175,6 +184,13 @@ def refuse_unseen(what: str) -> None:
         f"cost by hand: `with budgeted.hold(cost=USD) as held: ...; held.settle(cost=USD)`"
     )
     raise UnpricedModelError(msg)
+
+
+def refuse_connection(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Refuse to open a WebSocket, on which everything is billed out of sight."""
+    if enabled():
+        refuse_unseen("what is said over a WebSocket")
+    return wrapped(*args, **kwargs)
 
 
 def lost(error: BaseException | None = None) -> End | None:

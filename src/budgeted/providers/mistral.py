@@ -1,93 +1,177 @@
-"""The Mistral SDK, with its clients for Azure and Google Cloud: chat, fill-in-the-middle, agents and embeddings."""
+"""The Mistral SDK, with its clients for Azure and Google Cloud: completions, conversations, embeddings and OCR."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import msgspec
-
 from budgeted.call import Call
-from budgeted.providers.metered import End, Sent, count, http_end, mapping, pair
+from budgeted.providers.hooks import Hook
+from budgeted.providers.metered import End, count, items, mapping, refuse_connection, refuse_unseen, units_end
+from budgeted.providers.openai import read_responses
+from budgeted.providers.speakeasy import Plain, decoded, hooks
 from budgeted.request import Request
 
-_CHAT = ("/chat/completions", "/fim/completions", "/agents/completions", ":rawPredict", ":streamRawPredict")
+_CHAT = ("/chat/completions", "/fim/completions", "/agents/completions", "/rawPredict", "/streamRawPredict")
+_CONVERSATIONS = re.compile(r".*/conversations(?P<earlier>/(?P<id>[^/]+)(/restart)?)?")
+_RESPONSES = "/responses"
 _EMBEDDINGS = "/embeddings"
+_OCR = "/ocr"
+_UNSEEN = {
+    "/batch/jobs": "a batch that the provider runs",
+    "/audio/transcriptions": "a transcript",
+    "/audio/speech": "speech",
+}
+"""By the end of the path: what is billed by units that the request does not tell."""
+
 _PROVIDERS = {"mistralai.azure.client": "azure", "mistralai.gcp.client": "google"}
 _SAFE_PROMPT = " " * 512
 """Stands for the system prompt that ``safe_prompt`` adds."""
 
+MOST_PAGES = 1_000
+"""The most pages of a document (https://docs.mistral.ai/capabilities/document_ai/basic_ocr)."""
 
-class _Sent(Sent):
-    """One request, as the SDK has built it for HTTP."""
+MOST_REMEMBERED = 10_000
+_models: dict[str, str] = {}
+"""By a conversation's id, the model that answers in it: later turns do not name it."""
 
-    body: dict[str, Any]
-    http: Any
 
-    def altered(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The arguments, whose HTTP request has the model and cap that were granted."""
-        if not call.capped and call.request is self.request:
-            return self.args, self.kwargs
-        body = {**self.body, "model": call.request.model} if "model" in self.body else {**self.body}
-        if call.capped:
-            body["max_tokens"] = call.granted
-        old = self.http
-        headers = {name: value for name, value in old.headers.items() if name.lower() != "content-length"}
-        http = type(old)(
-            old.method, old.url, headers=headers, content=msgspec.json.encode(body), extensions=old.extensions
+class _Mistral(Plain):
+    def __init__(self, provider: str) -> None:
+        self.provider = provider
+
+    def read(self, path: str, http: Any) -> tuple[Request, dict[str, Any]] | None:
+        """The request as a call to meter, and its JSON; None if it is not billed."""
+        unseen = next((what for end, what in _UNSEEN.items() if path.endswith(end)), None)
+        if unseen is not None:
+            refuse_unseen(unseen)
+        reader = next((reader for end, reader in _READERS.items() if path.endswith(end)), None)
+        turn = _CONVERSATIONS.fullmatch(path)
+        if turn is not None and turn["id"] is not None and turn["id"] not in _models:
+            refuse_unseen("a turn of a conversation that was begun elsewhere, or as a stream,")
+            return None
+        if reader is None and turn is None:
+            return None
+        body = decoded(http)
+        if body is None:
+            return None
+        request = Request(
+            provider=self.provider,
+            model=str(body.get("model") or body.get("agent_id") or ""),
+            body={**body, "safe_prompt": _SAFE_PROMPT} if body.get("safe_prompt") else body,
+            base_url=str(http.url.copy_with(raw_path=b"/")),
+            exact_bytes=False,
         )
-        if len(self.args) > 1:
-            return (self.args[0], http, *self.args[2:]), self.kwargs
-        return self.args, {**self.kwargs, "request": http}
+        if turn is not None:
+            _read_turn(request, body, turn["id"])
+        elif reader is not None:
+            reader(request, body)
+        if body.get("agent_id"):
+            request.elsewhere = "an agent, whose instructions and tools are not in it"
+        return request, body
+
+    def alter(self, path: str, body: dict[str, Any], call: Call) -> dict[str, Any]:
+        """A copy of the JSON with the model and cap that were granted."""
+        altered = {**body, "model": call.request.model} if "model" in body else {**body}
+        if not call.capped:
+            return altered
+        if _CONVERSATIONS.fullmatch(path):
+            altered["completion_args"] = {**mapping(body.get("completion_args")), "max_tokens": call.granted}
+        else:
+            altered["max_output_tokens" if path.endswith(_RESPONSES) else "max_tokens"] = call.granted
+        return altered
 
     def finish(self, call: Call, response: Any) -> End | None:
-        """How the call ends with this HTTP response."""
-        return http_end(call, response)
+        """How the call ends with its HTTP response; None for one that ends it when it has been read."""
+        end = super().finish(call, response)
+        if end is None or response.status_code >= 400:
+            return end
+        if call.request.operation == "ocr":
+            answer = decoded(response) or {}
+            return units_end(call, count(mapping(answer.get("usage_info")).get("pages_processed")))
+        if b'"conversation_id"' in response.content:
+            _remember((decoded(response) or {}).get("conversation_id"), call.request.model)
+        return end
 
 
-def _read(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sent | None:
-    http = args[1] if len(args) > 1 else kwargs.get("request")
-    path = str(getattr(http, "url", "")).partition("?")[0].partition("#")[0]
-    if http is None or http.method != "POST" or not path.endswith((*_CHAT, _EMBEDDINGS)):
-        return None
-    body = msgspec.json.decode(http.read())
-    if not isinstance(body, dict):
-        return None
-    agent = body.get("agent_id")
-    request = Request(
-        provider=next((name for package, name in _PROVIDERS.items() if _is_of(client, package)), "mistral"),
-        model=str(body.get("model") or agent or ""),
-        body={**body, "safe_prompt": _SAFE_PROMPT} if body.get("safe_prompt") else body,
-        base_url=str(http.url.copy_with(raw_path=b"/")),
-        exact_bytes=False,
-    )
-    if path.endswith(_EMBEDDINGS):
-        request.operation, request.output = "embeddings", False
-    else:
-        _read_chat(request, body)
-    if agent:
-        request.elsewhere = "an agent, whose instructions and tools are not in it"
-    sent = _Sent(request, args, kwargs)
-    sent.body, sent.http = body, http
-    return sent
+def _remember(conversation: Any, model: str) -> None:
+    if isinstance(conversation, str):
+        while len(_models) >= MOST_REMEMBERED:
+            _models.pop(next(iter(_models)), None)
+        _models[conversation] = model
 
 
 def _read_chat(request: Request, body: Mapping[str, Any]) -> None:
     request.cap = count(body.get("max_tokens"))
     request.n = count(body.get("n")) or 1
-    request.structured = mapping(body.get("response_format")).get("type") in ("json_object", "json_schema")
-    for tool in body.get("tools") or ():
+    request.structured = _is_structured(body)
+    _read_tools(request, body)
+
+
+def _read_turn(request: Request, body: Mapping[str, Any], earlier: str | None) -> None:
+    arguments = mapping(body.get("completion_args"))
+    request.cap = count(arguments.get("max_tokens"))
+    request.structured = _is_structured(arguments)
+    _read_tools(request, body)
+    if earlier is None:
+        return
+    request.elsewhere = "an earlier conversation"
+    request.model = _models.get(earlier, earlier)
+
+
+def _read_tools(request: Request, body: Mapping[str, Any]) -> None:
+    for tool in items(body.get("tools")):
         kind = mapping(tool).get("type", "function")
         if kind != "function":
             request.elsewhere = f"what the server-side tool {kind} brings"
 
 
-def _is_of(client: Any, package: str) -> bool:
-    return type(client).__module__.startswith(package)
+def _is_structured(body: Mapping[str, Any]) -> bool:
+    return mapping(body.get("response_format")).get("type") in ("json_object", "json_schema")
 
 
-HOOKS = tuple(
-    hook
-    for package in ("mistralai.client", *_PROVIDERS)
-    for hook in pair(f"{package}.basesdk", "BaseSDK.do_request", "BaseSDK.do_request_async", _read)
+def _read_embeddings(request: Request, body: Mapping[str, Any]) -> None:
+    request.operation, request.output = "embeddings", False
+
+
+def _read_ocr(request: Request, body: Mapping[str, Any]) -> None:
+    """Billed by the page, and more where annotations are asked for."""
+    request.operation, request.output = "ocr", False
+    request.body = {}
+    request.units = _pages(body)
+    if body.get("bbox_annotation_format") or body.get("document_annotation_format"):
+        request.tier = "annotated"
+
+
+def _pages(body: Mapping[str, Any]) -> int:
+    """The most pages that are read."""
+    if mapping(body.get("document")).get("type") == "image_url":
+        return 1
+    pages = body.get("pages")
+    if isinstance(pages, list) and pages:
+        return len(pages)
+    found = 0
+    for part in pages.split(",") if isinstance(pages, str) else ():
+        first, _, last = part.strip().partition("-")
+        if not (first.isdecimal() and (last or first).isdecimal()):
+            return MOST_PAGES
+        found += int(last or first) - int(first) + 1
+    return found if 0 < found < MOST_PAGES else MOST_PAGES
+
+
+_READERS: dict[str, Callable[[Request, Mapping[str, Any]], None]] = {
+    **dict.fromkeys(_CHAT, _read_chat),
+    _RESPONSES: read_responses,
+    _EMBEDDINGS: _read_embeddings,
+    _OCR: _read_ocr,
+}
+
+HOOKS = (
+    *hooks("mistralai.client", _Mistral("mistral")),
+    *(hook for package, provider in _PROVIDERS.items() for hook in hooks(package, _Mistral(provider))),
+    *(
+        Hook(f"mistralai.extra.realtime.{module}", f"{name}.connect", refuse_connection)
+        for module, name in (("speech", "RealtimeSpeech"), ("transcription", "RealtimeTranscription"))
+    ),
 )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from budgeted import prices
 from budgeted.call import Call
 from budgeted.providers import openai_media
-from budgeted.providers.hooks import Hook, enabled
-from budgeted.providers.metered import MOST_SEARCHES, count, items, mapping, refuse_unseen, text
+from budgeted.providers.hooks import Hook
+from budgeted.providers.metered import MOST_SEARCHES, count, items, mapping, refuse_connection, refuse_unseen, text
 from budgeted.providers.stainless import hooks
 from budgeted.request import Request
 
@@ -73,7 +73,7 @@ class OpenAI:
         if path == "/chat/completions":
             _read_chat(request, body)
         elif path == "/responses":
-            _read_responses(request, body)
+            read_responses(request, body)
         elif path == "/completions":
             _read_completions(request, body)
         else:
@@ -133,7 +133,8 @@ def _read_chat(request: Request, body: Mapping[str, Any]) -> None:
         request.elsewhere = "the sound of an earlier answer"
 
 
-def _read_responses(request: Request, body: Mapping[str, Any]) -> None:
+def read_responses(request: Request, body: Mapping[str, Any]) -> None:
+    """Read a request of the responses API."""
     if body.get("background"):
         refuse_unseen("a background response")
     request.cap = count(body.get("max_output_tokens"))
@@ -182,16 +183,10 @@ def _holds_audio(messages: Any) -> bool:
     )
 
 
-def _connect(wrapped: Callable[..., Any], resource: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    if enabled():
-        refuse_unseen("what is said over a WebSocket")
-    return wrapped(*args, **kwargs)
-
-
 HOOKS = (
     *hooks("openai", OpenAI()),
     *(
-        Hook(f"openai.resources.{module}", f"{kind}{name}.connect", _connect)
+        Hook(f"openai.resources.{module}", f"{kind}{name}.connect", refuse_connection)
         for module, name in (
             ("realtime.realtime", "Realtime"),
             ("beta.realtime.realtime", "Realtime"),

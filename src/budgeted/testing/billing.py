@@ -36,6 +36,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
         drawn_tokens: The part of the output that was pictures.
         searches: Web searches that the provider made.
         pictures: Pictures that were made.
+        units: What else is billed by number: pages that were read, searches that were ranked.
     """
 
     input_tokens: int = 0
@@ -47,6 +48,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     drawn_tokens: int = 0
     searches: int = 0
     pictures: int = 0
+    units: int = 0
 
 
 class Rates(msgspec.Struct, frozen=True):
@@ -64,6 +66,7 @@ class Rates(msgspec.Struct, frozen=True):
         per_search: USD for each web search.
         once: Whether an answer is billed for one search, however many it took.
         per_picture: USD for each picture.
+        per_unit: USD for each of the units that are billed by number.
     """
 
     input: Amount
@@ -77,6 +80,7 @@ class Rates(msgspec.Struct, frozen=True):
     per_search: Amount = "0.01"
     once: bool = False
     per_picture: Amount = 0
+    per_unit: Amount = 0
 
     def nano_usd(self, counts: Counts, tier: str | None = None) -> int:
         """Return what a call costs in nano-USD, rounded up once."""
@@ -97,6 +101,7 @@ class Rates(msgspec.Struct, frozen=True):
         )
         searches = min(counts.searches, 1) if self.once else counts.searches
         apart = searches * _exact(self.per_search) + counts.pictures * _exact(self.per_picture)
+        apart += counts.units * _exact(rates.per_unit)
         return math.ceil(usd_per_million * NANO_PER_USD_PER_MILLION + apart * 10**9)
 
 
@@ -151,9 +156,11 @@ PRICES: dict[str, Rates] = {
     "mistral-large-latest": Rates("2", "6"),
     "codestral-latest": Rates("0.3", "0.9"),
     "mistral-embed": Rates("0.1", "0"),
+    "mistral-ocr-latest": Rates(0, 0, per_unit="0.004", tiers={"annotated": Rates(0, 0, per_unit="0.005")}),
     "command-a-03-2025": Rates("2.5", "10"),
     "command-r7b-12-2024": Rates("0.0375", "0.15"),
     "embed-v4.0": Rates("0.12", "0"),
+    "rerank-v3.5": Rates(0, 0, per_unit="0.002"),
     "llama3.2": Rates("0", "0"),  # at home
     # https://aws.amazon.com/bedrock/pricing, 2026-10.
     "us.anthropic.claude-haiku-4-5-20251001-v1:0": Rates("1.1", "5.5", "0.11", "1.375", "2.2"),
@@ -227,7 +234,8 @@ class Billed(msgspec.Struct, kw_only=True):
     Attributes:
         id: The answer's id on the wire.
         api: chat, completions, responses, embeddings, images, speech, messages, gemini, gemini.embeddings, fim, agents,
-            cohere.chat, cohere.embed, ollama.chat, ollama.generate, ollama.embed, transcription, converse or invoke.
+            conversations, ocr, cohere.chat, cohere.embed, cohere.rerank, ollama.chat, ollama.generate, ollama.embed,
+            transcription, converse or invoke.
         model: The model that answered.
         usage: The tokens billed.
         nano_usd: What it costs, in 1e-9 USD.

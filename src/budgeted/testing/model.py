@@ -65,6 +65,7 @@ class Call(msgspec.Struct, kw_only=True):
         tier: The service tier asked for.
         writes: Whether the model writes text at all (embeddings do not).
         draws: Whether what it writes is pictures.
+        by_unit: Whether it is billed by units, such as pages.
         body: The request's JSON.
     """
 
@@ -85,6 +86,7 @@ class Call(msgspec.Struct, kw_only=True):
     tier: str | None = None
     writes: bool = True
     draws: bool = False
+    by_unit: bool = False
 
 
 class Answer(msgspec.Struct, kw_only=True):
@@ -192,6 +194,7 @@ def _counts(call: Call, reply: Reply, written: int, reasoning: int) -> Counts:
         reasoning_tokens=reasoning * call.choices,
         searches=reply.searches if any(name in str(call.body.get("tools")) for name in SEARCH_TOOLS) else 0,
         drawn_tokens=(written - reasoning) * call.choices if call.draws else 0,
+        units=reply.units if call.by_unit else 0,
         pictures=call.choices if call.api == "images" else 0,
     )
 

@@ -43,6 +43,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         cache_write_1h_tokens: The part of `cache_write_tokens` kept for an hour.
         reasoning_tokens: The part of the output that is reasoning.
         searches: How many web searches the provider makes, where the request allows any.
+        units: How many units are billed beside tokens, where an API bills such: pages read, searches ranked.
         text: What the model writes.
         tool: The name of the tool to call, with arguments made up from its schema.
         model: The model that answers (and is billed) in place of the one asked for.
@@ -76,6 +77,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     cache_write_1h_tokens: int = 0
     reasoning_tokens: int | None = None
     searches: int = 0
+    units: int = 1
     text: str | None = None
     tool: str | None = None
     model: str | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,13 @@ APIS: dict[str, Api] = {
     "/mistral/v1/agents/completions": mistral_wire.AGENTS,
     "/mistral/v1/fim/completions": mistral_wire.FIM,
     "/mistral/v1/embeddings": mistral_wire.EMBEDDINGS,
+    "/mistral/v1/conversations": mistral_wire.CONVERSATIONS,
+    "/mistral/v1/conversations/{}": mistral_wire.CONVERSATIONS,
+    "/mistral/v1/conversations/{}/restart": mistral_wire.CONVERSATIONS,
+    "/ocr": mistral_wire.OCR,
+    "/models/chat/completions": mistral_wire.CHAT,
+    ":rawPredict": mistral_wire.RAW,
+    ":streamRawPredict": mistral_wire.RAW,
     "/chat/completions": CHAT,
     "/completions": COMPLETIONS,
     "/responses": RESPONSES,
@@ -56,6 +64,9 @@ FREE: dict[tuple[str, str], Callable[[str, dict[str, Any]], dict[str, Any]]] = {
     ("POST", "/messages/count_tokens"): anthropic_wire.count_tokens,
     ("POST", ":countTokens"): google_wire.count_tokens,
 }
+
+_IDS = re.compile(r"(?<=/conversations/)[^/]+")
+"""What is between the parts of a path that tell its API."""
 
 _log = logging.getLogger("budgeted.testing")
 
@@ -123,8 +134,9 @@ class Server:
             if method == free_method and path.endswith(suffix):
                 await exchange.answer_free(free)
                 return
+        shape = _IDS.sub("{}", path)
         for suffix, api in APIS.items():
-            if method == "POST" and path.endswith(suffix):
+            if method == "POST" and shape.endswith(suffix):
                 await exchange.answer(api)
                 return
         await exchange.fail(404, f"Invalid URL ({method} {path})")
