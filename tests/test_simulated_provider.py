@@ -38,7 +38,7 @@ WEATHER = {"type": "object", "properties": {"city": {"type": "string"}}, "requir
 PUBLIC = sorted(
     set(PRICES)
     - {"tts-1", "dall-e-3", "gpt-image-1", "gpt-4o-transcribe", "llama3.2"}
-    - {model for model, rates in PRICES.items() if rates.per_unit}
+    - {model for model, rates in PRICES.items() if rates.per_unit or rates.per_picture}
 )
 
 

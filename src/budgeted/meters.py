@@ -38,7 +38,7 @@ _METRIC_COUNTS = {
 }
 _FINAL_TYPES = (
     *("response.completed", "response.incomplete", "response.failed", "message_delta", "message-end"),
-    "conversation.response.done",
+    *("conversation.response.done", "interaction.completed"),
     *("image_generation.completed", "image_edit.completed", "speech.audio.done", "transcript.text.done"),
 )
 # Of this API, only the deltas are text that was not there before.
@@ -84,7 +84,7 @@ class StreamMeter:
 
     def _note(self, body: Mapping[str, Any]) -> bool:
         """Note what a part of the stream says of itself; False if it has no usage report."""
-        inner = body.get("response") or body.get("message")
+        inner = body.get("response") or body.get("message") or body.get("interaction")
         report = inner if isinstance(inner, dict) else body
         for name, attribute in _NAMES:
             value = report.get(name)
@@ -98,7 +98,7 @@ class StreamMeter:
         output = report.get("output")
         if isinstance(output, list):
             self._usage["webSearches"] = responses.searches(output)
-        kind = body.get("type")
+        kind = body.get("type") or body.get("event_type")
         self._begun = kind == "message_start"
         if body.get("choices") == [] or kind in _FINAL_TYPES:
             self.final = True

@@ -295,6 +295,33 @@ def _gemini_usage(fields: Mapping[str, Any]) -> Usage | None:
     )
 
 
+def _interaction_usage(fields: Mapping[str, Any]) -> Usage | None:
+    """Google's interactions: what Gemini says, by other names.
+
+    https://ai.google.dev/api/interactions-api
+    """
+    sent = (fields["total_input_tokens"] or 0) + (fields.get("total_tool_use_tokens") or 0)
+    thoughts = fields.get("total_thought_tokens") or 0
+    made = (fields.get("total_output_tokens") or 0) + thoughts
+    output = max(made, (fields.get("total_tokens") or 0) - sent)
+    if not 0 <= sent <= MOST_TOKENS or not 0 <= output <= MOST_TOKENS:
+        return None
+    ins = _by_modality(fields, "input_tokens_by_modality", "")
+    outs = _by_modality(fields, "output_tokens_by_modality", "")
+    grounded = [fields_of(each) for each in fields.get("grounding_tool_count") or ()]
+    return Usage(
+        sent,
+        output,
+        fields.get("total_cached_tokens") or 0,
+        reasoning_tokens=thoughts,
+        input_audio_tokens=ins.get("AUDIO", 0),
+        output_audio_tokens=outs.get("AUDIO", 0),
+        input_image_tokens=ins.get("IMAGE", 0) + ins.get("VIDEO", 0),
+        output_image_tokens=outs.get("IMAGE", 0) + outs.get("VIDEO", 0),
+        web_searches=sum(each.get("count") or 0 for each in grounded if each.get("type") != "retrieval"),
+    )
+
+
 def _vertex_tokens(predictions: Any) -> int | None:
     """The tokens that embeddings on Vertex AI have read: each says its own."""
     counts = [fields_of(fields_of(fields_of(each).get("embeddings")).get("statistics")) for each in predictions]
@@ -306,8 +333,9 @@ def _by_modality(fields: Mapping[str, Any], name: str, snake: str) -> dict[str, 
     for item in fields.get(name) or fields.get(snake) or ():
         part = fields_of(item)
         modality = part.get("modality")
-        kind = str(getattr(modality, "value", modality))
-        found[kind] = found.get(kind, 0) + (part.get("tokenCount") or part.get("token_count") or 0)
+        kind = str(getattr(modality, "value", modality)).upper()
+        tokens = part.get("tokenCount") or part.get("token_count") or part.get("tokens") or 0
+        found[kind] = found.get(kind, 0) + tokens
     return found
 
 
@@ -353,6 +381,7 @@ _OTHERS = (
     ("inputTokens", _converse_usage),
     ("promptTokenCount", _gemini_usage),
     ("prompt_token_count", _gemini_usage),
+    ("total_input_tokens", _interaction_usage),
     ("billed_units", _cohere_usage),
     ("prompt_eval_count", _ollama_usage),
 )

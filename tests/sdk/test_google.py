@@ -430,6 +430,31 @@ def test_a_cap_that_is_granted_leaves_room_for_a_picture(
     payer.agrees()
 
 
+def test_videos_and_batches_are_refused(payer: Paying, vertex: genai.Client, provider: SimulatedProvider) -> None:
+    with payer.block():
+        with pytest.raises(budgeted.UnpricedModelError, match="a video"):
+            vertex.models.generate_videos(model="veo-3.1-generate-001", source={"prompt": "A budget."})
+        with pytest.raises(budgeted.UnpricedModelError, match="a job"):
+            vertex.batches.create(model=MODEL, src="gs://a/b.jsonl")
+    assert provider.requests == []
+
+
+@pytest.mark.filterwarnings("ignore:The generate_images")
+def test_pictures_of_imagen_are_charged_by_their_number(
+    payer: Paying, vertex: genai.Client, provider: SimulatedProvider
+) -> None:
+    ask: dict[str, Any] = {"model": "imagen-4.0-generate-001", "prompt": "A budget.", "config": {"number_of_images": 3}}
+    with payer.block(), pytest.raises(budgeted.UnpricedModelError, match="imagen-4"):
+        vertex.models.generate_images(**ask)
+    budgeted.register_price("imagen-4.0-generate-001", input=0, output=0, per_call="0.04", provider="google")
+    with payer.block(cap="0.11"), pytest.raises(budgeted.BudgetExceededError):
+        vertex.models.generate_images(**ask)
+    assert provider.requests == []
+    with payer.block(cap="0.12"):
+        assert len(vertex.models.generate_images(**ask).generated_images) == 3
+    payer.agrees()
+
+
 # -- streams that are left
 
 

@@ -8,6 +8,7 @@ from budgeted.providers import (
     cohere,
     dspy,
     google,
+    google_interactions,
     groq,
     hooks,
     litellm,
@@ -19,7 +20,10 @@ from budgeted.providers import (
 
 HOOKS = tuple(
     hook
-    for module in (openai, anthropic, bedrock, cohere, dspy, google, groq, litellm, mistral, ollama, threads)
+    for module in (
+        *(openai, anthropic, bedrock, cohere, dspy, google, google_interactions, groq),
+        *(litellm, mistral, ollama, threads),
+    )
     for hook in module.HOOKS
 )
 

@@ -30,8 +30,11 @@ from budgeted.providers.metered import (
     for_caller_async,
     mapping,
     pair,
+    refuse_connection,
+    refuse_unseen,
     repeat_async,
     text,
+    units_end,
 )
 from budgeted.request import Request
 from budgeted.streams import Watch, items, items_async
@@ -45,12 +48,24 @@ _METHODS = {
     "predict": "embeddings",
 }
 _PLACE = re.compile(r"(?P<before>.*/(?:models|tunedModels|endpoints)/)(?P<model>[^/:?]+):(?P<method>\w+)(?P<after>.*)")
+_PICTURES = "image_generation"
+_UNSEEN = {
+    "predictLongRunning": "a video",
+    "batchGenerateContent": "a batch that the provider runs",
+    "asyncBatchEmbedContent": "a batch that the provider runs",
+}
+"""By the method: what is billed, and not by the answer to the request that starts it."""
+
+_JOBS = ("/batchPredictionJobs", "/tuningJobs", "/tunedModels")
 _CAPITAL = re.compile("[A-Z]")
 _SEARCHES = ("googleSearch", "googleSearchRetrieval", "enterpriseWebSearch", "googleMaps")
 """Tools whose use is billed beside the tokens."""
 
 _DRAWS = ("image", "banana")
 """Parts of the names of models that answer with pictures unless they are told not to."""
+
+MOST_PICTURES = 4
+"""Pictures that Imagen makes at once (https://ai.google.dev/gemini-api/docs/imagen)."""
 
 MOST_PICTURE_TOKENS = 2_520
 """The most output tokens of one picture, of the models that draw (https://ai.google.dev/gemini-api/docs/pricing)."""
@@ -83,6 +98,8 @@ class _Sent(Sent):
     def finish(self, call: Call, response: Any) -> End | None:
         """How the call ends with the SDK's own response; None for a stream, which ends it when it has been read."""
         body = response.response_stream
+        if call.request.operation == _PICTURES:
+            return units_end(call, _pictures(body))
         if isinstance(body, list):
             return functools.partial(call.settle, responses.read(body[0] if body else None))
         _watch(response, call, self.request)
@@ -91,12 +108,12 @@ class _Sent(Sent):
 
 def _read(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sent | None:
     http: Any = args[0] if args else kwargs.get("http_request")
-    place = _PLACE.fullmatch(str(getattr(http, "url", "")))
+    url = str(getattr(http, "url", ""))
+    place = _PLACE.fullmatch(url)
     if place is None or place["method"] not in _METHODS or not isinstance(http.data, Mapping):
+        _refuse_unseen(url, "" if place is None else place["method"], http)
         return None
     body = http.data
-    if place["method"] == "predict" and not _embeds(body):
-        return None
     request = Request(
         provider="google",
         operation=_METHODS[place["method"]],
@@ -110,9 +127,19 @@ def _read(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sent |
         _read_content(request, body)
     else:
         request.output = False
+    if place["method"] == "predict" and not _embeds(body):
+        request.operation, request.body = _PICTURES, {}
+        request.units = count(_field(mapping(body.get("parameters")), "sampleCount")) or MOST_PICTURES
     sent = _Sent(request, args, kwargs)
     sent.http = http
     return sent
+
+
+def _refuse_unseen(url: str, method: str, http: Any) -> None:
+    if method in _UNSEEN:
+        refuse_unseen(_UNSEEN[method])
+    if str(getattr(http, "method", "")).upper() == "POST" and url.partition("?")[0].endswith(_JOBS):
+        refuse_unseen("a job that the provider runs")
 
 
 def _read_content(request: Request, body: Mapping[str, Any]) -> None:
@@ -162,6 +189,15 @@ def _embeds(body: Mapping[str, Any]) -> bool:
     return bool(instances) and all("content" in mapping(instance) for instance in instances)
 
 
+def _pictures(body: Any) -> int | None:
+    """How many pictures an answer brings; None if it does not say."""
+    try:
+        answer = msgspec.json.decode(body[0]) if isinstance(body[0], (str, bytes)) else body[0]
+        return len(answer["predictions"])
+    except (LookupError, TypeError, ValueError, RecursionError):
+        return None
+
+
 def _watch(response: Any, call: Call, request: Request) -> None:
     """Meter a stream at the SDK's own parts: the transport below may be httpx, httpx2, aiohttp or requests."""
     state = Watch(call, ItemMeter(_decoded, functools.partial(_is_last, request.n)))
@@ -202,6 +238,8 @@ HOOKS = (
     Hook(_MODULE, "BaseApiClient._get_aiohttp_session", repeat_async, watched=False),
     Hook("google.genai.models", "Models.generate_content_stream", for_caller),
     Hook("google.genai.models", "AsyncModels.generate_content_stream", for_caller_async),
+    Hook("google.genai.live", "AsyncLive.connect", refuse_connection),
+    Hook("google.genai.live_music", "AsyncLiveMusic.connect", refuse_connection),
     Hook("google.genai.chats", "Chat.send_message_stream", for_caller),
     Hook("google.genai.chats", "AsyncChat.send_message_stream", for_caller_async),
 )

@@ -150,6 +150,7 @@ PRICES: dict[str, Rates] = {
     "gemini-2.5-flash-image": Rates("0.3", "2.5", drawn="30"),
     "gemini-3.5-flash": Rates("1.5", "9", "0.15", per_search="0.014"),
     "gemini-2.5-pro": Rates("1.25", "10", "0.125", long_input=Rates("2.5", "15", "0.25")),
+    "imagen-4.0-generate-001": Rates(0, 0, per_picture="0.04"),
     "gemini-embedding-001": Rates("0.15", "0"),
     "llama-3.3-70b-versatile": Rates("0.59", "0.79"),
     "openai/gpt-oss-20b": Rates("0.075", "0.3", "0.0375"),
@@ -233,9 +234,9 @@ class Billed(msgspec.Struct, kw_only=True):
 
     Attributes:
         id: The answer's id on the wire.
-        api: chat, completions, responses, embeddings, images, speech, messages, gemini, gemini.embeddings, fim, agents,
-            conversations, ocr, cohere.chat, cohere.embed, cohere.rerank, ollama.chat, ollama.generate, ollama.embed,
-            transcription, converse or invoke.
+        api: chat, completions, responses, embeddings, images, speech, transcription, messages, gemini,
+            gemini.embeddings, interactions, decisions, fim, agents, conversations, ocr, cohere.chat, cohere.embed,
+            cohere.rerank, ollama.chat, ollama.generate, ollama.embed, converse, invoke or rerank.
         model: The model that answered.
         usage: The tokens billed.
         nano_usd: What it costs, in 1e-9 USD.

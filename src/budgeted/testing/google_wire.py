@@ -13,7 +13,7 @@ import msgspec
 from .api import Api, BadRequest, positive, required
 from .model import Answer, Call, prompt_tokens, schema_tokens, split
 from .other_wire import DIMENSIONS, PICTURE
-from .sse import Event, data_event
+from .sse import DONE, Event, data_event
 
 _STATUS = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 404: "NOT_FOUND", 429: "RESOURCE_EXHAUSTED"}
 
@@ -141,6 +141,65 @@ def _events(_call: Call, answer: Answer) -> Iterator[Event]:
     yield data_event(_content(answer, [""] * len(answer.texts), _finish(answer)) | _usage_part(answer), "usage")
 
 
+# -- interactions, which are the same models by another API
+
+
+def _read_interaction(_path: str, body: dict[str, Any]) -> Call:
+    given = required(body, "input", (str, list))
+    return Call(
+        api="interactions",
+        model=required(body, "model", str),
+        body=body,
+        stream=bool(body.get("stream")),
+        cap=positive(body.get("generation_config") or {}, "max_output_tokens"),
+        input_tokens=prompt_tokens(given, body.get("system_instruction") or "", messages=1)
+        + schema_tokens(body.get("tools")),
+    )
+
+
+def _interaction(answer: Answer, status: str) -> dict[str, Any]:
+    return {"id": answer.number, "object": "interaction", "model": answer.model, "status": status}
+
+
+def _interaction_usage(answer: Answer) -> dict[str, Any]:
+    counts = answer.counts
+    usage = {
+        "total_input_tokens": counts.input_tokens,
+        "total_output_tokens": counts.output_tokens - counts.reasoning_tokens,
+        "total_thought_tokens": counts.reasoning_tokens,
+        "total_cached_tokens": counts.cached_input_tokens,
+        "total_tokens": counts.input_tokens + counts.output_tokens,
+        "input_tokens_by_modality": [{"modality": "text", "tokens": counts.input_tokens}],
+    }
+    grounded = [{"type": "google_search", "count": counts.searches}]
+    return {"usage": answer.shown_usage(usage | ({"grounding_tool_count": grounded} if counts.searches else {}))}
+
+
+def _interaction_body(_call: Call, answer: Answer) -> dict[str, Any]:
+    steps = [{"type": "model_output", "content": [{"type": "text", "text": answer.texts[0]}]}]
+    body = _interaction(answer, "completed") | {"steps": steps}
+    return body | (_interaction_usage(answer) if answer.says_usage else {})
+
+
+def _interaction_events(_call: Call, answer: Answer) -> Iterator[Event]:
+    yield data_event({"event_type": "interaction.created", "interaction": _interaction(answer, "in_progress")})
+    yield data_event({"event_type": "step.start", "index": 0, "step": {"type": "model_output"}})
+    for piece in split(answer.texts[0], answer.pieces):
+        yield data_event({"event_type": "step.delta", "index": 0, "delta": {"type": "text", "text": piece}}, "piece")
+    yield data_event({"event_type": "step.stop", "index": 0})
+    body = _interaction(answer, "completed") | (_interaction_usage(answer) if answer.says_usage else {})
+    yield data_event({"event_type": "interaction.completed", "interaction": body}, "usage")
+    yield DONE
+
+
+def _read_decision(path: str, body: dict[str, Any]) -> Call:
+    return msgspec.structs.replace(_read_interaction(path, body), api="decisions")
+
+
+def _decision_body(_call: Call, answer: Answer) -> dict[str, Any]:
+    return {"answers": {}} | (_interaction_usage(answer) if answer.says_usage else {})
+
+
 def _read_embeddings(path: str, body: dict[str, Any]) -> Call:
     return Call(
         api="gemini.embeddings",
@@ -159,6 +218,20 @@ def _embedded(body: dict[str, Any]) -> list[Any]:
     if not given:
         raise BadRequest("No content is given.")
     return [each["content"] for each in given]
+
+
+def _read_prediction(path: str, body: dict[str, Any]) -> Call:
+    """Read a prediction: of embeddings, or of pictures."""
+    if all("content" in each for each in required(body, "instances", list)):
+        return _read_embeddings(path, body)
+    wanted = positive(body.get("parameters") or {}, "sampleCount") or 4
+    return Call(api="images", model=_model(path), body=body, choices=wanted, length=0)
+
+
+def _prediction_body(call: Call, answer: Answer) -> dict[str, Any]:
+    if call.api != "images":
+        return _embeddings_body(call, answer)
+    return {"predictions": [{"mimeType": "image/png", "bytesBase64Encoded": PICTURE} for _ in answer.texts]}
 
 
 def _embeddings_body(call: Call, answer: Answer) -> dict[str, Any]:
@@ -182,5 +255,8 @@ def count_tokens(path: str, body: dict[str, Any]) -> dict[str, Any]:
     return {"totalTokens": _read(path, body).input_tokens}
 
 
+PREDICTIONS = Api(_read_prediction, _prediction_body, None, failure, BROKEN)
 CONTENT = Api(_read, _body, _events, failure, BROKEN)
+INTERACTIONS = Api(_read_interaction, _interaction_body, _interaction_events, failure, BROKEN)
+DECISIONS = Api(_read_decision, _decision_body, None, failure, BROKEN)
 EMBEDDINGS = Api(_read_embeddings, _embeddings_body, None, failure, BROKEN)

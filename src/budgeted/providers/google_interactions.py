@@ -1,0 +1,95 @@
+"""The interactions of Google's Gen AI SDK, and its decisions: a client of its own inside it, made by Speakeasy.
+
+Where an answer goes on in further requests, each of them is billed, and a call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from budgeted import prices
+from budgeted.call import Call
+from budgeted.providers.metered import MOST_SEARCHES, count, items, mapping, refuse_unseen, text
+from budgeted.providers.speakeasy import Plain, decoded, hooks
+from budgeted.request import Request
+
+_DECISIONS = "/decisions"
+_PATHS = ("/interactions", _DECISIONS)
+_ELSEWHERE = ("previous_interaction_id", "cached_content", "environment")
+_SEARCHES = ("google_search", "google_maps")
+_KINDS = {"audio": prices.AUDIO, "image": prices.IMAGE, "video": prices.IMAGE}
+_OUT_KINDS = {"audio": prices.AUDIO_OUT, "image": prices.IMAGE_OUT, "video": prices.IMAGE_OUT}
+
+
+class _Interactions(Plain):
+    def read(self, path: str, http: Any) -> tuple[Request, dict[str, Any]] | None:
+        """The request as a call to meter, and its JSON; None if it is not billed."""
+        if path.endswith("/executions"):
+            refuse_unseen("what a trigger starts")
+        body = decoded(http) if path.endswith(_PATHS) else None
+        if body is None:
+            return None
+        if body.get("background") or body.get("agent"):
+            refuse_unseen("an interaction in the background" if body.get("background") else "an agent")
+            return None
+        request = Request(
+            provider="google",
+            model=str(body.get("model") or "").removeprefix("models/"),
+            body=body,
+            tier=text(body.get("service_tier")),
+            base_url=str(http.url.copy_with(raw_path=b"/")),
+            exact_bytes=False,
+            cappable=not path.endswith(_DECISIONS),
+        )
+        _read_interaction(request, body)
+        return request, body
+
+    def alter(self, path: str, body: dict[str, Any], call: Call) -> dict[str, Any]:  # noqa: ARG002 - as in every dialect
+        """A copy of the JSON with the model and cap that were granted."""
+        altered = {**body, "model": call.request.model} if call.request.model != body.get("model") else {**body}
+        if call.capped:
+            config = {**mapping(body.get("generation_config")), "max_output_tokens": call.granted}
+            altered["generation_config"] = config
+        return altered
+
+
+def _read_interaction(request: Request, body: Mapping[str, Any]) -> None:
+    request.cap = count(mapping(body.get("generation_config")).get("max_output_tokens"))
+    wanted = body.get("response_format")
+    request.structured = body.get("response_mime_type") not in (None, "text/plain") or any(
+        mapping(each).get("type", "schema") != "text" for each in (items(wanted) or ([wanted] if wanted else ()))
+    )
+    modalities = items(body.get("response_modalities"))
+    for modality in modalities or (("image",) if "image" in request.model else ()):
+        request.kinds |= _OUT_KINDS.get(str(modality).lower(), 0)
+    request.kinds |= _kinds(body.get("input"))
+    request.elsewhere = next((name for name in _ELSEWHERE if body.get(name)), "")
+    for tool in items(body.get("tools")):
+        kind = text(mapping(tool).get("type")) or "function"
+        if kind != "function":
+            request.elsewhere = f"what the server-side tool {kind} brings"
+        if kind in _SEARCHES:
+            request.searches = MOST_SEARCHES
+
+
+def _kinds(given: Any) -> int:
+    """What the input may hold beside text."""
+    found = 0
+    pending = [given]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, Mapping):
+            found |= _KINDS.get(str(item.get("type")), 0)
+            pending.extend(value for value in item.values() if isinstance(value, (Mapping, list)))
+        elif isinstance(item, list):
+            pending.extend(item)
+    return found
+
+
+HOOKS = hooks(
+    "google.genai._gaos",
+    _Interactions(),
+    asynchronous="AsyncBaseSDK",
+    retries=("retry_with_backoff", "retry_with_attempt_count_backoff"),
+)
