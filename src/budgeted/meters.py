@@ -182,6 +182,30 @@ def _decoded(event: bytes) -> dict[str, Any] | None:
     return body if isinstance(body, dict) else None
 
 
+class LineMeter(EventMeter):
+    """Reads usage off a stream that has a JSON object on each line, as Cohere's first API does."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Take what arrived, and pass it on."""
+        *lines, self._rest = (self._rest + data if self._rest else data).split(b"\n")
+        for line in lines:
+            self._take(line)
+        return data
+
+    def flush(self) -> bytes:
+        """Nothing is held back."""
+        rest, self._rest = self._rest, b""
+        self._take(rest)
+        return b""
+
+    def _take(self, line: bytes) -> None:
+        body = _decoded(b"data:" + line) if b'"billed_units"' in line else None
+        if body is not None and self._note(body):
+            self.final = True
+        else:
+            self._search(line)
+
+
 class FrameMeter(EventMeter):
     """Reads usage off AWS's event stream: the same events in other frames, and some of Amazon's own."""
 
@@ -334,4 +358,6 @@ def meter_of(content_type: str, *, drop_usage: bool) -> EventMeter | BodyMeter:
     """What reads a body of this type."""
     if "text/event-stream" in content_type:
         return EventMeter(drop_usage=drop_usage)
+    if "application/stream+json" in content_type:
+        return LineMeter()
     return FrameMeter() if frames.MEDIA_TYPE in content_type else BodyMeter()

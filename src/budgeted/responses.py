@@ -440,15 +440,16 @@ def _inner(response: Any, fields: Mapping[str, Any]) -> Any:
         return fields["response"]
     if isinstance(response, (str, bytes, bytearray)):
         text = response.encode("utf-8", "replace") if isinstance(response, str) else bytes(response)
-        return _json(text) if text.lstrip()[:1] == b"{" else None
+        return json_of(text) if text.lstrip()[:1] == b"{" else None
     raw = getattr(response, "http_response", None)
     content = getattr(response if raw is None else raw, "content", None)
     if isinstance(content, (bytes, str)):
-        return _json(content)
+        return json_of(content)
     return None
 
 
-def _json(text: bytes | str) -> Any:
+def json_of(text: bytes | str) -> Any:
+    """The JSON object in a text; None if there is none."""
     try:
         found = msgspec.json.decode(text)
     except (ValueError, RecursionError):

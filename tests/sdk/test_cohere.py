@@ -388,3 +388,158 @@ def test_other_endpoints_are_let_through(payer: Paying, client: cohere.ClientV2)
     with payer.block() as block, pytest.raises(cohere.core.ApiError):
         client.tokenize(text="Hello", model=MODEL, offline=False)
     assert block.calls == 0
+
+
+# -- the first version of the API
+
+
+@pytest.fixture
+def first(provider: SimulatedProvider) -> Iterator[cohere.Client]:
+    with cohere.Client("any", base_url=provider.cohere_url, max_retries=0) as made:
+        yield made
+
+
+def _first_chat(client: cohere.Client) -> None:
+    assert client.chat(model=MODEL, message="Hello").text
+
+
+def _first_chat_stream(client: cohere.Client) -> None:
+    events = list(client.chat_stream(model=MODEL, message="Hello"))
+    assert [event.event_type for event in events][-1] == "stream-end"
+
+
+def _first_generate(client: cohere.Client) -> None:
+    assert client.generate(model=MODEL, prompt="Hello", num_generations=2).generations
+
+
+def _first_generate_stream(client: cohere.Client) -> None:
+    assert list(client.generate_stream(model=MODEL, prompt="Hello"))
+
+
+def _first_embed(client: cohere.Client) -> None:
+    assert client.embed(texts=["Hello", "there"], model="embed-v4.0", input_type="search_query").embeddings
+
+
+FIRST = [value for name, value in sorted(globals().items()) if name.startswith("_first_") and callable(value)]
+
+
+@pytest.mark.parametrize("way", FIRST, ids=lambda way: way.__name__.strip("_"))
+def test_the_first_client_is_one_exact_charge_however_it_is_called(
+    way: Callable[[cohere.Client], None], payer: Paying, first: cohere.Client
+) -> None:
+    with payer.block() as block:
+        way(first)
+    payer.agrees()
+    assert block.calls == 1
+
+
+def test_the_first_asynchronous_client_is_one_exact_charge(payer: Paying, provider: SimulatedProvider) -> None:
+    async def ask() -> None:
+        async with cohere.AsyncClient("any", base_url=provider.cohere_url) as client:
+            with payer.block():
+                assert (await client.chat(model=MODEL, message="Hello")).text
+                assert [event async for event in client.chat_stream(model=MODEL, message="Hello")]
+
+    asyncio.run(ask())
+    payer.agrees(calls=2)
+
+
+@pytest.mark.parametrize("leave", [_broken_off, _closed, _consumer_raises], ids=lambda leave: leave.__name__.strip("_"))
+def test_a_stream_of_the_first_client_that_is_left_is_charged_an_estimate(
+    leave: Callable[[Any], None], payer: Paying, first: cohere.Client, provider: SimulatedProvider
+) -> None:
+    provider.reply(gate_after=2, output_tokens=40)
+    with payer.block() as block:
+        leave(first.chat_stream(model=MODEL, message="Hello"))
+        gc.collect()
+        assert block.held == 0
+    payer.guessed()
+    provider.release()
+
+
+@pytest.mark.parametrize("reply", [{"write_size": 3}, {"gzip": True}, {"pieces": 1}], ids=str)
+def test_lines_are_read_however_they_come(
+    reply: dict[str, Any], payer: Paying, first: cohere.Client, provider: SimulatedProvider
+) -> None:
+    provider.reply(**reply)
+    with payer.block():
+        assert list(first.chat_stream(model=MODEL, message="Hello"))
+    payer.agrees()
+
+
+# -- reranking, by the search
+
+RERANK: dict[str, Any] = {"model": "rerank-v3.5", "query": "budgets", "documents": ["a nice one", "another"]}
+
+
+@pytest.fixture
+def ranked() -> None:
+    budgeted.register_price("rerank-v3.5", input=0, output=0, per_call="0.002", provider="cohere")
+
+
+@pytest.mark.usefixtures("ranked")
+def test_reranking_is_charged_by_the_search(
+    payer: Paying, client: cohere.ClientV2, first: cohere.Client, provider: SimulatedProvider
+) -> None:
+    provider.reply(units=3)
+    with payer.block() as block:
+        assert client.rerank(**RERANK).results
+        assert first.rerank(**RERANK).results
+    payer.agrees(calls=2)
+    assert block.calls == 2
+    assert payer.spent == 2 * 3 * 2_000_000
+
+
+@pytest.mark.usefixtures("ranked")
+def test_reranking_may_be_awaited(payer: Paying, provider: SimulatedProvider) -> None:
+    async def ask() -> None:
+        async with cohere.AsyncClientV2("any", base_url=provider.cohere_url) as client:
+            with payer.block():
+                assert (await client.rerank(**RERANK)).results
+
+    asyncio.run(ask())
+    payer.agrees()
+
+
+@pytest.mark.usefixtures("ranked")
+@pytest.mark.parametrize(
+    ("documents", "most"), [(["short"] * 100, 1), (["short"] * 101, 2), (["long" * 1_000] * 100, 9)]
+)
+def test_as_many_searches_are_held_as_there_may_be(
+    documents: list[str], most: int, payer: Paying, client: cohere.ClientV2, provider: SimulatedProvider
+) -> None:
+    ask = {**RERANK, "documents": documents}
+    with payer.block(cap=0.002 * most - 0.001), pytest.raises(budgeted.BudgetExceededError):
+        client.rerank(**ask)
+    assert provider.requests == []
+    with payer.block(cap=0.002 * most):
+        client.rerank(**ask)
+    payer.agrees()
+
+
+@pytest.mark.usefixtures("ranked")
+def test_a_reranking_that_does_not_say_its_searches_is_charged_as_held_and_listed(
+    payer: Paying, client: cohere.ClientV2, provider: SimulatedProvider
+) -> None:
+    provider.reply(usage=None)
+    with payer.block():
+        assert client.rerank(**RERANK).results
+    (charge,) = payer.guessed()
+    assert charge.cost == pytest.approx(0.002)
+
+
+def test_reranking_by_a_model_without_a_price_is_refused(
+    payer: Paying, client: cohere.ClientV2, provider: SimulatedProvider
+) -> None:
+    with payer.block(), pytest.raises(budgeted.UnpricedModelError, match="rerank-v9"):
+        client.rerank(**{**RERANK, "model": "rerank-v9"})
+    assert provider.requests == []
+
+
+def test_jobs_and_transcripts_are_refused(payer: Paying, client: cohere.ClientV2, provider: SimulatedProvider) -> None:
+    with payer.block():
+        with pytest.raises(budgeted.UnpricedModelError, match="a batch"):
+            client.embed_jobs.create(model="embed-v4.0", dataset_id="a", input_type="search_document")
+        with pytest.raises(budgeted.UnpricedModelError, match="a transcript"):
+            client.audio.transcriptions.create(model="a", language="en", file=b"sound")
+    assert provider.requests == []

@@ -1,12 +1,13 @@
-"""The Cohere SDK: chat and embeddings, of the second version of its API and the first."""
+"""The Cohere SDK: chat, embeddings and reranking, of the second version of its API and the first."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
-from budgeted import driving
+from budgeted import driving, responses
 from budgeted.call import Call
 from budgeted.providers.hooks import Hook, enabled
 from budgeted.providers.metered import (
@@ -15,16 +16,40 @@ from budgeted.providers.metered import (
     count,
     for_caller,
     http_end,
+    items,
     mapping,
+    refuse_unseen,
     repeat,
     repeat_async,
     run,
     run_async,
+    searches_to_rank,
+    text,
+    units_end,
 )
 from budgeted.request import Request
 
 _MODULE = "cohere.core.http_client"
-_OPERATIONS = {"v2/chat": "chat", "v1/chat": "chat", "v2/embed": "embeddings", "v1/embed": "embeddings"}
+_OPERATIONS = {
+    "v2/chat": "chat",
+    "v1/chat": "chat",
+    "v1/generate": "text_completion",
+    "v1/summarize": "text_completion",
+    "v2/embed": "embeddings",
+    "v1/embed": "embeddings",
+    "v2/rerank": "rerank",
+    "v1/rerank": "rerank",
+    "v1/classify": "classify",
+}
+_UNITS = {"rerank": "search_units", "classify": "classifications"}
+"""By the operation: what is billed by number, as an answer calls it."""
+
+_UNSEEN = {
+    "v1/embed-jobs": "a batch that the provider runs",
+    "v2/batches": "a batch that the provider runs",
+    "v2/audio/transcriptions": "a transcript",
+    "v2/parse": "reading a document",
+}
 
 
 class _Sent(Sent):
@@ -49,12 +74,25 @@ class _Sent(Sent):
 
     def finish(self, call: Call, response: Any) -> End | None:
         """How the call ends with this HTTP response: the SDK makes an error of a bad status only later."""
-        return http_end(call, response)
+        end = http_end(call, response)
+        unit = _UNITS.get(call.request.operation)
+        if end is None or unit is None or response.status_code >= 400 or not (call.price and call.price.per_call):
+            return end
+        return units_end(call, _units(response, unit))
+
+
+def _units(response: Any, unit: str) -> int | None:
+    """How many units an answer says that it is billed for."""
+    meta = responses.fields_of(responses.json_of(response.content)).get("meta")
+    found = mapping(mapping(meta).get("billed_units")).get(unit)
+    return math.ceil(found) if isinstance(found, (int, float)) and 0 <= found <= responses.MOST_TOKENS else None
 
 
 def _read(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sent | None:
     path = str(args[0] if args else kwargs.get("path")).strip("/")
     given = kwargs.get("json")
+    if path in _UNSEEN and kwargs.get("method") == "POST":
+        refuse_unseen(_UNSEEN[path])
     if path not in _OPERATIONS or not isinstance(given, Mapping):
         return None
     omit = kwargs.get("omit")
@@ -71,7 +109,12 @@ def _read(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sent |
     )
     if request.operation == "embeddings":
         request.output = False
+    elif request.operation in _UNITS:
+        request.output = False
+        request.units = searches_to_rank(_query(body), body.get("documents")) if "rerank" in path else _examples(body)
     else:
+        request.n = count(body.get("num_generations")) or 1
+        request.cappable = path != "v1/summarize"
         request.cap = count(body.get("max_tokens"))
         request.thinking = count(mapping(body.get("thinking")).get("token_budget")) or 0
         request.structured = mapping(body.get("response_format")).get("type") in ("json_object", "json_schema")
@@ -80,6 +123,14 @@ def _read(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sent |
         elif body.get("conversation_id"):
             request.elsewhere = "an earlier conversation"
     return _Sent(request, args, kwargs)
+
+
+def _query(body: Mapping[str, Any]) -> str:
+    return text(body.get("query")) or ""
+
+
+def _examples(body: Mapping[str, Any]) -> int:
+    return len(items(body.get("inputs"))) or 1
 
 
 def _request(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -153,5 +204,9 @@ HOOKS = (
             ("cohere.base_client", ("BaseCohere", "AsyncBaseCohere")),
         )
         for client in clients
+    ),
+    *(
+        Hook("cohere.base_client", f"{client}.generate_stream", for_caller)
+        for client in ("BaseCohere", "AsyncBaseCohere")
     ),
 )

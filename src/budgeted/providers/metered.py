@@ -12,6 +12,7 @@ import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
+import msgspec
 from opentelemetry.context import get_value
 
 from budgeted import driving, responses, streams
@@ -26,6 +27,8 @@ from budgeted.usage import Usage
 End: TypeAlias = Callable[[float | None], None]
 """How a call ends: a step that takes the timeout for the ledger's lock."""
 
+RANKED_AT_ONCE = 100
+RANKED_TOKENS = 500
 MOST_SEARCHES = 10
 """Searches held for a request that lets the provider search and does not say how often."""
 
@@ -136,6 +139,25 @@ def units_end(call: Call, units: int | None) -> End:
         return functools.partial(call.estimate, "the response does not say what it used")
     call.request.units = units
     return functools.partial(call.settle, responses.Answer(Usage(service_tier=call.request.tier)))
+
+
+def searches_to_rank(query: str, documents: Any) -> int:
+    """The most searches that a reranking is billed as.
+
+    One ranks 100 documents, of which each 500 tokens are one, with the query among them:
+    https://docs.cohere.com/docs/rerank-overview, https://aws.amazon.com/bedrock/pricing. A query that fills most of
+    that leaves half of it.
+    """
+    size = max(RANKED_TOKENS - len(query.encode("utf-8", "replace")), RANKED_TOKENS // 2)
+    chunks = sum(max(1, -(-_size(document) // size)) for document in items(documents))
+    return max(1, -(-chunks // RANKED_AT_ONCE))
+
+
+def _size(document: Any) -> int:
+    try:
+        return len(msgspec.json.encode(document))
+    except (TypeError, ValueError, RecursionError):
+        return 0
 
 
 def count(value: Any) -> int | None:

@@ -235,8 +235,9 @@ class Billed(msgspec.Struct, kw_only=True):
     Attributes:
         id: The answer's id on the wire.
         api: chat, completions, responses, embeddings, images, speech, transcription, messages, gemini,
-            gemini.embeddings, interactions, decisions, fim, agents, conversations, ocr, cohere.chat, cohere.embed,
-            cohere.rerank, ollama.chat, ollama.generate, ollama.embed, converse, invoke or rerank.
+            gemini.embeddings, interactions, decisions, fim, agents, conversations, ocr, cohere.chat,
+            cohere.generate, cohere.embed, cohere.rerank, ollama.chat, ollama.generate, ollama.embed, converse,
+            invoke or rerank.
         model: The model that answered.
         usage: The tokens billed.
         nano_usd: What it costs, in 1e-9 USD.

@@ -1,4 +1,4 @@
-"""Cohere's chat and embeddings on the wire, in the second version of the API.
+"""Cohere's chat, embeddings and reranking on the wire, in the second version of the API and the first.
 
 https://docs.cohere.com/reference/chat, https://docs.cohere.com/v2/docs/streaming and
 https://docs.cohere.com/reference/embed
@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
+
 from .api import Api, positive, required
 from .chat_wire import functions
 from .model import Answer, Call, prompt_tokens, schema_tokens, split
 from .other_wire import DIMENSIONS
-from .sse import Event, named_event
+from .sse import Event, Role, named_event
 
 _FINISH = {"stop": "COMPLETE", "length": "MAX_TOKENS", "tool": "TOOL_CALL"}
 
@@ -92,6 +94,66 @@ def _events(_call: Call, answer: Answer) -> Iterator[Event]:
     yield named_event({"type": "message-end", "id": answer.id, "delta": delta}, "usage")
 
 
+# -- the first version, whose streams have an event on each line
+
+
+def _read_first(_path: str, body: dict[str, Any]) -> Call:
+    history = body.get("chat_history") or []
+    message = required(body, "message" if "message" in body else "prompt", str)
+    return Call(
+        api="cohere.chat" if "message" in body else "cohere.generate",
+        model=body.get("model") or "command-a-03-2025",
+        body=body,
+        stream=bool(body.get("stream")),
+        cap=positive(body, "max_tokens"),
+        choices=positive(body, "num_generations") or 1,
+        input_tokens=max(1, prompt_tokens(message, history, body.get("preamble") or "")),
+    )
+
+
+def _first_body(call: Call, answer: Answer) -> dict[str, Any]:
+    meta = {"api_version": {"version": "1"}} | (answer.shown_usage(_usage(answer)) if answer.says_usage else {})
+    if call.api == "cohere.generate":
+        generations = [{"id": f"{answer.id}-{index}", "text": text} for index, text in enumerate(answer.texts)]
+        return {"id": answer.id, "prompt": call.body["prompt"], "generations": generations, "meta": meta}
+    return {
+        "response_id": answer.id,
+        "generation_id": answer.number,
+        "text": answer.texts[0],
+        "chat_history": [],
+        "finish_reason": _FINISH[answer.finish],
+        "meta": meta,
+    }
+
+
+def _first_events(call: Call, answer: Answer) -> Iterator[Event]:
+    if call.api == "cohere.chat":
+        yield _line({"is_finished": False, "event_type": "stream-start", "generation_id": answer.number})
+    for piece in split(answer.texts[0], answer.pieces):
+        yield _line({"is_finished": False, "event_type": "text-generation", "text": piece}, "piece")
+    end = {"is_finished": True, "event_type": "stream-end", "finish_reason": _FINISH[answer.finish]}
+    yield _line(end | {"response": _first_body(call, answer)}, "usage")
+
+
+def _line(payload: dict[str, Any], role: Role = "frame") -> Event:
+    return Event(msgspec.json.encode(payload) + b"\n", role)
+
+
+# -- reranking
+
+
+def _read_rerank(_path: str, body: dict[str, Any]) -> Call:
+    required(body, "documents", list)
+    return Call(api="cohere.rerank", model=required(body, "model", str), body=body, writes=False, by_unit=True)
+
+
+def _rerank_body(call: Call, answer: Answer) -> dict[str, Any]:
+    wanted = positive(call.body, "top_n") or len(call.body["documents"])
+    found = [{"index": index, "relevance_score": 0.5} for index in range(wanted)]
+    true = {"api_version": {"version": "2"}, "billed_units": {"search_units": float(answer.counts.units)}}
+    return {"id": answer.id, "results": found} | ({"meta": answer.shown_usage(true)} if answer.says_usage else {})
+
+
 def _read_embed(_path: str, body: dict[str, Any]) -> Call:
     texts = [*(body.get("texts") or ()), *(body.get("inputs") or ())]
     return Call(
@@ -112,9 +174,15 @@ def _embed_body(call: Call, answer: Answer) -> dict[str, Any]:
         "embeddings": {"float": [vector for _ in texts or call.body.get("inputs") or ()]},
         "response_type": "embeddings_by_type",
     }
+    if "embedding_types" not in call.body and "inputs" not in call.body:
+        body |= {"embeddings": [vector for _ in texts], "response_type": "embeddings_floats"}
     true = {"api_version": {"version": "2"}, "billed_units": {"input_tokens": float(answer.counts.input_tokens)}}
     return body | {"meta": answer.shown_usage(true)} if answer.says_usage else body
 
 
+_BROKEN_LINE = _line({"is_finished": True, "event_type": "stream-end", "finish_reason": "ERROR"})
+
 CHAT = Api(_read, _body, _events, failure, BROKEN)
+FIRST = Api(_read_first, _first_body, _first_events, failure, _BROKEN_LINE, stream_media_type="application/stream+json")
+RERANK = Api(_read_rerank, _rerank_body, None, failure, BROKEN)
 EMBED = Api(_read_embed, _embed_body, None, failure, BROKEN)
