@@ -386,3 +386,67 @@ def test_frames_that_come_in_pieces_are_read_all_the_same(
     with payer.block():
         assert list(bedrock.converse_stream(**ASK)["stream"])
     payer.agrees()
+
+
+# -- reranking, by the search
+
+
+def reranking(documents: list[str]) -> dict[str, Any]:
+    arn = "arn:aws:bedrock:us-east-1::foundation-model/amazon.rerank-v1:0"
+    return {
+        "queries": [{"type": "TEXT", "textQuery": {"text": "budgets"}}],
+        "sources": [
+            {"type": "INLINE", "inlineDocumentSource": {"type": "TEXT", "textDocument": {"text": document}}}
+            for document in documents
+        ],
+        "rerankingConfiguration": {
+            "type": "BEDROCK_RERANKING_MODEL",
+            "bedrockRerankingConfiguration": {"modelConfiguration": {"modelArn": arn}},
+        },
+    }
+
+
+@pytest.fixture
+def agent_runtime(provider: SimulatedProvider) -> Iterator[Any]:
+    budgeted.register_price("amazon.rerank-v1:0", input=0, output=0, per_call="0.001", provider="aws")
+    client = boto3.client(
+        "bedrock-agent-runtime",
+        region_name="us-east-1",
+        endpoint_url=provider.url,
+        aws_access_key_id="any",
+        config=botocore.config.Config(retries={"total_max_attempts": 1}),
+        **SECRET,
+    )
+    yield client
+    client.close()
+
+
+def test_reranking_of_short_documents_is_charged_by_their_number(
+    payer: Paying, agent_runtime: Any, provider: SimulatedProvider
+) -> None:
+    provider.reply(units=2)
+    with payer.block(cap="0.001"), pytest.raises(budgeted.BudgetExceededError):
+        agent_runtime.rerank(**reranking(["short"] * 150))
+    assert provider.requests == []
+    with payer.block(cap="0.002") as block:
+        assert agent_runtime.rerank(**reranking(["short"] * 150))["results"]
+    payer.agrees()
+    assert block.calls == 1
+
+
+def test_reranking_of_documents_that_may_be_cut_is_charged_as_held_and_listed(
+    payer: Paying, agent_runtime: Any
+) -> None:
+    with payer.block():
+        agent_runtime.rerank(**reranking(["long" * 1_000] * 100))
+    (charge,) = payer.guessed()
+    assert charge.cost >= 0.009
+
+
+def test_reranking_by_invocation_is_charged_by_the_search(
+    payer: Paying, bedrock: Any, provider: SimulatedProvider
+) -> None:
+    body = json.dumps({"query": "budgets", "documents": ["a nice one"], "api_version": 2})
+    with payer.block(), pytest.raises(budgeted.UnpricedModelError, match="rerank-v9"):
+        bedrock.invoke_model(modelId="cohere.rerank-v9:0", body=body)
+    assert provider.requests == []

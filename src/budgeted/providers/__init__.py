@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from budgeted.providers import (
+    aiobotocore,
     anthropic,
     bedrock,
     cohere,
@@ -21,7 +22,7 @@ from budgeted.providers import (
 HOOKS = tuple(
     hook
     for module in (
-        *(openai, anthropic, bedrock, cohere, dspy, google, google_interactions, groq),
+        *(openai, anthropic, bedrock, aiobotocore, cohere, dspy, google, google_interactions, groq),
         *(litellm, mistral, ollama, threads),
     )
     for hook in module.HOOKS

@@ -15,13 +15,20 @@ import msgspec
 from budgeted import prices, responses, streams
 from budgeted.call import Call
 from budgeted.failures import came_through
+from budgeted.providers import metered
 from budgeted.providers.hooks import Hook
-from budgeted.providers.metered import End, Sent, count, lost, mapping, refuse_unseen, run
+from budgeted.providers.metered import End, count, items, lost, mapping, refuse_unseen, run, searches_to_rank
 from budgeted.request import Request
 from budgeted.responses import Answer
+from budgeted.usage import Usage
 
 _CONVERSE = frozenset({"Converse", "ConverseStream"})
-_OPERATIONS = _CONVERSE | {"InvokeModel", "InvokeModelWithResponseStream"}
+_OPERATIONS = {
+    **dict.fromkeys((*_CONVERSE, "InvokeModel", "InvokeModelWithResponseStream"), "bedrock-runtime"),
+    "Rerank": "bedrock-agent-runtime",
+}
+"""What is metered, and the service that it is an operation of."""
+
 _UNSEEN = {
     "StartAsyncInvoke": "an asynchronous invocation",
     "CreateModelInvocationJob": "a batch that the provider runs",
@@ -66,13 +73,17 @@ _PREPARING = frozenset({"_emit_api_params", "_resolve_endpoint_ruleset", "_conve
 """Methods that an exception passes through only before anything is sent."""
 
 
-class _Sent(Sent):
+class Sent(metered.Sent):
     """One operation, as boto3 was asked for it."""
 
     def __init__(self, client: Any, operation: str, params: Mapping[str, Any]) -> None:
         self.params = dict(params)
         self.converse = operation in _CONVERSE
-        if self.converse:
+        self.ranks = operation == "Rerank"
+        if self.ranks:
+            self.body = self.params
+            request = _read_rerank(self.params)
+        elif self.converse:
             self.body = self.params
             request = _read_converse(self.params)
         else:
@@ -80,12 +91,19 @@ class _Sent(Sent):
             if hasattr(content, "read"):
                 self.params["body"] = content = content.read()
             self.body = _decoded(content)
-            request = _read_invoke(str(params.get("modelId") or ""), self.body, content)
+            model = str(params.get("modelId") or "")
+            if "rerank" in model:
+                documents = items(self.body.get("documents"))
+                request = _ranking(model, str(self.body.get("query")), documents)
+            else:
+                request = _read_invoke(model, self.body, content)
         request.base_url = str(client.meta.endpoint_url)
         super().__init__(request, (operation, self.params), {})
 
     def altered(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The parameters with the model and cap that were granted."""
+        if self.ranks:
+            return self.args, {}
         params = {**self.params, "modelId": call.request.model}
         if call.capped:
             if self.converse:
@@ -96,18 +114,23 @@ class _Sent(Sent):
 
     def finish(self, call: Call, response: Any) -> End | None:
         """Settle at the usage in the answer or its headers; else once the body has been read."""
+        if call.request.operation == "rerank":  # no answer says as how many searches it is billed
+            return metered.units_end(call, None if call.request.known is None else call.request.units)
         if "usage" in response:
             return functools.partial(call.settle, _answer(response["usage"], response.get("serviceTier")))
         counts = _counts(response)
         stream = response.get("stream") or response.get("body")
         if counts and not counts.get("cacheWriteInputTokens"):
             return functools.partial(call.settle, _answer(counts, None))
-        raw = getattr(stream, "_raw_stream", None)
-        if raw is None:
-            return functools.partial(call.settle, _answer(counts, None))
         # How long a cache is kept, which decides its price, stands in the body alone.
-        streams.watch(raw, call)
-        return None
+        return None if self.watch(call, stream) else functools.partial(call.settle, _answer(counts, None))
+
+    def watch(self, call: Call, stream: Any) -> bool:
+        """Settle the call when its body has been read; False if it cannot be watched."""
+        raw = getattr(stream, "_raw_stream", None)
+        if raw is not None:
+            streams.watch(raw, call)
+        return raw is not None
 
     def outcome(self, call: Call, error: BaseException) -> End:
         """How a call ends that raised."""
@@ -149,6 +172,29 @@ def _read_converse(params: Mapping[str, Any]) -> Request:
         kinds=_kinds(params),
         exact_bytes=False,
         elsewhere="a stored prompt" if ":prompt/" in model else "",
+        renamed=True,
+    )
+
+
+def _read_rerank(params: Mapping[str, Any]) -> Request:
+    ranking = mapping(mapping(params.get("rerankingConfiguration")).get("bedrockRerankingConfiguration"))
+    model = str(mapping(ranking.get("modelConfiguration")).get("modelArn") or "")
+    query = "".join(str(mapping(each).get("textQuery")) for each in items(params.get("queries")))
+    return _ranking(model.rpartition("foundation-model/")[2], query, params.get("sources"))
+
+
+def _ranking(model: str, query: str, documents: Any) -> Request:
+    """A request that is billed by the search: it is known as how many where that many are the fewest, too."""
+    most, fewest = searches_to_rank(query, documents), max(1, -(-len(items(documents)) // metered.RANKED_AT_ONCE))
+    return Request(
+        provider="aws",
+        operation="rerank",
+        model=model,
+        body={},
+        output=False,
+        cappable=False,
+        units=most,
+        known=Usage() if most == fewest else None,
         renamed=True,
     )
 
@@ -234,7 +280,18 @@ def _text(content: Any) -> str:
     return content if isinstance(content, str) else bytes(content or b"").decode("latin-1")
 
 
-def _read(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sent | None:
+def read(kind: type[Sent], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Sent | None:
+    """An operation of a client's as a call to meter; None if it is another service's, or not billed by tokens.
+
+    Args:
+        kind: what it is made into.
+        client: of botocore or aiobotocore.
+        args: what its method was called with.
+        kwargs: and by name.
+
+    Raises:
+        UnpricedModelError: it starts what is billed out of sight.
+    """
     operation = args[0] if args else kwargs.get("operation_name")
     params = args[1] if len(args) > 1 else kwargs.get("api_params")
     if (operation not in _OPERATIONS and operation not in _UNSEEN) or not isinstance(params, Mapping):
@@ -242,7 +299,7 @@ def _read(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sent |
     service = client.meta.service_model.service_name
     if operation in _UNSEEN and service.startswith("bedrock"):
         refuse_unseen(_UNSEEN[operation])
-    return _Sent(client, operation, params) if operation in _OPERATIONS and service == "bedrock-runtime" else None
+    return kind(client, operation, params) if operation in _OPERATIONS and service == _OPERATIONS[operation] else None
 
 
 def _needs_retry(wrapped: Callable[..., Any], endpoint: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -256,6 +313,6 @@ def _needs_retry(wrapped: Callable[..., Any], endpoint: Any, args: tuple[Any, ..
 
 
 HOOKS = (
-    Hook("botocore.client", "BaseClient._make_api_call", functools.partial(run, _read)),
+    Hook("botocore.client", "BaseClient._make_api_call", functools.partial(run, functools.partial(read, Sent))),
     Hook("botocore.endpoint", "Endpoint._needs_retry", _needs_retry),
 )

@@ -136,6 +136,23 @@ def _converse_events(_call: Call, answer: Answer) -> Iterator[Event]:
         yield event("metadata", shown, "usage")
 
 
+# -- reranking
+
+
+def _read_rerank(_path: str, body: dict[str, Any]) -> Call:
+    required(body, "queries", list)
+    configuration = body["rerankingConfiguration"]["bedrockRerankingConfiguration"]
+    model = configuration["modelConfiguration"]["modelArn"].rpartition("/")[2]
+    return Call(api="rerank", model=model, body=body, writes=False, by_unit=True)
+
+
+def _rerank_body(call: Call, _answer: Answer) -> dict[str, Any]:
+    return {"results": [{"index": index, "relevanceScore": 0.5} for index in range(len(call.body["sources"]))]}
+
+
+RERANK = Api(_read_rerank, _rerank_body, None, failure, BROKEN, tells_usage=False)
+
+
 # -- InvokeModel: the body is the model's own
 
 

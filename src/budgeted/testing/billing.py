@@ -168,6 +168,7 @@ PRICES: dict[str, Rates] = {
     "global.anthropic.claude-haiku-4-5-20251001-v1:0": Rates("1", "5", "0.1", "1.25", "2"),
     "amazon.nova-pro-v1:0": Rates("0.8", "3.2", "0.2"),
     "meta.llama3-3-70b-instruct-v1:0": Rates("0.72", "0.72"),
+    "amazon.rerank-v1:0": Rates(0, 0, per_unit="0.001"),
     "amazon.titan-embed-text-v2:0": Rates("0.02", "0"),
 }
 DEFAULT_PRICE = Rates("2", "8")  # an unknown model is not a free one

@@ -11,6 +11,7 @@ from typing import Any
 from . import anthropic_wire, cohere_wire, google_wire, groq_wire, mistral_wire, ollama_wire
 from .api import Api
 from .bedrock_wire import CONVERSE, INVOKE
+from .bedrock_wire import RERANK as BEDROCK_RERANK
 from .chat_wire import CHAT, COMPLETIONS
 from .chat_wire import failure as openai_failure
 from .connection import Connection, ProtocolError, Received, response_head
@@ -62,6 +63,7 @@ APIS: dict[str, Api] = {
     "/v1/generate": cohere_wire.FIRST,
     "/v1/rerank": cohere_wire.RERANK,
     "/v2/rerank": cohere_wire.RERANK,
+    "/rerank": BEDROCK_RERANK,
     "/api/chat": ollama_wire.CHAT,
     "/api/generate": ollama_wire.GENERATE,
     "/api/embed": ollama_wire.EMBED,
