@@ -411,7 +411,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         usage = answer.usage or request.known
         if usage is None:
             if price is None or not price.flat:
-                self.estimate("the response does not say what it used", answer=answer, timeout=timeout)
+                self.estimate("the response does not say what it used", request.likely, answer, timeout)
                 return
             usage = Usage()
         reason = ""

@@ -24,6 +24,7 @@ class Request(msgspec.Struct):
         units: how many units the price of a call is for, such as pictures.
         searches: how many searches the provider may make and bill each.
         known: what the call uses, where the request alone decides that and no answer says it.
+        likely: what it probably uses, where no answer says it: charged as an estimate.
         thinking: thinking budget in tokens, part of the output.
         output: False if the call has no output tokens (embeddings).
         structured: True if a cut answer is worth nothing.
@@ -56,6 +57,7 @@ class Request(msgspec.Struct):
     units: int = 1
     searches: int = 0
     known: Usage | None = None
+    likely: Usage | None = None
     fixed: int | None = None
 
 

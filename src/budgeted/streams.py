@@ -54,7 +54,8 @@ class Watch:
             reason = NO_USAGE if at_end else LEFT_EARLY
         else:
             reason = LEFT_EARLY if isinstance(error, GeneratorExit) else reason_of(error)
-        return functools.partial(self.call.estimate, reason, self.meter.received(), answer)
+        received = self.call.request.likely or self.meter.received()
+        return functools.partial(self.call.estimate, reason, received, answer)
 
     def end_early(self, error: BaseException | None = None) -> None:
         """The stream is left. May run in a finaliser: in the midst of whatever this thread was doing."""
