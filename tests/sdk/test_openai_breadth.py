@@ -91,6 +91,34 @@ def test_speech_is_charged_by_the_character(streamed: bool, payer: Paying, chat:
     payer.agrees()
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("text", ["A budget is a promise. " * 40, "2026: 1,234,567.89 USD!", "预算就是承诺。"])
+def test_speech_billed_by_tokens_is_an_estimate_that_is_listed_and_never_above_its_hold(
+    text: str, streamed: bool, payer: Paying, chat: openai.OpenAI, provider: SimulatedProvider
+) -> None:
+    ask: dict[str, Any] = {"model": "gpt-4o-mini-tts", "voice": "alloy", "input": text}
+    with payer.block():
+        if streamed:
+            with chat.audio.speech.with_streaming_response.create(**ask) as audio:
+                assert b"".join(audio.iter_bytes())
+        else:
+            assert chat.audio.speech.create(**ask).content
+    (charge,) = payer.guessed()
+    assert provider.billed_nano() / 1e9 <= charge.cost <= charge.held
+    assert charge.cost < 0.05
+
+
+def test_slow_speech_is_held_at_more(payer: Paying, chat: openai.OpenAI, provider: SimulatedProvider) -> None:
+    ask: dict[str, Any] = {"model": "gpt-4o-mini-tts", "voice": "alloy", "input": "A budget is a promise. " * 40}
+    for more in ({"speed": 0.25}, {"instructions": "Speak very slowly."}):
+        with payer.block(cap="0.06"), pytest.raises(budgeted.BudgetExceededError):
+            chat.audio.speech.create(**ask, **more)
+    assert provider.requests == []
+    with payer.block(cap="0.06"):
+        chat.audio.speech.create(**ask)
+    payer.guessed()
+
+
 def test_a_transcript_is_held_at_the_models_window_and_charged_by_its_tokens(
     payer: Paying, chat: openai.OpenAI
 ) -> None:

@@ -7,6 +7,7 @@ billed by the picture, the character or the minute: the price list knows none of
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,8 +26,13 @@ MOST_PICTURE_TOKENS = {"low": 408, "medium": 1_584, "high": 6_240, "auto": 6_240
 
 MOST_PICTURE_TOKENS_DEFAULT = 25_000
 PARTIAL_PICTURE_TOKENS = 100
-SPEECH_TOKENS_PER_CHARACTER = 4
-"""Speech has some 21 tokens per second, and slow speech six characters."""
+SPEECH_TOKENS_PER_LETTER = 4
+SPEECH_TOKENS_PER_SIGN = 16
+"""Speech has some 21 tokens per second; slow speech six letters, or one and a half of what is a word or a pause each:
+digits, signs, letters of other scripts. Nobody states a bound, so this is a generous one."""
+
+LIKELY_SPEECH_TOKENS = 2
+"""Of a character, at the speed at which people usually talk, and some more."""
 
 _DEFAULTS = {_PICTURES[0]: "dall-e-2", _PICTURES[1]: "gpt-image-1", _PICTURES[2]: "dall-e-2"}
 """The model that answers if none is named."""
@@ -76,7 +82,19 @@ def _read_speech(request: Request, body: Mapping[str, Any]) -> None:
         request.output = False
         request.known = Usage(characters)
     else:
-        request.cap = SPEECH_TOKENS_PER_CHARACTER * max(characters, 25)
+        request.cap = _most_speech_tokens(text if isinstance(text, str) else "", body)
+        request.likely = Usage(0, min(LIKELY_SPEECH_TOKENS * max(characters, 10), request.cap))
+
+
+def _most_speech_tokens(text: str, body: Mapping[str, Any]) -> int:
+    letters = sum(sign.isascii() and (sign.isalpha() or sign == " ") for sign in text)
+    most = SPEECH_TOKENS_PER_LETTER * letters + SPEECH_TOKENS_PER_SIGN * (len(text) - letters)
+    if body.get("instructions"):
+        most *= 2  # they may ask for slow speech
+    speed = body.get("speed")
+    if isinstance(speed, (int, float)) and 0.1 <= speed < 1:
+        most = math.ceil(most / speed)
+    return max(most, 100)
 
 
 def _read_transcript(request: Request, body: Mapping[str, Any]) -> None:

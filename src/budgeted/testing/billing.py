@@ -143,6 +143,7 @@ PRICES: dict[str, Rates] = {
     "gpt-image-1": _openai("5 40 1.25"),
     "dall-e-3": Rates(0, 0, per_picture="0.04"),
     "gpt-4o-transcribe": _openai("2.5 10"),
+    "gpt-4o-mini-tts": _openai("0.6 12"),
     "tts-1": _openai("15 0"),  # per million characters
     "claude-sonnet-4-5": Rates("3", "15", "0.3", "3.75", "6", Rates("6", "22.5", "0.6", "7.5", "12")),
     "claude-haiku-4-5": Rates("1", "5", "0.1", "1.25", "2"),

@@ -6,6 +6,8 @@ import base64
 import struct
 from typing import Any
 
+import msgspec
+
 from .api import Api, positive, required
 from .billing import PRICES
 from .chat_wire import BROKEN, failure, model_of, text_or_ids
@@ -91,11 +93,15 @@ def _transcript_body(_call: Call, answer: Answer) -> dict[str, Any]:
 
 def _read_speech(_path: str, body: dict[str, Any]) -> Call:
     characters = len(required(body, "input", str))
-    return Call(api="speech", model=required(body, "model", str), body=body, input_tokens=characters, writes=False)
+    call = Call(api="speech", model=required(body, "model", str), body=body, input_tokens=characters, writes=False)
+    if call.model.startswith("tts-"):
+        return call  # billed by the character
+    tokens = max(1, prompt_tokens(body["input"], body.get("instructions") or ""))
+    return msgspec.structs.replace(call, input_tokens=tokens, writes=True, length=max(1, characters * 3 // 2))
 
 
 def _speech_body(call: Call, _answer: Answer) -> bytes:
-    return bytes(len(call.body["input"]))  # silence
+    return bytes(len(call.body["input"]) * (1 if call.model.startswith("tts-") else 1_000))  # silence
 
 
 def models(_path: str, _body: dict[str, Any]) -> dict[str, Any]:
