@@ -96,7 +96,7 @@ class Price:
         self.per_search = -(-max(rates.per_search for rates in levels) // PICO_PER_NANO)
         self.per_call = -(-max(rates.per_call for rates in levels) // PICO_PER_NANO)
         self.flat = self.per_call > 0 and all(max(rates.highest(pricelist.EVERY_KIND)) == 0 for rates in levels)
-        self.stated = provider == "openrouter"
+        self.stated = provider in ("openrouter", "perplexity")
 
     def __repr__(self) -> str:
         return f"<Price of {self.model!r} at {self.provider or 'any provider'!r}>"

@@ -88,9 +88,13 @@ def stated_cost(report: Any) -> int | None:
     """What a provider's report says that the call cost, in nano-USD; None if it does not say, or not sensibly.
 
     OpenRouter reports ``cost`` in USD (https://openrouter.ai/docs/use-cases/usage-accounting). With a key of the
-    caller's own, that is only its fee, and what the provider behind it bills is told apart.
+    caller's own, that is only its fee, and what the provider behind it bills is told apart. Perplexity reports what
+    the cost is made of, and its sum (https://docs.perplexity.ai/docs/getting-started/pricing).
     """
     fields = fields_of(report)
+    parts = fields_of(fields.get("cost"))
+    if "total_cost" in parts:
+        fields = {"cost": parts["total_cost"]}
     own = fields_of(fields.get("cost_details")).get("upstream_inference_cost") if fields.get("is_byok") else 0
     try:
         return nano_usd(fields.get("cost"), "cost") + nano_usd(own or 0, "cost") or None

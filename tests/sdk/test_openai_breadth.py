@@ -237,6 +237,25 @@ def test_what_openrouter_says_that_it_costs_is_charged_if_it_makes_sense(
     assert provider.requests[0].body["usage"] == {"include": True}
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_the_searches_of_perplexity_are_held_and_what_it_says_that_they_cost_is_charged(
+    stream: bool, payer: Paying, provider: SimulatedProvider
+) -> None:
+    parts = {"input_tokens_cost": 0.00002, "output_tokens_cost": 0.00016, "search_queries_cost": 0.09}
+    usage = {"prompt_tokens": 10, "completion_tokens": 20, "total_tokens": 30, "num_search_queries": 18}
+    provider.reply(usage={**usage, "cost": {**parts, "total_cost": 0.09018}})
+    ask: dict[str, Any] = {"model": "sonar-deep-research", "messages": MESSAGES, "max_tokens": 100}
+    client = openai.OpenAI(base_url=f"{provider.url}/api.perplexity.ai", api_key="any", max_retries=0)
+    with client:
+        with payer.block(cap="0.50"), pytest.raises(budgeted.BudgetExceededError):  # a hundred searches, and the tokens
+            client.chat.completions.create(**ask)
+        assert provider.requests == []
+        with payer.block(cap="0.51"):
+            list(client.chat.completions.create(**ask, stream=stream))
+    assert payer.spent == 90_180_000
+    assert payer.manager.uncertain() == []
+
+
 # -- what is out of sight
 
 

@@ -32,6 +32,9 @@ RANKED_TOKENS = 500
 MOST_SEARCHES = 10
 """Searches held for a request that lets the provider search and does not say how often."""
 
+MOST_SEARCHES_OF_RESEARCH = 100
+"""The same for models that do research on their own."""
+
 
 class Sent:
     """One request of an SDK, as read, and how it is sent on.
@@ -186,6 +189,11 @@ def searches(tool: Any) -> int:
     if not isinstance(kind, str) or not kind.startswith("web_search"):
         return 0
     return count(tool.get("max_uses")) or MOST_SEARCHES
+
+
+def most_searches(model: str) -> int:
+    """The searches held for a model that searches as often as it likes."""
+    return MOST_SEARCHES_OF_RESEARCH if "deep-research" in model else MOST_SEARCHES
 
 
 def refuse_unseen(what: str) -> None:

@@ -10,7 +10,7 @@ from budgeted import prices
 from budgeted.call import Call
 from budgeted.providers import openai_media
 from budgeted.providers.hooks import Hook
-from budgeted.providers.metered import MOST_SEARCHES, count, items, mapping, refuse_connection, refuse_unseen, text
+from budgeted.providers.metered import count, items, mapping, most_searches, refuse_connection, refuse_unseen, text
 from budgeted.providers.stainless import hooks
 from budgeted.request import Request
 
@@ -129,6 +129,8 @@ def _read_chat(request: Request, body: Mapping[str, Any]) -> None:
     if body.get("web_search_options") is not None:
         request.elsewhere = "a web search"
         request.searches = 1
+    if request.provider == "perplexity":
+        request.searches = most_searches(request.model)
     if any(isinstance(message, Mapping) and message.get("audio") for message in messages):
         request.elsewhere = "the sound of an earlier answer"
 
@@ -147,7 +149,7 @@ def read_responses(request: Request, body: Mapping[str, Any]) -> None:
         if kind.startswith(_SERVER_TOOLS):
             request.elsewhere = f"what the server-side tool {kind} brings"
         if kind.startswith("web_search"):
-            request.searches = count(body.get("max_tool_calls")) or MOST_SEARCHES
+            request.searches = count(body.get("max_tool_calls")) or most_searches(request.model)
 
 
 def _read_completions(request: Request, body: Mapping[str, Any]) -> None:
