@@ -396,6 +396,8 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         mine = self.request
         if request.model != mine.model or request.n > mine.n or (request.cap is None and self.ask.most != self.granted):
             return False
+        if request.units > mine.units or request.searches > mine.searches:
+            return False
         size = bounds.input_bound(request.body, request.model, exact_bytes=request.exact_bytes)
         if size > self._input or request.elsewhere or request.tier != mine.tier or request.kinds & ~mine.kinds:
             return False

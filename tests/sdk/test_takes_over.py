@@ -9,6 +9,7 @@ import openai
 import pytest
 from paying import MESSAGES
 
+from budgeted import BudgetExceededError
 from budgeted.errors import LedgerLockedError
 from budgeted.testing import Reply
 
@@ -88,6 +89,20 @@ def test_another_call_inside_than_the_function_announced_holds_for_itself(payer:
     ask(MODEL, MESSAGES)
     elsewhere(MODEL, MESSAGES)
     payer.agrees(calls=2)
+
+
+def test_a_call_inside_that_may_search_holds_for_itself_what_the_function_did_not_count(
+    payer: Paying, provider: SimulatedProvider
+) -> None:
+    client = openai.OpenAI(base_url=f"{provider.url}/api.perplexity.ai", api_key="any", max_retries=0)
+
+    @payer.manager.budgeted("alice", cap="0.30")
+    def ask(model: str, messages: list[Any], max_tokens: int = 100) -> Any:
+        return client.chat.completions.create(model=model, messages=messages, max_tokens=max_tokens)
+
+    with client, pytest.raises(BudgetExceededError):
+        ask("perplexity/sonar-deep-research", MESSAGES)
+    assert provider.requests == []
 
 
 def test_without_a_call_inside_the_returned_response_is_settled(
