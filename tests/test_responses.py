@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from budgeted import Usage
 from budgeted.meters import BodyMeter, EventMeter
-from budgeted.responses import NOTHING, read, read_usage
+from budgeted.responses import NOTHING, read
+from budgeted.usage_reports import read_usage
 
 CHAT = {
     "id": "chatcmpl-1",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import Context, attach, detach, get_value, set_value
 
-from budgeted import driving, prices, responses
+from budgeted import driving, prices, responses, usage_reports
 from budgeted.arguments import check_count, check_text
 from budgeted.call import OUTPUT_UNKNOWN, Call
 from budgeted.errors import LedgerLockedError
@@ -245,7 +245,7 @@ def counted(usage: object) -> Counts:
     Raises:
         TypeError, ValueError: it is none of these, or makes no sense.
     """
-    found = responses.read_usage(usage)
+    found = usage_reports.read_usage(usage)
     if found is not None:
         return found
     if not isinstance(usage, Mapping) or not usage:

@@ -11,7 +11,8 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from budgeted import frames, responses
+from budgeted import frames, responses, usage_reports
+from budgeted.fields import fields_of, text_bytes
 from budgeted.responses import Answer
 from budgeted.usage import Counts, Usage
 
@@ -72,7 +73,7 @@ class StreamMeter:
 
     def answer(self) -> Answer:
         """What the stream has said of itself so far."""
-        return Answer(responses.read_usage(self._usage or None, self._tier), self._model, self._id, self._usage)
+        return Answer(usage_reports.read_usage(self._usage or None, self._tier), self._model, self._id, self._usage)
 
     def received(self) -> Counts:
         """What has arrived, at least: reported counts, and the text that came through."""
@@ -90,14 +91,14 @@ class StreamMeter:
             value = report.get(name)
             if isinstance(value, str) and value:
                 setattr(self, attribute, value)
-        usage = body.get("usage") or responses.report(report)
+        usage = body.get("usage") or usage_reports.report_in(report)
         if not isinstance(usage, dict):
             return False
         # Later counts replace earlier ones: they are cumulative.
         self._usage.update({name: value for name, value in usage.items() if value is not None})
         output = report.get("output")
         if isinstance(output, list):
-            self._usage["webSearches"] = responses.searches(output)
+            self._usage["webSearches"] = usage_reports.searches(output)
         kind = body.get("type") or body.get("event_type")
         self._begun = kind == "message_start"
         if body.get("choices") == [] or kind in _FINAL_TYPES:
@@ -223,7 +224,7 @@ class FrameMeter(EventMeter):
 
     def answer(self) -> Answer:
         """What the stream has said of itself so far: the answer has another name for the model that is billed."""
-        return Answer(responses.read_usage(self._usage or None, self._tier))
+        return Answer(usage_reports.read_usage(self._usage or None, self._tier))
 
     def _take(self, payload: bytes) -> None:
         """Read one payload: an event, or a model's own event in Base64."""
@@ -247,7 +248,7 @@ class FrameMeter(EventMeter):
         noted = super()._note(body)
         if noted and "inputTokens" in self._usage:
             self.final = True
-            tier = responses.fields_of(body.get("serviceTier")).get("type")
+            tier = fields_of(body.get("serviceTier")).get("type")
             self._tier = tier if isinstance(tier, str) else None
         return noted
 
@@ -278,7 +279,7 @@ class ItemMeter(StreamMeter):
                 self._text_bytes += len(body) if body.isascii() else len(body.encode("utf-8", "surrogatepass"))
             elif not self._note(body):
                 self._events += 1
-                self._text_bytes += responses.text_bytes(body)
+                self._text_bytes += text_bytes(body)
             elif self._is_last(body):
                 self.final = True
         except Exception:  # noqa: BLE001 - a stranger's item may be anything, and what was paid for is returned

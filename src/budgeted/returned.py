@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from budgeted import driving, responses
 from budgeted.call import Call
+from budgeted.fields import text_bytes
 from budgeted.meters import BYTES_PER_TOKEN
 from budgeted.scope import Scope, enter, leave
 from budgeted.streams import LEFT_EARLY, NO_USAGE, end_anywhere
@@ -61,7 +62,7 @@ class Items:
     def add(self, item: Any) -> bool:
         """Note a chunk: its usage report, or its text."""
         self.items += 1
-        self.text_bytes += responses.text_bytes(item)
+        self.text_bytes += text_bytes(item)
         if not isinstance(item, str):
             answer = responses.read(item)
             if answer.usage is not None:

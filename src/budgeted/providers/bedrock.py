@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from budgeted import prices, responses, streams
+from budgeted import prices, streams, usage_reports
 from budgeted.call import Call
 from budgeted.failures import came_through
 from budgeted.providers import metered
@@ -139,7 +139,7 @@ class Sent(metered.Sent):
 
 def _answer(usage: Any, tier: Any) -> Answer:
     kind = tier.get("type") if isinstance(tier, Mapping) else None
-    found = responses.read_usage(usage or None)
+    found = usage_reports.read_usage(usage or None)
     return Answer(found if found is None or kind is None else msgspec.structs.replace(found, service_tier=kind))
 
 

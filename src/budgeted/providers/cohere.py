@@ -7,8 +7,9 @@ import math
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
-from budgeted import driving, responses
+from budgeted import driving, usage_reports
 from budgeted.call import Call
+from budgeted.fields import fields_of, json_of
 from budgeted.providers.hooks import Hook, enabled
 from budgeted.providers.metered import (
     End,
@@ -83,9 +84,9 @@ class _Sent(Sent):
 
 def _units(response: Any, unit: str) -> int | None:
     """How many units an answer says that it is billed for."""
-    meta = responses.fields_of(responses.json_of(response.content)).get("meta")
+    meta = fields_of(json_of(response.content)).get("meta")
     found = mapping(mapping(meta).get("billed_units")).get(unit)
-    return math.ceil(found) if isinstance(found, (int, float)) and 0 <= found <= responses.MOST_TOKENS else None
+    return math.ceil(found) if isinstance(found, (int, float)) and 0 <= found <= usage_reports.MOST_TOKENS else None
 
 
 def _read(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sent | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from budgeted import prices, responses
+from budgeted import prices, usage_reports
 from budgeted.call import Call
 from budgeted.errors import BudgetError
 from budgeted.providers.hooks import Hook
@@ -58,7 +58,7 @@ class _Sent(Sent):
 
     def _answer(self) -> Answer:
         results = self.args[_RESULTS][self.before :]
-        usage = responses.read_usage(getattr(results[-1], "usage", None) or None) if results else None
+        usage = usage_reports.read_usage(getattr(results[-1], "usage", None) or None) if results else None
         return Answer(usage)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from budgeted import prices, responses
+from budgeted import prices, responses, usage_reports
 from budgeted.call import Call
 from budgeted.meters import ItemMeter
 from budgeted.providers.hooks import Hook
@@ -163,7 +163,7 @@ def _read_content(request: Request, body: Mapping[str, Any]) -> None:
             request.kinds |= _KINDS.get(str(_field(media, "mimeType")).partition("/")[0], 0)
     request.elsewhere = _elsewhere(body)
     if any(_field(mapping(tool), name) is not None for tool in body.get("tools") or () for name in _SEARCHES):
-        request.searches = 1 if responses.gemini_bills_answers(request.model) else MOST_SEARCHES
+        request.searches = 1 if usage_reports.gemini_bills_answers(request.model) else MOST_SEARCHES
 
 
 def _field(fields: Mapping[str, Any], name: str) -> Any:
@@ -220,7 +220,7 @@ def _parts_async(itself: weakref.ref[Any], state: Watch) -> AsyncIterator[Any]:
 
 def _decoded(part: str) -> Mapping[str, Any]:
     body: dict[str, Any] = msgspec.json.decode(part)
-    searches = responses.gemini_searches(body)
+    searches = usage_reports.gemini_searches(body)
     if searches:
         body.setdefault("usageMetadata", {})["webSearches"] = searches
     return body

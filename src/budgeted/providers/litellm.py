@@ -16,9 +16,10 @@ from typing import Any
 
 import msgspec
 
-from budgeted import driving, prices, responses
+from budgeted import driving, prices, responses, usage_reports
 from budgeted.call import Call
 from budgeted.failures import came_through
+from budgeted.fields import fields_of, text_bytes
 from budgeted.providers.hooks import Hook
 from budgeted.providers.metered import (
     MOST_SEARCHES,
@@ -144,7 +145,7 @@ class _Chunks(Items):
     def add(self, item: Any) -> bool:
         """Note a chunk."""
         self.items += 1
-        self.text_bytes += responses.text_bytes(item)
+        self.text_bytes += text_bytes(item)
         return True
 
     def ending(self, error: BaseException | None) -> Callable[[float | None], None] | None:
@@ -169,7 +170,7 @@ def _total(chunks: Any) -> Answer:
         if answer.usage is not None:
             answers.append(answer)
             whole = True
-        elif responses.text_bytes(chunk):
+        elif text_bytes(chunk):
             whole = False  # LiteLLM ends some streams as if nothing were missing when their connection is lost
     if not whole:
         return responses.NOTHING
@@ -186,11 +187,11 @@ def _as_billed(answer: Answer, response: Any = None) -> Answer:
     if usage is None:
         return answer
     found = usage.web_searches
-    groundings = responses.fields_of(response).get("vertex_ai_grounding_metadata")
+    groundings = fields_of(response).get("vertex_ai_grounding_metadata")
     if groundings:
         parts = [{"groundingMetadata": each} for each in items(groundings)]
-        found = responses.gemini_searches({"candidates": parts, "modelVersion": answer.model})
-    elif found > 1 and responses.gemini_bills_answers(str(answer.model)):
+        found = usage_reports.gemini_searches({"candidates": parts, "modelVersion": answer.model})
+    elif found > 1 and usage_reports.gemini_bills_answers(str(answer.model)):
         found = 1
     if found == usage.web_searches:
         return answer

@@ -7,8 +7,9 @@ import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
-from budgeted import driving, responses
+from budgeted import driving
 from budgeted.call import Call
+from budgeted.fields import fields_of
 from budgeted.meters import ItemMeter
 from budgeted.providers.hooks import Hook, enabled
 from budgeted.providers.metered import Sent, count, mapping, run, run_async
@@ -119,7 +120,7 @@ def _watch(call: Call) -> Watch:
 def _said(part: Any) -> Mapping[str, Any] | str:
     """What a part of an answer says: its text, and the last one its counts."""
     if part.done:
-        return responses.fields_of(part)
+        return fields_of(part)
     message = getattr(part, "message", None)
     text = part.response if message is None else message.content or message.thinking
     return text or ""
