@@ -83,12 +83,23 @@ def test_accounts_with_calls_in_flight_are_not_taken_over(ledger: Any) -> None:
     assert ledger.rollups() == []
 
 
-@pytest.mark.parametrize("ledger", ["memory", "journal"], indirect=True)
 def test_nor_are_those_whose_calls_in_flight_cost_nothing_but_tokens(ledger: Any) -> None:
     give(ledger, BOB, tokens(100))
     ledger.hold("x.1", route(ledger, BOB), cost(0, tokens=60), AT)
     with pytest.raises(LedgerError, match="'bob' has calls in flight"):
         take_over(ledger, filled())
+    check(ledger)
+
+
+def test_accounts_that_are_gone_are_taken_over_once_their_calls_have_ended(ledger: Any) -> None:
+    give(ledger, BOB, usd(100))
+    one = hold(ledger, 10, BOB)
+    ledger.delete(BOB)
+    with pytest.raises(LedgerError, match="'bob' has calls in flight"):
+        take_over(ledger, filled())
+    ledger.settle(one.id, Used(4), AT)
+    take_over(ledger, filled())
+    assert ledger.read(BOB).usd == 7
     check(ledger)
 
 

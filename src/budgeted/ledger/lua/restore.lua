@@ -1,22 +1,15 @@
 -- What another ledger knew, as it is: nothing is counted, and repeating it changes nothing.
 local accounts, rows, charges = unpack(arg)
 
-local function in_flight(name)
-  for _, raw in ipairs(call('HVALS', HOLDS)) do
-    for _, leg in ipairs(decode(raw)[HOLD_ROUTE][LEGS]) do
-      if leg[1] == name then
-        return true
-      end
-    end
+local in_flight = {}
+for _, raw in ipairs(call('HVALS', HOLDS)) do
+  for _, leg in ipairs(decode(raw)[HOLD_ROUTE][LEGS]) do
+    in_flight[leg[1]] = true
   end
-  return false
 end
-
 for _, one in ipairs(accounts) do
-  local name = one[1][ID]
-  local here = read(ACCOUNTS, name)
-  if (here and here[HELD] ~= 0) or (call('SISMEMBER', GONE, name) == 1 and in_flight(name)) then
-    return encode(name)
+  if in_flight[one[1][ID]] then
+    return encode(one[1][ID])
   end
 end
 for _, one in ipairs(accounts) do

@@ -231,14 +231,17 @@ class SQLLedger(RemoteLedger):
 
         def work(driver: Any) -> None:
             [[version]] = driver.execute(self._sql.lock_project, {"project": self._project}).fetchall()
-            for account in sorted(accounts, key=lambda one: one.id):
-                version += 1
-                one = {"id0": rows.written(account.id), **project}
-                found = driver.execute(self._sql.lock_accounts(1), one).fetchall()
-                if account.held or (found and (rows.is_gone(found[0]) or rows.account(found[0]).held)):
+            found = {}
+            for name in sorted(account.id for account in accounts):
+                one = {"id0": rows.written(name), **project}
+                found[name] = driver.execute(self._sql.lock_accounts(1), one).fetchall()
+            held = _state(version, [], driver.execute(self._sql.open_holds, project).fetchall(), []).held()
+            for account in accounts:
+                if account.held or account.id in held:
                     raise in_flight(account.id)
+                version += 1
                 taken = msgspec.structs.replace(account, version=version)
-                self._save_account(driver, account.id, taken, found, named=False)
+                self._save_account(driver, account.id, taken, found[account.id], named=False)
             driver.execute(self._sql.update_project, {"project": self._project, "to_version": version})
             for row in rollups:
                 driver.execute(self._sql.put_report, rows.report_row(self._project, row))
