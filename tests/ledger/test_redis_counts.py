@@ -79,6 +79,7 @@ def asks(draw: st.DrawFn) -> Ask:
     accounts=[[Slot("usd", USD, EXACT - 1, 10, 20, 1, 0)]],
     soft=None,
 )
+@example(ask=Ask(usd=EXACT - 1), accounts=[[Slot("usd", USD, EXACT - 1, 10, 20, 0, 0)]], soft=None)
 def test_every_decision_is_that_of_admit(
     shared: RedisLedger, ask: Ask, accounts: list[list[Slot]], soft: list[bool] | None
 ) -> None:

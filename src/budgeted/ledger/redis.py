@@ -613,7 +613,7 @@ def _check_ask(ask: Ask) -> None:
         ask.usd_rate < PER_TOKEN
         and most < PER_TOKEN
         and ask.least < PER_TOKEN
-        and ask.usd + ask.usd_rate * most // 1000 < EXACT - 1
+        and ask.usd - (-ask.usd_rate * most // 1000) < EXACT
         and ask.tokens + ask.tokens_rate * most < EXACT
     ):
         return
