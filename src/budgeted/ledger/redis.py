@@ -65,6 +65,9 @@ POSTED_SECONDS = 86_400
 MOST_CLIENTS = 10_000
 """Clients whose old holds are looked after, where this process serves others."""
 
+MOST_ROUTES = 10_000
+"""Routes that are kept as the scripts take them."""
+
 FORMAT = "1 "
 """How the mark of a ledger begins that this version can read."""
 
@@ -119,8 +122,8 @@ class _Hold(msgspec.Struct, array_like=True, gc=False):
     usd: int
     tokens: int
     guess: Used | Literal[False]
-    route: _Path
     owner: str
+    route: _Path
 
     def held(self) -> Held:
         """The hold as every ledger shows it."""
@@ -188,6 +191,7 @@ class RedisLedger(RemoteLedger):
     def _begin(self) -> None:
         super()._begin()
         self._clients: set[str] = set()
+        self._routes: dict[int, tuple[Route, msgspec.Raw]] = {}
         # Also in a forked child: a pool's locks may be held by threads that only the parent has.
         self._client = _client(self._server)
 
@@ -236,6 +240,17 @@ class RedisLedger(RemoteLedger):
             f"Restore them, or start this program again to begin anew; until then calls are refused"
         )
 
+    def _packed(self, route: Route) -> msgspec.Raw:
+        """A route as the scripts take it. It is packed once, as many calls take the same."""
+        known = self._routes.get(id(route))
+        if known is not None and known[0] is route:
+            return known[1]
+        if len(self._routes) >= MOST_ROUTES:
+            self._routes = {}
+        packed = _packed(route)
+        self._routes[id(route)] = route, packed
+        return packed
+
     def _ask(self, verb: str, *args: object, guarded: bool = True, timeout: float | None = None) -> Any:
         """Run a verb's script that answers in MessagePack."""
         return msgspec.msgpack.decode(self._run(verb, *args, guarded=guarded, timeout=timeout))
@@ -257,11 +272,16 @@ class RedisLedger(RemoteLedger):
         _check_ask(ask)
         began, owner = time.monotonic(), self._owner_of(id)
         lease = self.lease if owner is self.owner and began >= self._lease_due else False
-        fields = _ask_fields(ask), _route_fields(route)
-        with self._given_back(id, at):
-            reply = self._run("hold", id, at, owner, lease, *fields, self._mark, guarded=False, timeout=timeout)
+        asked = id, at, owner, lease, self._mark, _ask_fields(ask), self._packed(route)
+        try:
+            reply = self._run("hold", *asked, guarded=False, timeout=timeout)
+        except LedgerUnavailableError as error:
+            self._doubt(id, at, error)
+            raise
         if lease:
             self._lease_due = began + self.lease / 2
+        if isinstance(reply, int):
+            return records.held(id, at, reply, ask, route.raw)
         if isinstance(reply, list):
             granted, at = reply
             return records.held(id, at, granted, ask, route.raw)
@@ -322,7 +342,6 @@ class RedisLedger(RemoteLedger):
             True, or :data:`STALE` as :meth:`hold`.
         """
         _check_used(used)
-        fields = _route_fields(route)
         kind, *answer = self._ask(
             "post",
             charges.REMEMBERED,
@@ -330,9 +349,9 @@ class RedisLedger(RemoteLedger):
             used,
             at,
             reason,
-            fields,
             POSTED_SECONDS,
             self._mark,
+            self._packed(route),
             guarded=False,
             timeout=timeout,
         )
@@ -594,17 +613,18 @@ def _ask_fields(ask: Ask) -> tuple[object, ...]:
     )
 
 
-def _route_fields(route: Route) -> tuple[object, ...]:
+def _packed(route: Route) -> msgspec.Raw:
+    # What a hold keeps of it is a string in there, to be kept as it is: a `str 32`, since Redis 6 reads no `bin`.
     # False instead of None: a Lua array ends where it has a hole.
-    return (
-        route.day,
-        route.provider,
-        route.model,
-        route.legs,
-        route.versions,
-        route.soft or False,
-        route.around or False,
-    )
+    kept = _encode((route.day, route.provider, route.model, route.legs))
+    string = msgspec.Raw(b"\xdb" + len(kept).to_bytes(4, "big") + kept)
+    names = [leg.account for leg in route.legs]
+    bounds = [
+        (False, start, end, leg.account, limit, place)
+        for place, leg in enumerate(route.legs, 1)
+        for limit, start, end in leg.limits
+    ]
+    return msgspec.Raw(_encode((string, names, route.versions, bounds, route.soft or False, route.around or False)))
 
 
 def _check_ask(ask: Ask) -> None:

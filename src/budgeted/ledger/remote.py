@@ -128,14 +128,17 @@ class RemoteLedger:
         """Around a hold. One whose answer never came may have been made: it is given back when the server answers."""
         try:
             yield
-        except LedgerLockedError:  # nothing was asked for
+        except LedgerUnavailableError as error:
+            self._doubt(id, at, error)
             raise
-        except LedgerUnavailableError:
-            waiting = bool(self._doubtful)
-            self._doubtful.append((id, at))
-            if not waiting:
-                upkeep.retry(self._give_back)
-            raise
+
+    def _doubt(self, id: str, at: int, error: LedgerUnavailableError) -> None:
+        if isinstance(error, LedgerLockedError):  # nothing was asked for
+            return
+        waiting = bool(self._doubtful)
+        self._doubtful.append((id, at))
+        if not waiting:
+            upkeep.retry(self._give_back)
 
     def _give_back(self) -> None:
         while self._doubtful and not self.closed:

@@ -66,7 +66,7 @@ local function ration(ask, slots, soft)
   local rooms = {}
   for i, bound in ipairs(slots) do
     if not (soft and soft[i]) then
-      local left, idle = room(bound[1], bound[2][2])
+      local left, idle = room(bound[1], bound[2])
       rooms[#rooms + 1] = {i = i, unit = bound[1][UNIT], left = left, idle = idle}
     end
   end
@@ -97,10 +97,10 @@ local function ration(ask, slots, soft)
   if not tightest then
     return granted
   end
-  local slot, place, account = unpack(slots[tightest.i])
+  local slot, _, stop, account = unpack(slots[tightest.i])
   return nil, {
     tightest.i - 1, slot[1], slot[UNIT], slot[AMOUNT], slot[AMOUNT] - tightest.idle, tightest.idle - tightest.left,
-    need(slot[UNIT], granted), place[3], reason, affordable, account,
+    need(slot[UNIT], granted), stop, reason, affordable, account,
   }
 end
 
@@ -108,7 +108,7 @@ local function admit(ask, slots, soft)
   local usd, tokens = usd_for(ask, ask[MOST]), tokens_for(ask, ask[MOST])
   for i, bound in ipairs(slots) do
     if not (soft and soft[i]) then
-      local left, unit = room(bound[1], bound[2][2]), bound[1][UNIT]
+      local left, unit = room(bound[1], bound[2]), bound[1][UNIT]
       local needed = unit == 0 and usd or unit == 1 and tokens or 1
       local fixed = unit == 2 or ask[unit == 0 and USD_RATE or TOKENS_RATE] == 0
       if needed > left or not (ask[WHOLE] or needed <= math.floor(left / ask[SHARE]) or fixed) then

@@ -21,9 +21,9 @@ local OPEN = project .. ':open:'          -- and the owner: hash: id -> when it 
 local ID = 1
 local VERSION, EXPLICIT, SLOTS, USD, TOKENS, CALLS, HELD, MODELS_SINCE = 2, 3, 4, 5, 6, 7, 8, 9 -- of an account
 local UNIT, AMOUNT, START, END, SLOT_SPENT, SLOT_HELD, SLOT_SINCE = 2, 3, 4, 5, 6, 7, 8         -- of a slot
-local AT, GRANTED, HOLD_USD, HOLD_TOKENS, GUESS, HOLD_ROUTE, OWNER = 2, 3, 4, 5, 6, 7, 8        -- of a hold
+local AT, GRANTED, HOLD_USD, HOLD_TOKENS, GUESS, OWNER, HOLD_ROUTE = 2, 3, 4, 5, 6, 7, 8        -- of a hold
 local OPENED, ENDED_HELD, ENDED_ROUTE, USED, ENDED_AT, REASON = 2, 3, 4, 5, 6, 7                -- of an ended hold
-local DAY, PROVIDER, MODEL, LEGS, VERSIONS, SOFT, AROUND = 1, 2, 3, 4, 5, 6, 7                  -- of a route
+local DAY, PROVIDER, MODEL, LEGS = 1, 2, 3, 4                                                   -- of a route
 
 if ARGV[1] ~= '' and call('HGET', ACCOUNTS, '') ~= ARGV[1] then
   return redis.error_reply('GONE the balances are not those that were opened')

@@ -1,4 +1,4 @@
-local _, id, used, at, reason, route, seconds, mark = unpack(arg)
+local _, id, used, at, reason, seconds, mark, route = unpack(arg)
 local hold = read(HOLDS, id)
 if hold then
   settle(hold, used, at, reason)
@@ -21,6 +21,5 @@ begin(slots)
 for _, account in ipairs(accounts) do
   save(account)
 end
-local kept = {route[DAY], route[PROVIDER], route[MODEL], route[LEGS]}
-book({id, at, 0, kept, used, at, reason}, nil, used, reason ~= '' and used[1] or 0, 1)
+book({id, at, 0, decode(route[KEPT]), used, at, reason}, nil, used, reason ~= '' and used[1] or 0, 1)
 return encode({'done', {}})

@@ -1,67 +1,80 @@
--- Which accounts and slots a call counts on, in which periods.
+-- Which accounts and slots a call counts on, in which periods. A route comes as what is kept of it, packed; and as what
+-- is looked at: the names of its accounts, their versions, and each limit as {false, start, end, account, limit, the
+-- account's place}, where the limit's slot takes the first place.
 
--- The period that the server's clock is in, among those that the client computed; false if it is in none of them. A
--- limit that has seen a later one stays in that: no clock reopens a period. As budgeted.ledger.base.period_at.
-local function choose(place, around, slot, now)
-  local start, stop = place[2], place[3]
+local KEPT, NAMES_OF, VERSIONS, BOUNDS, SOFT, AROUND = 1, 2, 3, 4, 5, 6
+
+-- The period that the server's clock is in, among those that the client computed; nil if it is in none of them. A limit
+-- that has seen a later one stays in that: no clock reopens a period. As budgeted.ledger.base.period_at.
+local function choose(start, stop, around, slot, now)
   if around[1] <= now and now < start then
     start, stop = around[1], start
   elseif stop <= now and now < around[2] then
     start, stop = stop, around[2]
   elseif now < start or stop <= now then
-    return false
+    return nil
   end
   if slot[START] > start then
-    start, stop = slot[START], slot[END]
+    return slot[START], slot[END]
   end
-  place[2], place[3] = start, stop
-  return true
+  return start, stop
 end
 
--- The accounts of a route, {slot, its place on the route, account} of each limit, and the time by the server's clock if
--- that chose the periods; nil and an answer if the route is not to be had.
+-- The accounts of a route, its limits with their slots, and if the server's clock chose the periods, the time by it and
+-- whether one is another than the client's; nil and an answer if the route is not to be had.
 local function bind(route, mark, around)
-  local names = {}
-  for i, leg in ipairs(route[LEGS]) do
-    names[i] = leg[1]
-  end
-  names[#names + 1] = ''
-  local found = call('HMGET', ACCOUNTS, unpack(names))
-  if found[#names] ~= mark then
+  local found = call('HMGET', ACCOUNTS, '', unpack(route[NAMES_OF]))
+  if found[1] ~= mark then
     return nil, {'gone'}
   end
-  local now = around and math.floor(milliseconds() / 1000)
-  local accounts, slots, n = {}, {}, 0
-  for i, leg in ipairs(route[LEGS]) do
-    local account = found[i] and decode(found[i])
-    if not account or account[VERSION] ~= route[VERSIONS][i] then
+  local accounts = {}
+  for i, version in ipairs(route[VERSIONS]) do
+    local account = found[i + 1] and decode(found[i + 1])
+    if not account or account[VERSION] ~= version then
       return nil, {'stale'}
     end
     accounts[i] = account
-    for _, place in ipairs(leg[2]) do
-      local slot = slot_of(account, place[1])
-      if not slot then
-        return nil, {'stale'}
+  end
+  local now, moved = around and math.floor(milliseconds() / 1000), false
+  local slots = route[BOUNDS]
+  for i, bound in ipairs(slots) do
+    local slot = slot_of(accounts[bound[6]], bound[5])
+    if not slot then
+      return nil, {'stale'}
+    end
+    bound[1] = slot
+    if around then
+      local start, stop = choose(bound[2], bound[3], around[i], slot, now)
+      if not start then
+        return nil, {'clock', now, i - 1}
       end
-      n = n + 1
-      if around and not choose(place, around[n], slot, now) then
-        return nil, {'clock', now, n - 1}
-      end
-      if slot[START] > place[2] then
-        return nil, {'stale'}
-      end
-      slots[n] = {slot, place, leg[1]}
+      moved = moved or start ~= bound[2]
+      bound[2], bound[3] = start, stop
+    elseif slot[START] > bound[2] then
+      return nil, {'stale'}
     end
   end
-  return accounts, slots, now
+  return accounts, slots, now, moved
+end
+
+-- What is kept of a route, in the periods that were chosen.
+local function kept_in(route, slots)
+  local kept, n = decode(route[KEPT]), 0
+  for _, leg in ipairs(kept[LEGS]) do
+    for _, place in ipairs(leg[2]) do
+      n = n + 1
+      place[2], place[3] = slots[n][2], slots[n][3]
+    end
+  end
+  return encode(kept)
 end
 
 -- Begin the periods that a call is the first of.
 local function begin(slots)
   for _, bound in ipairs(slots) do
-    local slot, place = bound[1], bound[2]
-    if slot[START] < place[2] then
-      slot[START], slot[END], slot[SLOT_SPENT], slot[SLOT_HELD] = place[2], place[3], 0, 0
+    local slot = bound[1]
+    if slot[START] < bound[2] then
+      slot[START], slot[END], slot[SLOT_SPENT], slot[SLOT_HELD] = bound[2], bound[3], 0, 0
     end
   end
 end
