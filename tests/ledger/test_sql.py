@@ -8,6 +8,7 @@ import signal
 import time
 import traceback
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -269,6 +270,57 @@ def test_a_server_that_does_not_answer_is_given_up_at_the_deadline(far: Any, pro
     assert far.hold(far.new_id(), where, cost(60), AT).usd == 60
     upkeep.drain()
     assert held(far) == 60
+
+
+def given_up(verb: Any) -> float:
+    """Seconds until a verb gave up at a deadline."""
+    started = time.monotonic()
+    with pytest.raises(LedgerUnavailableError, match="did not answer within"):
+        verb()
+    return time.monotonic() - started
+
+
+def test_connecting_is_given_up_at_the_same_deadline(far: Any, proxy: Proxy) -> None:
+    give(far, GLOBAL, usd(1000))
+    where = route(far, GLOBAL)
+    proxy.stalled = True
+    proxy.hang_up()
+    assert given_up(lambda: far.hold(far.new_id(), where, cost(60), AT, timeout=0.3)) < 1.5
+    proxy.stalled = False
+    proxy.hang_up()
+    upkeep.drain()
+
+
+def test_so_is_a_connection_that_others_have(far: Any, proxy: Proxy) -> None:
+    give(far, GLOBAL, usd(1000))
+    proxy.stalled = True
+    proxy.hang_up()
+    far.deadline = 0.4
+    with ThreadPoolExecutor(20) as threads:
+        waited = list(threads.map(lambda _: given_up(lambda: far.read(GLOBAL)), range(20)))
+    assert max(waited) < 2
+    proxy.stalled = False
+    proxy.hang_up()
+    assert far.read(GLOBAL).held == 0
+
+
+@pytest.mark.slow
+def test_a_lease_and_a_hold_have_one_deadline(far: Any, proxy: Proxy) -> None:
+    """What is enough for a hold alone is not for both."""
+    give(far, GLOBAL, usd(1000))
+    where = route(far, GLOBAL)
+    hold(far, 0, GLOBAL)
+    proxy.delay = 0.2
+    alone = []
+    for _ in range(3):
+        started = time.monotonic()
+        far.hold(far.new_id(), where, cost(0), AT)
+        alone.append(time.monotonic() - started)
+    far._lease_due = 0.0
+    given_up(lambda: far.hold(far.new_id(), where, cost(60), AT, timeout=min(alone) + 0.02))
+    proxy.delay = 0
+    upkeep.drain()
+    assert held(far) == 0
 
 
 def test_a_network_is_never_used_without_waiting(far: Any) -> None:

@@ -75,9 +75,10 @@ class HTTPLedger(RemoteLedger):
 
     def hold(self, id: str, route: Route, ask: Ask, at: int, timeout: float | None = None) -> Held | Refused | Stale:
         """Set the call's upper bound aside on every account of its route, or on none."""
-        self._check_in(timeout)
-        with self._given_back(id, at):
-            return self._ask("hold", wire.HoldBody(id, wire.RouteBody.of(route), ask, at), timeout)  # type: ignore[no-any-return]
+        body = wire.HoldBody(id, wire.RouteBody.of(route), ask, at)
+        with self._given_back(id, at), self._verb(timeout) as deadline:
+            self._check_in(deadline)
+            return self._request("hold", body, deadline)  # type: ignore[no-any-return]
 
     def settle(self, id: str, used: Used, at: int, reason: str = "", timeout: float | None = None) -> bool:
         """Replace a hold by what the call cost. With a ``reason`` the charge is uncertain and stays listed."""
@@ -154,9 +155,8 @@ class HTTPLedger(RemoteLedger):
 
     # -- the lease
 
-    def renew(self, owner: str, seconds: float, timeout: float | None = None) -> None:
-        """Count an owner as alive for so many seconds from now; 0: as gone."""
-        self._ask("renew", wire.RenewBody(owner, seconds), timeout)
+    def _renew_by(self, owner: str, seconds: float, deadline: float) -> None:
+        self._request("renew", wire.RenewBody(owner, seconds), deadline)
 
     def sweep(self) -> int:
         """Have the server charge the holds that nobody ends. Returns how many there were."""
@@ -170,16 +170,19 @@ class HTTPLedger(RemoteLedger):
 
     def _ask(self, verb: str, body: Any, timeout: float | None = None) -> Any:
         with self._verb(timeout) as deadline:
-            once = None if wire.VERBS[verb].repeatable else new_key()
-            status, content = self._channel.post(verb + self._query, _encode(body), deadline, once=once)
-            try:
-                return _decoders[verb].decode(content) if status == 200 else self._problem(status, content)
-            except msgspec.DecodeError:
-                msg = (
-                    f"{self.where} answered {verb!r} with status {status} and something that no `budgeted serve` "
-                    f"sends; is it one, and of this version?"
-                )
-                raise LedgerError(msg) from None
+            return self._request(verb, body, deadline)
+
+    def _request(self, verb: str, body: Any, deadline: float) -> Any:
+        once = None if wire.VERBS[verb].repeatable else new_key()
+        status, content = self._channel.post(verb + self._query, _encode(body), deadline, once=once)
+        try:
+            return _decoders[verb].decode(content) if status == 200 else self._problem(status, content)
+        except msgspec.DecodeError:
+            msg = (
+                f"{self.where} answered {verb!r} with status {status} and something that no `budgeted serve` "
+                f"sends; is it one, and of this version?"
+            )
+            raise LedgerError(msg) from None
 
     def _problem(self, status: int, content: bytes) -> Refused | Stale:
         """The answer that a status from 400 on means, or the error."""

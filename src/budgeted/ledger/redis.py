@@ -457,9 +457,8 @@ class RedisLedger(RemoteLedger):
 
     # -- upkeep
 
-    def renew(self, owner: str, seconds: float, timeout: float | None = None) -> None:
-        """Count an owner as alive for so many seconds from now, by the server's clock; 0: as gone."""
-        self._ask("renew", owner, seconds, guarded=False, timeout=timeout)
+    def _renew_by(self, owner: str, seconds: float, deadline: float) -> None:  # noqa: ARG002 - it is the client's
+        self._ask("renew", owner, seconds, guarded=False)
         if not seconds:
             self._clients.discard(owner)
 

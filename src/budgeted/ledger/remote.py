@@ -44,9 +44,9 @@ Abandoned = tuple[str, Used | None, str]
 class RemoteLedger:
     """Base of the ledgers behind a network. A subclass adds the verbs of :class:`~budgeted.ledger.base.Ledger`.
 
-    Each verb does its work inside ``with self._verb(timeout) as deadline``; :meth:`hold` calls :meth:`_check_in` first.
-    A subclass also says how a lease is kept (:meth:`renew`) and which holds nobody will end (:meth:`_abandoned`), and
-    leaves its connections to the parent in a forked child (:meth:`_forked`).
+    Each verb does its work inside ``with self._verb(timeout) as deadline``; :meth:`hold` calls :meth:`_check_in` first,
+    within the same deadline. A subclass also says how a lease is kept (:meth:`_renew_by`) and how holds that nobody
+    will end are charged (:meth:`sweep`), and leaves its connections to the parent in a forked child (:meth:`_forked`).
 
     Args:
         where: host and port, as errors name them; no credentials.
@@ -165,6 +165,10 @@ class RemoteLedger:
 
     def renew(self, owner: str, seconds: float, timeout: float | None = None) -> None:
         """Count an owner (what its holds' ids begin with) as alive for so many seconds from now; 0: as gone."""
+        with self._verb(timeout) as deadline:
+            self._renew_by(owner, seconds, deadline)
+
+    def _renew_by(self, owner: str, seconds: float, deadline: float) -> None:
         raise NotImplementedError
 
     def _abandoned(self) -> Iterable[Abandoned]:
@@ -179,14 +183,14 @@ class RemoteLedger:
         """Drop a hold: nothing was spent."""
         raise NotImplementedError
 
-    def _check_in(self, timeout: float | None) -> None:
+    def _check_in(self, deadline: float) -> None:
         """Have a lease before a hold is made: without one it would pass for a dead process's."""
         if time.monotonic() >= self._lease_due:
-            self._renew(timeout)
+            self._renew(deadline)
 
-    def _renew(self, timeout: float | None = None) -> None:
+    def _renew(self, deadline: float) -> None:
         began = time.monotonic()
-        self.renew(self.owner, self.lease, timeout)
+        self._renew_by(self.owner, self.lease, deadline)
         self._lease_due = began + self.lease / 2
 
     def sweep(self) -> int:
@@ -216,7 +220,8 @@ class RemoteLedger:
         if now >= self._beat_due:
             self._beat_due = now + self.lease / 6
             if self._lease_due:  # who has held nothing yet needs none
-                self._renew()
+                with self._verb() as deadline:
+                    self._renew(deadline)
             self.sweep()
         elif self.turns.queues:
             self.sweep()

@@ -46,6 +46,25 @@ MAKING = 5_831_927
 _of_parents: list[object] = []
 
 
+class _Making(threading.local):
+    """By when, by ``time.monotonic()``, a connection that this thread makes must be there."""
+
+    deadline = float("inf")
+
+
+_making = _Making()
+
+
+@contextmanager
+def _made_by(deadline: float) -> Iterator[None]:
+    """Around what may make a connection."""
+    before, _making.deadline = _making.deadline, deadline
+    try:
+        yield
+    finally:
+        _making.deadline = before
+
+
 class BusyError(TimeoutError):
     """Others were in the way until the deadline."""
 
@@ -195,6 +214,22 @@ class PostgreSQL(Database):
     def __init__(self, engine: sa.Engine, prefix: str, where: str, *, mine: bool) -> None:
         super().__init__(engine, prefix, mine=mine)
         self.where = where
+        self._free = threading.BoundedSemaphore(CONNECTIONS)
+
+    @contextmanager
+    def _connected(self, deadline: float) -> Iterator[PoolProxiedConnection]:
+        if not self.mine:  # the user's pool has its own size, and its own patience
+            with super()._connected(deadline) as connection:
+                yield connection
+            return
+        # A pool waits for a free connection as long as its engine says, not until a verb's deadline.
+        if not self._free.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            raise TimeoutError
+        try:
+            with _made_by(deadline), super()._connected(deadline) as connection:
+                yield connection
+        finally:
+            self._free.release()
 
     @contextmanager
     def _transaction(self, connection: PoolProxiedConnection, deadline: float, *, alone: bool) -> Iterator[Any]:
@@ -216,6 +251,16 @@ class PostgreSQL(Database):
         """Have all statements of the transaction answered so far; they are sent together."""
         # Fetching rows would do, but only this tells the server that it is waiting for us from now on.
         driver.sending.sync()
+
+    def prepare(self, project: str, deadline: float) -> None:
+        """Make the tables if they are not there, and note the project."""
+        with _made_by(deadline):
+            super().prepare(project, deadline)
+
+    def forked(self) -> None:
+        """Leave the parent's connections to the parent."""
+        self._free = threading.BoundedSemaphore(CONNECTIONS)
+        super().forked()
 
     def _passing(self, error: Exception, connection: PoolProxiedConnection) -> bool:
         driver: Any = connection.driver_connection
@@ -389,7 +434,8 @@ def _open_sqlite(where: str | sa.Engine, url: sa.URL, prefix: str, fsync: str) -
 
 def _open_postgresql(where: str | sa.Engine, url: sa.URL, prefix: str, deadline: float) -> Database:
     host = url.host or url.query.get("host") or "localhost"
-    name = f"{host if isinstance(host, str) else ','.join(host)}:{url.port or 5432}"
+    hosts = host if isinstance(host, str) else ",".join(host)
+    name = f"{hosts}:{url.port or 5432}"
     if isinstance(where, sa.Engine):
         return PostgreSQL(where, prefix, name, mine=False)
     timed = _timed()
@@ -400,12 +446,15 @@ def _open_postgresql(where: str | sa.Engine, url: sa.URL, prefix: str, deadline:
         pool_size=CONNECTIONS,
         max_overflow=0,
         pool_timeout=deadline,
-        connect_args={"connect_timeout": max(2, round(deadline)), "options": options},
+        # One that does not answer must leave time for the next.
+        connect_args={"connect_timeout": max(2, int(deadline / len(hosts.split(",")))), "options": options},
     )
 
     @event.listens_for(engine, "do_connect")
     def connect(_dialect: Any, _record: Any, args: list[Any], params: dict[str, Any]) -> Any:
-        return timed.connect(*args, **params)
+        made: Any = timed.connect(*args, **params)
+        made.deadline = _making.deadline  # SQLAlchemy asks a new server what it is
+        return made
 
     return PostgreSQL(engine, prefix, name, mine=True)
 
@@ -417,19 +466,24 @@ def _timed() -> type[psycopg.Connection[Any]]:
     class Timed(psycopg.Connection[Any]):
         deadline = float("inf")
 
+        @classmethod
+        def _connect_gen(cls, *args: Any, **options: Any) -> Any:
+            # Its own patience is of whole seconds, two at least; if psycopg calls this otherwise one day, that holds.
+            return _until(super()._connect_gen(*args, **options), _making.deadline)
+
         def wait(self, gen: Generator[Any, Any, T], *args: Any, **options: Any) -> T:
-            return super().wait(_until(gen, self), *args, **options)
+            return super().wait(_until(gen, self.deadline), *args, **options)
 
     return Timed
 
 
-def _until(steps: Generator[Any, Any, T], connection: Any) -> Generator[Any, Any, T]:
-    """The driver's steps, ended by a TimeoutError once nothing has come by the connection's deadline."""
+def _until(steps: Generator[Any, Any, T], deadline: float) -> Generator[Any, Any, T]:
+    """The driver's steps, ended by a TimeoutError once nothing has come by the deadline."""
     try:
         wanted = next(steps)
         while True:
             ready = yield wanted
-            if not ready and time.monotonic() >= connection.deadline:
+            if not ready and time.monotonic() >= deadline:
                 steps.close()
                 raise TimeoutError
             wanted = steps.send(ready)

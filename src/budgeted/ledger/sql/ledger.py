@@ -127,7 +127,6 @@ class SQLLedger(RemoteLedger):
             LedgerError: the id was used before, for another call or one that has ended; or the server's clock and
                 this host's are too far apart.
         """
-        self._check_in(timeout)
         names = tuple(leg.account for leg in route.legs)
 
         def decide(scratch: _Scratch) -> Held | Refused | Stale:
@@ -135,8 +134,9 @@ class SQLLedger(RemoteLedger):
                 return scratch.hold(id, route, ask, at)
             return scratch.hold(id, at_server_time(route, scratch.known, scratch.now), ask, int(scratch.now))
 
-        with self._given_back(id, at):
-            result = self._change(id, names, decide, timeout)
+        with self._given_back(id, at), self._verb(timeout) as deadline:
+            self._check_in(deadline)
+            result = self._change_by(deadline, id, names, decide)
         if isinstance(result, Held):
             if len(self._payers) >= MOST_PAYERS:
                 self._payers = {}
@@ -292,14 +292,12 @@ class SQLLedger(RemoteLedger):
 
     # -- upkeep
 
-    def renew(self, owner: str, seconds: float, timeout: float | None = None) -> None:
-        """Count an owner as alive for so many seconds from now; 0: as gone."""
+    def _renew_by(self, owner: str, seconds: float, deadline: float) -> None:
         if seconds:
             statement, given = self._sql.renew, {"id": rows.written(owner), "seconds": seconds}
         else:
             statement, given = self._sql.withdraw, {"id_": rows.written(owner)}
-        with self._verb(timeout) as deadline:
-            self._database.run(lambda driver: driver.execute(statement, given), deadline, alone=True)
+        self._database.run(lambda driver: driver.execute(statement, given), deadline, alone=True)
 
     def _abandoned(self) -> Iterable[Abandoned]:
         found = self._find(self._sql.abandoned, now=self._server_time(), timeout=float(self.hold_timeout))
@@ -350,6 +348,10 @@ class SQLLedger(RemoteLedger):
     def _change(
         self, id: str, names: Collection[str], verb: Callable[[_Scratch], T], timeout: float | None = None
     ) -> T:
+        with self._verb(timeout) as deadline:
+            return self._change_by(deadline, id, names, verb)
+
+    def _change_by(self, deadline: float, id: str, names: Collection[str], verb: Callable[[_Scratch], T]) -> T:
         """Have a verb decide about a hold (``""`` for none) and accounts.
 
         The hold's own accounts are locked, too: where it turns out to have others, all is locked again.
@@ -367,11 +369,10 @@ class SQLLedger(RemoteLedger):
                 driver.rollback()
             return True, result
 
-        with self._verb(timeout) as deadline:
-            for _ in range(2):
-                through, result = self._database.run(work, deadline)
-                if through:
-                    return result  # type: ignore[no-any-return]
+        for _ in range(2):
+            through, result = self._database.run(work, deadline)
+            if through:
+                return result  # type: ignore[no-any-return]
         msg = f"hold {id!r} is charged to other accounts every time that it is looked at"
         raise LedgerUnavailableError(msg)
 
