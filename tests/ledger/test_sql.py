@@ -396,6 +396,53 @@ def test_an_event_loop_is_never_blocked_by_a_slow_server(proxy: Proxy, through: 
         assert manager.balance().spent == 2
 
 
+# -- holds that nobody ends
+
+
+@pytest.fixture
+def swept(url: str) -> Iterator[tuple[Any, Any, Any]]:
+    """Two ledgers, and a hold of the second, which has lost its lease."""
+    place = url, project()
+    here, there = opened(*place), opened(*place)
+    give(here, GLOBAL, usd(1000))
+    one = there.hold(there.new_id(), route(there, GLOBAL), cost(60, uncertain=1), AT)
+    there.renew(there.owner, 0)
+    yield here, there, one
+    check(here)
+    here.close()
+    there.close()
+
+
+def between(ledger: Any, step: Any) -> None:
+    """Have something happen after the next sweep has listed holds, and before it charges them."""
+    find = ledger._find
+
+    def found(*args: Any, **given: Any) -> Any:
+        del ledger._find
+        rows = find(*args, **given)
+        step()
+        return rows
+
+    ledger._find = found
+
+
+def test_a_hold_that_is_ended_while_others_sweep_is_not_charged_a_guess(swept: Any) -> None:
+    here, there, one = swept
+    between(here, lambda: there.release(one.id, AT))
+    assert here.sweep() == 0
+    assert (spent(here), held(here), here.uncertain()) == (0, 0, [])
+
+
+def test_nor_is_one_whose_owner_has_come_back(swept: Any) -> None:
+    here, there, one = swept
+    between(here, lambda: there.renew(there.owner, 60))
+    assert here.sweep() == 0
+    assert (spent(here), held(here)) == (0, 60)
+    there.renew(there.owner, 0)
+    assert here.sweep() == 1
+    assert [charge.id for charge in here.uncertain()] == [one.id]
+
+
 # -- processes that stop or die in the middle
 
 STOPS = """

@@ -1,7 +1,7 @@
 """What ledgers that other hosts use too have in common: a lease per process, deadlines, errors that name the host.
 
 Nobody can see from afar whether a process lives. So each one renews a lease, and the holds of one whose lease has run
-out are charged by whoever is alive: by :meth:`RemoteLedger.sweep`, once, as every verb is idempotent by the hold's id.
+out are charged by whoever is alive: by :meth:`RemoteLedger.sweep`, once, and only if nobody has ended them meanwhile.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ import os
 import secrets
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from budgeted.errors import LedgerError, LedgerLockedError, LedgerUnavailableError
 from budgeted.ledger import upkeep
-from budgeted.ledger.base import Used
 from budgeted.ledger.turns import Turns
 
 DEADLINE = 5.0
@@ -36,9 +35,6 @@ MOST_DOUBTFUL = 10_000
 
 DIED = "the process died"
 """Why a hold of a process without a lease was charged."""
-
-Abandoned = tuple[str, Used | None, str]
-"""A hold that nobody will end: its id, what it is charged (None: nothing), and why."""
 
 
 class RemoteLedger:
@@ -171,14 +167,6 @@ class RemoteLedger:
     def _renew_by(self, owner: str, seconds: float, deadline: float) -> None:
         raise NotImplementedError
 
-    def _abandoned(self) -> Iterable[Abandoned]:
-        """The holds of owners without a lease, and those opened more than ``hold_timeout`` seconds ago."""
-        raise NotImplementedError
-
-    def settle(self, id: str, used: Used, at: int, reason: str = "", timeout: float | None = None) -> bool:
-        """Replace a hold by what the call cost. With a ``reason`` the charge is uncertain and stays listed."""
-        raise NotImplementedError
-
     def release(self, id: str, at: int, timeout: float | None = None) -> bool:
         """Drop a hold: nothing was spent."""
         raise NotImplementedError
@@ -199,11 +187,7 @@ class RemoteLedger:
         Returns:
             How many holds were ended.
         """
-        at = int(self.clock())
-        swept = 0
-        for id, guess, reason in self._abandoned():
-            swept += self.release(id, at) if guess is None else self.settle(id, guess, at, reason)
-        return swept
+        raise NotImplementedError
 
     # -- upkeep
 

@@ -33,7 +33,7 @@ from budgeted.ledger.base import (
 from budgeted.ledger.charges import Ended
 from budgeted.ledger.memory import MemoryLedger
 from budgeted.ledger.records import Held
-from budgeted.ledger.remote import DEADLINE, DIED, Abandoned, RemoteLedger
+from budgeted.ledger.remote import DEADLINE, DIED, RemoteLedger
 from budgeted.ledger.reports import RETENTION_DAYS
 from budgeted.ledger.sql import rows
 from budgeted.ledger.sql.database import BusyError, open_database
@@ -299,10 +299,31 @@ class SQLLedger(RemoteLedger):
             statement, given = self._sql.withdraw, {"id_": rows.written(owner)}
         self._database.run(lambda driver: driver.execute(statement, given), deadline, alone=True)
 
-    def _abandoned(self) -> Iterable[Abandoned]:
-        found = self._find(self._sql.abandoned, now=self._server_time(), timeout=float(self.hold_timeout))
-        unheard = f"unheard of for {self.hold_timeout:g} seconds"
-        return [(rows.read(id), rows.guess(guess), unheard if late else DIED) for id, guess, late in found]
+    def sweep(self) -> int:
+        """Charge the holds that nobody has heard of for ``hold_timeout`` seconds, and those of processes that died.
+
+        Returns:
+            How many holds were ended.
+        """
+        given = {"now": self._server_time(), "timeout": float(self.hold_timeout)}
+        found = self._find(self._sql.abandoned, **given)
+        return sum(self._sweep(rows.read(id), given | {"project_": self._project, "id_": id}) for id, _, _ in found)
+
+    def _sweep(self, id: str, given: Mapping[str, Any]) -> bool:
+        """Charge a hold, if it is still open and abandoned: since it was found, its owner may have come back."""
+        at = int(self.clock())
+
+        def charge(scratch: _Scratch) -> bool:
+            found = scratch.driver.execute(self._sql.still_abandoned, given).fetchall()
+            if not found:
+                return False
+            [(_, guess, late)] = found
+            used = rows.guess(guess)
+            if used is None:
+                return scratch.release(id, at)
+            return scratch.settle(id, used, at, f"unheard of for {self.hold_timeout:g} seconds" if late else DIED)
+
+        return self._end(id, charge, None)
 
     def upkeep(self) -> float | None:
         """As every ledger of hosts, and drop what is too old."""
@@ -386,7 +407,7 @@ class SQLLedger(RemoteLedger):
         if id:
             hold = driver.execute(self._sql.lock_hold, {"id_": rows.written(id), **project})
         self._database.answered(driver)
-        return _Scratch(id, accounts.fetchall() if accounts else (), hold.fetchall() if hold else ())
+        return _Scratch(driver, id, accounts.fetchall() if accounts else (), hold.fetchall() if hold else ())
 
     def _save(self, driver: Any, scratch: _Scratch) -> bool:
         """Write what has changed. Returns whether anything has."""
@@ -472,13 +493,15 @@ class _Scratch(_Deciding):
     """One that knows what it was made of.
 
     Attributes:
+        driver: the connection, in the transaction that it was read in.
         found: the hold, as it was found.
         payers: the accounts that the hold is charged to.
         now: the server's clock, in unix seconds.
     """
 
-    def __init__(self, id: str, accounts: Iterable[Any], holds: Iterable[Any]) -> None:
+    def __init__(self, driver: Any, id: str, accounts: Iterable[Any], holds: Iterable[Any]) -> None:
         super().__init__(State())
+        self.driver = driver
         state = self._state
         self.now = 0.0
         self._id = id

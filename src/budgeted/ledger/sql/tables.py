@@ -168,11 +168,13 @@ class Statements:
         ending = {name: value for name, value in _given(holds).items() if name in ("route", "ended", "used", "reason")}
         self.update_hold = self._sql(sa.update(holds).where(one).values(ending))
         late = holds.c.opened <= now - _real("timeout")
-        self.abandoned = self._sql(
+        abandoned = (
             sa.select(holds.c.id, holds.c.guess, sa.case((late, sa.literal_column("1")), else_=ZERO))
             .select_from(holds.outerjoin(owners, owners.c.id == holds.c.owner))
             .where(mine, open_, late | owners.c.until.is_(None) | (owners.c.until <= self.now))
         )
+        self.abandoned = self._sql(abandoned)
+        self.still_abandoned = self._sql(abandoned.where(holds.c.id == _word("id_")))
         sure = mine & (holds.c.reason == EMPTY)
         last_kept = (
             sa.select(holds.c.ended)
