@@ -21,6 +21,7 @@ class Proxy:
         spare: how many replies, from the next one on, go through before those that are cut.
         cut: how many replies are swallowed and their connections cut; the requests arrive.
         stalled: whether replies are swallowed while the connections stay open.
+        parking: whether requests are kept, also when who sent them hangs up, until :meth:`deliver`.
         connections: how many were made so far.
     """
 
@@ -33,7 +34,8 @@ class Proxy:
         self.port = int(self._listener.getsockname()[1])
         self.delay = 0.0
         self.spare = self.cut = 0
-        self.stalled = False
+        self.stalled = self.parking = False
+        self.parked: list[tuple[socket.socket, bytes]] = []
         self.connections = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -63,6 +65,13 @@ class Proxy:
             for one in self._open:
                 with contextlib.suppress(OSError):
                     one.shutdown(socket.SHUT_RDWR)
+
+    def deliver(self) -> None:
+        """Let the server have what was parked, and what comes from now on."""
+        self.parking = False
+        while self.parked:
+            server, data = self.parked.pop(0)
+            server.sendall(data)
 
     def _accept(self) -> None:
         while not self._closed:
@@ -103,13 +112,20 @@ class Proxy:
                         continue
                     if self.delay:
                         time.sleep(self.delay)
+                elif self.parking or self._has_parked(sink):  # in its order
+                    self.parked.append((sink, data))
+                    continue
                 sink.sendall(data)
+        late = self._has_parked(sink)  # the server is to have that, though its client has gone
         with self._lock:
-            for one in (source, sink):
+            for one in (source,) if late else (source, sink):
                 self._open.discard(one)
                 with contextlib.suppress(OSError):
                     one.shutdown(socket.SHUT_RDWR)
         source.close()  # each direction closes what it reads from
+
+    def _has_parked(self, server: socket.socket) -> bool:
+        return any(one is server for one, _ in self.parked)
 
     def _swallow(self) -> bool:
         """Whether this reply is one to be cut."""

@@ -357,6 +357,42 @@ def test_a_hold_whose_answer_never_came_is_given_back(
         ledger.close()
 
 
+def test_a_hold_that_comes_after_it_was_given_back_is_not_opened(
+    server: redis_server.RedisServer, project: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later: list[Any] = []
+    monkeypatch.setattr(upkeep, "retry", later.append)
+    direct = RedisLedger(server.url, project)
+    with Proxy(("127.0.0.1", server.port)) as proxy, server.client() as client:
+        ledger = RedisLedger(f"redis://127.0.0.1:{proxy.port}/0?socket_timeout=0.1", project)
+        give(ledger, ALICE, usd(100))
+        where = route(ledger, ALICE)
+        ledger.release(hold(ledger, 1, ALICE).id, AT)  # the server knows the script from now on
+        proxy.parking = True
+        with pytest.raises(LedgerUnavailableError):
+            ledger.hold("x.1", where, cost(60), AT)
+        assert not direct.release("x.1", AT)
+        before, parked = evaluated(client), len(proxy.parked)
+        assert parked
+        proxy.deliver()
+        wait_until(lambda: evaluated(client) >= before + parked)
+        for give_back in later:
+            give_back()
+        assert held(direct, ALICE) == 0
+        assert direct.ended("x.1") is None
+        assert not direct.settle("x.1", Used(5), AT)
+        ledger.close()
+    with pytest.raises(LedgerError, match="has ended"):
+        direct.hold("x.1", where, cost(60), AT)
+    check(direct)
+    direct.close()
+
+
+def evaluated(client: redis.Redis) -> int:
+    """How many scripts the server has run."""
+    return int(client.info("commandstats")["cmdstat_evalsha"]["calls"])
+
+
 @pytest.mark.slow
 def test_coroutines_do_not_block_the_loop_while_replies_are_late(
     server: redis_server.RedisServer, project: str

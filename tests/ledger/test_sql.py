@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 import time
 import traceback
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from ledgers import (
@@ -278,6 +280,45 @@ def given_up(verb: Any) -> float:
     with pytest.raises(LedgerUnavailableError, match="did not answer within"):
         verb()
     return time.monotonic() - started
+
+
+def test_a_hold_that_commits_after_it_was_given_up_is_given_back(
+    far: Any, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who gives it back waits for the transaction that is under way."""
+    later: list[Any] = []
+    monkeypatch.setattr(upkeep, "retry", later.append)
+    give(far, GLOBAL, usd(1000))
+    where = route(far, GLOBAL)
+    far.hold(far.new_id(), where, cost(0), AT)
+    save = far._save
+
+    def park(*args: Any) -> Any:
+        del far._save
+        proxy.parking = True  # what writes and commits
+        return save(*args)
+
+    far._save = park
+    with pytest.raises(LedgerUnavailableError, match="did not answer within"):
+        far.hold(far.new_id(), where, cost(60), AT, timeout=0.3)
+    proxy.parking = False
+    [give_back] = later
+    giving_back = threading.Thread(target=give_back)
+    giving_back.start()
+    while giving_back.is_alive() and not blocked():
+        pass
+    proxy.deliver()
+    giving_back.join()
+    assert held(far) == 0
+    check(far)
+
+
+def blocked() -> bool:
+    """Whether somebody waits for a lock in the server."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    with psycopg.connect(postgres_url(), autocommit=True) as connection:
+        [found] = connection.execute(waiting).fetchall()
+    return bool(found[0])
 
 
 def test_connecting_is_given_up_at_the_same_deadline(far: Any, proxy: Proxy) -> None:

@@ -8,18 +8,23 @@ local function same(used, other)
   return used[1] == other[1] and used[2] == other[2] and used[3] == other[3]
 end
 
--- Remember an ended hold instead of what was known before: in two generations, so that forgetting costs nothing.
+-- Keep an ended hold's record for a while: in two generations, so that forgetting costs nothing.
+local function keep(id, raw)
+  call('HSET', LATEST, id, raw)
+  if call('HLEN', LATEST) >= remembered then
+    call('UNLINK', BEFORE)
+    call('RENAME', LATEST, BEFORE)
+  end
+end
+
+-- Remember an ended hold instead of what was known before.
 local function remember(one)
   local raw = encode(one)
-  call('HSET', LATEST, one[ID], raw)
+  keep(one[ID], raw)
   if one[REASON] ~= '' then
     call('HSET', UNCERTAIN, one[ID], raw)
   else
     call('HDEL', UNCERTAIN, one[ID])
-  end
-  if call('HLEN', LATEST) >= remembered then
-    call('UNLINK', BEFORE)
-    call('RENAME', LATEST, BEFORE)
   end
 end
 

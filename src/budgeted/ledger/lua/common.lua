@@ -13,7 +13,7 @@ local ACCOUNTS = project .. ':accounts'   -- hash: account -> record; '' -> the 
 local HOLDS = project .. ':holds'         -- hash: id -> hold
 local OWNERS = project .. ':owners'       -- sorted set: process -> when its lease runs out, in milliseconds
 local UNCERTAIN = project .. ':uncertain' -- hash: id -> ended hold that nobody has confirmed, for ever
-local LATEST = project .. ':latest'       -- hash: id -> ended hold, of whatever kind
+local LATEST = project .. ':latest'       -- hash: id -> ended hold, of whatever kind; false if it was released before it came
 local BEFORE = project .. ':before'       -- the same, from before LATEST was full
 local OPEN = project .. ':open:'          -- and the owner: hash: id -> when it was opened
 

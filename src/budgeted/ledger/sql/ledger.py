@@ -134,13 +134,14 @@ class SQLLedger(RemoteLedger):
                 return scratch.hold(id, route, ask, at)
             return scratch.hold(id, at_server_time(route, scratch.known, scratch.now), ask, int(scratch.now))
 
+        if len(self._payers) >= MOST_PAYERS:
+            self._payers = {}
+        self._payers[id] = names  # also of one that is given back: that waits for what may still be under way there
         with self._given_back(id, at), self._verb(timeout) as deadline:
             self._check_in(deadline)
             result = self._change_by(deadline, id, names, decide)
-        if isinstance(result, Held):
-            if len(self._payers) >= MOST_PAYERS:
-                self._payers = {}
-            self._payers[id] = names
+        if not isinstance(result, Held):
+            self._payers.pop(id, None)
         return result
 
     def settle(self, id: str, used: Used, at: int, reason: str = "", timeout: float | None = None) -> bool:
