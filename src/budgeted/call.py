@@ -297,6 +297,8 @@ class Call(msgspec.Struct, eq=False, weakref=True):
             except LedgerUnavailableError as error:
                 if not _excused(group.manager, error, timeout):
                     raise
+            except LedgerError:  # nothing was held
+                raise
             except BaseException:
                 upkeep.enqueue(functools.partial(ledger.release, id, self.at))
                 raise
