@@ -183,7 +183,13 @@ class UnknownUserError(BudgetError, KeyError):
 
 
 class LedgerError(BudgetError):
-    """The ledger cannot be used as asked: a directory that is a file, another format, a conflicting id."""
+    """The ledger cannot be used as asked: a directory that is a file, another format, a conflicting id.
+
+    Attributes:
+        closed: whether that is because this process has closed it.
+    """
+
+    closed = False
 
 
 class LedgerUnavailableError(LedgerError):

@@ -12,6 +12,7 @@ from ledgers import ALICE, AT, charge, check, cost, finish, give, held, hold, ki
 
 from budgeted import BudgetManager
 from budgeted.errors import LedgerError
+from budgeted.ledger import upkeep
 from budgeted.ledger.base import GLOBAL, Leg, Refused, Route, Used
 from budgeted.ledger.remote import DIED
 from budgeted.money import NANO
@@ -136,6 +137,44 @@ def test_holds_of_a_closed_ledger_are_charged_by_the_next_that_looks(shared: Any
     assert shared.settle(one.id, Used(7), AT)
     assert (spent(shared), shared.uncertain()) == (7, [])
     check(shared)
+
+
+def test_a_closed_ledger_is_an_error_to_who_calls_and_nobody_else_hears_of_it(
+    place: tuple[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger = opened(*place)
+    manager = BudgetManager(max_budget=5, ledger=ledger)
+    with manager.hold(cost=1) as one:
+        one.settle(cost=1)
+    sweep = ledger.sweep
+
+    def close_meanwhile() -> int:
+        manager.close()
+        return int(sweep())
+
+    ledger.sweep = close_meanwhile
+    ledger._beat_due = 0.0
+    assert ledger.upkeep() is None
+    with pytest.raises(LedgerError, match="is closed"):
+        manager.hold(cost=1).__enter__()
+    upkeep.enqueue(lambda: ledger.release(one.id, AT))
+    upkeep.drain()
+    [told] = caplog.records
+    assert "a call was refused" in told.message
+    assert told.exc_info is None
+
+
+def test_what_was_to_be_repeated_on_a_closed_ledger_is_given_up_once(
+    place: tuple[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger = opened(*place)
+    ledger.close()
+    upkeep.retry(lambda: ledger.release("x.1", AT))
+    for _ in range(2):
+        upkeep.drain()
+    assert upkeep.refused() == 0
+    [told] = [record.message for record in caplog.records]
+    assert told.endswith("is closed")
 
 
 def test_projects_in_one_place_know_nothing_of_each_other(shared: Any, place: tuple[str, str]) -> None:

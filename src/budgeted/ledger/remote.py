@@ -106,8 +106,9 @@ class RemoteLedger:
             LedgerUnavailableError: the server did not do what it was asked.
         """
         if self.closed:
-            msg = f"the ledger at {self.where} is closed"
-            raise LedgerError(msg)
+            closed = LedgerError(f"the ledger at {self.where} is closed")
+            closed.closed = True
+            raise closed
         allowed = self.deadline if timeout is None else timeout
         if not allowed and self.remote:
             msg = f"the ledger at {self.where} is reached over a network, which takes time"
@@ -198,8 +199,15 @@ class RemoteLedger:
 
     def upkeep(self) -> float | None:
         """Renew the lease when it is time, and charge what nobody ends; more often while calls wait for it."""
-        if self.closed:
-            return None
+        try:
+            self._beat()
+        except LedgerError:
+            if not self.closed:  # such as meanwhile
+                raise
+        return None if self.closed else upkeep.PERIOD
+
+    def _beat(self) -> None:
+        """What is due in the background."""
         now = time.monotonic()
         if now >= self._beat_due:
             self._beat_due = now + self.lease / 6
@@ -209,7 +217,6 @@ class RemoteLedger:
             self.sweep()
         elif self.turns.queues:
             self.sweep()
-        return upkeep.PERIOD
 
     def idle(self) -> bool:
         """False: a network is never for a finaliser."""

@@ -65,6 +65,8 @@ class _Upkeep:
             try:
                 wish = kept.upkeep()
             except Exception as error:
+                if _closed(error):
+                    continue
                 logger.log(
                     logging.WARNING if isinstance(error, LedgerError) else logging.ERROR,
                     "budgeted: upkeep of %r failed: %s",
@@ -88,8 +90,14 @@ class _Upkeep:
 def _attempt(job: Callable[[], Any]) -> None:
     try:
         job()
-    except Exception:
-        logger.exception("budgeted: a deferred settlement failed")
+    except Exception as error:
+        if not _closed(error):
+            logger.exception("budgeted: a deferred settlement failed")
+
+
+def _closed(error: Exception) -> bool:
+    """Whether nobody needs to hear of this: what a closed ledger still holds, others charge."""
+    return isinstance(error, LedgerError) and error.closed
 
 
 _upkeep = _Upkeep()
@@ -130,8 +138,10 @@ class _Retried:
     def upkeep(self) -> float | None:
         try:
             self.job()
-        except LedgerError:
-            return PERIOD
+        except LedgerError as error:
+            if not error.closed:
+                return PERIOD
+            logger.warning("budgeted: what was to be repeated is given up: %s", error)
         _retried.discard(self)
         return None
 

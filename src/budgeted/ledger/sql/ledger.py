@@ -326,12 +326,10 @@ class SQLLedger(RemoteLedger):
 
         return self._end(id, charge, None)
 
-    def upkeep(self) -> float | None:
-        """As every ledger of hosts, and drop what is too old."""
-        pause = super().upkeep()
-        if pause is not None and time.monotonic() >= self._prune_due:
+    def _beat(self) -> None:
+        super()._beat()
+        if time.monotonic() >= self._prune_due:
             self.prune()
-        return pause
 
     def prune(self) -> None:
         """Drop what is too old: ended holds, the report's rows, and leases that have run out."""
