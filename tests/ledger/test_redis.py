@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import random
 import signal
@@ -170,18 +171,38 @@ def test_names_stay_inside_their_own_field(server: redis_server.RedisServer, hos
     ledger.close()
 
 
-def test_a_cluster_serves_it(tmp_path: Path, project: str) -> None:
-    with redis_server.RedisServer("--cluster-enabled", "yes", folder=tmp_path) as node:
-        with node.client() as client:
-            client.execute_command("CLUSTER", "ADDSLOTS", *range(16384))
-            wait_until(lambda: b"cluster_state:ok" in client.execute_command("CLUSTER", "INFO"))
-        with redis.RedisCluster.from_url(node.url) as cluster:
-            ledger = RedisLedger(cluster, project)
-            assert repr(ledger) == f"RedisLedger('127.0.0.1:{node.port}')"
+@pytest.fixture
+def nodes() -> Iterator[list[redis_server.RedisServer]]:
+    """Three servers that are one cluster."""
+    with contextlib.ExitStack() as stack:
+        made = [stack.enter_context(redis_server.RedisServer("--cluster-enabled", "yes")) for _ in range(3)]
+        clients = [stack.enter_context(one.client()) for one in made]
+        for i, client in enumerate(clients):
+            client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", i + 1)
+            client.execute_command("CLUSTER", "ADDSLOTS", *range(16384 * i // 3, 16384 * (i + 1) // 3))
+            client.execute_command("CLUSTER", "MEET", "127.0.0.1", made[0].port)
+        for client in clients:
+            wait_until(lambda client=client: b"cluster_state:ok" in client.execute_command("CLUSTER", "INFO"))
+        yield made
+
+
+def test_a_cluster_serves_projects_from_all_its_nodes(nodes: list[redis_server.RedisServer]) -> None:
+    with redis.RedisCluster.from_url(nodes[0].url) as cluster:
+        found = set()
+        while len(found) < len(nodes):
+            ledger = RedisLedger(cluster, redis_server.new_project())
+            assert repr(ledger) in {f"RedisLedger('127.0.0.1:{node.port}')" for node in nodes}
+            give(ledger, GLOBAL, usd(100))
             give(ledger, ALICE, usd(100))
-            charge(ledger, 5, ALICE)
-            assert spent(ledger, ALICE) == 5
+            charge(ledger, 5, GLOBAL, ALICE)
+            ledger.release(hold(ledger, 7, GLOBAL, ALICE).id, AT)
+            hold(ledger, 9, GLOBAL, ALICE)
+            assert (spent(ledger, ALICE), held(ledger)) == (5, 9)
+            assert ledger.sweep() == 0
+            check(ledger)
+            found.add(cluster.get_node_from_key(ledger._key.decode()).port)
             ledger.close()
+        cluster.disconnect_connection_pools()  # closing it leaves them to the collector
 
 
 # -- a server that forgets
