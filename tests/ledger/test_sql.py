@@ -42,6 +42,7 @@ from budgeted.errors import LedgerError, LedgerLockedError, LedgerUnavailableErr
 from budgeted.ledger import open_ledger, upkeep
 from budgeted.ledger.base import GLOBAL, Refused, Used
 from budgeted.ledger.sql import SQLLedger
+from budgeted.ledger.sql.database import Places
 
 PASSWORD = "s3cr3t-w0rd"  # noqa: S105 - nobody's
 
@@ -343,6 +344,30 @@ def test_so_is_a_connection_that_others_have(far: Any, proxy: Proxy) -> None:
     proxy.stalled = False
     proxy.hang_up()
     assert far.read(GLOBAL).held == 0
+
+
+def test_connections_are_given_in_the_order_of_asking() -> None:
+    places, served = Places(1), []
+    places.take(time.monotonic())
+
+    def take(number: int) -> None:
+        places.take(time.monotonic() + 20)
+        served.append(number)
+        places.give_back()
+
+    waiting = []
+    for number in range(5):
+        waiting.append(threading.Thread(target=take, args=(number,)))
+        waiting[-1].start()
+        while len(places._waiting) <= number:
+            pass
+    with pytest.raises(TimeoutError):
+        places.take(time.monotonic())
+    places.give_back()
+    places.take(time.monotonic() + 20)  # who comes back at once is behind them
+    assert served == [0, 1, 2, 3, 4]
+    for thread in waiting:
+        thread.join()
 
 
 @pytest.mark.slow

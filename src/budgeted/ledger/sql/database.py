@@ -6,6 +6,7 @@ another. One on SQLite takes the file's only lock from its beginning on.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import os
 import sqlite3
@@ -63,6 +64,43 @@ def _made_by(deadline: float) -> Iterator[None]:
         yield
     finally:
         _making.deadline = before
+
+
+class Places:
+    """So many places, taken in the order of asking: who comes back at once does not get before those that wait."""
+
+    def __init__(self, count: int) -> None:
+        self._lock = threading.Lock()
+        self._free = count
+        self._waiting: collections.deque[threading.Lock] = collections.deque()
+
+    def take(self, deadline: float) -> None:
+        """Wait for a place, until ``deadline`` by ``time.monotonic()``.
+
+        Raises:
+            TimeoutError: there was none.
+        """
+        with self._lock:
+            if self._free and not self._waiting:
+                self._free -= 1
+                return
+            turn = threading.Lock()
+            turn.acquire()
+            self._waiting.append(turn)
+        if turn.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            return
+        with self._lock:
+            if turn in self._waiting:  # else it was given this instant
+                self._waiting.remove(turn)
+                raise TimeoutError
+
+    def give_back(self) -> None:
+        """Give the place to who has waited longest."""
+        with self._lock:
+            if self._waiting:
+                self._waiting.popleft().release()
+            else:
+                self._free += 1
 
 
 class BusyError(TimeoutError):
@@ -214,7 +252,7 @@ class PostgreSQL(Database):
     def __init__(self, engine: sa.Engine, prefix: str, where: str, *, mine: bool) -> None:
         super().__init__(engine, prefix, mine=mine)
         self.where = where
-        self._free = threading.BoundedSemaphore(CONNECTIONS)
+        self._free = Places(CONNECTIONS)
 
     @contextmanager
     def _connected(self, deadline: float) -> Iterator[PoolProxiedConnection]:
@@ -223,13 +261,12 @@ class PostgreSQL(Database):
                 yield connection
             return
         # A pool waits for a free connection as long as its engine says, not until a verb's deadline.
-        if not self._free.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            raise TimeoutError
+        self._free.take(deadline)
         try:
             with _made_by(deadline), super()._connected(deadline) as connection:
                 yield connection
         finally:
-            self._free.release()
+            self._free.give_back()
 
     @contextmanager
     def _transaction(self, connection: PoolProxiedConnection, deadline: float, *, alone: bool) -> Iterator[Any]:
@@ -259,7 +296,7 @@ class PostgreSQL(Database):
 
     def forked(self) -> None:
         """Leave the parent's connections to the parent."""
-        self._free = threading.BoundedSemaphore(CONNECTIONS)
+        self._free = Places(CONNECTIONS)
         super().forked()
 
     def _passing(self, error: Exception, connection: PoolProxiedConnection) -> bool:
