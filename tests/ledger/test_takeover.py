@@ -85,7 +85,7 @@ def test_accounts_with_calls_in_flight_are_not_taken_over(ledger: Any) -> None:
 
 def test_nor_are_those_whose_calls_in_flight_cost_nothing_but_tokens(ledger: Any) -> None:
     give(ledger, BOB, tokens(100))
-    ledger.hold("x.1", route(ledger, BOB), cost(0, tokens=60), AT)
+    ledger.hold(ledger.new_id(), route(ledger, BOB), cost(0, tokens=60), AT)
     with pytest.raises(LedgerError, match="'bob' has calls in flight"):
         take_over(ledger, filled())
     check(ledger)

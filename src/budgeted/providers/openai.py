@@ -102,6 +102,7 @@ class OpenAI:
         return body, hide
 
 
+@functools.lru_cache(maxsize=1024)
 def _path(url: str) -> str | None:
     return next((path for path in _OPERATIONS if url.endswith(path)), None)
 
@@ -124,15 +125,18 @@ def _read_chat(request: Request, body: Mapping[str, Any]) -> None:
     request.structured = _is_structured(body.get("response_format"))
     if "audio" in items(body.get("modalities")):
         request.kinds |= prices.AUDIO_OUT
-    messages = items(body.get("messages"))
-    request.kinds |= prices.AUDIO if _holds_audio(messages) else 0
+    for message in items(body.get("messages")):
+        said = mapping(message)
+        content = said.get("content")
+        if content.__class__ is list and any(mapping(part).get("type") == "input_audio" for part in content):
+            request.kinds |= prices.AUDIO
+        if said.get("audio"):
+            request.elsewhere = "the sound of an earlier answer"
     if body.get("web_search_options") is not None:
         request.elsewhere = "a web search"
         request.searches = 1
     if request.provider == "perplexity":
         request.searches = most_searches(request.model)
-    if any(isinstance(message, Mapping) and message.get("audio") for message in messages):
-        request.elsewhere = "the sound of an earlier answer"
 
 
 def read_responses(request: Request, body: Mapping[str, Any]) -> None:
@@ -174,15 +178,6 @@ def _cap_name(request: Request, path: str | None) -> str:
 
 def _is_structured(wanted: Any) -> bool:
     return isinstance(wanted, Mapping) and wanted.get("type") in ("json_schema", "json_object")
-
-
-def _holds_audio(messages: Any) -> bool:
-    return any(
-        isinstance(part, Mapping) and part.get("type") == "input_audio"
-        for message in messages
-        if isinstance(message, Mapping) and isinstance(message.get("content"), list)
-        for part in message["content"]
-    )
 
 
 HOOKS = (

@@ -58,25 +58,30 @@ class _Sent(Sent):
         *,
         url: str,
         options: Any,
+        body: Mapping[str, Any],
+        extra: Mapping[str, Any],
         dialect: Dialect,
     ) -> None:
         super().__init__(request, args, kwargs)
         self.url = url
         self.options = options
+        self.body = body
+        self.extra = extra
         self.dialect = dialect
         self.hide_usage = False
         self.parsed: Any = None
 
     def altered(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments, whose options have what the call was granted."""
-        options = self.options
-        body = dict(options.json_data)
-        extra = mapping(getattr(options, "extra_json", None))
-        body, self.hide_usage = self.dialect.alter(self.url, call.request, {**body, **extra}, call)
+        options, extra = self.options, self.extra
+        asked = {**self.body, **extra}
+        body, self.hide_usage = self.dialect.alter(self.url, call.request, dict(asked), call)
+        parser = getattr(options, "post_parser", None)
+        if body == asked and self.body is options.json_data and not callable(parser):
+            return self.args, self.kwargs
         changes: dict[str, Any] = {"json_data": body}
         if extra:
             changes["extra_json"] = {name: body[name] for name in extra if name in body}
-        parser = getattr(options, "post_parser", None)
         if callable(parser):
             changes["post_parser"] = functools.partial(self._parse, parser)
         options = options.model_copy(update=changes)
@@ -109,7 +114,9 @@ def _read(dialect: Dialect, client: Any, args: tuple[Any, ...], kwargs: dict[str
     options = args[1] if len(args) > 1 else kwargs.get("options")
     if options is None or options.method.lower() != "post" or not isinstance(options.json_data, Mapping):
         return None
-    body = _whole(options.json_data)
+    body = options.json_data
+    if not _lasts(body):
+        body = _whole(body)
     extra = mapping(getattr(options, "extra_json", None))
     url = str(options.url).partition("?")[0]
     asked = {**body, **extra} if extra else body
@@ -119,8 +126,18 @@ def _read(dialect: Dialect, client: Any, args: tuple[Any, ...], kwargs: dict[str
     request = dialect.read(client, url, asked)
     if request is None:
         return None
-    options = options.model_copy(update={"json_data": body})
-    return _Sent(request, args, kwargs, url=url, options=options, dialect=dialect)
+    return _Sent(request, args, kwargs, url=url, options=options, body=body, extra=extra, dialect=dialect)
+
+
+def _lasts(value: Any) -> bool:
+    """Whether there are neither placeholders nor one-shot iterators in a value, as far as one sees at once."""
+    kind = value.__class__
+    if kind is dict:
+        return all(map(_lasts, value.values()))
+    return kind in _LASTING or (kind is list and all(map(_lasts, value)))
+
+
+_LASTING = frozenset({str, int, float, bool, type(None)})
 
 
 def _whole(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -140,11 +157,19 @@ def _lasting(value: Any) -> Any:
 
 def _unread(response: Any) -> Any:
     """The HTTP response below a stream or a streaming response, if its body is still to come."""
+    if _is_model(type(response)):  # type: ignore[arg-type] # mypy takes the class of anything for unhashable
+        return None
     http = getattr(response, "http_response", None)
-    if http is None and not hasattr(type(response), "model_fields"):
+    if http is None:
         http = getattr(response, "response", None)
         if http is None and hasattr(response, "iter_bytes"):
             http = response
     if http is None or not hasattr(http, "iter_bytes") or getattr(http, "is_stream_consumed", True):
         return None
     return http
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_model(kind: type) -> bool:
+    """Whether its objects are an answer's content: asking one of them for what it has not got takes long."""
+    return hasattr(kind, "model_fields")
