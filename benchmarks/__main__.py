@@ -18,6 +18,7 @@ ALL = (
     "http_ledger",
     "slices",
     "telemetry",
+    "peers",
     "imports",
 )
 
