@@ -17,34 +17,28 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if not config.getoption("table", default=False):
         return
     # In the order of the table, whoever came first when several processes ran it.
-    cells: dict[tuple[str, str], dict[str, str]] = {
-        (name, form.name): {} for name, row in installed().items() for form in row.forms
+    rows: dict[str, dict[str, dict[str, str]]] = {
+        name: {form.name: {} for form in row.forms} for name, row in installed().items()
     }
     for outcome in ("passed", "failed", "error"):
         for report in terminalreporter.stats.get(outcome, ()):
-            if isinstance(report, pytest.TestReport):
-                row, form, ending, found = _cell(report)
-                cells[row, form][ending] = found
-    for name in PACKAGES:
-        _print_row(
-            terminalreporter, name, {form: found for (row, form), found in cells.items() if row == name and found}
-        )
-
-
-def _cell(report: pytest.TestReport) -> tuple[str, ...]:
-    for name, value in report.user_properties:
-        if name == "cell" and report.passed:
-            return tuple(str(part) for part in value)  # type: ignore[attr-defined]
-    row, form, ending = report.nodeid.partition("[")[2].rstrip("]").split("-")
-    return row, form, ending.replace("_", " "), "FAILED"
+            noted = dict(getattr(report, "user_properties", ()))
+            if "cell" in noted:
+                row, form, ending = noted["cell"]
+                cells = rows.setdefault(row, {}).setdefault(form, {})
+                cells[ending] = noted["found"] if report.passed else "FAILED"
+    for name in [*PACKAGES, *(row for row in rows if row not in PACKAGES)]:
+        _print_row(terminalreporter, name, {form: cells for form, cells in rows.get(name, {}).items() if cells})
 
 
 def _print_row(out: Any, name: str, forms: dict[str, dict[str, str]]) -> None:
     found = ", ".join(f"{package} {version or 'NOT INSTALLED'}" for package, version in versions(name).items())
-    out.section(f"{name}: {found}", sep="-")
+    out.section(f"{name}: {found}" if found else name, sep="-")
     if not forms:
         return
-    columns = [ending for ending in ALL if any(ending in cells for cells in forms.values())]
-    out.write_line(f"{'':26}" + "".join(f"{column:>12}" for column in columns))
+    tried = {ending for cells in forms.values() for ending in cells}
+    columns = sorted(tried, key=lambda ending: ALL.index(ending) if ending in ALL else len(ALL))
+    width = max(26, *(len(form) + 2 for form in forms))
+    out.write_line(" " * width + "".join(f"{column:>12}" for column in columns))
     for form, cells in forms.items():
-        out.write_line(f"{form:26}" + "".join(f"{cells.get(column, ''):>12}" for column in columns))
+        out.write_line(f"{form:{width}}" + "".join(f"{cells.get(column, ''):>12}" for column in columns))

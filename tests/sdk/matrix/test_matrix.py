@@ -59,6 +59,7 @@ def test_what_was_billed_is_what_was_recorded(
     record_property: Callable[[str, object], None],
 ) -> None:
     form, ending = cell.form, cell.ending
+    record_property("cell", (cell.row, form.name, ending.name))
     payer = paying(**ending.settings)
     provider.reply(**(PIECES if form.eager and ending.reply is PARKED else ending.reply))
     raised = None
@@ -70,7 +71,7 @@ def test_what_was_billed_is_what_was_recorded(
             raised = error
             traceback.clear_frames(error.__traceback__)  # they hold the stream
     found = _verdict(payer, provider, cell, raised)
-    record_property("cell", (cell.row, form.name, ending.name, "-" if done is False else found))
+    record_property("found", "-" if done is False else found)
 
 
 def _go(form: Form, ending: Ending, provider: SimulatedProvider) -> object:
