@@ -27,6 +27,17 @@ def claude(provider: SimulatedProvider) -> dspy.LM:
     )
 
 
+class City(dspy.Module):
+    """A program of one step."""
+
+    def __init__(self, lm: dspy.LM) -> None:
+        super().__init__()
+        self.lm = lm
+
+    async def aforward(self) -> dspy.Prediction:
+        return dspy.Prediction(city=(await self.lm.acall(ASK))[0])
+
+
 def _call(lm: Any) -> Any:
     return lm(ASK)
 
@@ -35,6 +46,11 @@ async def _acall(lm: Any) -> Any:
     return await lm.acall(ASK)
 
 
+def _streamify(lm: Any) -> Any:
+    return dspy.streamify(City(lm), is_async_program=True)()
+
+
 for client in (gpt, claude):
     row.call(client, name=f"{client.__name__}_call")(_call)
     row.call(client, name=f"{client.__name__}_acall")(_acall)
+    row.stream(async_client=client, name=f"{client.__name__}_streamify")(_streamify)
