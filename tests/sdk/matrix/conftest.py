@@ -37,8 +37,8 @@ def _print_row(out: Any, name: str, forms: dict[str, dict[str, str]]) -> None:
     if not forms:
         return
     tried = {ending for cells in forms.values() for ending in cells}
-    columns = sorted(tried, key=lambda ending: ALL.index(ending) if ending in ALL else len(ALL))
+    columns = [ending for ending in ALL if ending in tried] or sorted(tried)
     width = max(26, *(len(form) + 2 for form in forms))
-    out.write_line(" " * width + "".join(f"{column:>12}" for column in columns))
+    out.write_line(" " * width + "".join(f"{column:>13}" for column in columns))
     for form, cells in forms.items():
-        out.write_line(f"{form:{width}}" + "".join(f"{cells.get(column, ''):>12}" for column in columns))
+        out.write_line(f"{form:{width}}" + "".join(f"{cells.get(column, ''):>13}" for column in columns))

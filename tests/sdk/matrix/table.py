@@ -113,10 +113,11 @@ class Row:
 
 def versions(name: str) -> dict[str, str | None]:
     """The installed versions of a row's packages; None for what is not installed."""
-    return {package: _version(package) for package in PACKAGES[name]}
+    return {package: version(package) for package in PACKAGES.get(name, ())}
 
 
-def _version(package: str) -> str | None:
+def version(package: str) -> str | None:
+    """The installed version of a package; None if it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

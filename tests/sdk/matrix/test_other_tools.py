@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from table import version
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from budgeted.testing import SimulatedProvider
 
 pytestmark = [pytest.mark.sdk, pytest.mark.matrix]
 
 # By package: how it is put in, and how it is taken out.
 TOOLS = {
+    "opentelemetry-instrumentation-openai-v2": (
+        "import opentelemetry.instrumentation.openai_v2 as official; official.OpenAIInstrumentor().instrument()",
+        "official.OpenAIInstrumentor().uninstrument()",
+    ),
     "opentelemetry-instrumentation-openai": (
-        "from opentelemetry.instrumentation.openai import OpenAIInstrumentor as Tool; Tool().instrument()",
-        "Tool().uninstrument()",
+        "import opentelemetry.instrumentation.openai as traced; traced.OpenAIInstrumentor().instrument()",
+        "traced.OpenAIInstrumentor().uninstrument()",
+    ),
+    "opentelemetry-instrumentation-anthropic": (
+        "import opentelemetry.instrumentation.anthropic as claude; claude.AnthropicInstrumentor().instrument()",
+        "claude.AnthropicInstrumentor().uninstrument()",
     ),
     "opentelemetry-instrumentation-threading": (
-        "from opentelemetry.instrumentation.threading import ThreadingInstrumentor as Tool; Tool().instrument()",
-        "Tool().uninstrument()",
+        "import opentelemetry.instrumentation.threading as threads; threads.ThreadingInstrumentor().instrument()",
+        "threads.ThreadingInstrumentor().uninstrument()",
     ),
     "sentry-sdk": (
         "import sentry_sdk; sentry_sdk.init(dsn='', traces_sample_rate=1.0)",
@@ -30,69 +40,74 @@ TOOLS = {
     ),
     "langfuse": ("import langfuse.openai", "pass"),
     "ddtrace": (
-        "import ddtrace; ddtrace.patch(openai=True, futures=True)",
-        "from ddtrace.contrib.internal.openai.patch import unpatch; unpatch()",
+        "import ddtrace; ddtrace.patch(openai=True, anthropic=True, futures=True)",
+        "from ddtrace.contrib.internal import anthropic as a, openai as o; a.patch.unpatch(); o.patch.unpatch()",
     ),
 }
 
 SCRIPT = """
-import asyncio, threading, budgeted, openai
+import asyncio, threading, anthropic, budgeted, openai
 from concurrent.futures import ThreadPoolExecutor
 steps = {"on": ON, "on*": ON, "off": OFF, "ours": "budgeted.instrument()", "not ours": "budgeted.uninstrument()"}
-early = openai.OpenAI(base_url=URL, api_key="any", max_retries=0)
-early.chat.completions.create
-manager = budgeted.BudgetManager(max_budget=100, ledger="memory://")
-ASK = {"model": "gpt-5-mini", "messages": [{"role": "user", "content": "Name a city."}]}
+ASK = {"messages": [{"role": "user", "content": "Name a city."}]}
 
-def ask(client):
-    client.chat.completions.create(**ASK)
+def clients(gpt, claude):
+    return gpt(base_url=URL, api_key="any", max_retries=0), claude(base_url=CLAUDE, api_key="any", max_retries=0)
+
+def ask(client, **how):
+    if hasattr(client, "chat"):
+        return client.chat.completions.create(model="gpt-5-mini", **ASK, **how)
+    return client.messages.create(model="claude-haiku-4-5", max_tokens=500, **ASK, **how)
 
 async def ask_async():
-    async with openai.AsyncOpenAI(base_url=URL, api_key="any", max_retries=0) as client:
-        await client.chat.completions.create(**ASK)
-        async for _ in await client.chat.completions.create(**ASK, stream=True):
-            pass
+    for client in clients(openai.AsyncOpenAI, anthropic.AsyncAnthropic):
+        async with client:
+            await ask(client)
+            async for _ in await ask(client, stream=True):
+                pass
 
+early = clients(openai.OpenAI, anthropic.Anthropic)
+early[0].chat.completions.create, early[1].messages.create
+manager = budgeted.BudgetManager(max_budget=100, ledger="memory://")
 budgeted.uninstrument()
 for step in ORDER:
     exec(steps[step])
     if step in ("not ours", "on*"):  # nothing is metered yet
         continue
     with manager.budget("alice"), ThreadPoolExecutor(1) as pool:
-        for client in (early, openai.OpenAI(base_url=URL, api_key="any", max_retries=0)):
+        for client in (*early, *clients(openai.OpenAI, anthropic.Anthropic)):
             ask(client)
             thread = threading.Thread(target=ask, args=(client,))
             thread.start()
             thread.join()
             pool.submit(ask, client).result()
-            list(client.chat.completions.create(**ASK, stream=True))
+            list(ask(client, stream=True))
         asyncio.run(ask_async())
 row = manager.report("user")["alice"]
-print(row.calls, round(manager.balance().spent * 1e9), len(manager.uncertain()), manager.balance().held)
+print(row.calls, round(manager.balance().spent * 1e9), len(manager.uncertain()), round(manager.balance().held * 1e9))
 """
 
 ORDERS = {
     "ours first": ["ours", "on", "off", "on", "off"],
-    "the tool first": ["not ours", "on*", "ours", "off", "on"],
+    "theirs first": ["not ours", "on*", "ours", "off", "on"],
     "in between": ["ours", "on", "not ours", "ours", "off", "not ours", "ours"],
 }
 
-
-def _installed(package: str) -> bool:
-    try:
-        return bool(importlib.metadata.version(package))
-    except importlib.metadata.PackageNotFoundError:
-        return False
-
-
 # They come with `make matrix`; which of them are there is not for this file to demand.
-INSTALLED = [name for name in TOOLS if _installed(name)]
+INSTALLED = {name: steps for name, steps in TOOLS.items() if version(name)} or {"nothing": ("pass", "pass")}
+# Taken out in the order in which they were put in: each puts back what was there before the next one came.
+TOGETHER = "; ".join(on for on, _ in INSTALLED.values()), "; ".join(off for _, off in INSTALLED.values())
 
 
-@pytest.mark.parametrize(("tool", "order"), [(tool, order) for tool in INSTALLED for order in ORDERS] or [("", "")])
-def test_each_call_is_charged_once(tool: str, order: str, provider: SimulatedProvider) -> None:
-    on, off = TOOLS.get(tool, ("pass", "pass"))  # without any, ours alone
-    head = f"ON, OFF, ORDER, URL = {on!r}, {off!r}, {ORDERS.get(order, ['ours'] * 3)!r}, {provider.openai_url!r}"
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("tool", [*INSTALLED, "all of them"])
+def test_each_call_is_charged_once(
+    tool: str, order: str, provider: SimulatedProvider, record_property: Callable[[str, object], None]
+) -> None:
+    record_property("cell", ("next to other tools", f"{tool} {version(tool) or ''}", order))
+    on, off = INSTALLED.get(tool, TOGETHER)
+    told = {"ON": on, "OFF": off, "ORDER": ORDERS[order], "URL": provider.openai_url, "CLAUDE": provider.anthropic_url}
+    head = "\n".join(f"{name} = {value!r}" for name, value in told.items())
     ran = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", f"{head}\n{SCRIPT}"],
         capture_output=True,
@@ -101,5 +116,6 @@ def test_each_call_is_charged_once(tool: str, order: str, provider: SimulatedPro
         check=False,
     )
     found = ran.stdout.split()
-    assert found[:3] == [str(len(provider.bill)), str(provider.billed_nano()), "0"], ran.stderr
-    assert len(provider.bill) >= 30
+    assert found == [str(len(provider.bill)), str(provider.billed_nano()), "0", "0"], ran.stderr
+    assert len(provider.bill) >= 60
+    record_property("found", "exact")

@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 from table import PACKAGES
+from test_other_tools import TOOLS
 
 HERE = Path(__file__).parent
 EXTRAS = tomllib.loads((HERE.parents[2] / "pyproject.toml").read_text())["project"]["optional-dependencies"]
@@ -16,6 +17,10 @@ def test_every_row_runs_in_an_environment_of_make_matrix() -> None:
     environments = [_packages(extra) for extra in ("matrix", "matrix-openai2")]
     for name, packages in PACKAGES.items():
         assert any(environment.issuperset(packages) for environment in environments), name
+
+
+def test_every_other_tool_is_in_the_environment_of_openai() -> None:
+    assert _packages("matrix") >= set(TOOLS)
 
 
 def test_every_file_of_rows_is_in_the_table() -> None:
