@@ -44,6 +44,10 @@ endef
 	$(call install,.venv-matrix-openai2,".[matrix-openai2]")
 	@touch $@
 
+.venv-matrix-litellm/.ready: pyproject.toml
+	$(call install,.venv-matrix-litellm,".[matrix-litellm]")
+	@touch $@
+
 check: lint types tests-quick
 test: lint types pyright tests-all tests-openai2
 
@@ -67,11 +71,14 @@ tests-all: .venv/.ready
 tests-openai2: .venv-openai2/.ready
 	.venv-openai2/bin/python $(PYTEST) -m "sdk and not matrix"
 
-# Both tables are printed, whatever the first one says. --quiet: the table is the report.
-matrix: .venv-matrix/.ready .venv-matrix-openai2/.ready
-	@failed=0; for venv in .venv-matrix .venv-matrix-openai2; do \
-		$$venv/bin/python $(PYTEST) --quiet --table tests/sdk/matrix || failed=1; \
-	done; exit $$failed
+# All tables are printed, whatever the first one says. --quiet: the table is the report.
+TABLE = $(PYTEST) --quiet --table tests/sdk/matrix
+matrix: .venv-matrix/.ready .venv-matrix-openai2/.ready .venv-matrix-litellm/.ready
+	@failed=0; \
+	.venv-matrix/bin/python $(TABLE) || failed=1; \
+	.venv-matrix-openai2/bin/python $(TABLE) || failed=1; \
+	.venv-matrix-litellm/bin/python $(TABLE) -k litellm || failed=1; \
+	exit $$failed
 
 demo: .venv/.ready
 	$(BIN)/python demo/demo.py
@@ -87,5 +94,5 @@ format: .venv/.ready
 	$(BIN)/ruff format
 
 clean:
-	rm -rf .venv .venv-openai2 .venv-matrix .venv-matrix-openai2 .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist
+	rm -rf .venv .venv-openai2 .venv-matrix .venv-matrix-openai2 .venv-matrix-litellm .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist
 	find src tests benchmarks demo -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true

@@ -14,7 +14,7 @@ EXTRAS = tomllib.loads((HERE.parents[2] / "pyproject.toml").read_text())["projec
 
 
 def test_every_row_runs_in_an_environment_of_make_matrix() -> None:
-    environments = [_packages(extra) for extra in ("matrix", "matrix-openai2")]
+    environments = [_packages(extra) for extra in ("matrix", "matrix-openai2", "matrix-litellm")]
     for name, packages in PACKAGES.items():
         assert any(environment.issuperset(packages) for environment in environments), name
 
