@@ -370,6 +370,27 @@ def test_connections_are_given_in_the_order_of_asking() -> None:
         thread.join()
 
 
+def test_who_is_interrupted_while_waiting_for_a_connection_takes_none_with_him() -> None:
+    class Interrupted(Exception):
+        pass
+
+    def interrupt(*_: object) -> None:
+        raise Interrupted
+
+    places = Places(1)
+    places.take(time.monotonic())
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        with pytest.raises(Interrupted):
+            places.take(time.monotonic() + 20)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    places.give_back()
+    places.take(time.monotonic())
+
+
 @pytest.mark.slow
 def test_a_lease_and_a_hold_have_one_deadline(far: Any, proxy: Proxy) -> None:
     """What is enough for a hold alone is not for both."""

@@ -87,12 +87,23 @@ class Places:
             turn = threading.Lock()
             turn.acquire()
             self._waiting.append(turn)
-        if turn.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            return
+        try:
+            if turn.acquire(timeout=max(0.0, deadline - time.monotonic())):
+                return
+        except BaseException:  # such as that of a signal's handler
+            if not self._leave(turn):
+                self.give_back()
+            raise
+        if self._leave(turn):
+            raise TimeoutError
+
+    def _leave(self, turn: threading.Lock) -> bool:
+        """Wait no longer; False if the place was given this instant."""
         with self._lock:
-            if turn in self._waiting:  # else it was given this instant
-                self._waiting.remove(turn)
-                raise TimeoutError
+            if turn not in self._waiting:
+                return False
+            self._waiting.remove(turn)
+            return True
 
     def give_back(self) -> None:
         """Give the place to who has waited longest."""
