@@ -121,3 +121,41 @@ def test_holds_that_nobody_ends_are_charged_in_the_background(ledger: Any) -> No
     assert woken.wait(20)
     assert (held(ledger), spent(ledger)) == (0, 10)
     check(ledger)
+
+
+def test_what_waits_for_a_silent_server_lets_each_round_come_in_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each look renews a lease: without one the calls of a process would pass for those of a dead one."""
+    monkeypatch.setattr(upkeep, "PERIOD", 0.001)
+    silence, done, told = threading.Event(), threading.Event(), []
+    answering = False
+
+    class Kept:
+        def upkeep(self) -> float | None:
+            told.append("look")
+            if told.count("look") >= 5:
+                done.set()
+            return None if done.is_set() else upkeep.PERIOD
+
+    def settle() -> None:
+        told.append("settle")
+        silence.wait(0.01)
+        if not answering:
+            msg = "no answer"
+            raise LedgerUnavailableError(msg)
+
+    def release() -> None:
+        told.append("release")
+        silence.wait(0.01)
+
+    for _ in range(20):
+        upkeep.retry(settle)
+        upkeep.enqueue(release)
+    kept = Kept()
+    upkeep.wanted(kept)
+    assert done.wait(20)
+    between = "".join(what[0] for what in told[told.index("look") :]).split("l")
+    answering = True
+    upkeep.drain()
+    assert upkeep.refused() == 0
+    assert all(one.count("s") <= 2 and one.count("r") <= 1 for one in between[:5]), told
+    assert any(between[:5])

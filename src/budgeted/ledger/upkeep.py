@@ -10,6 +10,7 @@ import atexit
 import collections
 import contextlib
 import logging
+import math
 import os
 import queue
 import threading
@@ -50,16 +51,19 @@ class _Upkeep:
             left = max(0.0, due - time.monotonic())
             with contextlib.suppress(queue.Empty):
                 self.bell.get(timeout=left if self.kept else None)
-            self.drain()
+            self.drain(due)
             if self.kept and time.monotonic() >= due:
                 due = time.monotonic() + self.round()
 
     def round(self) -> float:
-        pause = PERIOD
+        pause, until = PERIOD, time.monotonic() + PERIOD
         for one in list(self.kept):
+            kept = one()
+            # A server that does not answer lets each repetition wait. Those left out are first in the next round.
+            if isinstance(kept, _Retried) and time.monotonic() >= until:
+                continue
             # Taken off before the look, so that a wish that comes up meanwhile is not lost.
             self.kept.pop(one, None)
-            kept = one()
             if kept is None:
                 continue
             try:
@@ -80,11 +84,14 @@ class _Upkeep:
                 pause = min(pause, wish)
         return pause
 
-    def drain(self) -> None:
-        # One thread at a time: when this returns, what was enqueued before is done, not merely taken up.
+    def drain(self, until: float = math.inf) -> None:
+        # One thread at a time: when this returns, what was enqueued before is done, not merely taken up; unless it
+        # was only to be begun until then.
         with self.doing:
             while self.jobs:
                 _attempt(self.jobs.popleft())
+                if time.monotonic() >= until:
+                    return
 
 
 def _attempt(job: Callable[[], Any]) -> None:
