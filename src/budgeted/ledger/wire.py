@@ -63,11 +63,16 @@ class RouteBody(msgspec.Struct, frozen=True):
 
     def route(self) -> Route:
         """The route that was sent."""
-        limits = sum(len(leg.limits) for leg in self.legs)
-        if not self.legs or any(len(given) != limits for given in (self.soft, self.around) if given is not None):
+        limits = [(leg.account, limit) for leg in self.legs for limit, _, _ in leg.limits]
+        if not self.legs or any(len(given) != len(limits) for given in (self.soft, self.around) if given is not None):
             msg = "a route has at least one leg, and `soft` and `around` say something about each of its limits"
             raise ValueError(msg)
-        _check_accounts(leg.account for leg in self.legs)
+        names = [leg.account for leg in self.legs]
+        # What is there twice would be taken off twice, and set aside but once.
+        if len(set(names)) < len(names) or len(set(limits)) < len(limits) or len(self.versions) != len(names):
+            msg = "a route names each account and each of its limits once, and has a version for each of its accounts"
+            raise ValueError(msg)
+        _check_accounts(names)
         return Route.make(
             self.legs, self.versions, self.day, self.provider, self.model, self.soft or (), self.around or ()
         )
@@ -241,6 +246,11 @@ def _check_counts(*structs: msgspec.Struct) -> None:
                 raise ValueError(msg)
 
 
+def _set_limits(ledger: Ledger, body: LimitsBody) -> None:
+    _check_accounts([body.account])
+    ledger.set_limits(body.account, body.limits, explicit=body.explicit, create=body.create)
+
+
 def _restore(ledger: Ledger, body: RestoreBody) -> None:
     _check_accounts(account.id for account in body.accounts)
     _check_accounts(row.account for row in body.rows)
@@ -292,7 +302,7 @@ VERBS: dict[str, Verb] = {
         LimitsBody,
         None,
         True,
-        lambda ledger, body: ledger.set_limits(body.account, body.limits, explicit=body.explicit, create=body.create),
+        _set_limits,
     ),
     "reset": Verb(
         "Forget what an account has spent; open holds stay",
