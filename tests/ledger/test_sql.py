@@ -370,6 +370,22 @@ def test_connections_are_given_in_the_order_of_asking() -> None:
         thread.join()
 
 
+def test_calls_are_refused_where_the_tables_were_emptied_meanwhile(url: str, prefix: str) -> None:
+    database = sa.make_url(url).set(drivername="sqlite" if "sqlite" in url else "postgresql+psycopg")
+    ledger = database.update_query_dict({"table_prefix": prefix}).render_as_string(hide_password=False)
+    with BudgetManager("p", ledger=ledger, max_budget="$1/day") as manager:
+        with manager.hold(cost=0.1, user="alice") as call:
+            call.settle(cost=0.1)
+        engine = sa.create_engine(database)
+        with engine.begin() as connection:
+            for table in ("projects", "accounts", "holds", "reports", "owners"):
+                connection.execute(sa.text(f"DELETE FROM {prefix}{table}"))  # noqa: S608 - a name of ours
+        engine.dispose()
+        for _ in range(2):
+            with pytest.raises(LedgerUnavailableError, match=r"the balances at .* are gone"):
+                manager.hold(cost=0.1, user="alice").__enter__()
+
+
 def test_who_is_interrupted_while_waiting_for_a_connection_takes_none_with_him() -> None:
     class Interrupted(Exception):
         pass

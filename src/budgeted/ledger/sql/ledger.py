@@ -130,7 +130,7 @@ class SQLLedger(RemoteLedger):
         names = tuple(leg.account for leg in route.legs)
 
         def decide(scratch: _Scratch) -> Held | Refused | Stale:
-            if route.around is None:
+            if route.around is None or not scratch.known:  # without accounts there is no time, and the route is stale
                 return scratch.hold(id, route, ask, at)
             return scratch.hold(id, at_server_time(route, scratch.known, scratch.now), ask, int(scratch.now))
 
@@ -231,7 +231,7 @@ class SQLLedger(RemoteLedger):
         project = {"project_": self._project}
 
         def work(driver: Any) -> None:
-            [[version]] = driver.execute(self._sql.lock_project, {"project": self._project}).fetchall()
+            version = self._version(driver.execute(self._sql.lock_project, {"project": self._project}).fetchall())
             found = {}
             for name in sorted(account.id for account in accounts):
                 one = {"id0": rows.written(name), **project}
@@ -438,7 +438,7 @@ class SQLLedger(RemoteLedger):
                 self._database.answered(driver)
                 return list(answer.fetchall())
 
-            [[version]] = ask(self._sql.lock_project, {"project": self._project})
+            version = self._version(ask(self._sql.lock_project, {"project": self._project}))
             found = ask(self._sql.lock_accounts(1), {"id0": rows.written(account), **project})
             holds: list[Any] = []
             past: list[Any] = []
@@ -463,6 +463,16 @@ class SQLLedger(RemoteLedger):
 
         with self._verb() as deadline:
             self._database.run(work, deadline)
+
+    def _version(self, projects: list[Any]) -> int:
+        """The last version that an account got; every ledger that was opened has noted its project."""
+        if not projects:
+            msg = (
+                f"the balances at {self.where} are gone: the tables were emptied. Restore them, or start this program "
+                f"again to begin anew; until then calls are refused"
+            )
+            raise LedgerUnavailableError(msg)
+        return int(projects[0][0])
 
     def _save_account(self, driver: Any, name: str, now: Account | None, found: list[Any], *, named: bool) -> None:
         """Write an account, or drop it. One that calls in flight name stays, marked as gone, so that it is locked."""
