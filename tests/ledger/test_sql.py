@@ -333,6 +333,24 @@ def test_connecting_is_given_up_at_the_same_deadline(far: Any, proxy: Proxy) -> 
     upkeep.drain()
 
 
+def test_so_is_a_connection_of_an_engine_of_ones_own(proxy: Proxy, through: str) -> None:
+    engine = sa.create_engine(through)
+    ledger = SQLLedger(engine, project())
+    give(ledger, GLOBAL, usd(1000))
+    where = route(ledger, GLOBAL)
+    ledger.hold(ledger.new_id(), where, cost(0), AT)
+    proxy.stalled = True
+    assert given_up(lambda: ledger.hold(ledger.new_id(), where, cost(60), AT, timeout=0.3)) < 1.5
+    proxy.stalled = False
+    proxy.hang_up()
+    upkeep.drain()
+    assert held(ledger) == 0
+    with engine.connect() as mine:  # which has no deadline of ours
+        assert "wait" not in vars(mine.connection.driver_connection)
+    ledger.close()
+    engine.dispose()
+
+
 def test_so_is_a_connection_that_others_have(far: Any, proxy: Proxy) -> None:
     give(far, GLOBAL, usd(1000))
     proxy.stalled = True

@@ -282,18 +282,32 @@ class PostgreSQL(Database):
     @contextmanager
     def _transaction(self, connection: PoolProxiedConnection, deadline: float, *, alone: bool) -> Iterator[Any]:
         driver: Any = connection.driver_connection
-        driver.deadline = deadline  # counts where the connection is one of ours
-        if not alone:
-            with driver.pipeline() as driver.sending:
+        with self._timed(driver, deadline):
+            if not alone:
+                with driver.pipeline() as driver.sending:
+                    yield driver
+                    driver.commit()
+                return
+            driver.autocommit = True
+            try:
                 yield driver
-                driver.commit()
+            finally:
+                with contextlib.suppress(*self.errors):  # a broken connection is given up anyway
+                    driver.autocommit = False
+
+    @contextmanager
+    def _timed(self, driver: Any, deadline: float) -> Iterator[None]:
+        """Around what a connection may wait for until the deadline; one of the user's waits otherwise as ever."""
+        if self.mine:
+            driver.deadline = deadline
+            yield
             return
-        driver.autocommit = True
+        wait = driver.wait
+        driver.wait = lambda steps, *args, **options: wait(_until(steps, deadline), *args, **options)
         try:
-            yield driver
+            yield
         finally:
-            with contextlib.suppress(*self.errors):  # a broken connection is given up anyway
-                driver.autocommit = False
+            del driver.wait
 
     def answered(self, driver: Any) -> None:
         """Have all statements of the transaction answered so far; they are sent together."""

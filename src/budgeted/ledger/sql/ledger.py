@@ -58,7 +58,8 @@ class SQLLedger(RemoteLedger):
 
     Args:
         where: ``"sqlite:////path/to/file.db"``, ``"postgresql+psycopg://user:password@host/database"``, or an
-            SQLAlchemy ``Engine`` for one of them, which stays the caller's to dispose of. A URL may end in
+            SQLAlchemy ``Engine`` for one of them, which stays the caller's to dispose of, and whose own
+            ``pool_timeout`` and ``connect_timeout`` hold until it has given a connection. A URL may end in
             ``?table_prefix=...``.
         project: the namespace; several share the tables.
         prefix: what the tables' names begin with, if the URL does not say. They are made if they are not there.
