@@ -60,6 +60,7 @@ def test_what_is_a_ledger_is_told_by_its_beginning_or_its_package(where: Any, ki
         ("postgresql+psycopg:u:secret@h/d", "'postgresql+psycopg:***@h/d'", "postgresql+psycopg://"),
         ("sqlite:spend.db", "'sqlite:spend.db'", "sqlite:////path"),
         ("sqlite://relative", "'sqlite://relative'", "'sqlite:///relative'"),
+        ("sqlite://u:secret@h/spend.db", "'sqlite://***@h/spend.db'", "'sqlite:///h/spend.db'"),
         ("sqlite://relative/spend.db", "'sqlite://relative/spend.db'", "'sqlite:///relative/spend.db'"),
         ("file:/var/spend", "'file:/var/spend'", "file:///dir"),
         ("https:host", "'https:host'", "https://host"),
@@ -99,6 +100,8 @@ def test_what_was_meant_as_something_else_is_refused_quoted_and_makes_nothing(
     [
         ("redis://:p@ss@host/0?password=x", "redis://***@host/0?..."),
         ("https://token@host", "https://***@host"),
+        ("redis://:pa?ss@host/0", "redis://***?..."),
+        ("https://host/#token", "https://host/"),
         ("sqlite:////tmp/x.db", "sqlite:////tmp/x.db"),
         ("./spend", "./spend"),
     ],

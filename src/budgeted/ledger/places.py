@@ -71,11 +71,15 @@ def kind_of(where: Any) -> str:
 
 def public(where: str) -> str:
     """A URL as others may read it: without its credentials and options."""
-    bare, query, _ = where.partition("?")
+    bare, query, options = where.partition("?")
     scheme, colon, rest = bare.partition(":")
+    if "@" in options:  # whichever of them are the password's
+        rest = "//***"
     credentials, at, host = rest.rpartition("@")
     if at:
         rest = f"{'//' if credentials.startswith('//') else ''}***@{host}"
+    if colon:
+        rest = rest.partition("#")[0]
     return f"{scheme}{colon}{rest}{query and '?...'}"
 
 
@@ -95,7 +99,9 @@ def _checked(where: str, scheme: str, kind: str, example: str) -> str:
     bare, _, _ = where.partition("?")
     path = bare.removeprefix(f"{scheme}://")
     if scheme.startswith("sqlite") and path[:1] not in ("", "/"):
-        raise _mistaken(where, f"names a host, and SQLite has none; write 'sqlite:///{path}' with three slashes")
+        raise _mistaken(
+            where, f"names a host, and SQLite has none; write 'sqlite:///{path.rpartition('@')[2]}' with three slashes"
+        )
     if kind == REDIS and not _DATABASE.fullmatch(_path_of(bare)):
         raise _mistaken(where, f"names no database of Redis: those have numbers; write {example!r}")
     return kind
