@@ -139,6 +139,24 @@ def test_holds_of_a_closed_ledger_are_charged_by_the_next_that_looks(shared: Any
     check(shared)
 
 
+def test_a_host_that_slept_takes_a_new_lease_before_it_holds(
+    shared: Any, place: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its monotonic clock has stood still, and others have forgotten it."""
+    give(shared, GLOBAL, usd(100))
+    hold(shared, 10, GLOBAL, at=int(time.time()), id=shared.new_id())
+    shared.release(shared.open_holds()[0].id, AT)
+    shared._beat_due = float("inf")
+    shared.renew(shared.owner, 0)
+    for clock in ("budgeted.ledger.remote.lasting", "budgeted.ledger.redis.lasting", "budgeted.server.clients.lasting"):
+        monkeypatch.setattr(clock, lambda: time.monotonic() + 10**9)
+    hold(shared, 10, GLOBAL, at=int(time.time()))
+    other = opened(*place)
+    assert other.sweep() == 0
+    assert held(shared) == 10
+    other.close()
+
+
 def test_a_closed_ledger_is_an_error_to_who_calls_and_nobody_else_hears_of_it(
     place: tuple[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:

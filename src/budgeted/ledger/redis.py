@@ -14,7 +14,6 @@ import inspect
 import logging
 import re
 import secrets
-import time
 from collections.abc import Sequence
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -42,7 +41,7 @@ from budgeted.ledger.base import (
     period_at,
 )
 from budgeted.ledger.records import Held
-from budgeted.ledger.remote import DEADLINE, RemoteLedger
+from budgeted.ledger.remote import DEADLINE, RemoteLedger, lasting
 from budgeted.money import format_usd
 
 if TYPE_CHECKING:
@@ -270,7 +269,7 @@ class RedisLedger(RemoteLedger):
             LedgerUnavailableError: the server did not answer. If it has made the hold after all, that is given back.
         """
         _check_ask(ask)
-        began, owner = time.monotonic(), self._owner_of(id)
+        began, owner = lasting(), self._owner_of(id)
         lease = self.lease if owner is self.owner and began >= self._lease_due else False
         asked = id, at, owner, lease, self._mark, _ask_fields(ask), self._packed(route)
         try:

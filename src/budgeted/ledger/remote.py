@@ -37,6 +37,14 @@ DIED = "the process died"
 """Why a hold of a process without a lease was charged."""
 
 
+def lasting() -> float:
+    """Seconds by a clock that goes on while this machine sleeps, as its server's does."""
+    return time.clock_gettime(_LASTING)
+
+
+_LASTING: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
 class RemoteLedger:
     """Base of the ledgers behind a network. A subclass adds the verbs of :class:`~budgeted.ledger.base.Ledger`.
 
@@ -174,11 +182,11 @@ class RemoteLedger:
 
     def _check_in(self, deadline: float) -> None:
         """Have a lease before a hold is made: without one it would pass for a dead process's."""
-        if time.monotonic() >= self._lease_due:
+        if lasting() >= self._lease_due:
             self._renew(deadline)
 
     def _renew(self, deadline: float) -> None:
-        began = time.monotonic()
+        began = lasting()
         self._renew_by(self.owner, self.lease, deadline)
         self._lease_due = began + self.lease / 2
 
@@ -208,7 +216,7 @@ class RemoteLedger:
 
     def _beat(self) -> None:
         """What is due in the background."""
-        now = time.monotonic()
+        now = lasting()
         if now >= self._beat_due:
             self._beat_due = now + self.lease / 6
             if self._lease_due:  # who has held nothing yet needs none

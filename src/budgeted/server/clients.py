@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-import time
 
 from budgeted.ledger import Ledger
+from budgeted.ledger.remote import lasting
 
 MOST_CLIENTS = 10_000
 """Clients that are kept in mind; beyond, those whose time is up are forgotten."""
@@ -31,12 +31,12 @@ class Clients:
         """An owner is about to hold something: see to it that the ledger does not take it for dead meanwhile."""
         until, said = self._known.get(owner, (0.0, False))
         lasts = self._ledger.hold_timeout
-        if until < time.monotonic() + (0 if said else lasts):
+        if until < lasting() + (0 if said else lasts):
             self._vouch(owner, 2 * lasts, said=False)
 
     def _vouch(self, owner: str, seconds: float, *, said: bool) -> None:
         self._ledger.renew(owner, seconds)
-        now = time.monotonic()
+        now = lasting()
         with self._lock:
             if len(self._known) >= MOST_CLIENTS:
                 self._known = {name: one for name, one in self._known.items() if one[0] >= now}
