@@ -261,6 +261,18 @@ def test_an_answer_that_was_lost_is_repeated_and_the_work_is_not(ask: Asking) ->
     assert ask("POST", "/v1/ledger/read", {"account": "g"}).json()[4] == 0
 
 
+def test_an_answer_is_that_of_its_own_project_whatever_it_is_called(ask: Asking) -> None:
+    reset = {"account": "g", "at": 1}
+    for project, key in (("a", "b c"), ("a b", "c")):
+        for verb, body in (
+            ("set_limits", {"account": "g", "limits": [["usd", 0, 100, 0, 2**62]]}),
+            ("post", {"id": "a.1", "route": ROUTE, "used": [10], "at": 1}),
+        ):
+            assert ask("POST", f"/v1/ledger/{verb}", body, params={"project": project}).status_code == 200
+        ask("POST", "/v1/ledger/reset", reset, params={"project": project}, headers={"idempotency-key": key})
+        assert ask("POST", "/v1/ledger/read", {"account": "g"}, params={"project": project}).json()[4] == 0
+
+
 def test_a_repeat_that_the_server_knows_nothing_of_is_refused(ask: Asking) -> None:
     set_limits(ask, 100)
     ask("POST", "/v1/ledger/post", {"id": "a.1", "route": ROUTE, "used": [10], "at": 1})

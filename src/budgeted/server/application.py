@@ -169,7 +169,7 @@ class _Server:
             found = run()
         else:
             again = headers.get(AGAIN, "").lower() == "true"
-            found = self._projects.once(f"{endpoint.path} {name} {key}", run, again=again)
+            found = self._projects.once((endpoint.path, name, key), run, again=again)
         if isinstance(found, Refused):
             return _json(402, wire.ProblemBody(wire.Problem("BudgetExceededError", _text(found), found)))
         if isinstance(found, Stale):

@@ -53,7 +53,7 @@ class Projects:
         self._settings = settings
         self._lock = threading.Lock()
         self._open: dict[str, Project] = {}
-        self._answers: OrderedDict[str, Future[Any]] = OrderedDict()
+        self._answers: OrderedDict[tuple[str, ...], Future[Any]] = OrderedDict()
 
     def open(self, name: str) -> Project:
         """The project of this name.
@@ -96,7 +96,7 @@ class Projects:
         first = next(iter(list(self._open)), "default")
         self.open(first).ledger.read(GLOBAL)
 
-    def once(self, key: str, run: Callable[[], Any], *, again: bool) -> Any:
+    def once(self, key: tuple[str, ...], run: Callable[[], Any], *, again: bool) -> Any:
         """Do something that must not be done twice; who asks again under the same key gets the answer it had.
 
         Args:
