@@ -395,18 +395,20 @@ class Call(msgspec.Struct, eq=False, weakref=True):
 
     def takes_over(self, request: Request) -> bool:
         """Whether this call's hold covers a request that an SDK makes inside it."""
-        mine = self.request
-        if request.model != mine.model or request.n > mine.n or (request.cap is None and self.ask.most != self.granted):
+        mine, price = self.request, prices.find(request.model, request.provider or None, request.base_url)
+        if request.model != mine.model or request.n > mine.n or not prices.alike(price, self.price):
             return False
         if request.units > mine.units or request.searches > mine.searches:
             return False
         size = bounds.input_bound(request.body, request.model, exact_bytes=request.exact_bytes)
         if size > self._input or request.elsewhere or request.tier != mine.tier or request.kinds & ~mine.kinds:
             return False
-        most = request.cap if request.cap is not None else self.granted
-        if request.output and most > self.granted:
+        most = request.cap
+        if most is None and mine.cap is None and self.ask.most == self.granted:
+            most = self.granted  # all that the model can write; a cap of the function's own is not in this request
+        if request.output and (most is None or most > self.granted):
             return False
-        self.request = request
+        self.request, self.price = request, price
         return True
 
     def settle(self, answer: Answer, timeout: float | None = None) -> None:

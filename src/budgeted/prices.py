@@ -23,6 +23,7 @@ __all__ = [
     "IMAGE",
     "IMAGE_OUT",
     "Price",
+    "alike",
     "find",
     "preload",
     "register_price",
@@ -144,6 +145,11 @@ class Price:
         rates = self._schedule(tier).ceiling(at, 0)
         return -(-(calls * rates.per_call + searches * rates.per_search) // PICO_PER_NANO)
 
+    def charges_as(self, other: Price) -> bool:
+        """Whether it charges what another price does, for answers that are as long at most."""
+        mine = (self.max_output_tokens, self.context_window, self._unasked, self._standard, self._tiers)
+        return mine == (other.max_output_tokens, other.context_window, other._unasked, other._standard, other._tiers)
+
     def _schedule(self, tier: str | None) -> Schedule:
         if tier is None:
             return self._standard
@@ -221,6 +227,11 @@ def find(model: str, provider: str | None = None, base_url: str | None = None) -
         return _remembered[model, provider, base_url]
     except (KeyError, TypeError):  # a TypeError: not hashable, so not a str either
         return _find_and_remember(model, provider, base_url)
+
+
+def alike(one: Price | None, other: Price | None) -> bool:
+    """Whether a call costs the same at both prices, whatever it uses; as if neither is known."""
+    return one is other or (one is not None and other is not None and one.charges_as(other))
 
 
 def _find_and_remember(model: str, provider: str | None, base_url: str | None) -> Price | None:

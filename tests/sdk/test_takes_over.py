@@ -9,7 +9,7 @@ import openai
 import pytest
 from paying import MESSAGES
 
-from budgeted import BudgetExceededError
+from budgeted import BudgetExceededError, register_price
 from budgeted.errors import LedgerLockedError
 from budgeted.testing import Reply
 
@@ -278,3 +278,37 @@ def test_a_response_that_was_metered_is_not_charged_again_by_hand(payer: Paying,
     payer.manager.update_cost(answer, "bob")
     payer.agrees()
     assert payer.manager.get_current_cost("bob") == payer.manager.get_current_cost("alice")
+
+
+def test_a_call_inside_that_leaves_the_functions_cap_out_holds_for_itself(
+    paying: Callable[..., Paying], chat: openai.OpenAI, provider: SimulatedProvider
+) -> None:
+    payer = paying(max_budget="0.001")
+
+    @payer.manager.budgeted("alice")
+    def ask(model: str, messages: list[Any], max_tokens: int = 10) -> Any:
+        return chat.chat.completions.create(model=model, messages=messages)
+
+    provider.reply(output_tokens=5_000)
+    ask(MODEL, MESSAGES)
+    payer.agrees()
+    assert payer.manager.balance().spent <= 0.001
+    assert provider.requests[0].body["max_completion_tokens"] > 10
+
+
+def test_a_call_inside_that_costs_more_where_it_goes_holds_for_itself(
+    paying: Callable[..., Paying], chat: openai.OpenAI, provider: SimulatedProvider
+) -> None:
+    payer = paying(max_budget=1)
+    register_price("of-two-prices", input=1, output=1, max_output_tokens=100)
+    register_price("of-two-prices", input=1, output=100_000, max_output_tokens=100, base_url=provider.openai_url)
+
+    @payer.manager.budgeted("alice")
+    def ask(model: str, messages: list[Any], max_tokens: int = 100) -> Any:
+        return chat.chat.completions.create(model=model, messages=messages, max_tokens=max_tokens)
+
+    with pytest.raises(BudgetExceededError):
+        ask("of-two-prices", MESSAGES)
+    ask("of-two-prices", MESSAGES, max_tokens=5)
+    assert len(provider.bill) == 1
+    assert payer.manager.balance("alice").spent >= 0.1
