@@ -165,7 +165,7 @@ class Steps(Items):
 
     def __init__(self, call: Call, scope: Scope) -> None:
         super().__init__(call)
-        self.scope = scope
+        self.scope = self.inside = scope  # some send their request when they are read, or entered
 
     def add(self, item: Any) -> bool:
         """Note a chunk, unless a call inside took the hold over."""

@@ -6,6 +6,7 @@ behind a transparent proxy, which passes for it in ``isinstance`` and has all it
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -123,7 +124,8 @@ def _is_stream(kind: type) -> bool:
     if any(hasattr(kind, name) for name in ("__next__", "__anext__", "__aiter__")):
         return True
     holds = issubclass(kind, (str, bytes, bytearray, Mapping, Sequence, AbstractSet)) or hasattr(kind, "model_fields")
-    return hasattr(kind, "__iter__") and not holds
+    # What is entered may send its request only then.
+    return not holds and any(hasattr(kind, name) for name in ("__iter__", "__enter__", "__aenter__"))
 
 
 def metered(watched: Watched, stream: Any) -> Any:
@@ -156,7 +158,8 @@ def _proxy() -> Callable[[Any], Any]:
             return await _next_async(self.__wrapped__, self._self_watched)
 
         def __enter__(self) -> Any:
-            entered = self.__wrapped__.__enter__()
+            with _inside(self._self_watched):
+                entered = self.__wrapped__.__enter__()
             return self if entered is self.__wrapped__ else entered
 
         def __exit__(self, *error: object) -> Any:
@@ -166,7 +169,8 @@ def _proxy() -> Callable[[Any], Any]:
                 self._self_watched.end(GeneratorExit())
 
         async def __aenter__(self) -> Any:
-            entered = await self.__wrapped__.__aenter__()
+            with _inside(self._self_watched):
+                entered = await self.__wrapped__.__aenter__()
             return self if entered is self.__wrapped__ else entered
 
         async def __aexit__(self, *error: object) -> Any:
@@ -188,6 +192,21 @@ def _proxy() -> Callable[[Any], Any]:
                 self._self_watched.end(GeneratorExit())
 
     return Stream
+
+
+@contextlib.contextmanager
+def _inside(watched: Watched) -> Iterator[None]:
+    """Send inside the watched scope what is sent on entering; what fails then is the stream's end."""
+    if watched.inside is not None:
+        enter(watched.inside)
+    try:
+        yield
+    except BaseException as error:
+        watched.end(error)
+        raise
+    finally:
+        if watched.inside is not None:
+            leave(watched.inside)
 
 
 def _next(items: Any, watched: Watched) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import openai
@@ -312,3 +313,79 @@ def test_a_call_inside_that_costs_more_where_it_goes_holds_for_itself(
     ask("of-two-prices", MESSAGES, max_tokens=5)
     assert len(provider.bill) == 1
     assert payer.manager.balance("alice").spent >= 0.1
+
+
+def test_an_async_generator_that_a_plain_function_returns_sends_for_those_who_pay_for_the_function(
+    payer: Paying, async_chat: openai.AsyncOpenAI
+) -> None:
+    @payer.manager.budgeted("alice")
+    def ask(model: str, messages: list[Any]) -> Any:
+        async def chunks() -> AsyncIterator[Any]:
+            async for chunk in await async_chat.chat.completions.create(model=model, messages=messages, stream=True):
+                yield chunk
+
+        return chunks()
+
+    async def main() -> None:
+        async with async_chat:
+            assert [chunk async for chunk in ask(MODEL, MESSAGES)]
+
+    asyncio.run(main())
+    payer.agrees()
+    assert payer.manager.balance("alice").spent == payer.manager.balance().spent
+
+
+def test_what_sends_no_sooner_than_it_is_read_is_one_charge(payer: Paying, chat: openai.OpenAI) -> None:
+    @payer.manager.budgeted("alice")
+    def ask(model: str, messages: list[Any]) -> Any:
+        def chunks() -> Iterator[Any]:
+            yield from chat.chat.completions.create(model=model, messages=messages, stream=True)
+
+        return map(str, chunks())
+
+    assert list(ask(MODEL, MESSAGES))
+    payer.agrees()
+    assert payer.manager.balance("alice").spent == payer.manager.balance().spent
+
+
+@pytest.mark.parametrize("method", ["stream", "with_streaming_response.create"])
+@pytest.mark.parametrize("status", [None, 400])
+def test_what_sends_no_sooner_than_it_is_entered_is_one_charge(
+    method: str, status: int | None, payer: Paying, chat: openai.OpenAI, provider: SimulatedProvider
+) -> None:
+    @payer.manager.budgeted("alice")
+    def ask(model: str, messages: list[Any]) -> Any:
+        return attrgetter(method)(chat.chat.completions)(model=model, messages=messages)
+
+    provider.reply(status=status)
+    if status is None:
+        with ask(MODEL, MESSAGES) as opened:
+            list(opened if method == "stream" else opened.iter_bytes())
+    else:
+        with pytest.raises(openai.BadRequestError), ask(MODEL, MESSAGES):
+            pass
+    payer.agrees(calls=int(status is None))
+    assert payer.manager.balance("alice").spent == payer.manager.balance().spent
+
+
+def test_what_a_coroutine_returns_to_be_entered_is_one_charge(payer: Paying, async_chat: openai.AsyncOpenAI) -> None:
+    @payer.manager.budgeted("alice")
+    async def ask(model: str, messages: list[Any]) -> Any:
+        return async_chat.chat.completions.stream(model=model, messages=messages)
+
+    async def main() -> None:
+        async with async_chat, await ask(MODEL, MESSAGES) as stream:
+            assert [event async for event in stream]
+
+    asyncio.run(main())
+    payer.agrees()
+    assert payer.manager.balance("alice").spent == payer.manager.balance().spent
+
+
+def test_what_was_to_be_entered_and_is_forgotten_leaves_no_hold(payer: Paying, chat: openai.OpenAI) -> None:
+    @payer.manager.budgeted("alice")
+    def ask(model: str, messages: list[Any]) -> Any:
+        return chat.chat.completions.stream(model=model, messages=messages)
+
+    ask(MODEL, MESSAGES)
+    payer.guessed()
