@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from budgeted import BudgetExceededError, BudgetManager, bind, budgeted, get_manager, register_price
+from budgeted import (
+    BudgetExceededError,
+    BudgetManager,
+    bind,
+    budgeted,
+    get_manager,
+    register_price,
+)
 from budgeted.scope import current
 
 if TYPE_CHECKING:
@@ -842,3 +849,23 @@ def test_a_response_without_a_usage_is_uncertain(manager: BudgetManager) -> None
 
     assert complete("free-input", "x") == "just text"
     assert manager.uncertain()[0].cost == 0.5
+
+
+def test_a_metered_generator_that_does_not_take_its_arguments_leaves_no_hold(manager: BudgetManager) -> None:
+    @manager.budgeted("alice")
+    def steps(model: str, prompt: str) -> Iterator[str]:
+        yield prompt
+
+    @manager.budgeted("alice")
+    async def asynchronous(model: str, prompt: str) -> AsyncIterator[str]:
+        yield prompt
+
+    async def read() -> None:
+        await anext(asynchronous("cent", "hi", colour="blue"))  # type: ignore[call-arg]
+
+    with pytest.raises(TypeError, match="colour"):
+        next(steps("cent", "hi", colour="blue"))  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="colour"):
+        asyncio.run(read())
+    assert manager.balance().held == 0
+    assert manager.balance().spent == 0

@@ -231,6 +231,46 @@ def test_nothing_is_sent_into_a_generator_that_has_not_begun(manager: BudgetMana
         made(manager).send("too early")
 
 
+def test_a_generator_that_fails_when_it_is_closed_leaves_no_hold(manager: BudgetManager) -> None:
+    def failing() -> Iterator[str]:
+        try:
+            yield "begun"
+            yield "left"
+        finally:
+            raise ZeroDivisionError
+
+    @manager.budgeted("alice")
+    def ask(model: str, messages: list[Any], max_tokens: int = 50_000) -> Any:
+        steps = failing()
+        next(steps)
+        return steps
+
+    with pytest.raises(ZeroDivisionError):
+        ask("streamer", MESSAGES).close()
+    assert manager.balance().held == 0
+    assert len(manager.uncertain()) == 1
+
+
+def test_a_generator_may_catch_what_is_thrown_into_it_first(manager: BudgetManager) -> None:
+    def catching() -> Iterator[Any]:
+        try:
+            yield "begun"
+        except ZeroDivisionError:
+            yield "caught"
+        yield USAGE
+
+    @manager.budgeted("alice")
+    def ask(model: str, messages: list[Any], max_tokens: int = 50_000) -> Any:
+        steps = catching()
+        next(steps)
+        return steps
+
+    steps = ask("streamer", MESSAGES)
+    assert steps.throw(ZeroDivisionError()) == "caught"
+    assert list(steps) == [USAGE]
+    assert manager.balance().spent == COST
+
+
 def test_a_stream_outlives_the_awaitable_that_it_came_from(manager: BudgetManager) -> None:
     async def send() -> Wrapper:
         return Wrapper()

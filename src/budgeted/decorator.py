@@ -18,6 +18,7 @@ from budgeted import driving
 from budgeted.call import Call
 from budgeted.money import shown
 from budgeted.payment import Payment, withdrawn
+from budgeted.request import Request
 from budgeted.returned import ANSWER, AWAITABLE, GENERATOR, STREAM, Items, kind_of
 from budgeted.returned import metered as metered_stream
 from budgeted.scope import (
@@ -176,6 +177,30 @@ class Steps(Items):
         return super().ending(error) if withdrawn(self.scope) else None
 
 
+def _made(
+    payment: Payment,
+    call: Call | None,
+    request: Request | None,
+    scope: Scope,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    """The function's own generator, for what was granted. None of it runs if it does not take such arguments."""
+    enter(scope)
+    try:
+        if call is not None:
+            scope.offer = [call]
+            if call.capped or call.request is not request:
+                args, kwargs = payment.metered.capped(call, args, kwargs)  # type: ignore[union-attr]
+        return payment.fn(*args, **kwargs)
+    except BaseException:
+        if call is not None:
+            end_anywhere(call, call.release)
+        raise
+    finally:
+        leave(scope)
+
+
 def _generator(payment: Payment) -> Callable[..., Any]:
     fn = payment.fn
 
@@ -184,15 +209,7 @@ def _generator(payment: Payment) -> Callable[..., Any]:
         scope = payment.scope(current(), args, kwargs)
         request = payment.request(args, kwargs)
         call = None if request is None else driving.begin(request, scope)
-        enter(scope)
-        try:
-            if call is not None:
-                scope.offer = [call]
-                if call.capped or call.request is not request:
-                    args, kwargs = payment.metered.capped(call, args, kwargs)  # type: ignore[union-attr]
-            inner = fn(*args, **kwargs)
-        finally:
-            leave(scope)
+        inner = _made(payment, call, request, scope, args, kwargs)
         return (yield from _steps(scope, inner, None if call is None else Steps(call, scope)))
 
     return paid
@@ -200,39 +217,35 @@ def _generator(payment: Payment) -> Callable[..., Any]:
 
 def _metered_steps(call: Call, scope: Scope, inner: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
     """The steps of a generator that a function returned, which may have sent its request already."""
-    steps = _begun_steps(scope, inner, Steps(call, scope))
+    steps = _steps(scope, inner, Steps(call, scope), begun=True)
     next(steps)  # one that was never started would run no code when it is closed or forgotten
     return steps
 
 
-def _begun_steps(scope: Scope, inner: Generator[Any, Any, Any], steps: Steps) -> Generator[Any, Any, Any]:
-    try:
-        first = yield
-    except BaseException as error:
-        inner.close()
-        steps.end(error)
-        raise
-    return (yield from _steps(scope, inner, steps, first))
-
-
 def _steps(
-    scope: Scope, inner: Generator[Any, Any, Any], steps: Steps | None, first: Any = None
+    scope: Scope, inner: Generator[Any, Any, Any], steps: Steps | None, *, begun: bool = False
 ) -> Generator[Any, Any, Any]:
-    """Run a generator's steps inside the scope, which is never current while the consumer runs."""
-    action, value = inner.send, first
+    """Run a generator's steps inside the scope, which is never current while the consumer runs.
+
+    One that is to be ``begun`` comes to the consumer's first word before the generator's first step.
+    """
+    action: Callable[[Any], Any] = inner.send
+    value = item = None
     try:
         while True:
-            enter(scope)
-            try:
-                item = action(value)
-            except StopIteration as stop:
+            if not begun:
+                enter(scope)
+                try:
+                    item = action(value)
+                except StopIteration as stop:
+                    if steps is not None:
+                        steps.end(None)
+                    return stop.value
+                finally:
+                    leave(scope)
                 if steps is not None:
-                    steps.end(None)
-                return stop.value
-            finally:
-                leave(scope)
-            if steps is not None:
-                steps.add(item)
+                    steps.add(item)
+            begun = False
             try:
                 action, value = inner.send, (yield item)
             except GeneratorExit:
@@ -256,19 +269,10 @@ def _async_generator(payment: Payment) -> Callable[..., Any]:
     @functools.wraps(fn)
     async def paid(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         scope = payment.scope(current(), args, kwargs)
-        steps = None
         request = payment.request(args, kwargs)
         call = None if request is None else await driving.begin_async(request, scope)
-        enter(scope)
-        try:
-            if call is not None:
-                scope.offer = [call]
-                steps = Steps(call, scope)
-                if call.capped or call.request is not request:
-                    args, kwargs = payment.metered.capped(call, args, kwargs)  # type: ignore[union-attr]
-            inner = fn(*args, **kwargs)
-        finally:
-            leave(scope)
+        inner = _made(payment, call, request, scope, args, kwargs)
+        steps = None if call is None else Steps(call, scope)
         action, value = inner.asend, None
         try:
             while True:
