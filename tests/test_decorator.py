@@ -15,6 +15,7 @@ import pytest
 from budgeted import (
     BudgetExceededError,
     BudgetManager,
+    UnpricedModelError,
     bind,
     budgeted,
     get_manager,
@@ -869,3 +870,17 @@ def test_a_metered_generator_that_does_not_take_its_arguments_leaves_no_hold(man
         asyncio.run(read())
     assert manager.balance().held == 0
     assert manager.balance().spent == 0
+
+
+def test_what_can_be_read_only_once_is_left_to_the_function(manager: BudgetManager) -> None:
+
+    @manager.budgeted("alice")
+    def count(model: str, prompt: Iterator[str]) -> dict[str, Any]:
+        return response(prompt=len(list(prompt)), model=model)
+
+    with pytest.raises(UnpricedModelError, match="files or media that are not in it"):
+        count("cent", iter("not to be bounded"))
+    with manager.budget(), pytest.raises(UnpricedModelError):
+        manager.hold("cent", iter("not to be bounded")).__enter__()
+    count("gpt-4o-mini", iter("twelve times"))
+    assert manager.balance("alice").spent == pytest.approx((12 * 0.15 + 4 * 0.6) / 1e6)

@@ -66,8 +66,14 @@ _NO_TEXT = frozenset(
 )
 
 
+_READ_ONCE = {"type": "file"}
+"""Stands for what can be read only once, such as a generator: whoever it is meant for finds it unread."""
+
+
 def _plain(value: Any) -> Any:
     """What an SDK would make of a value that JSON does not know."""
+    if hasattr(value, "__next__"):
+        return _READ_ONCE
     dump = getattr(value, "model_dump", None)
     if dump is not None:
         return dump(mode="json")
