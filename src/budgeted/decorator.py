@@ -16,6 +16,7 @@ from opentelemetry.context import detach, get_current
 
 from budgeted import driving
 from budgeted.call import Call
+from budgeted.driving import end_anywhere
 from budgeted.money import shown
 from budgeted.payment import Payment, withdrawn
 from budgeted.request import Request
@@ -28,7 +29,6 @@ from budgeted.scope import (
     enter,
     leave,
 )
-from budgeted.streams import end_anywhere
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -7,6 +7,7 @@ never does, and hands what may block to an executor of this package's own.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
 import threading
@@ -20,6 +21,7 @@ from opentelemetry.context import Context, get_current
 from budgeted import scope as scopes
 from budgeted.call import Call
 from budgeted.errors import BudgetError, LedgerLockedError
+from budgeted.ledger import upkeep
 from budgeted.negotiation import negotiate
 from budgeted.request import Request
 from budgeted.scope import KEY, Scope
@@ -98,6 +100,10 @@ async def begin_async(request: Request, scope: Scope | None = None, context: Con
             steps.close()
             call.abandon()
 
+        def give_up() -> None:
+            with contextlib.suppress(ValueError):  # a step still runs: its undo closes it
+                undo()
+
         try:
             while True:
                 turn.clear()
@@ -108,9 +114,11 @@ async def begin_async(request: Request, scope: Scope | None = None, context: Con
                     # Not wait_for: before Python 3.12 it forgets a cancellation that comes with the wake-up.
                     async with asyncio.timeout(min(seconds, 86_400)):
                         await turn.wait()
+        except GeneratorExit:  # a finaliser may close this coroutine while its thread is at the queues
+            upkeep.enqueue(give_up)
+            raise
         except BaseException:
-            with contextlib.suppress(ValueError):  # a step still runs: its undo closes it
-                undo()
+            give_up()
             raise
     return call
 
@@ -154,7 +162,24 @@ def _taken_over(scope: Scope, request: Request) -> Call | None:
 
 async def settled(call: Call, end: Callable[[float | None], None]) -> None:
     """End a call for a coroutine: ``end`` gets the timeout for the ledger's lock. Being cancelled does not stop it."""
-    await _beside(call, end, None)
+    if isinstance(sys.exception(), GeneratorExit):
+        end_anywhere(call, end)  # the coroutine is being closed, by a finaliser perhaps, and may not await any more
+    else:
+        await _beside(call, end, None)
+
+
+def end_anywhere(call: Call, end: Callable[[float | None], None]) -> None:
+    """End a call here if no lock that this very thread may hold is in the way, else have it ended soon."""
+    if call.ended:
+        return
+    if call.idle():
+        try:
+            end(0)
+        except LedgerLockedError:
+            pass
+        else:
+            return
+    upkeep.enqueue(functools.partial(end, None))
 
 
 async def _beside(
@@ -162,7 +187,7 @@ async def _beside(
 ) -> T:
     """Run a step here if it cannot block, else in the executor.
 
-    If this coroutine is cancelled meanwhile, ``undo`` runs when the step is through.
+    If this coroutine is cancelled or closed meanwhile, ``undo`` runs when the step is through.
     """
     if not (call.remote or (patient and call.shared)):
         try:
@@ -182,7 +207,7 @@ async def _beside(
     work.add_done_callback(tell)
     try:
         await through
-    except asyncio.CancelledError:
+    except BaseException:  # cancelled, or closed with its task
         # In the executor's own thread: the loop may be gone by then.
         if undo is not None and not work.cancel():
             work.add_done_callback(lambda done: done.exception() or undo())

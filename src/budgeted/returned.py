@@ -16,10 +16,11 @@ from typing import Any, Protocol
 
 from budgeted import driving, responses
 from budgeted.call import Call
+from budgeted.driving import end_anywhere
 from budgeted.fields import text_bytes
 from budgeted.meters import BYTES_PER_TOKEN
 from budgeted.scope import Scope, enter, leave
-from budgeted.streams import LEFT_EARLY, NO_USAGE, end_anywhere
+from budgeted.streams import LEFT_EARLY, NO_USAGE
 from budgeted.usage import Usage
 
 MOST_KINDS = 1_000

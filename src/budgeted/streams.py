@@ -14,9 +14,7 @@ from typing import Any
 
 from budgeted import driving
 from budgeted.call import Call
-from budgeted.errors import LedgerLockedError
 from budgeted.failures import reason_of
-from budgeted.ledger import upkeep
 from budgeted.meters import BodyMeter, EventMeter, ItemMeter, Meter, PackedMeter, meter_of
 
 LEFT_EARLY = "the stream was left before it said what it used"
@@ -61,21 +59,7 @@ class Watch:
         """The stream is left. May run in a finaliser: in the midst of whatever this thread was doing."""
         if not self.call.ended:
             self.meter.flush()  # some SDKs take an event before its last byte has come
-            end_anywhere(self.call, self.outcome(error, at_end=False))
-
-
-def end_anywhere(call: Call, end: Callable[[float | None], None]) -> None:
-    """End a call here if no lock that this very thread may hold is in the way, else have it ended soon."""
-    if call.ended:
-        return
-    if call.idle():
-        try:
-            end(0)
-        except LedgerLockedError:
-            pass
-        else:
-            return
-    upkeep.enqueue(functools.partial(end, None))
+            driving.end_anywhere(self.call, self.outcome(error, at_end=False))
 
 
 def watch(response: Any, call: Call, *, drop_usage: bool = False) -> None:
