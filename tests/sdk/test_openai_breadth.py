@@ -256,6 +256,28 @@ def test_the_searches_of_perplexity_are_held_and_what_it_says_that_they_cost_is_
     assert payer.manager.uncertain() == []
 
 
+# -- what knows no cap
+
+
+@pytest.mark.parametrize("path", ["/responses/compact", "/decisions"])
+def test_what_knows_no_cap_is_held_whole(
+    path: str, payer: Paying, chat: openai.OpenAI, provider: SimulatedProvider
+) -> None:
+    with payer.block(cap="0.25"), pytest.raises(budgeted.BudgetExceededError):  # 128,000 tokens at 2 USD a million
+        chat.post(path, body={"model": "gpt-5-mini", "input": "Hello"}, cast_to=object)
+    assert provider.requests == []
+
+
+def test_a_response_that_is_compacted_is_charged_what_it_says(
+    payer: Paying, chat: openai.OpenAI, provider: SimulatedProvider
+) -> None:
+    body = {"model": "gpt-5-mini", "input": "Hello"}
+    with payer.block():
+        chat.post("/responses/compact", body=body, cast_to=object)
+    payer.agrees()
+    assert provider.requests[0].body == body
+
+
 # -- what is out of sight
 
 
@@ -275,7 +297,19 @@ def _websocket(chat: openai.OpenAI, claude: anthropic.Anthropic) -> None:
     chat.realtime.connect(model="gpt-realtime")
 
 
-UNSEEN = [_background, _batch, _claudes_batch, _websocket]
+def _remix(chat: openai.OpenAI, claude: anthropic.Anthropic) -> None:
+    chat.post("/videos/video_1/remix", body={"prompt": "again"}, cast_to=object)
+
+
+def _live_secret(chat: openai.OpenAI, claude: anthropic.Anthropic) -> None:
+    chat.post("/realtime/client_secrets", body={}, cast_to=object)
+
+
+def _run(chat: openai.OpenAI, claude: anthropic.Anthropic) -> None:
+    chat.post("/threads/thread_1/runs/run_1/submit_tool_outputs", body={"tool_outputs": []}, cast_to=object)
+
+
+UNSEEN = [_background, _batch, _claudes_batch, _websocket, _remix, _live_secret, _run]
 
 
 @pytest.mark.parametrize("start", UNSEEN, ids=lambda start: start.__name__.strip("_"))
@@ -293,7 +327,8 @@ def test_what_is_out_of_sight_may_be_held_by_hand(
 ) -> None:
     with payer.block() as block:
         with budgeted.hold(cost=2) as held:
-            with pytest.raises((openai.NotFoundError, anthropic.NotFoundError)) if start in UNSEEN[1:3] else _nothing():
+            sent = start not in (_background, _websocket)
+            with pytest.raises((openai.NotFoundError, anthropic.NotFoundError)) if sent else _nothing():
                 start(chat, claude)
             held.settle(cost="1.50")
         assert block.spent >= 1.5

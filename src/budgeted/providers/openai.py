@@ -17,14 +17,32 @@ from budgeted.request import Request
 _OPERATIONS = {
     "/chat/completions": "chat",
     "/responses": "chat",
+    "/responses/compact": "chat",
+    "/decisions": "chat",
     "/completions": "text_completion",
     "/embeddings": "embeddings",
 }
+_UNCAPPED = ("/responses/compact", "/decisions")
+"""Which of them know no output cap."""
+
 _UNSEEN = {
     "/batches": "a batch that the provider runs",
     "/fine_tuning/jobs": "fine-tuning",
     "/videos": "a video",
+    "/videos/edits": "a video",
+    "/videos/extensions": "a video",
+    "/remix": "a video",
     "/runs": "an assistant's run",
+    "/submit_tool_outputs": "an assistant's run",
+    "/graders/run": "a grader's run",
+    "/realtime/calls": "what is said in a live session",
+    "/realtime/sessions": "what is said in a live session",
+    "/realtime/transcription_sessions": "what is said in a live session",
+    "/client_secrets": "what is said in a live session",
+    "/live/sessions": "what is said in a live session",
+    "/agents/sessions": "an agent",
+    "/chatkit/sessions": "an agent",
+    "/invocations": "an agent",
 }
 """By the end of the path: what is billed, and not by the answer to the request that starts it."""
 
@@ -72,6 +90,9 @@ class OpenAI:
         )
         if path == "/chat/completions":
             _read_chat(request, body)
+        elif path in _UNCAPPED:
+            request.cappable = False
+            request.elsewhere = "an earlier response" if body.get("previous_response_id") else ""
         elif path == "/responses":
             read_responses(request, body)
         elif path == "/completions":
@@ -187,6 +208,10 @@ HOOKS = (
         for module, name in (
             ("realtime.realtime", "Realtime"),
             ("beta.realtime.realtime", "Realtime"),
+            ("realtime.translations.translations", "Translations"),
+            ("live.live", "Live"),
+            ("live.forks", "Forks"),
+            ("live.sideband", "Sideband"),
             ("responses.responses", "Responses"),
             ("beta.responses.responses", "Responses"),
         )

@@ -39,6 +39,7 @@ APIS: dict[str, Api] = {
     "/chat/completions": CHAT,
     "/completions": COMPLETIONS,
     "/responses": RESPONSES,
+    "/responses/compact": RESPONSES,
     "/embeddings": EMBEDDINGS,
     "/images/generations": IMAGES,
     "/images/edits": IMAGES,
