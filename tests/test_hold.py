@@ -392,3 +392,14 @@ def test_a_provider_picks_its_own_price(manager: BudgetManager) -> None:
         with manager.hold("same-name", "", 10, provider=provider) as held:
             assert manager.balance().held == price
             held.release()
+
+
+def test_dearer_tokens_are_held_at_their_own_price(manager: BudgetManager) -> None:
+    kept = {"type": "text", "text": "x" * 10_000, "cache_control": {"type": "ephemeral", "ttl": "1h"}}
+    body = {"messages": [{"role": "user", "content": [kept]}], "max_tokens": 1}
+    with manager.hold("claude-sonnet-4-5", body) as held:
+        assert manager.balance().held > 10_000 * 6e-6
+        held.release()
+    with manager.hold("gemini-2.5-flash-image", "a cat", max_output_tokens=1_290) as held:
+        assert manager.balance().held > 1_290 * 30e-6
+        held.release()

@@ -11,6 +11,7 @@ from budgeted import driving, prices, responses, usage_reports
 from budgeted.arguments import check_count, check_text
 from budgeted.call import OUTPUT_UNKNOWN, Call
 from budgeted.errors import LedgerLockedError
+from budgeted.kinds import kinds_of
 from budgeted.metered_function import CONTENT
 from budgeted.money import nano_usd, shown
 from budgeted.request import Request
@@ -309,6 +310,7 @@ def make_hold(
         n=n or 1,
         tier=tier,
         base_url=base_url,
+        kinds=kinds_of(str(model), body),
         exact_bytes=False,
     )
     return Hold(request, block)

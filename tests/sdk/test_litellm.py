@@ -444,3 +444,22 @@ def test_searches_of_anthropic_are_held_as_often_as_the_request_allows(
     with payer.block(cap="0.30"):
         litellm.completion(**{**ask, "tools": [{**ask["tools"][0], "max_uses": 2}]})
     payer.agrees()
+
+
+SOUND_DATA = {"data": "A" * 160_000, "format": "wav"}
+SOUND = [{"role": "user", "content": [{"type": "input_audio", "input_audio": SOUND_DATA}]}]
+KEPT = [{"type": "function", "function": {"name": "x" * 10_000}, "cache_control": {"type": "ephemeral"}}]
+
+
+@pytest.mark.parametrize(
+    ("ask", "cap"),
+    [
+        ({"model": "gemini/gemini-2.5-flash-image", "messages": MESSAGES, "max_tokens": 2_000}, "0.05"),
+        ({"model": "gemini/gemini-2.5-flash", "messages": SOUND, "max_tokens": 1}, "0.009"),
+        ({"model": "claude-sonnet-4-5", "messages": MESSAGES, "max_tokens": 1, "tools": KEPT}, "0.036"),
+    ],
+    ids=["pictures", "sound", "cache"],
+)
+def test_dearer_tokens_are_held_at_their_own_price(ask: dict[str, Any], cap: str, payer: Paying) -> None:
+    with payer.block(cap=cap, wait=0), pytest.raises(budgeted.BudgetExceededError):
+        litellm.completion(**ask, api_base="http://127.0.0.1:9", api_key="any")

@@ -20,6 +20,7 @@ from budgeted import driving, prices, responses, usage_reports
 from budgeted.call import Call
 from budgeted.failures import came_through
 from budgeted.fields import fields_of, text_bytes
+from budgeted.kinds import kinds_of
 from budgeted.providers.hooks import Hook
 from budgeted.providers.metered import (
     MOST_SEARCHES,
@@ -54,6 +55,7 @@ _CONTENT = (
     *("messages", "prompt", "input", "instructions", "suffix"),
     *("tools", "functions", "response_format", "text", "text_format"),
 )
+_TELLING = ("messages", "input", "tools", "modalities")
 _CAPS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 _STRUCTURED = ("response_format", "text_format")
 _FREE = ("mock_response", "mock_tool_calls", "mock_timeout")
@@ -217,19 +219,19 @@ def _request(operation: str, given: Mapping[str, Any]) -> Request:
         structured=any(_is_structured(given.get(name)) for name in _STRUCTURED),
         tier=given["service_tier"] if isinstance(given.get("service_tier"), str) else None,
         base_url=base_url if isinstance(base_url, str) else None,
-        kinds=prices.CACHE_WRITE | prices.CACHE_WRITE_1H if "cache_control" in str(given.get("messages")) else 0,
+        kinds=kinds_of(str(given.get("model")), {name: given[name] for name in _TELLING if name in given}),
         exact_bytes=False,
         elsewhere=next((name for name in _ELSEWHERE if given.get(name)), ""),
         # A prefix says where the model is hosted; the answer names it without.
         renamed=True,
     )
+    if given.get("cache_control_injection_points"):
+        request.kinds |= prices.CACHE_WRITE | prices.CACHE_WRITE_1H
     request.searches = sum(map(_searches, items(given.get("tools"))))
     if request.searches:
         request.elsewhere = "what a search by the provider brings"
     elif given.get("web_search_options") is not None:
         request.searches = MOST_SEARCHES
-    if "audio" in (given["modalities"] if isinstance(given.get("modalities"), (list, tuple)) else ()):
-        request.kinds |= prices.AUDIO_OUT
     return request
 
 
