@@ -8,6 +8,7 @@ import importlib.util
 import inspect
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import pydantic
 import pytest
@@ -302,6 +303,16 @@ def test_a_fallback_is_asked_in_place_of_the_model(
     with payer.block():
         client.models.generate_content(**{**ASK, "model": "gemini-2.5-pro"}, config={"max_output_tokens": 20_000})
     assert "/models/gemini-2.5-flash-lite:generateContent" in provider.requests[0].path
+
+
+def test_a_fallback_may_have_any_name(
+    paying: Callable[..., Paying], client: genai.Client, provider: SimulatedProvider
+) -> None:
+    budgeted.register_price(r"of-any-name-\g<1>", input=0, output=1, provider="google")
+    payer = paying(max_budget="0.05", fallback=[r"of-any-name-\g<1>"])
+    with payer.block():
+        client.models.generate_content(**{**ASK, "model": "gemini-2.5-pro"}, config={"max_output_tokens": 20_000})
+    assert r"/models/of-any-name-\g<1>:" in unquote(provider.requests[0].path)
 
 
 def test_a_thinking_budget_is_part_of_the_floor(

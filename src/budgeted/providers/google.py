@@ -83,7 +83,8 @@ class _Sent(Sent):
         """The arguments, whose HTTP request has the model and cap that were granted."""
         changes: dict[str, Any] = {}
         if call.request is not self.request:
-            changes["url"] = _PLACE.sub(rf"\g<before>{call.request.model}:\g<method>\g<after>", self.http.url)
+            model = call.request.model
+            changes["url"] = _PLACE.sub(lambda at: f"{at['before']}{model}:{at['method']}{at['after']}", self.http.url)
         if call.capped:
             name = "generation_config" if "generation_config" in self.http.data else "generationConfig"
             config = {**mapping(self.http.data.get(name)), "maxOutputTokens": call.granted}
