@@ -450,3 +450,11 @@ def test_reranking_by_invocation_is_charged_by_the_search(
     with payer.block(), pytest.raises(budgeted.UnpricedModelError, match="rerank-v9"):
         bedrock.invoke_model(modelId="cohere.rerank-v9:0", body=body)
     assert provider.requests == []
+
+
+def test_several_answers_are_held_as_so_many(payer: Paying, bedrock: Any, provider: SimulatedProvider) -> None:
+    budgeted.register_price("ai21.jamba-of-a-tenth", input=0, output=1_000, provider="aws")
+    body = json.dumps({"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 100, "n": 8})
+    with payer.block(cap="0.70", wait=0), pytest.raises(budgeted.BudgetExceededError):
+        bedrock.invoke_model(modelId="ai21.jamba-of-a-tenth", body=body)
+    assert provider.requests == []

@@ -209,6 +209,7 @@ def _read_invoke(model: str, body: Mapping[str, Any], content: Any) -> Request:
         model=model,
         body=_content(body) if body else {"body": _text(content)},
         cap=count(cap),
+        n=count(body.get("n")) or count(body.get("num_generations")) or 1,
         cappable=count(cap) is not None if path else _cap_of(model) is not None,
         thinking=count(thinking) or 0,
         output=not embeds,
