@@ -110,6 +110,8 @@ def kind_of(response: Any) -> int:
         if len(_kinds) >= MOST_KINDS:
             _kinds.clear()
         _kinds[kind] = found
+    if found == STREAM and getattr(response, "_content_consumed", False) is True:
+        return ANSWER  # requests' own, which can be iterated even where its body has been read
     return found
 
 

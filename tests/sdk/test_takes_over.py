@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import openai
 import pytest
+import requests
 from paying import MESSAGES
 
 from budgeted import BudgetExceededError, register_price
@@ -389,3 +390,18 @@ def test_what_was_to_be_entered_and_is_forgotten_leaves_no_hold(payer: Paying, c
 
     ask(MODEL, MESSAGES)
     payer.guessed()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_requests_has_read_is_settled_at_once(stream: bool, payer: Paying, provider: SimulatedProvider) -> None:
+    @payer.manager.budgeted("alice")
+    def ask(model: str, messages: list[Any]) -> Any:
+        body = {"model": model, "messages": messages}
+        return requests.post(f"{provider.openai_url}/chat/completions", json=body, stream=stream, timeout=10)
+
+    with ask(MODEL, MESSAGES) as answer:
+        assert answer.json()["choices"]
+    if stream:
+        payer.guessed()
+    else:
+        payer.agrees()
