@@ -248,8 +248,13 @@ class State:
                 if bound.periods != self.periods or not bound.live:
                     self.meet(bound)
                 self.open(record, bound)
-            elif isinstance(record, Settled):
-                self.settle(record.id, record.at, record.used, record.reason)
+                continue
+            if isinstance(record, Settled):
+                entry = self.holds.get(record.id)
+                if entry is None:
+                    self._correct(record.id, record.at, record.used, record.reason)
+                else:
+                    self.close(entry, record.at, record.used, record.reason)
             else:
                 _APPLY[record.__class__](self, record)
             if len(self.charged) >= MOST_UNFOLDED:
@@ -282,14 +287,6 @@ class State:
             self.open(held, bound.behind(last))
             self.holds[held.id] = held, bound
             raise
-
-    def settle(self, id: str, at: int, used: Used, reason: str = "") -> None:
-        """Charge an open hold, or correct a charge that has ended."""
-        entry = self.holds.get(id)
-        if entry is None:
-            self._correct(id, at, used, reason)
-            return
-        self.close(entry, at, used, reason)
 
     def close(self, entry: tuple[Held, Bound], at: int, used: Used, reason: str = "") -> None:
         """Charge an open hold."""
