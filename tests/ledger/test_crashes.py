@@ -19,7 +19,7 @@ import pytest
 from ledgers import ALICE, AT, charge, check, dump, finish, give, hold, python, replayed, route, spent, usd
 
 from budgeted.errors import LedgerError, LedgerUnavailableError
-from budgeted.ledger import open_ledger, segments
+from budgeted.ledger import open_ledger, segments, syscalls
 from budgeted.ledger.base import GLOBAL, Used
 from budgeted.ledger.journal import JournalLedger
 from budgeted.ledger.memory import MemoryLedger
@@ -78,7 +78,7 @@ def test_a_half_written_line_that_cannot_be_cut_back_is_cut_before_the_next(
         raise OSError(errno.EIO, "no")
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "write", half)
+        patch.setattr("budgeted.ledger.journal.write", half)
         patch.setattr(os, "ftruncate", fail)
         with pytest.raises(LedgerUnavailableError):
             hold(journal, 1, GLOBAL)
@@ -234,9 +234,7 @@ def test_a_crash_between_any_two_steps_of_a_rotation_loses_nothing(
     copies: list[tuple[Path, int]] = []
     done = 0
 
-    def copying(name: str) -> Callable[..., Any]:
-        real = getattr(os, name)
-
+    def copying(real: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **more: Any) -> Any:
             if threading.current_thread() is threading.main_thread() and watching:
                 watching.clear()
@@ -251,7 +249,8 @@ def test_a_crash_between_any_two_steps_of_a_rotation_loses_nothing(
     watching: list[bool] = []
     with monkeypatch.context() as patch:
         for name in STEPS:
-            patch.setattr(os, name, copying(name))
+            patch.setattr(os, name, copying(getattr(os, name)))
+        patch.setattr("budgeted.ledger.journal.write", copying(syscalls.write))
         watching.append(True)
         for _ in range(18):
             ledger.post(f"x.{done}", route(ledger, GLOBAL), Used(1), AT)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import errno
-import fcntl
 import logging
 import os
 import struct
@@ -29,6 +28,7 @@ from budgeted.ledger.owners import Owners
 from budgeted.ledger.records import Record
 from budgeted.ledger.segments import FORMAT, Continued, Header
 from budgeted.ledger.state import State
+from budgeted.ledger.syscalls import try_lock, unlock, write
 
 logger = logging.getLogger("budgeted")
 
@@ -40,7 +40,6 @@ WAITING_PERIOD = 0.1
 
 _mark = struct.Struct("<qqq").pack
 _encode, _crc32, _line = segments.encode, segments.crc32, segments.line
-_flock, _TRY, _UNLOCK = fcntl.flock, fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.LOCK_UN
 
 
 class JournalLedger(MemoryLedger):
@@ -253,9 +252,7 @@ class JournalLedger(MemoryLedger):
         host = self._host
         if host is None:
             host = self._attach()
-        try:
-            _flock(host.fd, _TRY)
-        except BlockingIOError:
+        if not try_lock(host.fd):
             host.wait(LOCK_SECONDS if timeout is None else timeout, self._read_ahead)
         try:
             # The last holder's mark is nearly always our own.
@@ -285,7 +282,7 @@ class JournalLedger(MemoryLedger):
             if self._lines >= self._rotate_at and self._state.applied == self._applied:
                 self._rotate_soon()
         finally:
-            _flock(self._host.fd, _UNLOCK)  # type: ignore[union-attr] # it was there when the verb began
+            unlock(self._host.fd)  # type: ignore[union-attr] # it was there when the verb began
 
     def _locked(self, allowed: float) -> LedgerLockedError:
         holder = self._host.holder() if self._host else "?"
@@ -299,7 +296,7 @@ class JournalLedger(MemoryLedger):
         # The mark goes first: should we die between the two, others look, and find the line there or not.
         self._host.memory[SIGNED] = mark = _mark(self._pid, self._segment, end)  # type: ignore[union-attr]
         try:
-            written = os.write(self._fd, text)
+            written = write(self._fd, text)
         except OSError as error:
             self._cut_back()
             raise _unavailable(error, f"cannot write to {self._path}") from error
