@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import pydantic
@@ -18,6 +19,10 @@ row = Row()
 
 ASK = "Name a city."
 
+TIMEOUTS = itertools.count(600)
+"""One for each model: LangChain keeps HTTP clients by address and timeout, event loops and all, and a provider may get
+the port of an earlier one."""
+
 
 class City(pydantic.BaseModel):
     """What is asked for in structured answers."""
@@ -32,6 +37,7 @@ def chat_model(provider: SimulatedProvider, **options: Any) -> ChatOpenAI:
         base_url=provider.openai_url,
         api_key="any",
         max_retries=0,
+        timeout=next(TIMEOUTS),
         stream_chunk_timeout=None,
         **options,
     )
@@ -43,7 +49,12 @@ def responses_model(provider: SimulatedProvider) -> ChatOpenAI:
 
 def claude(provider: SimulatedProvider) -> ChatAnthropic:
     return ChatAnthropic(
-        model="claude-haiku-4-5", base_url=provider.anthropic_url, api_key="any", max_tokens=500, max_retries=0
+        model="claude-haiku-4-5",
+        base_url=provider.anthropic_url,
+        api_key="any",
+        max_tokens=500,
+        max_retries=0,
+        timeout=next(TIMEOUTS),
     )
 
 
@@ -53,6 +64,7 @@ def embedder(provider: SimulatedProvider) -> OpenAIEmbeddings:
         base_url=provider.openai_url,
         api_key="any",
         max_retries=0,
+        timeout=next(TIMEOUTS),
         check_embedding_ctx_length=False,
     )
 
