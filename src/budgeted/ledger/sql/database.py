@@ -188,8 +188,11 @@ class Database:
         try:
             yield connection
         finally:
+            # Meanwhile: nobody closes what comes back later.
+            if self._closed and not self.mine:
+                connection.invalidate()
             connection.close()
-            if self._closed and self.mine:  # meanwhile: nobody closes what came back later
+            if self._closed and self.mine:
                 pool.dispose()
 
     def sync_always(self) -> None:
@@ -535,6 +538,9 @@ def _timed() -> type[psycopg.Connection[Any]]:
 
         def wait(self, gen: Generator[Any, Any, T], *args: Any, **options: Any) -> T:
             return super().wait(_until(gen, self.deadline), *args, **options)
+
+        def __del__(self, _: object = None) -> None:
+            """Warn of nothing: a pool forgets one whose first words fail, and what is below closes it."""
 
     return Timed
 
