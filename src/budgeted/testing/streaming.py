@@ -84,7 +84,7 @@ class StreamedAnswer:
             self._billed.reported = True  # before the bytes leave: a client that has them must find it so
         for data in self._encoded(event.data, is_usage=is_usage):
             if not await self._connection.send(data):
-                self._billed.reported = False
+                self._billed.reported &= not is_usage  # a client that left after the usage was told it
                 return False
         await self._connection.breathe()
         return True
