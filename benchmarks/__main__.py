@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
-import sys
 
 ALL = (
     "guarded_call",
@@ -22,6 +22,11 @@ ALL = (
     "imports",
 )
 
-for name in sys.argv[1:] or ALL:
+parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+parser.add_argument("name", nargs="*", metavar="NAME", help=f"one of {', '.join(ALL)}; all of them if none is named")
+names = parser.parse_args().name
+if unknown := set(names).difference(ALL):
+    parser.error(f"no benchmark is called {', '.join(sorted(unknown))}; there are {', '.join(ALL)}")
+for name in names or ALL:
     print(f"\n{name}")
     importlib.import_module(f"benchmarks.{name}").main()
