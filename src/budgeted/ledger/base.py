@@ -361,14 +361,14 @@ def admit(ask: Ask, slots: Sequence[tuple[Slot, int, int]], soft: Sequence[bool]
     Returns:
         The granted output tokens, or the refusal by the tightest limit in the way.
     """
-    most = ask.most
-    needs = ask.usd - (-ask.usd_rate * most // 1000), ask.tokens + ask.tokens_rate * most, 1
-    whole = ask.whole
+    most, rate, each = ask.most, ask.usd_rate, ask.tokens_rate
+    usd, tokens = ask.usd - (-rate * most // 1000), ask.tokens + each * most
+    if not ask.whole:  # of what its output is paid from, it may be given one part in so many
+        usd, tokens = usd * ask.share if rate else usd, tokens * ask.share if each else tokens
+    wanted = usd, tokens, 1
     for slot, _, _ in slots:
         # Of an older period, which counts as empty, this is less than there is: then the long way finds out.
-        left = slot.amount - slot.spent - slot.held
-        need = needs[slot.unit]
-        if need > left or not (whole or need <= left // ask.share or ask.fixed(slot.unit)):
+        if slot.amount - slot.spent - slot.held < wanted[slot.unit]:
             return _ration(ask, slots, soft)
     return most
 

@@ -58,7 +58,6 @@ class JournalLedger(MemoryLedger):
     """
 
     shared = True
-    _kept = True
 
     def __init__(self, directory: str | os.PathLike[str], *, fsync: str = "background") -> None:
         self._host: HostLock | None = None
@@ -68,8 +67,7 @@ class JournalLedger(MemoryLedger):
             msg = f"fsync={fsync!r} is not known; write fsync='background' or fsync='always'"
             raise ValueError(msg)
         self.directory = Path(directory)
-        self._synced_always = fsync == "always"
-        super().__init__()
+        super().__init__(kept=True, synced_always=fsync == "always")
         with self._entered():
             pass
         with contextlib.suppress(LedgerUnavailableError):  # a full disk can still be read from

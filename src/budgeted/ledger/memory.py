@@ -54,12 +54,10 @@ class MemoryLedger:
     closed = False
     poll: float | None = None
 
-    _kept = False
-    """Whether decisions are kept elsewhere than in this process's memory."""
-
-    _synced_always = False
-
-    def __init__(self) -> None:
+    def __init__(self, *, kept: bool = False, synced_always: bool = False) -> None:
+        # Looked at by each verb, so they are the object's own: a class's attributes take longer to find.
+        self._kept = kept  # elsewhere than in this process's memory
+        self._synced_always = synced_always
         self.clock: Callable[[], float] = time.time
         self.hold_timeout = 900.0
         self._state = State()
@@ -71,7 +69,6 @@ class MemoryLedger:
         self.turns = Turns()
         self.owner = secrets.token_hex(5)
         self._numbers = itertools.count(1)
-        self._prefix = self.owner + "."
         self._lock = threading.Lock()
         self._watched = False
         self._vouched: dict[str, float] = {}
@@ -79,7 +76,7 @@ class MemoryLedger:
 
     def new_id(self) -> str:
         """A hold id: this process's name and a number."""
-        return f"{self._prefix}{next(self._numbers):x}"
+        return f"{self.owner}.{next(self._numbers)}"
 
     # -- the life of a hold
 
@@ -111,7 +108,7 @@ class MemoryLedger:
                 if (bound.periods != state.periods or not bound.live) and bound.past(state.periods):
                     return STALE
                 granted = admit(ask, bound.slots, route.soft)
-                if isinstance(granted, Refused):
+                if not isinstance(granted, int):
                     return msgspec.structs.replace(granted, account=bound.payers[granted.index])
                 held = records.held(id, at, granted, ask, bound.raw)
                 if self._kept:

@@ -100,7 +100,7 @@ class RemoteLedger:
 
     def new_id(self) -> str:
         """A hold id: this process's name and a number."""
-        return f"{self._prefix}{next(self._numbers):x}"
+        return f"{self._prefix}{next(self._numbers)}"
 
     # -- around the verbs
 

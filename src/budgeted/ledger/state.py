@@ -341,23 +341,29 @@ class State:
         What is charged may be a difference to an earlier charge. No limit is credited with more than was spent on it.
         """
         usd = used.usd
-        held_usd = 0 if closing is None else closing.usd
+        held_usd = held_tokens = held_calls = 0
+        if closing is not None:
+            held_usd, held_tokens, held_calls = closing.usd, closing.tokens, 1
         last: Slot | None = None
         if bound.periods != self.periods:
             bound.meet(self.periods)
+        id, charges = ended.id, self.charges
         try:
-            self.holds.pop(ended.id, None)
-            self.charges.put(ended)
+            self.holds.pop(id, None)
+            if ended.reason or charges.uncertain:
+                charges.put(ended)
+            else:
+                charges.latest[id] = ended
             for last in bound.usd:
                 last.held -= held_usd
                 spent = last.spent + usd
                 last.spent = spent if spent > 0 else 0
             for last in bound.tokens:
-                last.held -= 0 if closing is None else closing.tokens
+                last.held -= held_tokens
                 spent = last.spent + used.input_tokens + used.output_tokens
                 last.spent = spent if spent > 0 else 0
             for last in bound.calls:
-                last.held -= 0 if closing is None else 1
+                last.held -= held_calls
                 spent = last.spent + calls
                 last.spent = spent if spent > 0 else 0
             entry = bound.tally, used, calls, uncertain

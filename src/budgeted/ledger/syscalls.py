@@ -12,12 +12,13 @@ import fcntl
 import os
 
 _libc = ctypes.PyDLL(None)
+_flock, _write = _libc.flock, _libc.write
 _TRY = fcntl.LOCK_EX | fcntl.LOCK_NB
 
 
 def try_lock(fd: int) -> bool:
     """Take a file's lock, if nobody else has it and nothing is wrong with it. Returns whether it was taken."""
-    return not _libc.flock(fd, _TRY)
+    return not _flock(fd, _TRY)
 
 
 def unlock(fd: int) -> None:
@@ -26,7 +27,7 @@ def unlock(fd: int) -> None:
     Raises:
         OSError: the file is not open.
     """
-    if _libc.flock(fd, fcntl.LOCK_UN):
+    if _flock(fd, fcntl.LOCK_UN):
         fcntl.flock(fd, fcntl.LOCK_UN)  # which says what is wrong
 
 
@@ -36,5 +37,5 @@ def write(fd: int, data: bytes) -> int:
     Raises:
         OSError: none was.
     """
-    written: int = _libc.write(fd, data, len(data))
+    written: int = _write(fd, data, len(data))
     return written if written >= 0 else os.write(fd, data)  # which says what is wrong, or that it was nothing lasting

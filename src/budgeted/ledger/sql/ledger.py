@@ -496,6 +496,7 @@ class _Deciding(MemoryLedger):
         self._state = state
         self._lock = threading.Lock()
         self._watched = True
+        self._kept = self._synced_always = False
         self.turns = _nobody
 
 
