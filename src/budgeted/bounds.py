@@ -59,7 +59,6 @@ _KIND_OF = {name: kind for kind, names in _KINDS.items() for name in names}
 _GEMINI = ("inlineData", "inline_data", "fileData", "file_data")
 """What Google's parts hold media in: these have no type, but a MIME type inside."""
 _BLOB_KEYS = frozenset({"mimeType", "mime_type", "fileUri", "file_uri"})
-_HINT = re.compile(b'"(?:mime|file)')
 _MEDIA = re.compile(f'"(?:{"|".join((*_KIND_OF, *_GEMINI))})"|"data:'.encode())
 _NO_TEXT = frozenset(
     {"model", "stream", "stream_options", "metadata", "user", "store", "service_tier", "n", "extra_headers"}
@@ -106,9 +105,12 @@ def input_bound(body: Mapping[str, Any], model: str = "", *, exact_bytes: bool =
             data = _encode(value)
         except (TypeError, ValueError, RecursionError):
             data = b'"data:'  # a lone surrogate, or a stranger: walk it
-        hint = b'"type"' in data or b'"data:' in data or not (exact_bytes or _HINT.search(data) is None)
+        # Not `in`: asked for bytes in bytes, it makes an error first of their being no number.
+        hint = data.find(b'"type"') >= 0 or data.find(b'"data:') >= 0
+        if not (hint or exact_bytes):
+            hint = data.find(b'"mime') >= 0 or data.find(b'"file') >= 0
         if hint and _MEDIA.search(data):
-            size = _walked(value, model, lambda text: _text_bound(text, exact_bytes=exact_bytes))
+            size = _walked(value, model, _bytes_of if exact_bytes else _most_bytes_of)
             if size == UNKNOWN:
                 return UNKNOWN
         else:
@@ -138,9 +140,14 @@ def counted_bound(body: Mapping[str, Any], model: str) -> int | None:
     return total
 
 
-def _text_bound(text: str, *, exact_bytes: bool) -> int:
-    size = len(text.encode("utf-8", "surrogatepass"))
-    return size if exact_bytes or size == len(text) else max(size, _nfkc_bytes(text))
+def _bytes_of(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))
+
+
+def _most_bytes_of(text: str) -> int:
+    """The bytes of a text, as it is or after NFKC."""
+    size = _bytes_of(text)
+    return size if size == len(text) else max(size, _nfkc_bytes(text))
 
 
 def _nfkc_bytes(text: str) -> int:

@@ -513,7 +513,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         except BaseException:
             # Ctrl-C while the ledger's lock was waited for: the charge must not go with it.
             self.running.append(True)
-            upkeep.enqueue(lambda: self._end(used, reason, answer, None))
+            upkeep.enqueue(functools.partial(self._end, used, reason, answer, None))
             raise
         self.cost = 0 if used is None else used.usd
         if self.blocks:
@@ -562,8 +562,8 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         for part in self.parts:
             if part.ended:
                 continue
-            manager, ledger = part.group.manager, part.ledger
-            now = int(manager.clock())
+            clock, ledger = part.group.manager.clock, part.ledger
+            now = int(clock())
             if part.held is None:
                 if used is not None:
                     self._book(part, used, reason, now, timeout)

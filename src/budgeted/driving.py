@@ -145,7 +145,8 @@ def _open(request: Request, scope: Scope | None, context: Context | None) -> Cal
             group.manager.note_unattributed(request)
     # Asking for the current span costs more than seeing that nothing but a scope is in the context.
     span = trace.get_current_span(context) if len(context) > (KEY in context) else None
-    return Call(request, groups, scope.blocks, int(groups[0].manager.clock()), span, sys.exception(), [True])
+    clock = groups[0].manager.clock
+    return Call(request, groups, scope.blocks, int(clock()), span, sys.exception(), [True])
 
 
 def _taken_over(scope: Scope, request: Request) -> Call | None:

@@ -50,8 +50,11 @@ def fields_of(value: Any) -> Mapping[str, Any]:
         return value
     if isinstance(value, msgspec.Struct):
         return msgspec.structs.asdict(value)
-    slots = getattr(type(value), "__slots__", ())
-    return {name: getattr(value, name, None) for name in slots} if slots and not isinstance(value, str) else EMPTY
+    return EMPTY if isinstance(value, str) else _slots_of(value)
+
+
+def _slots_of(value: Any) -> Mapping[str, Any]:
+    return {name: getattr(value, name, None) for name in getattr(type(value), "__slots__", ())}
 
 
 def json_of(text: bytes | str) -> Any:

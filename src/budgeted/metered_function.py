@@ -61,7 +61,7 @@ class Metered:
         if self.defaults:
             given = self.arguments(args, kwargs)
         else:
-            given = {**dict(zip(self.names, args)), **kwargs} if args else kwargs  # noqa: B905
+            given = dict(zip(self.names, args), **kwargs) if args else kwargs  # noqa: B905
         model = given.get("model")
         if model.__class__ is not str or not model:
             return None

@@ -6,6 +6,7 @@ The totals are added to on the call's path and read off it, by :mod:`budgeted.te
 from __future__ import annotations
 
 import collections
+import dataclasses
 import logging
 import math
 import os
@@ -43,7 +44,8 @@ LONGEST_MODEL = 256
 OTHER = "other"
 
 
-class Tally(msgspec.Struct, gc=False):
+@dataclasses.dataclass(slots=True)
+class Tally:
     """Totals of one provider, operation, model and, where opted in, user. Amounts in nano-USD."""
 
     usd: int = 0
@@ -207,7 +209,7 @@ def snapshot() -> Totals:
     with lock:
         _add_up()
         return Totals(
-            {key: msgspec.structs.replace(tally) for key, tally in _tallies.rows.items()},
+            {key: dataclasses.replace(tally) for key, tally in _tallies.rows.items()},
             {key: dict(row) for key, row in _refusals.rows.items()},
             dict(_corrections),
             dict(_alerts),

@@ -15,6 +15,8 @@ import msgspec
 from budgeted.fields import EMPTY, fields_of
 from budgeted.usage import Counts, Usage
 
+_READ = (Counts, Usage)
+
 MOST_TOKENS = 100_000_000
 """More than this in one call is nonsense: no model has such a context."""
 
@@ -23,7 +25,7 @@ def read_usage(usage: Any, tier: str | None = None) -> Counts | None:
     """A provider's usage report as its counts, or None if there is none or it makes no sense."""
     if usage is None:
         return None
-    if isinstance(usage, Counts):
+    if usage.__class__ in _READ:
         return usage
     fields = fields_of(usage)
     try:
@@ -31,9 +33,12 @@ def read_usage(usage: Any, tier: str | None = None) -> Counts | None:
             return _chat_usage(fields, tier)
         if "input_tokens" in fields:
             return _messages_usage(fields, tier)
-        return next((reader(fields) for name, reader in _OTHERS if name in fields), None)
+        for name, reader in _OTHERS:
+            if name in fields:
+                return reader(fields)
     except (TypeError, ValueError, OverflowError, KeyError, AttributeError):
-        return None
+        pass
+    return None
 
 
 def report_in(fields: Mapping[str, Any]) -> Any:
@@ -53,21 +58,20 @@ def report_in(fields: Mapping[str, Any]) -> Any:
 
 def _chat_usage(fields: Mapping[str, Any], tier: str | None) -> Counts | None:
     """OpenAI's chat completions and their imitators: totals that include their subsets."""
-    get = fields.get
     prompt = fields["prompt_tokens"]
-    completion = get("completion_tokens")
+    completion = fields.get("completion_tokens")
     if completion is None:
         completion = 0  # embeddings
-    total = get("total_tokens")
+    total = fields.get("total_tokens")
     # xAI leaves reasoning out of completion_tokens, not out of the total.
     if total.__class__ is int and total - prompt > completion:
         completion = total - prompt
     if prompt < 0 or completion < 0 or prompt > MOST_TOKENS or completion > MOST_TOKENS:
         return None
-    more_in = get("prompt_tokens_details")
-    more_out = get("completion_tokens_details")
+    more_in = fields.get("prompt_tokens_details")
+    more_out = fields.get("completion_tokens_details")
     if more_in is more_out is None:
-        cached = get("prompt_cache_hit_tokens")
+        cached = fields.get("prompt_cache_hit_tokens")
         if not cached and prompt.__class__ is completion.__class__ is int:
             return Counts(prompt, completion, service_tier=tier)
         return Usage(prompt, completion, cached or 0, service_tier=tier)
