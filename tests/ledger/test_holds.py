@@ -192,15 +192,20 @@ def test_ids_are_unique(ledger: Any) -> None:
 
 def test_what_ended_long_ago_is_forgotten_unless_it_is_uncertain(ledger: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("budgeted.ledger.charges.REMEMBERED", 5)
+    ended: list[str] = []
+
+    def see_twenty_end() -> None:
+        for _ in range(20):
+            one = hold(ledger, 1, GLOBAL)
+            ledger.settle(one.id, Used(1), AT + len(ended))
+            ended.append(one.id)
+        prune(ledger)
+        assert ledger.ended(ended[-20]) is None
+        assert ledger.ended(ended[-5]) is not None
+
+    see_twenty_end()
     doubtful = hold(ledger, 1, GLOBAL)
     ledger.settle(doubtful.id, Used(1), AT, "timed out")
-    ended = []
-    for i in range(20):
-        one = hold(ledger, 1, GLOBAL)
-        ledger.settle(one.id, Used(1), AT + i)
-        ended.append(one.id)
-    prune(ledger)
-    assert ledger.ended(ended[0]) is None
-    assert ledger.ended(ended[-5]) is not None
+    see_twenty_end()
     assert ledger.ended(doubtful.id) is not None
     check(ledger)

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from budgeted.ledger import charges as ended_holds
 from budgeted.ledger.base import TOKENS, USD, Account, Charge, Leg, LimitSpec, RollupRow, Slot, Used
 from budgeted.ledger.charges import Charges, Ended
 from budgeted.ledger.records import Deleted, Held, LimitsSet, Posted, Record, Released, Restored, Settled, WasReset
@@ -348,12 +349,13 @@ class State:
         if bound.periods != self.periods:
             bound.meet(self.periods)
         id, charges = ended.id, self.charges
+        latest = charges.latest
         try:
             self.holds.pop(id, None)
-            if ended.reason or charges.uncertain:
+            if ended.reason or charges.uncertain or len(latest) > ended_holds.REMEMBERED:
                 charges.put(ended)
-            else:
-                charges.latest[id] = ended
+            else:  # as nearly always: in one step
+                latest[id] = ended
             for last in bound.usd:
                 last.held -= held_usd
                 spent = last.spent + usd
