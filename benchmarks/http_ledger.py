@@ -20,9 +20,8 @@ import httpx2
 
 from benchmarks.crew import work_together
 from benchmarks.measuring import in_turn, line
-from budgeted.ledger.base import GLOBAL, Ask, Leg, LimitSpec, Route, Used
+from benchmarks.verbs import verbs
 from budgeted.ledger.http import HTTPLedger
-from budgeted.periods import NEVER
 
 CALLS = 250
 BARE = """
@@ -65,25 +64,7 @@ def server(code: str, *args: str) -> Iterator[str]:
 
 def compare(url: str, bare_url: str) -> None:
     ledger = HTTPLedger(url, "compared")
-    limit = LimitSpec("usd", 0, 10**15, 0, NEVER)
-    legs, versions = [], []
-    for name in (GLOBAL, "u:alice"):
-        ledger.set_limits(name, [limit])
-        account = ledger.read(name)
-        assert account is not None
-        legs.append(Leg(name, (("usd", 0, NEVER),)))
-        versions.append(account.version)
-    route = Route.make(legs, versions, 20_000, "openai", "gpt-4o-mini")
-    ask, used = Ask(usd=1000, tokens=100, uncertain_output=1024), Used(900, 10, 10)
-    opened: list[str] = []
-
-    def hold() -> None:
-        opened.append(ledger.new_id())
-        ledger.hold(opened[-1], route, ask, 1_800_000_000)
-
-    def settle() -> None:
-        ledger.settle(opened.pop(), used, 1_800_000_001)
-
+    hold, settle = verbs(ledger)
     sizes: list[tuple[bytes, int]] = []
     post = ledger._channel.post
 

