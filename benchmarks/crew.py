@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
-import time
 from typing import Any
 
 from benchmarks.guarded_call import call_times, guarded
-from benchmarks.measuring import line
+from benchmarks.measuring import line, together
 from budgeted import BudgetManager
 
 PROCESSES = 8
@@ -29,13 +28,7 @@ def work_together(what: str, where: str, calls: int, aim: str = "") -> None:
         pass
     gate = context.Barrier(PROCESSES + 1)
     crew = [context.Process(target=work, args=(where, calls, gate)) for _ in range(PROCESSES)]
-    for one in crew:
-        one.start()
-    gate.wait()
-    started = time.perf_counter()
-    for one in crew:
-        one.join()
-    seconds = time.perf_counter() - started
+    seconds = together(crew, gate)
     with BudgetManager("shared", ledger=where) as manager:
         made, held = manager.report(by="model")["gpt-4o-mini"].calls, manager.balance().held
     expected = PROCESSES * (calls + WARM_UP)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from multiprocessing.process import BaseProcess
 
 ROUNDS = 7
 SHORT_PASSES, SHORT_ROUNDS = 100, 60
@@ -33,6 +35,17 @@ def in_turn(*runs: Callable[[], object]) -> list[float]:
                 run()
             bests[i] = min(bests[i], (time.perf_counter() - started) / SHORT_PASSES * 1e6)
     return bests
+
+
+def together(crew: Sequence[threading.Thread | BaseProcess], gate: threading.Barrier) -> float:
+    """Seconds that workers take, from the moment when all of them and the caller have reached the gate."""
+    for one in crew:
+        one.start()
+    gate.wait()
+    started = time.perf_counter()
+    for one in crew:
+        one.join()
+    return time.perf_counter() - started
 
 
 def line(what: str, figure: str, note: str = "") -> None:

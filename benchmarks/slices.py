@@ -8,11 +8,10 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import tempfile
-import time
 from typing import Any
 
 from benchmarks.guarded_call import MESSAGES, guarded
-from benchmarks.measuring import line
+from benchmarks.measuring import line, together
 from benchmarks.redis_ledger import server
 from budgeted import BudgetExceededError, BudgetManager
 
@@ -51,13 +50,7 @@ def main() -> None:
             gate = context.Barrier(PROCESSES + 1)
             hosts = [f"{folder}/{number}" for number in range(PROCESSES)]
             crew = [context.Process(target=work, args=(url, host, gate)) for host in hosts]
-            for one in crew:
-                one.start()
-            gate.wait()
-            started = time.perf_counter()
-            for one in crew:
-                one.join()
-            seconds = time.perf_counter() - started
+            seconds = together(crew, gate)
             balance = shared.balance()
         calls, spent = 0, 0.0
         for host in hosts:

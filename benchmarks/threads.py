@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import tempfile
 import threading
-import time
 from typing import Any
 
 from benchmarks.guarded_call import call_times, guarded
-from benchmarks.measuring import ROUNDS, line
+from benchmarks.measuring import ROUNDS, line, together
 from budgeted import BudgetManager
 
 CALLS = 20_000
@@ -25,13 +24,7 @@ def rate(complete: Any, threads: int) -> float:
             call_times(complete, CALLS // threads)
 
         crew = [threading.Thread(target=run) for _ in range(threads)]
-        for one in crew:
-            one.start()
-        gate.wait()
-        started = time.perf_counter()
-        for one in crew:
-            one.join()
-        rates.append(CALLS / (time.perf_counter() - started))
+        rates.append(CALLS / together(crew, gate))
     return max(rates)
 
 
