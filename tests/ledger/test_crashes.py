@@ -143,9 +143,8 @@ def test_where_nothing_can_be_synced_calls_are_refused_until_it_can(
     ledger.close()
 
 
-def test_fsync_always_syncs_before_it_acknowledges(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ledger = JournalLedger(directory, fsync="always")
-    give(ledger, GLOBAL, usd(1000))
+def noted_syncs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Filled with the size in bytes of each file that is synced from now on."""
     synced: list[int] = []
     real = os.fdatasync
 
@@ -154,6 +153,13 @@ def test_fsync_always_syncs_before_it_acknowledges(directory: Path, monkeypatch:
         synced.append(os.fstat(fd).st_size)
 
     monkeypatch.setattr(os, "fdatasync", note)
+    return synced
+
+
+def test_fsync_always_syncs_before_it_acknowledges(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = JournalLedger(directory, fsync="always")
+    give(ledger, GLOBAL, usd(1000))
+    synced = noted_syncs(monkeypatch)
     path = segments.journal_path(directory, 1)
     one = hold(ledger, 1, GLOBAL)
     assert synced[-1] == path.stat().st_size
@@ -172,14 +178,7 @@ def test_who_asks_for_fsync_always_gets_it_where_the_ledger_is_open_already(
 ) -> None:
     ledger = open_ledger(directory, "p", fsync="background")
     give(ledger, GLOBAL, usd(1000))
-    synced: list[int] = []
-    real = os.fdatasync
-
-    def note(fd: int) -> None:
-        real(fd)
-        synced.append(os.fstat(fd).st_size)
-
-    monkeypatch.setattr(os, "fdatasync", note)
+    synced = noted_syncs(monkeypatch)
     path = segments.journal_path(directory / "p", 1)
     assert open_ledger(directory, "p", fsync="always") is ledger
     assert synced[-1] == path.stat().st_size
