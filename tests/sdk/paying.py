@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from typing import TYPE_CHECKING, Any
 
 from budgeted import BudgetManager
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
+
     from budgeted.scope import Budget
     from budgeted.testing import SimulatedProvider
 
@@ -46,6 +50,27 @@ class Paying:
         assert self.spent == self.provider.billed_nano()
         assert self.charges() == calls
         assert self.manager.uncertain() == []
+
+    def pays_once(self, way: Callable[[Any], object], client: Any) -> None:
+        """Call in this way, in a block of its own: that is one charge, equal to the bill."""
+        with self.block() as block:
+            way(client)
+        self._paid_once(block)
+
+    def awaits_once(self, way: Callable[[Any], Awaitable[object]], client: AbstractAsyncContextManager[Any]) -> None:
+        """The same of a way that is awaited; the client is closed at its end."""
+
+        async def call() -> Budget:
+            async with client as opened, self.block() as block:
+                await way(opened)
+            return block
+
+        self._paid_once(asyncio.run(call()))
+
+    def _paid_once(self, block: Budget) -> None:
+        self.agrees()
+        assert block.calls == 1
+        assert round(block.spent * 1e9) == self.spent > 0
 
     def guessed(self, calls: int = 1) -> list[Any]:
         """So many charges were recorded as uncertain, none of them at zero; returns them."""

@@ -12,6 +12,7 @@ import aiobotocore.eventstream
 import botocore.exceptions
 import pytest
 from aiobotocore.session import get_session
+from ways import each_way
 
 import budgeted
 from budgeted.testing import Reply
@@ -83,13 +84,10 @@ async def _invoke_stream(client: Any) -> None:
     assert json.loads(events[-1]["chunk"]["bytes"])["type"] == "message_stop"
 
 
-WAYS = [value for name, value in sorted(globals().items()) if name[0] == "_" and name[1] != "_" and callable(value)]
-
-
 @pytest.mark.parametrize(
     "reply", [{}, {"input_tokens": 9000, "cache_write_tokens": 3000, "cached_tokens": 2500}], ids=str
 )
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__.strip("_"))
+@each_way(globals())
 def test_every_way_of_calling_is_one_exact_charge(
     way: Callable[..., Any], reply: dict[str, Any], payer: Paying, provider: SimulatedProvider
 ) -> None:

@@ -9,6 +9,7 @@ import anthropic
 import pydantic
 import pytest
 from paying import MESSAGES
+from ways import each_way
 
 from budgeted.testing import Reply
 
@@ -134,18 +135,11 @@ def _extra_body(client: anthropic.Anthropic) -> None:
     client.messages.create(**ASK, extra_body={"max_tokens": 7})
 
 
-WAYS = [value for name, value in sorted(globals().items()) if name[0] == "_" and name[1] != "_" and callable(value)]
-
-
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__.strip("_"))
+@each_way(globals())
 def test_every_way_of_calling_is_one_exact_charge(
     way: Callable[..., None], payer: Paying, claude: anthropic.Anthropic
 ) -> None:
-    with payer.block() as block:
-        way(claude)
-    payer.agrees()
-    assert block.calls == 1
-    assert round(block.spent * 1e9) == payer.spent
+    payer.pays_once(way, claude)
 
 
 async def _create_async(client: anthropic.AsyncAnthropic) -> None:
@@ -181,20 +175,11 @@ async def _streaming_response_async(client: anthropic.AsyncAnthropic) -> None:
         assert any(["message_stop" in line async for line in response.iter_lines()])
 
 
-ASYNC_WAYS = [value for name, value in sorted(globals().items()) if name.endswith("_async") and callable(value)]
-
-
-@pytest.mark.parametrize("way", ASYNC_WAYS, ids=lambda way: way.__name__.strip("_"))
+@each_way(globals(), suffix="_async")
 def test_every_asynchronous_way_of_calling_is_one_exact_charge(
     way: Callable[..., Any], payer: Paying, async_claude: anthropic.AsyncAnthropic
 ) -> None:
-    async def main() -> None:
-        async with async_claude, payer.block() as block:
-            await way(async_claude)
-        assert block.calls == 1
-
-    asyncio.run(main())
-    payer.agrees()
+    payer.awaits_once(way, async_claude)
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])

@@ -16,6 +16,7 @@ import botocore.exceptions
 import botocore.response
 import pytest
 from urllib3.exceptions import ProtocolError
+from ways import each_way
 
 import budgeted
 from budgeted.testing import Reply
@@ -126,16 +127,9 @@ def _invoke_stream_of_llama(client: Any) -> None:
     assert list(client.invoke_model_with_response_stream(modelId=LLAMA, body=body)["body"])
 
 
-WAYS = [value for name, value in sorted(globals().items()) if name[0] == "_" and name[1] != "_" and callable(value)]
-
-
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__.strip("_"))
+@each_way(globals())
 def test_every_way_of_calling_is_one_exact_charge(way: Callable[..., None], payer: Paying, bedrock: Any) -> None:
-    with payer.block() as block:
-        way(bedrock)
-    payer.agrees()
-    assert block.calls == 1
-    assert round(block.spent * 1e9) == payer.spent > 0
+    payer.pays_once(way, bedrock)
 
 
 @pytest.mark.parametrize("kind", ["converse", "converse_stream", "invoke", "invoke_stream"])

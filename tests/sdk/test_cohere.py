@@ -12,6 +12,7 @@ import cohere.core
 import httpx
 import pytest
 from paying import MESSAGES
+from ways import bare_name, each_way
 
 import budgeted
 from budgeted.testing import Reply
@@ -88,17 +89,11 @@ def _embed(client: cohere.ClientV2) -> None:
     assert client.embed(texts=["Hello", "there"], **asked).embeddings.float_
 
 
-WAYS = [value for name, value in sorted(globals().items()) if name[0] == "_" and name[1] != "_" and callable(value)]
-
-
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__.strip("_"))
+@each_way(globals())
 def test_every_way_of_calling_is_one_exact_charge(
     way: Callable[[cohere.ClientV2], None], payer: Paying, client: cohere.ClientV2
 ) -> None:
-    with payer.block() as block:
-        way(client)
-    payer.agrees()
-    assert block.calls == 1
+    payer.pays_once(way, client)
 
 
 async def _chat_async(client: cohere.AsyncClientV2) -> None:
@@ -116,20 +111,11 @@ async def _embed_async(client: cohere.AsyncClientV2) -> None:
     assert (await client.embed(texts=["Hello"], **asked)).embeddings
 
 
-WAYS_ASYNC = [value for name, value in sorted(globals().items()) if name.startswith("_") and name.endswith("_async")]
-
-
-@pytest.mark.parametrize("way", WAYS_ASYNC, ids=lambda way: way.__name__.strip("_"))
+@each_way(globals(), suffix="_async")
 def test_every_way_of_awaiting_is_one_exact_charge(
     way: Callable[..., Any], payer: Paying, provider: SimulatedProvider
 ) -> None:
-    async def ask() -> None:
-        async with cohere.AsyncClientV2("any", base_url=provider.cohere_url) as client:
-            with payer.block():
-                await way(client)
-
-    asyncio.run(ask())
-    payer.agrees()
+    payer.awaits_once(way, cohere.AsyncClientV2("any", base_url=provider.cohere_url))
 
 
 @pytest.mark.parametrize("reply", [{"pieces": 1}, {"write_size": 3}, {"gzip": True}, {"crlf": True}], ids=str)
@@ -200,7 +186,7 @@ def _consumer_raises(stream: Any) -> None:
             raise ZeroDivisionError
 
 
-@pytest.mark.parametrize("leave", [_broken_off, _closed, _consumer_raises], ids=lambda leave: leave.__name__.strip("_"))
+@pytest.mark.parametrize("leave", [_broken_off, _closed, _consumer_raises], ids=bare_name)
 def test_a_stream_that_is_left_is_charged_an_estimate(
     leave: Callable[[Any], None], payer: Paying, client: cohere.ClientV2, provider: SimulatedProvider
 ) -> None:
@@ -420,17 +406,11 @@ def _first_embed(client: cohere.Client) -> None:
     assert client.embed(texts=["Hello", "there"], model="embed-v4.0", input_type="search_query").embeddings
 
 
-FIRST = [value for name, value in sorted(globals().items()) if name.startswith("_first_") and callable(value)]
-
-
-@pytest.mark.parametrize("way", FIRST, ids=lambda way: way.__name__.strip("_"))
+@each_way(globals(), prefix="_first_")
 def test_the_first_client_is_one_exact_charge_however_it_is_called(
     way: Callable[[cohere.Client], None], payer: Paying, first: cohere.Client
 ) -> None:
-    with payer.block() as block:
-        way(first)
-    payer.agrees()
-    assert block.calls == 1
+    payer.pays_once(way, first)
 
 
 def test_the_first_asynchronous_client_is_one_exact_charge(payer: Paying, provider: SimulatedProvider) -> None:
@@ -444,7 +424,7 @@ def test_the_first_asynchronous_client_is_one_exact_charge(payer: Paying, provid
     payer.agrees(calls=2)
 
 
-@pytest.mark.parametrize("leave", [_broken_off, _closed, _consumer_raises], ids=lambda leave: leave.__name__.strip("_"))
+@pytest.mark.parametrize("leave", [_broken_off, _closed, _consumer_raises], ids=bare_name)
 def test_a_stream_of_the_first_client_that_is_left_is_charged_an_estimate(
     leave: Callable[[Any], None], payer: Paying, first: cohere.Client, provider: SimulatedProvider
 ) -> None:

@@ -15,6 +15,7 @@ import pytest
 from google import genai
 from google.genai import errors, types
 from google.oauth2.credentials import Credentials
+from ways import bare_name, each_way
 
 import budgeted
 from budgeted.testing import Reply
@@ -134,22 +135,14 @@ def _declared_tools(client: genai.Client) -> None:
     assert client.models.generate_content(**ASK, config=config).function_calls
 
 
-WAYS = [value for name, value in sorted(globals().items()) if name[0] == "_" and name[1] != "_" and callable(value)]
-
-
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__.strip("_"))
+@each_way(globals())
 def test_every_way_of_calling_is_one_exact_charge(
     way: Callable[[genai.Client], None], payer: Paying, client: genai.Client
 ) -> None:
-    with payer.block() as block:
-        way(client)
-    payer.agrees()
-    assert block.calls == 1
+    payer.pays_once(way, client)
 
 
-@pytest.mark.parametrize(
-    "way", [_generate, _stream, _chat_stream, _structured, _embed], ids=lambda way: way.__name__.strip("_")
-)
+@pytest.mark.parametrize("way", [_generate, _stream, _chat_stream, _structured, _embed], ids=bare_name)
 def test_vertex_ai_is_charged_the_same(
     way: Callable[[genai.Client], None], payer: Paying, vertex: genai.Client, provider: SimulatedProvider
 ) -> None:
@@ -182,9 +175,6 @@ async def _embed_async(client: Any) -> None:
     assert (await client.models.embed_content(model="gemini-embedding-001", contents="Hello")).embeddings
 
 
-WAYS_ASYNC = [value for name, value in sorted(globals().items()) if name.startswith("_") and name.endswith("_async")]
-
-
 TRANSPORTS = ["aiohttp", *(name for name in ("httpx", "httpx2") if importlib.util.find_spec(name))]
 
 
@@ -197,17 +187,11 @@ def asynchronous(provider: SimulatedProvider, transport: str) -> Any:
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-@pytest.mark.parametrize("way", WAYS_ASYNC, ids=lambda way: way.__name__.strip("_"))
+@each_way(globals(), suffix="_async")
 def test_every_way_of_awaiting_is_one_exact_charge(
     way: Callable[..., Any], transport: str, payer: Paying, provider: SimulatedProvider
 ) -> None:
-    async def ask() -> None:
-        async with asynchronous(provider, transport) as client:
-            with payer.block():
-                await way(client)
-
-    asyncio.run(ask())
-    payer.agrees()
+    payer.awaits_once(way, asynchronous(provider, transport))
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -485,7 +469,7 @@ def _consumer_raises(stream: Any) -> None:
             raise ZeroDivisionError
 
 
-@pytest.mark.parametrize("leave", [_broken_off, _closed, _consumer_raises], ids=lambda leave: leave.__name__.strip("_"))
+@pytest.mark.parametrize("leave", [_broken_off, _closed, _consumer_raises], ids=bare_name)
 def test_a_stream_that_is_left_is_charged_an_estimate(
     leave: Callable[[Any], None], payer: Paying, client: genai.Client, provider: SimulatedProvider
 ) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from google import genai
 from google.genai import types
+from ways import each_way
 
 import budgeted
 from budgeted.testing import Reply
@@ -59,17 +60,11 @@ def _decision(client: genai.Client) -> None:
     client.decisions.create(model=MODEL, input="Hello", questions={"one": question})
 
 
-WAYS = [value for name, value in sorted(globals().items()) if name[0] == "_" and name[1] != "_" and callable(value)]
-
-
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__.strip("_"))
+@each_way(globals())
 def test_every_way_of_calling_is_one_exact_charge(
     way: Callable[[genai.Client], None], payer: Paying, client: genai.Client
 ) -> None:
-    with payer.block() as block:
-        way(client)
-    payer.agrees()
-    assert block.calls == 1
+    payer.pays_once(way, client)
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import groq
 import pytest
 from paying import MESSAGES
+from ways import each_way
 
 import budgeted
 from budgeted.testing import Reply
@@ -76,17 +77,11 @@ def _extra_body(client: groq.Groq) -> None:
     client.chat.completions.create(**ASK, extra_body={"max_completion_tokens": 7})
 
 
-WAYS = [value for name, value in sorted(globals().items()) if name[0] == "_" and name[1] != "_" and callable(value)]
-
-
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__.strip("_"))
+@each_way(globals())
 def test_every_way_of_calling_is_one_exact_charge(
     way: Callable[[groq.Groq], None], payer: Paying, client: groq.Groq
 ) -> None:
-    with payer.block() as block:
-        way(client)
-    payer.agrees()
-    assert block.calls == 1
+    payer.pays_once(way, client)
 
 
 @pytest.mark.parametrize("stream", [False, True])

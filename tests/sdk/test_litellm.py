@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import litellm
@@ -11,6 +12,7 @@ import pydantic
 import pytest
 from litellm import completion as imported_by_name
 from paying import MESSAGES
+from ways import each_way
 
 import budgeted
 from budgeted.testing import Reply
@@ -155,16 +157,9 @@ def _router_stream(at: At) -> None:
     assert list(router.completion("claude", MESSAGES, stream=True))
 
 
-WAYS = [value for name, value in sorted(globals().items()) if name[0] == "_" and name[1] != "_" and callable(value)]
-
-
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__.strip("_"))
+@each_way(globals())
 def test_every_way_of_calling_is_one_exact_charge(way: Callable[[At], None], payer: Paying, at: At) -> None:
-    with payer.block() as block:
-        way(at)
-    payer.agrees()
-    assert block.calls == 1
-    assert round(block.spent * 1e9) == payer.spent > 0
+    payer.pays_once(way, at)
 
 
 async def _completion_async(at: At) -> None:
@@ -222,18 +217,9 @@ async def _router_embedding_async(at: At) -> None:
     assert (await router.aembedding("small", input=["Hello"])).data
 
 
-ASYNC_WAYS = [value for name, value in sorted(globals().items()) if name.endswith("_async") and callable(value)]
-
-
-@pytest.mark.parametrize("way", ASYNC_WAYS, ids=lambda way: way.__name__.strip("_"))
+@each_way(globals(), suffix="_async")
 def test_every_asynchronous_way_of_calling_is_one_exact_charge(way: Callable[[At], Any], payer: Paying, at: At) -> None:
-    async def main() -> None:
-        with payer.block() as block:
-            await way(at)
-        assert block.calls == 1
-
-    asyncio.run(main())
-    payer.agrees()
+    payer.awaits_once(way, nullcontext(at))
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])

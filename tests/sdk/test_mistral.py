@@ -14,6 +14,7 @@ from mistralai.client import Mistral, errors
 from mistralai.client.utils import BackoffStrategy, RetryConfig
 from mistralai.gcp.client import MistralGCP
 from paying import MESSAGES
+from ways import bare_name, each_way
 
 import budgeted
 from budgeted.testing import Reply
@@ -103,17 +104,11 @@ def _embeddings(client: Mistral) -> None:
     assert client.embeddings.create(model="mistral-embed", inputs=["Hello"]).data
 
 
-WAYS = [value for name, value in sorted(globals().items()) if name[0] == "_" and name[1] != "_" and callable(value)]
-
-
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__.strip("_"))
+@each_way(globals())
 def test_every_way_of_calling_is_one_exact_charge(
     way: Callable[[Mistral], None], payer: Paying, client: Mistral
 ) -> None:
-    with payer.block() as block:
-        way(client)
-    payer.agrees()
-    assert block.calls == 1
+    payer.pays_once(way, client)
 
 
 async def _complete_async(client: Mistral) -> None:
@@ -145,20 +140,11 @@ async def _embeddings_async(client: Mistral) -> None:
     assert (await client.embeddings.create_async(model="mistral-embed", inputs=["Hello"])).data
 
 
-WAYS_ASYNC = [value for name, value in sorted(globals().items()) if name.startswith("_") and name.endswith("_async")]
-
-
-@pytest.mark.parametrize("way", WAYS_ASYNC, ids=lambda way: way.__name__.strip("_"))
+@each_way(globals(), suffix="_async")
 def test_every_way_of_awaiting_is_one_exact_charge(
     way: Callable[..., Any], payer: Paying, provider: SimulatedProvider
 ) -> None:
-    async def ask() -> None:
-        async with Mistral(api_key="any", server_url=provider.mistral_url) as client:
-            with payer.block():
-                await way(client)
-
-    asyncio.run(ask())
-    payer.agrees()
+    payer.awaits_once(way, Mistral(api_key="any", server_url=provider.mistral_url))
 
 
 @pytest.mark.parametrize(
@@ -263,7 +249,7 @@ def _consumer_raises(stream: Any) -> None:
 LEFT = [_broken_off, _closed, _left_in_a_block, _never_read, _consumer_raises]
 
 
-@pytest.mark.parametrize("leave", LEFT, ids=lambda leave: leave.__name__.strip("_"))
+@pytest.mark.parametrize("leave", LEFT, ids=bare_name)
 def test_a_stream_that_is_left_is_charged_an_estimate(
     leave: Callable[[Any], None], payer: Paying, client: Mistral, provider: SimulatedProvider
 ) -> None:

@@ -12,6 +12,7 @@ import ollama
 import pydantic
 import pytest
 from paying import MESSAGES, Paying
+from ways import bare_name, each_way
 
 import budgeted
 from budgeted.testing import Reply, SimulatedProvider
@@ -82,18 +83,11 @@ def _tools(client: ollama.Client) -> None:
     assert client.chat(**ASK, tools=[weather])
 
 
-WAYS = [value for name, value in sorted(globals().items()) if name[0] == "_" and name[1] != "_" and callable(value)]
-
-
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__.strip("_"))
+@each_way(globals())
 def test_every_way_of_calling_is_one_exact_charge(
     way: Callable[[Any], None], payer: Paying, client: ollama.Client
 ) -> None:
-    with payer.block() as block:
-        way(client)
-    payer.agrees()
-    assert payer.spent > 0
-    assert block.calls == 1
+    payer.pays_once(way, client)
 
 
 def test_functions_of_the_module_are_caught(
@@ -126,10 +120,7 @@ async def _embed_async(client: ollama.AsyncClient) -> None:
     assert (await client.embed(PRICED, "Hello")).embeddings
 
 
-WAYS_ASYNC = [value for name, value in sorted(globals().items()) if name.startswith("_") and name.endswith("_async")]
-
-
-@pytest.mark.parametrize("way", WAYS_ASYNC, ids=lambda way: way.__name__.strip("_"))
+@each_way(globals(), suffix="_async")
 def test_every_way_of_awaiting_is_one_exact_charge(
     way: Callable[..., Any], payer: Paying, provider: SimulatedProvider
 ) -> None:
@@ -211,7 +202,7 @@ def _consumer_raises(stream: Any) -> None:
             raise ZeroDivisionError
 
 
-@pytest.mark.parametrize("leave", [_broken_off, _closed, _consumer_raises], ids=lambda leave: leave.__name__.strip("_"))
+@pytest.mark.parametrize("leave", [_broken_off, _closed, _consumer_raises], ids=bare_name)
 def test_a_stream_that_is_left_is_charged_an_estimate(
     leave: Callable[[Any], None], payer: Paying, client: ollama.Client, provider: SimulatedProvider
 ) -> None:

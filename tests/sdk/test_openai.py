@@ -9,6 +9,7 @@ import openai
 import pydantic
 import pytest
 from paying import MESSAGES
+from ways import each_way
 
 import budgeted
 
@@ -173,16 +174,9 @@ def _bare_post(client: openai.OpenAI) -> None:
     client.post("/chat/completions", cast_to=object, body=dict(ASK))
 
 
-WAYS = [value for name, value in sorted(globals().items()) if name[0] == "_" and name[1] != "_" and callable(value)]
-
-
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__.strip("_"))
+@each_way(globals())
 def test_every_way_of_calling_is_one_exact_charge(way: Callable[..., None], payer: Paying, chat: openai.OpenAI) -> None:
-    with payer.block() as block:
-        way(chat)
-    payer.agrees()
-    assert block.calls == 1
-    assert round(block.spent * 1e9) == payer.spent
+    payer.pays_once(way, chat)
 
 
 async def _create_async(client: openai.AsyncOpenAI) -> None:
@@ -244,20 +238,11 @@ async def _embeddings_async(client: openai.AsyncOpenAI) -> None:
     assert (await client.embeddings.create(model="text-embedding-3-small", input="Hello")).data
 
 
-ASYNC_WAYS = [value for name, value in sorted(globals().items()) if name.endswith("_async") and callable(value)]
-
-
-@pytest.mark.parametrize("way", ASYNC_WAYS, ids=lambda way: way.__name__.strip("_"))
+@each_way(globals(), suffix="_async")
 def test_every_asynchronous_way_of_calling_is_one_exact_charge(
     way: Callable[..., Any], payer: Paying, async_chat: openai.AsyncOpenAI
 ) -> None:
-    async def main() -> None:
-        async with async_chat, payer.block() as block:
-            await way(async_chat)
-        assert block.calls == 1
-
-    asyncio.run(main())
-    payer.agrees()
+    payer.awaits_once(way, async_chat)
 
 
 @pytest.mark.parametrize("stream", [False, True])

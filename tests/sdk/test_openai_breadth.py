@@ -9,6 +9,7 @@ import anthropic
 import openai
 import pytest
 from paying import MESSAGES
+from ways import bare_name
 
 import budgeted
 from budgeted.prices import _registered, _remembered
@@ -312,7 +313,7 @@ def _run(chat: openai.OpenAI, claude: anthropic.Anthropic) -> None:
 UNSEEN = [_background, _batch, _claudes_batch, _websocket, _remix, _live_secret, _run]
 
 
-@pytest.mark.parametrize("start", UNSEEN, ids=lambda start: start.__name__.strip("_"))
+@pytest.mark.parametrize("start", UNSEEN, ids=bare_name)
 def test_what_is_out_of_sight_is_refused_inside_a_budget(
     start: Any, payer: Paying, chat: openai.OpenAI, claude: anthropic.Anthropic, provider: SimulatedProvider
 ) -> None:
@@ -321,7 +322,7 @@ def test_what_is_out_of_sight_is_refused_inside_a_budget(
     assert provider.requests == []
 
 
-@pytest.mark.parametrize("start", UNSEEN, ids=lambda start: start.__name__.strip("_"))
+@pytest.mark.parametrize("start", UNSEEN, ids=bare_name)
 def test_what_is_out_of_sight_may_be_held_by_hand(
     start: Any, payer: Paying, chat: openai.OpenAI, claude: anthropic.Anthropic
 ) -> None:

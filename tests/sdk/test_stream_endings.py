@@ -14,6 +14,7 @@ import anthropic
 import openai
 import pytest
 from paying import MESSAGES
+from ways import bare_name
 
 from budgeted.testing import Reply
 
@@ -117,7 +118,7 @@ WHOLE = [value for name, value in sorted(globals().items()) if name.startswith("
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("read", WHOLE, ids=lambda read: read.__name__.strip("_"))
+@pytest.mark.parametrize("read", WHOLE, ids=bare_name)
 def test_a_stream_that_is_read_to_its_end_is_settled_exactly(
     read: Callable[[Any], None], kind: str, payer: Paying, clients: Clients
 ) -> None:
@@ -252,7 +253,7 @@ LEFT = [
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("leave", LEFT, ids=lambda leave: leave.__name__.strip("_"))
+@pytest.mark.parametrize("leave", LEFT, ids=bare_name)
 def test_a_stream_that_is_left_is_charged_an_estimate(
     leave: Callable[[Any], None], kind: str, payer: Paying, clients: Clients, provider: SimulatedProvider
 ) -> None:
@@ -575,7 +576,7 @@ ALEFT = [
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("leave", ALEFT, ids=lambda leave: leave.__name__.strip("_"))
+@pytest.mark.parametrize("leave", ALEFT, ids=bare_name)
 def test_an_asynchronous_stream_that_is_left_is_charged_an_estimate(
     leave: Callable[[Any], Any], kind: str, payer: Paying, async_clients: Clients, provider: SimulatedProvider
 ) -> None:

@@ -1,0 +1,25 @@
+"""The ways to call an SDK, as functions that a test runs one by one, each under its own name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+def bare_name(function: Callable[..., Any]) -> str:
+    """What a function is called in the name of a test."""
+    return function.__name__.strip("_")
+
+
+def each_way(names: Mapping[str, Any], *, prefix: str = "_", suffix: str = "") -> pytest.MarkDecorator:
+    """Run a test once for each function of its module that stands above it and is so called: its ``way``."""
+    ways = [
+        value
+        for name, value in sorted(names.items())
+        if name.startswith(prefix) and name.endswith(suffix) and name[:2] != "__" and callable(value)
+    ]
+    return pytest.mark.parametrize("way", ways, ids=bare_name)
