@@ -81,6 +81,16 @@ class Paying:
         assert all(charge.cost <= charge.held or charge.held == 0 for charge in found)  # 0: a retry had no hold
         return found
 
+    def guesses_when_left(self, leave: Callable[[Any], object], ask: Callable[[], Any]) -> None:
+        """Ask for a stream and leave it before it says its usage: it is charged an estimate, and no longer held."""
+        self.provider.reply(gate_after=2, output_tokens=40)
+        with self.block() as block:
+            leave(ask())
+            gc.collect()
+            assert block.held == 0
+        self.guessed()
+        self.provider.release()
+
     def nothing_is_left_open(self) -> None:
         """No hold, no ticket, and no figure of a block stays behind."""
         self.manager.flush()

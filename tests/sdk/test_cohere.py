@@ -12,7 +12,7 @@ import cohere.core
 import httpx
 import pytest
 from paying import MESSAGES
-from ways import bare_name, each_way
+from ways import bare_name, broken_off, closed, consumer_raises, each_way
 
 import budgeted
 from budgeted.testing import Reply
@@ -170,33 +170,11 @@ def test_a_fallback_is_asked_in_place_of_the_model(
 # -- streams that are left
 
 
-def _broken_off(stream: Any) -> None:
-    for _ in stream:
-        break
-
-
-def _closed(stream: Any) -> None:
-    next(stream)
-    stream.close()
-
-
-def _consumer_raises(stream: Any) -> None:
-    with pytest.raises(ZeroDivisionError):
-        for _ in stream:
-            raise ZeroDivisionError
-
-
-@pytest.mark.parametrize("leave", [_broken_off, _closed, _consumer_raises], ids=bare_name)
+@pytest.mark.parametrize("leave", [broken_off, closed, consumer_raises], ids=bare_name)
 def test_a_stream_that_is_left_is_charged_an_estimate(
-    leave: Callable[[Any], None], payer: Paying, client: cohere.ClientV2, provider: SimulatedProvider
+    leave: Callable[[Any], None], payer: Paying, client: cohere.ClientV2
 ) -> None:
-    provider.reply(gate_after=2, output_tokens=40)
-    with payer.block() as block:
-        leave(client.chat_stream(**ASK))
-        gc.collect()
-        assert block.held == 0
-    payer.guessed()
-    provider.release()
+    payer.guesses_when_left(leave, lambda: client.chat_stream(**ASK))
 
 
 def test_a_stream_that_is_never_read_was_never_sent(
@@ -424,17 +402,11 @@ def test_the_first_asynchronous_client_is_one_exact_charge(payer: Paying, provid
     payer.agrees(calls=2)
 
 
-@pytest.mark.parametrize("leave", [_broken_off, _closed, _consumer_raises], ids=bare_name)
+@pytest.mark.parametrize("leave", [broken_off, closed, consumer_raises], ids=bare_name)
 def test_a_stream_of_the_first_client_that_is_left_is_charged_an_estimate(
-    leave: Callable[[Any], None], payer: Paying, first: cohere.Client, provider: SimulatedProvider
+    leave: Callable[[Any], None], payer: Paying, first: cohere.Client
 ) -> None:
-    provider.reply(gate_after=2, output_tokens=40)
-    with payer.block() as block:
-        leave(first.chat_stream(model=MODEL, message="Hello"))
-        gc.collect()
-        assert block.held == 0
-    payer.guessed()
-    provider.release()
+    payer.guesses_when_left(leave, lambda: first.chat_stream(model=MODEL, message="Hello"))
 
 
 @pytest.mark.parametrize("reply", [{"write_size": 3}, {"gzip": True}, {"pieces": 1}], ids=str)

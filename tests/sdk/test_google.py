@@ -15,7 +15,7 @@ import pytest
 from google import genai
 from google.genai import errors, types
 from google.oauth2.credentials import Credentials
-from ways import bare_name, each_way
+from ways import bare_name, broken_off, closed, consumer_raises, each_way
 
 import budgeted
 from budgeted.testing import Reply
@@ -453,33 +453,11 @@ def test_pictures_of_imagen_are_charged_by_their_number(
 # -- streams that are left
 
 
-def _broken_off(stream: Any) -> None:
-    for _ in stream:
-        break
-
-
-def _closed(stream: Any) -> None:
-    next(stream)
-    stream.close()
-
-
-def _consumer_raises(stream: Any) -> None:
-    with pytest.raises(ZeroDivisionError):
-        for _ in stream:
-            raise ZeroDivisionError
-
-
-@pytest.mark.parametrize("leave", [_broken_off, _closed, _consumer_raises], ids=bare_name)
+@pytest.mark.parametrize("leave", [broken_off, closed, consumer_raises], ids=bare_name)
 def test_a_stream_that_is_left_is_charged_an_estimate(
-    leave: Callable[[Any], None], payer: Paying, client: genai.Client, provider: SimulatedProvider
+    leave: Callable[[Any], None], payer: Paying, client: genai.Client
 ) -> None:
-    provider.reply(gate_after=2, output_tokens=40)
-    with payer.block() as block:
-        leave(client.models.generate_content_stream(**ASK))
-        gc.collect()
-        assert block.held == 0
-    payer.guessed()
-    provider.release()
+    payer.guesses_when_left(leave, lambda: client.models.generate_content_stream(**ASK))
 
 
 def test_a_stream_that_is_never_read_was_never_sent(

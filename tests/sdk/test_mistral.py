@@ -14,7 +14,7 @@ from mistralai.client import Mistral, errors
 from mistralai.client.utils import BackoffStrategy, RetryConfig
 from mistralai.gcp.client import MistralGCP
 from paying import MESSAGES
-from ways import bare_name, each_way
+from ways import bare_name, broken_off, consumer_raises, each_way, left_in_a_block
 
 import budgeted
 from budgeted.testing import Reply
@@ -221,45 +221,23 @@ def test_a_document_that_is_only_named_is_held_at_the_context_window(
 # -- streams that are left
 
 
-def _broken_off(stream: Any) -> None:
-    for _ in stream:
-        break
-
-
 def _closed(stream: Any) -> None:
     next(stream)
     stream.response.close()
-
-
-def _left_in_a_block(stream: Any) -> None:
-    with stream:
-        next(stream)
 
 
 def _never_read(stream: Any) -> None:
     del stream
 
 
-def _consumer_raises(stream: Any) -> None:
-    with pytest.raises(ZeroDivisionError):
-        for _ in stream:
-            raise ZeroDivisionError
-
-
-LEFT = [_broken_off, _closed, _left_in_a_block, _never_read, _consumer_raises]
+LEFT = [broken_off, _closed, left_in_a_block, _never_read, consumer_raises]
 
 
 @pytest.mark.parametrize("leave", LEFT, ids=bare_name)
 def test_a_stream_that_is_left_is_charged_an_estimate(
-    leave: Callable[[Any], None], payer: Paying, client: Mistral, provider: SimulatedProvider
+    leave: Callable[[Any], None], payer: Paying, client: Mistral
 ) -> None:
-    provider.reply(gate_after=2, output_tokens=40)
-    with payer.block() as block:
-        leave(client.chat.stream(**ASK))
-        gc.collect()
-        assert block.held == 0
-    payer.guessed()
-    provider.release()
+    payer.guesses_when_left(leave, lambda: client.chat.stream(**ASK))
 
 
 @pytest.mark.parametrize("reply", [{"drop_after": 2}, {"error_after": 2}, {"malformed_after": 2}], ids=str)

@@ -12,7 +12,7 @@ import ollama
 import pydantic
 import pytest
 from paying import MESSAGES, Paying
-from ways import bare_name, each_way
+from ways import bare_name, broken_off, closed, consumer_raises, each_way
 
 import budgeted
 from budgeted.testing import Reply, SimulatedProvider
@@ -186,33 +186,11 @@ def test_a_cap_is_written_into_the_options(
 # -- streams that are left
 
 
-def _broken_off(stream: Any) -> None:
-    for _ in stream:
-        break
-
-
-def _closed(stream: Any) -> None:
-    next(stream)
-    stream.close()
-
-
-def _consumer_raises(stream: Any) -> None:
-    with pytest.raises(ZeroDivisionError):
-        for _ in stream:
-            raise ZeroDivisionError
-
-
-@pytest.mark.parametrize("leave", [_broken_off, _closed, _consumer_raises], ids=bare_name)
+@pytest.mark.parametrize("leave", [broken_off, closed, consumer_raises], ids=bare_name)
 def test_a_stream_that_is_left_is_charged_an_estimate(
-    leave: Callable[[Any], None], payer: Paying, client: ollama.Client, provider: SimulatedProvider
+    leave: Callable[[Any], None], payer: Paying, client: ollama.Client
 ) -> None:
-    provider.reply(gate_after=2, output_tokens=40)
-    with payer.block() as block:
-        leave(client.chat(**ASK, stream=True))
-        gc.collect()
-        assert block.held == 0
-    payer.guessed()
-    provider.release()
+    payer.guesses_when_left(leave, lambda: client.chat(**ASK, stream=True))
 
 
 def test_a_stream_that_is_never_read_was_never_sent(

@@ -14,7 +14,7 @@ import anthropic
 import openai
 import pytest
 from paying import MESSAGES
-from ways import bare_name
+from ways import bare_name, broken_off, consumer_raises, left_in_a_block
 
 from budgeted.testing import Reply
 
@@ -184,11 +184,6 @@ def test_an_anthropic_stream_left_after_its_last_usage_is_exact(payer: Paying, c
 # -- endings before that
 
 
-def _broken_off(stream: Any) -> None:
-    for _ in stream:
-        break
-
-
 def _broken_off_and_deleted(stream: Any) -> None:
     for _ in stream:
         break
@@ -205,20 +200,9 @@ def _closed_midway(stream: Any) -> None:
     stream.close()
 
 
-def _left_in_a_block(stream: Any) -> None:
-    with stream:
-        next(stream)
-
-
 def _never_read(stream: Any) -> None:
     del stream
     gc.collect()
-
-
-def _consumer_raises(stream: Any) -> None:
-    with pytest.raises(ZeroDivisionError):
-        for _ in stream:
-            raise ZeroDivisionError
 
 
 def _interrupted(stream: Any) -> None:
@@ -239,13 +223,13 @@ def _bytes_left(stream: Any) -> None:
 
 
 LEFT = [
-    _broken_off,
+    broken_off,
     _broken_off_and_deleted,
     _closed_unread,
     _closed_midway,
-    _left_in_a_block,
+    left_in_a_block,
     _never_read,
-    _consumer_raises,
+    consumer_raises,
     _interrupted,
     _raw_left,
     _bytes_left,

@@ -1,4 +1,4 @@
-"""The ways to call an SDK, as functions that a test runs one by one, each under its own name."""
+"""The ways to call an SDK and to leave its streams, as functions that a test runs one by one, each under its name."""
 
 from __future__ import annotations
 
@@ -23,3 +23,24 @@ def each_way(names: Mapping[str, Any], *, prefix: str = "_", suffix: str = "") -
         if name.startswith(prefix) and name.endswith(suffix) and name[:2] != "__" and callable(value)
     ]
     return pytest.mark.parametrize("way", ways, ids=bare_name)
+
+
+def broken_off(stream: Any) -> None:
+    for _ in stream:
+        break
+
+
+def closed(stream: Any) -> None:
+    next(stream)
+    stream.close()
+
+
+def left_in_a_block(stream: Any) -> None:
+    with stream:
+        next(stream)
+
+
+def consumer_raises(stream: Any) -> None:
+    with pytest.raises(ZeroDivisionError):
+        for _ in stream:
+            raise ZeroDivisionError
