@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from budgeted import BudgetManager
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable
     from contextlib import AbstractAsyncContextManager
 
     from budgeted.scope import Budget
@@ -90,6 +90,33 @@ class Paying:
             assert block.held == 0
         self.guessed()
         self.provider.release()
+
+    def sends_nothing_unread(self, ask: Callable[[], object]) -> None:
+        """Ask for a stream and never read it: nothing is sent, held or charged."""
+        with self.block() as block:
+            ask()
+            gc.collect()
+            assert block.held == 0
+        assert self.provider.requests == []
+        assert self.spent == 0
+
+    def charges_whoever_asked(self, ask: Callable[[], Iterable[object]]) -> None:
+        """Ask for a stream in one block and read it in another: one exact charge to the user of the first."""
+        with self.block("alice"):
+            stream = ask()
+        with self.block("bob"):
+            list(stream)
+        self.agrees()
+        assert [(user, row.calls) for user, row in self.manager.report("user").items()] == [("alice", 1)]
+
+    async def reads_in_a_task(self, read: Coroutine[Any, Any, None], *, cancel: bool) -> None:
+        """Read a stream in a task of a block, which may be cancelled while it waits for the provider."""
+        with self.block():
+            task = asyncio.ensure_future(read)
+            if cancel:
+                await asyncio.to_thread(self.provider.wait_parked)
+                task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     def nothing_is_left_open(self) -> None:
         """No hold, no ticket, and no figure of a block stays behind."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import inspect
 from typing import TYPE_CHECKING, Any
 
@@ -177,24 +176,12 @@ def test_a_stream_that_is_left_is_charged_an_estimate(
     payer.guesses_when_left(leave, lambda: client.chat_stream(**ASK))
 
 
-def test_a_stream_that_is_never_read_was_never_sent(
-    payer: Paying, client: cohere.ClientV2, provider: SimulatedProvider
-) -> None:
-    with payer.block() as block:
-        client.chat_stream(**ASK)
-        gc.collect()
-        assert block.held == 0
-    assert provider.requests == []
-    assert payer.spent == 0
+def test_a_stream_that_is_never_read_was_never_sent(payer: Paying, client: cohere.ClientV2) -> None:
+    payer.sends_nothing_unread(lambda: client.chat_stream(**ASK))
 
 
 def test_a_stream_is_paid_for_by_whoever_asked_wherever_it_is_read(payer: Paying, client: cohere.ClientV2) -> None:
-    with payer.block("alice"):
-        stream = client.chat_stream(**ASK)
-    with payer.block("bob"):
-        list(stream)
-    payer.agrees()
-    assert list(payer.manager.report("user")) == ["alice"]
+    payer.charges_whoever_asked(lambda: client.chat_stream(**ASK))
 
 
 @pytest.mark.parametrize("reply", [{"drop_after": 2}, {"error_after": 2}], ids=str)
@@ -228,12 +215,7 @@ def test_an_asynchronous_stream_that_is_left_is_charged_an_estimate(
 
     async def ask() -> None:
         async with cohere.AsyncClientV2("any", base_url=provider.cohere_url) as client:
-            with payer.block():
-                task = asyncio.ensure_future(read(client))
-                if how == "cancel":
-                    await asyncio.to_thread(provider.wait_parked)
-                    task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+            await payer.reads_in_a_task(read(client), cancel=how == "cancel")
 
     asyncio.run(ask())
     payer.guessed()

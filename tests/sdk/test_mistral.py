@@ -272,12 +272,7 @@ def test_an_asynchronous_stream_that_is_left_is_charged_an_estimate(
 
     async def ask() -> None:
         async with Mistral(api_key="any", server_url=provider.mistral_url) as client:
-            with payer.block():
-                task = asyncio.ensure_future(read(client))
-                if how == "cancel":
-                    await asyncio.to_thread(provider.wait_parked)
-                    task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+            await payer.reads_in_a_task(read(client), cancel=how == "cancel")
 
     asyncio.run(ask())
     payer.guessed()
