@@ -41,10 +41,11 @@ ASK: dict[str, Any] = {"modelId": NOVA, "messages": MESSAGES}
 TOOLS = {"tools": [{"toolSpec": {"name": "weather", "inputSchema": {"json": {"type": "object"}}}}]}
 
 
-def bedrock_client(provider: SimulatedProvider, **config: Any) -> Any:
+def aws_client(provider: SimulatedProvider, service: str = "bedrock-runtime", **config: Any) -> Any:
+    """A client of boto3 that does not retry, unless the configuration says so."""
     config = {"retries": {"total_max_attempts": 1}, **config}
     return boto3.client(
-        "bedrock-runtime",
+        service,
         region_name="us-east-1",
         endpoint_url=provider.url,
         aws_access_key_id="any",
@@ -55,8 +56,7 @@ def bedrock_client(provider: SimulatedProvider, **config: Any) -> Any:
 
 @pytest.fixture
 def bedrock(provider: SimulatedProvider) -> Iterator[Any]:
-    """A client of boto3 that does not retry."""
-    client = bedrock_client(provider)
+    client = aws_client(provider)
     yield client
     client.close()
 
@@ -277,7 +277,7 @@ def test_a_body_that_makes_no_sense_is_left_for_the_provider_to_refuse(
 def test_a_call_that_times_out_is_uncertain_and_so_is_each_that_boto3_repeats(
     payer: Paying, provider: SimulatedProvider
 ) -> None:
-    client = bedrock_client(provider, read_timeout=0.2, retries={"total_max_attempts": 2})
+    client = aws_client(provider, read_timeout=0.2, retries={"total_max_attempts": 2})
     provider.queue(Reply(hang=True))
     with payer.block():
         assert client.converse(**ASK)["usage"]
@@ -315,14 +315,7 @@ def test_what_is_billed_out_of_sight_is_refused_inside_a_budget(
 
 
 def test_other_services_of_aws_are_left_alone(payer: Paying, provider: SimulatedProvider) -> None:
-    client = boto3.client(
-        "s3",
-        region_name="us-east-1",
-        endpoint_url=provider.url,
-        aws_access_key_id="any",
-        config=botocore.config.Config(retries={"total_max_attempts": 1}),
-        **SECRET,
-    )
+    client = aws_client(provider, "s3")
     with payer.block() as block, pytest.raises(Exception, match="404"):
         client.head_bucket(Bucket="any")
     assert block.calls == 0
@@ -403,14 +396,7 @@ def reranking(documents: list[str]) -> dict[str, Any]:
 @pytest.fixture
 def agent_runtime(provider: SimulatedProvider) -> Iterator[Any]:
     budgeted.register_price("amazon.rerank-v1:0", input=0, output=0, per_call="0.001", provider="aws")
-    client = boto3.client(
-        "bedrock-agent-runtime",
-        region_name="us-east-1",
-        endpoint_url=provider.url,
-        aws_access_key_id="any",
-        config=botocore.config.Config(retries={"total_max_attempts": 1}),
-        **SECRET,
-    )
+    client = aws_client(provider, "bedrock-agent-runtime")
     yield client
     client.close()
 
