@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import threading
-import traceback
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+from forking import forked
 from ledgers import ALICE, AT, charge, check, give, held, hold, spent, usd
 
 from budgeted.ledger.base import GLOBAL, Used
@@ -19,20 +17,6 @@ from budgeted.ledger.memory import MemoryLedger
 
 # Forking with threads is what is tested.
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-
-
-def forked(child: Callable[[], None]) -> None:
-    """Run something in a forked child, which must end well."""
-    pid = os.fork()
-    if not pid:
-        try:
-            child()
-        except BaseException:  # noqa: BLE001 - whatever it is, it must not go on as a second test run
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    _, status = os.waitpid(pid, 0)
-    assert status == 0
 
 
 def test_a_child_spends_from_the_same_ledger_under_ids_of_its_own(journal: JournalLedger) -> None:
@@ -72,7 +56,7 @@ def test_a_grandchild_works_too(journal: JournalLedger) -> None:
 
     def child() -> None:
         charge(journal, 5, GLOBAL)
-        forked(lambda: charge(journal, 6, GLOBAL) and None)
+        forked(lambda: charge(journal, 6, GLOBAL))
         charge(journal, 7, GLOBAL)
 
     forked(child)

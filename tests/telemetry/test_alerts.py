@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forking import forked
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Tracer
 
@@ -353,14 +353,12 @@ with manager.hold("free-model", "x", 900) as held:
 def test_a_forked_child_tells_for_itself(make_manager: Any, told: Told) -> None:
     manager = make_manager(max_budget="$1", on_event=told, alerts=0.5)
     pay(manager, 0.1)
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
+
+    def child() -> int:
         pay(manager, 0.5)
-        os.write(write, str(len(told.of("alert"))).encode())
-        os._exit(0)
-    os.waitpid(child, 0)
-    assert os.read(read, 10) == b"1"
+        return len(told.of("alert"))
+
+    assert forked(child) == "1"
     assert told.of("alert") == []
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forking import forked
 from opentelemetry.sdk.metrics.view import View
 
 from budgeted import BudgetManager, Usage, gauges
@@ -204,19 +204,12 @@ def test_a_forked_child_reads_the_shared_ledger_for_itself(
 ) -> None:
     manager = make_manager("shop", max_budget="$1", ledger=tmp_path / "ledger")
     spend(paying=manager)
-    receiving, sending = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            spend(paying=manager)
-            os.write(sending, repr(figures(metrics, "shop")).encode())
-        finally:
-            os._exit(0)
-    os.close(sending)
-    with os.fdopen(receiving) as pipe:
-        told = pipe.read()
-    os.waitpid(child, 0)
-    assert told == repr((1.0, 0.004, 0.0, 0.996))
+
+    def child() -> object:
+        spend(paying=manager)
+        return figures(metrics, "shop")
+
+    assert forked(child) == repr((1.0, 0.004, 0.0, 0.996))
     assert figures(metrics, "shop") == (1, 0.004, 0, 0.996)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from forking import forked
 from opentelemetry.sdk.metrics import Counter, ObservableCounter
 from opentelemetry.sdk.metrics.export import AggregationTemporality
 from opentelemetry.sdk.metrics.view import View
@@ -272,20 +272,13 @@ def test_reporting_to_a_user_what_was_charged_already_adds_nothing(
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_child_begins_at_zero(metrics: Any, spend: Any, model: str) -> None:
     spend()
-    receiving, sending = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            before = len(metrics.points("budgeted.spend"))
-            spend()
-            os.write(sending, f"{before} {metrics.value('budgeted.spend', model=model)}".encode())
-        finally:
-            os._exit(0)
-    os.close(sending)
-    with os.fdopen(receiving) as pipe:
-        told = pipe.read()
-    os.waitpid(child, 0)
-    assert told == "0 0.002"
+
+    def child() -> str:
+        before = len(metrics.points("budgeted.spend"))
+        spend()
+        return f"{before} {metrics.value('budgeted.spend', model=model)}"
+
+    assert forked(child) == "0 0.002"
     assert metrics.value("budgeted.spend", model=model) == 0.002
 
 
