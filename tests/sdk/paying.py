@@ -118,6 +118,24 @@ class Paying:
                 task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
+    def guesses_when_a_task_leaves(
+        self,
+        read: Callable[[Any], Coroutine[Any, Any, None]],
+        client: AbstractAsyncContextManager[Any],
+        *,
+        cancel: bool,
+    ) -> None:
+        """Leave an asynchronous stream before it says its usage: it is charged an estimate; closes the client."""
+        self.provider.reply(gate_after=2, output_tokens=40)
+
+        async def call() -> None:
+            async with client as opened:
+                await self.reads_in_a_task(read(opened), cancel=cancel)
+
+        asyncio.run(call())
+        self.guessed()
+        self.provider.release()
+
     def nothing_is_left_open(self) -> None:
         """No hold, no ticket, and no figure of a block stays behind."""
         self.manager.flush()

@@ -11,7 +11,7 @@ import cohere.core
 import httpx
 import pytest
 from paying import MESSAGES
-from ways import bare_name, broken_off, closed, consumer_raises, each_way
+from ways import bare_name, break_or_close, broken_off, closed, consumer_raises, each_way
 
 import budgeted
 from budgeted.testing import Reply
@@ -202,24 +202,12 @@ def test_a_stream_that_breaks_is_charged_an_estimate(
 def test_an_asynchronous_stream_that_is_left_is_charged_an_estimate(
     how: str, payer: Paying, provider: SimulatedProvider
 ) -> None:
-    provider.reply(gate_after=2, output_tokens=40)
-
     async def read(client: cohere.AsyncClientV2) -> None:
         stream = client.chat_stream(**ASK)
-        async for _ in stream:
-            if how == "break":
-                break
-            if how == "close":
-                await stream.aclose()
-                break
+        await break_or_close(stream, how, stream.aclose)
 
-    async def ask() -> None:
-        async with cohere.AsyncClientV2("any", base_url=provider.cohere_url) as client:
-            await payer.reads_in_a_task(read(client), cancel=how == "cancel")
-
-    asyncio.run(ask())
-    payer.guessed()
-    provider.release()
+    client = cohere.AsyncClientV2("any", base_url=provider.cohere_url)
+    payer.guesses_when_a_task_leaves(read, client, cancel=how == "cancel")
 
 
 # -- failures and nonsense

@@ -14,7 +14,7 @@ import pytest
 from google import genai
 from google.genai import errors, types
 from google.oauth2.credentials import Credentials
-from ways import bare_name, broken_off, closed, consumer_raises, each_way
+from ways import bare_name, break_or_close, broken_off, closed, consumer_raises, each_way
 
 import budgeted
 from budgeted.testing import Reply
@@ -483,25 +483,12 @@ def test_a_stream_that_breaks_is_charged_an_estimate(
 def test_an_asynchronous_stream_that_is_left_is_charged_an_estimate(
     how: str, transport: str, payer: Paying, provider: SimulatedProvider
 ) -> None:
-    provider.reply(gate_after=2, output_tokens=40)
-
     async def read(client: Any) -> None:
         stream = await client.models.generate_content_stream(**ASK)
-        async for _ in stream:
-            if how == "break":
-                break
-            if how == "close":
-                await stream.aclose()
-                break
+        await break_or_close(stream, how, stream.aclose)
 
-    async def ask() -> None:
-        client = asynchronous(provider, transport)
-        await payer.reads_in_a_task(read(client), cancel=how == "cancel")
-        await client.aclose()
-
-    asyncio.run(ask())
-    payer.guessed()
-    provider.release()
+    client = asynchronous(provider, transport)
+    payer.guesses_when_a_task_leaves(read, client, cancel=how == "cancel")
 
 
 # -- failures and nonsense

@@ -14,7 +14,7 @@ from mistralai.client import Mistral, errors
 from mistralai.client.utils import BackoffStrategy, RetryConfig
 from mistralai.gcp.client import MistralGCP
 from paying import MESSAGES
-from ways import bare_name, broken_off, consumer_raises, each_way, left_in_a_block
+from ways import bare_name, break_or_close, broken_off, consumer_raises, each_way, left_in_a_block
 
 import budgeted
 from budgeted.testing import Reply
@@ -259,24 +259,12 @@ def test_a_stream_that_breaks_is_charged_an_estimate(
 def test_an_asynchronous_stream_that_is_left_is_charged_an_estimate(
     how: str, payer: Paying, provider: SimulatedProvider
 ) -> None:
-    provider.reply(gate_after=2, output_tokens=40)
-
     async def read(client: Mistral) -> None:
         stream = await client.chat.stream_async(**ASK)
-        async for _ in stream:
-            if how == "break":
-                break
-            if how == "close":
-                await stream.response.aclose()
-                break
+        await break_or_close(stream, how, stream.response.aclose)
 
-    async def ask() -> None:
-        async with Mistral(api_key="any", server_url=provider.mistral_url) as client:
-            await payer.reads_in_a_task(read(client), cancel=how == "cancel")
-
-    asyncio.run(ask())
-    payer.guessed()
-    provider.release()
+    client = Mistral(api_key="any", server_url=provider.mistral_url)
+    payer.guesses_when_a_task_leaves(read, client, cancel=how == "cancel")
 
 
 # -- failures and nonsense

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
 
 def bare_name(function: Callable[..., Any]) -> str:
@@ -44,3 +44,12 @@ def consumer_raises(stream: Any) -> None:
     with pytest.raises(ZeroDivisionError):
         for _ in stream:
             raise ZeroDivisionError
+
+
+async def break_or_close(stream: Any, how: str, close: Callable[[], Awaitable[None]]) -> None:
+    """Leave a stream after its first piece by "break" or "close", or read on until the task is cancelled."""
+    async for _ in stream:
+        if how == "close":
+            await close()
+        if how != "cancel":
+            break
