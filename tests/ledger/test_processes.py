@@ -30,6 +30,7 @@ from ledgers import (
     replayed,
     route,
     spent,
+    together,
     usd,
 )
 
@@ -81,13 +82,7 @@ WORKER = """
 def run(directory: Path, processes: int, threads: int, calls: int) -> tuple[int, int]:
     """Have processes of so many threads make calls at once; returns what they spent and were refused."""
     workers = [python(WORKER, directory, threads, calls, seed) for seed in range(processes)]
-    for worker in workers:
-        assert worker.stdout is not None
-        assert worker.stdin is not None
-        assert worker.stdout.readline() == "ready\n"
-    for worker in workers:
-        worker.stdin.write("\n")  # type: ignore[union-attr]
-        worker.stdin.flush()  # type: ignore[union-attr]
+    together(*workers)
     figures = [output.split() for output in finish(*workers)]
     return sum(int(a) for a, _ in figures), sum(int(b) for _, b in figures)
 
@@ -192,11 +187,7 @@ def test_processes_that_sweep_at_once_charge_each_hold_once(journal: JournalLedg
         JournalLedger(sys.argv[1]).close()
     """
     sweepers = [python(sweeper, journal.directory) for _ in range(3)]
-    for one in sweepers:
-        assert one.stdout.readline() == "ready\n"  # type: ignore[union-attr]
-    for one in sweepers:
-        one.stdin.write("\n")  # type: ignore[union-attr]
-        one.stdin.flush()  # type: ignore[union-attr]
+    together(*sweepers)
     finish(*sweepers)
     journal.sweep()
     assert (held(journal), spent(journal), journal.read(GLOBAL).calls) == (0, 5050, 100)
@@ -295,11 +286,7 @@ def test_a_period_begins_once_across_processes(journal: JournalLedger) -> None:
     """
     charge(journal, 999, GLOBAL)
     workers = [python(program, journal.directory) for _ in range(3)]
-    for worker in workers:
-        assert worker.stdout.readline() == "ready\n"  # type: ignore[union-attr]
-    for worker in workers:
-        worker.stdin.write("\n")  # type: ignore[union-attr]
-        worker.stdin.flush()  # type: ignore[union-attr]
+    together(*workers)
     finish(*workers)
     slot = journal.read(GLOBAL).slots[0]
     assert (slot.start, slot.spent, slot.held) == (AT, 150, 0)
