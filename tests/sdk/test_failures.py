@@ -18,7 +18,7 @@ from budgeted.testing import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import Future, ThreadPoolExecutor
 
     from paying import Paying
 
@@ -412,9 +412,11 @@ def test_an_interrupted_settlement_is_made_up_for(
     payer.agrees()
 
 
-def test_a_late_answer_does_not_fight_with_what_was_reconciled(
+@pytest.fixture
+def late(
     paying: Callable[..., Paying], chat: openai.OpenAI, provider: SimulatedProvider, pool: ThreadPoolExecutor
-) -> None:
+) -> tuple[Paying, Future[Any]]:
+    """Who pays for a call whose hold was given up, and the call, as the provider still keeps its answer back."""
     now = [1_795_348_800.0]
     payer = paying(clock=lambda: now[0], hold_timeout=60)
     provider.reply(hang=True)
@@ -422,6 +424,13 @@ def test_a_late_answer_does_not_fight_with_what_was_reconciled(
     assert provider.wait_parked()
     now[0] += 61
     payer.manager.ledger.sweep()
+    return payer, asked
+
+
+def test_a_late_answer_does_not_fight_with_what_was_reconciled(
+    late: tuple[Paying, Future[Any]], provider: SimulatedProvider
+) -> None:
+    payer, asked = late
     (charge,) = payer.manager.uncertain()
     payer.manager.reconcile(charge.id, cost="0.5")
     provider.release()
@@ -432,15 +441,9 @@ def test_a_late_answer_does_not_fight_with_what_was_reconciled(
 
 
 def test_a_late_answer_replaces_the_estimate_of_a_hold_that_was_given_up(
-    paying: Callable[..., Paying], chat: openai.OpenAI, provider: SimulatedProvider, pool: ThreadPoolExecutor
+    late: tuple[Paying, Future[Any]], provider: SimulatedProvider
 ) -> None:
-    now = [1_795_348_800.0]
-    payer = paying(clock=lambda: now[0], hold_timeout=60)
-    provider.reply(hang=True)
-    asked = pool.submit(chat.chat.completions.create, **ASK)
-    assert provider.wait_parked()
-    now[0] += 61
-    payer.manager.ledger.sweep()
+    payer, asked = late
     assert len(payer.manager.uncertain()) == 1
     provider.release()
     asked.result()
