@@ -1,4 +1,4 @@
-"""What every test gets: a ledger folder of its own, and randomness that can be repeated."""
+"""What every test gets: a ledger folder of its own, randomness that can be repeated, and a clock to set by hand."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trustme
+from clocks import Clock
 from hypothesis import settings
 
 if TYPE_CHECKING:
@@ -56,3 +57,9 @@ def budgeted_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home = tmp_path / "budgeted-home"
     monkeypatch.setenv("BUDGETED_HOME", str(home))
     return home
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock at noon, for managers that the test makes."""
+    return Clock()

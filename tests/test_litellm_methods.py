@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from clocks import DAY, NOON, Clock
 
 from budgeted import BudgetExceededError, BudgetManager, UnknownUserError, UnpricedModelError, Usage, register_price
 
@@ -19,26 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-NOON = 1_763_812_800.0  # 2025-11-22T12:00:00Z
-DAY = 86_400
-
 register_price("cent", input=10_000, output=10_000, max_output_tokens=100)
 """A cent per token."""
-
-
-class Clock:
-    """Unix seconds that a test moves."""
-
-    def __init__(self, now: float = NOON) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from clocks import DAY, HOUR, Clock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -33,26 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-NOON = 1_763_812_800.0  # 2025-11-22T12:00:00Z
-HOUR, DAY = 3600, 86_400
-
 register_price("cent", input=10_000, output=10_000, max_output_tokens=100)
 """A cent per token."""
-
-
-class Clock:
-    """Unix seconds that a test moves."""
-
-    def __init__(self, now: float = NOON) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture
