@@ -231,6 +231,11 @@ def test_nothing_is_sent_into_a_generator_that_has_not_begun(manager: BudgetMana
         made(manager).send("too early")
 
 
+def begun(steps: Iterator[Any]) -> Iterator[Any]:
+    next(steps)
+    return steps
+
+
 def test_a_generator_that_fails_when_it_is_closed_leaves_no_hold(manager: BudgetManager) -> None:
     def failing() -> Iterator[str]:
         try:
@@ -239,14 +244,8 @@ def test_a_generator_that_fails_when_it_is_closed_leaves_no_hold(manager: Budget
         finally:
             raise ZeroDivisionError
 
-    @manager.budgeted("alice")
-    def ask(model: str, messages: list[Any], max_tokens: int = 50_000) -> Any:
-        steps = failing()
-        next(steps)
-        return steps
-
     with pytest.raises(ZeroDivisionError):
-        ask("streamer", MESSAGES).close()
+        returning(manager, lambda: begun(failing())).close()
     assert manager.balance().held == 0
     assert len(manager.uncertain()) == 1
 
@@ -259,13 +258,7 @@ def test_a_generator_may_catch_what_is_thrown_into_it_first(manager: BudgetManag
             yield "caught"
         yield USAGE
 
-    @manager.budgeted("alice")
-    def ask(model: str, messages: list[Any], max_tokens: int = 50_000) -> Any:
-        steps = catching()
-        next(steps)
-        return steps
-
-    steps = ask("streamer", MESSAGES)
+    steps = returning(manager, lambda: begun(catching()))
     assert steps.throw(ZeroDivisionError()) == "caught"
     assert list(steps) == [USAGE]
     assert manager.balance().spent == COST
