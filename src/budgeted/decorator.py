@@ -10,7 +10,7 @@ import functools
 import inspect
 import weakref
 from collections.abc import AsyncGenerator, Callable, Generator
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from opentelemetry.context import detach, get_current
 
@@ -29,9 +29,6 @@ from budgeted.scope import (
     enter,
     leave,
 )
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 def decorate(payment: Payment) -> Callable[..., Any]:
@@ -63,7 +60,7 @@ def _function(payment: Payment) -> Callable[..., Any]:
             scope.offer = [call]
             try:
                 if call.capped or call.request is not request:
-                    args, kwargs = metered.capped(call, args, kwargs)  # type: ignore[union-attr]
+                    args, kwargs = payment.capped(call, args, kwargs)
                 response = fn(*args, **kwargs)
             except BaseException as error:
                 payment.failed(call, scope, error)
@@ -145,7 +142,7 @@ def _coroutine(payment: Payment) -> Callable[..., Any]:
             scope.offer = [call]
             try:
                 if call.capped or call.request is not request:
-                    args, kwargs = metered.capped(call, args, kwargs)  # type: ignore[union-attr]
+                    args, kwargs = payment.capped(call, args, kwargs)
                 response = await fn(*args, **kwargs)
             except BaseException as error:
                 await driving.settled(call, functools.partial(payment.failed, call, scope, error))
@@ -191,7 +188,7 @@ def _made(
         if call is not None:
             scope.offer = [call]
             if call.capped or call.request is not request:
-                args, kwargs = payment.metered.capped(call, args, kwargs)  # type: ignore[union-attr]
+                args, kwargs = payment.capped(call, args, kwargs)
         return payment.fn(*args, **kwargs)
     except BaseException:
         if call is not None:

@@ -61,6 +61,13 @@ class Payment:
         """What the function itself is about to ask of a model."""
         return None if self.metered is None else self.metered.request(args, kwargs)
 
+    def capped(
+        self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments of the function's own call, with what it was granted."""
+        assert self.metered is not None  # noqa: S101 - or else there was no such call
+        return self.metered.capped(call, args, kwargs)
+
     def done(self, call: Call, scope: Scope, response: Any, timeout: float | None = None) -> None:
         """Settle the function's own hold, unless a call inside took it over."""
         metered: Any = self.metered
