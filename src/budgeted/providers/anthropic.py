@@ -8,7 +8,7 @@ from typing import Any
 from budgeted import prices
 from budgeted.call import Call
 from budgeted.providers.metered import count, items, mapping, refuse_unseen, searches
-from budgeted.providers.stainless import hooks
+from budgeted.providers.stainless import address, hooks
 from budgeted.request import Request
 
 _HOSTS = {"Bedrock": "aws", "Vertex": "google"}
@@ -35,7 +35,7 @@ class Anthropic:
             thinking=count(budget) or 0,
             structured=body.get("output_format") is not None or body.get("output_config") is not None,
             tier="fast" if body.get("speed") == "fast" else None,
-            base_url=str(client.base_url),
+            base_url=address(client),
             kinds=_kinds(body),
             exact_bytes=False,
             renamed=any(host in kind for host in _HOSTS),

@@ -175,7 +175,7 @@ def text(value: Any) -> str | None:
 
 def mapping(value: Any) -> Mapping[str, Any]:
     """A mapping that a request may have; an empty one for what is none."""
-    return value if value.__class__ is dict or isinstance(value, Mapping) else {}
+    return value if value.__class__ is dict or (value is not None and isinstance(value, Mapping)) else {}
 
 
 def items(value: Any) -> Sequence[Any]:

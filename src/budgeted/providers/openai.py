@@ -11,7 +11,7 @@ from budgeted.call import Call
 from budgeted.providers import openai_media
 from budgeted.providers.hooks import Hook
 from budgeted.providers.metered import count, items, mapping, most_searches, refuse_connection, refuse_unseen, text
-from budgeted.providers.stainless import hooks
+from budgeted.providers.stainless import address, hooks
 from budgeted.request import Request
 
 _OPERATIONS = {
@@ -76,7 +76,7 @@ class OpenAI:
         Raises:
             UnpricedModelError: it starts what is billed out of sight.
         """
-        base_url = str(client.base_url)
+        base_url = address(client)
         path = _path(url)
         if path is None:
             return _read_other(url, body, self._provider(client, base_url), base_url)
@@ -198,7 +198,7 @@ def _cap_name(request: Request, path: str | None) -> str:
 
 
 def _is_structured(wanted: Any) -> bool:
-    return isinstance(wanted, Mapping) and wanted.get("type") in ("json_schema", "json_object")
+    return wanted is not None and isinstance(wanted, Mapping) and wanted.get("type") in ("json_schema", "json_object")
 
 
 HOOKS = (

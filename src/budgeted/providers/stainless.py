@@ -74,10 +74,11 @@ class _Sent(Sent):
     def altered(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments, whose options have what the call was granted."""
         options, extra = self.options, self.extra
+        given = vars(options)
         asked = {**self.body, **extra}
         body, self.hide_usage = self.dialect.alter(self.url, call.request, dict(asked), call)
-        parser = getattr(options, "post_parser", None)
-        if body == asked and self.body is options.json_data and not callable(parser):
+        parser = given.get("post_parser")
+        if body == asked and self.body is given.get("json_data") and not callable(parser):
             return self.args, self.kwargs
         changes: dict[str, Any] = {"json_data": body}
         if extra:
@@ -112,21 +113,30 @@ class _Sent(Sent):
 
 def _read(dialect: Dialect, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sent | None:
     options = args[1] if len(args) > 1 else kwargs.get("options")
-    if options is None or options.method.lower() != "post" or not isinstance(options.json_data, Mapping):
+    if options is None:
         return None
-    body = options.json_data
+    given = vars(options)  # it looks long for what it is asked for by name
+    body = given.get("json_data")
+    if given["method"].lower() != "post" or not (body.__class__ is dict or isinstance(body, Mapping)):
+        return None
     if not _lasts(body):
         body = _whole(body)
-    extra = mapping(getattr(options, "extra_json", None))
-    url = str(options.url).partition("?")[0]
+    extra = mapping(given.get("extra_json"))
+    url = str(given["url"]).partition("?")[0]
     asked = {**body, **extra} if extra else body
-    files = getattr(options, "files", None)
+    files = given.get("files")
     if files:
         asked = {**asked, FILES: len(files)}
     request = dialect.read(client, url, asked)
     if request is None:
         return None
     return _Sent(request, args, kwargs, url=url, options=options, body=body, extra=extra, dialect=dialect)
+
+
+def address(client: Any) -> str:
+    """Where a client sends its requests."""
+    url = vars(client).get("_base_url")  # openai 3 imports a module each time that it is asked for the public one
+    return str(client.base_url if url is None else url)
 
 
 def _lasts(value: Any) -> bool:
