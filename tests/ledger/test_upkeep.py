@@ -159,3 +159,11 @@ def test_what_waits_for_a_silent_server_lets_each_round_come_in_its_time(monkeyp
     assert upkeep.refused() == 0
     assert all(one.count("s") <= 2 and one.count("r") <= 1 for one in between[:5]), told
     assert any(between[:5])
+
+
+def test_holds_that_may_last_for_ever_are_left_alone(ledger: Any) -> None:
+    ledger.hold_timeout = float("inf")
+    give(ledger, GLOBAL, usd(100))
+    hold(ledger, 10, GLOBAL, at=0)
+    assert ledger.sweep() == 0
+    assert held(ledger) == 10

@@ -160,8 +160,8 @@ class HTTPLedger(RemoteLedger):
 
     def sweep(self) -> int:
         """Have the server charge the holds that nobody ends. Returns how many there were."""
-        now = self._server_time()
-        swept: int = self._ask("sweep", wire.SweepBody(self.hold_timeout, None if now is None else int(now)))
+        now, timeout = self._server_time(), min(self.hold_timeout, wire.LONGEST)
+        swept: int = self._ask("sweep", wire.SweepBody(timeout, None if now is None else int(now)))
         if swept:
             self.turns.wake_all()
         return swept

@@ -42,7 +42,10 @@ HoldId: TypeAlias = Annotated[
 Whole: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
 """A number that every ledger can keep."""
 
-Seconds: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=10**12)]
+LONGEST = 10**12
+"""Seconds at most: JSON has no infinity."""
+
+Seconds: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=LONGEST)]
 
 
 class RouteBody(msgspec.Struct, frozen=True):
