@@ -99,6 +99,10 @@ def test_looking_at_a_misspelt_project_names_those_that_are_there_and_makes_none
         (["balance", "--ledger", "http://tok:secret@example.com"], "allow_http=1"),
         (["limits", "set", "$5", "--timezone", "Mars/Olympus"], "Mars/Olympus"),
         (["report", "--since", "yesterday", "--ledger", "memory://"], "yesterday"),
+        (["serve", "--port", "99999", "--ledger", "memory://"], "99999 is not in the range 0<=x<=65535"),
+        (["serve", "--timezone", "Mars/Olympus", "--ledger", "memory://"], "Mars/Olympus"),
+        (["serve", "--ssl-keyfile", __file__, "--ledger", "memory://"], "--ssl-keyfile needs --ssl-certfile"),
+        (["serve", "--ssl-certfile", __file__, "--ledger", "memory://"], "test_cli.py is no certificate with its key"),
     ],
 )
 def test_mistakes_are_told_in_one_line_without_secrets(budgeted_home: Path, args: list[str], told: str) -> None:

@@ -133,9 +133,7 @@ class Settings(msgspec.Struct, kw_only=True):
         _word("on_uncertain", self.on_uncertain, "estimate", "hold", "release")
         check_on_exceed(self.on_exceed)
         check_seconds(self.wait, "wait")
-        if check_seconds(self.hold_timeout, "hold_timeout") == 0:
-            msg = "hold_timeout=0 would charge every call before it can end; write seconds, such as 900"
-            raise ValueError(msg)
+        check_hold_timeout(self.hold_timeout)
         self.fallback = check_fallback(self.fallback)
         check_count(self.min_output_tokens, "min_output_tokens")
         check_count(self.uncertain_output_tokens, "uncertain_output_tokens")
@@ -325,6 +323,13 @@ def _from_text(name: str, value: str) -> Any:
 def check_fsync(value: object) -> None:
     """One of the words for ``fsync``."""
     _word("fsync", value, "background", "always")
+
+
+def check_hold_timeout(value: object) -> None:
+    """Seconds after which a hold that nobody ends is charged."""
+    if check_seconds(value, "hold_timeout") == 0:
+        msg = "hold_timeout=0 would charge every call before it can end; write seconds, such as 900"
+        raise ValueError(msg)
 
 
 def check_headers(headers: object) -> dict[str, str]:

@@ -11,6 +11,8 @@ import msgspec
 
 from budgeted.ledger.channel import is_loopback
 from budgeted.money import shown
+from budgeted.periods import zone
+from budgeted.settings import check_fsync, check_hold_timeout
 
 MOST_PROJECTS = 200
 """Projects that one server has open: those of a path are three open files each."""
@@ -42,6 +44,9 @@ class ServerSettings(msgspec.Struct, kw_only=True, frozen=True):
     threads: int = 40
 
     def __post_init__(self) -> None:
+        zone(self.timezone)
+        check_fsync(self.fsync)
+        check_hold_timeout(self.hold_timeout)
         for name in ("max_body", "max_projects", "threads"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
