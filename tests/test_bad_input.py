@@ -160,7 +160,10 @@ def test_a_charge_that_nobody_knows(manager: BudgetManager, id: Any) -> None:
         ({"usage": {}}, "usage must be a Usage or a mapping.*got {}"),
         ({"usage": 5}, "usage must be a Usage or a mapping.*got 5"),
         ({"usage": {"nope": 1}}, "usage must have the fields of Usage.*'nope'"),
+        ({"usage": {5: 1}}, "usage must have the fields of Usage.*5: 1"),
         ({"usage": {"input_tokens": -1}}, "input_tokens must be from 0"),
+        ({"usage": {"input_tokens": 1.5}}, "input_tokens must be an int, got 1.5"),
+        ({"usage": {"input_tokens": "many"}}, "input_tokens must be an int, got 'many'"),
     ],
 )
 def test_a_correction_that_makes_no_sense(manager: BudgetManager, figures: dict[str, Any], text: str) -> None:

@@ -252,11 +252,10 @@ def counted(usage: object) -> Counts:
     if not isinstance(usage, Mapping) or not usage:
         msg = f"usage must be a Usage or a mapping, such as Usage(1200, 300), got {shown(usage)}"
         raise TypeError(msg)
-    try:
-        return Usage(**usage)
-    except TypeError:
+    if not usage.keys() <= _FIELDS:
         msg = f"usage must have the fields of Usage, such as input_tokens and output_tokens, got {shown(dict(usage))}"
-        raise TypeError(msg) from None
+        raise TypeError(msg)
+    return Usage(**usage)
 
 
 def _refused(response: object) -> bool:
@@ -322,3 +321,4 @@ def _given(value: int | None, body: Mapping[str, Any], *names: str) -> Any:
 
 
 _CONTENT = frozenset(CONTENT)
+_FIELDS = frozenset(Usage.__struct_fields__)
