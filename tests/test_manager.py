@@ -618,6 +618,9 @@ def test_keywords_of_blocks_and_decorators_are_checked_too(manager: BudgetManage
         manager.hold("cent", "x", max_tokens=5)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="unknown keyword 'colour'; there are"):
         manager.reconfigure(colour="red")
+    for name in ("client_type", "api_base", "headers"):
+        with pytest.raises(TypeError, match=f"{name} is for making a manager.*write BudgetManager"):
+            manager.reconfigure(**{name: "hosted", "max_budget": 1})
 
 
 def test_settings_change_in_place(manager: BudgetManager, clock: Clock) -> None:

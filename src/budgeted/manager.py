@@ -34,6 +34,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _settings = tuple(field.name for field in msgspec.structs.fields(Settings))
 _keywords = (*_settings, "max_budget", "duration", "ledger", "project_name", "fsync")
+_for_ever = ("client_type", "api_base", "headers")
 
 
 class BudgetManager(LiteLLMMethods):
@@ -169,6 +170,10 @@ class BudgetManager(LiteLLMMethods):
         Raises:
             ValueError, TypeError, LedgerError: as the constructor; then nothing was changed.
         """
+        for name in _for_ever:
+            if name in changes:
+                msg = f"{name} is for making a manager, not for changing one; write BudgetManager(..., {name}=...)"
+                raise TypeError(msg)
         refuse_unknown((name for name in changes if name not in _keywords), BudgetManager)
         limits = global_limits(changes.pop("max_budget", None), changes.pop("duration", None))
         project = check_name(changes.pop("project_name", self.project_name), "project_name")
