@@ -99,6 +99,8 @@ def test_looking_at_a_misspelt_project_names_those_that_are_there_and_makes_none
         (["balance", "--ledger", "http://tok:secret@example.com"], "allow_http=1"),
         (["limits", "set", "$5", "--timezone", "Mars/Olympus"], "Mars/Olympus"),
         (["report", "--since", "yesterday", "--ledger", "memory://"], "yesterday"),
+        (["limits", "set", "$5", "--ledger", "memory://"], "memory:// ends with this command; name a path or a URL"),
+        (["migrate", "here", "memory://"], "memory:// ends with this command"),
         (["serve", "--port", "99999", "--ledger", "memory://"], "99999 is not in the range 0<=x<=65535"),
         (["serve", "--timezone", "Mars/Olympus", "--ledger", "memory://"], "Mars/Olympus"),
         (["serve", "--ssl-keyfile", __file__, "--ledger", "memory://"], "--ssl-keyfile needs --ssl-certfile"),

@@ -6,7 +6,7 @@ import contextlib
 
 import click
 
-from budgeted.cli.options import must_exist, not_there, project_option
+from budgeted.cli.options import must_exist, must_last, not_there, project_option
 from budgeted.ledger import Ledger, open_ledger
 from budgeted.ledger.base import GLOBAL
 from budgeted.ledger.migration import is_empty
@@ -30,6 +30,7 @@ def migrate(source: str, target: str, project: str, to_project: str | None, *, o
     FROM and TO are paths or URLs. Stop what makes calls first: calls in flight are refused, those of killed processes
     are charged. FROM is not changed.
     """
+    must_last(target)
     must_exist(source, project, OTHERWISE)
     name = to_project or project
     old = open_ledger(source, project, fsync="background")

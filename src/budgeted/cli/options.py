@@ -54,9 +54,22 @@ def books(ledger: str | None, project: str, timezone: str, *, create: bool = Fal
     Raises:
         ClickException: there is no such project on disk, and it is not to be made.
     """
-    if not create:
+    if create:
+        must_last(ledger)
+    else:
         must_exist(ledger, project)
     return Books(project, ledger=ledger, timezone=timezone)
+
+
+def must_last(ledger: str | None) -> None:
+    """Refuse to write to what ends with the command.
+
+    Raises:
+        UsageError: it is in memory.
+    """
+    if ledger == "memory://":
+        msg = f"{ledger} ends with this command; name a path or a URL"
+        raise click.UsageError(msg)
 
 
 def must_exist(ledger: str | None, project: str, otherwise: str = "name another with --ledger") -> None:
