@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
 from budgeted.ledger.places import REDIS, SQL, kind_of
+
+T = TypeVar("T")
 
 LOOKING_SECONDS = 1.0
 """How long a Redis is searched for projects: it has no list of them, and may be full of other things."""
@@ -16,7 +19,13 @@ LOOKING_SECONDS = 1.0
 ANSWER_SECONDS = 2.0
 """How long a server may take to answer here."""
 
-_ACCOUNTS = "budgeted:{%s}:accounts"
+_KEY = "budgeted:{%s}"
+_ACCOUNTS = f"{_KEY}:accounts"
+
+
+def redis_key(project: str) -> str:
+    """What the keys of a project's ledger in Redis begin with."""
+    return _KEY % quote(project, safe="")
 
 
 def directory_name(project: str) -> str:
@@ -51,7 +60,7 @@ def has_project(where: Any, project: str) -> bool | None:
     """
     kind = kind_of(where)
     if kind == REDIS:
-        return _ask_redis(where, lambda client: bool(client.exists(_ACCOUNTS % quote(project, safe=""))))  # type: ignore[no-any-return]
+        return _ask_redis(where, lambda client: bool(client.exists(_ACCOUNTS % quote(project, safe=""))))
     found = _in_database(where) if kind == SQL else None
     return None if found is None else project in found
 
@@ -64,11 +73,11 @@ def projects_at(where: Any) -> list[str] | None:
     """
     kind = kind_of(where)
     if kind == REDIS:
-        return _ask_redis(where, _search)  # type: ignore[no-any-return]
+        return _ask_redis(where, _search)
     return _in_database(where) if kind == SQL else None
 
 
-def _ask_redis(where: Any, ask: Any) -> Any:
+def _ask_redis(where: Any, ask: Callable[[Any], T | None]) -> T | None:
     """What a Redis answers, or None."""
     try:
         import redis
@@ -107,21 +116,21 @@ def _in_database(where: Any) -> list[str] | None:
         import sqlalchemy as sa
 
         from budgeted.ledger.sql import rows
-        from budgeted.ledger.sql.tables import PREFIX, Tables
+        from budgeted.ledger.sql.database import location
+        from budgeted.ledger.sql.tables import Tables
     except ModuleNotFoundError:
         return None
     mine = not isinstance(where, sa.Engine)
     try:
-        url = sa.make_url(where) if mine else where.url
-        tables = Tables(str(url.query.get("table_prefix") or PREFIX))
-        url = url.difference_update_query(["table_prefix"])
-        if url.get_backend_name() == "sqlite" and not (url.database and Path(url.database).expanduser().exists()):
+        url, prefix = location(where)
+        if url.get_backend_name() == "sqlite" and not (url.database and Path(url.database).exists()):
             return []
         engine = _engine(url) if mine else where
-    except (sa.exc.SQLAlchemyError, OSError):  # opening the ledger tells what is wrong
+    except (sa.exc.SQLAlchemyError, OSError, ImportError):  # opening the ledger tells what is wrong
         return None
     try:
         with engine.connect() as connection:
+            tables = Tables(prefix)
             if not sa.inspect(connection).has_table(tables.projects.name):
                 return []
             return sorted(
@@ -138,7 +147,6 @@ def _engine(url: Any) -> Any:
     import sqlalchemy as sa
     from sqlalchemy.pool import NullPool
 
-    if url.get_backend_name() == "sqlite":
-        return sa.create_engine(url.set(database=str(Path(url.database).expanduser())), poolclass=NullPool)
-    timeout = {"connect_timeout": max(2, round(ANSWER_SECONDS))}
-    return sa.create_engine(url.set(drivername="postgresql+psycopg"), poolclass=NullPool, connect_args=timeout)
+    remote = url.get_backend_name() != "sqlite"
+    timeout = {"connect_timeout": max(2, round(ANSWER_SECONDS))} if remote else {}
+    return sa.create_engine(url, poolclass=NullPool, connect_args=timeout)

@@ -17,7 +17,6 @@ import secrets
 from collections.abc import Sequence
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Literal, cast
-from urllib.parse import quote
 
 import msgspec
 
@@ -40,6 +39,7 @@ from budgeted.ledger.base import (
     in_flight,
     period_at,
 )
+from budgeted.ledger.projects import redis_key
 from budgeted.ledger.records import Held
 from budgeted.ledger.remote import DEADLINE, RemoteLedger, lasting
 from budgeted.money import format_usd
@@ -178,7 +178,7 @@ class RedisLedger(RemoteLedger):
 
         self._server = server
         self._no_script = redis.exceptions.NoScriptError
-        self._key = f"budgeted:{{{quote(project, safe='')}}}".encode()
+        self._key = redis_key(project).encode()
         where, secret = _address(_client(server))
         super().__init__(where, (redis.RedisError, OSError), secret)
         try:

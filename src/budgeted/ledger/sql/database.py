@@ -24,7 +24,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import PoolProxiedConnection
 
 from budgeted.errors import LedgerError
-from budgeted.ledger.sql.tables import VERSION, Statements, Tables
+from budgeted.ledger.sql.tables import PREFIX, VERSION, Statements, Tables
 from budgeted.money import shown
 
 if TYPE_CHECKING:
@@ -43,6 +43,9 @@ PAUSE, LONGEST_PAUSE = 0.0005, 0.005
 
 MAKING = 5_831_927
 """The advisory lock under which PostgreSQL's tables are made."""
+
+_SQLITE = ("sqlite", "sqlite+pysqlite")
+_POSTGRESQL = ("postgresql", "postgres", "postgresql+psycopg")
 
 _of_parents: list[object] = []
 
@@ -435,6 +438,25 @@ def _after_fork() -> None:
 os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
 
 
+def location(where: str | sa.Engine, prefix: str = PREFIX) -> tuple[sa.URL, str]:
+    """Where a database is, as SQLAlchemy takes it, and what the names of the tables there begin with.
+
+    Args:
+        where: the URL, which may name the prefix itself; or the user's own engine.
+        prefix: where it does not.
+
+    Raises:
+        ArgumentError: SQLAlchemy's, of a URL that it cannot read.
+    """
+    url = where.url if isinstance(where, sa.Engine) else sa.make_url(where)
+    prefix, url = str(url.query.get("table_prefix") or prefix), url.difference_update_query(["table_prefix"])
+    if url.drivername in _POSTGRESQL:
+        url = url.set(drivername="postgresql+psycopg")
+    elif url.drivername in _SQLITE and url.database:
+        url = url.set(database=str(Path(url.database).expanduser()))
+    return url, prefix
+
+
 def open_database(where: str | sa.Engine, prefix: str, deadline: float, *, fsync: str) -> Database:
     """The database of a URL, or of the user's own engine.
 
@@ -448,18 +470,16 @@ def open_database(where: str | sa.Engine, prefix: str, deadline: float, *, fsync
         LedgerError: not one of the databases that are known.
     """
     try:
-        url = where.url if isinstance(where, sa.Engine) else sa.make_url(where)
+        url, prefix = location(where, prefix)
     except sa.exc.ArgumentError:
         url = sa.make_url("unreadable://")
-    given = url.query.get("table_prefix")
-    prefix, url = str(given or prefix), url.difference_update_query(["table_prefix"])
     if len(prefix.encode()) > LONGEST_PREFIX:
         msg = f"table_prefix={shown(prefix)} is too long for PostgreSQL's names; write at most {LONGEST_PREFIX} bytes"
         raise LedgerError(msg)
-    if url.drivername in ("sqlite", "sqlite+pysqlite"):
+    if url.drivername in _SQLITE:
         return _open_sqlite(where, url, prefix, fsync)
-    if url.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
-        return _open_postgresql(where, url.set(drivername="postgresql+psycopg"), prefix, deadline)
+    if url.drivername in _POSTGRESQL:
+        return _open_postgresql(where, url, prefix, deadline)
     msg = (
         f"ledger={url.drivername + '://...'!r} is no database that a ledger can be in; write "
         f"'sqlite:////path/to/file.db' or 'postgresql+psycopg://user:password@host/database'"
@@ -473,8 +493,7 @@ def _open_sqlite(where: str | sa.Engine, url: sa.URL, prefix: str, fsync: str) -
     if not url.database or url.database == ":memory:":
         msg = "an SQLite ledger needs a file: write 'sqlite:////path/to/file.db', or 'memory://' for none"
         raise LedgerError(msg)
-    path = Path(url.database).expanduser()
-    url = url.set(database=str(path))
+    path = Path(url.database)
     try:  # for nobody else to read
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except FileExistsError:
