@@ -8,7 +8,7 @@ from typing import Any, Final
 from budgeted import prices
 
 _IN: Final = {"audio": prices.AUDIO, "image": prices.IMAGE, "video": prices.IMAGE}
-_OUT: Final = {"audio": prices.AUDIO_OUT, "image": prices.IMAGE_OUT}
+_OUT: Final = {"audio": prices.AUDIO_OUT, "image": prices.IMAGE_OUT, "video": prices.IMAGE_OUT}
 _DRAWS: Final = ("image", "banana")
 """Parts of the names of models that answer with pictures unless they are told not to."""
 
@@ -20,26 +20,54 @@ def kinds_of(model: str, body: Mapping[str, Any]) -> int:
         model: the model asked for.
         body: what it is asked, by the names that OpenAI, Anthropic or Google have for it.
     """
-    wanted = body.get("modalities")
-    if not isinstance(wanted, (list, tuple)):
-        wanted = ("image",) if any(part in model for part in _DRAWS) else ()
+    return kinds_out(model, body.get("modalities")) | kinds_in(body)
+
+
+def draws(model: str) -> bool:
+    """Whether a model answers with pictures unless it is told not to."""
+    return any(part in model for part in _DRAWS)
+
+
+def kinds_out(model: str, modalities: Any) -> int:
+    """Which dearer tokens an answer may have.
+
+    Args:
+        model: the model asked for.
+        modalities: those that the request names; anything but a list for none.
+    """
+    if not isinstance(modalities, (list, tuple)):
+        modalities = ("image",) if draws(model) else ()
     found = 0
-    for modality in wanted:
+    for modality in modalities:
         found |= _OUT.get(str(modality).lower(), 0)
-    pending: list[Any] = [body]
+    return found
+
+
+def kinds_in(prompt: Any) -> int:
+    """Which dearer tokens a prompt may have: those of sound and pictures in it, and those that are written to a cache.
+
+    Args:
+        prompt: a request or a part of one, as its provider has it.
+    """
+    found = 0
+    pending: list[Any] = [prompt]
     while pending:
         item = pending.pop()
+        if item.__class__ is str:
+            continue
         if isinstance(item, Mapping):
-            found |= _kinds_in(item)
+            found |= _kinds_of_part(item)
             pending.extend(item.values())
         elif isinstance(item, (list, tuple)):
             pending.extend(item)
     return found
 
 
-def _kinds_in(part: Mapping[str, Any]) -> int:
+def _kinds_of_part(part: Mapping[str, Any]) -> int:
     """What one part of a request says: its type or its MIME type, and whether it is to be kept in a cache."""
     cached = part.get("cache_control")
+    if cached is None:
+        cached = part.get("cachePoint")  # Amazon's
     if cached is None:
         found = 0
     else:

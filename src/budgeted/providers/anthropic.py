@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from budgeted import prices
 from budgeted.call import Call
+from budgeted.kinds import kinds_in
 from budgeted.providers.metered import count, items, mapping, refuse_unseen, searches
 from budgeted.providers.stainless import address, hooks
 from budgeted.request import Request
@@ -36,7 +36,7 @@ class Anthropic:
             structured=body.get("output_format") is not None or body.get("output_config") is not None,
             tier="fast" if body.get("speed") == "fast" else None,
             base_url=address(client),
-            kinds=_kinds(body),
+            kinds=kinds_in(body),
             exact_bytes=False,
             renamed=any(host in kind for host in _HOSTS),
         )
@@ -51,22 +51,6 @@ class Anthropic:
         if call.capped:
             body["max_tokens"] = call.granted
         return body, False
-
-
-def _kinds(body: Mapping[str, Any]) -> int:
-    """Whether parts of the prompt are written to a cache, and for how long."""
-    found = 0
-    pending: list[Any] = [body]
-    while pending:
-        item = pending.pop()
-        if isinstance(item, Mapping):
-            control = item.get("cache_control")
-            if isinstance(control, Mapping):
-                found |= prices.CACHE_WRITE_1H if control.get("ttl") == "1h" else prices.CACHE_WRITE
-            pending.extend(value for value in item.values() if isinstance(value, (Mapping, list)))
-        elif isinstance(item, list):
-            pending.extend(value for value in item if isinstance(value, (Mapping, list)))
-    return found
 
 
 def _elsewhere(body: Mapping[str, Any]) -> str:

@@ -12,9 +12,10 @@ from typing import Any
 
 import msgspec
 
-from budgeted import prices, streams, usage_reports
+from budgeted import streams, usage_reports
 from budgeted.call import Call
 from budgeted.failures import came_through
+from budgeted.kinds import kinds_in
 from budgeted.providers import metered
 from budgeted.providers.hooks import Hook
 from budgeted.providers.metered import End, count, items, lost, mapping, refuse_unseen, run, searches_to_rank
@@ -169,7 +170,7 @@ def _read_converse(params: Mapping[str, Any]) -> Request:
         thinking=count(thinking) or 0,
         structured=params.get("outputConfig") is not None,
         tier=mapping(params.get("serviceTier")).get("type"),
-        kinds=_kinds(params),
+        kinds=kinds_in([params.get(name) for name in ("messages", "system", "toolConfig")]),
         exact_bytes=False,
         elsewhere="a stored prompt" if ":prompt/" in model else "",
         renamed=True,
@@ -214,7 +215,7 @@ def _read_invoke(model: str, body: Mapping[str, Any], content: Any) -> Request:
         thinking=count(thinking) or 0,
         output=not embeds,
         structured=any(body.get(name) is not None for name in ("output_format", "output_config", "response_format")),
-        kinds=_kinds(body),
+        kinds=kinds_in(body),
         exact_bytes=False,
         renamed=True,
     )
@@ -259,22 +260,6 @@ def _content(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_content(inner) for inner in value]
     return value
-
-
-def _kinds(params: Mapping[str, Any]) -> int:
-    """Whether parts of the prompt are written to a cache, and for how long."""
-    found = 0
-    pending: list[Any] = [params.get("messages"), params.get("system"), params.get("toolConfig"), params.get("tools")]
-    while pending:
-        item = pending.pop()
-        if isinstance(item, Mapping):
-            point = item.get("cachePoint") or item.get("cache_control")
-            if isinstance(point, Mapping):
-                found |= prices.CACHE_WRITE_1H if point.get("ttl") == "1h" else prices.CACHE_WRITE
-            pending.extend(value for value in item.values() if isinstance(value, (Mapping, list, tuple)))
-        elif isinstance(item, (list, tuple)):
-            pending.extend(value for value in item if isinstance(value, (Mapping, list, tuple)))
-    return found
 
 
 def _text(content: Any) -> str:

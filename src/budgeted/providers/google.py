@@ -17,6 +17,7 @@ import msgspec
 
 from budgeted import prices, responses, usage_reports
 from budgeted.call import Call
+from budgeted.kinds import draws, kinds_in, kinds_out
 from budgeted.meters import ItemMeter
 from budgeted.providers.hooks import Hook
 from budgeted.providers.metered import (
@@ -61,17 +62,11 @@ _CAPITAL = re.compile("[A-Z]")
 _SEARCHES = ("googleSearch", "googleSearchRetrieval", "enterpriseWebSearch", "googleMaps")
 """Tools whose use is billed beside the tokens."""
 
-_DRAWS = ("image", "banana")
-"""Parts of the names of models that answer with pictures unless they are told not to."""
-
 MOST_PICTURES = 4
 """Pictures that Imagen makes at once (https://ai.google.dev/gemini-api/docs/imagen)."""
 
 MOST_PICTURE_TOKENS = 2_520
 """The most output tokens of one picture, of the models that draw (https://ai.google.dev/gemini-api/docs/pricing)."""
-
-_KINDS = {"audio": prices.AUDIO, "image": prices.IMAGE, "video": prices.IMAGE}
-_OUT_KINDS = {"AUDIO": prices.AUDIO_OUT, "IMAGE": prices.IMAGE_OUT, "VIDEO": prices.IMAGE_OUT}
 
 
 class _Sent(Sent):
@@ -153,15 +148,10 @@ def _read_content(request: Request, body: Mapping[str, Any]) -> None:
         or _field(config, "responseSchema") is not None
         or _field(config, "responseJsonSchema") is not None
     )
-    draws = any(part in request.model for part in _DRAWS)
-    for modality in _field(config, "responseModalities") or (("IMAGE",) if draws else ()):
-        request.kinds |= _OUT_KINDS.get(str(modality).upper(), 0)
-    if draws and request.kinds & prices.IMAGE_OUT:
+    request.kinds = kinds_out(request.model, _field(config, "responseModalities") or None)
+    if draws(request.model) and request.kinds & prices.IMAGE_OUT:
         request.thinking += MOST_PICTURE_TOKENS  # a cap is to leave room for it, as it does for thoughts
-    for content in body.get("contents") or ():
-        for part in mapping(content).get("parts") or ():
-            media = mapping(_field(mapping(part), "inlineData") or _field(mapping(part), "fileData"))
-            request.kinds |= _KINDS.get(str(_field(media, "mimeType")).partition("/")[0], 0)
+    request.kinds |= kinds_in(body.get("contents"))
     request.elsewhere = _elsewhere(body)
     if any(_field(mapping(tool), name) is not None for tool in body.get("tools") or () for name in _SEARCHES):
         request.searches = 1 if usage_reports.gemini_bills_answers(request.model) else MOST_SEARCHES

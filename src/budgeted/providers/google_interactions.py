@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from budgeted import prices
 from budgeted.call import Call
+from budgeted.kinds import kinds_in, kinds_out
 from budgeted.providers.metered import MOST_SEARCHES, count, items, mapping, refuse_unseen, text
 from budgeted.providers.speakeasy import Plain, decoded, hooks
 from budgeted.request import Request
@@ -18,8 +18,6 @@ _DECISIONS = "/decisions"
 _PATHS = ("/interactions", _DECISIONS)
 _ELSEWHERE = ("previous_interaction_id", "cached_content", "environment")
 _SEARCHES = ("google_search", "google_maps")
-_KINDS = {"audio": prices.AUDIO, "image": prices.IMAGE, "video": prices.IMAGE}
-_OUT_KINDS = {"audio": prices.AUDIO_OUT, "image": prices.IMAGE_OUT, "video": prices.IMAGE_OUT}
 
 
 class _Interactions(Plain):
@@ -60,10 +58,8 @@ def _read_interaction(request: Request, body: Mapping[str, Any]) -> None:
     request.structured = body.get("response_mime_type") not in (None, "text/plain") or any(
         mapping(each).get("type", "schema") != "text" for each in (items(wanted) or ([wanted] if wanted else ()))
     )
-    modalities = items(body.get("response_modalities"))
-    for modality in modalities or (("image",) if "image" in request.model else ()):
-        request.kinds |= _OUT_KINDS.get(str(modality).lower(), 0)
-    request.kinds |= _kinds(body.get("input"))
+    modalities = body.get("response_modalities") or None
+    request.kinds = kinds_out(request.model, modalities) | kinds_in(body.get("input"))
     request.elsewhere = next((name for name in _ELSEWHERE if body.get(name)), "")
     for tool in items(body.get("tools")):
         kind = text(mapping(tool).get("type")) or "function"
@@ -71,20 +67,6 @@ def _read_interaction(request: Request, body: Mapping[str, Any]) -> None:
             request.elsewhere = f"what the server-side tool {kind} brings"
         if kind in _SEARCHES:
             request.searches = MOST_SEARCHES
-
-
-def _kinds(given: Any) -> int:
-    """What the input may hold beside text."""
-    found = 0
-    pending = [given]
-    while pending:
-        item = pending.pop()
-        if isinstance(item, Mapping):
-            found |= _KINDS.get(str(item.get("type")), 0)
-            pending.extend(value for value in item.values() if isinstance(value, (Mapping, list)))
-        elif isinstance(item, list):
-            pending.extend(item)
-    return found
 
 
 HOOKS = hooks(
