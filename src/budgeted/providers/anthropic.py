@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from budgeted.call import Call
 from budgeted.kinds import kinds_in
 from budgeted.providers.metered import count, items, mapping, refuse_unseen, searches
-from budgeted.providers.stainless import address, hooks
+from budgeted.providers.stainless import Dialect, address, hooks
 from budgeted.request import Request
 
 _HOSTS = {"Bedrock": "aws", "Vertex": "google"}
 
 
-class Anthropic:
-    """Messages."""
+class Anthropic(Dialect):
+    """Messages. Their streams always say their usage."""
 
     def read(self, client: Any, url: str, body: Mapping[str, Any]) -> Request | None:
         """The request as a call to meter, or None if it is not billed by tokens."""
@@ -44,13 +43,9 @@ class Anthropic:
         request.searches = sum(map(searches, items(body.get("tools"))))
         return request
 
-    def alter(self, url: str, request: Request, body: dict[str, Any], call: Call) -> tuple[dict[str, Any], bool]:  # noqa: ARG002 - the dialects are alike
-        """The body with the model and cap that were granted. Anthropic's streams always say their usage."""
-        if body.get("model") != request.model:
-            body["model"] = request.model
-        if call.capped:
-            body["max_tokens"] = call.granted
-        return body, False
+    def cap_name(self, url: str, request: Request) -> str:  # noqa: ARG002 - the dialects are alike
+        """What a request's output cap is called."""
+        return "max_tokens"
 
 
 def _elsewhere(body: Mapping[str, Any]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from budgeted.call import Call
 from budgeted.providers.openai import OpenAI
 from budgeted.providers.stainless import hooks
 from budgeted.request import Request
@@ -25,13 +24,13 @@ class Groq(OpenAI):
                 request.elsewhere = "what the server-side tools of its system bring"
         return request
 
-    def alter(self, url: str, request: Request, body: dict[str, Any], call: Call) -> tuple[dict[str, Any], bool]:  # noqa: ARG002 - the dialects are alike
-        """The body with the model and cap that were granted."""
-        if body.get("model") != request.model:
-            body["model"] = request.model
-        if call.capped:
-            body["max_completion_tokens"] = call.granted
-        return body, False
+    def cap_name(self, url: str, request: Request) -> str:  # noqa: ARG002 - the dialects are alike
+        """What a request's output cap is called."""
+        return "max_completion_tokens"
+
+    def ask_usage(self, url: str, request: Request, body: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:  # noqa: ARG002 - as above
+        """Nothing: it is told unasked."""
+        return {}, False
 
 
 HOOKS = hooks("groq", Groq())

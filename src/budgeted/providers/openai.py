@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from budgeted import prices
-from budgeted.call import Call
 from budgeted.providers import openai_media
 from budgeted.providers.hooks import Hook
 from budgeted.providers.metered import count, items, mapping, most_searches, refuse_connection, refuse_unseen, text
-from budgeted.providers.stainless import address, hooks
+from budgeted.providers.stainless import Dialect, address, hooks
 from budgeted.request import Request
 
 _OPERATIONS = {
@@ -65,7 +64,7 @@ _HOSTS = {
 """Whose prices apply, and whose name is reported, by a part of the address."""
 
 
-class OpenAI:
+class OpenAI(Dialect):
     """Chat completions, responses, legacy completions and embeddings; images and sound are read apart."""
 
     provider = "openai"
@@ -106,21 +105,29 @@ class OpenAI:
             return self.provider
         return "azure" if "Azure" in type(client).__name__ else _host(base_url)
 
-    def alter(self, url: str, request: Request, body: dict[str, Any], call: Call) -> tuple[dict[str, Any], bool]:
-        """The body with the model and cap that were granted, and whether the usage asked for is to be hidden."""
-        if body.get("model") != request.model:
-            body["model"] = request.model
+    def cap_name(self, url: str, request: Request) -> str:
+        """What a request's output cap is called."""
         path = _path(url)
-        if call.capped:
-            body[_cap_name(request, path)] = call.granted
-        if request.provider == "openrouter" and path == "/chat/completions":
-            body.setdefault("usage", {"include": True})
-        hide = False
-        if body.get("stream") and path in ("/chat/completions", "/completions"):
-            asked = mapping(body.get("stream_options"))
-            hide = not asked.get("include_usage")
-            body["stream_options"] = {**asked, "include_usage": True}
-        return body, hide
+        if path != "/chat/completions":
+            return "max_tokens" if path == "/completions" else "max_output_tokens"
+        # Newer models refuse the old name, and servers that imitate OpenAI often know no other.
+        price = prices.find(request.model, request.provider, request.base_url)
+        own = any(host in (request.base_url or "") for host in _OWN_HOST)
+        newer = own or (price is not None and price.provider in ("openai", "azure"))
+        return "max_completion_tokens" if newer else "max_tokens"
+
+    def ask_usage(self, url: str, request: Request, body: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+        """What the body is to say for the answer to tell what it used, and whether to hide that from the caller."""
+        path = _path(url)
+        changes: dict[str, Any] = {}
+        if request.provider == "openrouter" and path == "/chat/completions" and "usage" not in body:
+            changes["usage"] = {"include": True}
+        if not body.get("stream") or path not in ("/chat/completions", "/completions"):
+            return changes, False
+        asked = mapping(body.get("stream_options"))
+        if asked.get("include_usage") is not True:
+            changes["stream_options"] = {**asked, "include_usage": True}
+        return changes, not asked.get("include_usage")
 
 
 @functools.lru_cache(maxsize=1024)
@@ -182,19 +189,6 @@ def _read_completions(request: Request, body: Mapping[str, Any]) -> None:
     prompt = body.get("prompt")
     prompts = len(prompt) if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int) else 1
     request.n = max(count(body.get("n")) or 1, count(body.get("best_of")) or 1) * prompts
-
-
-def _cap_name(request: Request, path: str | None) -> str:
-    if path != "/chat/completions":
-        return "max_tokens" if path == "/completions" else "max_output_tokens"
-    # Newer models refuse the old name, and servers that imitate OpenAI often know no other.
-    price = prices.find(request.model, request.provider, request.base_url)
-    own = any(host in (request.base_url or "") for host in _OWN_HOST)
-    return (
-        "max_completion_tokens"
-        if own or (price is not None and price.provider in ("openai", "azure"))
-        else "max_tokens"
-    )
 
 
 def _is_structured(wanted: Any) -> bool:

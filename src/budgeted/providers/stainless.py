@@ -7,8 +7,9 @@ stream helpers, raw and streaming responses, in every client built on them, befo
 from __future__ import annotations
 
 import functools
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from budgeted import responses, streams
 from budgeted.call import Call
@@ -27,14 +28,20 @@ FILES = "budgeted.files"
 """Under this name a body that is read says how many files come with it."""
 
 
-class Dialect(Protocol):
+class Dialect(ABC):
     """How one SDK's requests are read and altered."""
 
+    @abstractmethod
     def read(self, client: Any, url: str, body: Mapping[str, Any]) -> Request | None:
         """The request as a call to meter, or None if it is not billed by tokens."""
 
-    def alter(self, url: str, request: Request, body: dict[str, Any], call: Call) -> tuple[dict[str, Any], bool]:
-        """The body with what the call was granted, and whether the usage asked for is to be hidden."""
+    @abstractmethod
+    def cap_name(self, url: str, request: Request) -> str:
+        """What a request's output cap is called."""
+
+    def ask_usage(self, url: str, request: Request, body: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:  # noqa: ARG002 - for those that differ
+        """What the body is to say for the answer to tell what it used, and whether to hide that from the caller."""
+        return {}, False
 
 
 def hooks(package: str, dialect: Dialect) -> tuple[Hook, ...]:
@@ -60,6 +67,7 @@ class _Sent(Sent):
         options: Any,
         body: Mapping[str, Any],
         extra: Mapping[str, Any],
+        as_given: bool,
         dialect: Dialect,
     ) -> None:
         super().__init__(request, args, kwargs)
@@ -67,25 +75,29 @@ class _Sent(Sent):
         self.options = options
         self.body = body
         self.extra = extra
+        self.as_given = as_given
         self.dialect = dialect
         self.hide_usage = False
         self.parsed: Any = None
 
     def altered(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments, whose options have what the call was granted."""
-        options, extra = self.options, self.extra
-        given = vars(options)
-        asked = {**self.body, **extra}
-        body, self.hide_usage = self.dialect.alter(self.url, call.request, dict(asked), call)
-        parser = given.get("post_parser")
-        if body == asked and self.body is given.get("json_data") and not callable(parser):
+        request, options = call.request, self.options
+        changes, self.hide_usage = self.dialect.ask_usage(self.url, request, self.body)
+        if self.body.get("model") != request.model:
+            changes["model"] = request.model
+        if call.capped:
+            changes[self.dialect.cap_name(self.url, request)] = call.granted
+        parser = vars(options).get("post_parser")
+        if not changes and self.as_given and not callable(parser):
             return self.args, self.kwargs
-        changes: dict[str, Any] = {"json_data": body}
-        if extra:
-            changes["extra_json"] = {name: body[name] for name in extra if name in body}
+        body = {**self.body, **changes}
+        update: dict[str, Any] = {"json_data": body}
+        if self.extra:
+            update["extra_json"] = {name: body[name] for name in self.extra}
         if callable(parser):
-            changes["post_parser"] = functools.partial(self._parse, parser)
-        options = options.model_copy(update=changes)
+            update["post_parser"] = functools.partial(self._parse, parser)
+        options = options.model_copy(update=update)
         if len(self.args) > 1:
             return (self.args[0], options, *self.args[2:]), self.kwargs
         return self.args, {**self.kwargs, "options": options}
@@ -119,18 +131,28 @@ def _read(dialect: Dialect, client: Any, args: tuple[Any, ...], kwargs: dict[str
     body = given.get("json_data")
     if given["method"].lower() != "post" or not (body.__class__ is dict or isinstance(body, Mapping)):
         return None
-    if not _lasts(body):
+    as_given = _lasts(body)
+    if not as_given:
         body = _whole(body)
     extra = mapping(given.get("extra_json"))
+    if extra:
+        body = {**body, **extra}
     url = str(given["url"]).partition("?")[0]
-    asked = {**body, **extra} if extra else body
     files = given.get("files")
-    if files:
-        asked = {**asked, FILES: len(files)}
-    request = dialect.read(client, url, asked)
+    request = dialect.read(client, url, {**body, FILES: len(files)} if files else body)
     if request is None:
         return None
-    return _Sent(request, args, kwargs, url=url, options=options, body=body, extra=extra, dialect=dialect)
+    return _Sent(
+        request,
+        args,
+        kwargs,
+        url=url,
+        options=options,
+        body=body,
+        extra=extra,
+        as_given=as_given,
+        dialect=dialect,
+    )
 
 
 def address(client: Any) -> str:
