@@ -11,7 +11,7 @@ from typing import Any
 from budgeted.call import Call
 from budgeted.kinds import kinds_in, kinds_out
 from budgeted.providers.metered import MOST_SEARCHES, count, items, mapping, refuse_unseen, text
-from budgeted.providers.speakeasy import Plain, decoded, hooks
+from budgeted.providers.speakeasy import Dialect, decoded, hooks
 from budgeted.request import Request
 
 _DECISIONS = "/decisions"
@@ -20,7 +20,7 @@ _ELSEWHERE = ("previous_interaction_id", "cached_content", "environment")
 _SEARCHES = ("google_search", "google_maps")
 
 
-class _Interactions(Plain):
+class _Interactions(Dialect):
     def read(self, path: str, http: Any) -> tuple[Request, dict[str, Any]] | None:
         """The request as a call to meter, and its JSON; None if it is not billed."""
         if path.endswith("/executions"):

@@ -10,7 +10,7 @@ from budgeted.call import Call
 from budgeted.providers.hooks import Hook
 from budgeted.providers.metered import End, count, items, mapping, refuse_connection, refuse_unseen, units_end
 from budgeted.providers.openai import read_responses
-from budgeted.providers.speakeasy import Plain, decoded, hooks
+from budgeted.providers.speakeasy import Dialect, decoded, hooks
 from budgeted.request import Request
 
 _CHAT = ("/chat/completions", "/fim/completions", "/agents/completions", "/rawPredict", "/streamRawPredict")
@@ -37,7 +37,7 @@ _models: dict[str, str] = {}
 """By a conversation's id, the model that answers in it: later turns do not name it."""
 
 
-class _Mistral(Plain):
+class _Mistral(Dialect):
     def __init__(self, provider: str) -> None:
         self.provider = provider
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -14,9 +15,10 @@ from budgeted.providers.metered import End, Sent, attempt, attempt_async, http_e
 from budgeted.request import Request
 
 
-class Dialect(Protocol):
+class Dialect(ABC):
     """How one SDK's requests are read and altered."""
 
+    @abstractmethod
     def read(self, path: str, http: Any) -> tuple[Request, dict[str, Any]] | None:
         """The request as a call to meter, and its JSON; None if it is not billed.
 
@@ -24,15 +26,9 @@ class Dialect(Protocol):
             UnpricedModelError: it starts what is billed out of sight.
         """
 
+    @abstractmethod
     def alter(self, path: str, body: dict[str, Any], call: Call) -> dict[str, Any]:
         """A copy of the JSON with the model and cap that were granted."""
-
-    def finish(self, call: Call, response: Any) -> End | None:
-        """How the call ends with its HTTP response; None for one that ends it when it has been read."""
-
-
-class Plain:
-    """A dialect whose answers are read like those of others."""
 
     def finish(self, call: Call, response: Any) -> End | None:
         """How the call ends with its HTTP response; None for one that ends it when it has been read."""
