@@ -284,6 +284,19 @@ def test_a_call_that_times_out_is_uncertain_and_so_is_each_that_boto3_repeats(
     assert len(payer.manager.uncertain()) == 1
 
 
+def test_what_boto3_repeats_for_a_status_is_not_charged_for_an_error_that_its_caller_handles(
+    payer: Paying, provider: SimulatedProvider
+) -> None:
+    client = aws_client(provider, retries={"total_max_attempts": 2})
+    provider.queue(Reply(status=503))
+    with payer.block():
+        try:
+            raise TimeoutError
+        except TimeoutError:
+            assert client.converse(**ASK)["usage"]
+    payer.agrees(calls=1)
+
+
 def test_pictures_are_bounded_by_their_number_and_documents_by_the_window(
     payer: Paying, bedrock: Any, provider: SimulatedProvider
 ) -> None:

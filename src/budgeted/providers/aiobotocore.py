@@ -15,8 +15,7 @@ from budgeted.call import Call
 from budgeted.meters import BodyMeter, FrameMeter
 from budgeted.providers import bedrock
 from budgeted.providers.hooks import Hook
-from budgeted.providers.metered import lost, run_async
-from budgeted.scope import current
+from budgeted.providers.metered import note_lost_async, run_async
 from budgeted.streams import Watch, items_async
 
 
@@ -73,10 +72,8 @@ async def _needs_retry(
 ) -> Any:
     """The SDK is about to repeat a request: one that timed out after it was sent may have been billed."""
     again = await wrapped(*args, **kwargs)
-    scope = current()
-    end = lost(args[4] if len(args) > 4 else kwargs.get("caught_exception")) if again else None
-    if end is not None and scope is not None:
-        await driving.settled(scope.call, end)
+    if again:
+        await note_lost_async(bedrock.caught(args, kwargs))
     return again
 
 

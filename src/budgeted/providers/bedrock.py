@@ -18,7 +18,7 @@ from budgeted.failures import came_through
 from budgeted.kinds import kinds_in
 from budgeted.providers import metered
 from budgeted.providers.hooks import Hook
-from budgeted.providers.metered import End, count, items, lost, mapping, refuse_unseen, run, searches_to_rank
+from budgeted.providers.metered import End, count, items, mapping, note_lost, refuse_unseen, run, searches_to_rank
 from budgeted.request import Request
 from budgeted.responses import Answer
 from budgeted.usage import Usage
@@ -288,13 +288,17 @@ def read(kind: type[Sent], client: Any, args: tuple[Any, ...], kwargs: dict[str,
     return kind(client, operation, params) if operation in _OPERATIONS and service == _OPERATIONS[operation] else None
 
 
+def caught(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> BaseException | None:
+    """The error that botocore and aiobotocore ask about, whether to repeat a request."""
+    error: BaseException | None = args[4] if len(args) > 4 else kwargs.get("caught_exception")
+    return error
+
+
 def _needs_retry(wrapped: Callable[..., Any], endpoint: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The SDK is about to repeat a request: one that timed out after it was sent may have been billed."""
     again = wrapped(*args, **kwargs)
     if again:
-        end = lost(args[4] if len(args) > 4 else kwargs.get("caught_exception"))
-        if end is not None:
-            end(None)
+        note_lost(caught(args, kwargs))
     return again
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from budgeted import driving, prices, responses, usage_reports
+from budgeted import prices, responses, usage_reports
 from budgeted.call import Call
 from budgeted.failures import came_through
 from budgeted.fields import fields_of, text_bytes
@@ -28,8 +28,8 @@ from budgeted.providers.metered import (
     Sent,
     count,
     items,
-    lost,
     mapping,
+    note_lost_async,
     refuse_unseen,
     run,
     run_async,
@@ -38,7 +38,6 @@ from budgeted.providers.metered import (
 from budgeted.request import Request
 from budgeted.responses import Answer
 from budgeted.returned import GENERATOR, STREAM, Items, kind_of, metered
-from budgeted.scope import current
 from budgeted.usage import Usage
 
 _OPERATIONS = {
@@ -307,10 +306,8 @@ async def _coroutine(wrapped: Callable[..., Any], instance: Any, args: tuple[Any
 
 async def _again(wrapped: Callable[..., Any], handler: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """LiteLLM's own HTTP handler repeats a request whose connection broke: it may have been billed."""
-    scope, error = current(), sys.exception()
-    end = lost(_origin(error)) if error is not None else None
-    if end is not None and scope is not None:
-        await driving.settled(scope.call, end)
+    error = sys.exception()
+    await note_lost_async(None if error is None else _origin(error))
     return await wrapped(*args, **kwargs)
 
 

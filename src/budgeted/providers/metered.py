@@ -223,37 +223,50 @@ def refuse_connection(wrapped: Callable[..., Any], client: Any, args: tuple[Any,
     return wrapped(*args, **kwargs)
 
 
-def lost(error: BaseException | None = None) -> End | None:
-    """How to note that an attempt that failed may have been billed, before it is repeated.
+def note_lost(error: BaseException | None) -> None:
+    """Note that an attempt that failed may have been billed, before it is repeated.
 
     Args:
-        error: how it failed; None for the exception that is being handled.
-
-    Returns:
-        None if it cost nothing, or nothing is metered.
+        error: how it failed; None if it did not.
     """
+    lost = _lost(error)
+    if lost is not None:
+        lost[1](None)
+
+
+async def note_lost_async(error: BaseException | None) -> None:
+    """The same for a coroutine."""
+    lost = _lost(error)
+    if lost is not None:
+        await driving.settled(*lost)
+
+
+def _lost(error: BaseException | None) -> tuple[Call, End] | None:
+    """The call whose attempt may have been billed, and how to note that; None if it cost nothing, or is not metered."""
+    call = _current_call()
+    if call is None or error is None or classify(error, call.handled) != UNCERTAIN:
+        return None
+    return call, _loss(call, reason_of(error))
+
+
+def _current_call() -> Call | None:
     scope = current()
-    error = error or sys.exc_info()[1]
-    if scope is None or scope.call is None or error is None:
-        return None
-    if classify(error, scope.call.handled) != UNCERTAIN:
-        return None
-    return functools.partial(scope.call.lose_attempt, f"{reason_of(error)}; the SDK sent it again")
+    return None if scope is None else scope.call
+
+
+def _loss(call: Call, reason: str) -> End:
+    return functools.partial(call.lose_attempt, f"{reason}; the SDK sent it again")
 
 
 def repeat(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Call a method by which an SDK repeats a request that has failed: that one may have been billed."""
-    end = lost()
-    if end is not None:
-        end(None)
+    """Call a method by which an SDK repeats a request whose error it handles: that one may have been billed."""
+    note_lost(sys.exception())
     return wrapped(*args, **kwargs)
 
 
 async def repeat_async(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The same for a coroutine function."""
-    scope, end = current(), lost()
-    if end is not None and scope is not None:
-        await driving.settled(scope.call, end)
+    await note_lost_async(sys.exception())
     return await wrapped(*args, **kwargs)
 
 
@@ -286,12 +299,9 @@ async def attempt_async(wrapped: Callable[..., Any], client: Any, args: tuple[An
 
 
 def _attempted() -> tuple[Call | None, End | None]:
-    scope = current()
-    call: Call | None = None if scope is None else scope.call
+    call = _current_call()
     reason = None if call is None else _failed.pop(call, None)
-    if call is None or reason is None:
-        return call, None
-    return call, functools.partial(call.lose_attempt, f"{reason}; the SDK sent it again")
+    return call, None if call is None or reason is None else _loss(call, reason)
 
 
 def _note_failed(call: Call | None, error: BaseException) -> None:
