@@ -17,6 +17,7 @@ from budgeted.providers.metered import (
     count,
     for_caller,
     http_end,
+    is_structured,
     items,
     mapping,
     refuse_unseen,
@@ -118,7 +119,7 @@ def _read(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sent |
         request.cappable = path != "v1/summarize"
         request.cap = count(body.get("max_tokens"))
         request.thinking = count(mapping(body.get("thinking")).get("token_budget")) or 0
-        request.structured = mapping(body.get("response_format")).get("type") in ("json_object", "json_schema")
+        request.structured = is_structured(body.get("response_format"))
         if body.get("connectors"):
             request.elsewhere = "what connectors bring"
         elif body.get("conversation_id"):

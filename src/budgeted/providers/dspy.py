@@ -18,7 +18,7 @@ from budgeted import prices, usage_reports
 from budgeted.call import Call
 from budgeted.errors import BudgetError
 from budgeted.providers.hooks import Hook
-from budgeted.providers.metered import End, Sent, count, pair
+from budgeted.providers.metered import End, Sent, count, pair, text
 from budgeted.request import Request
 from budgeted.responses import Answer
 
@@ -64,15 +64,14 @@ class _Sent(Sent):
 
 def _request(lm: Any, asked: Any) -> Request:
     config = asked.config
-    base_url = getattr(lm, "kwargs", {}).get("api_base")
     return Request(
         provider="",
         model=str(asked.model),
         body={name: _plain(getattr(asked, name, None)) for name in ("messages", "system", "tools")},
         cap=count(config.max_tokens),
         structured=config.response_format is not None,
-        tier=config.service_tier if isinstance(config.service_tier, str) else None,
-        base_url=base_url if isinstance(base_url, str) else None,
+        tier=text(config.service_tier),
+        base_url=text(getattr(lm, "kwargs", {}).get("api_base")),
         kinds=prices.CACHE_WRITE | prices.CACHE_WRITE_1H if getattr(config, "cache", None) is not None else 0,
         exact_bytes=False,
     )

@@ -21,6 +21,7 @@ from budgeted.kinds import draws, kinds_in, kinds_out
 from budgeted.meters import ItemMeter
 from budgeted.providers.hooks import Hook
 from budgeted.providers.metered import (
+    GOOGLES_SEARCHES,
     MOST_SEARCHES,
     End,
     Sent,
@@ -59,9 +60,6 @@ _UNSEEN = {
 
 _JOBS = ("/batchPredictionJobs", "/tuningJobs", "/tunedModels")
 _CAPITAL = re.compile("[A-Z]")
-_SEARCHES = ("googleSearch", "googleSearchRetrieval", "enterpriseWebSearch", "googleMaps")
-"""Tools whose use is billed beside the tokens."""
-
 MOST_PICTURES = 4
 """Pictures that Imagen makes at once (https://ai.google.dev/gemini-api/docs/imagen)."""
 
@@ -153,7 +151,7 @@ def _read_content(request: Request, body: Mapping[str, Any]) -> None:
         request.thinking += MOST_PICTURE_TOKENS  # a cap is to leave room for it, as it does for thoughts
     request.kinds |= kinds_in(body.get("contents"))
     request.elsewhere = _elsewhere(body)
-    if any(_field(mapping(tool), name) is not None for tool in body.get("tools") or () for name in _SEARCHES):
+    if any(_field(mapping(tool), name) is not None for tool in body.get("tools") or () for name in GOOGLES_SEARCHES):
         request.searches = 1 if usage_reports.gemini_bills_answers(request.model) else MOST_SEARCHES
 
 

@@ -23,6 +23,7 @@ from budgeted.fields import fields_of, text_bytes
 from budgeted.kinds import kinds_of
 from budgeted.providers.hooks import Hook
 from budgeted.providers.metered import (
+    GOOGLES_SEARCHES,
     MOST_SEARCHES,
     End,
     Sent,
@@ -30,10 +31,12 @@ from budgeted.providers.metered import (
     items,
     mapping,
     note_lost_async,
+    prompts,
     refuse_unseen,
     run,
     run_async,
     searches,
+    text,
 )
 from budgeted.request import Request
 from budgeted.responses import Answer
@@ -58,8 +61,6 @@ _TELLING = ("messages", "input", "tools", "modalities")
 _CAPS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 _STRUCTURED = ("response_format", "text_format")
 _FREE = ("mock_response", "mock_tool_calls", "mock_timeout")
-_SEARCHES = ("googleSearch", "googleSearchRetrieval", "enterpriseWebSearch", "googleMaps")
-"""Tools by which Google searches; those of others have a type that says so."""
 _ELSEWHERE = ("previous_response_id", "conversation", "web_search_options")
 _PREPARING = frozenset({"get_llm_provider", "get_optional_params", "validate_environment", "transform_request"})
 """Functions that an exception passes through only before anything is sent."""
@@ -81,8 +82,7 @@ class _Sent(Sent):
         if call.capped:
             given["max_output_tokens" if "max_output_tokens" in self._names else "max_tokens"] = call.granted
         if given.get("stream") and "stream_options" in self._names:
-            asked = given.get("stream_options")
-            asked = asked if isinstance(asked, Mapping) else {}
+            asked = mapping(given.get("stream_options"))
             self.asked_for_usage = bool(asked.get("include_usage"))
             given["stream_options"] = {**asked, "include_usage": True}
         return (), given
@@ -200,24 +200,22 @@ def _as_billed(answer: Answer, response: Any = None) -> Answer:
 
 
 def _request(operation: str, given: Mapping[str, Any]) -> Request:
-    provider = given.get("custom_llm_provider")
     base_url = given.get("api_base") or given.get("base_url")
-    thinking = given.get("thinking")
     cap = next((given[name] for name in _CAPS if given.get(name) is not None), None)
     request = Request(
         # Without a name of its own, the model's prefix tells the provider, here as in LiteLLM.
-        provider=provider if isinstance(provider, str) else "",
+        provider=text(given.get("custom_llm_provider")) or "",
         operation=_OPERATIONS[operation],
         model=str(given.get("model") or ""),
         body={name: _plain(given[name]) for name in _CONTENT if given.get(name) is not None},
         cap=count(cap),
         cappable=cap is None or count(cap) is not None,
-        n=(count(given.get("n")) or 1) * _prompts(given.get("prompt")),
-        thinking=(count(thinking.get("budget_tokens")) if isinstance(thinking, Mapping) else None) or 0,
+        n=(count(given.get("n")) or 1) * prompts(given.get("prompt")),
+        thinking=count(mapping(given.get("thinking")).get("budget_tokens")) or 0,
         output=_OPERATIONS[operation] != "embeddings",
         structured=any(_is_structured(given.get(name)) for name in _STRUCTURED),
-        tier=given["service_tier"] if isinstance(given.get("service_tier"), str) else None,
-        base_url=base_url if isinstance(base_url, str) else None,
+        tier=text(given.get("service_tier")),
+        base_url=text(base_url),
         kinds=kinds_of(str(given.get("model")), {name: given[name] for name in _TELLING if name in given}),
         exact_bytes=False,
         elsewhere=next((name for name in _ELSEWHERE if given.get(name)), ""),
@@ -236,7 +234,7 @@ def _request(operation: str, given: Mapping[str, Any]) -> Request:
 
 def _searches(tool: Any) -> int:
     """How many searches a tool may make that are billed each: it is given in the provider's own words."""
-    if any(name in mapping(tool) for name in _SEARCHES):
+    if any(name in mapping(tool) for name in GOOGLES_SEARCHES):
         return MOST_SEARCHES
     return searches(tool)
 
@@ -249,12 +247,6 @@ def _plain(value: Any) -> Any:
 
 def _is_structured(value: Any) -> bool:
     return value is not None and not (isinstance(value, Mapping) and value.get("type") in ("text", None))
-
-
-def _prompts(prompt: Any) -> int:
-    """How many texts are to be completed."""
-    several = isinstance(prompt, list) and prompt and not isinstance(prompt[0], int)
-    return len(prompt) if several else 1
 
 
 @functools.cache

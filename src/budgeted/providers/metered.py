@@ -35,6 +35,9 @@ MOST_SEARCHES = 10
 MOST_SEARCHES_OF_RESEARCH = 100
 """The same for models that do research on their own."""
 
+GOOGLES_SEARCHES = ("googleSearch", "googleSearchRetrieval", "enterpriseWebSearch", "googleMaps")
+"""Google's tools whose use is billed beside the tokens."""
+
 
 class Sent:
     """One request of an SDK, as read, and how it is sent on.
@@ -183,6 +186,17 @@ def items(value: Any) -> Sequence[Any]:
     return value if isinstance(value, (list, tuple)) else ()
 
 
+def is_structured(wanted: Any) -> bool:
+    """Whether a response format, as OpenAI has it, is one that an answer cut short would break."""
+    return mapping(wanted).get("type") in ("json_schema", "json_object")
+
+
+def prompts(prompt: Any) -> int:
+    """How many texts a request for completions, as OpenAI has it, asks to complete: a list of numbers is one."""
+    several = items(prompt)
+    return len(several) if several and not isinstance(several[0], int) else 1
+
+
 def searches(tool: Any) -> int:
     """How many web searches a tool, as Anthropic has it, may make that are billed each."""
     kind = mapping(tool).get("type")
@@ -312,7 +326,7 @@ def _note_failed(call: Call | None, error: BaseException) -> None:
 def for_caller(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Call a generator function that sends only once it is read: for whoever called it, wherever it is read."""
     source = wrapped(*args, **kwargs)
-    scope = _payers()
+    scope = payers()
     if scope is None:
         return source
     return _steps(scope, source) if hasattr(source, "__next__") else _steps_async(scope, source)
@@ -322,12 +336,12 @@ async def for_caller_async(
     wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
     """The same for a coroutine function that returns an asynchronous generator."""
-    scope = _payers()
+    scope = payers()
     source = await wrapped(*args, **kwargs)
     return source if scope is None else _steps_async(scope, source)
 
 
-def _payers() -> Scope | None:
+def payers() -> Scope | None:
     """A copy of the current scope, to be entered elsewhere."""
     scope = current() if enabled() else None
     return None if scope is None else scope.copy()

@@ -8,7 +8,16 @@ from typing import Any
 
 from budgeted.call import Call
 from budgeted.providers.hooks import Hook
-from budgeted.providers.metered import End, count, items, mapping, refuse_connection, refuse_unseen, units_end
+from budgeted.providers.metered import (
+    End,
+    count,
+    is_structured,
+    items,
+    mapping,
+    refuse_connection,
+    refuse_unseen,
+    units_end,
+)
 from budgeted.providers.openai import read_responses
 from budgeted.providers.speakeasy import Dialect, decoded, hooks
 from budgeted.request import Request
@@ -105,14 +114,14 @@ def _remember(conversation: Any, model: str) -> None:
 def _read_chat(request: Request, body: Mapping[str, Any]) -> None:
     request.cap = count(body.get("max_tokens"))
     request.n = count(body.get("n")) or 1
-    request.structured = _is_structured(body)
+    request.structured = is_structured(body.get("response_format"))
     _read_tools(request, body)
 
 
 def _read_turn(request: Request, body: Mapping[str, Any], earlier: str | None) -> None:
     arguments = mapping(body.get("completion_args"))
     request.cap = count(arguments.get("max_tokens"))
-    request.structured = _is_structured(arguments)
+    request.structured = is_structured(arguments.get("response_format"))
     _read_tools(request, body)
     if earlier is None:
         return
@@ -125,10 +134,6 @@ def _read_tools(request: Request, body: Mapping[str, Any]) -> None:
         kind = mapping(tool).get("type", "function")
         if kind != "function":
             request.elsewhere = f"what the server-side tool {kind} brings"
-
-
-def _is_structured(body: Mapping[str, Any]) -> bool:
-    return mapping(body.get("response_format")).get("type") in ("json_object", "json_schema")
 
 
 def _read_embeddings(request: Request, body: Mapping[str, Any]) -> None:

@@ -12,9 +12,9 @@ from budgeted.call import Call
 from budgeted.fields import fields_of
 from budgeted.meters import ItemMeter
 from budgeted.providers.hooks import Hook, enabled
-from budgeted.providers.metered import Sent, count, mapping, run, run_async
+from budgeted.providers.metered import Sent, count, mapping, payers, run, run_async
 from budgeted.request import Request
-from budgeted.scope import Scope, current
+from budgeted.scope import Scope
 from budgeted.streams import Watch, items, items_async
 
 _MODULE = "ollama._client"
@@ -65,7 +65,7 @@ def _request(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kw
     sent = _read(client, args, kwargs) if enabled() and kwargs.get("stream") else None
     if sent is None:
         return run(_read, wrapped, client, args, kwargs)
-    return _stream(sent, _payers(), wrapped)
+    return _stream(sent, payers(), wrapped)
 
 
 async def _request_async(
@@ -75,15 +75,10 @@ async def _request_async(
     if sent is None:
         return await run_async(_read, wrapped, client, args, kwargs)
     watching: list[Watch] = []
-    stream = _stream_async(sent, _payers(), wrapped, watching)
+    stream = _stream_async(sent, payers(), wrapped, watching)
     # A loop that is gone by then closes no generators.
     weakref.finalize(stream, _forget, watching)
     return stream
-
-
-def _payers() -> Scope | None:
-    scope = current()
-    return None if scope is None else scope.copy()
 
 
 def _stream(sent: _Sent, scope: Scope | None, wrapped: Callable[..., Any]) -> Iterator[Any]:

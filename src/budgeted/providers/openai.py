@@ -9,7 +9,17 @@ from typing import Any
 from budgeted import prices
 from budgeted.providers import openai_media
 from budgeted.providers.hooks import Hook
-from budgeted.providers.metered import count, items, mapping, most_searches, refuse_connection, refuse_unseen, text
+from budgeted.providers.metered import (
+    count,
+    is_structured,
+    items,
+    mapping,
+    most_searches,
+    prompts,
+    refuse_connection,
+    refuse_unseen,
+    text,
+)
 from budgeted.providers.stainless import Dialect, address, hooks
 from budgeted.request import Request
 
@@ -150,7 +160,7 @@ def _read_other(url: str, body: Mapping[str, Any], provider: str, base_url: str)
 def _read_chat(request: Request, body: Mapping[str, Any]) -> None:
     request.cap = count(body.get("max_completion_tokens")) or count(body.get("max_tokens"))
     request.n = count(body.get("n")) or 1
-    request.structured = _is_structured(body.get("response_format"))
+    request.structured = is_structured(body.get("response_format"))
     if "audio" in items(body.get("modalities")):
         request.kinds |= prices.AUDIO_OUT
     for message in items(body.get("messages")):
@@ -172,7 +182,7 @@ def read_responses(request: Request, body: Mapping[str, Any]) -> None:
     if body.get("background"):
         refuse_unseen("a background response")
     request.cap = count(body.get("max_output_tokens"))
-    request.structured = _is_structured(mapping(body.get("text")).get("format"))
+    request.structured = is_structured(mapping(body.get("text")).get("format"))
     for name in ("previous_response_id", "conversation", "prompt"):
         if body.get(name):
             request.elsewhere = name
@@ -186,13 +196,7 @@ def read_responses(request: Request, body: Mapping[str, Any]) -> None:
 
 def _read_completions(request: Request, body: Mapping[str, Any]) -> None:
     request.cap = count(body.get("max_tokens"))
-    prompt = body.get("prompt")
-    prompts = len(prompt) if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int) else 1
-    request.n = max(count(body.get("n")) or 1, count(body.get("best_of")) or 1) * prompts
-
-
-def _is_structured(wanted: Any) -> bool:
-    return wanted is not None and isinstance(wanted, Mapping) and wanted.get("type") in ("json_schema", "json_object")
+    request.n = max(count(body.get("n")) or 1, count(body.get("best_of")) or 1) * prompts(body.get("prompt"))
 
 
 HOOKS = (
