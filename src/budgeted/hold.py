@@ -13,6 +13,7 @@ from budgeted.call import OUTPUT_UNKNOWN, Call
 from budgeted.errors import LedgerLockedError
 from budgeted.kinds import kinds_of
 from budgeted.metered_function import CONTENT
+from budgeted.meters import estimated
 from budgeted.money import nano_usd, shown
 from budgeted.request import Request
 from budgeted.scope import BY_HAND, Budget, Scope, caps_lock, current, enter, leave
@@ -141,7 +142,7 @@ class Hold:
         if error is not None and not self._pieces:
             call.fail(error, timeout)
         else:
-            received = Usage(0, max(self._pieces, -(-self._text_bytes // 4))) if self._pieces else None
+            received = Usage(0, estimated(self._text_bytes, self._pieces)) if self._pieces else None
             call.estimate(LEFT_EARLY if received else NOT_SETTLED, received, None, timeout)
 
     def settle(

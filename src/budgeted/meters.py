@@ -17,7 +17,7 @@ from budgeted.responses import Answer
 from budgeted.usage import Counts, Usage
 
 BYTES_PER_TOKEN = 4
-"""Received text without a usage report is estimated at this, and at a token per event at least."""
+"""Received text without a usage report is estimated at this."""
 
 MOST_BODY = 16 * 2**20
 """Bytes of a body that is no event stream that are kept to read its usage."""
@@ -53,6 +53,16 @@ _NAMES = (
 )
 
 
+def estimated(size: int, pieces: int = 0) -> int:
+    """Tokens of text that nobody has counted.
+
+    Args:
+        size: its bytes.
+        pieces: in how many it came, each of which is a token at least.
+    """
+    return max(pieces, -(-size // BYTES_PER_TOKEN))
+
+
 class StreamMeter:
     """What a stream has said of itself so far, and how much has come."""
 
@@ -78,7 +88,7 @@ class StreamMeter:
     def received(self) -> Counts:
         """What has arrived, at least: reported counts, and the text that came through."""
         usage = self.answer().usage
-        output = max(self._events, -(-self._text_bytes // BYTES_PER_TOKEN))
+        output = estimated(self._text_bytes, self._events)
         if usage is None:
             return Usage(0, output)
         return msgspec.structs.replace(usage, output_tokens=max(usage.output_tokens, output))
@@ -315,7 +325,7 @@ class BodyMeter:
 
     def received(self) -> Counts:
         """What has arrived, at least."""
-        return Usage(0, -(-len(self._body) // BYTES_PER_TOKEN))
+        return Usage(0, estimated(len(self._body)))
 
 
 class PackedMeter:

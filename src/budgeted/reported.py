@@ -9,6 +9,7 @@ import msgspec
 
 from budgeted import responses, tokens
 from budgeted.arguments import check_text
+from budgeted.meters import estimated
 from budgeted.money import shown
 from budgeted.usage import Counts, Usage
 
@@ -84,4 +85,4 @@ def _estimate(text: Any, model: str, what: str) -> tuple[int, bool]:
         msg = f"{what} must be a string, got {shown(text)}"
         raise TypeError(msg)
     size = count(text, model)
-    return (-(-len(text.encode("utf-8", "surrogatepass")) // 4), False) if size is None else (size, True)
+    return (estimated(len(text.encode("utf-8", "surrogatepass"))), False) if size is None else (size, True)

@@ -18,7 +18,7 @@ from budgeted import driving, responses
 from budgeted.call import Call
 from budgeted.driving import end_anywhere
 from budgeted.fields import text_bytes
-from budgeted.meters import BYTES_PER_TOKEN
+from budgeted.meters import estimated
 from budgeted.scope import Scope, enter, leave
 from budgeted.streams import LEFT_EARLY, NO_USAGE
 from budgeted.usage import Usage
@@ -93,7 +93,7 @@ class Items:
         if answer.usage is not None:
             return functools.partial(call.settle, answer)
         if error is None or self.items or isinstance(error, GeneratorExit):
-            received = Usage(0, max(self.items, -(-self.text_bytes // BYTES_PER_TOKEN)))
+            received = Usage(0, estimated(self.text_bytes, self.items))
             return functools.partial(call.estimate, NO_USAGE if error is None else LEFT_EARLY, received, None)
         return functools.partial(call.fail, error)
 
