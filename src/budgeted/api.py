@@ -56,7 +56,8 @@ def get_manager() -> BudgetManager:
     """The manager that module-level functions use here: the innermost open block's, else the default one."""
     scope = current()
     if scope is not None and scope.manager is not None:
-        return scope.manager  # type: ignore[no-any-return]
+        innermost: BudgetManager = scope.manager
+        return innermost
     default: BudgetManager = managers.get_default(BudgetManager)
     return default
 

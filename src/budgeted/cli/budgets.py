@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import click
 
@@ -76,10 +77,18 @@ def accounts(
 @click.option("--since", help="The first day, such as 2026-11-01.")
 @on_books
 @json_option
-def report(by: str, since: str | None, ledger: str | None, project: str, timezone: str, *, as_json: bool) -> None:
+def report(
+    by: Literal["user", "model", "provider", "day"],
+    since: str | None,
+    ledger: str | None,
+    project: str,
+    timezone: str,
+    *,
+    as_json: bool,
+) -> None:
     """Show what was spent, summed by user, model, provider or day."""
     with books(ledger, project, timezone) as found:
-        rows = found.report(by, since)  # type: ignore[arg-type]  # click has checked it
+        rows = found.report(by, since)
     table = [
         (name, usd(one.spent), one.calls, one.input_tokens, one.output_tokens, usd(one.uncertain))
         for name, one in rows.items()

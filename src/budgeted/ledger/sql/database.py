@@ -575,4 +575,5 @@ def _until(steps: Generator[Any, Any, T], deadline: float) -> Generator[Any, Any
                 raise TimeoutError
             wanted = steps.send(ready)
     except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
+        result: T = end.value
+        return result

@@ -379,21 +379,21 @@ class SQLLedger(RemoteLedger):
         """
         wanted = set(names)
 
-        def work(driver: Any) -> tuple[bool, Any]:
+        def work(driver: Any) -> list[T]:
             scratch = self._load(driver, id, wanted)
             if not wanted.issuperset(scratch.payers):
                 wanted.update(scratch.payers)
                 driver.rollback()
-                return False, None
+                return []
             result = verb(scratch)
             if not self._save(driver, scratch):
                 driver.rollback()
-            return True, result
+            return [result]
 
         for _ in range(2):
-            through, result = self._database.run(work, deadline)
-            if through:
-                return result  # type: ignore[no-any-return]
+            found = self._database.run(work, deadline)
+            if found:
+                return found[0]
         msg = f"hold {id!r} is charged to other accounts every time that it is looked at"
         raise LedgerUnavailableError(msg)
 
