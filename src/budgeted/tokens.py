@@ -65,11 +65,6 @@ def count(text: str, model: str) -> int | None:
     return None if counted is None else counted + len(data) - len(head.encode())
 
 
-def loaded(model: str) -> bool:
-    """Return whether the model's texts can be counted now. It starts loading what is missing, as `count` does."""
-    return _encoding(model) is not None
-
-
 def wait_loaded(timeout: float) -> bool:
     """Wait until what is being loaded is loaded, or found missing, for at most `timeout` seconds.
 
