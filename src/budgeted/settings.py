@@ -337,11 +337,11 @@ def check_headers(headers: object) -> dict[str, str]:
     if headers is None:
         return {}
     if not isinstance(headers, Mapping):
-        msg = f"headers must be a mapping such as {{'Authorization': 'Bearer ...'}}, got a {type(headers).__name__}"
+        msg = f"headers must be a mapping such as {{'Authorization': 'Bearer ...'}}, not {type(headers).__name__}"
         raise TypeError(msg)
     for name, value in headers.items():
         if not isinstance(name, str) or not isinstance(value, str):
-            msg = f"headers must be text, and {shown(name)} is a {type(value).__name__}"
+            msg = f"headers must be text mapped to text, and {shown(name)} is mapped to {type(value).__name__}"
             raise TypeError(msg)
     return dict(headers)
 
