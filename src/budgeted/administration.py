@@ -27,6 +27,7 @@ from budgeted.ledger.base import (
     account_name,
     user_account,
 )
+from budgeted.ledger.migration import all_accounts
 from budgeted.ledger.specs import EPOCH, limit_of, spec
 from budgeted.limits import Limit
 from budgeted.money import nano_usd, shown, to_usd
@@ -260,13 +261,7 @@ class Administration(Paying):
             raise LedgerUnavailableError(msg)
 
     def _users(self) -> Iterable[Account]:
-        after: str | None = None
-        while True:
-            page = self.ledger.accounts("u:", after, 1000)
-            yield from page
-            if len(page) < 1000:
-                return
-            after = page[-1].id
+        return all_accounts(self.ledger, "u:")
 
     def _known(self, user: str | None) -> Account:
         account = self.ledger.read(self._name(user))
