@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from budgeted import forecast
 from budgeted.ledger.base import GLOBAL, USD, Account, Ledger, account_name
+from budgeted.ledger.migration import all_accounts
 from budgeted.limits import Limit
 from budgeted.money import to_usd
 from budgeted.periods import NEVER
@@ -34,7 +35,6 @@ RANKED_SECONDS = 60.0
 """How long the users who have spent most stay those who are named."""
 
 MOST_RANKED = 100_000
-PAGE = 1_000
 
 READ_SECONDS = 0.5
 """How long a collection waits for ledgers. Balances of one that takes longer are left out."""
@@ -171,17 +171,9 @@ class _Look(threading.Thread):
 
 def _spending_most(ledger: Ledger, number: int) -> frozenset[str]:
     """So many users, those who have spent most since their last reset."""
-
-    def users() -> Iterator[tuple[int, str]]:
-        after = None
-        for _ in range(MOST_RANKED // PAGE):
-            page = ledger.accounts("u:", after, PAGE)
-            yield from ((account.usd, account_name(account.id)) for account in page)
-            if len(page) < PAGE:
-                return
-            after = page[-1].id
-
-    return frozenset(name for spent, name in heapq.nlargest(number, users()) if spent)
+    users = itertools.islice(all_accounts(ledger, "u:"), MOST_RANKED)
+    ranked = heapq.nlargest(number, ((account.usd, account_name(account.id)) for account in users))
+    return frozenset(name for spent, name in ranked if spent)
 
 
 _looks: weakref.WeakKeyDictionary[Any, _Look] = weakref.WeakKeyDictionary()
