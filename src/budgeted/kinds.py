@@ -9,8 +9,6 @@ from budgeted import prices
 
 _IN: Final = {"audio": prices.AUDIO, "image": prices.IMAGE, "video": prices.IMAGE}
 _OUT: Final = {"audio": prices.AUDIO_OUT, "image": prices.IMAGE_OUT, "video": prices.IMAGE_OUT}
-_DRAWS: Final = ("image", "banana")
-"""Parts of the names of models that answer with pictures unless they are told not to."""
 
 
 def kinds_of(model: str, body: Mapping[str, Any]) -> int:
@@ -25,7 +23,7 @@ def kinds_of(model: str, body: Mapping[str, Any]) -> int:
 
 def draws(model: str) -> bool:
     """Whether a model answers with pictures unless it is told not to."""
-    return any(part in model for part in _DRAWS)
+    return "image" in model or "banana" in model
 
 
 def kinds_out(model: str, modalities: Any) -> int:

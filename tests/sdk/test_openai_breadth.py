@@ -200,6 +200,23 @@ def test_an_endpoint_is_reported_under_its_own_name(
     assert payer.spent > 0
 
 
+@pytest.mark.parametrize("modalities", [None, ["text", "image"]])
+def test_a_model_that_answers_with_pictures_is_held_at_their_price(
+    modalities: list[Any] | None, payer: Paying, provider: SimulatedProvider
+) -> None:
+    client = openai.OpenAI(
+        base_url=f"{provider.url}/generativelanguage.googleapis.com/v1beta/openai", api_key="any", max_retries=0
+    )
+    ask: dict[str, Any] = {"model": "gemini-2.5-flash-image", "messages": MESSAGES, "max_tokens": 1000}
+    more = {} if modalities is None else {"modalities": modalities}
+    with client:
+        with payer.block(cap=0.02), pytest.raises(budgeted.BudgetExceededError):
+            client.chat.completions.create(**ask, **more)
+        with payer.block(cap=0.02):
+            client.chat.completions.create(**ask, modalities=["text"])
+    assert payer.charges() == 1
+
+
 def test_a_server_of_ones_own_is_priced_by_its_address(
     payer: Paying, chat: openai.OpenAI, provider: SimulatedProvider, prices: Any
 ) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from budgeted import prices
+from budgeted.kinds import kinds_out
 from budgeted.providers import openai_media
 from budgeted.providers.hooks import Hook
 from budgeted.providers.metered import (
@@ -161,8 +162,7 @@ def _read_chat(request: Request, body: Mapping[str, Any]) -> None:
     request.cap = count(body.get("max_completion_tokens")) or count(body.get("max_tokens"))
     request.n = count(body.get("n")) or 1
     request.structured = is_structured(body.get("response_format"))
-    if "audio" in items(body.get("modalities")):
-        request.kinds |= prices.AUDIO_OUT
+    request.kinds = kinds_out(request.model, body.get("modalities"))
     for message in items(body.get("messages")):
         said = mapping(message)
         content = said.get("content")
