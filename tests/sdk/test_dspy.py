@@ -101,6 +101,13 @@ def test_a_refusal_reaches_the_caller_as_it_is(
     assert provider.requests == []
 
 
+def test_a_model_that_answers_with_pictures_is_held_at_their_price(payer: Paying, provider: SimulatedProvider) -> None:
+    ask = lm(provider, "gemini/gemini-2.5-flash-image", max_tokens=1000)
+    with payer.block(cap=0.02), pytest.raises(budgeted.BudgetExceededError):
+        ask("Hello there")
+    assert not provider.bill
+
+
 def test_a_request_without_a_cap_gets_one_where_money_is_short(
     paying: Callable[..., Paying], provider: SimulatedProvider
 ) -> None:

@@ -17,6 +17,7 @@ import msgspec
 from budgeted import prices, usage_reports
 from budgeted.call import Call
 from budgeted.errors import BudgetError
+from budgeted.kinds import kinds_of
 from budgeted.providers.hooks import Hook
 from budgeted.providers.metered import End, Sent, count, pair, text
 from budgeted.request import Request
@@ -64,15 +65,19 @@ class _Sent(Sent):
 
 def _request(lm: Any, asked: Any) -> Request:
     config = asked.config
+    body = {name: _plain(getattr(asked, name, None)) for name in ("messages", "system", "tools")}
+    kinds = kinds_of(str(asked.model), body)
+    if getattr(config, "cache", None) is not None:
+        kinds |= prices.CACHE_WRITE | prices.CACHE_WRITE_1H
     return Request(
         provider="",
         model=str(asked.model),
-        body={name: _plain(getattr(asked, name, None)) for name in ("messages", "system", "tools")},
+        body=body,
         cap=count(config.max_tokens),
         structured=config.response_format is not None,
         tier=text(config.service_tier),
         base_url=text(getattr(lm, "kwargs", {}).get("api_base")),
-        kinds=prices.CACHE_WRITE | prices.CACHE_WRITE_1H if getattr(config, "cache", None) is not None else 0,
+        kinds=kinds,
         exact_bytes=False,
     )
 
