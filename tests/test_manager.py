@@ -556,6 +556,7 @@ def test_what_nobody_confirms_is_charged_as_asked(policy: Any, charged: float) -
         ("wait", -1),
         ("wait", "30"),
         ("wait", float("nan")),
+        ("wait", 10**400),
         ("wait", True),
         ("hold_timeout", 0),
         ("hold_timeout", None),

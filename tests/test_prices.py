@@ -534,8 +534,17 @@ def test_an_absurd_price_is_refused(name: str, wrong: Any) -> None:
         ({"model": 5}, TypeError, "model must be a str, got 5"),
         ({"provider": 5}, TypeError, "provider must be a str, got 5"),
         ({"base_url": " "}, ValueError, "base_url must have 1 to 2048 characters"),
-        ({"max_output_tokens": 0}, ValueError, "max_output_tokens must be a positive int or None, got 0"),
-        ({"max_output_tokens": True}, ValueError, "max_output_tokens must be a positive int or None, got True"),
+        ({"max_output_tokens": 0}, ValueError, "max_output_tokens must be a number from 1 to .*, got 0"),
+        (
+            {"max_output_tokens": True},
+            ValueError,
+            "max_output_tokens must be a number from 1 to .*, got True",
+        ),
+        (
+            {"max_output_tokens": 10**30},
+            ValueError,
+            "max_output_tokens must be a number from 1 to 1,000,000,000, got 1",
+        ),
     ],
 )
 def test_a_mistake_is_quoted(arguments: dict[str, Any], error: type[Exception], text: str) -> None:

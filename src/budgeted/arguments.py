@@ -66,10 +66,14 @@ def check_count(value: object, what: str, least: int = 0) -> int:
 
 def check_seconds(value: object, what: str) -> float:
     """A number of seconds from 0 on; infinite is allowed."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+    try:
+        seconds = float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else -1.0
+    except OverflowError:
+        seconds = -1.0
+    if not seconds >= 0:
         msg = f"{what} must be seconds from 0 on, got {shown(value)}"
         raise ValueError(msg)
-    return float(value)
+    return seconds
 
 
 def looks_like_a_limit(name: str) -> bool:

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Final, NamedTuple, TypeAlias
 
 from budgeted import output_limits, pricelist
+from budgeted.arguments import check_count
 from budgeted.money import PICO_PER_NANO, nano_usd, pico_per_token, shown
 from budgeted.pricelist import AUDIO, AUDIO_OUT, CACHE_WRITE, CACHE_WRITE_1H, IMAGE, IMAGE_OUT, Rates, Schedule
 from budgeted.usage import Counts
@@ -58,6 +59,7 @@ class Price:
         "_standard",
         "_tiers",
         "_unasked",
+        "by_kind",
         "context_window",
         "flat",
         "max_output_tokens",
@@ -96,6 +98,8 @@ class Price:
         levels = [rates for schedule in (standard, *self._tiers.values()) for rates in schedule.levels()]
         self.per_search = -(-max(rates.per_search for rates in levels) // PICO_PER_NANO)
         self.per_call = -(-max(rates.per_call for rates in levels) // PICO_PER_NANO)
+        # Whether sound, pictures or what goes into a cache may cost more than text.
+        self.by_kind = any(rates.highest(pricelist.EVERY_KIND) != rates.highest(self._unasked) for rates in levels)
         self.flat = self.per_call > 0 and all(max(rates.highest(pricelist.EVERY_KIND)) == 0 for rates in levels)
         self.stated = provider in ("openrouter", "perplexity")
 
@@ -311,8 +315,8 @@ def register_price(
         provider = pricelist.same_provider(_check_text("provider", provider, _LONGEST_NAME))
     if base_url is not None:
         base_url = _directory(_check_text("base_url", base_url, _LONGEST_URL))
-    if max_output_tokens is not None and (type(max_output_tokens) is not int or max_output_tokens < 1):
-        raise ValueError(f"max_output_tokens must be a positive int or None, got {shown(max_output_tokens)}")
+    if max_output_tokens is not None:
+        check_count(max_output_tokens, "max_output_tokens", 1)
     rates = pricelist.rates_of(
         input=pico_per_token(input, "input"),
         output=pico_per_token(output, "output"),
