@@ -749,6 +749,33 @@ def test_a_thread_inside_a_metered_function_makes_no_second_charge(manager: Budg
     assert (manager.balance("alice").spent, manager.balance("alice").held) == (0.1, 0)
 
 
+@pytest.mark.parametrize(
+    ("model", "content", "more"),
+    [
+        ("gemini-2.5-flash-image", "Draw a cat.", {}),
+        ("gpt-4o-audio-preview", [{"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}], {}),
+        ("gpt-4o-audio-preview", "Say it.", {"modalities": ["text", "audio"]}),
+        ("claude-sonnet-4-5", [{"type": "text", "text": "long", "cache_control": {"ttl": "1h"}}], {}),
+    ],
+)
+def test_a_function_holds_for_sound_pictures_and_caches_what_a_hold_does(
+    manager: BudgetManager, model: str, content: Any, more: dict[str, Any]
+) -> None:
+    messages = [{"role": "user", "content": content}]
+    held = []
+
+    @manager.budgeted
+    def ask(model: str, messages: Any, max_tokens: int, modalities: Any = None) -> Any:
+        held.append(manager.balance().held)
+        return response(model=model)
+
+    manager.set_limits(None, 1000)
+    ask(model, messages, max_tokens=1000, **more)
+    with manager.hold(model, input={"messages": messages, "max_tokens": 1000, **more}) as by_hand:
+        assert held == [manager.balance().held]
+        by_hand.release()
+
+
 def test_a_hold_inside_a_metered_function_makes_no_second_charge(manager: BudgetManager) -> None:
     @budgeted("alice")
     def post(model: str, prompt: str) -> dict[str, Any]:

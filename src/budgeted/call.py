@@ -26,12 +26,13 @@ from budgeted.errors import (
     UnpricedModelError,
 )
 from budgeted.failures import REFUSED, UNSENT, classify, reason_of
+from budgeted.kinds import kinds_of
 from budgeted.ledger import upkeep
 from budgeted.ledger.base import USD, Ask, Granted, Refused, Stale, Used, account_name, admit
 from budgeted.money import shown
 from budgeted.prices import Price
 from budgeted.recent import remember
-from budgeted.request import Request, unpriced
+from budgeted.request import ANY, Request, unpriced
 from budgeted.responses import Answer
 from budgeted.scope import Budget, Group, Payer, Plan, Scope, caps_lock
 from budgeted.usage import Counts, Usage
@@ -157,7 +158,10 @@ class Call(msgspec.Struct, eq=False, weakref=True):
             whole = self._whole = request.structured or not request.cappable or self._untouchable()
         fixed = rate = 0
         if price is not None:
-            fixed, rate = price.bound(size, self.at, request.tier, request.kinds)
+            kinds = request.kinds
+            if kinds == ANY:
+                kinds = request.kinds = kinds_of(request.model, request.body) if price.by_kind else 0
+            fixed, rate = price.bound(size, self.at, request.tier, kinds)
             if request.searches or request.units != 1:
                 fixed += price.beside_tokens(request.units - 1, request.searches, self.at, request.tier)
         least = manager.min_output_tokens + request.thinking

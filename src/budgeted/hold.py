@@ -11,11 +11,10 @@ from budgeted import driving, prices, responses, usage_reports
 from budgeted.arguments import check_count, check_text
 from budgeted.call import OUTPUT_UNKNOWN, Call
 from budgeted.errors import LedgerLockedError
-from budgeted.kinds import kinds_of
-from budgeted.metered_function import CONTENT
+from budgeted.metered_function import CAPS, CONTENT
 from budgeted.meters import estimated
 from budgeted.money import nano_usd, shown
-from budgeted.request import Request
+from budgeted.request import ANY, Request
 from budgeted.scope import BY_HAND, Budget, Scope, caps_lock, current, enter, leave
 from budgeted.streams import LEFT_EARLY
 from budgeted.usage import Counts, Usage
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
     from typing import Self
 
 NOT_SETTLED = "left without saying what it cost"
-
-CAPS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
-"""What an output cap is called in a request's body."""
 
 
 class Hold:
@@ -310,7 +306,7 @@ def make_hold(
         n=n or 1,
         tier=tier,
         base_url=base_url,
-        kinds=kinds_of(str(model), body),
+        kinds=ANY,
         exact_bytes=False,
     )
     return Hold(request, block)

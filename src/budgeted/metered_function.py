@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from budgeted.call import Call
-from budgeted.request import Request
+from budgeted.request import ANY, Request
 
 CONTENT = ("messages", "input", "prompt", "contents")
-_BODY = (*CONTENT, "system", "instructions", "tools", "functions", "response_format")
-_CAPS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
+_BODY = (*CONTENT, "system", "instructions", "tools", "functions", "response_format", "modalities")
+CAPS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
+"""What an output cap is called, by functions and in requests."""
 _STRUCTURED = ("response_format", "text_format", "output_format", "response_model")
 _RARE = ("n", "base_url", "api_base", "service_tier", "custom_llm_provider", *_STRUCTURED)
 _CONTENT = frozenset(CONTENT)
@@ -35,10 +36,10 @@ class Metered:
         self.accepts = frozenset(one.name for one in named)
         self.defaults = {one.name: one.default for one in named if one.default not in (one.empty, None)}
         self.body = self._taken(_BODY)
-        self.caps = self._taken(_CAPS)
+        self.caps = self._taken(CAPS)
         # The usual shape, a model, its content and perhaps one cap, is read without looking for anything else.
         self.only = self.body[0] if len(self.body) == 1 and len(self.caps) < 2 and not self._taken(_RARE) else None
-        self.cap_name = next((name for name in _CAPS if name in self.accepts), None)
+        self.cap_name = next((name for name in CAPS if name in self.accepts), None)
         # Whether an SDK's call inside took the hold over, as far as was seen.
         self.hooked: bool | None = None
 
@@ -74,7 +75,7 @@ class Metered:
             cap = None if self.cap_name is None else given.get(self.cap_name)
             if cap is not None and not (cap.__class__ is int and cap > 0):
                 cap = cap if _is_count(cap) else None
-            return Request("", model, {only: content}, cap, 1, cappable, False)
+            return Request("", model, {only: content}, cap, 1, cappable, False, kinds=ANY)
         body = {}
         for name in self.body:
             value = given.get(name)
@@ -86,7 +87,7 @@ class Metered:
             if cap is not None:
                 cap = cap if _is_count(cap) else None
                 break
-        request = Request("", model, body, cap, 1, cappable, False)
+        request = Request("", model, body, cap, 1, cappable, False, kinds=ANY)
         _read_rare(request, given)
         return request if _CONTENT.intersection(body) else None
 

@@ -10,6 +10,9 @@ import msgspec
 from budgeted.errors import UnpricedModelError
 from budgeted.usage import Usage
 
+ANY = -1
+"""Any kind of tokens, until somebody has looked."""
+
 
 class Request(msgspec.Struct):
     """What a provider module reads of an SDK's call.
@@ -31,7 +34,8 @@ class Request(msgspec.Struct):
         cappable: False where no cap can be written into the request.
         tier: the service tier that the request names.
         base_url: where it goes, by which gateways are priced.
-        kinds: what the input may hold, as :mod:`budgeted.prices` counts it.
+        kinds: which dearer tokens the call may use, as :mod:`budgeted.prices` counts them; ANY to have that seen in its
+            body where the price depends on it.
         exact_bytes: False for tokenizers that normalise the text first.
         elsewhere: what of the input is not in the request (file ids, a previous response), or "".
         renamed: True if the host answers under another name for the same model.

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from budgeted import prices
-from budgeted.kinds import kinds_out
 from budgeted.providers import openai_media
 from budgeted.providers.hooks import Hook
 from budgeted.providers.metered import (
@@ -22,7 +21,7 @@ from budgeted.providers.metered import (
     text,
 )
 from budgeted.providers.stainless import Dialect, address, hooks
-from budgeted.request import Request
+from budgeted.request import ANY, Request
 
 _OPERATIONS = {
     "/chat/completions": "chat",
@@ -162,14 +161,9 @@ def _read_chat(request: Request, body: Mapping[str, Any]) -> None:
     request.cap = count(body.get("max_completion_tokens")) or count(body.get("max_tokens"))
     request.n = count(body.get("n")) or 1
     request.structured = is_structured(body.get("response_format"))
-    request.kinds = kinds_out(request.model, body.get("modalities"))
-    for message in items(body.get("messages")):
-        said = mapping(message)
-        content = said.get("content")
-        if content.__class__ is list and any(mapping(part).get("type") == "input_audio" for part in content):
-            request.kinds |= prices.AUDIO
-        if said.get("audio"):
-            request.elsewhere = "the sound of an earlier answer"
+    request.kinds = ANY
+    if any(mapping(message).get("audio") for message in items(body.get("messages"))):
+        request.elsewhere = "the sound of an earlier answer"
     if body.get("web_search_options") is not None:
         request.elsewhere = "a web search"
         request.searches = 1
