@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from forking import forked
 
 from budgeted import (
     BudgetExceededError,
@@ -360,3 +362,32 @@ def test_blocks_leave_nothing_behind(manager: BudgetManager) -> None:
             spend(0.1)
     gc.collect()
     assert not [one for one in gc.get_objects() if type(one).__name__ == "Budget" and one.key == "job"]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("key", [None, "nightly"])
+def test_forks_while_other_threads_are_inside_blocks(manager: BudgetManager, key: str | None) -> None:
+    """In the child no lock is left taken by a thread that is not there."""
+    done = threading.Event()
+
+    def work() -> None:
+        while not done.is_set():
+            with manager.budget("alice", cap=1, key=key):
+                spend(0)
+
+    def child() -> None:
+        signal.alarm(10)  # ends it, should it wait for ever
+        with manager.budget("bob", cap=1, key=key) as block:
+            spend(0.5)
+        assert (block.spent, block.held) == (0.5, 0)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(10):
+            forked(child)
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections.abc import Callable
@@ -87,3 +88,14 @@ def cover() -> None:
 def open_managers() -> list[Any]:
     """Those that are open."""
     return list(_open)
+
+
+def _after_fork() -> None:
+    """A child has none of the threads that may have had the locks."""
+    global _default_lock  # noqa: PLW0603
+    _default_lock = threading.RLock()
+    for manager in open_managers():
+        manager.unlock()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -56,10 +56,14 @@ class Paying:
     def __init__(self, project_name: str, ledger: Ledger, settings: Settings, limits: tuple[Limit, ...] | None) -> None:
         self.project_name = project_name
         self.listener: Listener | None = None
-        self._lock = threading.RLock()
+        self.unlock()
         self._keyed: dict[str, _Keyed] = {}
         self._warned: set[str] = set()
         self._adopt(ledger, settings, limits)
+
+    def unlock(self) -> None:
+        """Have a lock that nobody has, at first and in a forked child, where whoever had it may not be."""
+        self._lock = threading.RLock()
 
     def _adopt(self, ledger: Ledger, settings: Settings, limits: tuple[Limit, ...] | None) -> None:
         """Take everything over, also where calls are under way. What can fail comes first, and then changes nothing."""

@@ -10,6 +10,7 @@ import datetime as dt
 import functools
 import inspect
 import logging
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import Token
@@ -509,3 +510,20 @@ def bind(fn: Callable[P, R]) -> Callable[P, R]:
                 leave(mine)
 
     return bound
+
+
+_taken_for_fork: list[threading.Lock] = []
+
+
+def _before_fork() -> None:
+    # A thread that forks while it has the lock, in a signal's handler, would wait for itself.
+    if caps_lock.acquire(timeout=1):
+        _taken_for_fork.append(caps_lock)
+
+
+def _after_fork() -> None:
+    while _taken_for_fork:
+        _taken_for_fork.pop().release()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)

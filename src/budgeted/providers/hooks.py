@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib
 import logging
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterable
@@ -200,3 +201,12 @@ def _cell(function: Any, name: str) -> Any:
             return function.__closure__[code.co_freevars.index(name)]
         function = getattr(function, "__wrapped__", None)
     raise AttributeError(f"it has no {name} in its closure")
+
+
+def _after_fork() -> None:
+    """A child has none of the threads that may have had the lock."""
+    global _lock  # noqa: PLW0603
+    _lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
