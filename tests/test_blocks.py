@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import signal
@@ -21,10 +22,13 @@ from budgeted import (
     budget,
     get_manager,
     register_price,
+    scope,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from budgeted.ledger.turns import Turns
 
 register_price("cent", input=10_000, output=10_000, max_output_tokens=100)
 """A cent per token."""
@@ -347,6 +351,56 @@ def test_a_call_waits_its_turn_while_only_calls_in_flight_are_in_the_way() -> No
                 held.settle(cost=0.1)
 
         asyncio.run(main())
+
+
+@pytest.mark.parametrize("limited", ["global", "user"])
+def test_a_call_of_two_managers_waits_where_there_is_no_room(manager: BudgetManager, limited: str) -> None:
+    """By the policy of the manager that has none, until one of its calls ends."""
+    with BudgetManager("theirs", ledger="memory://", wait=60) as theirs, ThreadPoolExecutor() as pool:
+        theirs.set_limits(None if limited == "global" else "alice", 1)
+        with theirs.hold(cost=0.8, user="alice") as held:
+            waiting = pool.submit(spend_in, manager.budget("bob"), theirs.budget("alice"))
+            wait_in_line(theirs.ledger.turns, 1)
+            assert not manager.ledger.turns.waiting
+            held.settle(cost=0.1)
+        waiting.result(timeout=10)
+        assert (manager.balance("bob").spent, theirs.balance("alice").spent) == (0.5, 0.6)
+
+
+def spend_in(*blocks: Any) -> None:
+    with contextlib.ExitStack() as stack:
+        for block in blocks:
+            stack.enter_context(block)
+        spend(0.5)
+
+
+def test_who_waits_for_a_cap_is_not_passed_by(manager: BudgetManager) -> None:
+    served = []
+
+    def work(usd: float) -> None:
+        spend(usd)
+        served.append(usd)
+
+    with ThreadPoolExecutor() as pool, manager.budget(cap=1, wait=60) as block:
+        with manager.hold(cost=0.4) as held:
+            big = pool.submit(work, 0.9)
+            wait_in_line(scope.cap_turns, 1)
+            small = pool.submit(work, 0.1)
+            wait_in_line(scope.cap_turns, 2)
+            held.release()
+        big.result(timeout=10)
+        small.result(timeout=10)
+    assert served == [0.9, 0.1]
+    assert (block.spent, block.held) == (1.0, 0)
+
+
+def wait_in_line(turns: Turns, count: int) -> None:
+    """Until so many calls wait their turn."""
+    for _ in range(10_000):
+        if sum(map(len, turns.queues.values())) == count:
+            return
+        threading.Event().wait(0.001)
+    pytest.fail(f"there are not {count} calls waiting")
 
 
 def test_leaving_by_an_exception_ends_the_block(manager: BudgetManager) -> None:

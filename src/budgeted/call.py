@@ -29,12 +29,13 @@ from budgeted.failures import REFUSED, UNSENT, classify, reason_of
 from budgeted.kinds import kinds_of
 from budgeted.ledger import upkeep
 from budgeted.ledger.base import USD, Ask, Granted, Refused, Stale, Used, account_name, admit
+from budgeted.ledger.turns import Turns
 from budgeted.money import shown
 from budgeted.prices import Price
 from budgeted.recent import remember
 from budgeted.request import ANY, Request, unpriced
 from budgeted.responses import Answer
-from budgeted.scope import Budget, Group, Payer, Plan, Scope, caps_lock
+from budgeted.scope import Budget, Group, Payer, Plan, Policy, Scope, caps_lock
 from budgeted.usage import Counts, Usage
 
 logger = logging.getLogger("budgeted")
@@ -61,6 +62,24 @@ class Part(msgspec.Struct):
     held: Any
     ledger: Any = None
     ended: bool = False
+
+
+class Refusal(msgspec.Struct, frozen=True, eq=False):
+    """What is in a call's way, and where.
+
+    Args:
+        refused: the limit that has no room.
+        manager: whose limit it is.
+        policy: what is to happen then.
+        turns: where those stand in line who wait for it, in the queue that ``refused.account`` names.
+        block: the block whose cap it is; None for a limit in the ledger.
+    """
+
+    refused: Refused
+    manager: Payer
+    policy: Policy
+    turns: Turns
+    block: Budget | None = None
 
 
 class Call(msgspec.Struct, eq=False, weakref=True):
@@ -131,7 +150,9 @@ class Call(msgspec.Struct, eq=False, weakref=True):
 
     def idle(self) -> bool:
         """Whether no lock that ending the call takes is held, by this thread or another."""
-        if caps_lock.locked() or tally.lock.locked() or not (self.span is None or tally.unlocked(self.span)):
+        if caps_lock.locked() or scopes.cap_turns.busy() or tally.lock.locked():
+            return False
+        if not (self.span is None or tally.unlocked(self.span)):
             return False
         return all(group.manager.ledger.idle() for group in self.groups)
 
@@ -205,7 +226,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
 
     # -- hold
 
-    def try_hold(self, timeout: float | None = None, *, queued: int = 0) -> Refused | None:
+    def try_hold(self, timeout: float | None = None, *, queued: int = 0) -> Refusal | None:
         """Hold the bound on every account and cap, or on none.
 
         Args:
@@ -231,8 +252,8 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         if self.price is None:
             self._require_price(plans)
         if self.blocks:
-            granted = self._hold_caps(ask)
-            if isinstance(granted, Refused):
+            granted = self._hold_caps(ask, queued)
+            if isinstance(granted, Refusal):
                 return granted
             if granted < ask.most:
                 ask = msgspec.structs.replace(ask, most=granted)
@@ -242,7 +263,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
                 refused = self._hold_at(group, plans.pop(0), ask, timeout, queued)
                 if refused is not None:
                     self._undo(ask.usd_for(ask.most))
-                    return refused
+                    return _by_ledger(refused, group)
         except BaseException:
             self._undo(ask.usd_for(ask.most))
             raise
@@ -267,15 +288,20 @@ class Call(msgspec.Struct, eq=False, weakref=True):
             if (plan is None or plan.priced or capped) and group.manager.unpriced == "deny":
                 raise unpriced(self.request)
 
-    def _hold_caps(self, ask: Ask) -> int | Refused:
+    def _hold_caps(self, ask: Ask, queued: int) -> int | Refusal:
         """Hold on the blocks of this process; those without a cap only keep count."""
         blocks = self.blocks
+        if scopes.cap_turns.queues and not queued:
+            crowded = scopes.cap_turns.crowded([block.queue for block in blocks])
+            if crowded is not None:
+                return _by_cap(_behind(crowded), next(block for block in blocks if block.queue == crowded))
         with caps_lock:
             granted = ask.most
             if any(block.slot.amount < scopes.NO_CAP for block in blocks):
                 decision = admit(ask, [(block.slot, 0, scopes.NO_CAP) for block in blocks], [b.soft for b in blocks])
                 if isinstance(decision, Refused):
-                    return msgspec.structs.replace(decision, account=blocks[decision.index].queue, end=0)
+                    block = blocks[decision.index]
+                    return _by_cap(msgspec.structs.replace(decision, account=block.queue, end=0), block)
                 granted = decision
             usd = ask.usd_for(granted)
             for block in blocks:
@@ -334,9 +360,8 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         for part in parts:
             if part.held is not None:
                 _quietly(part.ledger.release, part.id, self.at, timeout)
-        turns = self.groups[0].manager.ledger.turns
-        if turns.waiting:
-            turns.freed(block.queue for block in self.blocks)
+        if scopes.cap_turns.queues:
+            scopes.cap_turns.freed([block.queue for block in self.blocks])
 
     def _held(self, ask: Ask) -> None:
         """Everybody has agreed: the smallest grant counts."""
@@ -558,9 +583,8 @@ class Call(msgspec.Struct, eq=False, weakref=True):
                 slot.held -= self.usd
                 slot.spent += cost
                 block.count(calls=1)
-        turns = self.groups[0].manager.ledger.turns
-        if turns.waiting:
-            turns.wake_all()
+        if scopes.cap_turns.queues:
+            scopes.cap_turns.freed([block.queue for block in self.blocks])
 
     def _commit(self, used: Used | None, reason: str, timeout: float | None) -> None:
         for part in self.parts:
@@ -602,6 +626,15 @@ class Call(msgspec.Struct, eq=False, weakref=True):
 def _excused(manager: Payer, error: LedgerUnavailableError, timeout: float | None) -> bool:
     """Whether a call goes on without its ledger. A lock that was only tried is waited for elsewhere first."""
     return not (timeout == 0 and isinstance(error, LedgerLockedError)) and manager.allows_without(error)
+
+
+def _by_ledger(refused: Refused, group: Group) -> Refusal:
+    policy = group.policies[group.accounts.index(refused.account)]
+    return Refusal(refused, group.manager, policy, group.manager.ledger.turns)
+
+
+def _by_cap(refused: Refused, block: Budget) -> Refusal:
+    return Refusal(refused, block.manager, block.policy, scopes.cap_turns, block)
 
 
 def _behind(account: str) -> Refused:

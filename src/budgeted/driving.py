@@ -56,13 +56,13 @@ def begin(request: Request, scope: Scope | None = None, context: Context | None 
     if call is None or call.parts:
         return call
     try:
-        refused = call.try_hold()
+        refusal = call.try_hold()
     except BudgetError as error:
         call.note_turned_away(error)
         raise
-    if refused is not None:
+    if refusal is not None:
         turn = threading.Event()
-        steps = negotiate(call, refused, turn.set, time.monotonic)
+        steps = negotiate(call, refusal, turn.set, time.monotonic)
         try:
             while (seconds := next(steps, None)) is not None:
                 turn.wait(min(seconds, threading.TIMEOUT_MAX))
@@ -78,11 +78,11 @@ async def begin_async(request: Request, scope: Scope | None = None, context: Con
     if call is None or call.parts:
         return call
     try:
-        refused = await _beside(call, call.try_hold, call.abandon)
+        refusal = await _beside(call, call.try_hold, call.abandon)
     except BudgetError as error:
         call.note_turned_away(error)
         raise
-    if refused is not None:
+    if refusal is not None:
         import asyncio
 
         loop = asyncio.get_running_loop()
@@ -91,7 +91,7 @@ async def begin_async(request: Request, scope: Scope | None = None, context: Con
         def wake() -> None:
             loop.call_soon_threadsafe(turn.set)
 
-        steps = negotiate(call, refused, wake, loop.time)
+        steps = negotiate(call, refusal, wake, loop.time)
 
         def step(_: float | None = None) -> float | None:
             return next(steps, None)

@@ -9,10 +9,10 @@ from collections.abc import Callable, Generator
 import msgspec
 
 from budgeted import events, outcomes, tally
-from budgeted.call import Call
+from budgeted.call import Call, Refusal
 from budgeted.errors import BudgetExceededError, UnpricedModelError
-from budgeted.ledger.base import UNITS, Refused, account_kind, account_name
-from budgeted.scope import CAPS, Payer, Policy, caps_lock
+from budgeted.ledger.base import UNITS, account_kind, account_name
+from budgeted.scope import caps_lock
 
 logger = logging.getLogger("budgeted")
 
@@ -22,13 +22,13 @@ MOMENT = 0.05
 
 
 def negotiate(
-    call: Call, refused: Refused, wake: Callable[[], None], now: Callable[[], float]
+    call: Call, refusal: Refusal, wake: Callable[[], None], now: Callable[[], float]
 ) -> Generator[float, None, None]:
     """Get a hold that was refused at first, by every means that the payers allow.
 
     Args:
         call: without a hold.
-        refused: the first refusal.
+        refusal: the first one.
         wake: called when it may be this call's turn, from any thread.
         now: the seconds by which waiting is measured.
 
@@ -38,10 +38,10 @@ def negotiate(
     Raises:
         BudgetExceededError: nothing helped.
     """
-    again: Refused | None = refused
+    again: Refusal | None = refusal
     if call.recount():
         again = call.try_hold()
-    if again is not None and again.reason == "held":
+    if again is not None and again.refused.reason == "held":
         again = yield from _wait(call, again, wake, now)
     if again is not None:
         again = _fall_back(call, again)
@@ -50,40 +50,42 @@ def negotiate(
 
 
 def _wait(
-    call: Call, refused: Refused, wake: Callable[[], None], now: Callable[[], float]
-) -> Generator[float, None, Refused | None]:
-    manager = call.groups[0].manager
-    ledger = manager.ledger
-    turns = ledger.turns
-    deadline = now() + _policy(call, refused).wait
+    call: Call, refusal: Refusal, wake: Callable[[], None], now: Callable[[], float]
+) -> Generator[float, None, Refusal | None]:
+    deadline = now() + refusal.policy.wait
+    turns = refusal.turns
     ticket = turns.ticket(wake)
     try:
-        turns.join(ticket, refused.account)
-        ledger.watch()
+        turns.join(ticket, refusal.refused.account)
         while True:
+            manager, refused = refusal.manager, refusal.refused
+            manager.ledger.watch()
             if turns.first(ticket):
-                call.at = int(manager.clock())  # its period is the one in which it gets its turn
+                call.at = int(call.groups[0].manager.clock())  # its period is the one in which it gets its turn
                 again = call.try_hold(queued=turns.waiting_for(refused.account))
-                if again is None or again.reason != "held":
+                if again is None or again.refused.reason != "held":
                     return again
-                refused = again
-                turns.join(ticket, again.account)
+                refusal, manager, refused = again, again.manager, again.refused
+                if again.turns is not turns:
+                    turns.leave(ticket)
+                    turns = again.turns
+                turns.join(ticket, refused.account)
             left = deadline - now()
             if left <= 0:
                 # One that only ever stood behind others has its one try now, and learns what is in the way.
-                return refused if refused.limit else call.try_hold(queued=turns.waiting_for(refused.account))
+                return refusal if refused.limit else call.try_hold(queued=turns.waiting_for(refused.account))
             # Nobody ends a period: the one that is waited for looks at its end itself.
             until = refused.end - manager.clock() if refused.end else left
-            if ledger.poll is not None:  # calls of other hosts end unnoticed; those that wait look apart
-                until = min(until, random.uniform(MOMENT, ledger.poll))  # noqa: S311 - no secret
+            if manager.ledger.poll is not None:  # calls of other hosts end unnoticed; those that wait look apart
+                until = min(until, random.uniform(MOMENT, manager.ledger.poll))  # noqa: S311 - no secret
             yield min(left, max(until, MOMENT))
     finally:
         turns.leave(ticket)
 
 
-def _fall_back(call: Call, refused: Refused) -> Refused | None:
+def _fall_back(call: Call, refusal: Refusal) -> Refusal | None:
     asked = call.request
-    for model in _policy(call, refused).fallback:
+    for model in refusal.policy.fallback:
         call.ask_for(msgspec.structs.replace(asked, model=model))
         try:
             again = call.try_hold()
@@ -94,23 +96,13 @@ def _fall_back(call: Call, refused: Refused) -> Refused | None:
             logger.info("budgeted: %s does not fit, going on with %s", asked.model, model)
             return None
     call.ask_for(asked)
-    return refused
+    return refusal
 
 
-def _policy(call: Call, refused: Refused) -> Policy:
-    if refused.account.startswith(CAPS):
-        return call.blocks[refused.index].policy if refused.limit else call.blocks[0].policy
-    for group in call.groups:
-        for account, policy in zip(group.accounts, group.policies, strict=True):
-            if account == refused.account:
-                return policy
-    return call.groups[0].manager.policy
-
-
-def _exceeded(call: Call, refused: Refused) -> BudgetExceededError:
+def _exceeded(call: Call, refusal: Refusal) -> BudgetExceededError:
     """Count the refusal, and make the error that tells of it."""
-    if refused.account.startswith(CAPS):
-        block = call.blocks[refused.index]
+    refused, manager, block = refusal.refused, refusal.manager, refusal.block
+    if block is not None:
         kind, name = "block", block.key or block.user or "cap"
     else:
         kind, name = account_kind(refused.account), account_name(refused.account)
@@ -122,7 +114,6 @@ def _exceeded(call: Call, refused: Refused) -> BudgetExceededError:
     if call.span is not None:
         why = {"budgeted.reason": refused.reason, "budgeted.account.kind": kind}
         tally.mark(call.span, "refused", None, call.groups, why)
-    manager = _manager_of(call, refused)
     resets_at, seconds = manager.reset_time(refused)
     error = BudgetExceededError(
         account=name,
@@ -142,10 +133,3 @@ def _exceeded(call: Call, refused: Refused) -> BudgetExceededError:
     )
     outcomes.note_refusal(call, error, manager)
     return error
-
-
-def _manager_of(call: Call, refused: Refused) -> Payer:
-    for group in call.groups:
-        if refused.account in group.accounts:
-            return group.manager
-    return call.groups[0].manager

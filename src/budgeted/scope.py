@@ -22,6 +22,7 @@ from opentelemetry.context import Context, attach, create_key, detach, get_curre
 
 from budgeted.arguments import check_name, check_seconds, check_text
 from budgeted.ledger.base import USD, Ledger, Refused, Route, Slot, block_account, user_account
+from budgeted.ledger.turns import Turns
 from budgeted.money import nano_usd, shown, to_usd
 
 if TYPE_CHECKING:
@@ -41,14 +42,14 @@ BY_HAND = create_key("budgeted-by-hand")
 """Where the OpenTelemetry context says that a hold is open, whose owner settles what no hook can see."""
 
 NO_CAP = 2**62
-CAPS = "caps of blocks"
-"""What the names of the queues of calls begin with that wait for a block's cap."""
-
 ON_EXCEED = ("clamp", "raise", "warn")
 MOST_GROUPS = 100_000
 
 caps_lock = threading.Lock()
 """Guards the numbers of all blocks of this process: they are only ever touched for an instant."""
+
+cap_turns = Turns()
+"""The calls of this process that wait for a block's cap, whatever ledgers its calls hold at."""
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -400,7 +401,7 @@ class Budget:
     @property
     def queue(self) -> str:
         """Where calls wait for the cap; each block has a queue of its own, as others end nothing that is waited for."""
-        return f"{CAPS}{id(self)}"
+        return f"cap of {id(self)}"
 
     def taken_elsewhere(self, taken: int) -> None:
         """Learn what the ledger has taken of a keyed cap (nano-USD): spent and held, by whomever."""
@@ -521,9 +522,15 @@ def _before_fork() -> None:
         _taken_for_fork.append(caps_lock)
 
 
-def _after_fork() -> None:
+def _after_fork_in_parent() -> None:
     while _taken_for_fork:
         _taken_for_fork.pop().release()
 
 
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
+def _after_fork_in_child() -> None:
+    global cap_turns  # noqa: PLW0603
+    cap_turns = Turns()  # those who wait are the parent's
+    _after_fork_in_parent()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -6,7 +6,7 @@ import asyncio
 import gc
 from typing import TYPE_CHECKING, Any
 
-from budgeted import BudgetManager
+from budgeted import BudgetManager, scope
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable
@@ -142,6 +142,7 @@ class Paying:
         ledger = self.manager.ledger
         assert ledger.open_holds() == []
         assert not ledger.turns.waiting
+        assert not scope.cap_turns.waiting
         assert self.manager.balance().held == 0
         assert [block.held for block in self.blocks] == [0] * len(self.blocks)
         for user in self.manager.accounts():

@@ -15,7 +15,14 @@ import pydantic
 import pytest
 from paying import MESSAGES
 
-from budgeted import BudgetExceededError, UnattributedCallError, UnknownUserError, UnpricedModelError, register_price
+from budgeted import (
+    BudgetExceededError,
+    UnattributedCallError,
+    UnknownUserError,
+    UnpricedModelError,
+    register_price,
+    scope,
+)
 from budgeted.testing import Reply
 
 if TYPE_CHECKING:
@@ -477,9 +484,9 @@ def _hold_up(
 
 def _wait_for_tickets(payer: Paying, count: int) -> None:
     """Until so many calls wait their turn."""
-    turns = payer.manager.ledger.turns
+    turns = payer.manager.ledger.turns, scope.cap_turns
     for _ in range(10_000):
-        if sum(map(len, turns.queues.values())) == count:
+        if sum(len(queue) for one in turns for queue in one.queues.values()) == count:
             return
         threading.Event().wait(0.001)
     pytest.fail(f"there are not {count} calls waiting")

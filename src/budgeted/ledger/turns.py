@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable
 
 logger = logging.getLogger("budgeted")
 
+_numbers = itertools.count()
+
 
 class Ticket:
     """A place in the queue of one account. ``wake`` may be called from any thread, more often than needed."""
@@ -34,7 +36,6 @@ class Turns:
     def __init__(self) -> None:
         self.queues: dict[str, list[Ticket]] = {}
         self._lock = threading.Lock()
-        self._numbers = itertools.count()
 
     @property
     def waiting(self) -> bool:
@@ -60,8 +61,8 @@ class Turns:
         return None
 
     def ticket(self, wake: Callable[[], None]) -> Ticket:
-        """A ticket with the next number. It keeps its number when it moves to another account's queue."""
-        return Ticket(next(self._numbers), wake)
+        """A ticket with the next number. It keeps its number when it moves to another queue, of whatever ledger."""
+        return Ticket(next(_numbers), wake)
 
     def join(self, ticket: Ticket, account: str) -> None:
         """Line up for an account, by number; leaves the queue it was in."""
