@@ -264,12 +264,13 @@ def test_a_block_object_may_be_used_again(manager: BudgetManager) -> None:
 
 
 def test_a_block_object_may_be_inside_itself(manager: BudgetManager) -> None:
-    block = manager.budget("alice")
+    block = manager.budget("alice", cap=2)
     with block:
-        with block:
+        with manager.budget("bob"), block:
             spend(1)
         spend(1)
     assert manager.balance("alice").spent == 2
+    assert (block.spent, block.held, block.calls) == (2, 0, 2)
 
 
 def test_threads_share_a_block(manager: BudgetManager) -> None:

@@ -360,7 +360,10 @@ class Budget:
         if self.account is not None:
             self._manager.limit_block(self.account, self._cap, self)
         scope = joined(parent, self._manager, self.user, self._policy, self.account)
-        scope.blocks = (*scope.blocks, self)
+        around = scope.blocks
+        if self in around:  # it is charged once
+            around = tuple(block for block in around if block is not self)
+        scope.blocks = (*around, self)
         return scope
 
     def __enter__(self) -> Self:
