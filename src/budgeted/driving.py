@@ -19,6 +19,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context, get_current
 
 from budgeted import scope as scopes
+from budgeted.bells import bell
 from budgeted.call import Call
 from budgeted.errors import BudgetError, LedgerLockedError
 from budgeted.ledger import upkeep
@@ -27,10 +28,7 @@ from budgeted.request import Request
 from budgeted.scope import KEY, Scope
 
 if TYPE_CHECKING:
-    import asyncio
     from concurrent.futures import ThreadPoolExecutor
-
-# asyncio is imported where a coroutine runs, and so has it already: threads need not pay for it.
 
 T = TypeVar("T")
 
@@ -83,15 +81,8 @@ async def begin_async(request: Request, scope: Scope | None = None, context: Con
         call.note_turned_away(error)
         raise
     if refusal is not None:
-        import asyncio
-
-        loop = asyncio.get_running_loop()
-        turn = asyncio.Event()
-
-        def wake() -> None:
-            loop.call_soon_threadsafe(turn.set)
-
-        steps = negotiate(call, refusal, wake, loop.time)
+        turn = bell()
+        steps = negotiate(call, refusal, turn.ring, turn.now)
 
         def step(_: float | None = None) -> float | None:
             return next(steps, None)
@@ -106,14 +97,10 @@ async def begin_async(request: Request, scope: Scope | None = None, context: Con
 
         try:
             while True:
-                turn.clear()
                 seconds = await _beside(call, step, undo, patient=True)
                 if seconds is None:
                     break
-                with contextlib.suppress(TimeoutError):
-                    # Not wait_for: before Python 3.12 it forgets a cancellation that comes with the wake-up.
-                    async with asyncio.timeout(min(seconds, 86_400)):
-                        await turn.wait()
+                await turn.heard(min(seconds, 86_400))
         except GeneratorExit:  # a finaliser may close this coroutine while its thread is at the queues
             upkeep.enqueue(give_up)
             raise
@@ -195,30 +182,22 @@ async def _beside(
             return step(0)
         except LedgerLockedError:
             pass
-    import asyncio
-
-    loop = asyncio.get_running_loop()
-    through = loop.create_future()
+    through = bell()
 
     def tell(_: object) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(_done, through)
+            through.ring()
 
     work = _executor().submit(step, None)
     work.add_done_callback(tell)
     try:
-        await through
+        await through.heard()
     except BaseException:  # cancelled, or closed with its task
         # In the executor's own thread: the loop may be gone by then.
         if undo is not None and not work.cancel():
             work.add_done_callback(lambda done: done.exception() or undo())
         raise
     return work.result()
-
-
-def _done(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
 
 
 def _executor() -> ThreadPoolExecutor:

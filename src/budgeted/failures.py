@@ -34,6 +34,9 @@ _BEFORE_SENDING = frozenset(
     }
 )
 
+# asyncio's and trio's.
+_CANCELLED = frozenset({"CancelledError", "Cancelled"})
+
 # Some packages give their timeouts a status (408) that no server sent.
 _TIMEOUTS = frozenset({"APITimeoutError", "TimeoutError", "TimeoutException"})
 
@@ -93,8 +96,8 @@ def status_of(error: BaseException) -> int | None:
 
 def reason_of(error: BaseException) -> str:
     """In a few words, why a call's cost is not known."""
-    # By name: who never ran a coroutine need not load asyncio for it.
-    cancelled = any(kind.__name__ == "CancelledError" for kind in type(error).__mro__)
+    # By name: who never ran a coroutine need not load asyncio or trio for it.
+    cancelled = any(kind.__name__ in _CANCELLED for kind in type(error).__mro__)
     if cancelled or isinstance(error, (GeneratorExit, KeyboardInterrupt)):
         return "cancelled after sending"
     names = [kind.__name__ for kind in type(error).__mro__]
