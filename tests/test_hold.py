@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ from budgeted import BudgetExceededError, BudgetManager, UnpricedModelError, Usa
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import FrameType
 
 register_price("cent", input=10_000, output=10_000, max_output_tokens=100)
 """A cent per token."""
@@ -403,3 +406,41 @@ def test_dearer_tokens_are_held_at_their_own_price(manager: BudgetManager) -> No
     with manager.hold("gemini-2.5-flash-image", "a cat", max_output_tokens=1_290) as held:
         assert manager.balance().held > 1_290 * 30e-6
         held.release()
+
+
+@pytest.mark.parametrize("moment", ["call._held", "hold._begin"])
+def test_ctrl_c_while_a_hold_begins_gives_it_back(manager: BudgetManager, moment: str) -> None:
+    with manager.budget(cap=5) as block, interrupted(moment), manager.hold(cost=1):
+        pytest.fail("the block was entered")
+    assert manager.uncertain() == []
+    assert (manager.balance().held, block.held, manager.balance().spent) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("moment", ["responses.read", "prices.cost"])
+def test_ctrl_c_while_an_answer_is_read_does_not_forget_its_cost(manager: BudgetManager, moment: str) -> None:
+    @manager.budgeted("alice")
+    def complete(model: str, messages: list[Any]) -> dict[str, Any]:
+        return {"usage": {"prompt_tokens": 1, "completion_tokens": 2}}
+
+    with interrupted(moment):
+        complete("cent", [{"role": "user", "content": "Hi"}])
+    assert manager.uncertain() == []
+    assert (manager.balance("alice").spent, manager.balance("alice").held) == (0.03, 0)
+
+
+@contextlib.contextmanager
+def interrupted(function: str) -> Iterator[None]:
+    """Ctrl-C as a function of one of the package's modules begins."""
+    module, _, name = function.partition(".")
+
+    def look(frame: FrameType, event: str, _: object) -> None:
+        code = frame.f_code
+        if event == "call" and code.co_name == name and code.co_filename.endswith(f"/budgeted/{module}.py"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sys.setprofile(look)
+        try:
+            yield
+        finally:
+            sys.setprofile(None)

@@ -264,10 +264,10 @@ class Call(msgspec.Struct, eq=False, weakref=True):
                 if refused is not None:
                     self._undo(ask.usd_for(ask.most))
                     return _by_ledger(refused, group)
+            self._held(ask)
         except BaseException:
             self._undo(ask.usd_for(ask.most))
             raise
-        self._held(ask)
         return None
 
     def _plan(self, group: Group, timeout: float | None) -> Plan | None:
@@ -319,25 +319,25 @@ class Call(msgspec.Struct, eq=False, weakref=True):
             ask = msgspec.structs.replace(ask, most=self.granted)
         id = ledger.new_id()
         held: Any = None
-        if plan is not None:
-            try:
+        try:
+            if plan is not None:
                 held = ledger.hold(id, plan.route, ask, self.at, timeout)
                 if held.__class__ is Stale:
                     held = self._hold_anew(id, group, ask, timeout)
-            except LedgerUnavailableError as error:
-                if not _excused(group.manager, error, timeout):
-                    raise
-            except LedgerError:  # nothing was held
-                raise
-            except BaseException:
-                upkeep.enqueue(functools.partial(ledger.release, id, self.at))
-                raise
-            if held is not None:
                 if held.__class__ is Refused:
                     return held
                 if held.granted < self.granted:
                     self.granted = held.granted
-        self.parts.append(Part(group, id, held, ledger))
+            self.parts.append(Part(group, id, held, ledger))
+        except LedgerUnavailableError as error:
+            if not _excused(group.manager, error, timeout):
+                raise
+            self.parts.append(Part(group, id, None, ledger))
+        except LedgerError:  # nothing was held
+            raise
+        except BaseException:
+            upkeep.enqueue(functools.partial(ledger.release, id, self.at))
+            raise
         return None
 
     def _hold_anew(self, id: str, group: Group, ask: Ask, timeout: float | None) -> Granted | Refused:
@@ -368,11 +368,6 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         granted = self.granted
         self.ask = ask
         self.usd = ask.usd - (-ask.usd_rate * granted // 1000)
-        if granted < ask.most and self.blocks:
-            surplus = ask.usd_for(ask.most) - self.usd
-            with caps_lock:
-                for block in self.blocks:
-                    block.slot.held -= surplus
         if not self._whole:
             most = self.price.max_output_tokens if self.price is not None else None
             self.capped = granted < (most or OUTPUT_UNKNOWN)
@@ -383,6 +378,11 @@ class Call(msgspec.Struct, eq=False, weakref=True):
                 group.manager.note_soft(group, self)
         if self.groups[0].manager.semconv:
             self.sent = time.perf_counter()
+        if granted < ask.most and self.blocks:  # the last step: undone, the call gives back what it asked for
+            surplus = ask.usd_for(ask.most) - self.usd
+            with caps_lock:
+                for block in self.blocks:
+                    block.slot.held -= surplus
 
     def _note_clamped(self) -> None:
         tally.clamp(self.request, self.groups)

@@ -84,21 +84,35 @@ class Hold:
     def __enter__(self) -> Self:
         scope = self._enter()
         try:
-            self._call = driving.begin(self._request)
-        finally:
-            leave(scope)
-        self._begin()
+            try:
+                self._call = driving.begin(self._request)
+            finally:
+                leave(scope)
+            self._begin()
+        except BaseException:
+            self._forget()
+            raise
         return self
 
     async def __aenter__(self) -> Self:
         scope = self._enter()
         try:
-            self._call = await driving.begin_async(self._request)
-        finally:
-            leave(scope)
-        self._begin()
+            try:
+                self._call = await driving.begin_async(self._request)
+            finally:
+                leave(scope)
+            self._begin()
+        except BaseException:
+            self._forget()
+            raise
         self._async = True
         return self
+
+    def _forget(self) -> None:
+        """Ctrl-C before the block is entered: nobody leaves it."""
+        self._finish()
+        if self._call is not None:
+            self._call.abandon()
 
     def _begin(self) -> None:
         """The hold is open: what no hook can see may be sent."""

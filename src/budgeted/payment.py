@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
 from collections.abc import Callable, Mapping
@@ -11,6 +12,7 @@ from budgeted import responses
 from budgeted.arguments import check_name, looks_like_a_limit
 from budgeted.call import Call
 from budgeted.errors import LedgerLockedError
+from budgeted.ledger import upkeep
 from budgeted.metered_function import Metered
 from budgeted.request import Request
 from budgeted.scope import Budget, Group, Policy, Scope, joined
@@ -81,6 +83,9 @@ class Payment:
         except LedgerLockedError:
             offer_again(call, scope)
             raise
+        except BaseException:  # Ctrl-C: the answer is there and was paid for
+            upkeep.enqueue(functools.partial(_settle, call, response))
+            raise
 
     def failed(self, call: Call, scope: Scope, error: BaseException, timeout: float | None = None) -> None:
         """The function raised before any call inside took its hold over."""
@@ -90,6 +95,10 @@ class Payment:
             except LedgerLockedError:
                 offer_again(call, scope)
                 raise
+
+
+def _settle(call: Call, response: Any) -> None:
+    call.settle(responses.read(response))
 
 
 def offer_again(call: Call, scope: Scope) -> None:
