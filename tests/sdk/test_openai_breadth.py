@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from typing import TYPE_CHECKING, Any
 
 import anthropic
@@ -16,7 +17,7 @@ from budgeted.prices import _registered, _remembered
 from budgeted.testing import Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from paying import Paying
 
@@ -352,6 +353,39 @@ def test_what_is_out_of_sight_may_be_held_by_hand(
         assert block.spent >= 1.5
         with pytest.raises(budgeted.UnpricedModelError):
             start(chat, claude)
+
+
+@pytest.mark.parametrize("path", ["chat/completions", "/chat/completions/", "chat/completions?a=b"])
+def test_a_path_is_the_same_however_its_slashes_are_written(
+    path: str, payer: Paying, chat: openai.OpenAI, provider: SimulatedProvider
+) -> None:
+    with payer.block("alice", cap="0.0000001"), pytest.raises(budgeted.BudgetExceededError):
+        chat.post(path, body=ASK, cast_to=object)
+    assert provider.requests == []
+
+
+def test_a_body_that_is_given_as_text_is_metered_and_capped(
+    paying: Callable[..., Paying], chat: openai.OpenAI, provider: SimulatedProvider
+) -> None:
+    payer = paying(max_budget="0.10")
+    body = json.dumps({"model": "gpt-5", "messages": MESSAGES}).encode()
+    with payer.block() as block:
+        chat.post("/chat/completions", content=body, cast_to=object)
+    assert block.clamped == 1
+    assert "max_completion_tokens" in provider.requests[0].body
+    payer.agrees()
+
+
+def test_a_body_that_cannot_be_read_is_refused_where_dollars_count_and_else_sent_as_it_is(
+    paying: Callable[..., Paying], chat: openai.OpenAI, provider: SimulatedProvider
+) -> None:
+    body = json.dumps(ASK).encode()
+    with paying().block(), pytest.raises(budgeted.UnpricedModelError):
+        chat.post("/chat/completions", content=io.BytesIO(body), cast_to=object)
+    assert provider.requests == []
+    with paying(max_budget="40000 tokens/hour").block():
+        chat.post("/chat/completions", content=io.BytesIO(body), cast_to=object)
+    assert provider.requests[0].body == ASK
 
 
 def test_a_hold_by_hand_does_not_pay_for_blocks_that_are_entered_in_it(

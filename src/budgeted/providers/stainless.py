@@ -11,6 +11,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
+
 from budgeted import responses, streams
 from budgeted.call import Call
 from budgeted.failures import came_through
@@ -83,6 +85,8 @@ class _Sent(Sent):
     def altered(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments, whose options have what the call was granted."""
         request, options = call.request, self.options
+        if not self.body:  # there is none, or one that is not understood: it is not ours to replace
+            return self.args, self.kwargs
         changes, self.hide_usage = self.dialect.ask_usage(self.url, request, self.body)
         if self.body.get("model") != request.model:
             changes["model"] = request.model
@@ -93,6 +97,8 @@ class _Sent(Sent):
             return self.args, self.kwargs
         body = {**self.body, **changes}
         update: dict[str, Any] = {"json_data": body}
+        if vars(options).get("content") is not None:
+            update["content"] = None
         if self.extra:
             update["extra_json"] = {name: body[name] for name in self.extra}
         if callable(parser):
@@ -128,16 +134,19 @@ def _read(dialect: Dialect, client: Any, args: tuple[Any, ...], kwargs: dict[str
     if options is None:
         return None
     given = vars(options)  # it looks long for what it is asked for by name
-    body = given.get("json_data")
-    if given["method"].lower() != "post" or not (body.__class__ is dict or isinstance(body, Mapping)):
+    if given["method"].lower() != "post":
         return None
-    as_given = _lasts(body)
-    if not as_given:
-        body = _whole(body)
+    body = given.get("json_data")
+    if body.__class__ is dict or isinstance(body, Mapping):
+        as_given = _lasts(body)
+        if not as_given:
+            body = _whole(body)
+    else:
+        body, as_given = _decoded(given.get("content")), given.get("content") is None
     extra = mapping(given.get("extra_json"))
     if extra:
         body = {**body, **extra}
-    url = str(given["url"]).partition("?")[0]
+    url = "/" + str(given["url"]).partition("?")[0].strip("/")
     files = given.get("files")
     request = dialect.read(client, url, {**body, FILES: len(files)} if files else body)
     if request is None:
@@ -159,6 +168,14 @@ def address(client: Any) -> str:
     """Where a client sends its requests."""
     url = vars(client).get("_base_url")  # openai 3 imports a module each time that it is asked for the public one
     return str(client.base_url if url is None else url)
+
+
+def _decoded(content: Any) -> Mapping[str, Any]:
+    """A body that was given as text; an empty one if there is none, or none that is understood."""
+    try:
+        return mapping(msgspec.json.decode(content or b""))
+    except (ValueError, TypeError, RecursionError):
+        return {}
 
 
 def _lasts(value: Any) -> bool:
