@@ -325,6 +325,30 @@ def test_what_is_billed_out_of_sight_is_refused_inside_a_budget(
     assert provider.requests == []
 
 
+OTHER_SERVICES: list[tuple[str, str, dict[str, Any]]] = [
+    ("bedrock", "create_evaluation_job", {}),
+    ("bedrock", "create_model_customization_job", {}),
+    ("bedrock", "create_provisioned_model_throughput", {}),
+    ("bedrock-agent", "start_ingestion_job", {"knowledgeBaseId": "a", "dataSourceId": "b"}),
+    ("bedrock-agent-runtime", "start_flow_execution", {}),
+    ("bedrock-agent-runtime", "retrieve", {"knowledgeBaseId": "a", "retrievalQuery": {"text": "budgets"}}),
+    ("bedrock-agent-runtime", "optimize_prompt", {}),
+    ("bedrock-agentcore", "invoke_agent_runtime", {"agentRuntimeArn": "a", "payload": b"{}"}),
+    ("bedrock-data-automation-runtime", "invoke_data_automation_async", {}),
+]
+
+
+@pytest.mark.parametrize(("service", "method", "params"), OTHER_SERVICES, ids=str)
+def test_what_other_services_of_bedrock_bill_out_of_sight_is_refused(
+    service: str, method: str, params: dict[str, Any], payer: Paying, provider: SimulatedProvider
+) -> None:
+    client = aws_client(provider, service)
+    with payer.block(), pytest.raises(budgeted.UnpricedModelError, match=r"budgeted\.hold\(cost=USD\)"):
+        getattr(client, method)(**params)
+    assert provider.requests == []
+    client.close()
+
+
 def test_other_services_of_aws_are_left_alone(payer: Paying, provider: SimulatedProvider) -> None:
     client = aws_client(provider, "s3")
     with payer.block() as block, pytest.raises(Exception, match="404"):

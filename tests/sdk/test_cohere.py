@@ -10,6 +10,7 @@ import cohere
 import cohere.core
 import httpx
 import pytest
+from cohere.finetuning import BaseModel, FinetunedModel, Settings
 from paying import MESSAGES
 from ways import bare_name, break_or_close, broken_off, closed, consumer_raises, each_way
 
@@ -459,9 +460,12 @@ def test_reranking_by_a_model_without_a_price_is_refused(
 
 
 def test_jobs_and_transcripts_are_refused(payer: Paying, client: cohere.ClientV2, provider: SimulatedProvider) -> None:
+    settings = Settings(base_model=BaseModel(base_type="BASE_TYPE_CHAT"), dataset_id="b")
     with payer.block():
         with pytest.raises(budgeted.UnpricedModelError, match="a batch"):
             client.embed_jobs.create(model="embed-v4.0", dataset_id="a", input_type="search_document")
         with pytest.raises(budgeted.UnpricedModelError, match="a transcript"):
             client.audio.transcriptions.create(model="a", language="en", file=b"sound")
+        with pytest.raises(budgeted.UnpricedModelError, match="fine-tuning"):
+            client.finetuning.create_finetuned_model(request=FinetunedModel(name="a", settings=settings))
     assert provider.requests == []

@@ -21,6 +21,7 @@ from budgeted.testing import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from paying import Paying
 
@@ -422,6 +423,26 @@ def test_a_cap_that_is_granted_leaves_room_for_a_picture(
     assert block.clamped == 1
     assert provider.requests[0].body["generationConfig"]["maxOutputTokens"] >= 2_520 + 256
     payer.agrees()
+
+
+@pytest.mark.filterwarnings("ignore:The SDK's token creation")
+def test_caches_indexes_and_secrets_of_live_sessions_are_refused(
+    payer: Paying, client: genai.Client, provider: SimulatedProvider, tmp_path: Path
+) -> None:
+    text = tmp_path / "a.txt"
+    text.write_text("A budget.")
+    with payer.block():
+        with pytest.raises(budgeted.UnpricedModelError, match="a cache"):
+            client.caches.create(model=MODEL, config={"contents": ["A budget."]})
+        with pytest.raises(budgeted.UnpricedModelError, match="an index"):
+            client.file_search_stores.upload_to_file_search_store(
+                file_search_store_name="fileSearchStores/a", file=text
+            )
+        with pytest.raises(budgeted.UnpricedModelError, match="an index"):
+            client.file_search_stores.import_file(file_search_store_name="fileSearchStores/a", file_name="files/b")
+        with pytest.raises(budgeted.UnpricedModelError, match="a live session"):
+            client.auth_tokens.create(config={"http_options": {"api_version": "v1alpha"}})
+    assert provider.requests == []
 
 
 def test_videos_and_batches_are_refused(payer: Paying, vertex: genai.Client, provider: SimulatedProvider) -> None:

@@ -536,4 +536,12 @@ def test_what_is_billed_by_the_minute_or_out_of_sight_is_refused(
             client.audio.transcriptions.complete(model="voxtral-mini-latest", file_url="https://example.com/a.mp3")
         with pytest.raises(budgeted.UnpricedModelError, match="a batch"):
             client.batch.jobs.create(endpoint="/v1/chat/completions", model=MODEL, input_files=["a"])
+        with pytest.raises(budgeted.UnpricedModelError, match="a moderation"):
+            client.classifiers.moderate(model="mistral-moderation-latest", inputs=["Hello"])
+        with pytest.raises(budgeted.UnpricedModelError, match="a moderation"):
+            client.classifiers.moderate_chat(model="mistral-moderation-latest", inputs=[MESSAGES])
+        with pytest.raises(budgeted.UnpricedModelError, match="a classification"):
+            client.classifiers.classify(model="a", inputs=["Hello"])
+        with pytest.raises(budgeted.UnpricedModelError, match="a live session"):
+            client.audio.sessions.create(agent_id="a")
     assert provider.requests == []

@@ -355,6 +355,34 @@ def test_what_is_out_of_sight_may_be_held_by_hand(
             start(chat, claude)
 
 
+OPENAIS_UNSEEN = [
+    *("/fine_tuning/jobs/j/resume", "/evals/e/runs", "/containers", "/vector_stores/v/search"),
+    *("/realtime/calls/c/accept", "/live/sessions/s/accept", "/live/sessions/s/fork"),
+    *("/agents/automations", "/agents/automations/a/resume", "/agents/automations/a/invocations"),
+    "/agents/sessions/s/events",
+]
+CLAUDES_UNSEEN = [
+    *("/v1/sessions", "/v1/sessions/s/events?beta=true", "/v1/dreams"),
+    *("/v1/deployments", "/v1/deployments/d/run", "/v1/deployments/d/unpause"),
+]
+
+
+@pytest.mark.parametrize("body", [None, {"a": "b"}], ids=["no body", "body"])
+@pytest.mark.parametrize("path", [*OPENAIS_UNSEEN, *CLAUDES_UNSEEN])
+def test_whatever_starts_what_is_out_of_sight_is_refused(
+    path: str,
+    body: Any,
+    payer: Paying,
+    chat: openai.OpenAI,
+    claude: anthropic.Anthropic,
+    provider: SimulatedProvider,
+) -> None:
+    client = chat if path in OPENAIS_UNSEEN else claude
+    with payer.block(), pytest.raises(budgeted.UnpricedModelError, match=r"budgeted\.hold\(cost=USD\)"):
+        client.post(path, body=body, cast_to=object)
+    assert provider.requests == []
+
+
 @pytest.mark.parametrize("path", ["chat/completions", "/chat/completions/", "chat/completions?a=b"])
 def test_a_path_is_the_same_however_its_slashes_are_written(
     path: str, payer: Paying, chat: openai.OpenAI, provider: SimulatedProvider

@@ -11,6 +11,16 @@ from budgeted.providers.stainless import Dialect, address, hooks
 from budgeted.request import Request
 
 _HOSTS = {"Bedrock": "aws", "Vertex": "google"}
+_UNSEEN = {
+    "/messages/batches": "a batch that the provider runs",
+    "/sessions": "an agent",
+    "/events": "an agent",
+    "/deployments": "an agent",
+    "/run": "an agent",
+    "/unpause": "an agent",
+    "/dreams": "an agent",
+}
+"""By the end of the path: what is billed, and not by the answer to the request that starts it."""
 
 
 class Anthropic(Dialect):
@@ -19,8 +29,9 @@ class Anthropic(Dialect):
     def read(self, client: Any, url: str, body: Mapping[str, Any]) -> Request | None:
         """The request as a call to meter, or None if it is not billed by tokens."""
         if not url.endswith("/messages"):
-            if url.endswith("/messages/batches"):
-                refuse_unseen("a batch that the provider runs")
+            unseen = next((what for path, what in _UNSEEN.items() if url.endswith(path)), None)
+            if unseen is not None:
+                refuse_unseen(unseen)
             return None
         kind = type(client).__name__
         budget = mapping(body.get("thinking")).get("budget_tokens")

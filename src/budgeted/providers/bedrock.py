@@ -32,12 +32,28 @@ _OPERATIONS = {
 
 _UNSEEN = {
     "StartAsyncInvoke": "an asynchronous invocation",
+    "InvokeModelWithBidirectionalStream": "what is said in a live session",
     "CreateModelInvocationJob": "a batch that the provider runs",
+    "CreateModelCustomizationJob": "fine-tuning",
+    "CreateEvaluationJob": "an evaluation",
+    "CreateAdvancedPromptOptimizationJob": "the optimizing of a prompt",
+    "OptimizePrompt": "the optimizing of a prompt",
+    "CreateProvisionedModelThroughput": "provisioned throughput",
     "InvokeAgent": "an agent",
     "InvokeInlineAgent": "an agent",
+    "InvokeAgentRuntime": "an agent",
+    "InvokeHarness": "an agent",
     "InvokeFlow": "a flow",
+    "StartFlowExecution": "a flow",
     "RetrieveAndGenerate": "an answer from a knowledge base",
     "RetrieveAndGenerateStream": "an answer from a knowledge base",
+    "AgenticRetrieveStream": "an answer from a knowledge base",
+    "Retrieve": "an answer from a knowledge base",
+    "GenerateQuery": "an answer from a knowledge base",
+    "StartIngestionJob": "what a knowledge base takes in",
+    "IngestKnowledgeBaseDocuments": "what a knowledge base takes in",
+    "InvokeDataAutomation": "reading a document",
+    "InvokeDataAutomationAsync": "reading a document",
 }
 """By the operation: what is billed, and not by the answer to it."""
 

@@ -49,6 +49,7 @@ _UNITS = {"rerank": "search_units", "classify": "classifications"}
 _UNSEEN = {
     "v1/embed-jobs": "a batch that the provider runs",
     "v2/batches": "a batch that the provider runs",
+    "v1/finetuning/finetuned-models": "fine-tuning",
     "v2/audio/transcriptions": "a transcript",
     "v2/parse": "reading a document",
 }

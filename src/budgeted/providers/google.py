@@ -58,7 +58,17 @@ _UNSEEN = {
 }
 """By the method: what is billed, and not by the answer to the request that starts it."""
 
-_JOBS = ("/batchPredictionJobs", "/tuningJobs", "/tunedModels")
+_UNSEEN_PATHS = {
+    "/batchPredictionJobs": "a job that the provider runs",
+    "/tuningJobs": "a job that the provider runs",
+    "/tunedModels": "a job that the provider runs",
+    "/cachedContents": "what is kept in a cache",
+    "/auth_tokens": "what is said in a live session",
+    ":uploadToFileSearchStore": "an index of files",
+    ":importFile": "an index of files",
+}
+"""The same, by the end of the path."""
+
 _CAPITAL = re.compile("[A-Z]")
 MOST_PICTURES = 4
 """Pictures that Imagen makes at once (https://ai.google.dev/gemini-api/docs/imagen)."""
@@ -132,8 +142,11 @@ def _read(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sent |
 def _refuse_unseen(url: str, method: str, http: Any) -> None:
     if method in _UNSEEN:
         refuse_unseen(_UNSEEN[method])
-    if str(getattr(http, "method", "")).upper() == "POST" and url.partition("?")[0].endswith(_JOBS):
-        refuse_unseen("a job that the provider runs")
+    if str(getattr(http, "method", "")).upper() == "POST":
+        path = url.partition("?")[0]
+        unseen = next((what for end, what in _UNSEEN_PATHS.items() if path.endswith(end)), None)
+        if unseen is not None:
+            refuse_unseen(unseen)
 
 
 def _read_content(request: Request, body: Mapping[str, Any]) -> None:

@@ -23,7 +23,7 @@ _SEARCHES = ("google_search", "google_maps")
 class _Interactions(Dialect):
     def read(self, path: str, http: Any) -> tuple[Request, dict[str, Any]] | None:
         """The request as a call to meter, and its JSON; None if it is not billed."""
-        if path.endswith("/executions"):
+        if path.endswith(("/triggers", "/executions")):
             refuse_unseen("what a trigger starts")
         body = decoded(http) if path.endswith(_PATHS) else None
         if body is None:

@@ -31,6 +31,11 @@ _UNSEEN = {
     "/batch/jobs": "a batch that the provider runs",
     "/audio/transcriptions": "a transcript",
     "/audio/speech": "speech",
+    "/audio/sessions": "what is said in a live session",
+    "/client/sessions": "what is said in a live session",
+    "/moderations": "a moderation",
+    "/classifications": "a classification",
+    "/live-judging": "a judgement",
 }
 """By the end of the path: what is billed by units that the request does not tell."""
 

@@ -37,11 +37,12 @@ _UNCAPPED = ("/responses/compact", "/decisions")
 _UNSEEN = {
     "/batches": "a batch that the provider runs",
     "/fine_tuning/jobs": "fine-tuning",
+    "/resume": "what goes on at the provider",
     "/videos": "a video",
     "/videos/edits": "a video",
     "/videos/extensions": "a video",
     "/remix": "a video",
-    "/runs": "an assistant's run",
+    "/runs": "a run of an assistant or an evaluation",
     "/submit_tool_outputs": "an assistant's run",
     "/graders/run": "a grader's run",
     "/realtime/calls": "what is said in a live session",
@@ -49,9 +50,15 @@ _UNSEEN = {
     "/realtime/transcription_sessions": "what is said in a live session",
     "/client_secrets": "what is said in a live session",
     "/live/sessions": "what is said in a live session",
+    "/accept": "what is said in a live session",
+    "/fork": "what is said in a live session",
     "/agents/sessions": "an agent",
+    "/events": "an agent",
+    "/agents/automations": "an agent",
     "/chatkit/sessions": "an agent",
     "/invocations": "an agent",
+    "/containers": "a container",
+    "/search": "a search",
 }
 """By the end of the path: what is billed, and not by the answer to the request that starts it."""
 
