@@ -75,13 +75,21 @@ NEWER = {
 }
 """What some or all of openai 2 have not got."""
 
+NOT_IN_EVERY_LITELLM = {
+    "litellm.llms.anthropic.experimental_pass_through.messages.handler",
+    "litellm.llms.anthropic.pass_through.messages.handler",
+    "litellm.ocr.main",
+    "litellm.rust_bridge.runtime",
+}
+"""What was moved, or came later."""
+
 
 def test_every_hook_is_in_place_and_none_is_missing() -> None:
     budgeted.instrument()
     absent = {hook for hook in HOOKS if not _imported(hook.module)}
     assert all(hooks._is_in_place(hook) for hook in HOOKS if hook not in absent)
     assert not hooks._missing
-    missing = {hook.module for hook in absent}
+    missing = {hook.module for hook in absent} - NOT_IN_EVERY_LITELLM
     assert missing <= NEWER if openai.__version__.startswith("2.") else not missing
 
 

@@ -378,6 +378,62 @@ def test_a_background_response_is_refused_inside_a_budget(payer: Paying, at: At,
     assert provider.requests == []
 
 
+CLAUDE: dict[str, Any] = {"model": "anthropic/claude-haiku-4-5", "messages": MESSAGES, "max_tokens": 9}
+GEMINI: dict[str, Any] = {"model": "gemini/gemini-2.5-flash", "contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}
+DOCUMENT = {"type": "document_url", "document_url": "https://example.com/a.pdf"}
+RERANK: dict[str, Any] = {"model": "cohere/rerank-v3.5", "query": "budgets", "documents": ["nice"]}
+SENT_BY_ITSELF: dict[str, Callable[..., Any]] = {
+    "rerank": lambda **to: litellm.rerank(**RERANK, **to),
+    "arerank": lambda **to: asyncio.run(litellm.arerank(**RERANK, **to)),
+    "pictures": lambda **to: litellm.image_generation("a budget", "vertex_ai/imagen-4", **to),
+    "apictures": lambda **to: asyncio.run(litellm.aimage_generation("a budget", "bedrock/stability.sd3", **to)),
+    "speech": lambda **to: litellm.speech("vertex_ai/chirp", "a budget", **to),
+    "transcript": lambda **to: litellm.transcription("deepgram/nova-2", ("a.mp3", b"sound"), **to),
+    "batch": lambda **to: litellm.create_batch("24h", "/v1/chat/completions", "file_1", "openai", **to),
+    "video": lambda **to: litellm.video_generation("a budget", "openai/sora-2", **to),
+    "search": lambda **to: litellm.search(query="budgets", search_provider="tavily", **to),
+    "ocr": lambda **to: litellm.ocr("mistral/mistral-ocr-latest", DOCUMENT, **to),
+    "aocr": lambda **to: asyncio.run(litellm.aocr("mistral/mistral-ocr-latest", DOCUMENT, **to)),
+    "messages": lambda **to: asyncio.run(litellm.anthropic_messages(**CLAUDE, **to)),
+    "sync messages": lambda **to: litellm.anthropic.messages.create(**CLAUDE, **to),
+    "gemini": lambda **to: litellm.google_genai.generate_content(**GEMINI, **to),
+    "agemini": lambda **to: asyncio.run(litellm.google_genai.agenerate_content(**GEMINI, **to)),
+}
+
+
+@pytest.mark.parametrize("send", SENT_BY_ITSELF.values(), ids=SENT_BY_ITSELF.keys())
+def test_what_litellm_sends_by_itself_and_reports_in_other_words_is_refused(
+    send: Callable[..., Any], payer: Paying, provider: SimulatedProvider
+) -> None:
+    with payer.block(), pytest.raises(budgeted.UnpricedModelError, match=r"budgeted\.hold\(cost=USD\)"):
+        send(api_base=provider.url, api_key="any")
+    assert provider.requests == []
+
+
+def test_what_goes_through_a_hooked_sdk_or_litellms_completions_is_charged_there(
+    payer: Paying, provider: SimulatedProvider
+) -> None:
+    to: dict[str, Any] = {"api_base": provider.openai_url, "api_key": "any"}
+    with payer.block():
+        litellm.image_generation(prompt="a budget", model="gpt-image-1", **to)
+        asyncio.run(litellm.anthropic_messages(**{**CLAUDE, "model": "groq/llama-3.3-70b-versatile"}, **to))
+        assert litellm.image_generation(prompt="a budget", model="vertex_ai/imagen-4", mock_response="one").data
+    payer.agrees(calls=2)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_refusal_inside_other_functions_reaches_the_caller_as_it_is(
+    asynchronous: bool, payer: Paying, provider: SimulatedProvider
+) -> None:
+    ask: dict[str, Any] = {"prompt": "a budget", "model": "gpt-image-1", "api_base": provider.openai_url}
+    with payer.block(cap="0.000001"), pytest.raises(budgeted.BudgetExceededError):
+        if asynchronous:
+            asyncio.run(litellm.aimage_generation(**ask, api_key="any"))
+        else:
+            litellm.image_generation(**ask, api_key="any")
+    assert provider.requests == []
+
+
 def test_a_decorated_function_around_it_is_one_charge(payer: Paying, at: At) -> None:
     @payer.manager.budgeted("alice")
     def ask(model: str, messages: list[Any]) -> Any:

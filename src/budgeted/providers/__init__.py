@@ -13,6 +13,7 @@ from budgeted.providers import (
     groq,
     hooks,
     litellm,
+    litellm_unmetered,
     mistral,
     ollama,
     openai,
@@ -23,7 +24,7 @@ HOOKS = tuple(
     hook
     for module in (
         *(openai, anthropic, bedrock, aiobotocore, cohere, dspy, google, google_interactions, groq),
-        *(litellm, mistral, ollama, threads),
+        *(litellm, litellm_unmetered, mistral, ollama, threads),
     )
     for hook in module.HOOKS
 )
