@@ -359,9 +359,15 @@ def test_other_services_of_aws_are_left_alone(payer: Paying, provider: Simulated
 # -- Anthropic's own client for Bedrock reads the same event streams
 
 
-@pytest.fixture
-def claude_on_bedrock(provider: SimulatedProvider) -> Iterator[anthropic.AnthropicBedrock]:
-    with anthropic.AnthropicBedrock(
+class House(anthropic.AnthropicBedrock):
+    """A client of an application's own."""
+
+
+@pytest.fixture(params=[anthropic.AnthropicBedrock, House])
+def claude_on_bedrock(
+    provider: SimulatedProvider, request: pytest.FixtureRequest
+) -> Iterator[anthropic.AnthropicBedrock]:
+    with request.param(
         base_url=provider.url, aws_region="us-east-1", aws_access_key="any", max_retries=0, **SECRET_OF_ANTHROPIC
     ) as client:
         yield client

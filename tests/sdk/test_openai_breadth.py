@@ -188,6 +188,9 @@ def test_as_many_searches_are_held_as_the_request_allows(
         ("api.deepseek.com", "deepseek-chat", "deepseek"),
         ("api.x.ai/v1", "grok-4", "x-ai"),
         ("api.together.xyz/v1", "meta-llama/Llama-3.3-70B-Instruct-Turbo", "together"),
+        ("house.openai.azure.com/openai/v1", "gpt-5-mini", "azure"),
+        ("bedrock-runtime.us-west-2.amazonaws.com/openai/v1", "openai.gpt-oss-120b-1:0", "aws"),
+        ("us-central1-aiplatform.googleapis.com/v1/endpoints/openapi", "google/gemini-2.5-flash", "google"),
         ("v1", "gpt-5-mini", "openai"),
     ],
 )
@@ -216,6 +219,21 @@ def test_a_model_that_answers_with_pictures_is_held_at_their_price(
         with payer.block(cap=0.02):
             client.chat.completions.create(**ask, modalities=["text"])
     assert payer.charges() == 1
+
+
+class House(openai.AzureOpenAI):
+    """A client of an application's own."""
+
+
+def test_a_client_that_an_application_derives_is_its_parents(
+    payer: Paying, provider: SimulatedProvider, prices: Any
+) -> None:
+    prices("house-model", input=2, output=8, provider="azure")  # as the simulated provider prices the unknown
+    client = House(azure_endpoint=provider.url, api_version="2024-10-21", api_key="any", max_retries=0)
+    with client, payer.block():
+        client.chat.completions.create(model="house-model", messages=MESSAGES)
+    payer.agrees()
+    assert list(payer.manager.report("provider")) == ["azure"]
 
 
 def test_a_server_of_ones_own_is_priced_by_its_address(

@@ -7,7 +7,7 @@ from typing import Any
 
 from budgeted.kinds import kinds_in
 from budgeted.providers.metered import count, items, mapping, refuse_unseen, searches
-from budgeted.providers.stainless import Dialect, address, hooks
+from budgeted.providers.stainless import Dialect, address, hooks, lineage
 from budgeted.request import Request
 
 _HOSTS = {"Bedrock": "aws", "Vertex": "google"}
@@ -33,7 +33,7 @@ class Anthropic(Dialect):
             if unseen is not None:
                 refuse_unseen(unseen)
             return None
-        kind = type(client).__name__
+        kind = lineage(client)
         budget = mapping(body.get("thinking")).get("budget_tokens")
         request = Request(
             provider=next((provider for host, provider in _HOSTS.items() if host in kind), "anthropic"),

@@ -20,7 +20,7 @@ from budgeted.providers.metered import (
     refuse_unseen,
     text,
 )
-from budgeted.providers.stainless import Dialect, address, hooks
+from budgeted.providers.stainless import Dialect, address, hooks, lineage
 from budgeted.request import ANY, Request
 
 _OPERATIONS = {
@@ -75,6 +75,9 @@ _HOSTS = {
     "api.perplexity.ai": "perplexity",
     "api.anthropic.com": "anthropic",
     "generativelanguage.googleapis.com": "google",
+    "aiplatform.googleapis.com": "google",
+    ".azure.com": "azure",
+    ".amazonaws.com": "aws",
     "localhost:11434": "ollama",
     "127.0.0.1:11434": "ollama",
 }
@@ -120,7 +123,7 @@ class OpenAI(Dialect):
     def _provider(self, client: Any, base_url: str) -> str:
         if self.provider != "openai":
             return self.provider
-        return "azure" if "Azure" in type(client).__name__ else _host(base_url)
+        return "azure" if "Azure" in lineage(client) else _host(base_url)
 
     def cap_name(self, url: str, request: Request) -> str:
         """What a request's output cap is called."""

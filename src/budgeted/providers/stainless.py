@@ -56,6 +56,16 @@ def hooks(package: str, dialect: Dialect) -> tuple[Hook, ...]:
     )
 
 
+def lineage(client: Any) -> str:
+    """The names of a client's class and of all that it is derived from: whose client it is, they tell."""
+    return _lineage(type(client))  # type: ignore[arg-type] # mypy takes the class of anything for unhashable
+
+
+@functools.lru_cache(maxsize=1024)
+def _lineage(kind: type) -> str:
+    return " ".join(base.__name__ for base in kind.__mro__)
+
+
 class _Sent(Sent):
     """One request of the SDK: its options say all of it."""
 
