@@ -15,6 +15,7 @@ from budgeted.arguments import check_count
 from budgeted.money import PICO_PER_NANO, nano_usd, pico_per_token, shown
 from budgeted.pricelist import AUDIO, AUDIO_OUT, CACHE_WRITE, CACHE_WRITE_1H, IMAGE, IMAGE_OUT, Rates, Schedule
 from budgeted.usage import Counts
+from budgeted.usage_reports import gemini_bills_answers
 
 __all__ = [
     "AUDIO",
@@ -54,6 +55,7 @@ class Price:
     """
 
     __slots__ = (
+        "_answers",
         "_flat",
         "_only",
         "_standard",
@@ -102,6 +104,7 @@ class Price:
         self.by_kind = any(rates.highest(pricelist.EVERY_KIND) != rates.highest(self._unasked) for rates in levels)
         self.flat = self.per_call > 0 and all(max(rates.highest(pricelist.EVERY_KIND)) == 0 for rates in levels)
         self.stated = provider in ("openrouter", "perplexity")
+        self._answers = provider == "google" and gemini_bills_answers(model)
 
     def __repr__(self) -> str:
         return f"<Price of {self.model!r} at {self.provider or 'any provider'!r}>"
@@ -147,6 +150,8 @@ class Price:
     def beside_tokens(self, calls: int, searches: int, at: float, tier: str | None = None) -> int:
         """Return what further calls and searches cost at most beside their tokens, in nano-USD."""
         rates = self._schedule(tier).ceiling(at, 0)
+        if self._answers:
+            searches = min(searches, 1)
         return -(-(calls * rates.per_call + searches * rates.per_search) // PICO_PER_NANO)
 
     def charges_as(self, other: Price) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import inspect
 from concurrent.futures import ThreadPoolExecutor
@@ -397,6 +398,19 @@ def test_the_fee_of_as_many_searches_as_there_may_be_is_held(
     with payer.block(cap=window + fee + 0.001):
         client.models.generate_content(**ask)
     payer.agrees()
+
+
+@pytest.mark.parametrize(("budget", "sent"), [("0.40", False), ("0.49", True)])
+def test_a_fallback_is_held_with_as_many_searches_as_it_bills(
+    budget: str, sent: bool, paying: Callable[..., Paying], client: genai.Client, provider: SimulatedProvider
+) -> None:
+    payer = paying(max_budget=budget, fallback=["gemini-3.1-flash-lite"])  # each search $0.014; before: each answer
+    config = {"tools": [types.Tool(google_search=types.GoogleSearch())], "max_output_tokens": 60_000}
+    with payer.block(), contextlib.nullcontext() if sent else pytest.raises(budgeted.BudgetExceededError):
+        client.models.generate_content(**ASK, config=config)
+    assert [request.path.rpartition("/")[2] for request in provider.requests] == (
+        ["gemini-3.1-flash-lite:generateContent"] if sent else []
+    )
 
 
 @pytest.mark.parametrize("modalities", [None, ["TEXT", "IMAGE"]])

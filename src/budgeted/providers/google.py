@@ -165,7 +165,7 @@ def _read_content(request: Request, body: Mapping[str, Any]) -> None:
     request.kinds |= kinds_in(body.get("contents"))
     request.elsewhere = _elsewhere(body)
     if any(_field(mapping(tool), name) is not None for tool in body.get("tools") or () for name in GOOGLES_SEARCHES):
-        request.searches = 1 if usage_reports.gemini_bills_answers(request.model) else MOST_SEARCHES
+        request.searches = MOST_SEARCHES
 
 
 def _field(fields: Mapping[str, Any], name: str) -> Any:
