@@ -54,13 +54,22 @@ def classify(error: BaseException, handled: BaseException | None = None) -> str:
     """
     for cause in _causes(error, handled):
         names = {kind.__name__ for kind in type(cause).__mro__}
-        # Where aiohttp works below httpx, a connection that broke later is also called one that could not be made.
-        if not _BEFORE_SENDING.isdisjoint(names) and not type(cause.__cause__).__module__.startswith("aiohttp"):
+        # Above aiohttp, one that broke later is also called a connection that could not be made: aiohttp tells which.
+        if not _BEFORE_SENDING.isdisjoint(names) and not _is_of_aiohttp(_before(cause), handled):
             return UNSENT
         status = status_of(cause) if _TIMEOUTS.isdisjoint(names) else None
         if status is not None:
             return REFUSED if status >= 400 else UNCERTAIN
     return UNCERTAIN
+
+
+def _is_of_aiohttp(error: BaseException | None, handled: BaseException | None) -> bool:
+    return error is not handled and type(error).__module__.startswith("aiohttp")
+
+
+def _before(error: BaseException) -> BaseException | None:
+    """The exception that another one came from."""
+    return error.__cause__ or error.__context__
 
 
 def _causes(error: BaseException, handled: BaseException | None) -> Iterator[BaseException]:
@@ -75,7 +84,7 @@ def _causes(error: BaseException, handled: BaseException | None) -> Iterator[Bas
         yield cause
         # urllib3 keeps the cause as `reason`, and requests as an argument.
         first = cause.args[0] if cause.args else None
-        pending += (first, getattr(cause, "reason", None), cause.__cause__ or cause.__context__)
+        pending += (first, getattr(cause, "reason", None), _before(cause))
 
 
 def status_of(error: BaseException) -> int | None:

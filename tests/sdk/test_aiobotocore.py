@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import aiobotocore.config
@@ -170,3 +171,21 @@ def test_a_call_that_times_out_is_uncertain_and_so_is_each_that_the_sdk_repeats(
     provider.release()
     assert payer.charges() == 2
     payer.guessed()
+
+
+@pytest.mark.parametrize("attempts", [1, 2])
+def test_a_connection_that_is_lost_after_sending_is_uncertain_whatever_the_sdk_calls_it(
+    attempts: int, payer: Paying, provider: SimulatedProvider
+) -> None:
+    provider.reply(drop=True)
+    with payer.block(), pytest.raises(botocore.exceptions.EndpointConnectionError, match="Could not connect"):
+        ask(provider, _converse, retries={"total_max_attempts": attempts})
+    assert len(provider.bill) == attempts
+    payer.guessed(calls=attempts)
+
+
+def test_a_call_to_nowhere_costs_nothing(payer: Paying) -> None:
+    nowhere: Any = SimpleNamespace(url="http://127.0.0.1:9")
+    with payer.block(), pytest.raises(botocore.exceptions.EndpointConnectionError):
+        ask(nowhere, _converse)
+    payer.agrees(calls=0)
