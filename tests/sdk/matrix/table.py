@@ -23,6 +23,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "cohere": ("cohere",),
     "ollama": ("ollama",),
     "bedrock": ("boto3",),
+    "aiobotocore": ("aiobotocore", "boto3"),
     "litellm": ("litellm",),
     "dspy": ("dspy",),
     "langchain": ("langchain-openai", "langchain-anthropic"),

@@ -35,7 +35,7 @@ def client(provider: SimulatedProvider) -> Any:
     )
 
 
-def _body() -> str:
+def body() -> str:
     messages = [{"role": "user", "content": "Name a city."}]
     return json.dumps({"anthropic_version": "bedrock-2023-05-31", "max_tokens": 500, "messages": messages})
 
@@ -47,7 +47,7 @@ def converse(bedrock: Any) -> Any:
 
 @row.call(client)
 def invoke_model(bedrock: Any) -> Any:
-    return bedrock.invoke_model(modelId=CLAUDE, body=_body())["body"].read()
+    return bedrock.invoke_model(modelId=CLAUDE, body=body())["body"].read()
 
 
 @row.stream(client)
@@ -57,4 +57,4 @@ def converse_stream(bedrock: Any) -> Any:
 
 @row.stream(client)
 def invoke_model_stream(bedrock: Any) -> Iterator[Any]:
-    return bedrock.invoke_model_with_response_stream(modelId=CLAUDE, body=_body())["body"]  # type: ignore[no-any-return]
+    return bedrock.invoke_model_with_response_stream(modelId=CLAUDE, body=body())["body"]  # type: ignore[no-any-return]
