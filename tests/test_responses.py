@@ -101,6 +101,33 @@ def test_every_shape_says_the_same(shape: Any, body: dict[str, Any], usage: Usag
     assert (answer.model, answer.id) == (body["model"], body["id"])
 
 
+def test_compactions_of_a_context_are_billed_beside_the_totals() -> None:
+    iteration = {
+        "input_tokens": 500,
+        "output_tokens": 60,
+        "cache_read_input_tokens": 30,
+        "cache_creation_input_tokens": 7,
+    }
+    iterations = [{"type": "message", **iteration}, {"type": "compaction", **iteration}]
+    usage = {**MESSAGES["usage"], "iterations": iterations}
+    found = read({**MESSAGES, "usage": usage}).usage
+    assert found == Usage(100 + 537, 40 + 60, 60 + 30, 30 + 7, 20, web_searches=2, service_tier="standard")
+
+
+@pytest.mark.parametrize(("told", "billed"), [(5, 5), (0, 0), (None, 1), ("many", 1), (-1, 1)])
+def test_the_searches_that_a_response_counts_as_billed_are_charged(told: Any, billed: int) -> None:
+    output = [{"type": "web_search_call", "action": {"type": "search"}}]
+    response = {**RESPONSES, "output": output, "tool_usage": {"web_search": {"num_requests": told}}}
+    found = read(response).usage
+    assert found is not None
+    assert found.web_searches == billed
+    meter = EventMeter()
+    meter.feed(b"data: " + json.dumps({"type": "response.completed", "response": response}).encode() + b"\n\n")
+    streamed = meter.answer().usage
+    assert streamed is not None
+    assert streamed.web_searches == billed
+
+
 def test_reasoning_that_is_only_in_the_total_counts_as_output() -> None:
     usage = read_usage({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 65})
     assert usage == Usage(10, 55)

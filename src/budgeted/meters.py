@@ -106,9 +106,8 @@ class StreamMeter:
             return False
         # Later counts replace earlier ones: they are cumulative.
         self._usage.update({name: value for name, value in usage.items() if value is not None})
-        output = report.get("output")
-        if isinstance(output, list):
-            self._usage["webSearches"] = usage_reports.searches(output)
+        if isinstance(report.get("output"), list):
+            self._usage["webSearches"] = usage_reports.searches(report)
         kind = body.get("type") or body.get("event_type")
         self._begun = kind == "message_start"
         if body.get("choices") == [] or kind in _FINAL_TYPES:

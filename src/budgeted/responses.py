@@ -52,7 +52,7 @@ def read(response: Any) -> Answer:
     tier = fields.get("service_tier")
     found = read_usage(usage, tier if tier.__class__ is str else None)
     if "output" in fields and found is not None:
-        found = with_searches(found, fields["output"])
+        found = with_searches(found, fields)
     model = fields.get("model")
     id = fields.get("id")
     return Answer(

@@ -114,7 +114,7 @@ def _messages_usage(fields: Mapping[str, Any], tier: str | None) -> Counts | Non
         sent = (sent or 0) + read + written
         if not 0 <= sent <= MOST_TOKENS:
             return None
-        return Usage(
+        used = Usage(
             sent,
             output,
             read,
@@ -123,6 +123,8 @@ def _messages_usage(fields: Mapping[str, Any], tier: str | None) -> Counts | Non
             web_searches=tools.get("web_search_requests") or 0,
             service_tier="fast" if speed == "fast" else fields.get("service_tier") or tier,
         )
+        iterations = fields.get("iterations")
+        return used if not iterations else _with_compactions(used, iterations)
     if not 0 <= sent <= MOST_TOKENS:
         return None
     ins = fields_of(fields.get("input_tokens_details") or fields.get("input_token_details"))
@@ -142,19 +144,41 @@ def _messages_usage(fields: Mapping[str, Any], tier: str | None) -> Counts | Non
     )
 
 
-def with_searches(usage: Counts, output: Any) -> Counts:
-    """What an answer of OpenAI's responses used, with the searches that its items tell of."""
-    made = usage.web_searches or (searches(output) if output.__class__ is list else 0)
+def _with_compactions(used: Usage, iterations: Any) -> Usage:
+    """What Anthropic bills with the compactions of the context, which are in none of the totals.
+
+    https://platform.claude.com/docs/en/build-with-claude/compaction
+    """
+    for each in iterations:
+        iteration = fields_of(each)
+        more = _messages_usage(iteration, None) if iteration.get("type") == "compaction" else None
+        if more is not None:
+            counts = {name: getattr(used, name) + getattr(more, name) for name in Usage.__struct_fields__[:-1]}
+            used = Usage(**counts, service_tier=used.service_tier)
+    return used
+
+
+def with_searches(usage: Counts, fields: Mapping[str, Any]) -> Counts:
+    """What an answer of OpenAI's responses used, with the searches that it tells of."""
+    made = usage.web_searches or searches(fields)
     return msgspec.structs.replace(usage, web_searches=made) if made else usage
 
 
-def searches(output: Any) -> int:
-    """How many searches the items of an answer of OpenAI's responses tell of. Pages that were opened are not billed."""
+def searches(fields: Mapping[str, Any]) -> int:
+    """How many searches an answer of OpenAI's responses counts as billed, or its items tell of.
+
+    Pages that were opened are not billed.
+    """
+    told = fields.get("tool_usage")
+    billed = None if told is None else fields_of(fields_of(told).get("web_search")).get("num_requests")
+    if billed.__class__ is int and 0 <= billed <= MOST_TOKENS:
+        return billed
+    output = fields["output"]
     found = 0
-    for item in output:
-        fields = fields_of(item)
-        if fields.get("type") == "web_search_call":
-            found += fields_of(fields.get("action")).get("type", "search") == "search"
+    for item in output if output.__class__ is list else ():
+        inner = fields_of(item)
+        if inner.get("type") == "web_search_call":
+            found += fields_of(inner.get("action")).get("type", "search") == "search"
     return found
 
 
