@@ -11,6 +11,7 @@ import pytest
 from paying import MESSAGES
 from ways import each_way
 
+from budgeted import BudgetExceededError
 from budgeted.testing import Reply
 
 if TYPE_CHECKING:
@@ -205,6 +206,19 @@ def test_what_the_answer_says_is_what_is_charged(
     provider.reply(**reply)
     with payer.block():
         list(claude.messages.create(**ASK, stream=stream))
+    payer.agrees()
+
+
+def test_a_conversation_that_is_compacted_is_held_at_the_models_window(
+    payer: Paying, claude: anthropic.Anthropic, provider: SimulatedProvider
+) -> None:
+    compacted: dict[str, Any] = {"context_management": {"edits": [{"type": "compact_20260112"}]}}
+    ask: dict[str, Any] = {"model": "claude-haiku-4-5", "max_tokens": 100, "messages": MESSAGES}
+    with payer.block(cap="0.19"), pytest.raises(BudgetExceededError):  # 200,000 tokens at $1 per million
+        claude.beta.messages.create(**ask, **compacted)
+    assert provider.requests == []
+    with payer.block(cap="0.21"):
+        claude.beta.messages.create(**ask, **compacted)
     payer.agrees()
 
 

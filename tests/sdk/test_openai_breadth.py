@@ -346,7 +346,17 @@ def _run(chat: openai.OpenAI, claude: anthropic.Anthropic) -> None:
     chat.post("/threads/thread_1/runs/run_1/submit_tool_outputs", body={"tool_outputs": []}, cast_to=object)
 
 
-UNSEEN = [_background, _batch, _claudes_batch, _websocket, _remix, _live_secret, _run]
+def _drawing(chat: openai.OpenAI, claude: anthropic.Anthropic) -> None:
+    chat.responses.create(model="gpt-5-mini", input="Draw a budget.", tools=[{"type": "image_generation"}])
+
+
+def _advised(chat: openai.OpenAI, claude: anthropic.Anthropic) -> None:
+    advisor: Any = {"type": "advisor_20260301", "name": "advisor", "model": "claude-opus-4-1"}
+    claude.beta.messages.create(model="claude-haiku-4-5", max_tokens=9, messages=MESSAGES, tools=[advisor])
+
+
+ANSWERED = [_background, _websocket, _drawing, _advised]
+UNSEEN = [*ANSWERED, _batch, _claudes_batch, _remix, _live_secret, _run]
 
 
 @pytest.mark.parametrize("start", UNSEEN, ids=bare_name)
@@ -364,8 +374,9 @@ def test_what_is_out_of_sight_may_be_held_by_hand(
 ) -> None:
     with payer.block() as block:
         with budgeted.hold(cost=2) as held:
-            sent = start not in (_background, _websocket)
-            with pytest.raises((openai.NotFoundError, anthropic.NotFoundError)) if sent else _nothing():
+            with (
+                pytest.raises((openai.NotFoundError, anthropic.NotFoundError)) if start not in ANSWERED else _nothing()
+            ):
                 start(chat, claude)
             held.settle(cost="1.50")
         assert block.spent >= 1.5

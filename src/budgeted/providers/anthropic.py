@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from budgeted.kinds import kinds_in
@@ -59,14 +59,22 @@ class Anthropic(Dialect):
         return "max_tokens"
 
 
+def _edits(body: Mapping[str, Any]) -> Sequence[Any]:
+    return items(mapping(body.get("context_management")).get("edits"))
+
+
 def _elsewhere(body: Mapping[str, Any]) -> str:
     """What the request refers to without holding it."""
     if body.get("mcp_servers"):
         return "what MCP servers bring"
     if body.get("container"):
         return "a container"
+    if any(str(mapping(edit).get("type")).startswith("compact") for edit in _edits(body)):
+        return "what compacts the conversation"
     for tool in items(body.get("tools")):
         kind = mapping(tool).get("type")
+        if isinstance(kind, str) and kind.startswith("advisor"):
+            refuse_unseen("what an advisor answers")
         if isinstance(kind, str) and kind.startswith(("web_search", "web_fetch", "code_execution", "tool_search")):
             return f"what the server-side tool {kind} brings"
     return ""

@@ -192,6 +192,8 @@ def read_responses(request: Request, body: Mapping[str, Any]) -> None:
             request.elsewhere = name
     for tool in items(body.get("tools")):
         kind = text(mapping(tool).get("type")) or ""
+        if kind == "image_generation":
+            refuse_unseen("a picture that a tool draws")
         if kind.startswith(_SERVER_TOOLS):
             request.elsewhere = f"what the server-side tool {kind} brings"
         if kind.startswith("web_search"):
