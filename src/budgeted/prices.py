@@ -38,6 +38,12 @@ _LONGEST_NAME: Final = 512
 _LONGEST_URL: Final = 2048
 _MOST_REMEMBERED: Final = 4096
 
+PER_RESULT: Final = 4_000_000_000
+"""Pico-USD that OpenRouter bills for each result of a search of its own.
+
+https://openrouter.ai/docs/guides/features/plugins/web-search
+"""
+
 
 class Price:
     """What one model of one provider costs. `find` and `register_price` make them.
@@ -58,6 +64,7 @@ class Price:
         "_answers",
         "_flat",
         "_only",
+        "_per_result",
         "_standard",
         "_tiers",
         "_unasked",
@@ -104,6 +111,7 @@ class Price:
         self.by_kind = any(rates.highest(pricelist.EVERY_KIND) != rates.highest(self._unasked) for rates in levels)
         self.flat = self.per_call > 0 and all(max(rates.highest(pricelist.EVERY_KIND)) == 0 for rates in levels)
         self.stated = provider in ("openrouter", "perplexity")
+        self._per_result = PER_RESULT if provider == "openrouter" else 0
         self._answers = provider == "google" and gemini_bills_answers(model)
 
     def __repr__(self) -> str:
@@ -152,7 +160,8 @@ class Price:
         rates = self._schedule(tier).ceiling(at, 0)
         if self._answers:
             searches = min(searches, 1)
-        return -(-(calls * rates.per_call + searches * rates.per_search) // PICO_PER_NANO)
+        each = rates.per_search or self._per_result
+        return -(-(calls * rates.per_call + searches * each) // PICO_PER_NANO)
 
     def charges_as(self, other: Price) -> bool:
         """Whether it charges what another price does, for answers that are as long at most."""

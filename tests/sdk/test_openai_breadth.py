@@ -293,6 +293,35 @@ def test_the_searches_of_perplexity_are_held_and_what_it_says_that_they_cost_is_
     assert payer.manager.uncertain() == []
 
 
+@pytest.mark.parametrize(
+    ("plugin", "fee"),
+    [
+        ({"id": "web"}, 0.02),
+        ({"id": "web", "max_results": 50}, 0.20),
+    ],
+    ids=["as usual", "many results"],
+)
+@pytest.mark.parametrize("way", ["chat", "responses"])
+def test_the_results_of_openrouters_searches_are_held(
+    way: str, plugin: dict[str, Any], fee: float, payer: Paying, provider: SimulatedProvider
+) -> None:
+    model, more = "openai/gpt-5-mini", {"plugins": [{"id": "file-parser"}, plugin]}
+    window = 400_000 * 0.25e-6
+
+    def ask() -> None:
+        if way == "chat":
+            client.chat.completions.create(model=model, messages=MESSAGES, max_tokens=10, extra_body=more)
+        else:
+            client.responses.create(model=model, input="Hello", max_output_tokens=10, extra_body=more)
+
+    with openai.OpenAI(base_url=f"{provider.url}/openrouter.ai/api/v1", api_key="any", max_retries=0) as client:
+        with payer.block(cap=window + fee - 0.001), pytest.raises(budgeted.BudgetExceededError):
+            ask()
+        assert provider.requests == []
+        with payer.block(cap=window + fee + 0.001):
+            ask()
+
+
 # -- what knows no cap
 
 

@@ -62,6 +62,9 @@ _UNSEEN = {
 }
 """By the end of the path: what is billed, and not by the answer to the request that starts it."""
 
+WEB_RESULTS = 5
+"""Results that OpenRouter's web search brings if the request does not say how many."""
+
 _SERVER_TOOLS = ("web_search", "file_search", "code_interpreter", "computer", "mcp", "image_generation", "local_shell")
 _OWN_HOST = ("api.openai.com", "azure.com", "azure-api.net")
 _HOSTS = {
@@ -179,6 +182,17 @@ def _read_chat(request: Request, body: Mapping[str, Any]) -> None:
         request.searches = 1
     if request.provider == "perplexity":
         request.searches = most_searches(request.model)
+    elif request.provider == "openrouter":
+        _read_plugins(request, body)
+
+
+def _read_plugins(request: Request, body: Mapping[str, Any]) -> None:
+    """Read whether OpenRouter itself is to search the web: it bills each result, and puts it into the input."""
+    web = next((mapping(each) for each in items(body.get("plugins")) if mapping(each).get("id") == "web"), None)
+    if web is None:
+        return
+    request.elsewhere = "a web search"
+    request.searches = max(request.searches, count(mapping(web).get("max_results")) or WEB_RESULTS)
 
 
 def read_responses(request: Request, body: Mapping[str, Any]) -> None:
@@ -187,6 +201,8 @@ def read_responses(request: Request, body: Mapping[str, Any]) -> None:
         refuse_unseen("a background response")
     request.cap = count(body.get("max_output_tokens"))
     request.structured = is_structured(mapping(body.get("text")).get("format"))
+    if request.provider == "openrouter":
+        _read_plugins(request, body)
     for name in ("previous_response_id", "conversation", "prompt"):
         if body.get(name):
             request.elsewhere = name
