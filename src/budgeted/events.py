@@ -1,7 +1,7 @@
 """What a manager tells of: refusals, alerts, overruns, estimates and a ledger's trouble.
 
-Each is an :class:`Event`, one record of the logger ``budgeted`` and, if the manager has an ``on_event``, one call of it
-in a thread of its own: a callback that raises, or never returns, holds up nobody but itself.
+Each is an :class:`Event`, told by a record of the logger ``budgeted`` and, if the manager has an ``on_event``, by one
+call of it in a thread of its own: a callback that raises, or never returns, holds up nobody but itself.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from budgeted import tally
+from budgeted import repeats, tally
 from budgeted.ledger import upkeep
 from budgeted.ledger.base import account_kind, account_name
 
@@ -46,6 +46,9 @@ LEVELS: Mapping[Kind, int] = {
     "estimated": logging.WARNING,
     "ledger": logging.ERROR,
 }
+
+REPEATED: frozenset[Kind] = frozenset({"overrun", "estimated", "ledger"})
+"""What a loop may bring by the thousand at a level that everybody logs: one record a minute of those that are alike."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +156,7 @@ def known_as(manager: Any, account: str, kind: str) -> str:
 
 
 def report(event: Event, managers: Sequence[Any], text: str, *args: object, span: Any = None) -> None:
-    """Tell of an event: one log record, and the callbacks of the managers that it concerns.
+    """Tell of an event: by a log record, and to the callbacks of the managers that it concerns.
 
     Args:
         event: what happened.
@@ -165,7 +168,11 @@ def report(event: Event, managers: Sequence[Any], text: str, *args: object, span
     shown = fields(event, known_as(managers[0], event.account, event.account_kind))
     if span is not None and span.is_recording():
         span.add_event("budgeted." + event.kind, shown)
-    logger.log(LEVELS[event.kind], text, *args, extra=shown)
+    if event.kind in REPEATED:
+        alike = text, event.reason, event.model
+        managers[0].repeats.log(alike, event.at.timestamp(), LEVELS[event.kind], text, args, shown)
+    else:
+        logger.log(LEVELS[event.kind], text, *args, extra=shown)
     told: list[Any] = []
     for manager in managers:
         listener = manager.listener
@@ -251,7 +258,7 @@ _listeners: dict[weakref.ref[Listener], None] = {}
 
 
 def finish(seconds: float = EXIT_SECONDS) -> bool:
-    """Wait for the callbacks to be called with what happened so far.
+    """Wait for the callbacks to be called with what happened so far, and log what was only counted.
 
     Args:
         seconds: the longest to wait.
@@ -260,6 +267,7 @@ def finish(seconds: float = EXIT_SECONDS) -> bool:
         Whether all were.
     """
     upkeep.drain()
+    repeats.write_rest()
     deadline = time.monotonic() + seconds
     while any(listener.waiting for one in list(_listeners) if (listener := one()) is not None):
         if time.monotonic() > deadline:

@@ -291,6 +291,7 @@ class BudgetManager(LiteLLMMethods):
     def close(self) -> None:
         """Flush, and give up the ledger if no other manager uses it. Repeating it does nothing."""
         upkeep.drain()
+        self.repeats.write_rest()
         managers.unregister(self)
         for ledger in (*self._former, self.ledger):
             if not any(other.ledger is ledger for other in managers.open_managers()):

@@ -25,6 +25,7 @@ from budgeted.ledger.base import GLOBAL, USD, Account, Ledger, Leg, Refused, Rou
 from budgeted.ledger.specs import day_number, limit_of, spec
 from budgeted.limits import Limit
 from budgeted.periods import NEVER, Period, window
+from budgeted.repeats import Repeats
 from budgeted.scope import Budget, Group, Plan, Policy, Scope
 from budgeted.settings import Settings
 
@@ -56,6 +57,7 @@ class Paying:
     def __init__(self, project_name: str, ledger: Ledger, settings: Settings, limits: tuple[Limit, ...] | None) -> None:
         self.project_name = project_name
         self.listener: Listener | None = None
+        self.repeats = Repeats()
         self.unlock()
         self._keyed: dict[str, _Keyed] = {}
         self._warned: set[str] = set()

@@ -133,6 +133,7 @@ class Payer(Protocol):
     project_name: str
     alerts: Any
     listener: Any
+    repeats: Any
     semconv: bool
 
     def limit_block(self, account: str, cap: int, block: Budget) -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextvars
 import logging
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from clocks import Clock
 
-from budgeted import BudgetExceededError, BudgetManager, LedgerError, Usage, register_price
+from budgeted import BudgetExceededError, BudgetManager, LedgerError, Usage, events, register_price
+from budgeted.repeats import MOST_KEYS, Repeats
 
 SECRETS = ("alice", "team-secret", "my prompt", "sk-secret", "nightly-key")
 
@@ -108,6 +112,67 @@ def test_overruns_and_estimates_are_records_with_figures(
     assert estimate["budgeted.cost"] > 0
     assert "left" in estimate["budgeted.reason"] or "settled" in estimate["budgeted.reason"]
     assert not {"budgeted.account", "user.id"} & (overrun.keys() | estimate.keys())
+
+
+def test_a_loop_writes_a_line_a_minute_that_counts_the_rest_and_tells_each(
+    records: pytest.LogCaptureFixture, make_manager: Any, model: str
+) -> None:
+    clock, told = Clock(), []
+    manager = make_manager(max_budget="$1000", alerts=(), clock=clock, on_event=told.append)
+
+    def loop(times: int) -> None:
+        for _ in range(times):
+            with manager.hold(cost=0.001) as held:
+                held.settle(cost=0.002)
+
+    loop(1000)
+    assert len(records.messages) == 1
+    with manager.hold(model, "x", 100):  # another reason is another line
+        pass
+    assert len(records.messages) == 2
+    clock.now += 61
+    loop(1)
+    assert shown(records.records[-1])["budgeted.count"] == 1000
+    assert records.messages[-1].endswith("(the last of 1000 alike)")
+    loop(7)
+    manager.close()
+    assert shown(records.records[-1])["budgeted.count"] == 7
+    assert len(records.messages) == 4
+    assert events.finish(10)
+    assert len(told) == 1009
+
+
+def test_a_clock_that_is_set_back_silences_nothing(records: pytest.LogCaptureFixture, make_manager: Any) -> None:
+    clock = Clock()
+    manager = make_manager(max_budget="$1", alerts=(), clock=clock)
+    for _ in range(3):
+        with manager.hold(cost=0.001) as held:
+            held.settle(cost=0.002)
+        clock.now -= 3600
+    assert len(records.messages) == 3
+
+
+def test_invented_names_of_models_do_not_grow_without_end(records: pytest.LogCaptureFixture) -> None:
+    lines = Repeats()
+    for number in range(MOST_KEYS + 500):
+        lines.log(f"model-{number}", 0.0, logging.WARNING, "said", (), {})
+    assert len(records.messages) == MOST_KEYS + 1
+    lines.write_rest()
+    assert records.messages[-1] == "said (the last of 499 alike)"
+
+
+def test_a_process_that_ends_says_what_it_left_out() -> None:
+    code = """
+from budgeted import BudgetManager
+manager = BudgetManager("shop", ledger="memory://", max_budget="$1", alerts=())
+for _ in range(5):
+    with manager.hold(cost=0.001) as held:
+        held.settle(cost=0.002)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    first, last = done.stderr.splitlines()
+    assert "alike" not in first
+    assert last.endswith("(the last of 4 alike)")
 
 
 @pytest.mark.parametrize(("metric_users", "name"), [(True, "alice"), (["bob"], None), ("hash", "2bd806c97f0e00af")])
