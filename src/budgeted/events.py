@@ -172,7 +172,7 @@ def report(event: Event, managers: Sequence[Any], text: str, *args: object, span
         alike = text, event.reason, event.model
         managers[0].repeats.log(alike, event.at.timestamp(), LEVELS[event.kind], text, args, shown)
     else:
-        logger.log(LEVELS[event.kind], text, *args, extra=shown)
+        repeats.say(LEVELS[event.kind], text, args, shown)
     told: list[Any] = []
     for manager in managers:
         listener = manager.listener

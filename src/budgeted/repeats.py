@@ -6,6 +6,7 @@ record; the rest is written when the manager is closed, or the process ends.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
@@ -19,6 +20,19 @@ SECONDS = 60.0
 
 MOST_KEYS = 1_000
 """Beyond as many, the rest counts as alike: a model's name may be invented."""
+
+
+def say(level: int, text: str, args: tuple[object, ...], fields: Mapping[str, object]) -> None:
+    """Write a record. A filter or handler of the application's may raise, and yet what was paid for is returned.
+
+    Args:
+        level: of :mod:`logging`.
+        text: the message.
+        args: for the message.
+        fields: the record's attributes.
+    """
+    with contextlib.suppress(Exception):
+        logger.log(level, text, *args, extra=fields)
 
 
 class _Line:
@@ -39,11 +53,11 @@ class _Line:
         """Write one record for all that are left."""
         count, self.left = self.left, 0
         if count == 1:
-            logger.log(self.level, self.text, *self.args, extra=self.fields)
+            say(self.level, self.text, self.args, self.fields)
         elif count > 1:
             fields = {**self.fields, "budgeted.count": count}
             text = self.text + " (the last of %d alike)"
-            logger.log(self.level, text, *self.args, count, extra=fields)
+            say(self.level, text, (*self.args, count), fields)
 
 
 class Repeats:

@@ -161,6 +161,23 @@ def test_invented_names_of_models_do_not_grow_without_end(records: pytest.LogCap
     assert records.messages[-1] == "said (the last of 499 alike)"
 
 
+def test_a_filter_that_raises_costs_nobody_a_response(monkeypatch: pytest.MonkeyPatch, make_manager: Any) -> None:
+    told: list[events.Event] = []
+
+    def broken(record: logging.LogRecord) -> bool:
+        raise RuntimeError(record.name)
+
+    monkeypatch.setattr(logging.getLogger("budgeted"), "filters", [broken])
+    manager = make_manager(max_budget="$1", on_event=told.append)
+    with manager.hold(cost=0.001) as held:
+        held.settle(cost=0.9)  # an overrun, and an alert
+    with pytest.raises(BudgetExceededError), manager.hold(cost=1):
+        pass
+    assert manager.balance().spent == 0.9
+    assert events.finish(10)
+    assert [event.kind for event in told] == ["overrun", "alert", "refused"]
+
+
 def test_a_process_that_ends_says_what_it_left_out() -> None:
     code = """
 from budgeted import BudgetManager
