@@ -70,7 +70,9 @@ def test_accounts_reports_and_uncertain_charges_are_listed(spent: Path) -> None:
         manager.hold(cost=0.5, user="alice\N{PILE OF POO}").__enter__().__exit__(TimeoutError, TimeoutError(), None)
     assert [one["name"] for one in printed("accounts")] == ["alice", "alice\N{PILE OF POO}"]
     assert [one["name"] for one in printed("accounts", "--after", "alice")] == ["alice\N{PILE OF POO}"]
+    assert run("accounts", "--prefix", "bob").stdout == "there are no such users\n"  # others there are
     assert printed("report")["alice"]["spent"] == 0.25
+    assert run("report", "--since", "2999-01-01").stdout == "nothing was spent\n"
     [doubtful] = printed("uncertain")
     assert doubtful["cost"] == 0.5
     run("reconcile", doubtful["id"], "--cost", "0.125")

@@ -69,7 +69,7 @@ def accounts(
             for info in infos
             for number, one in enumerate(info.balances or [found.balance(info.name)])
         ]
-    show(infos, ("user", *COLUMNS), rows, as_json=as_json, nothing="there are no users yet")
+    show(infos, ("user", *COLUMNS), rows, as_json=as_json, nothing="there are no such users")
 
 
 @click.command()
@@ -94,7 +94,7 @@ def report(
         for name, one in rows.items()
     ]
     columns = (by, "spent", "calls", "input tokens", "output tokens", "uncertain")
-    show(rows, columns, table, as_json=as_json, nothing="nothing was spent yet")
+    show(rows, columns, table, as_json=as_json, nothing="nothing was spent")
 
 
 @click.command()
