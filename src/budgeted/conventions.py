@@ -99,7 +99,7 @@ class Conventions:
         usd, *tokens = operation.used
         self._usd.record(to_usd(usd), attributes, context)
         for kind, count in zip(("input", "output"), tokens, strict=True):
-            if not only_cost:
+            if count and not only_cost:  # of a picture, or a hold by its cost, nobody counts tokens
                 self._tokens.record(count, {**attributes, "gen_ai.token.type": kind}, context)
 
 

@@ -93,6 +93,20 @@ def test_a_failed_call_has_a_duration_and_the_type_of_its_error(metrics: Any, ma
     assert not metrics.points(COST, model=model)
 
 
+def test_a_call_that_has_no_tokens_is_in_no_histogram_of_tokens(
+    metrics: Any, make_manager: Any, model: str, spend: Any
+) -> None:
+    manager = make_manager(max_budget="$1", semconv=True)
+    spend(paying=manager)
+    before = sum(point.count for point in metrics.points(TOKENS))
+    with manager.hold(cost=0.04) as held:  # a picture
+        held.settle(cost=0.04)
+    with manager.hold(model, "x", 10, user="alice") as held:  # an embedding
+        held.settle(usage=Usage(8, 0))
+    assert sum(point.count for point in metrics.points(TOKENS)) == before + 1
+    assert [point.count for point in metrics.points(COST, model=model)] == [2]
+
+
 def test_without_the_setting_there_is_nothing_of_it(metrics: Any, tracer: Tracer, spend: Any, model: str) -> None:
     with tracer.start_as_current_span("work") as span:
         spend()
