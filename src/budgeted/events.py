@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("budgeted")
 
 MOST_WAITING = 1_000
-"""Events that wait for a callback. Those that come while as many wait are dropped, which is said once."""
+"""Events that wait for a callback. Those that come while as many wait are dropped, which is said once; but alerts are
+not: each comes once, and often with a flood of refusals."""
 
 IDLE_SECONDS = 10.0
 """How long a callback's thread waits for the next event before it ends."""
@@ -206,7 +207,7 @@ class Listener:
         """Have the callback called with an event soon."""
         if self._pid != os.getpid():  # a forked child has none of its parent's threads
             self._begin()
-        if len(self._waiting) >= MOST_WAITING:
+        if len(self._waiting) >= MOST_WAITING and event.kind != "alert":
             self._say_once("falls behind: %d events wait, and further ones are dropped", MOST_WAITING)
             return
         self._waiting.append(event)

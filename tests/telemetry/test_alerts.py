@@ -338,6 +338,23 @@ def test_a_callback_that_hangs_holds_up_no_call_and_no_other_manager(
     assert [r.levelname for r in caplog.records if "falls behind" in r.getMessage()] == ["WARNING"]
 
 
+def test_an_alert_is_not_lost_in_a_flood_of_refusals(make_manager: Any, told: Told) -> None:
+    free = threading.Event()
+
+    def slow(event: Event) -> None:
+        assert free.wait(10)
+        told(event)
+
+    manager = make_manager(max_budget="$10", default_user_limits="$1", on_event=slow, wait=0, alerts=0.8)
+    for _ in range(events.MOST_WAITING + 500):
+        with pytest.raises(BudgetExceededError), manager.hold(cost=2, user="alice"):
+            pass
+    pay(manager, 0.9, "bob")
+    free.set()
+    assert [(one.account, one.threshold) for one in told.of("alert")] == [("bob", 0.8)]
+    assert len(told.of("refused")) == events.MOST_WAITING
+
+
 def test_a_process_that_ends_tells_first(tmp_path: Path) -> None:
     code = f"""
 from budgeted import BudgetManager
