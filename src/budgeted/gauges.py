@@ -7,6 +7,7 @@ tightest limit.
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
 import heapq
 import itertools
@@ -15,7 +16,7 @@ import math
 import threading
 import time
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from budgeted import forecast
@@ -118,22 +119,22 @@ class _Look(threading.Thread):
     """One look into a ledger, beside the collector: it may take longer than a collector can wait."""
 
     def __init__(self, sharing: list[Any]) -> None:
-        super().__init__(name="budgeted-metrics", daemon=True)
-        self._ledger: Ledger = sharing[0].ledger
-        self._clock, self._timezone = sharing[0].clock, sharing[0].timezone
+        one = sharing[0]
+        # As arguments, which a thread forgets when it is done: what is kept of looks keeps no ledger alive.
+        args = one.ledger, one.clock, one.timezone
+        super().__init__(target=self._look, args=args, name="budgeted-metrics", daemon=True)
         self._rules = [rule for one in sharing if (rule := user_names(one.settings.metric_users)) is not None]
         self._found: list[Account] = []
         self._done = threading.Event()
         self._until = 0.0
         self.recent: forecast.Rates = {}
 
-    def run(self) -> None:
-        """Read the global account, and of users' accounts as few as the settings allow."""
+    def _look(self, ledger: Ledger, clock: Callable[[], float], timezone: dt.tzinfo) -> None:
         try:
-            self._found = list(self._read())
-            self._until = time.monotonic() + (REMOTE_SECONDS if self._ledger.remote else 0.0)
+            self._found = list(self._read(ledger, clock, timezone))
+            self._until = time.monotonic() + (REMOTE_SECONDS if ledger.remote else 0.0)
         except Exception as error:  # noqa: BLE001 - no ledger of any kind breaks a collection
-            logger.debug("budgeted: %r could not be read for metrics: %s", self._ledger, error)
+            logger.debug("budgeted: %r could not be read for metrics: %s", ledger, error)
         finally:
             self._done.set()
 
@@ -143,8 +144,8 @@ class _Look(threading.Thread):
         # One that is neither alive nor done is of the process that this one was forked from.
         return time.monotonic() < self._until if self._done.is_set() else self.is_alive()
 
-    def _read(self) -> Iterator[Account]:
-        ledger = self._ledger
+    def _read(self, ledger: Ledger, clock: Callable[[], float], timezone: dt.tzinfo) -> Iterator[Account]:
+        """The global account, and of users' accounts as few as the settings allow."""
         names = {GLOBAL}
         for rule in self._rules:
             if rule.top and time.monotonic() - rule.ranked >= RANKED_SECONDS:
@@ -155,7 +156,7 @@ class _Look(threading.Thread):
             if account is not None:
                 yield account
             if account is not None and any(slot.end >= NEVER and slot.unit == USD for slot in account.slots):
-                self.recent |= forecast.recent_rates(ledger, self._clock(), self._timezone, name)
+                self.recent |= forecast.recent_rates(ledger, clock(), timezone, name)
         if any(rule.only is None for rule in self._rules):
             page = ledger.accounts("u:", None, MOST_USER_SERIES + 1)
             yield from (account for account in page if account.id not in names)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import gc
+import threading
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -140,6 +143,18 @@ def test_a_closed_manager_is_shown_no_more(metrics: Any, make_manager: Any) -> N
     assert metrics.points("budgeted.limit", project="shop")
     manager.close()
     assert metrics.points("budgeted.limit", project="shop") == []
+
+
+def test_a_closed_managers_ledger_goes_with_it(metrics: Any) -> None:
+    with BudgetManager("passing", ledger="memory://", max_budget="$1") as manager:
+        assert metrics.value("budgeted.limit", project="passing") == 1
+    ledger = weakref.ref(manager.ledger)
+    for thread in threading.enumerate():
+        if thread.name == "budgeted-metrics":
+            thread.join(10)
+    del manager
+    gc.collect()
+    assert ledger() is None
 
 
 def test_a_manager_that_was_reconfigured_is_shown_as_it_is_now(metrics: Any, make_manager: Any) -> None:
