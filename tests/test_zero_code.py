@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from budgeted.integrations.otel import BudgetedInstrumentor
 from budgeted.settings import from_environment
 from budgeted.testing import SimulatedProvider
 
@@ -79,6 +80,7 @@ def test_without_variables_nothing_is_touched(provider: SimulatedProvider, tmp_p
         ("BUDGETED_MAX_BUDGET", "ten dollars", "'ten dollars'"),
         ("BUDGETED_MAX_BUGET", "$10", "write BUDGETED_MAX_BUDGET"),
         ("BUDGETED_LEDGER", "gopher://x", "gopher"),
+        ("BUDGETED_LEDGER", "~nobody-here/spend", "a home that nobody knows"),
     ],
 )
 def test_an_application_whose_limits_cannot_be_kept_is_not_started(
@@ -89,6 +91,15 @@ def test_an_application_whose_limits_cannot_be_kept_is_not_started(
     assert said in done.stderr
     assert "answered" not in done.stdout
     assert provider.requests == []
+
+
+def test_nothing_whatever_starts_an_application_without_its_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    def burst(environment: object) -> None:
+        raise RuntimeError(environment is os.environ)
+
+    monkeypatch.setattr("budgeted.integrations.otel.from_environment", burst)
+    with pytest.raises(SystemExit, match="the application was not started"):
+        BudgetedInstrumentor().instrument()
 
 
 @pytest.mark.parametrize(

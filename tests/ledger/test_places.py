@@ -74,6 +74,7 @@ def test_what_is_a_ledger_is_told_by_its_beginning_or_its_package(where: Any, ki
         ("./spend\n", r"'./spend\n'", "blank"),
         ("valkey://host", "'valkey://host'", "redis://host:6379/0"),
         ("unix:///run/redis.sock", "'unix:///run/redis.sock'", "unix_socket_path"),
+        ("~nobody-here/spend", "'~nobody-here/spend'", "'./~nobody-here/spend'"),
         ("localhost:6379", "'localhost:6379'", "'redis://localhost:6379'"),
         ("db.example:6379/0", "'db.example:6379/0'", "'redis://db.example:6379/0'"),
         ("http://localhost:1/path?secret", "localhost:1/path", "allow_http=1"),

@@ -154,6 +154,8 @@ def test_managers_of_one_url_share_a_ledger(url: str) -> None:
         ("sqlite:///x.db?table_prefix=" + "x" * 41, "is too long for PostgreSQL's names; write at most 40 bytes"),
         ("sqlite+aiosqlite:///x.db", "is no database that a ledger can be in"),
         ("postgresql+asyncpg://u:s3cr3t-w0rd@h/d", "write 'sqlite:////path/to/file.db' or 'postgresql\\+psycopg://"),
+        ("postgresql+psycopg://u:s3cr3t-w0rd@h:port/d", "the ledger's URL cannot be read; write 'sqlite:////path"),
+        ("sqlite:///~nobody-here/x.db", "begins with a home that nobody knows here"),
         ("mysql://u:s3cr3t-w0rd@h/d", "is not a ledger this version knows"),
         ("postgresql+psycopg://u:s3cr3t-w0rd@127.0.0.1:1/d", "the ledger at 127.0.0.1:1 is not available"),
     ],

@@ -11,7 +11,6 @@ import os
 from typing import Any
 
 from budgeted import api
-from budgeted.errors import BudgetError
 from budgeted.settings import from_environment
 
 
@@ -33,7 +32,7 @@ class BudgetedInstrumentor:
             settings = from_environment(os.environ)
             if settings:
                 api.configure(**settings)
-        except (ValueError, TypeError, BudgetError) as error:
+        except Exception as error:
             msg = f"budgeted: the application was not started, as its limits cannot be kept: {error}"
             raise SystemExit(msg) from error
 

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from budgeted.errors import LedgerError
 from budgeted.ledger.base import Ledger
 from budgeted.ledger.memory import MemoryLedger
-from budgeted.ledger.places import HTTP, MEMORY, PATH, REDIS, SQL, kind_of, public
+from budgeted.ledger.places import HTTP, MEMORY, PATH, REDIS, SQL, kind_of, path_of, public
 from budgeted.ledger.projects import directory_name, has_directory, has_project, projects_at, projects_in
 from budgeted.ledger.remote import RemoteLedger
 from budgeted.money import shown
@@ -180,7 +180,7 @@ os.register_at_fork(after_in_child=_after_fork)
 
 def _path_of(text: str) -> Path:
     if "://" not in text:
-        return Path(text).expanduser()
+        return path_of(text)
     parts = urlsplit(text)
     if text.startswith("file://") and parts.netloc in ("", "localhost") and parts.path:
         return Path(unquote(parts.path))
@@ -196,7 +196,7 @@ def default_directory() -> Path:
     """Where ledgers are kept when nothing else is said: ``BUDGETED_HOME``, else the user's state directory."""
     home = os.environ.get("BUDGETED_HOME")
     if home:
-        return Path(home).expanduser()
+        return path_of(home)
     import platformdirs
 
     return Path(platformdirs.user_state_dir("budgeted", appauthor=False))

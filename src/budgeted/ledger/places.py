@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -102,12 +103,25 @@ def _checked(where: str, scheme: str, kind: str, example: str) -> str:
         raise _mistaken(
             where, f"names a host, and SQLite has none; write 'sqlite:///{path.rpartition('@')[2]}' with three slashes"
         )
-    if kind == REDIS and not _DATABASE.fullmatch(_path_of(bare)):
+    if kind == REDIS and not _DATABASE.fullmatch(_url_path(bare)):
         raise _mistaken(where, f"names no database of Redis: those have numbers; write {example!r}")
     return kind
 
 
-def _path_of(url: str) -> str:
+def path_of(text: str) -> Path:
+    """A path as people write it, which may begin with ``~``.
+
+    Raises:
+        LedgerError: nobody knows whose home that is.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        problem = f"begins with a home that nobody knows here; write the whole path, or './{text}'"
+        raise _mistaken(text, problem) from None
+
+
+def _url_path(url: str) -> str:
     try:
         return urlsplit(url).path
     except ValueError:  # what opens it tells that it cannot be read

@@ -24,6 +24,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import PoolProxiedConnection
 
 from budgeted.errors import LedgerError
+from budgeted.ledger.places import path_of
 from budgeted.ledger.sql.tables import PREFIX, VERSION, Statements, Tables
 from budgeted.money import shown
 
@@ -438,6 +439,9 @@ def _after_fork() -> None:
 os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
 
 
+_EXAMPLES = "'sqlite:////path/to/file.db' or 'postgresql+psycopg://user:password@host/database'"
+
+
 def location(where: str | sa.Engine, prefix: str = PREFIX) -> tuple[sa.URL, str]:
     """Where a database is, as SQLAlchemy takes it, and what the names of the tables there begin with.
 
@@ -446,14 +450,17 @@ def location(where: str | sa.Engine, prefix: str = PREFIX) -> tuple[sa.URL, str]
         prefix: where it does not.
 
     Raises:
-        ArgumentError: SQLAlchemy's, of a URL that it cannot read.
+        LedgerError: SQLAlchemy cannot read the URL.
     """
-    url = where.url if isinstance(where, sa.Engine) else sa.make_url(where)
+    try:
+        url = where.url if isinstance(where, sa.Engine) else sa.make_url(where)
+    except (sa.exc.ArgumentError, ValueError):  # the latter of a port that is no number
+        raise LedgerError(f"the ledger's URL cannot be read; write {_EXAMPLES}") from None
     prefix, url = str(url.query.get("table_prefix") or prefix), url.difference_update_query(["table_prefix"])
     if url.drivername in _POSTGRESQL:
         url = url.set(drivername="postgresql+psycopg")
     elif url.drivername in _SQLITE and url.database:
-        url = url.set(database=str(Path(url.database).expanduser()))
+        url = url.set(database=str(path_of(url.database)))
     return url, prefix
 
 
@@ -469,10 +476,7 @@ def open_database(where: str | sa.Engine, prefix: str, deadline: float, *, fsync
     Raises:
         LedgerError: not one of the databases that are known.
     """
-    try:
-        url, prefix = location(where, prefix)
-    except sa.exc.ArgumentError:
-        url = sa.make_url("unreadable://")
+    url, prefix = location(where, prefix)
     if len(prefix.encode()) > LONGEST_PREFIX:
         msg = f"table_prefix={shown(prefix)} is too long for PostgreSQL's names; write at most {LONGEST_PREFIX} bytes"
         raise LedgerError(msg)
@@ -480,11 +484,7 @@ def open_database(where: str | sa.Engine, prefix: str, deadline: float, *, fsync
         return _open_sqlite(where, url, prefix, fsync)
     if url.drivername in _POSTGRESQL:
         return _open_postgresql(where, url, prefix, deadline)
-    msg = (
-        f"ledger={url.drivername + '://...'!r} is no database that a ledger can be in; write "
-        f"'sqlite:////path/to/file.db' or 'postgresql+psycopg://user:password@host/database'"
-    )
-    raise LedgerError(msg)
+    raise LedgerError(f"ledger={url.drivername + '://...'!r} is no database that a ledger can be in; write {_EXAMPLES}")
 
 
 def _open_sqlite(where: str | sa.Engine, url: sa.URL, prefix: str, fsync: str) -> Database:
