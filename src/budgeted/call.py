@@ -33,12 +33,11 @@ from budgeted.ledger.turns import Turns
 from budgeted.money import shown
 from budgeted.prices import Price
 from budgeted.recent import remember
+from budgeted.repeats import say
 from budgeted.request import ANY, Request, unpriced
 from budgeted.responses import Answer
 from budgeted.scope import Budget, Group, Payer, Plan, Policy, Scope, caps_lock
 from budgeted.usage import Counts, Usage
-
-logger = logging.getLogger("budgeted")
 
 MOST_PLANS = 50
 """How often a call is planned again because its accounts' limits have changed meanwhile."""
@@ -389,7 +388,8 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         with caps_lock:
             for block in self.blocks:
                 block.count(clamped=1)
-        logger.info("budgeted: %s may write at most %d tokens, so that it fits", self.request.model, self.granted)
+        text = "budgeted: %s may write at most %d tokens, so that it fits"
+        say(logging.INFO, text, (self.request.model, self.granted), {})
 
     # -- run and settle
 
@@ -647,4 +647,4 @@ def _quietly(verb: Callable[..., Any], *args: Any) -> None:
         verb(*args)
     except LedgerError as error:
         upkeep.retry(lambda: verb(*args))
-        logger.warning("budgeted: a hold is given back later: %s", error)
+        say(logging.WARNING, "budgeted: a hold is given back later: %s", (error,), {})

@@ -25,7 +25,7 @@ from budgeted.ledger.base import GLOBAL, USD, Account, Ledger, Leg, Refused, Rou
 from budgeted.ledger.specs import day_number, limit_of, spec
 from budgeted.limits import Limit
 from budgeted.periods import NEVER, Period, window
-from budgeted.repeats import Repeats
+from budgeted.repeats import Repeats, say
 from budgeted.scope import Budget, Group, Plan, Policy, Scope
 from budgeted.settings import Settings
 
@@ -238,11 +238,8 @@ class Paying:
                         self._warned.clear()
                     self._warned.add(once)
                     who = "a user" if account_kind(name) == "user" else account_name(name)
-                    logger.warning(
-                        "budgeted: %s is over %s and goes on, as on_exceed='warn'",
-                        who,
-                        limit_of(slot.limit, slot.amount),
-                    )
+                    text = "budgeted: %s is over %s and goes on, as on_exceed='warn'"
+                    say(logging.WARNING, text, (who, limit_of(slot.limit, slot.amount)), {})
 
 
 class _Keyed:

@@ -161,7 +161,9 @@ def test_invented_names_of_models_do_not_grow_without_end(records: pytest.LogCap
     assert records.messages[-1] == "said (the last of 499 alike)"
 
 
-def test_a_filter_that_raises_costs_nobody_a_response(monkeypatch: pytest.MonkeyPatch, make_manager: Any) -> None:
+def test_a_filter_that_raises_costs_nobody_a_response(
+    monkeypatch: pytest.MonkeyPatch, make_manager: Any, model: str
+) -> None:
     told: list[events.Event] = []
 
     def broken(record: logging.LogRecord) -> bool:
@@ -174,6 +176,10 @@ def test_a_filter_that_raises_costs_nobody_a_response(monkeypatch: pytest.Monkey
     with pytest.raises(BudgetExceededError), manager.hold(cost=1):
         pass
     assert manager.balance().spent == 0.9
+    with make_manager(max_budget="$0.004").hold(model, "x") as held:  # clamped
+        held.release()
+    with make_manager(max_budget="$0", on_exceed="warn").hold(cost=1) as held:  # over, and goes on
+        held.release()
     assert events.finish(10)
     assert [event.kind for event in told] == ["overrun", "alert", "refused"]
 
