@@ -56,6 +56,23 @@ def test_what_was_moved_is_charged_and_corrected_as_before(filled: MemoryLedger,
     check(ledger)
 
 
+def test_an_uncertain_charge_of_a_user_who_was_deleted_since_is_moved(ledger: Any) -> None:
+    give(ledger, GLOBAL, usd(100))
+    for name in (ALICE, BOB):
+        give(ledger, name, usd(100))
+    for id, payers in (("x.1", (GLOBAL, ALICE)), ("x.2", (BOB,))):
+        hold(ledger, 20, *payers, id=id)
+        ledger.settle(id, Used(11, 3, 4), AT, "timed out")
+    ledger.delete(ALICE)
+    ledger.delete(BOB)
+    back = MemoryLedger()
+    migrate(ledger, back)
+    assert [*content(back).comparable()] == [*content(ledger).comparable()]
+    back.correct("x.1", Used(1, 3, 4), AT)
+    assert spent(back) == 1
+    check(back)
+
+
 def test_calls_in_flight_are_moved_from_no_ledger(ledger: Any) -> None:
     give(ledger, GLOBAL, usd(100))
     hold(ledger, 10, GLOBAL)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 from budgeted.errors import LedgerError
-from budgeted.ledger.base import GLOBAL, Account, Charge, Ledger, Leg, RollupRow, Route, Slot, account_name
+from budgeted.ledger.base import Account, Charge, Ledger, Leg, RollupRow, Route, Slot, account_name
 from budgeted.ledger.specs import limit_of
 
 T = TypeVar("T")
@@ -114,10 +114,10 @@ def _refuse_used(target: Ledger, taken: Content) -> None:
 def _route(charge: Charge, taken: Content) -> Route:
     """Where a charge was counted, so that a later correction is counted there too."""
     by_id = {account.id: account for account in taken.accounts if account.id in charge.accounts}
+    slots = {name: by_id[name].slots if name in by_id else () for name in charge.accounts}  # one may be deleted since
     legs = [
-        Leg(name, tuple((slot.limit, slot.start, slot.end) for slot in by_id[name].slots if _counted(slot, charge)))
+        Leg(name, tuple((slot.limit, slot.start, slot.end) for slot in slots[name] if _counted(slot, charge)))
         for name in charge.accounts
-        if name in by_id
     ]
     days = [
         row.day
@@ -126,7 +126,7 @@ def _route(charge: Charge, taken: Content) -> Route:
     ]
     opened = charge.opened // DAY_SECONDS
     day = min(days, key=lambda one: abs(one - opened), default=opened)
-    return Route.make(legs or [Leg(GLOBAL, ())], [1] * len(legs), day, charge.provider, charge.model)
+    return Route.make(legs, [1] * len(legs), day, charge.provider, charge.model)
 
 
 def _counted(slot: Slot, charge: Charge) -> bool:
