@@ -8,10 +8,10 @@ import stat
 from pathlib import Path
 
 import pytest
-from ledgers import ALICE, BOB, canonical, charge, check, dump, finish, give, hold, python, replayed, spent, usd
+from ledgers import ALICE, AT, BOB, canonical, charge, check, dump, finish, give, hold, python, replayed, spent, usd
 
 from budgeted.errors import LedgerCorruptError, LedgerError, LedgerLockedError, LedgerUnavailableError
-from budgeted.ledger import open_ledger, repair, segments
+from budgeted.ledger import open_ledger, repair, segments, upkeep
 from budgeted.ledger.base import GLOBAL
 from budgeted.ledger.journal import JournalLedger
 from budgeted.ledger.state import State
@@ -288,6 +288,19 @@ def test_a_closed_ledger_says_so(journal: JournalLedger) -> None:
     with pytest.raises(LedgerError, match="is closed") as error:
         give(journal, ALICE)
     assert not isinstance(error.value, LedgerLockedError)
+
+
+def test_what_was_to_be_repeated_on_a_closed_ledger_is_given_up_once(
+    journal: JournalLedger, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal.close()
+    upkeep.enqueue(lambda: journal.release("x.1", AT))
+    upkeep.retry(lambda: journal.release("x.1", AT))
+    for _ in range(2):
+        upkeep.drain()
+    assert upkeep.refused() == 0
+    [told] = [record.message for record in caplog.records]
+    assert told.endswith("is closed")
 
 
 def test_an_abandoned_ledger_gives_its_files_back(directory: Path) -> None:

@@ -417,6 +417,13 @@ def in_flight(account: str) -> LedgerError:
     return LedgerError(f"{name!r} has calls in flight; stop who makes them, then take it over")
 
 
+def is_closed(ledger: str) -> LedgerError:
+    """What who calls a ledger is told that this process has closed; nobody else needs to hear of it."""
+    error = LedgerError(f"the ledger {ledger} is closed")
+    error.closed = True
+    return error
+
+
 class Granted(Protocol):
     """What a successful hold tells its caller."""
 

@@ -22,6 +22,7 @@ import msgspec
 
 from budgeted.errors import LedgerCorruptError, LedgerError, LedgerLockedError, LedgerUnavailableError
 from budgeted.ledger import memory, segments, upkeep
+from budgeted.ledger.base import is_closed
 from budgeted.ledger.hostlock import MARK, SIGNED, HostLock
 from budgeted.ledger.memory import LOCK_SECONDS, MemoryLedger
 from budgeted.ledger.owners import Owners
@@ -100,8 +101,7 @@ class JournalLedger(MemoryLedger):
     def _attach(self) -> HostLock:
         """Open the lock and announce this process; the balances are read afterwards."""
         if self.closed:
-            msg = f"the ledger {self.directory} is closed"
-            raise LedgerError(msg)
+            raise is_closed(str(self.directory))
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._refuse_strangers()

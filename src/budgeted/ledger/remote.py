@@ -19,6 +19,7 @@ from contextlib import contextmanager
 
 from budgeted.errors import LedgerError, LedgerLockedError, LedgerUnavailableError
 from budgeted.ledger import upkeep
+from budgeted.ledger.base import is_closed
 from budgeted.ledger.turns import Turns
 
 DEADLINE = 5.0
@@ -114,9 +115,7 @@ class RemoteLedger:
             LedgerUnavailableError: the server did not do what it was asked.
         """
         if self.closed:
-            closed = LedgerError(f"the ledger at {self.where} is closed")
-            closed.closed = True
-            raise closed
+            raise is_closed(f"at {self.where}")
         allowed = self.deadline if timeout is None else timeout
         if not allowed and self.remote:
             msg = f"the ledger at {self.where} is reached over a network, which takes time"
