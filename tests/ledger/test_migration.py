@@ -17,6 +17,7 @@ from budgeted.ledger.base import GLOBAL, Used
 from budgeted.ledger.memory import MemoryLedger
 from budgeted.ledger.migration import content, migrate
 from budgeted.ledger.places import public
+from budgeted.ledger.sql import SQLLedger
 
 
 @pytest.fixture
@@ -71,6 +72,21 @@ def test_an_uncertain_charge_of_a_user_who_was_deleted_since_is_moved(ledger: An
     back.correct("x.1", Used(1, 3, 4), AT)
     assert spent(back) == 1
     check(back)
+
+
+def test_a_model_of_a_very_long_name_is_moved_on_and_on(ledger: Any, directory: Path) -> None:
+    give(ledger, GLOBAL, usd(100))
+    charge(ledger, 7, GLOBAL, model="m" * 500)
+    charge(ledger, 8, GLOBAL, model="m" * 501)
+    doubtful = hold(ledger, 20, GLOBAL, id="x.1", model="m" * 500)
+    ledger.settle(doubtful.id, Used(11, 3, 4), AT, "timed out")
+    database, back = SQLLedger(f"sqlite:///{directory}-2.db"), MemoryLedger()
+    migrate(ledger, database)
+    migrate(database, back)
+    for one in (ledger, database, back):
+        one.correct("x.1", Used(1, 3, 4), AT)
+        assert sorted(row.usd for row in one.rollups()) == [8, 8]
+    database.close()
 
 
 def test_calls_in_flight_are_moved_from_no_ledger(ledger: Any) -> None:

@@ -6,11 +6,15 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
+import msgspec
+
 from budgeted.errors import LedgerError
 from budgeted.ledger.base import Account, Charge, Ledger, Leg, RollupRow, Route, Slot, account_name
+from budgeted.ledger.reports import shortened
 from budgeted.ledger.specs import limit_of
 
 T = TypeVar("T")
+Reported = TypeVar("Reported", RollupRow, Charge)
 
 BATCH = 500
 """Accounts, rows or charges that are handed over at a time."""
@@ -37,9 +41,14 @@ class Content(NamedTuple):
 
 
 def content(ledger: Ledger) -> Content:
-    """Read a whole ledger."""
-    rows = sorted(ledger.rollups(), key=lambda row: (row.day, row.account, row.provider, row.model))
-    return Content(list(all_accounts(ledger)), rows, sorted(ledger.uncertain(), key=lambda charge: charge.id))
+    """Read a whole ledger, with names of models and providers that every ledger takes."""
+    rows = sorted(map(_named, ledger.rollups()), key=lambda row: (row.day, row.account, row.provider, row.model))
+    charges = sorted(map(_named, ledger.uncertain()), key=lambda charge: charge.id)
+    return Content(list(all_accounts(ledger)), rows, charges)
+
+
+def _named(one: Reported) -> Reported:
+    return msgspec.structs.replace(one, provider=shortened(one.provider), model=shortened(one.model))
 
 
 def is_empty(ledger: Ledger) -> bool:

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 
 from budgeted.ledger.base import RollupRow
 
 RETENTION_DAYS = 400
 """How long rows are kept."""
+
+LONGEST = 400
+"""Characters of a provider's or model's name in a database: its index takes no more than a few kilobytes."""
+
+
+def shortened(name: str) -> str:
+    """A name that fits an index; a long one keeps its beginning. One that was shortened stays as it is."""
+    if len(name) <= LONGEST:
+        return name
+    mark = "... " + hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:16]
+    return name[: LONGEST - len(mark)] + mark
 
 
 class Reports:

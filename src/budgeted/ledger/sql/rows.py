@@ -5,7 +5,6 @@ No text column takes a NUL, and names may hold one: it is written as an escape.
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import msgspec
@@ -13,9 +12,7 @@ import msgspec
 from budgeted.ledger.base import Account, RollupRow, Slot, Used
 from budgeted.ledger.charges import Ended
 from budgeted.ledger.records import Held
-
-LONGEST = 400
-"""Characters of a provider's or model's name in a report. An index takes no more than a few kilobytes."""
+from budgeted.ledger.reports import shortened
 
 _encode = msgspec.json.Encoder().encode
 _slots = msgspec.json.Decoder(tuple[Slot, ...]).decode
@@ -37,13 +34,6 @@ def read(text: str) -> str:
     if "\\" in text:
         return "\\".join(part.replace("\\0", "\0") for part in text.split("\\\\"))
     return text
-
-
-def shortened(text: str) -> str:
-    """A name that fits an index; a long one keeps its beginning."""
-    if len(text) <= LONGEST:
-        return text
-    return f"{text[:LONGEST]}... {hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:16]}"
 
 
 def account_row(project: str, account: Account, *, gone: bool = False) -> Row:
