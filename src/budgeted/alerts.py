@@ -11,6 +11,7 @@ so that it is given back, and the next one who looks tells.
 from __future__ import annotations
 
 import collections
+import contextlib
 import datetime as dt
 import hashlib
 import logging
@@ -130,7 +131,10 @@ class Alerts:
 
     def upkeep(self) -> None:
         """Look at the accounts that were charged since the last time."""
-        groups = [self._charged.popleft() for _ in range(len(self._charged))]
+        groups: list[Group] = []
+        with contextlib.suppress(IndexError):  # whoever waits for what is due looks, too, beside the background thread
+            while True:
+                groups.append(self._charged.popleft())
         for group in groups:
             group.noted = False
         self._look_quietly(groups)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import datetime as dt
 import json
 import subprocess
@@ -28,6 +29,7 @@ from budgeted import (
     events,
 )
 from budgeted.events import Event
+from budgeted.scope import Group
 
 MOMENT = 1_795_564_800  # 2026-11-25T00:00:00+00:00
 
@@ -140,6 +142,32 @@ with manager.hold(cost=8) as held:
     pay(first, 0.1)
     first.flush()
     assert [one.spent for one in told.of("alert")] == [9.1]
+
+
+def test_two_threads_that_look_at_once_share_what_is_due(make_manager: Any, told: Told, tmp_path: Path) -> None:
+    first = make_manager("shop", ledger=tmp_path, on_event=told, alerts=0.8)
+    second = make_manager("shop", ledger=tmp_path, alerts=())
+
+    class Contended(collections.deque[Group]):
+        """Another thread takes the rest whenever one was taken."""
+
+        def popleft(self) -> Group:
+            taken = super().popleft()
+            with ThreadPoolExecutor(1) as other:
+                other.submit(first.alerts.upkeep).result()
+            return taken
+
+    users = ("alice", "bob", "carl")
+    for user in users:
+        first.set_limits(user, 10)
+        pay(first, 1, user)
+    first.alerts._charged = Contended(first.alerts._charged)
+    first.alerts.upkeep()
+    for user in users:
+        pay(second, 8, user)
+        pay(first, 0.1, user)
+    first.alerts.upkeep()
+    assert {one.account for one in told.of("alert")} == set(users)
 
 
 @pytest.mark.slow
