@@ -29,10 +29,13 @@ from budgeted import (
     Usage,
     register_price,
 )
+from budgeted.ledger import MemoryLedger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from budgeted.ledger.base import LimitSpec
 
 register_price("cent", input=10_000, output=10_000, max_output_tokens=100)
 """A cent per token."""
@@ -326,6 +329,29 @@ def test_a_deleted_user_whose_charge_is_still_listed_may_pay_again(manager: Budg
     assert manager.balance("alice").spent == 1
     manager.reconcile(left.id, cost=0)
     assert (manager.uncertain(), manager.balance().spent) == ([], 1)
+
+
+class DeletedAtOnce(MemoryLedger):
+    """Somebody else deletes every new account once, as soon as it is made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gone: set[str] = set()
+
+    def set_limits(self, account: str, limits: Sequence[LimitSpec], **how: bool) -> None:
+        super().set_limits(account, limits, **how)
+        if account not in self.gone:
+            self.gone.add(account)
+            self.delete(account)
+
+
+def test_an_account_that_is_deleted_while_a_call_is_planned_is_made_again(clock: Clock) -> None:
+    ledger = DeletedAtOnce()
+    with BudgetManager(ledger=ledger, clock=clock, default_user_limits=5) as manager:
+        with manager.budget("alice", cap=2, key="job"):
+            spend(manager, None, 1)
+        assert ledger.gone == {"g", "u:alice", "b:job"}
+        assert (manager.balance("alice").limit, manager.balance("alice").spent) == (5, 1)
 
 
 def test_users_are_listed_a_page_at_a_time(manager: BudgetManager) -> None:

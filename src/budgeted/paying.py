@@ -158,20 +158,20 @@ class Paying:
             return self._block_account(name, account)
         if kind == "user" and refuse and self.settings.unknown_users == "deny":
             self._require_budget(account_name(name), account)
-        if account is None:
+        while account is None:  # again if it was deleted meanwhile
             limits = self.settings.default_user_limits.of(account_name(name)) if kind == "user" else ()
             self._limit(name, limits, explicit=False, create=True)
             account = self.ledger.read(name)
-        assert account is not None  # noqa: S101 - it was made just now
         return account
 
     def _block_account(self, name: str, account: Account | None) -> Account:
         """A keyed block's account with the cap it has now; the open blocks are told what is spent of it."""
         keyed = self._keyed[name]
-        if account is None or [slot.amount for slot in account.slots] != [keyed.cap]:
+        if account is not None and [slot.amount for slot in account.slots] != [keyed.cap]:
+            account = None
+        while account is None:  # again if it was deleted meanwhile
             self._limit(name, [_CAP.with_amount(keyed.cap)], explicit=False)
             account = self.ledger.read(name)
-        assert account is not None  # noqa: S101 - it was made just now
         taken = sum(slot.spent + slot.held for slot in account.slots)
         with scopes.caps_lock:
             for block in list(keyed.blocks):
