@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import threading
 import time
 from collections.abc import Iterator
@@ -193,6 +194,20 @@ def test_what_was_to_be_repeated_on_a_closed_ledger_is_given_up_once(
     assert upkeep.refused() == 0
     [told] = [record.message for record in caplog.records]
     assert told.endswith("is closed")
+
+
+def test_two_threads_give_back_at_once_what_was_never_answered(shared: Any) -> None:
+    class Contended(collections.deque[Any]):
+        """Another thread takes what is there as soon as this one has seen it."""
+
+        def __len__(self) -> int:
+            seen = super().__len__()
+            self.clear()
+            return seen
+
+    shared._doubtful = Contended([("x.1", AT)])
+    shared._give_back()
+    upkeep.drain()
 
 
 def test_projects_in_one_place_know_nothing_of_each_other(shared: Any, place: tuple[str, str]) -> None:

@@ -139,14 +139,16 @@ class RemoteLedger:
     def _doubt(self, id: str, at: int, error: LedgerUnavailableError) -> None:
         if isinstance(error, LedgerLockedError):  # nothing was asked for
             return
-        waiting = bool(self._doubtful)
         self._doubtful.append((id, at))
-        if not waiting:
+        if len(self._doubtful) == 1:  # looked at afterwards: who gives others back sees this one, too
             upkeep.retry(self._give_back)
 
     def _give_back(self) -> None:
         while self._doubtful and not self.closed:
-            one = self._doubtful.popleft()
+            try:
+                one = self._doubtful.popleft()
+            except IndexError:  # another thread was faster
+                return
             try:
                 self.release(*one)
             except LedgerError:
