@@ -47,13 +47,21 @@ LONGEST = 10**12
 
 Seconds: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=LONGEST)]
 
+LAST = 250_000_000_000
+"""Unix seconds, of the year 9892: later times are in no calendar, and no report could tell of them."""
+
+LAST_DAY = LAST // 86_400
+
+Moment: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=LAST)]
+Day: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=LAST_DAY)]
+
 
 class RouteBody(msgspec.Struct, frozen=True):
     """A :class:`~budgeted.ledger.base.Route` without its encoded form."""
 
     legs: tuple[Leg, ...]
     versions: tuple[Whole, ...]
-    day: Whole
+    day: Day
     provider: str
     model: str
     soft: tuple[bool, ...] | None = None
@@ -87,7 +95,7 @@ class HoldBody(msgspec.Struct):
     id: HoldId
     route: RouteBody
     ask: Ask
-    at: Whole
+    at: Moment
 
 
 class SettleBody(msgspec.Struct):
@@ -95,7 +103,7 @@ class SettleBody(msgspec.Struct):
 
     id: HoldId
     used: Used
-    at: Whole
+    at: Moment
     reason: str = ""
 
 
@@ -103,7 +111,7 @@ class ReleaseBody(msgspec.Struct):
     """Drop a hold."""
 
     id: HoldId
-    at: Whole
+    at: Moment
 
 
 class PostBody(msgspec.Struct):
@@ -112,7 +120,7 @@ class PostBody(msgspec.Struct):
     id: HoldId
     route: RouteBody
     used: Used
-    at: Whole
+    at: Moment
     reason: str = ""
 
 
@@ -127,7 +135,7 @@ class CorrectBody(msgspec.Struct):
 
     id: HoldId
     used: Used
-    at: Whole
+    at: Moment
 
 
 class AccountBody(msgspec.Struct):
@@ -149,7 +157,7 @@ class ResetBody(msgspec.Struct):
     """Forget what an account has spent."""
 
     account: AccountId
-    at: Whole
+    at: Moment
 
 
 class RestoreBody(msgspec.Struct):
@@ -239,13 +247,17 @@ def _check_accounts(names: Iterable[str]) -> None:
             raise ValueError(msg)
 
 
+_MOST = {"day": LAST_DAY, "at": LAST, "opened": LAST}
+
+
 def _check_counts(*structs: msgspec.Struct) -> None:
     """Refuse numbers that are negative or absurd; only a slot's ``since`` may be -1."""
     for one in structs:
         for name in one.__struct_fields__:
             value = getattr(one, name)
-            if isinstance(value, int) and not (-1 if name == "since" else 0) <= value <= 2**62:
-                msg = f"{name}={shown(value)} of {type(one).__name__} must be from 0 to 2**62"
+            most = _MOST.get(name, 2**62)
+            if isinstance(value, int) and not (-1 if name == "since" else 0) <= value <= most:
+                msg = f"{name}={shown(value)} of {type(one).__name__} must be from 0 to {most}"
                 raise ValueError(msg)
 
 
