@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from ledgers import (
 
 from budgeted.errors import LedgerError
 from budgeted.ledger import segments
-from budgeted.ledger.base import GLOBAL, Refused, Used
+from budgeted.ledger.base import GLOBAL, Account, Refused, Used
 from budgeted.ledger.journal import JournalLedger
 
 
@@ -177,6 +178,22 @@ def test_accounts_are_listed_in_order_in_pages(ledger: Any) -> None:
     assert [one.id for one in ledger.accounts("u:", after="u:a")] == ["u:c", "u:d"]
     assert [one.id for one in ledger.accounts(count=2)] == ["b:x", "g"]
     assert ledger.accounts("u:", after="u:d") == []
+
+
+def test_accounts_are_listed_in_order_while_they_come_and_go(ledger: Any) -> None:
+    chance, there = random.Random(7), set()
+    for _ in range(60):
+        name = f"u:{chance.randrange(30)}"
+        if name in there and chance.random() < 0.5:
+            ledger.delete(name)
+            there.remove(name)
+        else:
+            give(ledger, name, usd(chance.randrange(100)))
+            there.add(name)
+        if chance.random() < 0.7:
+            assert [one.id for one in ledger.accounts("u:")] == sorted(there)
+    ledger.restore([Account("u:0"), Account("u:1x")], (), ())
+    assert [one.id for one in ledger.accounts("u:")] == sorted(there | {"u:0", "u:1x"})
 
 
 def test_what_is_read_is_a_copy(ledger: Any) -> None:

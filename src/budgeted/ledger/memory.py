@@ -72,7 +72,6 @@ class MemoryLedger:
         self._lock = threading.Lock()
         self._watched = False
         self._vouched: dict[str, float] = {}
-        self._order: tuple[int, int, list[str]] = (-1, -1, [])
 
     def new_id(self) -> str:
         """A hold id: this process's name and a number."""
@@ -302,18 +301,16 @@ class MemoryLedger:
     def accounts(self, prefix: str = "", after: str | None = None, count: int = 1000) -> list[Account]:
         """Accounts in order of their ids: those with a prefix, behind ``after``, at most ``count``."""
         with self._entered() as state:
-            size, version, order = self._order
-            fresh = size == len(state.accounts) and version == state.version
-            if not fresh:
-                size, version, order = len(state.accounts), state.version, list(state.accounts)
-        if not fresh:
-            order.sort()  # a million take a second: not under the lock
-            self._order = size, version, order
+            known = state.order
+            new = list(itertools.islice(reversed(state.accounts), len(state.accounts) - len(known)))
+        order = sorted(known + new) if new else known  # a million take a second: not under the lock
         first = bisect.bisect_left(order, prefix)
         if after is not None:
             first = max(first, bisect.bisect_right(order, after))
         names = itertools.takewhile(lambda name: name.startswith(prefix), itertools.islice(order, first, None))
         with self._entered() as state:
+            if state.order is known:
+                state.order = order
             found = [state.accounts.get(name) for name in itertools.islice(names, count)]
             held = state.held()
             return [_copy(account, held) for account in found if account is not None]

@@ -141,6 +141,8 @@ class State:
 
     def __init__(self) -> None:
         self.accounts: dict[str, Account] = {}
+        self.order: list[str] = []
+        """Names of accounts, sorted: of as many as there were then, and none has gone since."""
         self.holds: dict[str, tuple[Held, Bound]] = {}
         self.charges = Charges()
         self.reports = Reports()
@@ -489,6 +491,7 @@ class State:
     def delete(self, account_id: str) -> None:
         """Forget an account. Calls in flight are charged to the others, or to whoever bears the name by then."""
         self.fold()
+        self.order = []
         self.accounts.pop(account_id, None)
         if any(account_id in bound.names for _, bound in self.holds.values()):
             self._gone.add(account_id)
