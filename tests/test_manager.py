@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from budgeted.ledger.base import LimitSpec
+    from budgeted.ledger.base import Account, LimitSpec
 
 register_price("cent", input=10_000, output=10_000, max_output_tokens=100)
 """A cent per token."""
@@ -329,6 +329,31 @@ def test_a_deleted_user_whose_charge_is_still_listed_may_pay_again(manager: Budg
     assert manager.balance("alice").spent == 1
     manager.reconcile(left.id, cost=0)
     assert (manager.uncertain(), manager.balance().spent) == ([], 1)
+
+
+class AwayAtFirst(MemoryLedger):
+    """Cannot be reached before somebody says so."""
+
+    away = False
+
+    def read(self, account: str) -> Account | None:
+        if self.away:
+            msg = "away"
+            raise LedgerUnavailableError(msg)
+        return super().read(account)
+
+
+def test_what_an_unknown_user_paid_while_the_ledger_was_away_is_recorded(clock: Clock) -> None:
+    ledger = AwayAtFirst()
+    settings: Any = {"unknown_users": "deny", "on_ledger_error": "allow"}
+    with BudgetManager(ledger=ledger, clock=clock, max_budget=5, **settings) as manager:
+        ledger.away = True
+        with manager.hold(cost=1, user="alice") as held:
+            ledger.away = False
+            held.settle(cost=1)
+        assert manager.balance().spent == 1
+        with pytest.raises(UnknownUserError), manager.hold(cost=1, user="alice"):
+            pass
 
 
 class DeletedAtOnce(MemoryLedger):

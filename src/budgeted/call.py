@@ -606,7 +606,8 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         manager = part.group.manager
         fresh = False
         while True:
-            plan = manager.plan(part.group, self.request.provider, self.request.model, self.at, fresh=fresh)
+            request = self.request
+            plan = manager.plan(part.group, request.provider, request.model, self.at, fresh=fresh, refuse=False)
             if not isinstance(manager.ledger.post(part.id, plan.route, used, now, reason, timeout), Stale):
                 return
             fresh = True

@@ -97,16 +97,18 @@ class Paying:
 
     # -- where calls go
 
-    def plan(self, group: Group, provider: str, model: str, at: int, *, fresh: bool = False) -> Plan:
-        """Where the calls of a group with one model go, at this time."""
+    def plan(
+        self, group: Group, provider: str, model: str, at: int, *, fresh: bool = False, refuse: bool = True
+    ) -> Plan:
+        """Where the calls of a group with one model go, at this time; what was paid for is refused nowhere."""
         plan = group.plans.get((provider, model))
         if plan is not None and at < plan.expires and not fresh:
             return plan
-        plan = self._plan(group, provider, model, at)
+        plan = self._plan(group, provider, model, at, refuse=refuse)
         if len(group.plans) >= MOST_PLANS:
             group.plans.clear()
         # Each call in a keyed block is planned anew: so the block learns what others have spent of its cap.
-        if not any(account_kind(name) == "block" for name in group.accounts):
+        if refuse and not any(account_kind(name) == "block" for name in group.accounts):
             group.plans[provider, model] = plan
         return plan
 

@@ -139,8 +139,10 @@ class Payer(Protocol):
     def limit_block(self, account: str, cap: int, block: Budget) -> None:
         """Note that a keyed block has this cap; it reaches the ledger with the block's first call."""
 
-    def plan(self, group: Group, provider: str, model: str, at: int, *, fresh: bool = False) -> Plan:
-        """Where the calls of a group with one model go, at this time."""
+    def plan(
+        self, group: Group, provider: str, model: str, at: int, *, fresh: bool = False, refuse: bool = True
+    ) -> Plan:
+        """Where the calls of a group with one model go, at this time; what was paid for is refused nowhere."""
 
     def allows_without(self, error: Exception) -> bool:
         """Whether calls go on while the ledger is away."""
