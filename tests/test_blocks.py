@@ -27,6 +27,7 @@ from budgeted import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from budgeted.ledger.turns import Turns
 
@@ -129,6 +130,16 @@ def test_calls_that_nobody_pays_for_are_warned_of_once(
     with manager.budget("alice"):
         spend(1)
     assert manager.balance().spent == 3
+
+
+def test_calls_that_nobody_pays_for_are_refused_also_where_users_without_limits_are_many(tmp_path: Path) -> None:
+    with BudgetManager("tests", ledger=tmp_path) as manager:
+        for number in range(150):
+            manager.set_limits(f"user-{number:03}")
+        manager.set_limits("zoe", 5)
+    with BudgetManager("tests", ledger=tmp_path, unattributed="deny") as manager:  # noqa: SIM117
+        with pytest.raises(UnattributedCallError, match="no user pays"), manager.budget():
+            spend(1)
 
 
 # -- caps and figures

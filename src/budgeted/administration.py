@@ -25,9 +25,9 @@ from budgeted.ledger.base import (
     Used,
     account_kind,
     account_name,
+    all_accounts,
     user_account,
 )
-from budgeted.ledger.migration import all_accounts
 from budgeted.ledger.specs import EPOCH, limit_of, spec
 from budgeted.limits import Limit
 from budgeted.money import nano_usd, shown, to_usd

@@ -20,8 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from budgeted import forecast
-from budgeted.ledger.base import GLOBAL, USD, Account, Ledger, account_name
-from budgeted.ledger.migration import all_accounts
+from budgeted.ledger.base import GLOBAL, USD, Account, Ledger, account_name, all_accounts
 from budgeted.limits import Limit
 from budgeted.money import to_usd
 from budgeted.periods import NEVER

@@ -7,6 +7,7 @@ ledger: which limits of which accounts count for its model, in which periods.
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import logging
 import threading
 import time
@@ -21,7 +22,18 @@ from budgeted import scope as scopes
 from budgeted.alerts import Alerts
 from budgeted.errors import UnattributedCallError, UnknownUserError
 from budgeted.events import Listener
-from budgeted.ledger.base import GLOBAL, USD, Account, Ledger, Leg, Refused, Route, account_kind, account_name
+from budgeted.ledger.base import (
+    GLOBAL,
+    USD,
+    Account,
+    Ledger,
+    Leg,
+    Refused,
+    Route,
+    account_kind,
+    account_name,
+    all_accounts,
+)
 from budgeted.ledger.specs import day_number, limit_of, spec
 from budgeted.limits import Limit
 from budgeted.periods import NEVER, Period, window
@@ -33,6 +45,9 @@ logger = logging.getLogger("budgeted")
 
 MOST_PLANS = 1_000
 """Models of one group whose plans are kept: names may be invented."""
+
+MOST_LOOKED_AT = 10_000
+"""Users among whom a manager looks for one who has limits, as it begins."""
 
 MOST_KEYED = 1_000
 """Keyed blocks that are kept in mind, at least, after they have ended."""
@@ -258,4 +273,4 @@ def _around(limit: Limit, start: int, end: int, tz: dt.tzinfo) -> tuple[int, int
 
 
 def _users_have_limits(ledger: Ledger) -> bool:
-    return any(account.slots for account in ledger.accounts("u:", count=100))
+    return any(account.slots for account in itertools.islice(all_accounts(ledger, "u:"), MOST_LOOKED_AT))

@@ -6,7 +6,7 @@ ones reproduce it, and one test suite holds them all to it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Protocol, TypeAlias
 
 import msgspec
@@ -24,6 +24,9 @@ GLOBAL = "g"
 
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 """A number that is refused, where it comes from outside, if it is negative or absurd."""
+
+PAGE = 1000
+"""Accounts that are asked for at a time, where all are gone through."""
 
 MIN_GRANT = 256
 """Output tokens below which no request is cut: less buys nothing but a cut-off answer."""
@@ -539,3 +542,14 @@ class Ledger(Protocol):
 
     def close(self) -> None:
         """Flush, and give up the ledger. Repeating it does nothing."""
+
+
+def all_accounts(ledger: Ledger, prefix: str = "") -> Iterator[Account]:
+    """Every account with a prefix, page by page."""
+    after: str | None = None
+    while True:
+        page = ledger.accounts(prefix, after, PAGE)
+        yield from page
+        if len(page) < PAGE:
+            return
+        after = page[-1].id

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from budgeted.errors import LedgerError
-from budgeted.ledger.base import Account, Charge, Ledger, Leg, RollupRow, Route, Slot, account_name
+from budgeted.ledger.base import Account, Charge, Ledger, Leg, RollupRow, Route, Slot, account_name, all_accounts
 from budgeted.ledger.reports import shortened
 from budgeted.ledger.specs import limit_of
 
@@ -54,17 +54,6 @@ def _named(one: Reported) -> Reported:
 def is_empty(ledger: Ledger) -> bool:
     """Whether nothing is known there: no limit, no charge."""
     return not (ledger.accounts(count=1) or ledger.open_holds() or ledger.rollups() or ledger.uncertain())
-
-
-def all_accounts(ledger: Ledger, prefix: str = "") -> Iterator[Account]:
-    """Every account with a prefix, page by page."""
-    after: str | None = None
-    while True:
-        page = ledger.accounts(prefix, after, 1000)
-        yield from page
-        if len(page) < 1000:
-            return
-        after = page[-1].id
 
 
 def migrate(source: Ledger, target: Ledger, *, overwrite: bool = False) -> Content:
