@@ -14,7 +14,6 @@ from budgeted.ledger import open_ledger
 from budgeted.ledger.http import HTTPLedger
 from budgeted.ledger.journal import JournalLedger
 from budgeted.ledger.memory import MemoryLedger
-from budgeted.ledger.remote import RemoteLedger
 from budgeted.ledger.sql import SQLLedger
 
 KINDS: dict[str, Callable[[Path], Any]] = {
@@ -42,8 +41,7 @@ def make(kind: str, directory: Path) -> Iterator[Any]:
     """A new ledger, of which nothing is swept that a test does not have swept."""
     made = KINDS[kind](directory)
     made.clock = lambda: 0.0
-    if isinstance(made, RemoteLedger):
-        made.renew("x", 3600)  # tests hold under this name
+    made.renew("x", 3600)  # tests hold under this name
     yield made
     made.close()
 
