@@ -316,7 +316,7 @@ def test_a_living_clients_hold_that_nobody_ends_is_charged_when_it_is_too_old(tm
         give(client, GLOBAL, usd(1000))
         hold(client, 5, GLOBAL, at=int(time.time()))
         hold(client, 60, GLOBAL, at=int(time.time()) - 100)
-        assert client.sweep() == 1
+        client.sweep()  # the server's own may have been faster
         assert (held(client), spent(client)) == (5, 60)
         client.close()
 
