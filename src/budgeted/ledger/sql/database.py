@@ -42,6 +42,9 @@ CONNECTIONS = 8
 PAUSE, LONGEST_PAUSE = 0.0005, 0.005
 """Seconds before trying again what another process's transaction was in the way of: at first, and at most."""
 
+WAL_SECONDS = 10
+"""How long a new SQLite file may be in the way of others as it is turned to write ahead."""
+
 MAKING = 5_831_927
 """The advisory lock under which PostgreSQL's tables are made."""
 
@@ -403,7 +406,7 @@ class SQLite(Database):
         driver.commit()
 
     def _passing(self, error: Exception, connection: PoolProxiedConnection) -> bool:
-        if (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF != sqlite3.SQLITE_BUSY:
+        if not _is_busy(error):
             return False
         driver: Any = connection.driver_connection
         driver.rollback()
@@ -508,12 +511,33 @@ def _open_sqlite(where: str | sa.Engine, url: sa.URL, prefix: str, fsync: str) -
     @event.listens_for(engine, "connect")
     def prepare(connection: DBAPIConnection, _: object) -> None:
         cursor = connection.cursor()
-        cursor.execute("PRAGMA busy_timeout = 10000")  # only here: turning to WAL takes the whole file
-        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute(f"PRAGMA busy_timeout = {1000 * WAL_SECONDS}")  # only here: turning to WAL takes the whole file
+        _turn_to_wal(cursor)
         cursor.execute(f"PRAGMA synchronous = {'FULL' if database.synced_always else 'NORMAL'}")
         cursor.execute("PRAGMA busy_timeout = 0")
 
     return database
+
+
+def _turn_to_wal(cursor: Any) -> None:
+    """Have a file written ahead. SQLite does not wait for others that are about to do the same: each is in its way."""
+    deadline = time.monotonic() + WAL_SECONDS
+    pause = PAUSE
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if not _is_busy(error) or time.monotonic() >= deadline:
+                raise
+        else:
+            return
+        time.sleep(pause)
+        pause = min(pause * 1.5, LONGEST_PAUSE)
+
+
+def _is_busy(error: BaseException) -> bool:
+    """Whether SQLite found a file locked."""
+    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def _open_postgresql(where: str | sa.Engine, url: sa.URL, prefix: str, deadline: float) -> Database:
