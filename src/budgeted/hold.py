@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import Context, attach, detach, get_value, set_value
@@ -82,37 +83,31 @@ class Hold:
         return call is None or all(block in call.blocks for block in scope.blocks)
 
     def __enter__(self) -> Self:
-        scope = self._enter()
-        try:
-            try:
-                self._call = driving.begin(self._request)
-            finally:
-                leave(scope)
-            self._begin()
-        except BaseException:
-            self._forget()
-            raise
+        with self._entering():
+            self._call = driving.begin(self._request)
         return self
 
     async def __aenter__(self) -> Self:
-        scope = self._enter()
-        try:
-            try:
-                self._call = await driving.begin_async(self._request)
-            finally:
-                leave(scope)
-            self._begin()
-        except BaseException:
-            self._forget()
-            raise
+        with self._entering():
+            self._call = await driving.begin_async(self._request)
         self._async = True
         return self
 
-    def _forget(self) -> None:
-        """Ctrl-C before the block is entered: nobody leaves it."""
-        self._finish()
-        if self._call is not None:
-            self._call.abandon()
+    @contextlib.contextmanager
+    def _entering(self) -> Iterator[None]:
+        """Hold for the block's payers inside."""
+        scope = self._enter()
+        try:
+            try:
+                yield
+            finally:
+                leave(scope)
+            self._begin()
+        except BaseException:  # Ctrl-C, too: nobody leaves what was not entered
+            self._finish()
+            if self._call is not None:
+                self._call.abandon()
+            raise
 
     def _begin(self) -> None:
         """The hold is open: what no hook can see may be sent."""
