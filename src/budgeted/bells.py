@@ -5,10 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
-
-if TYPE_CHECKING:
-    import asyncio
+from typing import Any, Protocol
 
 
 class Bell(Protocol):
@@ -36,19 +33,17 @@ def bell() -> Bell:
     trio = sys.modules.get("trio")
     if trio is not None and trio.lowlevel.in_trio_task():
         return _TrioBell(trio)
-    import asyncio  # by whom the coroutine is run, so that it is loaded already
-
-    return _AsyncioBell(asyncio.get_running_loop(), asyncio.Event(), asyncio.timeout)
+    return _AsyncioBell()
 
 
 class _AsyncioBell:
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, rung: asyncio.Event, timeout: Callable[[float], asyncio.Timeout]
-    ) -> None:
-        self.now = loop.time
-        self._loop = loop
-        self._rung = rung
-        self._timeout = timeout
+    def __init__(self) -> None:
+        import asyncio  # by whom the coroutine is run, so that it is loaded already
+
+        self._loop = asyncio.get_running_loop()
+        self._rung = asyncio.Event()
+        self._timeout = asyncio.timeout
+        self.now = self._loop.time
 
     def ring(self) -> None:
         self._loop.call_soon_threadsafe(self._rung.set)

@@ -49,7 +49,8 @@ def _function(payment: Payment) -> Callable[..., Any]:
     @functools.wraps(fn)
     def paid(*args: Any, **kwargs: Any) -> Any:
         context = get_current()
-        scope = payment.scope(context.get(KEY), args, kwargs)  # type: ignore[arg-type]
+        around: Any = context.get(KEY)
+        scope = payment.scope(around, args, kwargs)
         metered = payment.metered
         request = None if metered is None else metered.request(args, kwargs)
         call = None if request is None else driving.begin(request, scope, context)
@@ -131,7 +132,8 @@ def _coroutine(payment: Payment) -> Callable[..., Any]:
     @functools.wraps(fn)
     async def paid(*args: Any, **kwargs: Any) -> Any:
         context = get_current()
-        scope = payment.scope(context.get(KEY), args, kwargs)  # type: ignore[arg-type]
+        around: Any = context.get(KEY)
+        scope = payment.scope(around, args, kwargs)
         metered = payment.metered
         request = None if metered is None else metered.request(args, kwargs)
         call = None if request is None else await driving.begin_async(request, scope, context)

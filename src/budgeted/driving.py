@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from opentelemetry import trace
 from opentelemetry.context import Context, get_current
@@ -115,13 +115,14 @@ def _open(request: Request, scope: Scope | None, context: Context | None) -> Cal
     if context is None:
         context = get_current()
     if scope is None:
-        scope = cast("Scope | None", context.get(KEY))
-        if scope is None:
+        around: Any = context.get(KEY)
+        if around is None:
             if not scopes.outside:
                 return None
-            scope = scopes.outside[0]
-        elif scope.silent:
+            around = scopes.outside[0]
+        elif around.silent:
             return None
+        scope = around
     if scope.offer:
         held = _taken_over(scope, request)
         if held is not None:
@@ -138,8 +139,9 @@ def _open(request: Request, scope: Scope | None, context: Context | None) -> Cal
 
 def _taken_over(scope: Scope, request: Request) -> Call | None:
     """The hold that the function around made for this very request; given back if it is not for these payers."""
+    offer: Any = scope.offer  # the caller has seen it
     try:
-        held: Call = scope.offer.pop()  # type: ignore[union-attr]  # the caller has seen it
+        held: Call = offer.pop()
     except IndexError:
         return None
     if held.groups == scope.groups and held.blocks == scope.blocks and held.takes_over(request):

@@ -37,13 +37,13 @@ def text_bytes(item: Any) -> int:
 
 def fields_of(value: Any) -> Mapping[str, Any]:
     """An object's fields by name, without running its code."""
-    own = getattr(value, "__dict__", None)
+    own: Mapping[str, Any] | None = getattr(value, "__dict__", None)
     if own is not None:
         extra = getattr(value, "__pydantic_extra__", None)
         if extra:
             return {**own, **extra}
         if own:
-            return own  # type: ignore[no-any-return]
+            return own
     if value is None:
         return EMPTY
     if isinstance(value, Mapping):

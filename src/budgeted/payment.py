@@ -103,13 +103,15 @@ def _settle(call: Call, response: Any) -> None:
 
 def offer_again(call: Call, scope: Scope) -> None:
     """Where a ledger was only tried, the step is repeated beside the event loop: it must find the offer again."""
-    scope.offer.append(call)  # type: ignore[union-attr]
+    assert scope.offer is not None  # noqa: S101 - it was made there
+    scope.offer.append(call)
 
 
 def withdrawn(scope: Scope) -> bool:
     """Whether no call inside took the function's own hold over; none can any more."""
+    offer: Any = scope.offer  # the function has made it
     try:
-        scope.offer.pop()  # type: ignore[union-attr]  # the function offered it
+        offer.pop()
     except IndexError:
         return False
     return True
