@@ -7,11 +7,11 @@ import fcntl
 import mmap
 import os
 import struct
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from budgeted.errors import LedgerLockedError
+from budgeted.ledger.pauses import pauses
 
 _PID = struct.Struct("<q")
 _SIZE = 64
@@ -84,12 +84,8 @@ class HostLock:
         ``meanwhile`` is done before each further try.
         """
         # flock has no deadline of its own, and a stopped process would block us for ever.
-        deadline = time.monotonic() + timeout
         # Looking again sooner costs more than it brings: with eight processes at it, a quarter of what they get done.
-        pause = 0.0005
-        while (left := deadline - time.monotonic()) > 0:
-            time.sleep(min(pause, left))
-            pause = min(pause * 1.5, 0.002)
+        for _ in pauses(timeout, 0.0005, 0.002):
             meanwhile()
             with contextlib.suppress(BlockingIOError):
                 fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

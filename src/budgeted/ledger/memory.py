@@ -31,6 +31,7 @@ from budgeted.ledger.base import (
     in_flight,
 )
 from budgeted.ledger.charges import Ended
+from budgeted.ledger.pauses import pauses
 from budgeted.ledger.records import Deleted, Held, LimitsSet, Posted, Record, Released, Restored, Settled, WasReset
 from budgeted.ledger.state import MOST_UNFOLDED, State
 from budgeted.ledger.turns import Turns
@@ -430,14 +431,10 @@ class MemoryLedger:
                     return
         # Not by sleeping on the lock: whoever does is woken each time that it is given back, nearly always in vain, and
         # a thread that would go on at full speed pays for that with a third of it.
-        deadline = time.monotonic() + allowed
-        pause = PAUSE
-        while self._lock.locked():
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise self._locked(allowed)
-            time.sleep(min(pause, left))
-            pause = min(1.5 * pause, LONGEST_PAUSE)
+        for _ in pauses(allowed, PAUSE, LONGEST_PAUSE):
+            if not self._lock.locked():
+                return
+        raise self._locked(allowed)
 
     def _locked(self, allowed: float) -> LedgerLockedError:
         return LedgerLockedError(f"the ledger's lock was not free within {allowed:g} seconds")

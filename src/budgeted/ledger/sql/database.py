@@ -24,6 +24,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import PoolProxiedConnection
 
 from budgeted.errors import LedgerError
+from budgeted.ledger.pauses import pauses
 from budgeted.ledger.places import path_of
 from budgeted.ledger.sql.tables import PREFIX, VERSION, Statements, Tables
 from budgeted.money import shown
@@ -521,18 +522,15 @@ def _open_sqlite(where: str | sa.Engine, url: sa.URL, prefix: str, fsync: str) -
 
 def _turn_to_wal(cursor: Any) -> None:
     """Have a file written ahead. SQLite does not wait for others that are about to do the same: each is in its way."""
-    deadline = time.monotonic() + WAL_SECONDS
-    pause = PAUSE
+    tries = pauses(WAL_SECONDS, PAUSE, LONGEST_PAUSE)
     while True:
         try:
             cursor.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as error:
-            if not _is_busy(error) or time.monotonic() >= deadline:
+            if not (_is_busy(error) and next(tries, False)):
                 raise
         else:
             return
-        time.sleep(pause)
-        pause = min(pause * 1.5, LONGEST_PAUSE)
 
 
 def _is_busy(error: BaseException) -> bool:
