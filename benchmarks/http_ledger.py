@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from unittest.mock import patch
 
 import httpx2
 
@@ -73,10 +74,9 @@ def compare(url: str, bare_url: str) -> None:
         sizes.append((body, len(answer[1])))
         return answer
 
-    ledger._channel.post = noted  # type: ignore[method-assign]
-    hold()
-    settle()
-    del ledger._channel.post  # type: ignore[method-assign]
+    with patch.object(ledger._channel, "post", noted):
+        hold()
+        settle()
     client = httpx2.Client(headers={"content-type": "application/json"})
 
     def bare(number: int) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from benchmarks.crew import work_together
 from benchmarks.measuring import best, line
@@ -54,13 +55,12 @@ def noting(ledger: SQLLedger) -> Iterator[list[Statement]]:
     noted: list[Statement] = []
     database = ledger._database
     run = database.run
-    database.run = lambda work, *args, **more: run(  # type: ignore[method-assign]
-        lambda driver: work(Recorder(driver, noted)), *args, **more
-    )
-    try:
+
+    def recorded(work: Callable[[Any], Any], *args: Any, **more: Any) -> Any:
+        return run(lambda driver: work(Recorder(driver, noted)), *args, **more)
+
+    with patch.object(database, "run", recorded):
         yield noted
-    finally:
-        del database.run  # type: ignore[method-assign]
 
 
 def by_hand(ledger: SQLLedger, noted: list[list[Statement]], held: str) -> Callable[[int], None]:
