@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from budgeted.kinds import kinds_in
-from budgeted.providers.metered import count, items, mapping, refuse_unseen, searches
+from budgeted.providers.metered import count, items, mapping, refuse_unseen, refuse_unseen_at, searches
 from budgeted.providers.stainless import Dialect, address, hooks, lineage
-from budgeted.request import Request
+from budgeted.request import ANY, Request
 
 _HOSTS = {"Bedrock": "aws", "Vertex": "google"}
 _UNSEEN = {
@@ -29,9 +28,7 @@ class Anthropic(Dialect):
     def read(self, client: Any, url: str, body: Mapping[str, Any]) -> Request | None:
         """The request as a call to meter, or None if it is not billed by tokens."""
         if not url.endswith("/messages"):
-            unseen = next((what for path, what in _UNSEEN.items() if url.endswith(path)), None)
-            if unseen is not None:
-                refuse_unseen(unseen)
+            refuse_unseen_at(url, _UNSEEN)
             return None
         kind = lineage(client)
         budget = mapping(body.get("thinking")).get("budget_tokens")
@@ -46,7 +43,7 @@ class Anthropic(Dialect):
             structured=body.get("output_format") is not None or body.get("output_config") is not None,
             tier="fast" if body.get("speed") == "fast" else None,
             base_url=address(client),
-            kinds=kinds_in(body),
+            kinds=ANY,
             exact_bytes=False,
             renamed=any(host in kind for host in _HOSTS),
         )

@@ -34,6 +34,7 @@ from budgeted.providers.metered import (
     pair,
     refuse_connection,
     refuse_unseen,
+    refuse_unseen_at,
     repeat_async,
     text,
     units_end,
@@ -143,10 +144,7 @@ def _refuse_unseen(url: str, method: str, http: Any) -> None:
     if method in _UNSEEN:
         refuse_unseen(_UNSEEN[method])
     if str(getattr(http, "method", "")).upper() == "POST":
-        path = url.partition("?")[0]
-        unseen = next((what for end, what in _UNSEEN_PATHS.items() if path.endswith(end)), None)
-        if unseen is not None:
-            refuse_unseen(unseen)
+        refuse_unseen_at(url.partition("?")[0], _UNSEEN_PATHS)
 
 
 def _read_content(request: Request, body: Mapping[str, Any]) -> None:

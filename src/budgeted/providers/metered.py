@@ -230,6 +230,21 @@ def refuse_unseen(what: str) -> None:
     raise UnpricedModelError(msg)
 
 
+def refuse_unseen_at(path: str, unseen: Mapping[str, str]) -> None:
+    """Refuse what nobody here could see the cost of, by the end of the path that it is asked for at.
+
+    Args:
+        path: without a query.
+        unseen: what is billed there, by the ends of paths, as :func:`refuse_unseen` takes it.
+
+    Raises:
+        UnpricedModelError: the path ends so, and the running code is inside a budget.
+    """
+    for end, what in unseen.items():
+        if path.endswith(end):
+            refuse_unseen(what)
+
+
 def refuse_connection(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Refuse to open a WebSocket, on which everything is billed out of sight."""
     if enabled():

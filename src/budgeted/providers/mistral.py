@@ -16,6 +16,7 @@ from budgeted.providers.metered import (
     mapping,
     refuse_connection,
     refuse_unseen,
+    refuse_unseen_at,
     units_end,
 )
 from budgeted.providers.openai import read_responses
@@ -57,9 +58,7 @@ class _Mistral(Dialect):
 
     def read(self, path: str, http: Any) -> tuple[Request, dict[str, Any]] | None:
         """The request as a call to meter, and its JSON; None if it is not billed."""
-        unseen = next((what for end, what in _UNSEEN.items() if path.endswith(end)), None)
-        if unseen is not None:
-            refuse_unseen(unseen)
+        refuse_unseen_at(path, _UNSEEN)
         reader = next((reader for end, reader in _READERS.items() if path.endswith(end)), None)
         turn = _CONVERSATIONS.fullmatch(path)
         if turn is not None and turn["id"] is not None and turn["id"] not in _models:

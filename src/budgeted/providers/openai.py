@@ -18,6 +18,7 @@ from budgeted.providers.metered import (
     prompts,
     refuse_connection,
     refuse_unseen,
+    refuse_unseen_at,
     text,
 )
 from budgeted.providers.stainless import Dialect, address, hooks, lineage
@@ -164,9 +165,7 @@ def _host(base_url: str) -> str:
 
 
 def _read_other(url: str, body: Mapping[str, Any], provider: str, base_url: str) -> Request | None:
-    unseen = next((what for path, what in _UNSEEN.items() if url.endswith(path)), None)
-    if unseen is not None:
-        refuse_unseen(unseen)
+    refuse_unseen_at(url, _UNSEEN)
     return openai_media.read(url, body, provider, base_url)
 
 
