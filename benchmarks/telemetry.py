@@ -81,12 +81,12 @@ def collection() -> float:
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-    from budgeted import telemetry
+    from budgeted.telemetry import instruments
 
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader], shutdown_on_exit=False)
     with BudgetManager("collected", max_budget="$10/day", default_user_limits="$1/day", ledger="memory://") as manager:
-        telemetry.observe(provider.get_meter("budgeted"), lambda: [manager])
+        instruments.observe(provider.get_meter("budgeted"), lambda: [manager])
         for number in range(ACCOUNTS):
             with manager.hold(cost=0.00001, user=f"user-{number}") as held:
                 held.settle(cost=0.00001)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from budgeted.ledger.base import GLOBAL, Ask, Ledger, Leg, LimitSpec, Route, Used
-from budgeted.periods import NEVER
+from budgeted.ledger.protocol import GLOBAL, Ask, Ledger, Leg, LimitSpec, Route, Used
+from budgeted.limits.periods import NEVER
 
 AT = 1_800_000_000
 ASK, USED = Ask(usd=1000, tokens=100, uncertain_output=1024), Used(900, 10, 10)

@@ -22,14 +22,14 @@ from budgeted import (
     budget,
     get_manager,
     register_price,
-    scope,
 )
+from budgeted.payers import scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from budgeted.ledger.turns import Turns
+    from budgeted.ledger.waiting_calls import Turns
 
 register_price("cent", input=10_000, output=10_000, max_output_tokens=100)
 """A cent per token."""

@@ -21,7 +21,7 @@ from budgeted import (
     get_manager,
     register_price,
 )
-from budgeted.scope import current
+from budgeted.payers.scope import current
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

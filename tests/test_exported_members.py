@@ -84,7 +84,12 @@ def test_the_functions_and_their_defaults() -> None:
     assert defaults(budgeted.budgeted) == {"user": None, "cap": None, "manager": None, **policy}
     assert list(defaults(budgeted.hold))[:5] == ["model", "input", "max_output_tokens", "cost", "user"]
     assert list(defaults(budgeted.configure)) == ["max_budget", "duration", "project_name", "ledger"]
-    for fn, count in ((budgeted.budget, 1), (budgeted.budgeted, 1), (budgeted.hold, 3), (budgeted.configure, 2)):
+    for fn, count in (
+        (budgeted.budget, 1),
+        (budgeted.budgeted, 1),
+        (budgeted.hold, 3),
+        (budgeted.configure, 2),
+    ):
         kinds = [one.kind for one in inspect.signature(fn).parameters.values()]
         assert kinds.count(inspect.Parameter.POSITIONAL_OR_KEYWORD) == count
     with BudgetManager(ledger="memory://") as manager:

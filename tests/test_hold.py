@@ -408,7 +408,7 @@ def test_dearer_tokens_are_held_at_their_own_price(manager: BudgetManager) -> No
         held.release()
 
 
-@pytest.mark.parametrize("moment", ["call._held", "hold._begin"])
+@pytest.mark.parametrize("moment", ["metering/call._held", "metering/manual_hold._begin"])
 def test_ctrl_c_while_a_hold_begins_gives_it_back(manager: BudgetManager, moment: str) -> None:
     with manager.budget(cap=5) as block, interrupted(moment), manager.hold(cost=1):
         pytest.fail("the block was entered")
@@ -416,7 +416,7 @@ def test_ctrl_c_while_a_hold_begins_gives_it_back(manager: BudgetManager, moment
     assert (manager.balance().held, block.held, manager.balance().spent) == (0, 0, 0)
 
 
-@pytest.mark.parametrize("moment", ["responses.read", "prices.cost"])
+@pytest.mark.parametrize("moment", ["wire/responses.read", "pricing/prices.cost"])
 def test_ctrl_c_while_an_answer_is_read_does_not_forget_its_cost(manager: BudgetManager, moment: str) -> None:
     @manager.budgeted("alice")
     def complete(model: str, messages: list[Any]) -> dict[str, Any]:

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budgeted.limits import Limit
+from budgeted.limits.limit import Limit
+from budgeted.limits.periods import NEVER, Period, zone
 from budgeted.money import MAX_USD, NANO
-from budgeted.periods import NEVER, Period, zone
 
 
 @pytest.mark.parametrize(

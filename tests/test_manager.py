@@ -29,13 +29,13 @@ from budgeted import (
     Usage,
     register_price,
 )
-from budgeted.ledger import MemoryLedger
+from budgeted.ledger.memory.ledger import MemoryLedger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from budgeted.ledger.base import Account, LimitSpec
+    from budgeted.ledger.protocol import Account, LimitSpec
 
 register_price("cent", input=10_000, output=10_000, max_output_tokens=100)
 """A cent per token."""
@@ -888,7 +888,7 @@ def test_a_ledger_is_no_file_and_no_directory_of_other_things(tmp_path: Path) ->
 
 UNREADABLE = """
 import os, sys
-import budgeted.ledger.journal
+import budgeted.ledger.journal.ledger
 from budgeted import BudgetManager, LedgerUnavailableError
 if os.getuid() == 0:
     os.setgid(65534); os.setuid(65534)

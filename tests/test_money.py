@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budgeted.money import MAX_USD, NANO, format_usd, nano_usd, pico_per_token, shown, to_usd
+from budgeted.money import MAX_USD, NANO, format_usd, nano_usd, pico_per_token, to_usd
+from budgeted.validation import shown
 
 amounts = st.integers(0, MAX_USD * NANO)
 

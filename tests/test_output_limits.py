@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budgeted import output_limits
+from budgeted.pricing import max_output_tokens
 
 
 @pytest.mark.parametrize(
@@ -31,15 +31,15 @@ from budgeted import output_limits
     ],
 )
 def test_a_model_is_found_under_every_way_of_writing_it(model: str, limit: int) -> None:
-    assert output_limits.find(model) == limit
+    assert max_output_tokens.find(model) == limit
 
 
 @pytest.mark.parametrize("model", ["", "/", ":", "-", "my-model", "gpt-5-custom", "ft:", "us.anthropic."])
 def test_an_unknown_model_has_no_limit(model: str) -> None:
-    assert output_limits.find(model) is None
+    assert max_output_tokens.find(model) is None
 
 
 @given(st.text())
 def test_any_text_is_taken_for_a_name(model: str) -> None:
-    limit = output_limits.find(model)
+    limit = max_output_tokens.find(model)
     assert limit is None or limit > 0

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from budgeted.periods import NEVER, Period, parse_period, window, zone
+from budgeted.limits.periods import NEVER, Period, parse_period, window, zone
 
 ZONES = (
     "UTC",

@@ -21,9 +21,9 @@ from genai_prices.types import StartDateConstraint
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budgeted import prices
-from budgeted.prices import Price
-from budgeted.usage import Usage
+from budgeted.pricing import prices
+from budgeted.pricing.prices import Price
+from budgeted.pricing.usage import Usage
 
 NOW = 1_795_348_800.0  # 2026-11-22 12:00 UTC
 MILLION = 1_000_000
@@ -588,7 +588,7 @@ def test_threads_may_find_and_register_at_once() -> None:
 
 LAZY = """
 import os, sys
-from budgeted import prices
+from budgeted.pricing import prices
 assert not {"genai_prices", "pydantic", "tiktoken"} & set(sys.modules)
 prices.preload()
 if hasattr(os, "fork"):

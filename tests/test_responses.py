@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from budgeted import Usage
-from budgeted.meters import BodyMeter, EventMeter
-from budgeted.responses import NOTHING, read
-from budgeted.usage_reports import read_usage
+from budgeted.wire.responses import NOTHING, read
+from budgeted.wire.stream_readers import BodyMeter, EventMeter
+from budgeted.wire.usage_parsers import read_usage
 
 CHAT = {
     "id": "chatcmpl-1",

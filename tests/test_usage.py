@@ -8,8 +8,8 @@ import pickle
 import msgspec
 import pytest
 
-from budgeted.money import shown
-from budgeted.usage import Usage
+from budgeted.pricing.usage import Usage
+from budgeted.validation import shown
 
 COUNTS = Usage.__struct_fields__[:-1]
 EVERYTHING = Usage(

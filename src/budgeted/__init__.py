@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from budgeted.api import budget, budgeted, configure, get_manager, hold, instrument, uninstrument
-from budgeted.balances import Balance
 from budgeted.errors import (
     BudgetError,
     BudgetExceededError,
@@ -15,11 +14,12 @@ from budgeted.errors import (
     UnknownUserError,
     UnpricedModelError,
 )
-from budgeted.limits import Limit
-from budgeted.manager import BudgetManager
-from budgeted.prices import Price, register_price
-from budgeted.scope import bind
-from budgeted.usage import Usage
+from budgeted.limits.limit import Limit
+from budgeted.manager.balances import Balance
+from budgeted.manager.budget_manager import BudgetManager
+from budgeted.payers.scope import bind
+from budgeted.pricing.prices import Price, register_price
+from budgeted.pricing.usage import Usage
 
 __all__ = [
     "Balance",

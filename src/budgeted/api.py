@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Never, TypeVar, Unpack, overload
 
-from budgeted import decorator_arguments, managers, providers
-from budgeted.hold import Hold
-from budgeted.manager import BudgetManager
-from budgeted.money import shown
-from budgeted.prices import Amount
-from budgeted.scope import Budget, current
-from budgeted.settings import Keywords, LedgerLike, Limits, OnExceed, documented, refuse_unknown
+from budgeted import providers
+from budgeted.functions import options
+from budgeted.manager import registry
+from budgeted.manager.budget_manager import BudgetManager
+from budgeted.manager.settings import Keywords, LedgerLike, Limits, OnExceed, documented, refuse_unknown
+from budgeted.metering.manual_hold import Hold
+from budgeted.payers.scope import Budget, current
+from budgeted.pricing.prices import Amount
+from budgeted.validation import shown
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -47,7 +49,7 @@ def configure(
     """
     given = {"max_budget": max_budget, "duration": duration, "project_name": project_name, "ledger": ledger}
     given = {name: value for name, value in given.items() if value is not None}
-    manager: BudgetManager = managers.configure_default(BudgetManager, {**given, **settings})
+    manager: BudgetManager = registry.configure_default(BudgetManager, {**given, **settings})
     providers.instrument()
     return manager
 
@@ -58,7 +60,7 @@ def get_manager() -> BudgetManager:
     if scope is not None and scope.manager is not None:
         innermost: BudgetManager = scope.manager
         return innermost
-    default: BudgetManager = managers.get_default(BudgetManager)
+    default: BudgetManager = registry.get_default(BudgetManager)
     return default
 
 
@@ -166,7 +168,7 @@ def budgeted(
     refuse_unknown(unknown, budgeted)
     mine = None if manager is None else _given(manager)
     paying = get_manager if mine is None else lambda: mine
-    return decorator_arguments.decorate(paying, target, user, cap, (on_exceed, fallback, wait))
+    return options.decorate(paying, target, user, cap, (on_exceed, fallback, wait))
 
 
 @documented
@@ -200,7 +202,7 @@ def hold(
         unknown: any other keyword is refused, naming the one that was meant.
 
     Returns:
-        A :class:`~budgeted.hold.Hold`, for ``with`` and ``async with``.
+        A :class:`~budgeted.metering.manual_hold.Hold`, for ``with`` and ``async with``.
 
     Raises:
         TypeError, ValueError: an argument makes no sense; the text quotes it.

@@ -10,6 +10,8 @@ from decimal import Context, Decimal, InvalidOperation
 from numbers import Rational, Real
 from typing import Final
 
+from budgeted.validation import shown
+
 NANO: Final = 10**9
 """Nano-USD in one USD."""
 
@@ -84,15 +86,6 @@ def format_usd(nano: int) -> str:
     whole, rest = divmod(abs(nano), NANO)
     decimals = f"{rest:09}".rstrip("0").ljust(2, "0")
     return f"{'-' if nano < 0 else ''}${whole:,}.{decimals}"
-
-
-def shown(value: object) -> str:
-    """Quote any value in an error's text: its repr, or the beginning of a long one."""
-    try:
-        text = repr(value)
-    except Exception:  # noqa: BLE001  # such as an int of more than 4300 digits; the error is about something else
-        text = f"<{type(value).__name__}>"
-    return text if len(text) <= 80 else f"{text[:76]} ..."
 
 
 def _scaled(value: object, scale: int, what: str, *, up: bool) -> int:

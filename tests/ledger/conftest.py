@@ -10,11 +10,11 @@ import pytest
 import redis_server
 from servers import http_url, postgres_url, project
 
-from budgeted.ledger import open_ledger
-from budgeted.ledger.http import HTTPLedger
-from budgeted.ledger.journal import JournalLedger
-from budgeted.ledger.memory import MemoryLedger
-from budgeted.ledger.sql import SQLLedger
+from budgeted.ledger.http.ledger import HTTPLedger
+from budgeted.ledger.journal.ledger import JournalLedger
+from budgeted.ledger.memory.ledger import MemoryLedger
+from budgeted.ledger.opening import open_ledger
+from budgeted.ledger.sql.ledger import SQLLedger
 
 KINDS: dict[str, Callable[[Path], Any]] = {
     "memory": lambda directory: MemoryLedger(),

@@ -13,15 +13,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from budgeted.ledger import memory, open_ledger, segments
-from budgeted.ledger.base import CALLS, GLOBAL, TOKENS, USD, Ask, Leg, LimitSpec, Refused, Route, Used
-from budgeted.ledger.http import HTTPLedger
-from budgeted.ledger.journal import JournalLedger
-from budgeted.ledger.memory import MemoryLedger
-from budgeted.ledger.records import Held
-from budgeted.ledger.redis import RedisLedger
-from budgeted.ledger.segments import Continued, Header
-from budgeted.ledger.state import State
+from budgeted.ledger.http.ledger import HTTPLedger
+from budgeted.ledger.journal import segment_files
+from budgeted.ledger.journal.ledger import JournalLedger
+from budgeted.ledger.journal.segment_files import Continued, Header
+from budgeted.ledger.memory import ledger as memory
+from budgeted.ledger.memory.ledger import MemoryLedger
+from budgeted.ledger.memory.records import Held
+from budgeted.ledger.memory.state import State
+from budgeted.ledger.opening import open_ledger
+from budgeted.ledger.protocol import CALLS, GLOBAL, TOKENS, USD, Ask, Leg, LimitSpec, Refused, Route, Used
+from budgeted.ledger.redis.ledger import RedisLedger
 
 NEVER = 2**62
 ALICE, BOB = "u:alice", "u:bob"
@@ -106,7 +108,7 @@ def check(ledger: Any) -> None:
     by_slot: dict[tuple[str, str, int], int] = defaultdict(int)
     by_account: dict[str, int] = defaultdict(int)
     for one in ledger.open_holds():
-        _, _, _, legs = segments.msgspec.json.decode(one.route)
+        _, _, _, legs = segment_files.msgspec.json.decode(one.route)
         for account, limits in legs:
             by_account[account] += one.usd
             for limit, start, _ in limits:
@@ -139,15 +141,15 @@ def canonical(state: State) -> bytes:
 
 def replayed(directory: Path, *, whole: bool = False) -> bytes:
     """The same from the files alone: from the newest snapshot, or from the first line on."""
-    snapshots = segments.numbers(directory, "snapshot")
+    snapshots = segment_files.numbers(directory, "snapshot")
     state, number = State(), 1
     if snapshots and not whole:
         number = snapshots[-1]
-        state = State.decode(segments.read_snapshot(directory, number))
+        state = State.decode(segment_files.read_snapshot(directory, number))
     while number:
-        path = segments.journal_path(directory, number)
+        path = segment_files.journal_path(directory, number)
         number = 0
-        found, _, _ = segments.read(path.read_bytes(), 0, path, 0)
+        found, _, _ = segment_files.read(path.read_bytes(), 0, path, 0)
         for record in found:
             if isinstance(record, Continued):
                 number = record.segment
@@ -172,7 +174,7 @@ def python(program: str, *args: object, **options: Any) -> subprocess.Popen[str]
 
 def opened(where: str, project: str) -> Any:
     """A ledger of its own, as another process would have it."""
-    from budgeted.ledger import _by_server
+    from budgeted.ledger.opening import _by_server
 
     _by_server.pop((where, project), None)
     return open_ledger(where, project, fsync="background")

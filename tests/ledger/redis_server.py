@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import redis
 
-from budgeted.ledger.redis import RedisLedger
+from budgeted.ledger.redis.ledger import RedisLedger
 
 
 def binary() -> str:

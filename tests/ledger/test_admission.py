@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ledgers import ALICE, AT, calls, check, cost, give, hold, route, tokens, usd
 
-from budgeted.ledger.base import CALLS, GLOBAL, TOKENS, USD, Ask, Refused, Slot, admit
+from budgeted.ledger.protocol import CALLS, GLOBAL, TOKENS, USD, Ask, Refused, Slot, admit
 
 amounts = st.integers(0, 10**6)
 slots = st.builds(

@@ -19,10 +19,11 @@ import pytest
 from ledgers import ALICE, AT, charge, check, dump, finish, give, hold, python, replayed, route, spent, usd
 
 from budgeted.errors import LedgerError, LedgerUnavailableError
-from budgeted.ledger import open_ledger, segments, syscalls
-from budgeted.ledger.base import GLOBAL, Used
-from budgeted.ledger.journal import JournalLedger
-from budgeted.ledger.memory import MemoryLedger
+from budgeted.ledger.journal import segment_files, system_calls
+from budgeted.ledger.journal.ledger import JournalLedger
+from budgeted.ledger.memory.ledger import MemoryLedger
+from budgeted.ledger.opening import open_ledger
+from budgeted.ledger.protocol import GLOBAL, Used
 
 
 def test_a_full_disk_refuses_leaves_balances_alone_and_is_got_over(directory: Path) -> None:
@@ -35,7 +36,7 @@ def test_a_full_disk_refuses_leaves_balances_alone_and_is_got_over(directory: Pa
         ledger = JournalLedger(sys.argv[1])
         give(ledger, GLOBAL, usd(10**6))
         one = hold(ledger, 10, GLOBAL)
-        path = segments.journal_path(ledger.directory, 1)
+        path = segment_files.journal_path(ledger.directory, 1)
         for room in range(200):
             before = dump(ledger)
             limit = path.stat().st_size + room
@@ -78,7 +79,7 @@ def test_a_half_written_line_that_cannot_be_cut_back_is_cut_before_the_next(
         raise OSError(errno.EIO, "no")
 
     with monkeypatch.context() as patch:
-        patch.setattr("budgeted.ledger.journal.write", half)
+        patch.setattr("budgeted.ledger.journal.ledger.write", half)
         patch.setattr(os, "ftruncate", fail)
         with pytest.raises(LedgerUnavailableError):
             hold(journal, 1, GLOBAL)
@@ -111,10 +112,10 @@ def test_a_failed_sync_goes_on_in_a_new_file(directory: Path, monkeypatch: pytes
     give(ledger, GLOBAL, usd(1000))
     monkeypatch.setattr(os, "fdatasync", broken_sync(1))
     one = hold(ledger, 10, GLOBAL)
-    assert segments.numbers(directory, "snapshot") == [2]
+    assert segment_files.numbers(directory, "snapshot") == [2]
     ledger.settle(one.id, Used(5), AT)
     check(ledger)
-    segments.journal_path(directory, 1).unlink()
+    segment_files.journal_path(directory, 1).unlink()
     other = JournalLedger(directory)
     assert spent(other) == 5
     other.close()
@@ -138,7 +139,7 @@ def test_where_nothing_can_be_synced_calls_are_refused_until_it_can(
             hold(ledger, 10, GLOBAL)
     monkeypatch.setattr(os, "fsync", real)
     charge(ledger, 10, GLOBAL)
-    assert len(segments.numbers(directory, "snapshot")) == 1
+    assert len(segment_files.numbers(directory, "snapshot")) == 1
     check(ledger)
     ledger.close()
 
@@ -160,7 +161,7 @@ def test_fsync_always_syncs_before_it_acknowledges(directory: Path, monkeypatch:
     ledger = JournalLedger(directory, fsync="always")
     give(ledger, GLOBAL, usd(1000))
     synced = noted_syncs(monkeypatch)
-    path = segments.journal_path(directory, 1)
+    path = segment_files.journal_path(directory, 1)
     one = hold(ledger, 1, GLOBAL)
     assert synced[-1] == path.stat().st_size
     ledger.settle(one.id, Used(1), AT)
@@ -179,7 +180,7 @@ def test_who_asks_for_fsync_always_gets_it_where_the_ledger_is_open_already(
     ledger = open_ledger(directory, "p", fsync="background")
     give(ledger, GLOBAL, usd(1000))
     synced = noted_syncs(monkeypatch)
-    path = segments.journal_path(directory / "p", 1)
+    path = segment_files.journal_path(directory / "p", 1)
     assert open_ledger(directory, "p", fsync="always") is ledger
     assert synced[-1] == path.stat().st_size
     hold(ledger, 1, GLOBAL)
@@ -227,7 +228,7 @@ def test_a_crash_between_any_two_steps_of_a_rotation_loses_nothing(
     directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The directory as it is before each system call is what another process finds."""
-    monkeypatch.setattr("budgeted.ledger.journal.ROTATE_LINES", 10)
+    monkeypatch.setattr("budgeted.ledger.journal.ledger.ROTATE_LINES", 10)
     ledger = JournalLedger(directory)
     give(ledger, GLOBAL, usd(10**6))
     copies: list[tuple[Path, int]] = []
@@ -249,16 +250,16 @@ def test_a_crash_between_any_two_steps_of_a_rotation_loses_nothing(
     with monkeypatch.context() as patch:
         for name in STEPS:
             patch.setattr(os, name, copying(getattr(os, name)))
-        patch.setattr("budgeted.ledger.journal.write", copying(syscalls.write))
+        patch.setattr("budgeted.ledger.journal.ledger.write", copying(system_calls.write))
         watching.append(True)
         for _ in range(18):
             ledger.post(f"x.{done}", route(ledger, GLOBAL), Used(1), AT)
             ledger.flush()
             done += 1
         watching.clear()
-    assert segments.numbers(directory, "snapshot")[-1] == 3
+    assert segment_files.numbers(directory, "snapshot")[-1] == 3
     assert len(copies) > 50
-    monkeypatch.setattr("budgeted.ledger.journal.ROTATE_LINES", 10**6)
+    monkeypatch.setattr("budgeted.ledger.journal.ledger.ROTATE_LINES", 10**6)
     for copy, least in copies:
         found = JournalLedger(copy)
         assert least <= spent(found) <= least + 1, copy
@@ -269,7 +270,7 @@ def test_a_crash_between_any_two_steps_of_a_rotation_loses_nothing(
 
 
 def test_readers_follow_rotations_of_others_even_two_behind(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("budgeted.ledger.journal.ROTATE_LINES", 10)
+    monkeypatch.setattr("budgeted.ledger.journal.ledger.ROTATE_LINES", 10)
     writer, reader = JournalLedger(directory), JournalLedger(directory)
     give(writer, GLOBAL, usd(10**6))
     total = 0
@@ -291,11 +292,13 @@ def test_readers_follow_rotations_of_others_even_two_behind(directory: Path, mon
 def test_a_rotation_that_fails_is_tried_again_later(
     journal: JournalLedger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("budgeted.ledger.journal.ROTATE_LINES", 20)
+    monkeypatch.setattr("budgeted.ledger.journal.ledger.ROTATE_LINES", 20)
     journal._rotate_at = 20
     give(journal, GLOBAL, usd(10**6))
     with monkeypatch.context() as patch:
-        patch.setattr(segments, "write_new", lambda path, *parts: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+        patch.setattr(
+            segment_files, "write_new", lambda path, *parts: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full"))
+        )
         for _ in range(12):
             charge(journal, 1, GLOBAL)
     assert "cannot go on in a new file yet" in caplog.text

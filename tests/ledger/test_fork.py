@@ -11,9 +11,9 @@ import pytest
 from forking import forked
 from ledgers import ALICE, AT, charge, check, give, held, hold, spent, usd
 
-from budgeted.ledger.base import GLOBAL, Used
-from budgeted.ledger.journal import JournalLedger
-from budgeted.ledger.memory import MemoryLedger
+from budgeted.ledger.journal.ledger import JournalLedger
+from budgeted.ledger.memory.ledger import MemoryLedger
+from budgeted.ledger.protocol import GLOBAL, Used
 
 # Forking with threads is what is tested.
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")

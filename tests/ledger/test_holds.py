@@ -8,7 +8,7 @@ import pytest
 from ledgers import ALICE, AT, BOB, check, cost, give, held, hold, prune, route, spent, usd
 
 from budgeted.errors import LedgerError
-from budgeted.ledger.base import GLOBAL, STALE, Refused, Used
+from budgeted.ledger.protocol import GLOBAL, STALE, Refused, Used
 
 
 @pytest.fixture(autouse=True)
@@ -191,7 +191,7 @@ def test_ids_are_unique(ledger: Any) -> None:
 
 
 def test_what_ended_long_ago_is_forgotten_unless_it_is_uncertain(ledger: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("budgeted.ledger.charges.REMEMBERED", 5)
+    monkeypatch.setattr("budgeted.ledger.memory.ended_holds.REMEMBERED", 5)
     ended: list[str] = []
 
     def see_twenty_end() -> None:

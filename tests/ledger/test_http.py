@@ -22,12 +22,13 @@ from serving import READER, TOKEN, Served, Serving
 
 from budgeted import BudgetManager
 from budgeted.errors import LedgerError, LedgerUnavailableError
-from budgeted.ledger import open_ledger, upkeep
-from budgeted.ledger.base import GLOBAL, Used
-from budgeted.ledger.channel import Channel
-from budgeted.ledger.http import HTTPLedger
-from budgeted.ledger.records import Held
-from budgeted.ledger.remote import DIED
+from budgeted.ledger import background_worker
+from budgeted.ledger.http.connections import Channel
+from budgeted.ledger.http.ledger import HTTPLedger
+from budgeted.ledger.memory.records import Held
+from budgeted.ledger.network_ledger import DIED
+from budgeted.ledger.opening import open_ledger
+from budgeted.ledger.protocol import GLOBAL, Used
 
 NOW = int(time.time())
 
@@ -105,7 +106,7 @@ def test_a_reset_whose_answer_is_lost_is_not_done_again_by_a_server_that_does_no
                 return True
 
             elsewhere = HTTPLedger(other.url, ledger._query.partition("=")[2])
-            monkeypatch.setattr("budgeted.ledger.channel._wait", wait)
+            monkeypatch.setattr("budgeted.ledger.http.connections._wait", wait)
             proxy.cut = 1
             with pytest.raises(LedgerError, match="cannot tell whether this was done"):
                 ledger.reset(GLOBAL, NOW)
@@ -143,7 +144,7 @@ def test_a_hold_whose_answer_never_came_is_given_back(proxied: tuple[Proxy, HTTP
             ledger.hold(id, where, cost(60), NOW)
     proxy.stalled = False
     ledger.deadline = 5
-    upkeep.drain()
+    background_worker.drain()
     assert [one.id for one in ledger.open_holds()] == ["x.0"]
     assert held(ledger) == 1
     check(ledger)
@@ -397,7 +398,7 @@ def test_certificates_are_verified(tmp_path: Path) -> None:
         with pytest.raises(LedgerUnavailableError, match="certificate"):
             stranger.read(GLOBAL)
         stranger.close()
-        trusting = "import sys; from budgeted.ledger import http; http.HTTPLedger(sys.argv[1], 'default').read('g')"
+        trusting = "import sys; from budgeted.ledger.http.ledger import HTTPLedger as at; at(sys.argv[1], 'x').read('g')"
         environment = {"SSL_CERT_FILE": str(tmp_path / "ca.pem"), "PYTHONPATH": ":".join(sys.path)}
         subprocess.run([sys.executable, "-c", trusting, url], env=environment, check=True, timeout=60)
     finally:

@@ -11,10 +11,12 @@ import pytest
 from ledgers import ALICE, AT, BOB, canonical, charge, check, dump, finish, give, hold, python, replayed, spent, usd
 
 from budgeted.errors import LedgerCorruptError, LedgerError, LedgerLockedError, LedgerUnavailableError
-from budgeted.ledger import open_ledger, repair, segments, upkeep
-from budgeted.ledger.base import GLOBAL
-from budgeted.ledger.journal import JournalLedger
-from budgeted.ledger.state import State
+from budgeted.ledger import background_worker
+from budgeted.ledger.journal import repair, segment_files
+from budgeted.ledger.journal.ledger import JournalLedger
+from budgeted.ledger.memory.state import State
+from budgeted.ledger.opening import open_ledger
+from budgeted.ledger.protocol import GLOBAL
 
 
 def small(directory: Path) -> Path:
@@ -29,7 +31,7 @@ def small(directory: Path) -> Path:
     ledger.delete(BOB)
     charge(ledger, 3, GLOBAL)
     ledger.close()
-    return segments.journal_path(directory, 1)
+    return segment_files.journal_path(directory, 1)
 
 
 def states(journal: Path) -> dict[int, bytes]:
@@ -37,8 +39,8 @@ def states(journal: Path) -> dict[int, bytes]:
     state, after = State(), {0: canonical(State())}
     crc = offset = 0
     for line in journal.read_bytes().splitlines(keepends=True):
-        [record], crc, offset = segments.read(line, crc, journal, offset)
-        if not isinstance(record, segments.Header):
+        [record], crc, offset = segment_files.read(line, crc, journal, offset)
+        if not isinstance(record, segment_files.Header):
             state.apply(record)
         after[offset] = canonical(state)
     return after
@@ -110,18 +112,18 @@ def test_repair_keeps_what_stands_before_the_damage_and_sets_the_rest_aside(dire
     offsets = sorted(after)
     whole[offsets[5] + 20] ^= 4
     journal.write_bytes(whole)
-    assert repair(directory) == len(whole) - offsets[5]
+    assert repair.repair(directory) == len(whole) - offsets[5]
     assert journal.with_name(journal.name + ".damaged").read_bytes() == whole
     ledger = JournalLedger(directory)
     assert canonical(ledger._state).startswith(after[offsets[5]][:40])
     check(ledger)
     ledger.close()
-    assert repair(directory) == 0
+    assert repair.repair(directory) == 0
 
 
 def rotated(directory: Path, monkeypatch: pytest.MonkeyPatch, lines: int = 60) -> None:
     """A ledger of several segments, closed."""
-    monkeypatch.setattr("budgeted.ledger.journal.ROTATE_LINES", 20)
+    monkeypatch.setattr("budgeted.ledger.journal.ledger.ROTATE_LINES", 20)
     ledger = JournalLedger(directory)
     give(ledger, GLOBAL, usd(10**6))
     for _ in range(lines // 2):
@@ -132,7 +134,7 @@ def rotated(directory: Path, monkeypatch: pytest.MonkeyPatch, lines: int = 60) -
 
 def test_two_snapshots_and_what_follows_them_are_kept(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rotated(directory, monkeypatch, 150)
-    snapshots, journals = segments.numbers(directory, "snapshot"), segments.numbers(directory, "journal")
+    snapshots, journals = segment_files.numbers(directory, "snapshot"), segment_files.numbers(directory, "journal")
     assert len(snapshots) == 2
     assert journals == snapshots
     ledger = JournalLedger(directory)
@@ -144,7 +146,7 @@ def test_two_snapshots_and_what_follows_them_are_kept(directory: Path, monkeypat
 def test_a_damaged_snapshot_falls_back_to_the_one_before_it(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rotated(directory, monkeypatch, 150)
     right = replayed(directory)
-    newest = segments.snapshot_path(directory, segments.numbers(directory, "snapshot")[-1])
+    newest = segment_files.snapshot_path(directory, segment_files.numbers(directory, "snapshot")[-1])
     data = bytearray(newest.read_bytes())
     data[len(data) // 2] ^= 1
     newest.write_bytes(data)
@@ -159,8 +161,8 @@ def test_a_damaged_first_snapshot_falls_back_to_the_first_line(
     rotated(directory, monkeypatch, 30)
     right = replayed(directory)
     assert replayed(directory, whole=True) == right
-    [only] = segments.numbers(directory, "snapshot")
-    segments.snapshot_path(directory, only).write_bytes(b"")
+    [only] = segment_files.numbers(directory, "snapshot")
+    segment_files.snapshot_path(directory, only).write_bytes(b"")
     ledger = JournalLedger(directory)
     assert canonical(ledger._state) == right
     ledger.close()
@@ -168,8 +170,8 @@ def test_a_damaged_first_snapshot_falls_back_to_the_first_line(
 
 def test_damage_without_anything_to_fall_back_to_is_an_error(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rotated(directory, monkeypatch, 150)
-    for number in segments.numbers(directory, "snapshot"):
-        segments.snapshot_path(directory, number).write_bytes(b"nothing")
+    for number in segment_files.numbers(directory, "snapshot"):
+        segment_files.snapshot_path(directory, number).write_bytes(b"nothing")
     with pytest.raises(LedgerCorruptError, match=r"snapshot-0000000\d is damaged"):
         JournalLedger(directory)
 
@@ -177,7 +179,7 @@ def test_damage_without_anything_to_fall_back_to_is_an_error(directory: Path, mo
 @pytest.mark.parametrize("missing", ["journal", "snapshot"])
 def test_missing_files_are_never_made_up(directory: Path, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
     rotated(directory, monkeypatch, 150)
-    for number in segments.numbers(directory, missing)[-1 if missing == "journal" else 0 :]:
+    for number in segment_files.numbers(directory, missing)[-1 if missing == "journal" else 0 :]:
         (directory / f"{missing}-{number:08d}").unlink()
     with pytest.raises(LedgerCorruptError, match="missing"):
         JournalLedger(directory)
@@ -185,9 +187,9 @@ def test_missing_files_are_never_made_up(directory: Path, monkeypatch: pytest.Mo
 
 def test_a_segment_that_does_not_lead_to_the_next_is_damage(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rotated(directory, monkeypatch, 150)
-    number = segments.numbers(directory, "snapshot")[-1]
-    segments.snapshot_path(directory, number).unlink()
-    before = segments.journal_path(directory, number - 1)
+    number = segment_files.numbers(directory, "snapshot")[-1]
+    segment_files.snapshot_path(directory, number).unlink()
+    before = segment_files.journal_path(directory, number - 1)
     before.write_bytes(b"".join(before.read_bytes().splitlines(keepends=True)[:-1]))
     with pytest.raises(LedgerCorruptError, match="without leading to"):
         JournalLedger(directory)
@@ -231,12 +233,12 @@ def test_a_directory_of_other_files_is_not_taken_over(tmp_path: Path) -> None:
 
 def test_a_foreign_file_or_a_later_format_is_told(directory: Path) -> None:
     directory.mkdir()
-    journal = segments.journal_path(directory, 1)
+    journal = segment_files.journal_path(directory, 1)
     journal.write_bytes(b"Dear diary,\n")
     with pytest.raises(LedgerCorruptError, match="damaged at byte 0"):
         JournalLedger(directory)
-    payload = segments.encode(segments.Header(2, 1))
-    journal.write_bytes(segments.line(payload, segments.crc32(payload)))
+    payload = segment_files.encode(segment_files.Header(2, 1))
+    journal.write_bytes(segment_files.line(payload, segment_files.crc32(payload)))
     with pytest.raises(LedgerError, match=r"has format 2.*upgrade"):
         JournalLedger(directory)
     assert not isinstance(LedgerError, LedgerUnavailableError)
@@ -248,8 +250,8 @@ def test_a_directory_of_somebody_else_is_an_error(directory: Path) -> None:
     program = """
         import os, sys
         from budgeted.errors import LedgerUnavailableError
-        from budgeted.ledger.journal import JournalLedger
-        import budgeted.ledger.repair
+        from budgeted.ledger.journal.ledger import JournalLedger
+        import budgeted.ledger.journal.repair
         os.setgroups([]); os.setgid(65534); os.setuid(65534)
         try:
             JournalLedger(sys.argv[1])
@@ -294,11 +296,11 @@ def test_what_was_to_be_repeated_on_a_closed_ledger_is_given_up_once(
     journal: JournalLedger, caplog: pytest.LogCaptureFixture
 ) -> None:
     journal.close()
-    upkeep.enqueue(lambda: journal.release("x.1", AT))
-    upkeep.retry(lambda: journal.release("x.1", AT))
+    background_worker.enqueue(lambda: journal.release("x.1", AT))
+    background_worker.retry(lambda: journal.release("x.1", AT))
     for _ in range(2):
-        upkeep.drain()
-    assert upkeep.refused() == 0
+        background_worker.drain()
+    assert background_worker.refused() == 0
     [told] = [record.message for record in caplog.records]
     assert told.endswith("is closed")
 
@@ -331,18 +333,18 @@ def test_a_directory_removed_under_a_running_process_is_noticed(
 def test_a_line_that_checks_but_cannot_stand_where_it_does_is_damage(directory: Path, added: bytes) -> None:
     journal = small(directory)
     whole = journal.read_bytes()
-    _, crc, _ = segments.read(whole, 0, journal, 0)
-    journal.write_bytes(whole + segments.line(added, segments.crc32(added, crc)))
+    _, crc, _ = segment_files.read(whole, 0, journal, 0)
+    journal.write_bytes(whole + segment_files.line(added, segment_files.crc32(added, crc)))
     with pytest.raises(LedgerCorruptError, match=f"at byte {len(whole)}"):
         JournalLedger(directory)
-    assert repair(directory) > 0
+    assert repair.repair(directory) > 0
     assert journal.read_bytes() == whole
 
 
 def test_a_line_longer_than_a_piece_is_read(directory: Path) -> None:
     ledger = JournalLedger(directory)
     give(ledger, GLOBAL, usd(10))
-    give(ledger, "u:" + "x" * 5 * segments.PIECE, usd(10))
+    give(ledger, "u:" + "x" * 5 * segment_files.PIECE, usd(10))
     charge(ledger, 3, GLOBAL)
     ledger.close()
     again = JournalLedger(directory)
@@ -356,7 +358,7 @@ def test_a_journal_that_does_not_begin_as_one_is_damage_not_a_new_ledger(tmp_pat
     ledger = JournalLedger(tmp_path / "ledger")
     give(ledger, GLOBAL, usd(1000))
     ledger.close()
-    path = segments.journal_path(tmp_path / "ledger", 1)
+    path = segment_files.journal_path(tmp_path / "ledger", 1)
     path.write_bytes(data)
     with pytest.raises(LedgerCorruptError, match="byte 0"):
         JournalLedger(tmp_path / "ledger")

@@ -27,9 +27,9 @@ from ledgers import (
 )
 
 from budgeted.errors import LedgerError
-from budgeted.ledger import segments
-from budgeted.ledger.base import GLOBAL, Account, Refused, Used
-from budgeted.ledger.journal import JournalLedger
+from budgeted.ledger.journal import segment_files
+from budgeted.ledger.journal.ledger import JournalLedger
+from budgeted.ledger.protocol import GLOBAL, Account, Refused, Used
 
 
 def test_a_new_amount_keeps_what_was_spent_and_a_lower_one_refuses_until_spend_fits(ledger: Any) -> None:
@@ -211,7 +211,7 @@ def test_all_this_survives_a_snapshot_and_a_restart(
     directory: Path, monkeypatch: pytest.MonkeyPatch, gone: str
 ) -> None:
     """Holds of removed limits and deleted accounts mean the same to a process that starts from a snapshot."""
-    monkeypatch.setattr("budgeted.ledger.journal.ROTATE_LINES", 8)
+    monkeypatch.setattr("budgeted.ledger.journal.ledger.ROTATE_LINES", 8)
     with_snapshot = JournalLedger(directory)
     give(with_snapshot, ALICE, usd(1000), calls(100))
     one = hold(with_snapshot, 60, ALICE)
@@ -224,7 +224,7 @@ def test_all_this_survives_a_snapshot_and_a_restart(
     for _ in range(5):
         charge(with_snapshot, 1, BOB)
     with_snapshot.flush()
-    assert segments.numbers(directory, "snapshot")
+    assert segment_files.numbers(directory, "snapshot")
     other = JournalLedger(directory)
     assert dump(other) == dump(with_snapshot) == replayed(directory)
     give(other, ALICE, usd(1000, since=0), calls(100))

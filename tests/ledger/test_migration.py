@@ -12,12 +12,12 @@ from ledgers import ALICE, AT, BOB, calls, charge, check, give, hold, spent, tok
 from budgeted import BudgetManager
 from budgeted.cli.commands import budgeted
 from budgeted.errors import LedgerError
-from budgeted.ledger import exists
-from budgeted.ledger.base import GLOBAL, Used
-from budgeted.ledger.memory import MemoryLedger
-from budgeted.ledger.migration import content, migrate
-from budgeted.ledger.places import public
-from budgeted.ledger.sql import SQLLedger
+from budgeted.ledger.memory.ledger import MemoryLedger
+from budgeted.ledger.move_project import content, migrate
+from budgeted.ledger.opening import exists
+from budgeted.ledger.protocol import GLOBAL, Used
+from budgeted.ledger.sql.ledger import SQLLedger
+from budgeted.ledger.urls import public
 
 
 @pytest.fixture

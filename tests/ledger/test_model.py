@@ -15,10 +15,10 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 from ledgers import ALICE, AT, BOB, check, cost, dump, give, route, usd
 
 from budgeted.errors import LedgerError
-from budgeted.ledger.base import GLOBAL, Refused, Used
-from budgeted.ledger.journal import JournalLedger
-from budgeted.ledger.memory import MemoryLedger
-from budgeted.ledger.redis import RedisLedger
+from budgeted.ledger.journal.ledger import JournalLedger
+from budgeted.ledger.memory.ledger import MemoryLedger
+from budgeted.ledger.protocol import GLOBAL, Refused, Used
+from budgeted.ledger.redis.ledger import RedisLedger
 
 ROUTES = [(GLOBAL,), (GLOBAL, ALICE), (GLOBAL, BOB), (GLOBAL, ALICE, BOB)]
 AMOUNTS = st.integers(0, 60)
@@ -180,7 +180,7 @@ class JournalMachine(LedgerMachine):
     def make(self) -> list[Any]:
         self.directory = tempfile.TemporaryDirectory()
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr("budgeted.ledger.journal.ROTATE_LINES", 7)
+        self.patch.setattr("budgeted.ledger.journal.ledger.ROTATE_LINES", 7)
         # What somebody holds who went is looked at elsewhere.
         self.patch.setattr(JournalLedger, "sweep", lambda self: 0)
         return [JournalLedger(Path(self.directory.name) / "ledger") for _ in range(2)]

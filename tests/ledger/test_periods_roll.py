@@ -6,7 +6,7 @@ from typing import Any
 
 from ledgers import ALICE, check, cost, give, held, prune, route, spent, usd
 
-from budgeted.ledger.base import STALE, Refused, Used
+from budgeted.ledger.protocol import STALE, Refused, Used
 
 MONDAY, TUESDAY, WEDNESDAY = (0, 100), (100, 200), (200, 300)
 

@@ -10,8 +10,8 @@ import redis
 import sqlalchemy as sa
 
 from budgeted.errors import LedgerError
-from budgeted.ledger import default_directory, open_ledger
-from budgeted.ledger.places import HTTP, MEMORY, PATH, REDIS, SQL, kind_of, public
+from budgeted.ledger.opening import default_directory, open_ledger
+from budgeted.ledger.urls import HTTP, MEMORY, PATH, REDIS, SQL, kind_of, public
 
 
 class TheirRedis(redis.Redis):

@@ -35,14 +35,14 @@ from ledgers import (
 )
 
 from budgeted.errors import LedgerLockedError
-from budgeted.ledger import segments
-from budgeted.ledger.base import GLOBAL, Refused, Used
-from budgeted.ledger.journal import JournalLedger
+from budgeted.ledger.journal import segment_files
+from budgeted.ledger.journal.ledger import JournalLedger
+from budgeted.ledger.protocol import GLOBAL, Refused, Used
 
 WORKER = """
     import random, sys, threading
     from ledgers import *
-    from budgeted.ledger.records import Held
+    from budgeted.ledger.memory.records import Held
     ledger = JournalLedger(sys.argv[1])
     threads, calls, seed = int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     where = [route(ledger, GLOBAL, ALICE), route(ledger, GLOBAL, BOB), route(ledger, GLOBAL)]
@@ -128,10 +128,10 @@ def test_four_processes_of_25_threads_never_pass_a_limit_and_sum_up_exactly(
     give(journal, "u:bob", usd(9_000))
     program = WORKER.replace(
         "import random, sys, threading",
-        f"import random, sys, threading, budgeted.ledger.journal as j; j.ROTATE_LINES = {lines}",
+        f"import random, sys, threading, budgeted.ledger.journal.ledger as j; j.ROTATE_LINES = {lines}",
     )
     monkeypatch.setattr("test_processes.WORKER", program)
-    monkeypatch.setattr("budgeted.ledger.journal.ROTATE_LINES", lines)
+    monkeypatch.setattr("budgeted.ledger.journal.ledger.ROTATE_LINES", lines)
     total, refused = run(journal.directory, 4, 25, 40)
     assert spent(journal) == journal.read(GLOBAL).usd == total
     assert refused > 0
@@ -241,7 +241,7 @@ def test_a_stopped_holder_of_the_lock_is_named_within_the_deadline(
         with pytest.raises(LedgerLockedError, match=f"kill -CONT {process.pid}"):
             journal.settle("x.1", Used(1), AT, timeout=0.2)
         assert 0.2 <= time.monotonic() - started < 5
-        monkeypatch.setattr("budgeted.ledger.journal.LOCK_SECONDS", 0.1)
+        monkeypatch.setattr("budgeted.ledger.journal.ledger.LOCK_SECONDS", 0.1)
         with pytest.raises(LedgerLockedError, match=str(process.pid)):
             journal.read(GLOBAL)
     finally:
@@ -251,7 +251,7 @@ def test_a_stopped_holder_of_the_lock_is_named_within_the_deadline(
 
 
 def route_without_lock(journal: JournalLedger) -> Any:
-    from budgeted.ledger.base import Leg, Route
+    from budgeted.ledger.protocol import Leg, Route
 
     account = journal._state.accounts[GLOBAL]
     legs = (Leg(GLOBAL, tuple((s.limit, s.start, s.end) for s in account.slots)),)
@@ -342,7 +342,7 @@ def test_a_rotation_that_is_interrupted_is_gone_on_with(
 def test_a_hundred_kills_lose_no_acknowledged_charge(journal: JournalLedger, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every line that the victim printed was acknowledged; at most one charge more may have been recorded."""
     program = """
-        import sys, os, budgeted.ledger.journal as j
+        import sys, os, budgeted.ledger.journal.ledger as j
         from ledgers import *
         j.ROTATE_LINES = 400
         ledger = JournalLedger(sys.argv[1])
@@ -353,7 +353,7 @@ def test_a_hundred_kills_lose_no_acknowledged_charge(journal: JournalLedger, mon
                 ledger.settle(id, Used(3), AT)
                 os.write(1, b"3")
     """
-    monkeypatch.setattr("budgeted.ledger.journal.ROTATE_LINES", 400)
+    monkeypatch.setattr("budgeted.ledger.journal.ledger.ROTATE_LINES", 400)
     give(journal, GLOBAL, usd(10**12))
     give(journal, ALICE, usd(10**12))
     seed = random.randrange(2**32)
@@ -379,7 +379,7 @@ def test_a_hundred_kills_lose_no_acknowledged_charge(journal: JournalLedger, mon
         assert spent(journal, ALICE) == spent(journal)
     journal.flush()
     check(journal)
-    assert segments.numbers(journal.directory, "snapshot")
+    assert segment_files.numbers(journal.directory, "snapshot")
 
 
 @pytest.mark.slow
@@ -387,7 +387,7 @@ def test_a_million_accounts_fit_into_600_megabytes(directory: Path) -> None:
     program = """
         import resource, sys
         from ledgers import *
-        from budgeted.ledger.memory import MemoryLedger
+        from budgeted.ledger.memory.ledger import MemoryLedger
         ledger = MemoryLedger()
         for i in range(10**6):
             ledger.set_limits(f"u:user-{i}", [LimitSpec("usd/day", USD, 10**9, 0, 10**10)], explicit=False, create=True)

@@ -23,9 +23,10 @@ from proxy import Proxy
 from budgeted import BudgetManager
 from budgeted.cli.commands import budgeted as budgeted_command
 from budgeted.errors import LedgerError, LedgerUnavailableError
-from budgeted.ledger import open_ledger, upkeep
-from budgeted.ledger.base import GLOBAL, Used
-from budgeted.ledger.redis import RedisLedger
+from budgeted.ledger import background_worker
+from budgeted.ledger.opening import open_ledger
+from budgeted.ledger.protocol import GLOBAL, Used
+from budgeted.ledger.redis.ledger import RedisLedger
 
 
 @pytest.fixture
@@ -140,7 +141,7 @@ def test_a_full_server_refuses_and_changes_nothing(own_server: redis_server.Redi
             with pytest.raises(LedgerUnavailableError, match=r"not available: .*maxmemory"):
                 verb()
         client.config_set("maxmemory", 0)
-    upkeep.drain()
+    background_worker.drain()
     assert (held(ledger, ALICE), spent(ledger, ALICE)) == (10, 0)
     check(ledger)
     ledger.settle(one.id, Used(5), AT)
@@ -262,7 +263,7 @@ def test_a_redis_that_is_killed_comes_back_with_everything_it_acknowledged(
                 ledger.settle(id, Used(7), AT)
             except LedgerUnavailableError as error:
                 refused.append(str(error))
-                upkeep.retry(lambda id=id: ledger.settle(id, Used(7), AT))  # type: ignore[misc]
+                background_worker.retry(lambda id=id: ledger.settle(id, Used(7), AT))  # type: ignore[misc]
             acknowledged.append(id)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
@@ -279,8 +280,8 @@ def test_a_redis_that_is_killed_comes_back_with_everything_it_acknowledged(
     stop.set()
     for thread in threads:
         thread.join()
-    while upkeep.refused():
-        upkeep.drain()
+    while background_worker.refused():
+        background_worker.drain()
     assert all(f"127.0.0.1:{own_server.port}" in text for text in refused)
     check(ledger)
     assert held(ledger) == held(ledger, ALICE) == 0
@@ -318,7 +319,7 @@ def test_no_reply_that_is_cut_off_has_a_verb_done_twice(server: redis_server.Red
             expected += used
             assert spent(direct) == expected
         proxy.spare = proxy.cut = 0
-        upkeep.drain()
+        background_worker.drain()
         account = ledger.read(ALICE)
         assert account is not None
         assert (account.calls, spent(ledger), spent(ledger, ALICE), held(ledger)) == (90, expected, expected, 0)
@@ -358,7 +359,7 @@ def test_a_hold_whose_answer_never_came_is_given_back(
     server: redis_server.RedisServer, project: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     later: list[Any] = []
-    monkeypatch.setattr(upkeep, "retry", later.append)  # not before it was seen
+    monkeypatch.setattr(background_worker, "retry", later.append)  # not before it was seen
     with Proxy(("127.0.0.1", server.port)) as proxy:
         ledger = RedisLedger(f"redis://127.0.0.1:{proxy.port}/0", project)
         give(ledger, ALICE, usd(100))
@@ -382,7 +383,7 @@ def test_a_hold_that_comes_after_it_was_given_back_is_not_opened(
     server: redis_server.RedisServer, project: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     later: list[Any] = []
-    monkeypatch.setattr(upkeep, "retry", later.append)
+    monkeypatch.setattr(background_worker, "retry", later.append)
     direct = RedisLedger(server.url, project)
     with Proxy(("127.0.0.1", server.port)) as proxy, server.client() as client:
         ledger = RedisLedger(f"redis://127.0.0.1:{proxy.port}/0?socket_timeout=0.1", project)
@@ -456,7 +457,7 @@ def test_coroutines_do_not_block_the_loop_while_replies_are_late(
 WORKER = """
     import sys
     from ledgers import *
-    from budgeted.ledger.redis import RedisLedger
+    from budgeted.ledger.redis.ledger import RedisLedger
     ledger = RedisLedger(sys.argv[1], sys.argv[2])
     ledger.lease = float(sys.argv[3])
     for _ in range(5):

@@ -13,15 +13,15 @@ from ledgers import ALICE, AT, charge, check, cost, finish, give, held, hold, ki
 
 from budgeted import BudgetManager
 from budgeted.errors import LedgerError
-from budgeted.ledger import upkeep
-from budgeted.ledger.base import GLOBAL, Leg, Refused, Route, Used
-from budgeted.ledger.remote import DIED
+from budgeted.ledger import background_worker
+from budgeted.ledger.network_ledger import DIED
+from budgeted.ledger.protocol import GLOBAL, Leg, Refused, Route, Used
 from budgeted.money import NANO
 
 WORKER = """
     import random, sys, threading
     from ledgers import *
-    from budgeted.ledger.records import Held
+    from budgeted.ledger.memory.records import Held
     ledger = open_ledger(sys.argv[1], sys.argv[2], fsync="background")
     threads, calls, seed = map(int, sys.argv[3:])
     where = [route(ledger, GLOBAL, ALICE), route(ledger, GLOBAL, BOB), route(ledger, GLOBAL)]
@@ -149,7 +149,11 @@ def test_a_host_that_slept_takes_a_new_lease_before_it_holds(
     shared.release(shared.open_holds()[0].id, AT)
     shared._beat_due = float("inf")
     shared.renew(shared.owner, 0)
-    for clock in ("budgeted.ledger.remote.lasting", "budgeted.ledger.redis.lasting", "budgeted.server.clients.lasting"):
+    for clock in (
+        "budgeted.ledger.network_ledger.lasting",
+        "budgeted.ledger.redis.ledger.lasting",
+        "budgeted.server.client_leases.lasting",
+    ):
         monkeypatch.setattr(clock, lambda: time.monotonic() + 10**9)
     hold(shared, 10, GLOBAL, at=int(time.time()))
     other = opened(*place)
@@ -176,8 +180,8 @@ def test_a_closed_ledger_is_an_error_to_who_calls_and_nobody_else_hears_of_it(
     assert ledger.upkeep() is None
     with pytest.raises(LedgerError, match="is closed"):
         manager.hold(cost=1).__enter__()
-    upkeep.enqueue(lambda: ledger.release(one.id, AT))
-    upkeep.drain()
+    background_worker.enqueue(lambda: ledger.release(one.id, AT))
+    background_worker.drain()
     [told] = caplog.records
     assert "a call was refused" in told.message
     assert told.exc_info is None
@@ -188,10 +192,10 @@ def test_what_was_to_be_repeated_on_a_closed_ledger_is_given_up_once(
 ) -> None:
     ledger = opened(*place)
     ledger.close()
-    upkeep.retry(lambda: ledger.release("x.1", AT))
+    background_worker.retry(lambda: ledger.release("x.1", AT))
     for _ in range(2):
-        upkeep.drain()
-    assert upkeep.refused() == 0
+        background_worker.drain()
+    assert background_worker.refused() == 0
     [told] = [record.message for record in caplog.records]
     assert told.endswith("is closed")
 
@@ -207,7 +211,7 @@ def test_two_threads_give_back_at_once_what_was_never_answered(shared: Any) -> N
 
     shared._doubtful = Contended([("x.1", AT)])
     shared._give_back()
-    upkeep.drain()
+    background_worker.drain()
 
 
 def test_projects_in_one_place_know_nothing_of_each_other(shared: Any, place: tuple[str, str]) -> None:

@@ -39,10 +39,11 @@ from servers import postgres_url, project
 
 from budgeted import BudgetExceededError, BudgetManager
 from budgeted.errors import LedgerError, LedgerLockedError, LedgerUnavailableError
-from budgeted.ledger import open_ledger, upkeep
-from budgeted.ledger.base import GLOBAL, Refused, Used
-from budgeted.ledger.sql import SQLLedger
-from budgeted.ledger.sql.database import Places
+from budgeted.ledger import background_worker
+from budgeted.ledger.opening import open_ledger
+from budgeted.ledger.protocol import GLOBAL, Refused, Used
+from budgeted.ledger.sql.connections import Places
+from budgeted.ledger.sql.ledger import SQLLedger
 
 PASSWORD = "s3cr3t-w0rd"  # noqa: S105 - nobody's
 
@@ -67,7 +68,7 @@ def test_eight_processes_that_start_at_once_make_the_tables_once(url: str, prefi
     program = """
         import sys
         from ledgers import *
-        from budgeted.ledger.sql import SQLLedger
+        from budgeted.ledger.sql.ledger import SQLLedger
         print("ready", flush=True)
         sys.stdin.readline()
         ledger = SQLLedger(sys.argv[1], "p", prefix=sys.argv[2])
@@ -273,7 +274,7 @@ def test_a_server_that_does_not_answer_is_given_up_at_the_deadline(far: Any, pro
     proxy.stalled = False
     proxy.hang_up()
     assert far.hold(far.new_id(), where, cost(60), AT).usd == 60
-    upkeep.drain()
+    background_worker.drain()
     assert held(far) == 60
 
 
@@ -290,7 +291,7 @@ def test_a_hold_that_commits_after_it_was_given_up_is_given_back(
 ) -> None:
     """Who gives it back waits for the transaction that is under way."""
     later: list[Any] = []
-    monkeypatch.setattr(upkeep, "retry", later.append)
+    monkeypatch.setattr(background_worker, "retry", later.append)
     give(far, GLOBAL, usd(1000))
     where = route(far, GLOBAL)
     far.hold(far.new_id(), where, cost(0), AT)
@@ -332,7 +333,7 @@ def test_connecting_is_given_up_at_the_same_deadline(far: Any, proxy: Proxy) -> 
     assert given_up(lambda: far.hold(far.new_id(), where, cost(60), AT, timeout=0.3)) < 1.5
     proxy.stalled = False
     proxy.hang_up()
-    upkeep.drain()
+    background_worker.drain()
 
 
 def test_so_is_a_connection_of_an_engine_of_ones_own(proxy: Proxy, through: str) -> None:
@@ -345,7 +346,7 @@ def test_so_is_a_connection_of_an_engine_of_ones_own(proxy: Proxy, through: str)
     assert given_up(lambda: ledger.hold(ledger.new_id(), where, cost(60), AT, timeout=0.3)) < 1.5
     proxy.stalled = False
     proxy.hang_up()
-    upkeep.drain()
+    background_worker.drain()
     assert held(ledger) == 0
     with engine.connect() as mine:  # which has no deadline of ours
         assert "wait" not in vars(mine.connection.driver_connection)
@@ -442,7 +443,7 @@ def test_a_lease_and_a_hold_have_one_deadline(far: Any, proxy: Proxy) -> None:
     far._lease_due = 0.0
     given_up(lambda: far.hold(far.new_id(), where, cost(60), AT, timeout=min(alone) + 0.02))
     proxy.delay = 0
-    upkeep.drain()
+    background_worker.drain()
     assert held(far) == 0
 
 

@@ -8,9 +8,9 @@ import pytest
 from ledgers import ALICE, AT, BOB, calls, charge, check, cost, give, held, hold, route, spent, tokens, usd
 
 from budgeted.errors import LedgerError
-from budgeted.ledger.base import GLOBAL, Used
-from budgeted.ledger.journal import JournalLedger
-from budgeted.ledger.memory import MemoryLedger
+from budgeted.ledger.journal.ledger import JournalLedger
+from budgeted.ledger.memory.ledger import MemoryLedger
+from budgeted.ledger.protocol import GLOBAL, Used
 
 
 def filled() -> MemoryLedger:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from ledgers import ALICE, AT, BOB, check, cost, give, hold, route, usd
 
-from budgeted.ledger.base import GLOBAL, Refused, Used
-from budgeted.ledger.memory import MemoryLedger
-from budgeted.ledger.turns import Turns
+from budgeted.ledger.memory.ledger import MemoryLedger
+from budgeted.ledger.protocol import GLOBAL, Refused, Used
+from budgeted.ledger.waiting_calls import Turns
 
 
 def test_tickets_are_served_in_the_order_they_were_taken() -> None:

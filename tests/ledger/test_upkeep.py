@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ledgers import AT, busy, check, cost, give, held, hold, route, spent, usd
 
 from budgeted.errors import LedgerUnavailableError
-from budgeted.ledger import upkeep
-from budgeted.ledger.base import GLOBAL, Used
+from budgeted.ledger import background_worker
+from budgeted.ledger.protocol import GLOBAL, Used
 
 if TYPE_CHECKING:
     import pytest
@@ -22,14 +22,14 @@ def test_a_finaliser_that_runs_while_the_lock_is_held_only_enqueues(ledger: Any)
 
     class Stream:
         def __del__(self) -> None:
-            upkeep.enqueue(lambda: ledger.settle(one.id, Used(7), AT))
+            background_worker.enqueue(lambda: ledger.settle(one.id, Used(7), AT))
 
     stream: Any = Stream()
     stream.itself = stream
     with busy(ledger):
         del stream
         gc.collect()
-    upkeep.drain()
+    background_worker.drain()
     assert (spent(ledger), held(ledger)) == (7, 0)
 
 
@@ -41,11 +41,11 @@ def test_what_was_enqueued_before_is_done_when_draining_returns() -> None:
         go.wait(20)
         done.append(1)
 
-    upkeep.start()
-    upkeep.enqueue(slow)
+    background_worker.start()
+    background_worker.enqueue(slow)
     assert started.wait(20)
     threading.Timer(0.05, go.set).start()
-    upkeep.drain()
+    background_worker.drain()
     assert done == [1]
 
 
@@ -59,12 +59,12 @@ def test_a_round_is_due_at_its_time_however_many_jobs_come_in() -> None:
 
     def flood() -> None:
         while not stop.wait(0.001):
-            upkeep.enqueue(lambda: None)
+            background_worker.enqueue(lambda: None)
 
     flooder = threading.Thread(target=flood)
     flooder.start()
     kept = Kept()
-    upkeep.wanted(kept)
+    background_worker.wanted(kept)
     assert looked.wait(20)
     stop.set()
     flooder.join()
@@ -77,28 +77,28 @@ def test_ledgers_may_come_and_go_while_the_background_looks_around() -> None:
 
     def many() -> None:
         for _ in range(3000):
-            upkeep.wanted(Kept())
+            background_worker.wanted(Kept())
 
     threads = [threading.Thread(target=many) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert upkeep._upkeep.thread is not None
-    assert upkeep._upkeep.thread.is_alive()
+    assert background_worker._upkeep.thread is not None
+    assert background_worker._upkeep.thread.is_alive()
 
 
 def test_a_job_that_fails_is_logged_and_the_next_one_done(caplog: pytest.LogCaptureFixture) -> None:
     done = []
-    upkeep.enqueue(lambda: 1 / 0)
-    upkeep.enqueue(lambda: done.append(1))
-    upkeep.drain()
+    background_worker.enqueue(lambda: 1 / 0)
+    background_worker.enqueue(lambda: done.append(1))
+    background_worker.drain()
     assert done == [1]
     assert "ZeroDivisionError" in caplog.text
 
 
 def test_a_charge_that_the_ledger_could_not_take_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upkeep, "PERIOD", 0.01)
+    monkeypatch.setattr(background_worker, "PERIOD", 0.01)
     tries, done = [], threading.Event()
 
     def job() -> None:
@@ -107,7 +107,7 @@ def test_a_charge_that_the_ledger_could_not_take_is_tried_again(monkeypatch: pyt
             raise LedgerUnavailableError("full")
         done.set()
 
-    upkeep.retry(job)
+    background_worker.retry(job)
     assert done.wait(20)
     assert len(tries) == 3
 
@@ -125,7 +125,7 @@ def test_holds_that_nobody_ends_are_charged_in_the_background(ledger: Any) -> No
 
 def test_what_waits_for_a_silent_server_lets_each_round_come_in_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each look renews a lease: without one the calls of a process would pass for those of a dead one."""
-    monkeypatch.setattr(upkeep, "PERIOD", 0.001)
+    monkeypatch.setattr(background_worker, "PERIOD", 0.001)
     silence, done, told = threading.Event(), threading.Event(), []
     answering = False
 
@@ -134,7 +134,7 @@ def test_what_waits_for_a_silent_server_lets_each_round_come_in_its_time(monkeyp
             told.append("look")
             if told.count("look") >= 5:
                 done.set()
-            return None if done.is_set() else upkeep.PERIOD
+            return None if done.is_set() else background_worker.PERIOD
 
     def settle() -> None:
         told.append("settle")
@@ -148,15 +148,15 @@ def test_what_waits_for_a_silent_server_lets_each_round_come_in_its_time(monkeyp
         silence.wait(0.01)
 
     for _ in range(20):
-        upkeep.retry(settle)
-        upkeep.enqueue(release)
+        background_worker.retry(settle)
+        background_worker.enqueue(release)
     kept = Kept()
-    upkeep.wanted(kept)
+    background_worker.wanted(kept)
     assert done.wait(20)
     between = "".join(what[0] for what in told[told.index("look") :]).split("l")
     answering = True
-    upkeep.drain()
-    assert upkeep.refused() == 0
+    background_worker.drain()
+    assert background_worker.refused() == 0
     assert all(one.count("s") <= 2 and one.count("r") <= 1 for one in between[:5]), told
     assert any(between[:5])
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from budgeted.cli.dashboard import dashboard
-from budgeted.dashboards import grafana, rules
+from budgeted.cli.dashboard_files import dashboard
+from budgeted.dashboards import grafana, prometheus_rules
 
 
 def test_the_dashboard_is_json_that_grafana_takes(tmp_path: Path) -> None:
@@ -45,8 +45,8 @@ def test_no_panels_overlap() -> None:
 
 def test_rules_are_printed_where_no_file_is_named() -> None:
     done = CliRunner().invoke(dashboard, ["alerts"])
-    assert done.output == rules.rules()
-    assert done.output.count("- alert:") == len(rules.ALERTS)
+    assert done.output == prometheus_rules.rules()
+    assert done.output.count("- alert:") == len(prometheus_rules.ALERTS)
 
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
@@ -55,7 +55,9 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     assert "missing/rules.yml" in done.output
 
 
-@pytest.mark.parametrize("query", [*grafana.queries(), *(one.expr for one in (*rules.RECORDINGS, *rules.ALERTS))])
+@pytest.mark.parametrize(
+    "query", [*grafana.queries(), *(one.expr for one in (*prometheus_rules.RECORDINGS, *prometheus_rules.ALERTS))]
+)
 def test_no_query_sums_what_every_process_shows(query: str) -> None:
     for gauge in ("limit", "spent", "held", "remaining"):
         before, found, _ = query.partition(f"budgeted_{gauge}_USD")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from prometheus import Prometheus, free_port
 
-from budgeted.dashboards import grafana, rules
+from budgeted.dashboards import grafana, prometheus_rules
 from budgeted.testing import SimulatedProvider
 
 pytestmark = [pytest.mark.slow]
@@ -81,9 +81,9 @@ def test_every_query_of_the_dashboard_and_every_rule_answers_something(
     watch: Callable[..., Prometheus], start: Callable[..., Any], provider: SimulatedProvider
 ) -> None:
     port = free_port()
-    prometheus = watch(port, loaded=re.sub("for: [0-9]+m", "for: 0m", rules.rules()))
+    prometheus = watch(port, loaded=re.sub("for: [0-9]+m", "for: 0m", prometheus_rules.rules()))
     assert {rule["name"] for group in prometheus.get("rules")["groups"] for rule in group["rules"]} == {
-        one.name for one in (*rules.RECORDINGS, *rules.ALERTS)
+        one.name for one in (*prometheus_rules.RECORDINGS, *prometheus_rules.ALERTS)
     }
 
     def firing() -> set[str]:
@@ -110,9 +110,9 @@ def test_every_query_of_the_dashboard_and_every_rule_answers_something(
     answers = {expr: prometheus.ask(_filled(expr)) for expr in grafana.queries()}
     assert len(answers) > 15
     assert [expr for expr, found in answers.items() if not found] == []
-    expected = {one.name for one in rules.ALERTS} - {"BudgetedBalancesMissing"}
+    expected = {one.name for one in prometheus_rules.ALERTS} - {"BudgetedBalancesMissing"}
     assert prometheus.wait(lambda: firing() == expected)
-    for recording in rules.RECORDINGS:
+    for recording in prometheus_rules.RECORDINGS:
         prometheus.wait(lambda name=recording.name: prometheus.ask(name))
     (spent,) = {value for labels, value in prometheus.ask("budgeted:used:ratio").items() if "alice-0" in labels}
     assert 0.8 < spent < 1

@@ -6,13 +6,14 @@ import asyncio
 import gc
 from typing import TYPE_CHECKING, Any
 
-from budgeted import BudgetManager, scope
+from budgeted import BudgetManager
+from budgeted.payers import scope
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable
     from contextlib import AbstractAsyncContextManager
 
-    from budgeted.scope import Budget
+    from budgeted.payers.scope import Budget
     from budgeted.testing import SimulatedProvider
 
 MESSAGES: list[dict[str, Any]] = [{"role": "user", "content": "Say something nice about budgets."}]

@@ -12,8 +12,9 @@ import openai
 import pytest
 from paying import MESSAGES
 
-from budgeted import BudgetExceededError, driving
-from budgeted.ledger import upkeep
+from budgeted import BudgetExceededError
+from budgeted.ledger import background_worker
+from budgeted.metering import runner
 from budgeted.testing import Reply
 
 if TYPE_CHECKING:
@@ -348,8 +349,8 @@ def test_a_task_cancelled_while_its_hold_waits_for_the_ledgers_lock_leaves_nothi
                 ledger._lock.release()
 
     asyncio.run(main())
-    driving._executor().shutdown()
-    driving._pool = None
+    runner._executor().shutdown()
+    runner._pool = None
     payer.agrees(calls=1)
 
 
@@ -437,7 +438,7 @@ def test_a_late_answer_does_not_fight_with_what_was_reconciled(
     assert asked.result().choices
     payer.manager.flush()
     assert payer.spent == 0.5e9
-    assert not upkeep._retried
+    assert not background_worker._retried
 
 
 def test_a_late_answer_replaces_the_estimate_of_a_hold_that_was_given_up(

@@ -15,14 +15,8 @@ import pydantic
 import pytest
 from paying import MESSAGES
 
-from budgeted import (
-    BudgetExceededError,
-    UnattributedCallError,
-    UnknownUserError,
-    UnpricedModelError,
-    register_price,
-    scope,
-)
+from budgeted import BudgetExceededError, UnattributedCallError, UnknownUserError, UnpricedModelError, register_price
+from budgeted.payers import scope
 from budgeted.testing import Reply
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pytest
 from serving import TOKEN, Serving
 
 from budgeted import BudgetManager
-from budgeted.ledger import upkeep
+from budgeted.ledger import background_worker
 
 
 class Never:
@@ -39,7 +39,7 @@ def closed(coroutine: Coroutine[Any, Any, None], ready: Callable[[], bool]) -> N
     loop.close()
     coroutine.close()
     task._log_destroy_pending = False  # type: ignore[attr-defined]
-    upkeep.drain()
+    background_worker.drain()
 
 
 def test_a_hold_is_charged_as_uncertain(manager: BudgetManager) -> None:

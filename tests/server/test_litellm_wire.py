@@ -16,7 +16,7 @@ import pytest
 from serving import READER, TOKEN, Asking, Serving
 
 from budgeted import BudgetManager, LedgerError, LedgerUnavailableError
-from budgeted.ledger import open_ledger
+from budgeted.ledger.opening import open_ledger
 
 PROJECT = "their-app"
 
@@ -147,7 +147,7 @@ def test_what_a_record_has_more_is_charged_and_one_that_has_less_was_reset(
     set_budget(ask, alice=record(0.5, a=0.5))
     set_budget(ask, alice=record(0.75, a=0.5, b=0.25))
     assert spent_by(ask, "model") == {"a": 0.5, "b": 0.25}
-    monkeypatch.setattr("budgeted.ledger.user_dict.LATE_SECONDS", 0)
+    monkeypatch.setattr("budgeted.ledger.litellm_hosted.user_dict.LATE_SECONDS", 0)
     set_budget(ask, alice=record(0.125, b=0.125))
     assert get_budget(ask)["data"]["alice"] == record(0.125, b=0.125)
     assert spent_by(ask, "user") == {"alice": 0.875}  # a reset forgets nothing that was spent

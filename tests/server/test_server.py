@@ -13,8 +13,8 @@ import httpx2
 import pytest
 from serving import READER, TOKEN, Asking, Serving
 
-from budgeted.ledger import open_ledger
-from budgeted.ledger.wire import VERBS
+from budgeted.ledger.http.json_verbs import VERBS
+from budgeted.ledger.opening import open_ledger
 from budgeted.server import ServerSettings, openapi
 
 ROUTE = {"legs": [["g", [["usd", 0, 2**62]]]], "versions": [1], "day": 20_000, "provider": "p", "model": "m"}

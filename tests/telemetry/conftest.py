@@ -10,7 +10,9 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader, Metric, NumberDataPoint
 
-from budgeted import BudgetManager, Usage, managers, register_price, telemetry
+from budgeted import BudgetManager, Usage, register_price
+from budgeted.manager import registry
+from budgeted.telemetry import instruments
 
 _numbers = itertools.count(1)
 
@@ -21,7 +23,7 @@ class Metrics:
     def __init__(self, **options: Any) -> None:
         self.reader = InMemoryMetricReader(**options.pop("reader", {}))
         self.provider = MeterProvider(metric_readers=[self.reader], shutdown_on_exit=False, **options)
-        telemetry.observe(self.provider.get_meter("budgeted"), managers.open_managers)
+        instruments.observe(self.provider.get_meter("budgeted"), registry.open_managers)
 
     def all(self) -> dict[str, Metric]:
         data = self.reader.get_metrics_data()

@@ -26,10 +26,10 @@ from budgeted import (
     UnknownUserError,
     UnpricedModelError,
     Usage,
-    events,
 )
 from budgeted.events import Event
-from budgeted.scope import Group
+from budgeted.payers.scope import Group
+from budgeted.telemetry import events
 
 MOMENT = 1_795_564_800  # 2026-11-25T00:00:00+00:00
 
@@ -175,7 +175,7 @@ def test_of_many_processes_one_tells(tmp_path: Path) -> None:
     code = f"""
 import json, sys
 from concurrent.futures import ThreadPoolExecutor
-from budgeted import BudgetManager, events
+from budgeted import BudgetManager; from budgeted.telemetry import events
 told = []
 manager = BudgetManager(
     "shop", ledger={str(tmp_path / "ledger")!r}, max_budget="$10", default_user_limits="$3",
@@ -212,7 +212,7 @@ def test_of_many_threads_one_tells(make_manager: Any, told: Told) -> None:
 def test_who_dies_before_telling_leaves_it_to_the_next(make_manager: Any, told: Told, tmp_path: Path) -> None:
     code = f"""
 import os
-from budgeted import BudgetManager, alerts
+from budgeted import BudgetManager; from budgeted.telemetry import alerts
 alerts.Alerts._tell = lambda *args: os._exit(9)
 manager = BudgetManager("shop", ledger={str(tmp_path)!r}, max_budget="$10")
 with manager.hold(cost=9) as held:

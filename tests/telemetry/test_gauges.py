@@ -15,9 +15,10 @@ import pytest
 from forking import forked
 from opentelemetry.sdk.metrics.view import View
 
-from budgeted import BudgetManager, Usage, gauges
+from budgeted import BudgetManager, Usage
 from budgeted.errors import LedgerUnavailableError
-from budgeted.ledger import MemoryLedger
+from budgeted.ledger.memory.ledger import MemoryLedger
+from budgeted.telemetry import gauges
 
 NAMES = ("budgeted.limit", "budgeted.spent", "budgeted.held", "budgeted.remaining")
 

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from clocks import Clock
 
-from budgeted import BudgetExceededError, BudgetManager, LedgerError, Usage, events, register_price
-from budgeted.repeats import MOST_KEYS, Repeats
+from budgeted import BudgetExceededError, BudgetManager, LedgerError, Usage, register_price
+from budgeted.telemetry import events
+from budgeted.telemetry.log_throttling import MOST_KEYS, Repeats
 
 SECRETS = ("alice", "team-secret", "my prompt", "sk-secret", "nightly-key")
 

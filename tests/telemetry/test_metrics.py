@@ -12,9 +12,10 @@ from opentelemetry.sdk.metrics import Counter, ObservableCounter
 from opentelemetry.sdk.metrics.export import AggregationTemporality
 from opentelemetry.sdk.metrics.view import View
 
-from budgeted import BudgetExceededError, BudgetManager, Usage, register_price, tally
-from budgeted.conventions import Conventions
-from budgeted.tally import Operation, user_names
+from budgeted import BudgetExceededError, BudgetManager, Usage, register_price
+from budgeted.telemetry import counters
+from budgeted.telemetry.counters import Operation, user_names
+from budgeted.telemetry.genai_conventions import Conventions
 
 DELTA = {
     "preferred_temporality": {ObservableCounter: AggregationTemporality.DELTA, Counter: AggregationTemporality.DELTA}
@@ -175,7 +176,7 @@ def test_operations_other_than_chat_are_told_apart(metrics: Any, manager: Budget
 def test_invented_model_names_beyond_a_number_are_counted_as_other(
     metrics: Any, spend: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tally, "MOST_KEYS", 0)
+    monkeypatch.setattr(counters, "MOST_KEYS", 0)
     register_price("invented-*", input=1, output=2, max_output_tokens=1000)
     before = metrics.points("budgeted.calls", model="other", outcome="settled")
     for number in range(20):
@@ -191,7 +192,7 @@ def test_a_refused_invention_takes_no_place_from_a_model_that_is_paid_for(
 ) -> None:
     register_price("refused-*", input=1, output=2, max_output_tokens=1000)
     known = {point.attributes.get("gen_ai.request.model") for point in metrics.points("budgeted.spend")}
-    monkeypatch.setattr(tally, "MOST_KEYS", len(tally.snapshot().tallies) + 1)
+    monkeypatch.setattr(counters, "MOST_KEYS", len(counters.snapshot().tallies) + 1)
     poor = make_manager(max_budget="$0.0000001", wait=0)
     for number in range(10):
         with pytest.raises(BudgetExceededError), poor.hold(f"refused-{number}", "x", 100):
@@ -352,7 +353,7 @@ def test_the_innermost_user_that_may_be_named_is(metrics: Any, make_manager: Any
 def test_users_beyond_a_number_are_counted_without_their_names(
     metrics: Any, make_manager: Any, spend: Any, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tally, "MOST_NAMED", tally._tallies._named + 2)
+    monkeypatch.setattr(counters, "MOST_NAMED", counters._tallies._named + 2)
     naming = make_manager(max_budget="$7", metric_users=True)
     for number in range(5):
         spend(f"user-{number}", paying=naming)

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from budgeted.cli import budgets, dashboard, importing, migrating, serving
+from budgeted.cli import balances_and_limits, dashboard_files, import_litellm, migrate, serve
 from budgeted.errors import BudgetError
-from budgeted.settings import unknown_variables
+from budgeted.manager.settings import unknown_variables
 
 
 class _Commands(click.Group):
@@ -31,16 +31,16 @@ def budgeted() -> None:
 
 
 for _command in (
-    budgets.accounts,
-    budgets.balance,
-    budgets.limits,
-    budgets.reconcile,
-    budgets.report,
-    budgets.reset,
-    budgets.uncertain,
-    dashboard.dashboard,
-    importing.take_over,
-    migrating.migrate,
-    serving.serve,
+    balances_and_limits.accounts,
+    balances_and_limits.balance,
+    balances_and_limits.limits,
+    balances_and_limits.reconcile,
+    balances_and_limits.report,
+    balances_and_limits.reset,
+    balances_and_limits.uncertain,
+    dashboard_files.dashboard,
+    import_litellm.take_over,
+    migrate.migrate,
+    serve.serve,
 ):
     budgeted.add_command(_command)

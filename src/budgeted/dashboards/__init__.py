@@ -1,4 +1,4 @@
-"""Dashboards and alerts as files, for the metrics of :mod:`budgeted.telemetry` as Prometheus names them.
+"""Dashboards and alerts as files, for the metrics of :mod:`budgeted.telemetry.instruments` as Prometheus names them.
 
 Every process that shares a ledger shows the same balances, so that these are never summed over processes: gauges take
 the ``max``, and the time to exhaustion the ``min``. Counters are each process's own, and are summed.

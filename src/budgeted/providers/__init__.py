@@ -17,14 +17,14 @@ from budgeted.providers import (
     mistral,
     ollama,
     openai,
-    threads,
+    thread_propagation,
 )
 
 HOOKS = tuple(
     hook
     for module in (
         *(openai, anthropic, bedrock, aiobotocore, cohere, dspy, google, google_interactions, groq),
-        *(litellm, litellm_unmetered, mistral, ollama, threads),
+        *(litellm, litellm_unmetered, mistral, ollama, thread_propagation),
     )
     for hook in module.HOOKS
 )

@@ -10,13 +10,13 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from budgeted import driving
-from budgeted.call import Call
-from budgeted.meters import BodyMeter, FrameMeter
+from budgeted.metering import runner
+from budgeted.metering.call import Call
+from budgeted.metering.http_streams import Watch, items_async
 from budgeted.providers import bedrock
 from budgeted.providers.hooks import Hook
-from budgeted.providers.metered import note_lost_async, run_async
-from budgeted.streams import Watch, items_async
+from budgeted.providers.metered_method import note_lost_async, run_async
+from budgeted.wire.stream_readers import BodyMeter, FrameMeter
 
 
 class _MessageMeter(FrameMeter):
@@ -55,7 +55,7 @@ async def _read(itself: weakref.ref[Any], state: Watch, amt: int | None = None) 
         raise
     state.meter.feed(data)
     if (amt is None or amt < 0 or (not data and amt)) and not state.call.ended:
-        await driving.settled(state.call, state.outcome(None, at_end=True))
+        await runner.settled(state.call, state.outcome(None, at_end=True))
     return data
 
 

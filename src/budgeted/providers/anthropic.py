@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from budgeted.providers.metered import count, items, mapping, refuse_unseen, refuse_unseen_at, searches
+from budgeted.providers.metered_method import count, items, mapping, refuse_unseen, refuse_unseen_at, searches
 from budgeted.providers.stainless import Dialect, address, hooks, lineage
-from budgeted.request import ANY, Request
+from budgeted.wire.request import ANY, Request
 
 _HOSTS = {"Bedrock": "aws", "Vertex": "google"}
 _UNSEEN = {

@@ -12,16 +12,26 @@ from typing import Any
 
 import msgspec
 
-from budgeted import streams, usage_reports
-from budgeted.call import Call
-from budgeted.failures import came_through
-from budgeted.kinds import kinds_in
-from budgeted.providers import metered
+from budgeted.metering import http_streams
+from budgeted.metering.call import Call
+from budgeted.pricing.token_types import kinds_in
+from budgeted.pricing.usage import Usage
+from budgeted.providers import metered_method
 from budgeted.providers.hooks import Hook
-from budgeted.providers.metered import End, count, items, mapping, note_lost, refuse_unseen, run, searches_to_rank
-from budgeted.request import Request
-from budgeted.responses import Answer
-from budgeted.usage import Usage
+from budgeted.providers.metered_method import (
+    End,
+    count,
+    items,
+    mapping,
+    note_lost,
+    refuse_unseen,
+    run,
+    searches_to_rank,
+)
+from budgeted.wire import usage_parsers
+from budgeted.wire.failures import came_through
+from budgeted.wire.request import Request
+from budgeted.wire.responses import Answer
 
 _CONVERSE = frozenset({"Converse", "ConverseStream"})
 _OPERATIONS = {
@@ -90,7 +100,7 @@ _PREPARING = frozenset({"_emit_api_params", "_resolve_endpoint_ruleset", "_conve
 """Methods that an exception passes through only before anything is sent."""
 
 
-class Sent(metered.Sent):
+class Sent(metered_method.Sent):
     """One operation, as boto3 was asked for it."""
 
     def __init__(self, client: Any, operation: str, params: Mapping[str, Any]) -> None:
@@ -132,7 +142,7 @@ class Sent(metered.Sent):
     def finish(self, call: Call, response: Any) -> End | None:
         """Settle at the usage in the answer or its headers; else once the body has been read."""
         if call.request.operation == "rerank":  # no answer says as how many searches it is billed
-            return metered.units_end(call, None if call.request.known is None else call.request.units)
+            return metered_method.units_end(call, None if call.request.known is None else call.request.units)
         if "usage" in response:
             return functools.partial(call.settle, _answer(response["usage"], response.get("serviceTier")))
         counts = _counts(response)
@@ -146,7 +156,7 @@ class Sent(metered.Sent):
         """Settle the call when its body has been read; False if it cannot be watched."""
         raw = getattr(stream, "_raw_stream", None)
         if raw is not None:
-            streams.watch(raw, call)
+            http_streams.watch(raw, call)
         return raw is not None
 
     def outcome(self, call: Call, error: BaseException) -> End:
@@ -156,7 +166,7 @@ class Sent(metered.Sent):
 
 def _answer(usage: Any, tier: Any) -> Answer:
     kind = tier.get("type") if isinstance(tier, Mapping) else None
-    found = usage_reports.read_usage(usage or None)
+    found = usage_parsers.read_usage(usage or None)
     return Answer(found if found is None or kind is None else msgspec.structs.replace(found, service_tier=kind))
 
 
@@ -202,7 +212,10 @@ def _read_rerank(params: Mapping[str, Any]) -> Request:
 
 def _ranking(model: str, query: str, documents: Any) -> Request:
     """A request that is billed by the search: it is known as how many where that many are the fewest, too."""
-    most, fewest = searches_to_rank(query, documents), max(1, -(-len(items(documents)) // metered.RANKED_AT_ONCE))
+    most, fewest = (
+        searches_to_rank(query, documents),
+        max(1, -(-len(items(documents)) // metered_method.RANKED_AT_ONCE)),
+    )
     return Request(
         provider="aws",
         operation="rerank",

@@ -7,11 +7,10 @@ import math
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
-from budgeted import driving, usage_reports
-from budgeted.call import Call
-from budgeted.fields import fields_of, json_of
+from budgeted.metering import runner
+from budgeted.metering.call import Call
 from budgeted.providers.hooks import Hook, enabled
-from budgeted.providers.metered import (
+from budgeted.providers.metered_method import (
     End,
     Sent,
     count,
@@ -29,7 +28,9 @@ from budgeted.providers.metered import (
     text,
     units_end,
 )
-from budgeted.request import Request
+from budgeted.wire import usage_parsers
+from budgeted.wire.field_lookup import fields_of, json_of
+from budgeted.wire.request import Request
 
 _MODULE = "cohere.core.http_client"
 _OPERATIONS = {
@@ -88,7 +89,7 @@ def _units(response: Any, unit: str) -> int | None:
     """How many units an answer says that it is billed for."""
     meta = fields_of(json_of(response.content)).get("meta")
     found = mapping(mapping(meta).get("billed_units")).get(unit)
-    return math.ceil(found) if isinstance(found, (int, float)) and 0 <= found <= usage_reports.MOST_TOKENS else None
+    return math.ceil(found) if isinstance(found, (int, float)) and 0 <= found <= usage_parsers.MOST_TOKENS else None
 
 
 def _read(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sent | None:
@@ -152,7 +153,7 @@ async def _request_async(
 @contextlib.contextmanager
 def _stream(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Any]:
     sent = _read(client, args, kwargs) if enabled() else None
-    call = None if sent is None else driving.begin(sent.request)
+    call = None if sent is None else runner.begin(sent.request)
     if sent is None or call is None:
         with wrapped(*args, **kwargs) as response:
             yield response
@@ -176,7 +177,7 @@ async def _stream_async(
     wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> AsyncIterator[Any]:
     sent = _read(client, args, kwargs) if enabled() else None
-    call = None if sent is None else await driving.begin_async(sent.request)
+    call = None if sent is None else await runner.begin_async(sent.request)
     if sent is None or call is None:
         async with wrapped(*args, **kwargs) as response:
             yield response
@@ -187,11 +188,11 @@ async def _stream_async(
         async with wrapped(*args, **kwargs) as response:
             end = sent.finish(call, response)
             if end is not None:
-                await driving.settled(call, end)
+                await runner.settled(call, end)
             yield response
     except BaseException as error:
         if response is None:
-            await driving.settled(call, sent.outcome(call, error))
+            await runner.settled(call, sent.outcome(call, error))
         raise
 
 

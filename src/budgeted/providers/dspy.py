@@ -14,14 +14,15 @@ from typing import Any
 
 import msgspec
 
-from budgeted import prices, usage_reports
-from budgeted.call import Call
 from budgeted.errors import BudgetError
-from budgeted.kinds import kinds_of
+from budgeted.metering.call import Call
+from budgeted.pricing import prices
+from budgeted.pricing.token_types import kinds_of
 from budgeted.providers.hooks import Hook
-from budgeted.providers.metered import End, Sent, count, pair, text
-from budgeted.request import Request
-from budgeted.responses import Answer
+from budgeted.providers.metered_method import End, Sent, count, pair, text
+from budgeted.wire import usage_parsers
+from budgeted.wire.request import Request
+from budgeted.wire.responses import Answer
 
 _REQUEST = 3
 _RESULTS = 6
@@ -59,7 +60,7 @@ class _Sent(Sent):
 
     def _answer(self) -> Answer:
         results = self.args[_RESULTS][self.before :]
-        usage = usage_reports.read_usage(getattr(results[-1], "usage", None) or None) if results else None
+        usage = usage_parsers.read_usage(getattr(results[-1], "usage", None) or None) if results else None
         return Answer(usage)
 
 

@@ -15,12 +15,12 @@ from typing import Any
 
 import msgspec
 
-from budgeted import prices, responses, usage_reports
-from budgeted.call import Call
-from budgeted.kinds import draws, kinds_in, kinds_out
-from budgeted.meters import ItemMeter
+from budgeted.metering.call import Call
+from budgeted.metering.http_streams import Watch, items, items_async
+from budgeted.pricing import prices
+from budgeted.pricing.token_types import draws, kinds_in, kinds_out
 from budgeted.providers.hooks import Hook
-from budgeted.providers.metered import (
+from budgeted.providers.metered_method import (
     GOOGLES_SEARCHES,
     MOST_SEARCHES,
     End,
@@ -39,8 +39,9 @@ from budgeted.providers.metered import (
     text,
     units_end,
 )
-from budgeted.request import Request
-from budgeted.streams import Watch, items, items_async
+from budgeted.wire import responses, usage_parsers
+from budgeted.wire.request import Request
+from budgeted.wire.stream_readers import ItemMeter
 
 _MODULE = "google.genai._api_client"
 _METHODS = {
@@ -220,7 +221,7 @@ def _parts_async(itself: weakref.ref[Any], state: Watch) -> AsyncIterator[Any]:
 
 def _decoded(part: str) -> Mapping[str, Any]:
     body: dict[str, Any] = msgspec.json.decode(part)
-    searches = usage_reports.gemini_searches(body)
+    searches = usage_parsers.gemini_searches(body)
     if searches:
         body.setdefault("usageMetadata", {})["webSearches"] = searches
     return body

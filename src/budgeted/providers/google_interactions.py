@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from budgeted.call import Call
-from budgeted.kinds import kinds_in, kinds_out
-from budgeted.providers.metered import MOST_SEARCHES, count, items, mapping, refuse_unseen, text
+from budgeted.metering.call import Call
+from budgeted.pricing.token_types import kinds_in, kinds_out
+from budgeted.providers.metered_method import MOST_SEARCHES, count, items, mapping, refuse_unseen, text
 from budgeted.providers.speakeasy import Dialect, decoded, hooks
-from budgeted.request import Request
+from budgeted.wire.request import Request
 
 _DECISIONS = "/decisions"
 _PATHS = ("/interactions", _DECISIONS)

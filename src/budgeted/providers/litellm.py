@@ -16,13 +16,13 @@ from typing import Any
 
 import msgspec
 
-from budgeted import prices, responses, usage_reports
-from budgeted.call import Call
-from budgeted.failures import came_through
-from budgeted.fields import fields_of, text_bytes
-from budgeted.kinds import kinds_of
+from budgeted.metering.call import Call
+from budgeted.metering.item_streams import GENERATOR, STREAM, Items, kind_of, metered
+from budgeted.pricing import prices
+from budgeted.pricing.token_types import kinds_of
+from budgeted.pricing.usage import Usage
 from budgeted.providers.hooks import Hook
-from budgeted.providers.metered import (
+from budgeted.providers.metered_method import (
     GOOGLES_SEARCHES,
     MOST_SEARCHES,
     End,
@@ -38,10 +38,11 @@ from budgeted.providers.metered import (
     searches,
     text,
 )
-from budgeted.request import Request
-from budgeted.responses import Answer
-from budgeted.returned import GENERATOR, STREAM, Items, kind_of, metered
-from budgeted.usage import Usage
+from budgeted.wire import responses, usage_parsers
+from budgeted.wire.failures import came_through
+from budgeted.wire.field_lookup import fields_of, text_bytes
+from budgeted.wire.request import Request
+from budgeted.wire.responses import Answer
 
 _OPERATIONS = {
     "completion": "chat",
@@ -191,8 +192,8 @@ def _as_billed(answer: Answer, response: Any = None) -> Answer:
     groundings = fields_of(response).get("vertex_ai_grounding_metadata")
     if groundings:
         parts = [{"groundingMetadata": each} for each in items(groundings)]
-        found = usage_reports.gemini_searches({"candidates": parts, "modelVersion": answer.model})
-    elif found > 1 and usage_reports.gemini_bills_answers(str(answer.model)):
+        found = usage_parsers.gemini_searches({"candidates": parts, "modelVersion": answer.model})
+    elif found > 1 and prices.gemini_bills_answers(str(answer.model)):
         found = 1
     if found == usage.web_searches:
         return answer

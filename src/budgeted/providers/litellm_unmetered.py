@@ -13,7 +13,7 @@ from typing import Any
 
 from budgeted.errors import BudgetError
 from budgeted.providers.hooks import Hook, enabled
-from budgeted.providers.metered import refuse_unseen
+from budgeted.providers.metered_method import refuse_unseen
 
 _SENT_BY_ITSELF = {
     "rerank_api.main": {"rerank": "a reranking"},

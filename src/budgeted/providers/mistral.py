@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from budgeted.call import Call
+from budgeted.metering.call import Call
 from budgeted.providers.hooks import Hook
-from budgeted.providers.metered import (
+from budgeted.providers.metered_method import (
     End,
     count,
     is_structured,
@@ -21,7 +21,7 @@ from budgeted.providers.metered import (
 )
 from budgeted.providers.openai import read_responses
 from budgeted.providers.speakeasy import Dialect, decoded, hooks
-from budgeted.request import Request
+from budgeted.wire.request import Request
 
 _CHAT = ("/chat/completions", "/fim/completions", "/agents/completions", "/rawPredict", "/streamRawPredict")
 _CONVERSATIONS = re.compile(r".*/conversations(?P<earlier>/(?P<id>[^/]+)(/restart)?)?")

@@ -7,15 +7,15 @@ import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
-from budgeted import driving
-from budgeted.call import Call
-from budgeted.fields import fields_of
-from budgeted.meters import ItemMeter
+from budgeted.metering import runner
+from budgeted.metering.call import Call
+from budgeted.metering.http_streams import Watch, items, items_async
+from budgeted.payers.scope import Scope
 from budgeted.providers.hooks import Hook, enabled
-from budgeted.providers.metered import Sent, count, mapping, payers, run, run_async
-from budgeted.request import Request
-from budgeted.scope import Scope
-from budgeted.streams import Watch, items, items_async
+from budgeted.providers.metered_method import Sent, count, mapping, payers, run, run_async
+from budgeted.wire.field_lookup import fields_of
+from budgeted.wire.request import Request
+from budgeted.wire.stream_readers import ItemMeter
 
 _MODULE = "ollama._client"
 _OPERATIONS = {
@@ -83,7 +83,7 @@ async def _request_async(
 
 def _stream(sent: _Sent, scope: Scope | None, wrapped: Callable[..., Any]) -> Iterator[Any]:
     """The SDK's generator sends its request when it is first read: so it is held then, for whoever asked."""
-    call = driving.begin(sent.request, scope)
+    call = runner.begin(sent.request, scope)
     if call is None:
         yield from wrapped(*sent.args, **sent.kwargs)
         return
@@ -95,7 +95,7 @@ def _stream(sent: _Sent, scope: Scope | None, wrapped: Callable[..., Any]) -> It
 async def _stream_async(
     sent: _Sent, scope: Scope | None, wrapped: Callable[..., Any], watching: list[Watch]
 ) -> AsyncIterator[Any]:
-    call = await driving.begin_async(sent.request, scope)
+    call = await runner.begin_async(sent.request, scope)
     args, kwargs = (sent.args, sent.kwargs) if call is None else sent.altered(call)
     async with contextlib.aclosing(await wrapped(*args, **kwargs)) as source:
         if call is None:

@@ -6,10 +6,10 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-from budgeted import prices
+from budgeted.pricing import prices
 from budgeted.providers import openai_media
 from budgeted.providers.hooks import Hook
-from budgeted.providers.metered import (
+from budgeted.providers.metered_method import (
     count,
     is_structured,
     items,
@@ -22,7 +22,7 @@ from budgeted.providers.metered import (
     text,
 )
 from budgeted.providers.stainless import Dialect, address, hooks, lineage
-from budgeted.request import ANY, Request
+from budgeted.wire.request import ANY, Request
 
 _OPERATIONS = {
     "/chat/completions": "chat",

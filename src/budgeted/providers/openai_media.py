@@ -11,11 +11,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from budgeted import prices
-from budgeted.providers.metered import count
+from budgeted.pricing import prices
+from budgeted.pricing.usage import Usage
+from budgeted.providers.metered_method import count
 from budgeted.providers.stainless import FILES
-from budgeted.request import Request
-from budgeted.usage import Usage
+from budgeted.wire.request import Request
 
 _PICTURES = ("/images/generations", "/images/edits", "/images/variations")
 _SPEECH = "/audio/speech"

@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 
-from budgeted.call import Call
+from budgeted.metering.call import Call
 from budgeted.providers.hooks import Hook
-from budgeted.providers.metered import End, Sent, attempt, attempt_async, http_end, pair
-from budgeted.request import Request
+from budgeted.providers.metered_method import End, Sent, attempt, attempt_async, http_end, pair
+from budgeted.wire.request import Request
 
 
 class Dialect(ABC):

@@ -13,12 +13,13 @@ from typing import Any
 
 import msgspec
 
-from budgeted import responses, streams
-from budgeted.call import Call
-from budgeted.failures import came_through
+from budgeted.metering import http_streams
+from budgeted.metering.call import Call
 from budgeted.providers.hooks import Hook
-from budgeted.providers.metered import End, Sent, mapping, pair, repeat, repeat_async
-from budgeted.request import Request
+from budgeted.providers.metered_method import End, Sent, mapping, pair, repeat, repeat_async
+from budgeted.wire import responses
+from budgeted.wire.failures import came_through
+from budgeted.wire.request import Request
 
 _PREPARING = frozenset(
     "altered _build_request _prepare_options _prepare_request _prepare_url _custom_auth _validate_headers".split()
@@ -134,7 +135,7 @@ class _Sent(Sent):
         """How the call ends with this response; None for a stream, which ends it when it has been read."""
         http = _unread(response)
         if http is not None:
-            streams.watch(http, call, drop_usage=self.hide_usage)
+            http_streams.watch(http, call, drop_usage=self.hide_usage)
             return None
         return functools.partial(call.settle, responses.read(response))
 

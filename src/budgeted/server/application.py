@@ -27,15 +27,15 @@ from budgeted.errors import (
     LedgerUnavailableError,
     UnknownUserError,
 )
-from budgeted.ledger import wire
-from budgeted.ledger.base import UNITS, Refused, Stale, account_kind, account_name
-from budgeted.ledger.channel import AGAIN, ONCE, is_loopback
-from budgeted.limits import Limit
+from budgeted.ledger.http import json_verbs
+from budgeted.ledger.http.connections import AGAIN, ONCE, is_loopback
+from budgeted.ledger.protocol import UNITS, Refused, Stale, account_kind, account_name
+from budgeted.limits.limit import Limit
+from budgeted.manager.settings import warn_of_unknown
 from budgeted.server import openapi
 from budgeted.server.endpoints import ENDPOINTS, Endpoint
-from budgeted.server.projects import Projects
+from budgeted.server.open_ledgers import Projects
 from budgeted.server.settings import ServerSettings
-from budgeted.settings import warn_of_unknown
 
 logger = logging.getLogger("budgeted")
 
@@ -171,7 +171,7 @@ class _Server:
             again = headers.get(AGAIN, "").lower() == "true"
             found = self._projects.once((endpoint.path, name, key), run, again=again)
         if isinstance(found, Refused):
-            return _json(402, wire.ProblemBody(wire.Problem("BudgetExceededError", _text(found), found)))
+            return _json(402, json_verbs.ProblemBody(json_verbs.Problem("BudgetExceededError", _text(found), found)))
         if isinstance(found, Stale):
             raise Refusal(409, "Stale", "the route was computed from older limits or periods; compute it again")
         return _json(200, found)
@@ -226,10 +226,10 @@ _STATUSES: tuple[tuple[type[Exception], int], ...] = (
 def _problem(error: Exception) -> Response:
     """The answer to a request that went wrong, for its sender to see why."""
     if isinstance(error, Refusal):
-        return _json(error.status, wire.ProblemBody(wire.Problem(error.kind, str(error))), **error.headers)
+        return _json(error.status, json_verbs.ProblemBody(json_verbs.Problem(error.kind, str(error))), **error.headers)
     status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 422)
     headers = {"retry-after": "1"} if status == 503 else {}
-    return _json(status, wire.ProblemBody(wire.Problem(type(error).__name__, str(error))), **headers)
+    return _json(status, json_verbs.ProblemBody(json_verbs.Problem(type(error).__name__, str(error))), **headers)
 
 
 def _text(refused: Refused) -> str:
@@ -247,9 +247,11 @@ def _not_there(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for these
     text = f"{request.method} {request.url.path}: {error.detail}; see /openapi.json"
     kind = str(error.detail).replace(" ", "")
-    return _json(error.status_code, wire.ProblemBody(wire.Problem(kind, text)), **dict(error.headers or {}))
+    return _json(error.status_code, json_verbs.ProblemBody(json_verbs.Problem(kind, text)), **dict(error.headers or {}))
 
 
 def _failed(request: Request, error: Exception) -> Response:  # noqa: ARG001 - as Starlette has it
     """Something unforeseen, which Starlette logs."""
-    return _json(500, wire.ProblemBody(wire.Problem(type(error).__name__, "the server failed; its log says why")))
+    return _json(
+        500, json_verbs.ProblemBody(json_verbs.Problem(type(error).__name__, "the server failed; its log says why"))
+    )

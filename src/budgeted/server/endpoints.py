@@ -7,10 +7,10 @@ from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import msgspec
 
-from budgeted.balances import AccountInfo, Balance, ReportRow, UncertainCharge
-from budgeted.ledger import wire
-from budgeted.server.projects import Project
-from budgeted.usage import Usage
+from budgeted.ledger.http import json_verbs
+from budgeted.manager.balances import AccountInfo, Balance, ReportRow, UncertainCharge
+from budgeted.pricing.usage import Usage
+from budgeted.server.open_ledgers import Project
 
 NAME = {"minLength": 1, "maxLength": 256, "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]+$"}
 """What a user and a project may be called, for the description. Where it is checked, errors have better words."""
@@ -138,12 +138,12 @@ def _set_budget(project: Project, body: UserDict) -> Status:
     return Status("success")
 
 
-def _hold(project: Project, body: wire.HoldBody) -> Any:
+def _hold(project: Project, body: json_verbs.HoldBody) -> Any:
     project.clients.hold(body.id.partition(".")[0])
-    return wire.VERBS["hold"].run(project.ledger, body)
+    return json_verbs.VERBS["hold"].run(project.ledger, body)
 
 
-def _renew(project: Project, body: wire.RenewBody) -> None:
+def _renew(project: Project, body: json_verbs.RenewBody) -> None:
     project.clients.renew(body.owner, body.seconds)
 
 
@@ -151,7 +151,7 @@ _HERE: dict[str, Callable[[Project, Any], Any]] = {"hold": _hold, "renew": _rene
 """Verbs that tell which clients live."""
 
 
-def _verb(name: str, verb: wire.Verb) -> Endpoint:
+def _verb(name: str, verb: json_verbs.Verb) -> Endpoint:
     run = _HERE.get(name, lambda project, body: verb.run(project.ledger, body))
     path, makes = f"/v1/ledger/{name}", verb.changes and name != "sweep"
     return Endpoint(
@@ -237,5 +237,5 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         _set_budget,
         project=lambda body: body.project_name,
     ),
-    *(_verb(name, verb) for name, verb in wire.VERBS.items()),
+    *(_verb(name, verb) for name, verb in json_verbs.VERBS.items()),
 )

@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 
-from budgeted.ledger.channel import is_loopback
-from budgeted.money import shown
-from budgeted.periods import zone
-from budgeted.settings import check_fsync, check_hold_timeout
+from budgeted.ledger.http.connections import is_loopback
+from budgeted.limits.periods import zone
+from budgeted.manager.settings import check_fsync, check_hold_timeout
+from budgeted.validation import shown
 
 MOST_PROJECTS = 200
 """Projects that one server has open: those of a path are three open files each."""

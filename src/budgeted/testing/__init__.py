@@ -8,10 +8,10 @@ in each other's way), for the next ones by `provider.queue(...)`, for all others
 from __future__ import annotations
 
 from .billing import PRICES, Bill, Billed, Counts, Rates, read_bill
-from .provider import Provider
-from .reply import Reply, Request
-from .simulated import SimulatedProvider
-from .spawned import SpawnedProvider
+from .provider_in_process import SpawnedProvider
+from .provider_in_thread import SimulatedProvider
+from .provider_interface import Provider
+from .scripted_reply import Reply, Request
 
 __all__ = [
     "PRICES",

@@ -9,7 +9,7 @@ import threading
 import msgspec
 
 from .billing import Amount, Rates
-from .simulated import SimulatedProvider
+from .provider_in_thread import SimulatedProvider
 
 _Prices = dict[str, Rates | list[Amount]]
 

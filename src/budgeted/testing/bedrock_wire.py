@@ -17,9 +17,9 @@ from urllib.parse import unquote
 import msgspec
 
 from .anthropic_wire import MESSAGES
-from .api import Api, BadRequest, positive, required
-from .model import Answer, Call, prompt_tokens, schema_tokens, split
-from .sse import Event, Role
+from .api_description import Api, BadRequest, positive, required
+from .server_sent_events import Event, Role
+from .simulated_model import Answer, Call, prompt_tokens, schema_tokens, split
 
 STREAM = "application/vnd.amazon.eventstream"
 _STRING = 7

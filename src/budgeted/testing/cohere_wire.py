@@ -11,11 +11,11 @@ from typing import Any
 
 import msgspec
 
-from .api import Api, positive, required
+from .api_description import Api, positive, required
 from .chat_wire import functions
-from .model import Answer, Call, prompt_tokens, schema_tokens, split
 from .other_wire import DIMENSIONS
-from .sse import Event, Role, named_event
+from .server_sent_events import Event, Role, named_event
+from .simulated_model import Answer, Call, prompt_tokens, schema_tokens, split
 
 _FINISH = {"stop": "COMPLETE", "length": "MAX_TOKENS", "tool": "TOOL_CALL"}
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import msgspec
 
-from .api import Api
+from .api_description import Api
 from .chat_wire import BROKEN, chat_body, chat_events, failure, read_chat, usage
-from .model import Answer, Call
-from .sse import Event
+from .server_sent_events import Event
+from .simulated_model import Answer, Call
 
 
 def _read(path: str, body: dict[str, Any]) -> Call:

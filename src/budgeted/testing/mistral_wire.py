@@ -11,11 +11,11 @@ from typing import Any
 
 import msgspec
 
-from .api import Api, positive, required
+from .api_description import Api, positive, required
 from .chat_wire import chat_body, chat_events, read_chat
-from .model import Answer, Call, prompt_tokens, schema_tokens, split
 from .other_wire import EMBEDDINGS as _EMBEDDINGS
-from .sse import Event, data_event, named_event
+from .server_sent_events import Event, data_event, named_event
+from .simulated_model import Answer, Call, prompt_tokens, schema_tokens, split
 
 
 def failure(status: int, message: str) -> dict[str, Any]:

@@ -11,11 +11,11 @@ from typing import Any
 
 import msgspec
 
-from .api import Api, required
+from .api_description import Api, required
 from .chat_wire import functions
-from .model import Answer, Call, prompt_tokens, schema_tokens, split
 from .other_wire import DIMENSIONS
-from .sse import Event, Role
+from .server_sent_events import Event, Role
+from .simulated_model import Answer, Call, prompt_tokens, schema_tokens, split
 
 _LINES = "application/x-ndjson"
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
-from .api import Api, positive, required
+from .api_description import Api, positive, required
 from .chat_wire import failure, functions
-from .model import Answer, Call, prompt_tokens, schema_tokens, split
-from .sse import Event, named_event
+from .server_sent_events import Event, named_event
+from .simulated_model import Answer, Call, prompt_tokens, schema_tokens, split
 
 BROKEN = named_event(
     {

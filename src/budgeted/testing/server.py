@@ -9,17 +9,17 @@ from collections.abc import Callable
 from typing import Any
 
 from . import anthropic_wire, cohere_wire, google_wire, groq_wire, mistral_wire, ollama_wire
-from .api import Api
+from .api_description import Api
 from .bedrock_wire import CONVERSE, INVOKE
 from .bedrock_wire import RERANK as BEDROCK_RERANK
 from .chat_wire import CHAT, COMPLETIONS
 from .chat_wire import failure as openai_failure
-from .connection import Connection, ProtocolError, Received, response_head
-from .control import PREFIX, control
-from .exchange import Exchange
+from .control_endpoints import PREFIX, control
+from .http_connection import Connection, ProtocolError, Received, response_head
 from .other_wire import EMBEDDINGS, IMAGES, SPEECH, TRANSCRIPT, models
+from .request_handling import Exchange
 from .responses_wire import RESPONSES
-from .state import State
+from .shared_state import State
 
 # By the end of the path: base URLs differ between providers, and an Azure deployment is in the middle. Providers that
 # share paths with OpenAI are told apart by what their base URLs here begin with, and come first.

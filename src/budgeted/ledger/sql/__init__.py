@@ -1,7 +1,4 @@
-"""The ledger in an SQL database."""
+"""The ledger in an SQL database, SQLite or PostgreSQL: its statements, its connections and its verbs.
 
-from __future__ import annotations
-
-from budgeted.ledger.sql.ledger import SQLLedger
-
-__all__ = ["SQLLedger"]
+What it has in common with the other ledgers of several hosts is in :mod:`budgeted.ledger.network_ledger`.
+"""

@@ -16,8 +16,14 @@ import msgspec
 import sqlalchemy as sa
 
 from budgeted.errors import LedgerLockedError, LedgerUnavailableError
-from budgeted.ledger import charges
-from budgeted.ledger.base import (
+from budgeted.ledger.memory import ended_holds
+from budgeted.ledger.memory.ended_holds import Ended
+from budgeted.ledger.memory.ledger import MemoryLedger
+from budgeted.ledger.memory.records import Held
+from budgeted.ledger.memory.rollups import RETENTION_DAYS
+from budgeted.ledger.memory.state import Saved, State
+from budgeted.ledger.network_ledger import DEADLINE, DIED, RemoteLedger
+from budgeted.ledger.protocol import (
     Account,
     Ask,
     Charge,
@@ -30,16 +36,10 @@ from budgeted.ledger.base import (
     at_server_time,
     in_flight,
 )
-from budgeted.ledger.charges import Ended
-from budgeted.ledger.memory import MemoryLedger
-from budgeted.ledger.records import Held
-from budgeted.ledger.remote import DEADLINE, DIED, RemoteLedger
-from budgeted.ledger.reports import RETENTION_DAYS
-from budgeted.ledger.sql import rows
-from budgeted.ledger.sql.database import BusyError, open_database
-from budgeted.ledger.sql.tables import PREFIX
-from budgeted.ledger.state import Saved, State
-from budgeted.ledger.turns import Turns
+from budgeted.ledger.sql import row_mapping
+from budgeted.ledger.sql.connections import BusyError, open_database
+from budgeted.ledger.sql.statements import PREFIX
+from budgeted.ledger.waiting_calls import Turns
 
 T = TypeVar("T")
 
@@ -76,7 +76,7 @@ class SQLLedger(RemoteLedger):
         self._database = database = open_database(where, prefix, DEADLINE, fsync=fsync)
         self.project = project
         self.remote = database.remote
-        self._project = rows.written(project)
+        self._project = row_mapping.written(project)
         self._sql = database.statements
         password = database.engine.url.password
         super().__init__(database.where, database.errors, [str(password or "")])
@@ -173,7 +173,7 @@ class SQLLedger(RemoteLedger):
 
     def ended(self, id: str) -> Charge | None:
         """What became of a hold, if it has ended lately or is uncertain."""
-        found = self._charges(self._sql.read_hold, id_=rows.written(id))
+        found = self._charges(self._sql.read_hold, id_=row_mapping.written(id))
         return found[0] if found else None
 
     def correct(self, id: str, used: Used, at: int) -> Charge | None:
@@ -198,8 +198,8 @@ class SQLLedger(RemoteLedger):
 
     def read(self, account: str) -> Account | None:
         """A copy of an account, or None."""
-        found = self._find(self._sql.read_account, id_=rows.written(account))
-        return rows.account(found[0]) if found else None
+        found = self._find(self._sql.read_account, id_=row_mapping.written(account))
+        return row_mapping.account(found[0]) if found else None
 
     def set_limits(
         self, account: str, limits: Sequence[LimitSpec], *, explicit: bool = True, create: bool = False
@@ -235,7 +235,7 @@ class SQLLedger(RemoteLedger):
             version = self._version(driver.execute(self._sql.lock_project, {"project": self._project}).fetchall())
             found = {}
             for name in sorted(account.id for account in accounts):
-                one = {"id0": rows.written(name), **project}
+                one = {"id0": row_mapping.written(name), **project}
                 found[name] = driver.execute(self._sql.lock_accounts(1), one).fetchall()
             held = _state(version, [], driver.execute(self._sql.open_holds, project).fetchall(), []).held()
             for account in accounts:
@@ -246,7 +246,7 @@ class SQLLedger(RemoteLedger):
                 self._save_account(driver, account.id, taken, found[account.id], named=False)
             driver.execute(self._sql.update_project, {"project": self._project, "to_version": version})
             for row in rollups:
-                driver.execute(self._sql.put_report, rows.report_row(self._project, row))
+                driver.execute(self._sql.put_report, row_mapping.report_row(self._project, row))
             for charge, route in uncertain:
                 self._put_charge(driver, charge, route)
 
@@ -256,7 +256,7 @@ class SQLLedger(RemoteLedger):
 
     def _put_charge(self, driver: Any, charge: Charge, route: Route) -> None:
         ended = Ended(charge.id, charge.opened, charge.held, route.raw, charge.used, charge.at, charge.reason)
-        row = rows.hold_row(self._project, ended)
+        row = row_mapping.hold_row(self._project, ended)
         known = {"project_": self._project, "id_": row["id"]}
         if driver.execute(self._sql.lock_hold, known).fetchall():
             self._update_hold(driver, row)
@@ -265,23 +265,23 @@ class SQLLedger(RemoteLedger):
 
     def accounts(self, prefix: str = "", after: str | None = None, count: int = 1000) -> list[Account]:
         """Accounts in order of their ids: those with a prefix, behind ``after``, at most ``count``."""
-        prefix = rows.written(prefix)
+        prefix = row_mapping.written(prefix)
         found = self._find(
             self._sql.list_accounts,
             prefix=prefix,
             length=len(prefix),
-            after="" if after is None else rows.written(after),
+            after="" if after is None else row_mapping.written(after),
             count=count,
         )
-        return [rows.account(row) for row in found]
+        return [row_mapping.account(row) for row in found]
 
     def rollups(self, since: int = 0, account: str | None = None) -> list[RollupRow]:
         """The report's rows from a day on, of one account or of all."""
         if account is None:
             found = self._find(self._sql.list_reports, since=since)
         else:
-            found = self._find(self._sql.account_reports, since=since, account_=rows.written(account))
-        return [rows.report(row) for row in found]
+            found = self._find(self._sql.account_reports, since=since, account_=row_mapping.written(account))
+        return [row_mapping.report(row) for row in found]
 
     def uncertain(self) -> list[Charge]:
         """Charges that nobody confirmed, oldest first."""
@@ -289,16 +289,16 @@ class SQLLedger(RemoteLedger):
 
     def open_holds(self) -> list[Held]:
         """The holds of calls in flight, of all processes."""
-        found = [rows.hold(row) for row in self._find(self._sql.open_holds)]
+        found = [row_mapping.hold(row) for row in self._find(self._sql.open_holds)]
         return [one for one in found if isinstance(one, Held)]
 
     # -- upkeep
 
     def _renew_by(self, owner: str, seconds: float, deadline: float) -> None:
         if seconds:
-            statement, given = self._sql.renew, {"id": rows.written(owner), "seconds": seconds}
+            statement, given = self._sql.renew, {"id": row_mapping.written(owner), "seconds": seconds}
         else:
-            statement, given = self._sql.withdraw, {"id_": rows.written(owner)}
+            statement, given = self._sql.withdraw, {"id_": row_mapping.written(owner)}
         self._database.run(lambda driver: driver.execute(statement, given), deadline, alone=True)
 
     def sweep(self) -> int:
@@ -309,7 +309,9 @@ class SQLLedger(RemoteLedger):
         """
         given = {"now": self._server_time(), "timeout": float(self.hold_timeout)}
         found = self._find(self._sql.abandoned, **given)
-        return sum(self._sweep(rows.read(id), given | {"project_": self._project, "id_": id}) for id, _, _ in found)
+        return sum(
+            self._sweep(row_mapping.read(id), given | {"project_": self._project, "id_": id}) for id, _, _ in found
+        )
 
     def _sweep(self, id: str, given: Mapping[str, Any]) -> bool:
         """Charge a hold, if it is still open and abandoned: since it was found, its owner may have come back."""
@@ -320,7 +322,7 @@ class SQLLedger(RemoteLedger):
             if not found:
                 return False
             [(_, guess, late)] = found
-            used = rows.guess(guess)
+            used = row_mapping.guess(guess)
             if used is None:
                 return scratch.release(id, at)
             return scratch.settle(id, used, at, f"unheard of for {self.hold_timeout:g} seconds" if late else DIED)
@@ -337,7 +339,7 @@ class SQLLedger(RemoteLedger):
         self._prune_due = time.monotonic() + PRUNING_SECONDS
         project = {"project_": self._project}
         ended = {
-            "remembered": charges.REMEMBERED,
+            "remembered": ended_holds.REMEMBERED,
             "now": self._server_time(),
             "seconds": REMEMBERED_SECONDS,
         }
@@ -353,7 +355,7 @@ class SQLLedger(RemoteLedger):
 
     def _charges(self, statement: str, **given: str) -> list[Charge]:
         state = State()
-        found = [rows.hold(row) for row in self._find(statement, **given)]
+        found = [row_mapping.hold(row) for row in self._find(statement, **given)]
         return [state.charge(one) for one in found if isinstance(one, Ended)]
 
     def _find(self, statement: str, **given: Any) -> list[Any]:
@@ -402,10 +404,10 @@ class SQLLedger(RemoteLedger):
         project = {"project_": self._project}
         accounts = hold = None
         if names:
-            ids = {f"id{i}": rows.written(name) for i, name in enumerate(names)}
+            ids = {f"id{i}": row_mapping.written(name) for i, name in enumerate(names)}
             accounts = driver.execute(self._sql.lock_accounts(len(names)), ids | project)
         if id:
-            hold = driver.execute(self._sql.lock_hold, {"id_": rows.written(id), **project})
+            hold = driver.execute(self._sql.lock_hold, {"id_": row_mapping.written(id), **project})
         self._database.answered(driver)
         return _Scratch(driver, id, accounts.fetchall() if accounts else (), hold.fetchall() if hold else ())
 
@@ -416,16 +418,16 @@ class SQLLedger(RemoteLedger):
             driver.execute(self._sql.update_account, row | {"project_": self._project, "id_": row["id"]})
         hold = scratch.changed_hold()
         if hold is not None:
-            row = rows.hold_row(self._project, hold)
+            row = row_mapping.hold_row(self._project, hold)
             if scratch.found is None:
                 driver.execute(self._sql.insert_hold, row)
             else:
                 self._update_hold(driver, row)
         for figures in scratch.charged():
-            driver.execute(self._sql.add_report, rows.report_row(self._project, figures))
+            driver.execute(self._sql.add_report, row_mapping.report_row(self._project, figures))
         return bool(accounts) or hold is not None
 
-    def _update_hold(self, driver: Any, row: rows.Row) -> None:
+    def _update_hold(self, driver: Any, row: row_mapping.Row) -> None:
         given = {name: row[name] for name in ("route", "ended", "used", "reason")}
         driver.execute(self._sql.update_hold, given | {"project_": self._project, "id_": row["id"]})
 
@@ -440,14 +442,14 @@ class SQLLedger(RemoteLedger):
                 return list(answer.fetchall())
 
             version = self._version(ask(self._sql.lock_project, {"project": self._project}))
-            found = ask(self._sql.lock_accounts(1), {"id0": rows.written(account), **project})
+            found = ask(self._sql.lock_accounts(1), {"id0": row_mapping.written(account), **project})
             holds: list[Any] = []
             past: list[Any] = []
             if found:
                 holds = ask(self._sql.open_holds, project)
                 if since is not None:
                     past = ask(
-                        self._sql.account_reports, {"account_": rows.written(account), "since": since, **project}
+                        self._sql.account_reports, {"account_": row_mapping.written(account), "since": since, **project}
                     )
             state = _state(version, found, holds, past)
             before = {id: (bytes(held.route), account in bound.names) for id, (held, bound) in state.holds.items()}
@@ -460,7 +462,7 @@ class SQLLedger(RemoteLedger):
             self._save_account(driver, account, now, found, named=any(names for _, names in before.values()))
             for id, (held, _) in state.holds.items():
                 if bytes(held.route) != before[id][0]:
-                    self._update_hold(driver, rows.hold_row(self._project, held))
+                    self._update_hold(driver, row_mapping.hold_row(self._project, held))
 
         with self._verb() as deadline:
             self._database.run(work, deadline)
@@ -477,14 +479,14 @@ class SQLLedger(RemoteLedger):
 
     def _save_account(self, driver: Any, name: str, now: Account | None, found: list[Any], *, named: bool) -> None:
         """Write an account, or drop it. One that calls in flight name stays, marked as gone, so that it is locked."""
-        one = {"project_": self._project, "id_": rows.written(name)}
-        row = rows.account_row(self._project, now or Account(name), gone=now is None)
+        one = {"project_": self._project, "id_": row_mapping.written(name)}
+        row = row_mapping.account_row(self._project, now or Account(name), gone=now is None)
         if not found:
             if now is not None:
                 driver.execute(self._sql.insert_account, row)
         elif now is None and not named:
             driver.execute(self._sql.delete_account, one)
-        elif not rows.same(row, found[0]):
+        elif not row_mapping.same(row, found[0]):
             driver.execute(self._sql.update_account, row | one)
 
 
@@ -519,14 +521,14 @@ class _Scratch(_Deciding):
         self._accounts = {}
         for row in accounts:
             self.now = row[-1]
-            if not rows.is_gone(row):
-                account = rows.account(row)
+            if not row_mapping.is_gone(row):
+                account = row_mapping.account(row)
                 state.accounts[account.id] = account
                 self._accounts[account.id] = row
         self.found: Held | Ended | None = None
         self.payers: tuple[str, ...] = ()
         for row in holds:
-            one = self.found = rows.hold(row)
+            one = self.found = row_mapping.hold(row)
             bound = state.bind(bytes(one.route))
             self.payers = bound.names
             if isinstance(one, Held):
@@ -539,15 +541,15 @@ class _Scratch(_Deciding):
         """The accounts that are there."""
         return self._state.accounts
 
-    def changed_accounts(self, project: str) -> list[rows.Row]:
+    def changed_accounts(self, project: str) -> list[row_mapping.Row]:
         """The rows of the accounts that are not what they were."""
         self._state.fold()
         held = self._state.held()  # of this hold alone: the accounts have others
         before = self.found.usd if isinstance(self.found, Held) else 0
         for name, account in self.known.items():
             account.held += held.get(name, 0) - (before if name in self.payers else 0)
-        now = [(rows.account_row(project, self.known[name]), row) for name, row in self._accounts.items()]
-        return [row for row, old in now if not rows.same(row, old)]
+        now = [(row_mapping.account_row(project, self.known[name]), row) for name, row in self._accounts.items()]
+        return [row for row, old in now if not row_mapping.same(row, old)]
 
     def changed_hold(self) -> Held | Ended | None:
         """The hold, if it is not what it was."""
@@ -562,9 +564,9 @@ class _Scratch(_Deciding):
 
 def _state(version: int, accounts: list[Any], holds: list[Any], past: list[Any]) -> State:
     """All that calls in flight and the past mean for an account's limits."""
-    present = [rows.account(row) for row in accounts if not rows.is_gone(row)]
-    in_flight = [one for row in holds if isinstance(one := rows.hold(row), Held)]
-    saved = Saved(version, present, in_flight, [], [], [], [rows.report(row) for row in past])
+    present = [row_mapping.account(row) for row in accounts if not row_mapping.is_gone(row)]
+    in_flight = [one for row in holds if isinstance(one := row_mapping.hold(row), Held)]
+    saved = Saved(version, present, in_flight, [], [], [], [row_mapping.report(row) for row in past])
     return State.decode(msgspec.json.encode(saved))
 
 

@@ -1,0 +1,79 @@
+"""What ``@budgeted`` may be given: nothing, a user, a cap, a policy; bare on a function, or called first."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from budgeted.functions import decorator
+from budgeted.functions.who_pays import Payment
+from budgeted.money import nano_usd
+from budgeted.payers.scope import Policy, make_policy
+from budgeted.validation import shown
+
+
+def decorate(manager: Callable[[], Any], target: Any, user: Any, cap: Any, choices: tuple[Any, ...]) -> Any:
+    """The decorator behind ``budgeted``: bare on a function, or with arguments first.
+
+    Args:
+        manager: gives whose accounts, asked at each call.
+        target: what came first: the function, or the user.
+        user: the user, by name.
+        cap: USD for each call, or None.
+        choices: the policy: ``on_exceed``, ``fallback`` and ``wait``, or None each.
+
+    Raises:
+        TypeError, ValueError: an argument makes no sense; the text quotes it.
+    """
+    own = make_policy(Policy(), *choices)
+    if cap is not None:
+        nano_usd(cap, "cap", up=False)
+    if inspect.iscoroutinefunction(user):
+        msg = (
+            f"user={shown(user)} is a coroutine function, and who pays is asked before anything runs; write a plain one"
+        )
+        raise TypeError(msg)
+
+    @functools.lru_cache(maxsize=16)
+    def over(base: Policy) -> Policy | None:
+        return make_policy(base, *choices)
+
+    def policy(paying: Any) -> Policy | None:
+        return None if own is None else over(paying.policy)
+
+    def paid(fn: Callable[..., Any]) -> Callable[..., Any]:
+        if inspect.isclass(fn):
+            msg = f"@budgeted goes on functions, and {fn.__name__} is a class; put it on the methods that make calls"
+            raise TypeError(msg)
+        return decorator.decorate(Payment(fn, manager, user, cap, policy))
+
+    if isinstance(target, (int, float)) and not isinstance(target, bool):
+        msg = f"@budgeted({shown(target)}) names no user; for a cap on each call write @budgeted(cap={shown(target)})"
+        raise TypeError(msg)
+    if target is not None and user is not None:
+        msg = f"@budgeted got two users, {shown(target)} and {shown(user)}; nest two blocks to have both pay"
+        raise TypeError(msg)
+    if target is None or isinstance(target, str) or (callable(target) and (cap is not None or own is not None)):
+        user = target if user is None else user
+        return lambda fn: decorator.unwrap_method(fn, paid)
+    return _not_a_user(decorator.unwrap_method(target, paid), target)
+
+
+def _not_a_user(paid: Any, target: Any) -> Any:
+    """A bare ``@budgeted(lambda ...)`` pays for the lambda's own calls, and may have been meant otherwise."""
+    if getattr(target, "__name__", "") != "<lambda>":
+        return paid
+
+    @functools.wraps(target)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if len(args) == 1 and not kwargs and inspect.isfunction(args[0]):
+            msg = (
+                f"@budgeted(lambda ...) on {args[0].__name__}() takes the lambda for the function to pay for; "
+                f"to have it tell who pays write @budgeted(user=lambda ...)"
+            )
+            raise TypeError(msg)
+        return paid(*args, **kwargs)
+
+    return call

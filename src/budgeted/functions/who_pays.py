@@ -1,0 +1,148 @@
+"""Who pays for one decorated function, and how the function's own hold ends."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import itertools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from budgeted.errors import LedgerLockedError
+from budgeted.functions.request_from_arguments import Metered
+from budgeted.ledger import background_worker
+from budgeted.metering.call import Call
+from budgeted.payers.scope import Budget, Group, Policy, Scope, joined
+from budgeted.validation import check_name, looks_like_a_limit
+from budgeted.wire import responses
+from budgeted.wire.request import Request
+
+
+class Payment:
+    """What one decorated function does around each of its calls."""
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        manager: Callable[[], Any],
+        user: str | Callable[..., str] | None,
+        cap: object,
+        policy: Callable[[Any], Policy | None],
+    ) -> None:
+        self.fn = fn
+        self.manager = manager
+        self.user = check_user(user, fn)
+        self.cap = cap
+        self.policy = policy
+        metered = Metered(fn)
+        self.metered = metered if metered.possible else None
+        self._fixed = cap is None and not callable(self.user)
+        self._base: Group | None = None
+        self._groups: tuple[Group, ...] = ()
+
+    def scope(self, parent: Scope | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Scope:
+        """Who pays for this call, made inside ``parent``."""
+        if parent is None and self._fixed:
+            # Outside every block the payers are the same at each call until the manager is configured anew.
+            manager = self.manager()
+            if manager.group is not self._base:
+                self._base, self._groups = manager.group, joined(None, manager, self.user, self.policy(manager)).groups
+            return Scope(self._groups, (), manager)
+        user = self.user
+        if user is not None and user.__class__ is not str:
+            user = user(*args, **kwargs)
+            if user is not None:
+                check_name(user, "user")
+        manager = self.manager()
+        policy = self.policy(manager)
+        if self.cap is None:
+            return joined(parent, manager, user, policy)
+        return Budget(manager, user, cap=self.cap, policy=policy).scope(parent)
+
+    def request(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Request | None:
+        """What the function itself is about to ask of a model."""
+        return None if self.metered is None else self.metered.request(args, kwargs)
+
+    def capped(
+        self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments of the function's own call, with what it was granted."""
+        assert self.metered is not None  # noqa: S101 - or else there was no such call
+        return self.metered.capped(call, args, kwargs)
+
+    def done(self, call: Call, scope: Scope, response: Any, timeout: float | None = None) -> None:
+        """Settle the function's own hold, unless a call inside took it over."""
+        metered: Any = self.metered
+        if not withdrawn(scope):
+            metered.hooked = True
+            return
+        if metered.hooked is None:
+            metered.hooked = False
+        try:
+            call.settle(responses.read(response), timeout)
+        except LedgerLockedError:
+            offer_again(call, scope)
+            raise
+        except BaseException:  # Ctrl-C: the answer is there and was paid for
+            background_worker.enqueue(functools.partial(_settle, call, response))
+            raise
+
+    def failed(self, call: Call, scope: Scope, error: BaseException, timeout: float | None = None) -> None:
+        """The function raised before any call inside took its hold over."""
+        if withdrawn(scope):
+            try:
+                call.fail(error, timeout)
+            except LedgerLockedError:
+                offer_again(call, scope)
+                raise
+
+
+def _settle(call: Call, response: Any) -> None:
+    call.settle(responses.read(response))
+
+
+def offer_again(call: Call, scope: Scope) -> None:
+    """Where a ledger was only tried, the step is repeated beside the event loop: it must find the offer again."""
+    assert scope.offer is not None  # noqa: S101 - it was made there
+    scope.offer.append(call)
+
+
+def withdrawn(scope: Scope) -> bool:
+    """Whether no call inside took the function's own hold over; none can any more."""
+    offer: Any = scope.offer  # the function has made it
+    try:
+        offer.pop()
+    except IndexError:
+        return False
+    return True
+
+
+def check_user(user: object, fn: Callable[..., Any]) -> Any:
+    """The ``user`` of a decorator: a name, or a callable given the function's own arguments.
+
+    Raises:
+        TypeError: it is neither.
+        ValueError: it was probably meant as a limit, or as the name of a parameter.
+    """
+    if user is None or callable(user):
+        return user
+    name = check_name(user, "user")
+    if looks_like_a_limit(name):
+        msg = (
+            f"@budgeted({name!r}) would bill a user of that name. For a limit on each call write "
+            f"@budgeted(cap={name.strip('$ ').split('/')[0]!r}); for a limit on a user, set_limits(user, {name!r})"
+        )
+        raise ValueError(msg)
+    try:
+        parameters = inspect.signature(fn).parameters
+    except (TypeError, ValueError):
+        return name
+    if name in parameters:
+        before = [*itertools.takewhile(lambda each: each != name, parameters), name]
+        msg = (
+            f"@budgeted({name!r}) would bill a user called {name!r}, and {getattr(fn, '__name__', 'the function')}() "
+            f"has a parameter of that name; to bill its value write "
+            f"@budgeted(user=lambda {', '.join(before)}, *_, **__: {name})"
+        )
+        raise ValueError(msg)
+    return name

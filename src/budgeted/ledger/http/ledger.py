@@ -1,0 +1,186 @@
+"""The ledger behind ``budgeted serve``: each verb one request, repeated until it is answered or out of time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from budgeted import errors
+from budgeted.errors import LedgerError
+from budgeted.ledger.http import json_verbs
+from budgeted.ledger.http.connections import Address, Channel, new_key, token_from_environment
+from budgeted.ledger.memory.records import Held
+from budgeted.ledger.network_ledger import RemoteLedger
+from budgeted.ledger.protocol import STALE, Account, Ask, Charge, LimitSpec, Refused, RollupRow, Route, Stale, Used
+
+_encode = msgspec.json.Encoder().encode
+_decoders = {name: msgspec.json.Decoder(verb.answer) for name, verb in json_verbs.VERBS.items()}
+_problem = msgspec.json.Decoder(json_verbs.ProblemBody)
+_ERRORS = {
+    one.__name__: one
+    for one in (LedgerError, errors.LedgerUnavailableError, errors.LedgerLockedError, errors.LedgerCorruptError)
+}
+
+
+class HTTPLedger(RemoteLedger):
+    """The ledger of one project on a server of this package.
+
+    TLS certificates are verified. The token is taken from the URL (``https://TOKEN@host``), else from
+    ``BUDGETED_TOKEN``; no error shows it. A request without an answer is repeated within the deadline; that does no
+    harm, as a hold's id tells the server what it has done already.
+
+    Args:
+        url: ``https://host[:port][/path]``; ``http://`` for this machine itself, or with ``?allow_http=1``.
+        project: the namespace on the server.
+
+    Raises:
+        LedgerError: the URL cannot be read, or the HTTP library is missing.
+    """
+
+    def __init__(self, url: str, project: str) -> None:
+        address = Address(url)
+        token = address.token or token_from_environment()
+        headers = {"content-type": "application/json"}
+        if token:
+            if not (token.isascii() and token.isprintable()) or " " in token:
+                msg = "the token holds characters that no token has; copy it again into BUDGETED_TOKEN"
+                raise LedgerError(msg)
+            headers["authorization"] = f"Bearer {token}"
+        self._channel = Channel(f"{address.base}/v1/ledger/", headers)
+        self._query = f"?project={quote(project, safe='')}"
+        super().__init__(address.where, self._channel.errors, [token or ""])
+
+    def _forked(self) -> None:
+        self._channel.forget()
+        super()._forked()
+
+    def _disconnect(self) -> None:
+        self._channel.close()
+
+    # -- the life of a hold
+
+    def hold(self, id: str, route: Route, ask: Ask, at: int, timeout: float | None = None) -> Held | Refused | Stale:
+        """Set the call's upper bound aside on every account of its route, or on none."""
+        body = json_verbs.HoldBody(id, json_verbs.RouteBody.of(route), ask, at)
+        with self._given_back(id, at), self._verb(timeout) as deadline:
+            self._check_in(deadline)
+            return self._request("hold", body, deadline)  # type: ignore[no-any-return]
+
+    def settle(self, id: str, used: Used, at: int, reason: str = "", timeout: float | None = None) -> bool:
+        """Replace a hold by what the call cost. With a ``reason`` the charge is uncertain and stays listed."""
+        known: bool = self._ask("settle", json_verbs.SettleBody(id, used, at, reason), timeout)
+        self.turns.wake_all()
+        return known
+
+    def release(self, id: str, at: int, timeout: float | None = None) -> bool:
+        """Drop a hold: nothing was spent."""
+        known: bool = self._ask("release", json_verbs.ReleaseBody(id, at), timeout)
+        self.turns.wake_all()
+        return known
+
+    def post(
+        self, id: str, route: Route, used: Used, at: int, reason: str = "", timeout: float | None = None
+    ) -> bool | Stale:
+        """Record a charge that no hold came before. Never refused."""
+        return self._ask("post", json_verbs.PostBody(id, json_verbs.RouteBody.of(route), used, at, reason), timeout)  # type: ignore[no-any-return]
+
+    def ended(self, id: str) -> Charge | None:
+        """What became of a hold, if it has ended lately or is uncertain."""
+        return self._ask("ended", json_verbs.ChargeBody(id))  # type: ignore[no-any-return]
+
+    def correct(self, id: str, used: Used, at: int) -> Charge | None:
+        """Replace the figure of a charge. Returns what it was before, or None if it is not known (any more)."""
+        return self._ask("correct", json_verbs.CorrectBody(id, used, at))  # type: ignore[no-any-return]
+
+    # -- accounts
+
+    def read(self, account: str) -> Account | None:
+        """A copy of an account, or None."""
+        return self._ask("read", json_verbs.AccountBody(account))  # type: ignore[no-any-return]
+
+    def set_limits(
+        self, account: str, limits: Sequence[LimitSpec], *, explicit: bool = True, create: bool = False
+    ) -> None:
+        """Give an account these limits; a limit it has keeps its spend. ``create`` leaves an existing account alone."""
+        self._ask("set_limits", json_verbs.LimitsBody(account, tuple(limits), explicit, create))
+        self.turns.wake_all()
+
+    def reset(self, account: str, at: int) -> None:
+        """Forget what an account has spent; open holds stay."""
+        self._ask("reset", json_verbs.ResetBody(account, at))
+        self.turns.wake_all()
+
+    def delete(self, account: str) -> None:
+        """Forget an account and its limits. What it was charged stays in the reports."""
+        self._ask("delete", json_verbs.AccountBody(account))
+        self.turns.wake_all()
+
+    def restore(
+        self, accounts: Sequence[Account], rows: Sequence[RollupRow], charges: Sequence[tuple[Charge, Route]]
+    ) -> None:
+        """Take over accounts, report rows and uncertain charges of another ledger, as they are; nothing is counted."""
+        sent = tuple((charge, json_verbs.RouteBody.of(route)) for charge, route in charges)
+        self._ask("restore", json_verbs.RestoreBody(tuple(accounts), tuple(rows), sent))
+        self.turns.wake_all()
+
+    def accounts(self, prefix: str = "", after: str | None = None, count: int = 1000) -> list[Account]:
+        """Accounts in order of their ids: those with a prefix, behind ``after``, at most ``count``."""
+        return self._ask("accounts", json_verbs.PageBody(prefix, after, count))  # type: ignore[no-any-return]
+
+    def rollups(self, since: int = 0, account: str | None = None) -> list[RollupRow]:
+        """The report's rows from a day on, of one account or of all."""
+        return self._ask("rollups", json_verbs.SinceBody(since, account))  # type: ignore[no-any-return]
+
+    def uncertain(self) -> list[Charge]:
+        """Charges that nobody confirmed, oldest first."""
+        return self._ask("uncertain", json_verbs.NothingBody())  # type: ignore[no-any-return]
+
+    def open_holds(self) -> list[Held]:
+        """The holds of calls in flight, of all processes."""
+        return self._ask("open_holds", json_verbs.NothingBody())  # type: ignore[no-any-return]
+
+    # -- the lease
+
+    def _renew_by(self, owner: str, seconds: float, deadline: float) -> None:
+        self._request("renew", json_verbs.RenewBody(owner, seconds), deadline)
+
+    def sweep(self) -> int:
+        """Have the server charge the holds that nobody ends. Returns how many there were."""
+        now, timeout = self._server_time(), min(self.hold_timeout, json_verbs.LONGEST)
+        swept: int = self._ask("sweep", json_verbs.SweepBody(timeout, None if now is None else int(now)))
+        if swept:
+            self.turns.wake_all()
+        return swept
+
+    # -- one request
+
+    def _ask(self, verb: str, body: Any, timeout: float | None = None) -> Any:
+        with self._verb(timeout) as deadline:
+            return self._request(verb, body, deadline)
+
+    def _request(self, verb: str, body: Any, deadline: float) -> Any:
+        once = None if json_verbs.VERBS[verb].repeatable else new_key()
+        status, content = self._channel.post(verb + self._query, _encode(body), deadline, once=once)
+        try:
+            return _decoders[verb].decode(content) if status == 200 else self._problem(status, content)
+        except msgspec.DecodeError:
+            msg = (
+                f"{self.where} answered {verb!r} with status {status} and something that no `budgeted serve` "
+                f"sends; is it one, and of this version?"
+            )
+            raise LedgerError(msg) from None
+
+    def _problem(self, status: int, content: bytes) -> Refused | Stale:
+        """The answer that a status from 400 on means, or the error."""
+        problem = _problem.decode(content).error
+        if problem.refused is not None:
+            return problem.refused
+        if problem.type == Stale.__name__:
+            return STALE
+        message = problem.message
+        if status in (401, 403):
+            message = f"the ledger at {self.where} refuses: {message}"
+        raise _ERRORS.get(problem.type, LedgerError)(message)

@@ -1,0 +1,524 @@
+"""The ledger on a host's disk: balances in each process's memory, and one journal that they all share.
+
+A verb takes the host's lock, reads the lines that other processes appended, decides, appends one line, and gives the
+lock back; only then is it acknowledged. Opening the ledger is the same catching up, from a snapshot. A process that
+dies leaves its lock and, after its last line, at most half a line, which the next one cuts off.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import errno
+import logging
+import os
+import struct
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from budgeted.errors import LedgerCorruptError, LedgerError, LedgerLockedError, LedgerUnavailableError
+from budgeted.ledger import background_worker
+from budgeted.ledger.journal import segment_files
+from budgeted.ledger.journal.host_lock import MARK, SIGNED, HostLock
+from budgeted.ledger.journal.live_processes import Owners
+from budgeted.ledger.journal.segment_files import FORMAT, Continued, Header
+from budgeted.ledger.journal.system_calls import try_lock, unlock, write
+from budgeted.ledger.memory import ledger as memory
+from budgeted.ledger.memory.ledger import LOCK_SECONDS, MemoryLedger
+from budgeted.ledger.memory.records import Record
+from budgeted.ledger.memory.state import State
+from budgeted.ledger.protocol import is_closed
+
+logger = logging.getLogger("budgeted")
+
+ROTATE_LINES = 100_000
+"""Lines after which a segment is folded into a snapshot."""
+
+WAITING_PERIOD = 0.1
+"""Seconds between two looks at the journal while calls wait for holds of other processes."""
+
+_mark = struct.Struct("<qqq").pack
+_encode, _crc32, _line = segment_files.encode, segment_files.crc32, segment_files.line
+
+
+class JournalLedger(MemoryLedger):
+    """A ledger in a directory, for all processes of one host.
+
+    Args:
+        directory: made with mode 0700 if it is not there. Network file systems are not supported: their locks and
+            appends are not what they seem.
+        fsync: ``"background"`` syncs twice a second (a power cut may lose that much, ``kill -9`` nothing);
+            ``"always"`` syncs before every acknowledgement.
+
+    Raises:
+        LedgerError: the directory is a file, or holds something else.
+        LedgerUnavailableError: it cannot be read, written or locked.
+        LedgerCorruptError: a file in it is damaged.
+    """
+
+    shared = True
+
+    def __init__(self, directory: str | os.PathLike[str], *, fsync: str = "background") -> None:
+        self._host: HostLock | None = None
+        self._fd = -1
+        self._owners = Owners(Path(directory) / "owners")
+        if fsync not in ("background", "always"):
+            msg = f"fsync={fsync!r} is not known; write fsync='background' or fsync='always'"
+            raise ValueError(msg)
+        self.directory = Path(directory)
+        super().__init__(kept=True, synced_always=fsync == "always")
+        with self._entered():
+            pass
+        with contextlib.suppress(LedgerUnavailableError):  # a full disk can still be read from
+            self.sweep()
+
+    def __repr__(self) -> str:
+        return f"JournalLedger({str(self.directory)!r})"
+
+    def __del__(self) -> None:
+        self._detach()
+
+    # -- opening
+
+    def _begin(self) -> None:
+        super()._begin()
+        self._sync_lock = threading.Lock()
+        self._dirty = False
+        self._failed: OSError | None = None
+        self._synced = (0, 0)
+        # Where this process has read to, and what belongs to it: `_applied` is behind `State.applied`, or ahead of
+        # it, if a change of the balances was interrupted.
+        self._applied = -1
+        self._pid = os.getpid()
+        self._mark = b""
+        self._segment, self._offset, self._crc, self._lines = 0, 0, 0, 0
+        self._rotate_at = ROTATE_LINES
+        self._path = self.directory
+        self._detach()
+
+    def _attach(self) -> HostLock:
+        """Open the lock and announce this process; the balances are read afterwards."""
+        if self.closed:
+            raise is_closed(str(self.directory))
+        try:
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._refuse_strangers()
+            host = HostLock(self.directory / "lock")
+            try:
+                self._owners.register(self.owner)
+            except BaseException:
+                host.close()
+                raise
+        except (FileExistsError, NotADirectoryError) as error:
+            msg = f"the ledger needs a directory, and {self.directory} is (or runs through) a file; name another path"
+            raise LedgerError(msg) from error
+        except OSError as error:
+            raise _unavailable(error, f"the ledger directory {self.directory} cannot be used") from error
+        self._host = host
+        return host
+
+    def _detach(self) -> None:
+        """Let go of everything open. A forked child must not share its parent's locks and file positions."""
+        self._owners.forget()
+        host, self._host = self._host, None
+        if host is not None:
+            host.close()
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+        self._applied = -1
+
+    def _refuse_strangers(self) -> None:
+        names = os.listdir(self.directory)  # noqa: PTH208 - names are what is wanted
+        others = [
+            name
+            for name in names
+            if name not in ("lock", "owners") and not name.startswith((".", "journal-", "snapshot-"))
+        ]
+        if others and "lock" not in names:
+            msg = (
+                f"{self.directory} holds other files ({', '.join(sorted(others)[:3])}), not a ledger; "
+                f"give the ledger a directory of its own"
+            )
+            raise LedgerError(msg)
+
+    # -- reading
+
+    def _load(self) -> None:
+        """Read everything, from the newest intact snapshot on."""
+        directory = self.directory
+        snapshots = segment_files.numbers(directory, "snapshot")
+        journals = segment_files.numbers(directory, "journal")
+        if not snapshots and not journals:
+            segment_files.create(directory, 1)
+            journals = [1]
+        self._state, segment = _newest(directory, snapshots, journals)
+        if segment not in journals:
+            msg = f"{segment_files.journal_path(directory, segment)} is missing. Nothing was changed; restore it"
+            raise LedgerCorruptError(msg)
+        self._open_segment(segment)
+        complete = self._read_on()
+        behind = [n for n in {*journals, *snapshots} if n > self._segment]
+        # A new segment that nothing leads to and that holds nothing is what a crash leaves.
+        if not complete or [n for n in behind if n in snapshots or not _is_empty(directory, n)]:
+            following = segment_files.journal_path(directory, max(behind, default=self._segment + 1)).name
+            msg = (
+                f"{self._path} ends without leading to {following}: "
+                f"files are missing or cut off. Nothing was changed; restore them from a backup"
+            )
+            self._applied = -1
+            raise LedgerCorruptError(msg)
+
+    def _open_segment(self, segment: int) -> None:
+        path = segment_files.journal_path(self.directory, segment)
+        fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
+        with self._sync_lock:
+            old, self._fd, self._path = self._fd, fd, path
+            self._segment, self._offset, self._crc, self._lines = segment, 0, 0, 0
+            self._rotate_at = ROTATE_LINES
+        if old >= 0:
+            os.close(old)
+
+    def _catch_up(self) -> None:
+        """Apply the lines that other processes appended."""
+        if not self._read_on():
+            self._load()
+
+    def _read_on(self) -> bool:
+        """Apply what follows, through all segments, and cut off what a dead process left unfinished.
+
+        Returns:
+            False if it goes on in a file that is not there.
+        """
+        size = self._follow()
+        if size < 0:
+            return False
+        if self._offset < size:
+            if not self._offset:
+                segment_files.check_beginning(os.pread(self._fd, size, 0), self._segment, self._path)
+            os.ftruncate(self._fd, self._offset)
+        if self._offset:
+            self._set_mark(self._segment, self._offset)
+        else:
+            self._write(Header(FORMAT, self._segment))
+        return True
+
+    def _read_ahead(self) -> None:
+        """Apply what others append while they have the lock: a line that is complete stays as it is."""
+        if self._state.applied == self._applied and self._offset:
+            self._applied = -1  # whatever stops it half way, between two files too: all is read again under the lock
+            with contextlib.suppress(OSError, LedgerError):
+                self._follow()
+
+    def _follow(self) -> int:
+        """Apply what follows, through all segments. Returns the last one's size, -1 if a file is missing or shorter."""
+        state = self._state
+        before = state.applied
+        while True:
+            size = os.fstat(self._fd).st_size
+            if size < self._offset:
+                return -1
+            following = self._read(size)
+            if not following:
+                break
+            state.prune()
+            if not segment_files.journal_path(self.directory, following).exists():
+                return -1
+            self._open_segment(following)
+        self._applied = state.applied
+        if state.applied != before:
+            self.turns.wake_all()
+        return size
+
+    def _read(self, size: int) -> int:
+        """Apply the lines of this segment up to its size. Returns the number of the next segment, or 0."""
+        for data in segment_files.pieces(self._fd, self._offset, size):
+            found, crc, behind = segment_files.read(data, self._crc, self._path, self._offset)
+            following = found.pop() if found and found[-1].__class__ is Continued else None
+            self._state.replay(found if self._offset else found[1:])
+            self._lines += len(found)
+            self._crc, self._offset = crc, behind
+            if isinstance(following, Continued):
+                return following.segment
+        return 0
+
+    # -- the critical section
+
+    def _enter(self, timeout: float | None) -> None:
+        host = self._host
+        if host is None:
+            host = self._attach()
+        if not try_lock(host.fd):
+            host.wait(LOCK_SECONDS if timeout is None else timeout, self._read_ahead)
+        try:
+            # The last holder's mark is nearly always our own.
+            if host.memory[SIGNED] != self._mark or self._state.applied != self._applied or self._failed is not None:
+                self._see(host)
+        except BaseException as error:
+            self._applied = -1
+            host.release()
+            if isinstance(error, OSError):
+                raise _unavailable(error, f"the ledger {self.directory} cannot be read") from error
+            raise
+
+    def _see(self, host: HostLock) -> None:
+        """See what other processes have done, or what was left undone here."""
+        host.sign()
+        if self._state.applied != self._applied:
+            self._load()
+        elif host.memory[MARK] != self._mark[MARK]:
+            self._catch_up()
+        else:
+            self._mark = host.memory[SIGNED]
+        if self._failed is not None:
+            self._start_over(self._failed)
+
+    def _exit(self) -> None:
+        try:
+            if self._lines >= self._rotate_at and self._state.applied == self._applied:
+                self._rotate_soon()
+        finally:
+            unlock(self._host.fd)  # type: ignore[union-attr] # it was there when the verb began
+
+    def _locked(self, allowed: float) -> LedgerLockedError:
+        holder = self._host.holder() if self._host else "?"
+        return LedgerLockedError(f"{self.directory} was busy for {allowed:g} seconds; process {holder} has its lock")
+
+    def _append(self, record: Record) -> None:
+        payload = _encode(record)
+        crc = _crc32(payload, self._crc)
+        text = _line(payload, crc)
+        end = self._offset + len(text)
+        # The mark goes first: should we die between the two, others look, and find the line there or not.
+        self._host.memory[SIGNED] = mark = _mark(self._pid, self._segment, end)  # type: ignore[union-attr]
+        try:
+            written = write(self._fd, text)
+        except OSError as error:
+            self._cut_back()
+            raise _unavailable(error, f"cannot write to {self._path}") from error
+        if written != len(text):
+            self._cut_back()
+            raise _unavailable(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), f"cannot write to {self._path}")
+        # Nothing is called in between, so that an interruption finds the line counted in, or else reads it.
+        self._mark, self._offset, self._crc, self._applied = mark, end, crc, self._applied + 1
+        self._lines += 1
+        if not self._dirty:
+            self._dirty = True
+            background_worker.wanted(self)
+
+    def _write(self, record: Header) -> None:
+        """Append a line that changes no balance."""
+        self._append(record)
+        self._applied -= 1
+
+    def _cut_back(self) -> None:
+        """Take back what was written of a line, now or, if that fails as well, at the next verb."""
+        try:
+            os.ftruncate(self._fd, self._offset)
+        except OSError:
+            self._set_mark(-1, -1)
+            self._mark = b""
+        else:
+            self._set_mark(self._segment, self._offset)
+
+    def _set_mark(self, segment: int, offset: int) -> None:
+        self._host.memory[SIGNED] = self._mark = _mark(self._pid, segment, offset)  # type: ignore[union-attr]
+
+    # -- rotation
+
+    def _rotate_soon(self) -> None:
+        """Go on in a new segment. Its snapshot is written without the lock: until it stands, the old one serves."""
+        try:
+            segment, data = self._rotate()
+        except (OSError, LedgerError, msgspec.MsgspecError, OverflowError) as error:
+            self._rotate_at = self._lines + ROTATE_LINES // 10
+            logger.warning("budgeted: %s cannot go on in a new file yet: %s", self._path, error)
+        else:
+            background_worker.enqueue(lambda: self._save_snapshot(segment, data))
+
+    def _rotate(self) -> tuple[int, bytes]:
+        """Go on in a new segment. Returns its number and its snapshot."""
+        following = self._segment + 1
+        segment_files.create(self.directory, following)
+        # Not _write: until the next segment is read, `_applied` stays ahead. An interruption here has all read again.
+        self._append(Continued(following))
+        try:
+            os.fdatasync(self._fd)
+        except OSError as error:
+            self._failed = error
+        try:
+            self._state.prune()
+            self._open_segment(following)
+            self._read_on()
+        except BaseException:
+            self._applied = -1  # nothing may follow the last line of a segment
+            raise
+        return following, self._state.encode()
+
+    def _save_snapshot(self, segment: int, data: bytes) -> None:
+        try:
+            segment_files.write_snapshot(self.directory, segment, data)
+            with self._entered():
+                # The one before is kept, should this one be damaged.
+                segment_files.drop_before(self.directory, segment - 1)
+        except (OSError, LedgerError) as error:
+            logger.warning("budgeted: no new snapshot in %s (%s); the last one serves on", self.directory, error)
+
+    # -- durability
+
+    def sync_always(self) -> None:
+        """Sync what was acknowledged so far, and from now on before every acknowledgement.
+
+        Raises:
+            LedgerUnavailableError: the disk refuses.
+        """
+        if not self._synced_always:
+            self._synced_always = True
+            self.flush()
+
+    def _sync_written(self) -> None:
+        self._sync((self._segment, self._offset))
+
+    def _sync(self, upto: tuple[int, int]) -> None:
+        """Have everything up to a position on the disk. One sync serves all threads that wait for it."""
+        with self._sync_lock:
+            if upto <= self._synced or self._fd < 0:
+                return
+            position = self._segment, self._offset
+            try:
+                if self._failed is None:
+                    os.fdatasync(self._fd)
+                    self._synced = position
+            except OSError as error:
+                self._failed = error
+        if self._failed is not None:
+            self._try_again()
+
+    def _try_again(self) -> None:
+        """Start over at once, by entering."""
+        with self._lock:
+            self._enter(None)
+            self._exit()
+
+    def _start_over(self, failed: OSError) -> None:
+        """Go on in new files. What a failed sync left in the cache may be dropped and the next sync still succeed."""
+        try:
+            if self._lines > 1:
+                self._rotate()
+            segment_files.write_snapshot(self.directory, self._segment, self._state.encode())
+            segment_files.drop_before(self.directory, self._segment - 1)
+        except OSError as error:
+            raise _unavailable(error, f"{self._path} cannot be synced, and no new file be written") from failed
+        self._failed = None
+        self._synced = self._segment, self._offset
+
+    def idle(self) -> bool:
+        """As in memory, and nobody is syncing."""
+        return super().idle() and not self._sync_lock.locked()
+
+    # -- upkeep
+
+    def upkeep(self) -> float | None:
+        """Sync what was written, look for holds that nobody ends and, where calls wait, for news from others."""
+        self._watched = False
+        if self.closed:
+            return None
+        if self._dirty:
+            self._dirty = False
+            self._sync_written()
+            self._look_for_files()
+        if not self._state.holds and not self.turns.queues:
+            return None
+        self._watched = True
+        self.sweep()
+        return WAITING_PERIOD if self.turns.queues else background_worker.PERIOD
+
+    def _look_for_files(self) -> None:
+        """Notice that the directory was removed under a running process."""
+        host = self._host
+        if host is not None and host.replaced():
+            logger.error("budgeted: %s was removed while in use; what it knew is lost", self.directory)
+            with self._lock, self._sync_lock:
+                self._detach()
+
+    def renew(self, owner: str, seconds: float) -> None:
+        """As in memory; all processes of the host believe it, also when this one has died."""
+        try:
+            self._owners.vouch(owner, time.time() + seconds)
+        except OSError as error:
+            raise _unavailable(error, f"the ledger directory {self.directory} cannot be used") from error
+
+    def _dead_owners(self) -> frozenset[str]:
+        return self._owners.dead(self._holders() - {self.owner})
+
+    def _bury(self, dead: frozenset[str]) -> None:
+        if dead:
+            self._owners.bury(self._holders())
+
+    def _holders(self) -> set[str]:
+        return {id.partition(".")[0] for id in list(self._state.holds)}
+
+    def flush(self) -> None:
+        """Make everything acknowledged so far durable.
+
+        Raises:
+            LedgerUnavailableError: the disk refuses.
+        """
+        background_worker.drain()
+        self._dirty = False
+        self._sync_written()
+
+    def close(self) -> None:
+        """Flush, and give up the files. Holds still open are charged by the next process that looks."""
+        if not self.closed:
+            try:
+                self.flush()
+            finally:
+                self.closed = True
+                with self._lock, self._sync_lock:
+                    self._owners.withdraw()
+                    self._detach()
+                self.turns.wake_all()
+
+
+def _newest(directory: Path, snapshots: Iterable[int], journals: list[int]) -> tuple[State, int]:
+    """The state to start from, and the segment that follows it."""
+    damage: LedgerCorruptError | None = None
+    for number in sorted(snapshots, reverse=True):
+        try:
+            return State.decode(segment_files.read_snapshot(directory, number)), number
+        except (LedgerCorruptError, msgspec.DecodeError) as error:
+            # What a snapshot folds is mostly still there to be folded again.
+            logger.warning("budgeted: %s; looking for the one before it", error)
+            damage = error if isinstance(error, LedgerCorruptError) else LedgerCorruptError(f"{directory}: {error}")
+    if 1 in journals:
+        return State(), 1
+    msg = f"{directory} has journals from {min(journals, default=0)} on but no snapshot: files are missing"
+    raise damage or LedgerCorruptError(msg)
+
+
+def _is_empty(directory: Path, segment: int) -> bool:
+    """Whether a segment has no line but its header."""
+    path = segment_files.journal_path(directory, segment)
+    return path.read_bytes().count(b"\n") <= 1
+
+
+def _unavailable(error: OSError, what: str) -> LedgerUnavailableError:
+    reason = error.strerror or str(error)
+    hint = "; free some space, or name another directory" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+    return LedgerUnavailableError(f"{what}: {reason}{hint}. Nothing was recorded")
+
+
+def _at_exit() -> None:
+    background_worker.drain()
+    for ledger in memory.ledgers():
+        if isinstance(ledger, JournalLedger):
+            with contextlib.suppress(LedgerError):
+                ledger.close()
+
+
+atexit.register(_at_exit)

@@ -1,0 +1,164 @@
+"""Budgets kept by LiteLLM's hosted protocol: one dictionary, read at the start and written whole."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from budgeted.errors import LedgerError, LedgerUnavailableError
+from budgeted.ledger import background_worker
+from budgeted.ledger.http.connections import Address, Channel
+from budgeted.ledger.litellm_hosted import user_dict
+from budgeted.ledger.memory.ledger import MemoryLedger
+from budgeted.ledger.memory.records import Held, Record, Released
+from budgeted.ledger.protocol import account_name
+
+DEADLINE = 5.0
+"""Seconds within which the server must have answered."""
+
+
+class _Answer(msgspec.Struct):
+    status: str
+    data: dict[str, Any] | None = None
+
+
+class HostedLedger(MemoryLedger):
+    """Balances in memory, which every change sends to a server that speaks LiteLLM's protocol.
+
+    The protocol has one verb to read everything, and one to replace everything: two writers would undo each other's
+    charges. So there must be one process that writes, and a forked child may not. What is sent twice a second, on
+    :meth:`flush` and on :meth:`close`, can be lost by ``kill -9``. Users alone are kept, each with its first budget in
+    USD: not reports, other limits, uncertain charges, or the global account, which begins with what its users have
+    spent. ``ledger="https://..."`` has none of these restrictions.
+
+    Args:
+        api_base: where ``/get_budget`` and ``/set_budget`` are.
+        headers: sent with every request, such as ``{"Authorization": "Bearer ..."}``.
+        project: the project's name there.
+        tz: the time zone whose calendar counts.
+        clock: unix seconds.
+
+    Raises:
+        LedgerError: the URL cannot be read, or what the server sent.
+        LedgerUnavailableError: it did not answer.
+    """
+
+    def __init__(
+        self, api_base: str, headers: Mapping[str, str], project: str, tz: dt.tzinfo, clock: Callable[[], float]
+    ) -> None:
+        address = Address(api_base)
+        if address.token:
+            headers = {"authorization": f"Bearer {address.token}", **headers}
+        self._channel = Channel(address.base, {"content-type": "application/json", **headers})
+        self._where = address.where
+        self._project = project
+        self._tz = tz
+        self._changed = self._forked = False
+        self._saving = threading.Lock()
+        super().__init__()
+        self.clock = clock
+        self._load()
+
+    def __repr__(self) -> str:
+        return f"HostedLedger({self._where!r})"
+
+    def _begin(self) -> None:
+        self._forked = hasattr(self, "turns")  # there was a beginning before, in the parent
+        self._changed = False
+        self._saving = threading.Lock()
+        self._channel.forget()
+        super()._begin()
+
+    # -- the protocol
+
+    def _load(self) -> None:
+        answer = self._ask("/get_budget", {"project_name": self._project})
+        if answer.status == "success" and answer.data:
+            try:
+                records = user_dict.read(answer.data)
+            except (TypeError, ValueError) as error:
+                msg = f"what {self._where} keeps for {self._project!r} cannot be read: {error}"
+                raise LedgerError(msg) from error
+            user_dict.take_over(self, records, self.clock(), self._tz, past=True)
+        self._changed = False
+
+    def _save(self) -> None:
+        """Send everything. One thread at a time, so that an older state does not come last."""
+        with self._saving:
+            if not self._changed:
+                return
+            self._changed = False
+            try:
+                self._send()
+            except BaseException:
+                self._changed = True
+                raise
+
+    def _send(self) -> None:
+        now = self.clock()
+        found = self.accounts("u:", count=2**62)
+        users = {account_name(one.id): user_dict.record_of(one, now, self._tz) for one in found}
+        answer = self._ask("/set_budget", {"project_name": self._project, "user_dict": users})
+        if answer.status != "success":
+            msg = f"{self._where} did not take the budgets of {self._project!r} over: {answer.status!r}"
+            raise LedgerUnavailableError(msg)
+
+    def _ask(self, path: str, body: dict[str, Any]) -> _Answer:
+        try:
+            status, content = self._channel.post(path, msgspec.json.encode(body), time.monotonic() + DEADLINE)
+        except TimeoutError:
+            msg = f"{self._where} did not answer within {DEADLINE:g} seconds"
+            raise LedgerUnavailableError(msg) from None
+        except self._channel.errors as error:
+            msg = f"{self._where} is not available: {' '.join(str(error).split()) or type(error).__name__}"
+            raise LedgerUnavailableError(msg) from error
+        if status != 200:
+            msg = f"{self._where}{path} answered with status {status}"
+            raise (LedgerUnavailableError if status >= 500 else LedgerError)(msg)
+        try:
+            return msgspec.json.decode(content, type=_Answer)
+        except msgspec.DecodeError as error:
+            msg = f"{self._where}{path} does not speak LiteLLM's protocol: {error}"
+            raise LedgerError(msg) from None
+
+    # -- what a ledger in memory does besides
+
+    def _append(self, record: Record) -> None:
+        if self._forked:
+            msg = f"the budgets at {self._where} have one writer, the process that opened them; make a new manager here"
+            raise LedgerError(msg)
+        if not isinstance(record, Held | Released):
+            self._changed = True
+            background_worker.wanted(self)
+
+    def upkeep(self) -> float | None:
+        """As in memory, and send what has changed."""
+        wish = super().upkeep()
+        if not self._changed or self.closed:
+            return wish
+        self._save()
+        return background_worker.PERIOD if wish is None else wish
+
+    def flush(self) -> None:
+        """Send what has changed.
+
+        Raises:
+            LedgerUnavailableError: the server does not take it.
+        """
+        background_worker.drain()
+        if not self._forked:
+            self._save()
+
+    def close(self) -> None:
+        """Send what has changed, and give the connection up."""
+        if not self.closed:
+            try:
+                self.flush()
+            finally:
+                self.closed = True
+                self._channel.close()

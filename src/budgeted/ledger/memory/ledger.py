@@ -1,0 +1,518 @@
+"""The ledger in this process's memory, under one lock; the file ledger adds a journal to it."""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import os
+import secrets
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import msgspec
+
+from budgeted.errors import LedgerError, LedgerLockedError
+from budgeted.ledger import background_worker
+from budgeted.ledger.backoff import pauses
+from budgeted.ledger.memory import records
+from budgeted.ledger.memory.ended_holds import Ended
+from budgeted.ledger.memory.records import (
+    Deleted,
+    Held,
+    LimitsSet,
+    Posted,
+    Record,
+    Released,
+    Restored,
+    Settled,
+    WasReset,
+)
+from budgeted.ledger.memory.state import MOST_UNFOLDED, State
+from budgeted.ledger.protocol import (
+    STALE,
+    Account,
+    Ask,
+    Charge,
+    LimitSpec,
+    Refused,
+    RollupRow,
+    Route,
+    Stale,
+    Used,
+    admit,
+    in_flight,
+)
+from budgeted.ledger.waiting_calls import Turns
+
+YIELDS = 10
+"""How often a thread that finds the lock taken lets another one run before it sleeps: whoever has it needs a few
+microseconds."""
+
+PAUSE, LONGEST_PAUSE = 0.0002, 0.005
+"""How long it sleeps after that before it looks again, in seconds: at first, and at most."""
+
+LOCK_SECONDS = 10.0
+"""How long a verb waits for the ledger's lock before it gives up."""
+
+
+class MemoryLedger:
+    """Balances in memory: the verbs of :class:`~budgeted.ledger.protocol.Ledger`, each under one lock.
+
+    Every verb decides, hands the decision to :meth:`_append`, and applies it. Nothing is kept when the process ends.
+    """
+
+    remote = False
+    shared = False
+    closed = False
+    poll: float | None = None
+
+    def __init__(self, *, kept: bool = False, synced_always: bool = False) -> None:
+        # Looked at by each verb, so they are the object's own: a class's attributes take longer to find.
+        self._kept = kept  # elsewhere than in this process's memory
+        self._synced_always = synced_always
+        self.clock: Callable[[], float] = time.time
+        self.hold_timeout = 900.0
+        self._state = State()
+        self._begin()
+        _ledgers[weakref.ref(self, _ledgers.pop)] = None
+
+    def _begin(self) -> None:
+        """What belongs to this process alone: it is made anew in a forked child."""
+        self.turns = Turns()
+        self.owner = secrets.token_hex(5)
+        self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+        self._watched = False
+        self._vouched: dict[str, float] = {}
+
+    def new_id(self) -> str:
+        """A hold id: this process's name and a number."""
+        return f"{self.owner}.{next(self._numbers)}"
+
+    # -- the life of a hold
+
+    def hold(self, id: str, route: Route, ask: Ask, at: int, timeout: float | None = None) -> Held | Refused | Stale:
+        """Set the call's upper bound aside on every account of its route, or on none.
+
+        Returns:
+            The hold; a refusal; or :data:`STALE` if the route is not that of the accounts' limits and periods any
+            more. The same id again gets the same hold.
+
+        Raises:
+            LedgerError: the id was used before, for another call or one that has ended.
+        """
+        lock = self._lock
+        if lock.locked():
+            self._line_up(timeout)
+        with lock:
+            if self._kept:
+                self._enter(timeout)
+            try:
+                state = self._state
+                if state.knows(id):
+                    return self._held_before(id, route, ask)
+                bound = state.bounds.get(route.key)
+                if bound is None or bound.versions != route.versions:
+                    bound = state.bound(route.key, route.versions)
+                    if bound is None:
+                        return STALE
+                if (bound.periods != state.periods or not bound.live) and bound.past(state.periods):
+                    return STALE
+                granted = admit(ask, bound.slots, route.soft)
+                if not isinstance(granted, int):
+                    return msgspec.structs.replace(granted, account=bound.payers[granted.index])
+                held = records.held(id, at, granted, ask, bound.raw)
+                if self._kept:
+                    self._append(held)
+                if not bound.live:
+                    state.meet(bound)
+                state.open(held, bound)
+            finally:
+                if self._kept:
+                    self._exit()
+        if self._synced_always:
+            self._sync_written()
+        if not self._watched:
+            self.watch()
+        return held
+
+    def settle(self, id: str, used: Used, at: int, reason: str = "", timeout: float | None = None) -> bool:
+        """Replace a hold by what the call cost. With a ``reason`` the charge is uncertain and stays listed.
+
+        Returns:
+            False when no hold or charge of that id is known (any more).
+
+        Raises:
+            LedgerError: the hold was settled before, with another figure.
+        """
+        lock = self._lock
+        if lock.locked():
+            self._line_up(timeout)
+        with lock:
+            if self._kept:
+                self._enter(timeout)
+            try:
+                state = self._state
+                entry = state.holds.get(id)
+                if entry is None:
+                    return self._settle_ended(id, used, at, reason)
+                if self._kept:
+                    self._append(Settled(id, at, used, reason))
+                state.close(entry, at, used, reason)
+                if len(state.charged) >= MOST_UNFOLDED:
+                    state.fold()
+            finally:
+                if self._kept:
+                    self._exit()
+        if self._synced_always:
+            self._sync_written()
+        if self.turns.queues:
+            self.turns.freed(entry[1].names)
+        return True
+
+    def release(self, id: str, at: int, timeout: float | None = None) -> bool:  # noqa: ARG002 - the verbs are alike
+        """Drop a hold: nothing was spent. Returns False when no such hold is open."""
+        lock = self._lock
+        if lock.locked():
+            self._line_up(timeout)
+        with lock:
+            self._enter(timeout)
+            try:
+                state = self._state
+                entry = state.holds.get(id)
+                if entry is None:
+                    return False
+                self._append(Released(id))
+                state.release(id)
+            finally:
+                self._exit()
+        if self._synced_always:
+            self._sync_written()
+        if self.turns.queues:
+            self.turns.freed(entry[1].names)
+        return True
+
+    def post(
+        self, id: str, route: Route, used: Used, at: int, reason: str = "", timeout: float | None = None
+    ) -> bool | Stale:
+        """Record a charge that no hold came before, or that of a hold. Never refused for lack of room.
+
+        Returns:
+            True, or :data:`STALE` as :meth:`hold`.
+        """
+        with self._entered(timeout) as state:
+            if id in state.holds:
+                self._do(Settled(id, at, used, reason))
+            elif id in state.charges:
+                self._settle_ended(id, used, at, reason)
+            else:
+                bound = state.bound(route.key, route.versions)
+                if bound is None or bound.past(state.periods):
+                    return STALE
+                self._do(Posted(id, at, used, bound.raw, reason))
+        return True
+
+    def ended(self, id: str) -> Charge | None:
+        """What became of a hold, if it has ended lately or is uncertain."""
+        with self._entered() as state:
+            ended = state.charges.get(id)
+            return None if ended is None else state.charge(ended)
+
+    def correct(self, id: str, used: Used, at: int) -> Charge | None:
+        """Replace the figure of a charge. Returns what it was before, or None if it is not known (any more)."""
+        with self._entered() as state:
+            ended = state.charges.get(id)
+            if ended is None:
+                return None
+            before = state.charge(ended)
+            if ended.used != used or ended.reason:
+                self._do(Settled(id, at, used))
+            return before
+
+    def _held_before(self, id: str, route: Route, ask: Ask) -> Held:
+        """The answer to a repeated hold."""
+        entry = self._state.holds.get(id)
+        if entry is None:
+            msg = f"hold {id!r} has ended; every call needs an id of its own"
+            raise LedgerError(msg)
+        before, bound = entry
+        again = records.held(id, before.at, before.granted, ask, before.route)
+        # A limit that came later may have changed the hold's route, but not who pays.
+        if again == before and bound.names == tuple(leg.account for leg in route.legs):
+            return before
+        msg = f"hold {id!r} exists with other amounts; every call needs an id of its own"
+        raise LedgerError(msg)
+
+    def _settle_ended(self, id: str, used: Used, at: int, reason: str) -> bool:
+        ended = self._state.charges.get(id)
+        if ended is None:
+            return False
+        if ended.used == used and bool(ended.reason) == bool(reason):
+            return True
+        if ended.used is not None and not ended.reason:
+            if reason:  # a guess that comes after the truth
+                return True
+            msg = f"hold {id!r} was settled before with {ended.used}; a correction to {used} goes through reconcile()"
+            raise LedgerError(msg)
+        self._do(Settled(id, at, used, reason))
+        return True
+
+    # -- accounts
+
+    def read(self, account: str) -> Account | None:
+        """A copy of an account, or None."""
+        with self._entered() as state:
+            found = state.accounts.get(account)
+            return None if found is None else _copy(found, state.held())
+
+    def set_limits(
+        self, account: str, limits: Sequence[LimitSpec], *, explicit: bool = True, create: bool = False
+    ) -> None:
+        """Give an account these limits; a limit it has keeps its spend. ``create`` leaves an existing account alone."""
+        with self._entered() as state:
+            if (create and account in state.accounts) or state.same_limits(account, limits, explicit=explicit):
+                return
+            self._do(LimitsSet(account, explicit, tuple(limits)))
+        self.turns.wake_all()
+
+    def reset(self, account: str, at: int) -> None:
+        """Forget what an account has spent; open holds stay."""
+        with self._entered() as state:
+            if account in state.accounts:
+                self._do(WasReset(account, at))
+        self.turns.wake_all()
+
+    def delete(self, account: str) -> None:
+        """Forget an account and its limits. What it was charged stays in the reports."""
+        with self._entered() as state:
+            if account in state.accounts:
+                self._do(Deleted(account))
+        self.turns.wake_all()
+
+    def restore(
+        self, accounts: Sequence[Account], rows: Sequence[RollupRow], charges: Sequence[tuple[Charge, Route]]
+    ) -> None:
+        """Take over accounts, rows and uncertain charges of another ledger, instead of those of the same names.
+
+        Nothing is counted: the numbers are taken as they are. Repeating it changes nothing.
+
+        Raises:
+            LedgerError: one of the accounts has calls in flight.
+        """
+        ended = tuple(
+            Ended(one.id, one.opened, one.held, route.raw, one.used, one.at, one.reason) for one, route in charges
+        )
+        with self._entered() as state:
+            held = state.held()
+            for account in accounts:
+                if account.held or account.id in held:
+                    raise in_flight(account.id)
+            self._do(Restored(tuple(accounts), tuple(rows), ended))
+        self.turns.wake_all()
+
+    def accounts(self, prefix: str = "", after: str | None = None, count: int = 1000) -> list[Account]:
+        """Accounts in order of their ids: those with a prefix, behind ``after``, at most ``count``."""
+        with self._entered() as state:
+            known = state.order
+            new = list(itertools.islice(reversed(state.accounts), len(state.accounts) - len(known)))
+        order = sorted(known + new) if new else known  # a million take a second: not under the lock
+        first = bisect.bisect_left(order, prefix)
+        if after is not None:
+            first = max(first, bisect.bisect_right(order, after))
+        names = itertools.takewhile(lambda name: name.startswith(prefix), itertools.islice(order, first, None))
+        with self._entered() as state:
+            if state.order is known:
+                state.order = order
+            found = [state.accounts.get(name) for name in itertools.islice(names, count)]
+            held = state.held()
+            return [_copy(account, held) for account in found if account is not None]
+
+    def rollups(self, since: int = 0, account: str | None = None) -> list[RollupRow]:
+        """The report's rows from a day on, of one account or of all."""
+        with self._entered() as state:
+            rows = state.reports.since(since) if account is None else state.reports.of(account, since)
+            return [msgspec.structs.replace(row) for row in rows]
+
+    def uncertain(self) -> list[Charge]:
+        """Charges that nobody confirmed, oldest first."""
+        with self._entered() as state:
+            return [state.charge(ended) for ended in state.charges.uncertain.values()]
+
+    def open_holds(self) -> list[Held]:
+        """The holds of calls in flight, of all processes."""
+        with self._entered() as state:
+            return [held for held, _ in state.holds.values()]
+
+    # -- upkeep
+
+    def sweep(self) -> int:
+        """Charge the holds that nobody has heard of for ``hold_timeout`` seconds, and those of processes that died.
+
+        Returns:
+            How many holds were ended.
+        """
+        at = int(self.clock())
+        oldest = at - self.hold_timeout
+        freed: set[str] = set()
+        swept = 0
+        with self._entered() as state:
+            dead = self._dead_owners()
+            for id, (held, bound) in list(state.holds.items()):
+                if held.at <= oldest:
+                    reason = f"unheard of for {self.hold_timeout:g} seconds"
+                elif dead and id.partition(".")[0] in dead:
+                    reason = "the process died"
+                else:
+                    continue
+                self._do(Released(id) if held.guess is None else Settled(id, at, held.guess, reason))
+                freed.update(bound.names)
+                swept += 1
+        self._bury(dead)
+        if freed and self.turns.queues:
+            self.turns.freed(freed)
+        return swept
+
+    def renew(self, owner: str, seconds: float) -> None:
+        """Count the process that makes ids of this owner as alive for so long: it speaks to this one.
+
+        Args:
+            owner: what its holds' ids have before the first dot.
+            seconds: from now; a later word replaces this one, and 0 says that it has gone.
+        """
+        self._vouched[owner] = time.monotonic() + seconds
+
+    def idle(self) -> bool:
+        """Whether no verb is under way in this process: asked where this very thread may be in one."""
+        return not self._lock.locked() and not self.turns.busy()
+
+    def watch(self) -> None:
+        """Have holds looked after from now on, as somebody waits for them."""
+        self._watched = True
+        background_worker.wanted(self)
+
+    def upkeep(self) -> float | None:
+        """Look after holds that nobody ends, as long as there are any open."""
+        self._watched = False
+        if not self._state.holds:
+            return None
+        self._watched = True
+        self.sweep()
+        return background_worker.PERIOD
+
+    def flush(self) -> None:
+        """Nothing to do: memory keeps nothing."""
+
+    def close(self) -> None:
+        """Nothing to do: memory keeps nothing."""
+
+    # -- the critical section
+
+    @contextmanager
+    def _entered(self, timeout: float | None = None) -> Iterator[State]:
+        """The critical section of the verbs that are not on a call's path."""
+        if self._lock.locked():
+            self._line_up(timeout)
+        with self._lock:
+            self._enter(timeout)
+            try:
+                state = self._state
+                state.fold()
+                yield state
+            finally:
+                self._exit()
+        if self._synced_always:
+            self._sync_written()
+        if not self._watched and state.holds:
+            self.watch()  # others' holds too: whoever looks is alive, and charges those of the dead
+
+    def _line_up(self, timeout: float | None) -> None:
+        """Wait until the lock is free, or raise.
+
+        Taking it is left to ``with``, which no signal's handler can interrupt between taking and giving back. Who
+        comes in between has a deadline as well, so that this one is passed by little.
+        """
+        allowed = LOCK_SECONDS if timeout is None else timeout
+        if allowed:
+            for _ in range(YIELDS):
+                time.sleep(0)
+                if not self._lock.locked():
+                    return
+        # Not by sleeping on the lock: whoever does is woken each time that it is given back, nearly always in vain, and
+        # a thread that would go on at full speed pays for that with a third of it.
+        for _ in pauses(allowed, PAUSE, LONGEST_PAUSE):
+            if not self._lock.locked():
+                return
+        raise self._locked(allowed)
+
+    def _locked(self, allowed: float) -> LedgerLockedError:
+        return LedgerLockedError(f"the ledger's lock was not free within {allowed:g} seconds")
+
+    # -- what the file ledger does differently
+
+    def _enter(self, timeout: float | None) -> None:
+        """See what other processes have done."""
+
+    def _exit(self) -> None:
+        """Let other processes in."""
+
+    def _append(self, record: Record) -> None:
+        """Keep a decision before it is applied and acknowledged."""
+
+    def _do(self, record: Record) -> None:
+        self._append(record)
+        self._state.apply(record)
+
+    def _sync_written(self) -> None:
+        """Have everything written on the disk before it is acknowledged."""
+
+    def _dead_owners(self) -> frozenset[str]:
+        now = time.monotonic()
+        return frozenset(owner for owner, until in list(self._vouched.items()) if until < now)
+
+    def _bury(self, dead: frozenset[str]) -> None:
+        """Forget owners whose holds were all charged."""
+        for owner in dead:
+            self._vouched.pop(owner, None)
+
+
+# A dict, since its keys can be listed while other threads add to it; a WeakSet's cannot.
+_ledgers: dict[weakref.ref[MemoryLedger], None] = {}
+
+
+def ledgers() -> list[MemoryLedger]:
+    """Every ledger of this process that lives in it."""
+    return [ledger for one in list(_ledgers) if (ledger := one()) is not None]
+
+
+_taken_for_fork: list[threading.Lock] = []
+
+
+def _before_fork() -> None:
+    # A copy of balances must not be taken in the middle of a change. A thread that forks inside a verb, in a
+    # signal's handler, would wait for itself: a second is plenty for everybody else.
+    locks = [ledger._lock for ledger in ledgers() if not ledger.shared]  # noqa: SLF001
+    _taken_for_fork.extend(lock for lock in locks if lock.acquire(timeout=1))
+
+
+def _after_fork_in_parent() -> None:
+    while _taken_for_fork:
+        _taken_for_fork.pop().release()
+
+
+def _after_fork_in_child() -> None:
+    _taken_for_fork.clear()
+    for ledger in ledgers():
+        ledger._begin()  # noqa: SLF001
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+
+
+def _copy(account: Account, held: Mapping[str, int]) -> Account:
+    copy = msgspec.structs.replace(account, held=held.get(account.id, 0))
+    copy.slots = tuple(msgspec.structs.replace(slot) for slot in account.slots)
+    copy.models = dict(account.models) if account.models else None
+    return copy

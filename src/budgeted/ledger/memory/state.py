@@ -1,0 +1,665 @@
+"""The balances of a ledger that lives in this process: a fold over its records, and nothing else.
+
+The caller holds the ledger's lock. Replaying a journal, catching up with other processes and applying a decision
+just made are the same methods, so that they cannot disagree. Accounts and limits are found by their names alone:
+a hold counts on whatever bears the names of its route, now as after a restart.
+"""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from budgeted.ledger.memory import ended_holds
+from budgeted.ledger.memory.ended_holds import Charges, Ended
+from budgeted.ledger.memory.records import (
+    Deleted,
+    Held,
+    LimitsSet,
+    Posted,
+    Record,
+    Released,
+    Restored,
+    Settled,
+    WasReset,
+)
+from budgeted.ledger.memory.rollups import Reports
+from budgeted.ledger.protocol import TOKENS, USD, Account, Charge, Leg, LimitSpec, RollupRow, Slot, Used
+
+MOST_UNFOLDED = 200
+"""Charges after which they are added to accounts and the report's rows, though nobody has looked at these."""
+
+MOST_ROUTES = 50_000
+"""Routes that are kept looked up."""
+
+T = TypeVar("T")
+
+_route = msgspec.json.Decoder(tuple[int, str, str, tuple[Leg, ...]])
+_NOTHING = Used()
+
+
+class Tally:
+    """What a route was charged since that was last added to its accounts and the report's rows."""
+
+    __slots__ = (
+        "accounts",
+        "calls",
+        "day",
+        "input_tokens",
+        "listed",
+        "model",
+        "names",
+        "output_tokens",
+        "provider",
+        "uncertain",
+        "usd",
+    )
+
+    def __init__(
+        self, day: int, provider: str, model: str, names: tuple[str, ...], accounts: tuple[Account, ...]
+    ) -> None:
+        self.day, self.provider, self.model = day, provider, model
+        self.names, self.accounts = names, accounts
+        self.calls = self.usd = self.input_tokens = self.output_tokens = self.uncertain = 0
+        self.listed = False
+
+
+class Bound:
+    """A route as a state sees it: the objects to count on, looked up once.
+
+    ``generation`` is the state's: in a later one the objects may not be the right ones any more. ``usd``, ``tokens``
+    and ``calls`` are those of ``slots`` that were in the route's periods when the state's ``periods`` was this one's;
+    ``live`` tells that these are all.
+    """
+
+    __slots__ = (
+        "accounts",
+        "calls",
+        "generation",
+        "live",
+        "names",
+        "payers",
+        "periods",
+        "raw",
+        "slots",
+        "tally",
+        "tokens",
+        "usd",
+        "versions",
+    )
+
+    generation: int
+    raw: msgspec.Raw
+    names: tuple[str, ...]
+    accounts: tuple[Account, ...]
+    versions: tuple[int, ...]
+    slots: tuple[tuple[Slot, int, int], ...]
+    payers: tuple[str, ...]
+    tally: Tally
+    periods: int
+    live: bool
+    usd: tuple[Slot, ...]
+    tokens: tuple[Slot, ...]
+    calls: tuple[Slot, ...]
+
+    def meet(self, periods: int) -> None:
+        """See which slots are in the route's periods."""
+        live = [slot for slot, start, _ in self.slots if slot.start == start]
+        self.usd, self.tokens, self.calls = (tuple(slot for slot in live if slot.unit == unit) for unit in range(3))
+        self.live = len(live) == len(self.slots)
+        self.periods = periods
+
+    def past(self, periods: int) -> bool:
+        """Whether one of the route's periods is over."""
+        self.meet(periods)
+        return any(slot.start > start for slot, start, _ in self.slots)
+
+    def behind(self, last: Slot | None) -> Bound:
+        """What of it comes behind a slot, in the order of counting; all of it if that is None."""
+        rest = copy.copy(self)
+        left = _behind((*self.usd, *self.tokens, *self.calls), last)
+        rest.usd, rest.tokens, rest.calls = (tuple(slot for slot in left if slot.unit == unit) for unit in range(3))
+        return rest
+
+
+class Saved(msgspec.Struct, array_like=True):
+    """A snapshot's content."""
+
+    version: int
+    accounts: list[Account]
+    holds: list[Held]
+    uncertain: list[Ended]
+    latest: list[Ended]
+    before: list[Ended]
+    rows: list[RollupRow]
+
+
+_encode = msgspec.json.Encoder().encode
+_saved = msgspec.json.Decoder(Saved)
+
+
+class State:
+    """Accounts, open holds, what became of ended ones, and report rows, by the records applied so far.
+
+    ``applied`` counts those records. ``version`` is the newest version of an account. ``periods`` grows with every
+    period that begins.
+    """
+
+    def __init__(self) -> None:
+        self.accounts: dict[str, Account] = {}
+        self.order: list[str] = []
+        """Names of accounts, sorted: of as many as there were then, and none has gone since."""
+        self.holds: dict[str, tuple[Held, Bound]] = {}
+        self.charges = Charges()
+        self.reports = Reports()
+        self.version = 0
+        self.applied = 0
+        self.periods = 0
+        self._generation = 0
+        self.bounds: dict[bytes, Bound] = {}
+        self.charged: list[tuple[Tally, Used, int, int]] = []
+        """What routes were charged since the last :meth:`fold`: the charge, calls, and nano-USD that are uncertain."""
+        self._changed: list[Tally] = []
+        self._gone: set[str] = set()
+        """Deleted accounts that holds were open for."""
+        self._absent: set[str] = set()
+        """Accounts that routes looked up meanwhile name, and that are not there."""
+
+    # -- looking up
+
+    def held(self) -> dict[str, int]:
+        """Nano-USD that accounts have held for calls in flight. Not kept: few look, and many calls hold."""
+        found: dict[str, int] = {}
+        for held, bound in self.holds.values():
+            for name in bound.names:
+                found[name] = found.get(name, 0) + held.usd
+        return found
+
+    def knows(self, id: str) -> bool:
+        """Whether a hold of that id is open, or has ended lately."""
+        ended = self.charges
+        return id in self.holds or id in ended.latest or id in ended.before or id in ended.uncertain
+
+    def bound(self, route: bytes, versions: tuple[int, ...]) -> Bound | None:
+        """The objects of a route that was made from these versions of its accounts, or None if they have changed."""
+        found = self.bounds.get(route)
+        if found is None:
+            accounts = self.accounts
+            _, _, _, legs = _route.decode(route)
+            for leg in legs:
+                account = accounts.get(leg.account)
+                if account is None or not {name for name, _, _ in leg.limits} <= {s.limit for s in account.slots}:
+                    return None
+            found = self.bind(route)
+        return found if found.versions == versions else None
+
+    def bind(self, route: bytes) -> Bound:
+        """The objects of a route; what is not there is stood in for, since a record is never refused."""
+        found = self.bounds.get(route)
+        if found is not None:
+            return found
+        found = Bound()
+        found.periods = -1
+        found.generation = self._generation
+        found.raw = msgspec.Raw(route)
+        day, provider, model, legs = _route.decode(route)
+        found.names = tuple(leg.account for leg in legs)
+        found.accounts = tuple(self.accounts.get(name) or Account(name, 0) for name in found.names)
+        self._absent.update(name for name in found.names if name not in self.accounts)
+        found.slots = tuple(
+            (_slot(account, limit, start, end), start, end)
+            for account, leg in zip(found.accounts, legs, strict=True)
+            for limit, start, end in leg.limits
+        )
+        found.payers = tuple(leg.account for leg in legs for _ in leg.limits)
+        found.tally = Tally(day, provider, model, found.names, found.accounts)
+        found.versions = tuple(account.version for account in found.accounts)
+        if len(self.bounds) >= MOST_ROUTES:
+            self.bounds = {}
+        self.bounds[route] = found
+        return found
+
+    def _forget_bounds(self) -> None:
+        """Accounts or limits have come or gone: look every route up again when it is needed."""
+        self.fold()
+        self._generation += 1
+        self.bounds = {}
+        self._absent = set()
+
+    def charge(self, ended: Ended) -> Charge:
+        """What became of a hold, as others see it."""
+        bound = self.bind(bytes(ended.route))
+        return Charge(
+            id=ended.id,
+            opened=ended.opened,
+            at=ended.at,
+            accounts=bound.names,
+            provider=bound.tally.provider,
+            model=bound.tally.model,
+            used=ended.used or _NOTHING,
+            held=ended.held,
+            reason=ended.reason,
+        )
+
+    # -- the changes
+
+    def apply(self, record: Record) -> None:
+        """Make the change that a record tells of."""
+        self.replay((record,))
+
+    def replay(self, records: Iterable[Record]) -> None:
+        """Make the changes that records tell of, one after the other."""
+        for record in records:
+            if isinstance(record, Held):
+                route = bytes(record.route)
+                bound = self.bounds.get(route) or self.bind(route)
+                record.route = bound.raw  # shared by all holds of the route
+                if bound.periods != self.periods or not bound.live:
+                    self.meet(bound)
+                self.open(record, bound)
+                continue
+            if isinstance(record, Settled):
+                entry = self.holds.get(record.id)
+                if entry is None:
+                    self._correct(record.id, record.at, record.used, record.reason)
+                else:
+                    self.close(entry, record.at, record.used, record.reason)
+            else:
+                _APPLY[record.__class__](self, record)
+            if len(self.charged) >= MOST_UNFOLDED:
+                self.fold()
+
+    def meet(self, bound: Bound) -> None:
+        """Begin the periods that a call is the first of, and see which of its slots are in its periods."""
+        if any(slot.start < start for slot, start, _ in bound.slots):
+            self.fold()  # what was charged per model belongs to the period that ends
+            self.periods += 1
+            for slot, start, end in bound.slots:
+                if slot.start < start:
+                    slot.start, slot.end, slot.spent, slot.held = start, end, 0, 0
+        bound.meet(self.periods)
+
+    def open(self, held: Held, bound: Bound) -> None:
+        """A hold was granted: count it on every limit of its route, whose periods have begun."""
+        usd = held.usd
+        last: Slot | None = None
+        try:
+            self.holds[held.id] = held, bound
+            for last in bound.usd:
+                last.held += usd
+            for last in bound.tokens:
+                last.held += held.tokens
+            for last in bound.calls:
+                last.held += 1
+            self.applied += 1
+        except BaseException:  # see _book
+            self.open(held, bound.behind(last))
+            self.holds[held.id] = held, bound
+            raise
+
+    def close(self, entry: tuple[Held, Bound], at: int, used: Used, reason: str = "") -> None:
+        """Charge an open hold."""
+        held, bound = entry
+        if bound.generation != self._generation:
+            bound = self.bind(bytes(held.route))
+        ended = Ended(held.id, held.at, held.usd, held.route, used, at, reason)
+        self._book(ended, bound, held, used, used.usd if reason else 0)
+
+    def release(self, id: str) -> None:
+        """Drop an open hold."""
+        entry = self.holds.get(id)
+        if entry is None:
+            self.applied += 1
+            return
+        held, bound = entry
+        if bound.generation != self._generation:
+            bound = self.bind(bytes(held.route))
+        self._book(Ended(id, held.at, held.usd, held.route, None, held.at), bound, held, _NOTHING, 0, 0)
+
+    def post(self, id: str, at: int, used: Used, route: bytes, reason: str = "") -> None:
+        """A charge that no hold came before."""
+        bound = self.bind(route)
+        self.meet(bound)
+        self._book(Ended(id, at, 0, bound.raw, used, at, reason), bound, None, used, used.usd if reason else 0)
+
+    def _correct(self, id: str, at: int, used: Used, reason: str) -> None:
+        ended = self.charges.get(id)
+        if ended is None:
+            self.applied += 1
+            return
+        self.fold()  # differences may be negative, and no total is: each is added on its own
+        before = ended.used or _NOTHING
+        difference = Used(
+            used.usd - before.usd, used.input_tokens - before.input_tokens, used.output_tokens - before.output_tokens
+        )
+        self._book(
+            Ended(id, ended.opened, ended.held, ended.route, used, at, reason),
+            _with_later_limits(self.bind(bytes(ended.route)), ended.opened),
+            None,
+            difference,
+            (used.usd if reason else 0) - (before.usd if ended.reason else 0),
+            int(ended.used is None),
+        )
+        self.fold()
+
+    def _book(
+        self, ended: Ended, bound: Bound, closing: Held | None, used: Used, uncertain: int, calls: int = 1
+    ) -> None:
+        """End a hold: off its limits with what it held, on with what it is charged; an ended period is left alone.
+
+        What is charged may be a difference to an earlier charge. No limit is credited with more than was spent on it.
+        """
+        usd = used.usd
+        held_usd = held_tokens = held_calls = 0
+        if closing is not None:
+            held_usd, held_tokens, held_calls = closing.usd, closing.tokens, 1
+        last: Slot | None = None
+        if bound.periods != self.periods:
+            bound.meet(self.periods)
+        id, charges = ended.id, self.charges
+        latest = charges.latest
+        try:
+            self.holds.pop(id, None)
+            if ended.reason or charges.uncertain or len(latest) > ended_holds.REMEMBERED:
+                charges.put(ended)
+            else:  # as nearly always: in one step
+                latest[id] = ended
+            for last in bound.usd:
+                last.held -= held_usd
+                spent = last.spent + usd
+                last.spent = spent if spent > 0 else 0
+            for last in bound.tokens:
+                last.held -= held_tokens
+                spent = last.spent + used.input_tokens + used.output_tokens
+                last.spent = spent if spent > 0 else 0
+            for last in bound.calls:
+                last.held -= held_calls
+                spent = last.spent + calls
+                last.spent = spent if spent > 0 else 0
+            entry = bound.tally, used, calls, uncertain
+            self.applied += 1
+        except BaseException:
+            # A signal's handler raised. Handlers run between two rounds of a loop and behind calls, never within a
+            # round, so that the rest is what comes behind the last slot: it is done, then the exception goes on.
+            # What calls did before the loop can be done twice.
+            self._book(ended, bound.behind(last), closing, used, uncertain, calls)
+            raise
+        if used is not _NOTHING:
+            self.charged.append(entry)
+
+    def fold(self) -> None:
+        """Add what was charged to accounts and the report's rows; whoever reads these does so first."""
+        charged = self.charged
+        while charged:
+            tally, used, calls, uncertain = charged[-1]
+            if not tally.listed:
+                self._changed.append(tally)
+            # No call and no loop from here to the pop: no signal's handler comes in between.
+            tally.listed = True
+            tally.calls += calls
+            tally.usd += used.usd
+            tally.input_tokens += used.input_tokens
+            tally.output_tokens += used.output_tokens
+            tally.uncertain += uncertain
+            charged.pop()
+        changed = self._changed
+        while changed:
+            tally = changed[-1]
+            find = self.reports.row
+            rows = tuple([find(tally.day, name, tally.provider, tally.model) for name in tally.names])
+            self._add(tally, tally.accounts, rows)
+            tally.listed = False
+            changed.pop()
+
+    def _add(self, tally: Tally, accounts: tuple[Account, ...], rows: tuple[RollupRow, ...]) -> None:
+        """Fold one tally."""
+        usd, calls, model = tally.usd, tally.calls, tally.model
+        tokens = tally.input_tokens + tally.output_tokens
+        account: Account | None = None
+        row: RollupRow | None = None
+        try:
+            for account in accounts:
+                total = account.usd + usd
+                account.usd = total if total > 0 else 0
+                total = account.tokens + tokens
+                account.tokens = total if total > 0 else 0
+                account.calls += calls
+                slots = account.slots
+                since = slots[0].start if slots else 0
+                if account.models is None or account.models_since != since:
+                    account.models = {}
+                    account.models_since = since
+                models = account.models
+                total = models[model] + usd if model in models else usd
+                models[model] = total if total > 0 else 0
+            for row in rows:
+                row.calls += calls
+                row.usd += usd
+                row.input_tokens += tally.input_tokens
+                row.output_tokens += tally.output_tokens
+                row.uncertain += tally.uncertain
+            tally.calls = tally.usd = tally.input_tokens = tally.output_tokens = tally.uncertain = 0
+        except BaseException:  # see _book
+            self._add(tally, _behind(accounts, account), _behind(rows, row))
+            raise
+
+    def set_limits(self, account_id: str, limits: Sequence[LimitSpec], *, explicit: bool) -> None:
+        """Replace an account's limits; those it has keep their numbers, new ones count what they are told to."""
+        self.fold()
+        account = self.accounts.get(account_id)
+        known = account is not None
+        if account is None:
+            account = Account(sys.intern(account_id))
+        old = {slot.limit: slot for slot in account.slots}
+        slots, new = [], []
+        for spec in limits:
+            slot = old.get(spec.limit)
+            if slot is None:
+                slot = Slot(sys.intern(spec.limit), spec.unit, spec.amount, spec.start, spec.end, since=spec.since)
+                if known and spec.since >= 0:
+                    slot.spent = self._spent_since(account, spec)
+                new.append((slot, spec.since >= 0))
+            slot.amount = spec.amount
+            slots.append(slot)
+        self.version += 1
+        account.version = self.version
+        account.explicit = account.explicit or explicit
+        account.slots = tuple(slots)
+        self.accounts[account_id] = account
+        revived = account_id in self._gone
+        if known or revived or account_id in self._absent:
+            self._forget_bounds()
+        if (known and new) or revived:
+            self._gone.discard(account_id)
+            self._take_in_flight(account, new)
+        self.applied += 1
+
+    def same_limits(self, account_id: str, limits: Sequence[LimitSpec], *, explicit: bool) -> bool:
+        """Whether an account has exactly these limits already."""
+        account = self.accounts.get(account_id)
+        return (
+            account is not None
+            and (account.explicit or not explicit)
+            and [(slot.limit, slot.amount) for slot in account.slots] == [(spec.limit, spec.amount) for spec in limits]
+        )
+
+    def reset(self, account_id: str) -> None:
+        """Forget what an account has spent; what is held stays."""
+        self.fold()
+        account = self.accounts.get(account_id)
+        if account is not None:
+            account.usd = account.tokens = account.calls = 0
+            account.models = None
+            for slot in account.slots:
+                slot.spent = 0
+        self.applied += 1
+
+    def delete(self, account_id: str) -> None:
+        """Forget an account. Calls in flight are charged to the others, or to whoever bears the name by then."""
+        self.fold()
+        self.order = []
+        self.accounts.pop(account_id, None)
+        if any(account_id in bound.names for _, bound in self.holds.values()):
+            self._gone.add(account_id)
+        self._forget_bounds()
+        self.applied += 1
+
+    def restore(self, accounts: Iterable[Account], rows: Iterable[RollupRow], charges: Iterable[Ended]) -> None:
+        """Have these accounts, rows and uncertain charges, instead of those of the same names; nothing is counted."""
+        self.fold()
+        for account in accounts:
+            self.version += 1
+            self.accounts[account.id] = msgspec.structs.replace(
+                account,
+                version=self.version,
+                slots=tuple(map(copy.copy, account.slots)),
+                models=dict(account.models) if account.models else None,
+            )
+        for row in rows:
+            self.reports.put(row)
+        self._forget_bounds()
+        for ended in charges:
+            self.charges.put(ended)
+        self.applied += 1
+
+    def prune(self) -> None:
+        """Drop old report rows. Every process does so at the same line of the journal."""
+        self.fold()
+        if self.reports.prune():
+            self._forget_bounds()
+
+    def _take_in_flight(self, account: Account, new: list[tuple[Slot, bool]]) -> None:
+        """Let new limits count the holds that the account has open.
+
+        Args:
+            account: whose limits they are.
+            new: each with whether it also counts holds that were opened without it.
+        """
+        for id, (held, bound) in self.holds.items():
+            if account.id not in bound.names:
+                continue
+            for slot, catches_up in new:
+                held = _count_in(held, account.id, slot, catches_up=catches_up)  # noqa: PLW2901
+            self.holds[id] = held, self.bind(bytes(held.route))
+        self.periods += 1
+
+    def _spent_since(self, account: Account, spec: LimitSpec) -> int:
+        """What of an account's past counts in a limit it did not have.
+
+        The rows know days, the account's totals know the last reset: the lower of the two is exact, whichever of
+        the reset and the period's start came last.
+        """
+        since_reset = (account.usd, account.tokens, account.calls)[spec.unit]
+        if spec.since == 0:
+            return since_reset
+        rows = self.reports.of(account.id, spec.since)
+        if spec.unit == USD:
+            in_period = sum(row.usd for row in rows)
+        elif spec.unit == TOKENS:
+            in_period = sum(row.input_tokens + row.output_tokens for row in rows)
+        else:
+            in_period = sum(row.calls for row in rows)
+        return min(since_reset, in_period)
+
+    # -- snapshots
+
+    def encode(self) -> bytes:
+        """Everything that a later start has to know, as JSON."""
+        self.fold()
+        charges = self.charges
+        saved = Saved(
+            self.version,
+            list(self.accounts.values()),
+            [held for held, _ in self.holds.values()],
+            list(charges.uncertain.values()),
+            list(charges.latest.values()),
+            list(charges.before.values()),
+            list(self.reports.since(0)),
+        )
+        return _encode(saved)
+
+    @classmethod
+    def decode(cls, data: bytes) -> State:
+        """The state that :meth:`encode` wrote."""
+        saved = _saved.decode(data)
+        state = cls()
+        state.version = saved.version
+        for account in saved.accounts:
+            for slot in account.slots:
+                slot.limit = sys.intern(slot.limit)
+            state.accounts[account.id] = account
+        state.reports = Reports(saved.rows)
+        state.charges = Charges(saved.uncertain, saved.latest, saved.before)
+        for ended in (*saved.uncertain, *saved.latest, *saved.before):
+            ended.route = state.bind(bytes(ended.route)).raw  # or else it would keep all of the data
+        for held in saved.holds:
+            bound = state.bind(bytes(held.route))
+            held.route = bound.raw
+            state.holds[held.id] = held, bound
+            state._gone.update(name for name in bound.names if name not in state.accounts)
+        return state
+
+
+_APPLY: dict[type[Record], Callable[[State, Any], None]] = {
+    Released: lambda state, record: state.release(record.id),
+    Posted: lambda state, record: state.post(record.id, record.at, record.used, bytes(record.route), record.reason),
+    LimitsSet: lambda state, record: state.set_limits(record.account, record.limits, explicit=record.explicit),
+    WasReset: lambda state, record: state.reset(record.account),
+    Deleted: lambda state, record: state.delete(record.account),
+    Restored: lambda state, record: state.restore(record.accounts, record.rows, record.charges),
+}
+
+
+def _slot(account: Account, limit: str, start: int, end: int) -> Slot:
+    for slot in account.slots:
+        if slot.limit == limit:
+            return slot
+    return Slot(limit, USD, 0, start, end)
+
+
+def _with_later_limits(bound: Bound, at: int) -> Bound:
+    """The route of a charge made at that time, with the limits that came later and counted it."""
+    known = [slot for slot, _, _ in bound.slots]
+    later = tuple(
+        (slot, slot.start, slot.end)
+        for account in bound.accounts
+        for slot in account.slots
+        if 0 <= slot.since <= bound.tally.day and slot.start <= at < slot.end and all(slot is not one for one in known)
+    )
+    if not later:
+        return bound
+    wider = copy.copy(bound)
+    wider.slots += later
+    wider.periods = -1
+    return wider
+
+
+def _behind(items: tuple[T, ...], last: T | None) -> tuple[T, ...]:
+    for i, item in enumerate(items):
+        if item is last:
+            return items[i + 1 :]
+    return items
+
+
+def _count_in(held: Held, account: str, slot: Slot, *, catches_up: bool) -> Held:
+    """Count an open hold on a limit that is new to an account, if it belongs there; returns the hold as it is now."""
+    day, provider, model, legs = _route.decode(held.route)
+    leg = next(leg for leg in legs if leg.account == account)
+    window = next(((start, end) for limit, start, end in leg.limits if limit == slot.limit), None)
+    if window is None:
+        if not catches_up or held.at < slot.start:
+            return held
+        counted = Leg(account, (*leg.limits, (slot.limit, slot.start, slot.end)))
+        legs = tuple(counted if one is leg else one for one in legs)
+        route = msgspec.json.encode((day, provider, model, legs))
+        held = msgspec.structs.replace(held, route=msgspec.Raw(route))
+    elif window[0] > slot.start:  # the hold has seen a later period: a clock set back does not reopen an earlier one
+        slot.start, slot.end, slot.spent, slot.held = *window, 0, 0
+    elif window[0] < slot.start:
+        return held
+    slot.held += held.usd if slot.unit == USD else held.tokens if slot.unit == TOKENS else 1
+    return held

@@ -1,0 +1,153 @@
+"""Moving a project from one ledger to another: nothing lost, and checked."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
+
+import msgspec
+
+from budgeted.errors import LedgerError
+from budgeted.ledger.limit_specs import limit_of
+from budgeted.ledger.memory.rollups import shortened
+from budgeted.ledger.protocol import Account, Charge, Ledger, Leg, RollupRow, Route, Slot, account_name, all_accounts
+
+T = TypeVar("T")
+Reported = TypeVar("Reported", RollupRow, Charge)
+
+BATCH = 500
+"""Accounts, rows or charges that are handed over at a time."""
+
+DAY_SECONDS = 86_400
+
+
+class Content(NamedTuple):
+    """Everything that a ledger can be asked for, in an order of its own."""
+
+    accounts: list[Account]
+    rows: list[RollupRow]
+    charges: list[Charge]
+
+    def comparable(self) -> Iterator[tuple[str, object]]:
+        """What must be equal in two ledgers, each with what it is called."""
+        for one in self.accounts:
+            figures = (one.explicit, one.slots, one.usd, one.tokens, one.calls, one.held, one.models or {})
+            yield f"the account {account_name(one.id)!r}", (one.id, figures)
+        for row in self.rows:
+            yield f"the report's row of {account_name(row.account)!r} and {row.model!r}", row
+        for charge in self.charges:
+            yield f"the uncertain charge {charge.id!r}", charge
+
+
+def content(ledger: Ledger) -> Content:
+    """Read a whole ledger, with names of models and providers that every ledger takes."""
+    rows = sorted(map(_named, ledger.rollups()), key=lambda row: (row.day, row.account, row.provider, row.model))
+    charges = sorted(map(_named, ledger.uncertain()), key=lambda charge: charge.id)
+    return Content(list(all_accounts(ledger)), rows, charges)
+
+
+def _named(one: Reported) -> Reported:
+    return msgspec.structs.replace(one, provider=shortened(one.provider), model=shortened(one.model))
+
+
+def is_empty(ledger: Ledger) -> bool:
+    """Whether nothing is known there: no limit, no charge."""
+    return not (ledger.accounts(count=1) or ledger.open_holds() or ledger.rollups() or ledger.uncertain())
+
+
+def migrate(source: Ledger, target: Ledger, *, overwrite: bool = False) -> Content:
+    """Copy accounts, limits with their spend, report rows and uncertain charges, and check that they are equal.
+
+    Who makes calls must be stopped before: calls in flight are refused. Holds of processes that died are charged first,
+    as ever. Nothing of the source is changed. Repeating it after it was interrupted is safe.
+
+    Args:
+        source: where from.
+        target: where to. What it has of the same names is replaced.
+        overwrite: True to go on where the target is in use already.
+
+    Returns:
+        What both have now.
+
+    Raises:
+        LedgerError: calls are in flight, the target is in use, or the source was changed meanwhile.
+    """
+    source.sweep()
+    in_flight = len(source.open_holds())
+    if in_flight:
+        msg = (
+            f"{in_flight} calls are in flight in {source!r}; stop what makes them and try again. Those of killed "
+            f"processes are charged when their lease runs out"
+        )
+        raise LedgerError(msg)
+    taken = content(source)
+    if not overwrite:
+        _refuse_used(target, taken)
+    for accounts in _batches(taken.accounts):
+        target.restore(accounts, (), ())
+    for rows in _batches(taken.rows):
+        target.restore((), rows, ())
+    for charges in _batches([(charge, _route(charge, taken)) for charge in taken.charges]):
+        target.restore((), (), charges)
+    _compare(taken, content(source), f"{source!r} was changed meanwhile: stop what uses it, then migrate again")
+    _compare(taken, content(target), f"{target!r} did not take everything over", extra=overwrite)
+    return taken
+
+
+def _refuse_used(target: Ledger, taken: Content) -> None:
+    """The target may hold what an interrupted migration left, and nothing else."""
+    known = {account.id: account for account in taken.accounts}
+    for account in all_accounts(target):
+        used = account.usd or account.held or account.calls or (account.explicit and account.id not in known)
+        mine = known.get(account.id)
+        if used and (mine is None or (mine.usd, mine.calls) != (account.usd, account.calls)):
+            msg = (
+                f"{target!r} is in use: {account_name(account.id)!r} has limits or charges there that are not those of "
+                f"the source; migrate to another project, or replace what it has of the same names with --overwrite"
+            )
+            raise LedgerError(msg)
+
+
+def _route(charge: Charge, taken: Content) -> Route:
+    """Where a charge was counted, so that a later correction is counted there too."""
+    by_id = {account.id: account for account in taken.accounts if account.id in charge.accounts}
+    slots = {name: by_id[name].slots if name in by_id else () for name in charge.accounts}  # one may be deleted since
+    legs = [
+        Leg(name, tuple((slot.limit, slot.start, slot.end) for slot in slots[name] if _counted(slot, charge)))
+        for name in charge.accounts
+    ]
+    days = [
+        row.day
+        for row in taken.rows
+        if row.account in charge.accounts and (row.provider, row.model) == (charge.provider, charge.model)
+    ]
+    opened = charge.opened // DAY_SECONDS
+    day = min(days, key=lambda one: abs(one - opened), default=opened)
+    return Route.make(legs, [1] * len(legs), day, charge.provider, charge.model)
+
+
+def _counted(slot: Slot, charge: Charge) -> bool:
+    if not slot.start <= charge.opened < slot.end:
+        return False
+    try:
+        return limit_of(slot.limit, slot.amount).matches(charge.model)
+    except ValueError:  # a limit that some other client named
+        return True
+
+
+def _batches(items: Sequence[T]) -> Iterable[Sequence[T]]:
+    return (items[at : at + BATCH] for at in range(0, len(items), BATCH))
+
+
+def _compare(one: Content, other: Content, problem: str, *, extra: bool = False) -> None:
+    """Raise if two are not equal; ``extra``: the other may have more."""
+    mine, theirs = list(one.comparable()), list(other.comparable())
+    if extra:
+        wanted = {name for name, _ in mine}
+        theirs = [(name, what) for name, what in theirs if name in wanted]
+    for left, right in itertools.zip_longest(mine, theirs):
+        if left != right:
+            name = (left or right)[0]
+            msg = f"{problem} ({name} differs)"
+            raise LedgerError(msg)

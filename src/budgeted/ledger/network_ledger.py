@@ -1,0 +1,279 @@
+"""What ledgers that other hosts use too have in common: a lease per process, deadlines, errors that name the host.
+
+Nobody can see from afar whether a process lives. So each one renews a lease, and the holds of one whose lease has run
+out are charged by whoever is alive: by :meth:`RemoteLedger.sweep`, once, and only if nobody has ended them meanwhile.
+"""
+
+from __future__ import annotations
+
+import atexit
+import collections
+import contextlib
+import itertools
+import os
+import secrets
+import time
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from budgeted.errors import LedgerError, LedgerLockedError, LedgerUnavailableError
+from budgeted.ledger import background_worker
+from budgeted.ledger.protocol import is_closed
+from budgeted.ledger.waiting_calls import Turns
+
+DEADLINE = 5.0
+"""Seconds within which a server must have answered, unless a verb's ``timeout`` says otherwise."""
+
+LEASE = 30.0
+"""Seconds after which a process that was not heard of is taken for dead."""
+
+POLL = 0.5
+"""Seconds at most between two tries of a call that waits for calls of other hosts."""
+
+MOST_DOUBTFUL = 10_000
+"""Holds without an answer that are kept in mind while the server is away. Older ones end when they run out."""
+
+DIED = "the process died"
+"""Why a hold of a process without a lease was charged."""
+
+
+def lasting() -> float:
+    """Seconds by a clock that goes on while this machine sleeps, as its server's does."""
+    return time.clock_gettime(_LASTING)
+
+
+_LASTING: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+class RemoteLedger:
+    """Base of the ledgers behind a network. A subclass adds the verbs of :class:`~budgeted.ledger.protocol.Ledger`.
+
+    Each verb does its work inside ``with self._verb(timeout) as deadline``; :meth:`hold` calls :meth:`_check_in` first,
+    within the same deadline. A subclass also says how a lease is kept (:meth:`_renew_by`) and how holds that nobody
+    will end are charged (:meth:`sweep`), and leaves its connections to the parent in a forked child (:meth:`_forked`).
+
+    Args:
+        where: host and port, as errors name them; no credentials.
+        errors: the driver's exceptions that mean that the server did not do what it was asked.
+        secret: words that no error may show, such as the password.
+
+    Attributes:
+        lease: seconds that a renewed lease lasts.
+        deadline: seconds that a verb may take.
+        poll: seconds at most between two tries of a call that waits.
+    """
+
+    remote = True
+    shared = True
+    closed = False
+    lease = LEASE
+    deadline = DEADLINE
+    poll: float | None = POLL
+
+    def __init__(
+        self, where: str, errors: tuple[type[Exception], ...] = (OSError,), secret: Sequence[str] = ()
+    ) -> None:
+        self.where = where
+        self.clock: Callable[[], float] = time.time
+        self.hold_timeout = 900.0
+        self._errors = errors
+        self._secret = [word for word in secret if word]
+        self._begin()
+        _ledgers[weakref.ref(self, _ledgers.pop)] = None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.where!r})"
+
+    def _begin(self) -> None:
+        """What belongs to this process alone: it is made anew in a forked child."""
+        self.turns = Turns()
+        self.owner = secrets.token_hex(5)
+        self._prefix = self.owner + "."
+        self._numbers = itertools.count(1)
+        self._doubtful: collections.deque[tuple[str, int]] = collections.deque(maxlen=MOST_DOUBTFUL)
+        self._watched = False
+        self._beat_due = self._lease_due = 0.0
+
+    def _forked(self) -> None:
+        """What a forked child does first."""
+        self._begin()
+
+    def new_id(self) -> str:
+        """A hold id: this process's name and a number."""
+        return f"{self._prefix}{next(self._numbers)}"
+
+    # -- around the verbs
+
+    @contextmanager
+    def _verb(self, timeout: float | None = None) -> Iterator[float]:
+        """Around a verb's work. Yields the ``time.monotonic()`` by which the server must have answered.
+
+        Raises:
+            LedgerError: the ledger is closed.
+            LedgerLockedError: ``timeout`` is 0, and a network cannot be used without waiting.
+            LedgerUnavailableError: the server did not do what it was asked.
+        """
+        if self.closed:
+            raise is_closed(f"at {self.where}")
+        allowed = self.deadline if timeout is None else timeout
+        if not allowed and self.remote:
+            msg = f"the ledger at {self.where} is reached over a network, which takes time"
+            raise LedgerLockedError(msg)
+        if not self._watched:
+            self.watch()
+        try:
+            yield time.monotonic() + allowed
+        except self._errors as error:
+            raise self._unavailable(error, allowed) from error
+
+    @contextmanager
+    def _given_back(self, id: str, at: int) -> Iterator[None]:
+        """Around a hold. One whose answer never came may have been made: it is given back when the server answers."""
+        try:
+            yield
+        except LedgerUnavailableError as error:
+            self._doubt(id, at, error)
+            raise
+
+    def _doubt(self, id: str, at: int, error: LedgerUnavailableError) -> None:
+        if isinstance(error, LedgerLockedError):  # nothing was asked for
+            return
+        self._doubtful.append((id, at))
+        if len(self._doubtful) == 1:  # looked at afterwards: who gives others back sees this one, too
+            background_worker.retry(self._give_back)
+
+    def _give_back(self) -> None:
+        while self._doubtful and not self.closed:
+            try:
+                one = self._doubtful.popleft()
+            except IndexError:  # another thread was faster
+                return
+            try:
+                self.release(*one)
+            except LedgerError:
+                self._doubtful.appendleft(one)
+                raise
+
+    def _unavailable(self, error: Exception, allowed: float) -> LedgerUnavailableError:
+        if isinstance(error, TimeoutError):
+            return LedgerUnavailableError(f"the ledger at {self.where} did not answer within {allowed:g} seconds")
+        reason = " ".join(str(error).split()) or type(error).__name__
+        for word in self._secret:
+            reason = reason.replace(word, "***")
+        return LedgerUnavailableError(f"the ledger at {self.where} is not available: {reason}")
+
+    def _server_time(self) -> float | None:
+        """None: the server's clock tells what time it is. One that was injected, as in tests, goes before it."""
+        return None if self.clock is time.time else self.clock()
+
+    # -- the lease
+
+    def renew(self, owner: str, seconds: float, timeout: float | None = None) -> None:
+        """Count an owner (what its holds' ids begin with) as alive for so many seconds from now; 0: as gone."""
+        with self._verb(timeout) as deadline:
+            self._renew_by(owner, seconds, deadline)
+
+    def _renew_by(self, owner: str, seconds: float, deadline: float) -> None:
+        raise NotImplementedError
+
+    def release(self, id: str, at: int, timeout: float | None = None) -> bool:
+        """Drop a hold: nothing was spent."""
+        raise NotImplementedError
+
+    def _check_in(self, deadline: float) -> None:
+        """Have a lease before a hold is made: without one it would pass for a dead process's."""
+        if lasting() >= self._lease_due:
+            self._renew(deadline)
+
+    def _renew(self, deadline: float) -> None:
+        began = lasting()
+        self._renew_by(self.owner, self.lease, deadline)
+        self._lease_due = began + self.lease / 2
+
+    def sweep(self) -> int:
+        """Charge the holds that nobody has heard of for ``hold_timeout`` seconds, and those of processes that died.
+
+        Returns:
+            How many holds were ended.
+        """
+        raise NotImplementedError
+
+    # -- upkeep
+
+    def watch(self) -> None:
+        """Renew the lease, and look after holds that nobody ends, from now on until the ledger is closed."""
+        self._watched = True
+        background_worker.wanted(self)
+
+    def upkeep(self) -> float | None:
+        """Renew the lease when it is time, and charge what nobody ends; more often while calls wait for it."""
+        try:
+            self._beat()
+        except LedgerError:
+            if not self.closed:  # such as meanwhile
+                raise
+        return None if self.closed else background_worker.PERIOD
+
+    def _beat(self) -> None:
+        """What is due in the background."""
+        now = lasting()
+        if now >= self._beat_due:
+            self._beat_due = now + self.lease / 6
+            if self._lease_due:  # who has held nothing yet needs none
+                with self._verb() as deadline:
+                    self._renew(deadline)
+            self.sweep()
+        elif self.turns.queues:
+            self.sweep()
+
+    def idle(self) -> bool:
+        """False: a network is never for a finaliser."""
+        return False
+
+    def flush(self) -> None:
+        """Do what was put off. What the server acknowledged is as durable as the server makes it."""
+        background_worker.drain()
+
+    def sync_always(self) -> None:
+        """Nothing: how durable what it acknowledges is, the server says."""
+
+    def close(self) -> None:
+        """Flush, and give up the lease: holds still open are charged by the next process that looks."""
+        if self.closed:
+            return
+        try:
+            self.flush()
+            if self._lease_due:
+                with contextlib.suppress(LedgerError):  # then it runs out
+                    self.renew(self.owner, 0)
+        finally:
+            self.closed = True
+            self._disconnect()
+            self.turns.wake_all()
+
+    def _disconnect(self) -> None:
+        """Close the connections."""
+
+
+# A dict, since its keys can be listed while other threads add to it; a WeakSet's cannot.
+_ledgers: dict[weakref.ref[RemoteLedger], None] = {}
+
+
+def _open_ledgers() -> list[RemoteLedger]:
+    return [ledger for one in list(_ledgers) if (ledger := one()) is not None and not ledger.closed]
+
+
+def _after_fork_in_child() -> None:
+    for ledger in _open_ledgers():
+        ledger._forked()  # noqa: SLF001
+
+
+def _at_exit() -> None:
+    for ledger in _open_ledgers():
+        with contextlib.suppress(LedgerError):
+            ledger.close()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+atexit.register(_at_exit)

@@ -1,0 +1,201 @@
+"""Opening the ledger that a ``ledger=`` argument names, once per process and project."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote, urlsplit
+
+from budgeted.errors import LedgerError
+from budgeted.ledger.memory.ledger import MemoryLedger
+from budgeted.ledger.network_ledger import RemoteLedger
+from budgeted.ledger.project_discovery import directory_name, has_directory, has_project, projects_at, projects_in
+from budgeted.ledger.protocol import Ledger
+from budgeted.ledger.urls import HTTP, MEMORY, PATH, REDIS, SQL, kind_of, path_of, public
+from budgeted.validation import shown
+
+if TYPE_CHECKING:
+    from budgeted.ledger.journal.ledger import JournalLedger
+
+
+LONGEST_NAME = 255
+"""Bytes that a file's name may have, on nearly every file system."""
+
+_lock = threading.Lock()
+_by_directory: weakref.WeakValueDictionary[Path, JournalLedger] = weakref.WeakValueDictionary()
+_by_server: weakref.WeakValueDictionary[tuple[Any, str], RemoteLedger] = weakref.WeakValueDictionary()
+
+
+def open_ledger(where: Any, project: str, *, fsync: str) -> Ledger:
+    """The ledger that a ``ledger=`` argument names, for one project.
+
+    Args:
+        where: ``"memory://"``, a path or ``file:///dir``, None for the user's state directory (or ``BUDGETED_HOME``),
+            ``"sqlite:///file"``, ``"postgresql+psycopg://..."`` or an SQLAlchemy ``Engine``, ``"redis://..."``,
+            ``"rediss://..."`` or a ``redis.Redis``, ``"https://..."`` for a server of ours, or a ledger that is open
+            already.
+        project: the namespace; every project has a directory of its own below the path.
+        fsync: ``"background"`` or ``"always"``. Who asks for the latter gets it, also where the ledger is open already.
+
+    Returns:
+        The same object for the same path and project, within one process.
+
+    Raises:
+        LedgerError: the URL is not known, or the path cannot be a ledger.
+        ValueError: the project's name is too long for a folder's.
+    """
+    if isinstance(where, (MemoryLedger, RemoteLedger)):
+        return cast("Ledger", where)
+    kind = kind_of(where)
+    if kind == MEMORY:
+        return MemoryLedger()
+    if kind in _SERVERS:
+        with _lock:
+            remote = _by_server.get((where, project))
+            if remote is None or remote.closed:
+                remote = _by_server[where, project] = _SERVERS[kind](where, project, fsync)
+            elif fsync == "always":
+                remote.sync_always()
+            return cast("Ledger", remote)
+    directory = _directory(where, project)
+    from budgeted.ledger.journal.ledger import JournalLedger
+
+    _check_length(directory.name, project)
+    with _lock:
+        ledger = _by_directory.get(directory)
+        if ledger is None or ledger.closed:
+            ledger = _by_directory[directory] = JournalLedger(directory, fsync=fsync)
+        elif fsync == "always":
+            ledger.sync_always()
+        return ledger
+
+
+def _check_length(name: str, project: str) -> None:
+    """Refuse a project whose folder no file system would take."""
+    if len(name) > LONGEST_NAME:
+        msg = (
+            f"project_name {shown(project)} makes a folder's name of {len(name)} bytes, and {LONGEST_NAME} are "
+            f"allowed; use a shorter one, or a hash (what is not a plain letter or digit takes 3 bytes or more)"
+        )
+        raise ValueError(msg)
+
+
+def _http(where: Any, project: str, fsync: str) -> RemoteLedger:  # noqa: ARG001 - its server decides that
+    from budgeted.ledger.http.ledger import HTTPLedger
+
+    return HTTPLedger(where, project)
+
+
+def _sql(where: Any, project: str, fsync: str) -> RemoteLedger:
+    try:
+        from budgeted.ledger.sql.ledger import SQLLedger
+
+        return SQLLedger(where, project, fsync=fsync)
+    except ModuleNotFoundError as error:
+        msg = f"an SQL ledger needs {error.name}: pip install 'budgeted[sql]'"
+        raise LedgerError(msg) from error
+
+
+def _redis(where: Any, project: str, fsync: str) -> RemoteLedger:  # noqa: ARG001 - how durable it is, the server says
+    try:
+        from budgeted.ledger.redis.ledger import RedisLedger
+
+        return RedisLedger(where, project)
+    except ModuleNotFoundError as error:
+        msg = f"a ledger in Redis needs {error.name}: pip install 'budgeted[redis]'"
+        raise LedgerError(msg) from error
+
+
+_SERVERS: dict[str, Callable[[Any, str, str], RemoteLedger]] = {HTTP: _http, SQL: _sql, REDIS: _redis}
+"""What opens a ledger that is no directory."""
+
+
+def exists(where: Any, project: str) -> bool | None:
+    """Whether there is a ledger that :func:`open_ledger` would open, without making it.
+
+    Returns:
+        None where that cannot be told: behind a server of ours, where nothing answers, or nobody may look.
+
+    Raises:
+        LedgerError: as there.
+    """
+    if isinstance(where, (MemoryLedger, RemoteLedger)):
+        return True
+    kind = kind_of(where)
+    if kind == PATH:
+        return has_directory(_directory(where, project))
+    return False if kind == MEMORY else has_project(where, project)
+
+
+def projects_beside(where: Any) -> tuple[str, list[str] | None]:
+    """What a place is called without its credentials, and the projects that have a ledger there.
+
+    The projects are None where that cannot be told soon.
+
+    Raises:
+        LedgerError: as :func:`open_ledger`.
+    """
+    if kind_of(where) == PATH:
+        root = _root(where)
+        return str(root), projects_in(root)
+    return public(where) if isinstance(where, str) else repr(where), projects_at(where)
+
+
+def _directory(where: object, project: str) -> Path:
+    return _root(where) / directory_name(project)
+
+
+def _root(where: object) -> Path:
+    if where is None:
+        root = default_directory()
+    else:
+        text = os.fspath(where) if isinstance(where, (str, os.PathLike)) else None
+        if not isinstance(text, str) or not text or not _encodable(text):
+            msg = f"ledger={shown(where)} is not known; write a path, 'memory://', or 'file:///dir'"
+            raise LedgerError(msg)
+        root = _path_of(text)
+    return Path(os.path.realpath(root))
+
+
+def _encodable(path: str) -> bool:
+    """Whether a file may be called so."""
+    try:
+        return b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
+
+
+def _after_fork() -> None:
+    global _lock  # noqa: PLW0603
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def _path_of(text: str) -> Path:
+    if "://" not in text:
+        return path_of(text)
+    parts = urlsplit(text)
+    if text.startswith("file://") and parts.netloc in ("", "localhost") and parts.path:
+        return Path(unquote(parts.path))
+    msg = (
+        f"ledger={parts.scheme + '://...'!r} is not a ledger this version knows; "
+        f"write a path, 'file:///dir' with three slashes, 'memory://', 'sqlite:////path/to/file.db', "
+        f"'postgresql+psycopg://user:password@host/database' or 'redis://user:password@host:6379/0'"
+    )
+    raise LedgerError(msg)
+
+
+def default_directory() -> Path:
+    """Where ledgers are kept when nothing else is said: ``BUDGETED_HOME``, else the user's state directory."""
+    home = os.environ.get("BUDGETED_HOME")
+    if home:
+        return path_of(home)
+    import platformdirs
+
+    return Path(platformdirs.user_state_dir("budgeted", appauthor=False))

@@ -1,0 +1,148 @@
+"""Rows of an SQL ledger as the structs that a ledger in memory works on, and back.
+
+No text column takes a NUL, and names may hold one: it is written as an escape.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from budgeted.ledger.memory.ended_holds import Ended
+from budgeted.ledger.memory.records import Held
+from budgeted.ledger.memory.rollups import shortened
+from budgeted.ledger.protocol import Account, RollupRow, Slot, Used
+
+_encode = msgspec.json.Encoder().encode
+_slots = msgspec.json.Decoder(tuple[Slot, ...]).decode
+_models = msgspec.json.Decoder(dict[str, int]).decode
+_used = msgspec.json.Decoder(Used).decode
+
+Row = dict[str, Any]
+
+
+def written(text: str) -> str:
+    """A name as it is stored."""
+    if "\0" in text or "\\" in text:
+        return text.replace("\\", "\\\\").replace("\0", "\\0")
+    return text
+
+
+def read(text: str) -> str:
+    """A stored name as it was."""
+    if "\\" in text:
+        return "\\".join(part.replace("\\0", "\0") for part in text.split("\\\\"))
+    return text
+
+
+def account_row(project: str, account: Account, *, gone: bool = False) -> Row:
+    """An account's row."""
+    return {
+        "project": project,
+        "id": written(account.id),
+        "version": account.version,
+        "explicit": int(account.explicit),
+        "gone": int(gone),
+        "slots": _encode(account.slots).decode(),
+        "usd": account.usd,
+        "tokens": account.tokens,
+        "calls": account.calls,
+        "held": account.held,
+        "models": _encode(account.models).decode() if account.models else None,
+        "models_since": account.models_since,
+    }
+
+
+def account(row: Any) -> Account:
+    """The account of a row."""
+    id, version, explicit, _, slots, usd, tokens, calls, held, models, since = row[:11]
+    return Account(
+        read(id),
+        version,
+        bool(explicit),
+        _slots(slots),
+        usd,
+        tokens,
+        calls,
+        held,
+        None if models is None else _models(models),
+        since,
+    )
+
+
+def same(given: Row, row: Any) -> bool:
+    """Whether an account's row is what was read."""
+    return tuple(given.values())[1:] == tuple(row[:11])
+
+
+def is_gone(row: Any) -> bool:
+    """Whether the row is that of a deleted account."""
+    return bool(row[3])
+
+
+def hold_row(project: str, one: Held | Ended) -> Row:
+    """The row of a hold, or of a charge that none came before."""
+    row: Row = {
+        "project": project,
+        "id": written(one.id),
+        "owner": written(one.id.partition(".")[0]),
+        "route": bytes(one.route).decode(),
+    }
+    if isinstance(one, Held):
+        return row | {
+            "opened": one.at,
+            "granted": one.granted,
+            "usd": one.usd,
+            "tokens": one.tokens,
+            "guess": None if one.guess is None else _encode(one.guess).decode(),
+            "ended": None,
+            "used": None,
+            "reason": "",
+        }
+    return row | {
+        "opened": one.opened,
+        "granted": 0,
+        "usd": one.held,
+        "tokens": 0,
+        "guess": None,
+        "ended": one.at,
+        "used": None if one.used is None else _encode(one.used).decode(),
+        "reason": written(one.reason.encode("utf-8", "replace").decode()),
+    }
+
+
+def hold(row: Any) -> Held | Ended:
+    """What a row says of a hold: that it is open, or how it ended."""
+    id, _, opened, granted, usd, tokens, guess, route, ended, used, reason = row
+    raw = msgspec.Raw(route.encode())
+    if ended is None:
+        return Held(read(id), opened, granted, usd, tokens, None if guess is None else _used(guess), raw)
+    return Ended(read(id), opened, usd, raw, None if used is None else _used(used), ended, read(reason))
+
+
+def guess(text: str | None) -> Used | None:
+    """What an abandoned hold is charged."""
+    return None if text is None else _used(text)
+
+
+def report_row(project: str, row: RollupRow) -> Row:
+    """A report's row, or what is to be added to it."""
+    return {
+        "project": project,
+        "day": row.day,
+        "account": written(row.account),
+        "provider": written(shortened(row.provider)),
+        "model": written(shortened(row.model)),
+        "calls": row.calls,
+        "usd": row.usd,
+        "input_tokens": row.input_tokens,
+        "output_tokens": row.output_tokens,
+        "uncertain": row.uncertain,
+    }
+
+
+def report(row: Any) -> RollupRow:
+    """The report's row of a row."""
+    day, account, provider, model, *figures = row
+    return RollupRow(day, read(account), read(provider), read(model), *figures)

@@ -1,0 +1,139 @@
+"""What an account has, as people read it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from budgeted.ledger.protocol import UNITS, Account, Charge, Slot
+from budgeted.limits.limit import Limit
+from budgeted.limits.periods import NEVER
+from budgeted.money import to_usd
+from budgeted.telemetry.forecast import Recent, exhausted_at
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """One limit of an account, now. Amounts are USD for a USD limit, else tokens or calls.
+
+    Attributes:
+        limit: the limit's amount, or None for an account without a limit.
+        spent: charged in the current period.
+        held: set aside for calls in flight.
+        remaining: what is left, never negative; None without a limit.
+        period_start: when the current period began, or None for a limit for ever.
+        resets_at: when it ends, or None.
+        uncertain: of ``spent``, what nobody has confirmed (USD).
+        unit: ``"usd"``, ``"tokens"`` or ``"calls"``.
+        text: the limit as it would be written, such as ``"$10/day"``.
+        exhausted_at: when the limit is reached if spending goes on as it does: at the average rate since the period
+            began (over at least a 24th of it), or for a limit for ever of the last seven days. None if it resets
+            before that, or nothing is being spent.
+    """
+
+    limit: float | None
+    spent: float
+    held: float
+    remaining: float | None
+    period_start: dt.datetime | None = None
+    resets_at: dt.datetime | None = None
+    uncertain: float = 0.0
+    unit: str = "usd"
+    text: str = ""
+    exhausted_at: dt.datetime | None = field(default=None, compare=False)  # another one a moment later
+
+
+@dataclass(frozen=True, slots=True)
+class ReportRow:
+    """What was charged under one heading of a report.
+
+    Attributes:
+        spent: USD.
+        calls, input_tokens, output_tokens: counts.
+        uncertain: of ``spent``, what nobody has confirmed (USD).
+        exhausted_at: of a user, when the first of its limits in USD is reached at the present rate, as
+            :attr:`Balance.exhausted_at` has it.
+    """
+
+    spent: float = 0.0
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    uncertain: float = 0.0
+    exhausted_at: dt.datetime | None = field(default=None, compare=False)  # another one a moment later
+
+
+@dataclass(frozen=True, slots=True)
+class UncertainCharge:
+    """A charge that nobody confirmed, until :meth:`BudgetManager.reconcile` or a late answer replaces it.
+
+    Attributes:
+        id: for ``reconcile``.
+        users: the users it was charged to.
+        model, provider: what was called.
+        cost: USD charged for now.
+        held: USD that were set aside for the call: it cannot have cost more, as far as the request was bounded.
+        reason: why it is not known.
+        at: when it was charged.
+    """
+
+    id: str
+    users: tuple[str, ...]
+    model: str
+    provider: str
+    cost: float
+    held: float
+    reason: str
+    at: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AccountInfo:
+    """An account in a listing: its name, kind, and the balance of each limit."""
+
+    name: str
+    kind: str
+    balances: tuple[Balance, ...]
+
+
+def of_slot(
+    slot: Slot, limit: Limit, at: float, tz: dt.tzinfo, uncertain: Sequence[Charge], recent: Recent | None = None
+) -> Balance:
+    """The balance of one limit; a period that has ended by now counts as begun anew.
+
+    Args:
+        slot: the limit's running numbers.
+        limit: what it limits.
+        at: now, in unix seconds.
+        tz: the time zone whose calendar counts.
+        uncertain: the account's charges that nobody confirmed.
+        recent: what the account was charged lately.
+    """
+    start, end, spent, held = slot.start, slot.end, slot.spent, slot.held
+    if end <= at:
+        start, end = limit.window(at, tz)
+        spent = held = 0
+    usd = limit.unit == "usd"
+    left = max(0, slot.amount - spent - held)
+    guessed = sum(one.used.usd for one in uncertain if start <= one.opened < end and limit.matches(one.model))
+    return Balance(
+        limit=to_usd(slot.amount) if usd else slot.amount,
+        spent=to_usd(spent) if usd else spent,
+        held=to_usd(held) if usd else held,
+        remaining=to_usd(left) if usd else left,
+        period_start=None if end >= NEVER else dt.datetime.fromtimestamp(start, tz),
+        resets_at=None if end >= NEVER else dt.datetime.fromtimestamp(end, tz),
+        uncertain=to_usd(min(guessed, spent) if usd else guessed),
+        unit=UNITS[slot.unit],
+        text=str(limit),
+        exhausted_at=exhausted_at(slot, at, tz, recent),
+    )
+
+
+def unlimited(account: Account | None, uncertain: Sequence[Charge]) -> Balance:
+    """The balance of an account without a USD limit."""
+    if account is None:
+        return Balance(None, 0.0, 0.0, None)
+    guessed = sum(one.used.usd for one in uncertain if account.id in one.accounts)
+    return Balance(None, to_usd(account.usd), to_usd(account.held), None, uncertain=to_usd(min(guessed, account.usd)))

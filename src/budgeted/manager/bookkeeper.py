@@ -1,0 +1,45 @@
+"""A project's budgets for a process that makes no calls of its own: to look at and to change."""
+
+from __future__ import annotations
+
+from budgeted.ledger.litellm_hosted import user_dict
+from budgeted.manager.budget_manager import BudgetManager
+from budgeted.validation import check_name
+
+
+class Books(BudgetManager):
+    """A manager that hooks no SDK, pays for no call of its process, and is not its default one.
+
+    It takes the arguments of :class:`BudgetManager`.
+
+    Example:
+        >>> with Books("my-app", ledger="./spend") as books:
+        ...     books.balance("alice")
+    """
+
+    def _take_part(self) -> None:
+        """Only keep the books."""
+        self._recent = user_dict.Recent()
+
+    def take_over(self, records: object, *, past: bool = False) -> list[str]:
+        """Have users' budgets, and what they have spent, agree with LiteLLM's records of them.
+
+        Args:
+            records: by user, as ``user_cost.json`` holds them and ``/set_budget`` gets them. A user without one is left
+                alone.
+            past: True where the money was spent before now: it counts in no limit but the user's budget.
+
+        Returns:
+            The users.
+
+        Raises:
+            TypeError, ValueError: a record makes no sense; the text names the user and the field. Nothing was changed.
+        """
+        checked = user_dict.read(records)
+        for user in checked:
+            check_name(user, "user")
+        with self._lock:
+            recent = None if past else self._recent
+            user_dict.take_over(self.ledger, checked, self.clock(), self.timezone, past=past, recent=recent)
+            self.user_limits = self.user_limits or bool(checked)
+        return list(checked)

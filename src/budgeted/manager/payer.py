@@ -1,0 +1,276 @@
+"""What a call needs of the manager that pays for it: its accounts, its limits, and what is let through.
+
+It is what :class:`budgeted.payers.scope.Payer` describes. A call asks for a *plan*, the route that its hold takes
+through the ledger: which limits of which accounts count for its model, in which periods.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import logging
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from opentelemetry import trace
+
+from budgeted.errors import UnattributedCallError, UnknownUserError
+from budgeted.ledger.limit_specs import day_number, limit_of, spec
+from budgeted.ledger.protocol import (
+    GLOBAL,
+    USD,
+    Account,
+    Ledger,
+    Leg,
+    Refused,
+    Route,
+    account_kind,
+    account_name,
+    all_accounts,
+)
+from budgeted.limits.limit import Limit
+from budgeted.limits.periods import NEVER, Period, window
+from budgeted.manager.settings import Settings
+from budgeted.payers import scope as scopes
+from budgeted.payers.scope import Budget, Group, Plan, Policy, Scope
+from budgeted.telemetry import call_reporting
+from budgeted.telemetry.alerts import Alerts
+from budgeted.telemetry.events import Listener
+from budgeted.telemetry.log_throttling import Repeats, say
+
+logger = logging.getLogger("budgeted")
+
+MOST_PLANS = 1_000
+"""Models of one group whose plans are kept: names may be invented."""
+
+MOST_LOOKED_AT = 10_000
+"""Users among whom a manager looks for one who has limits, as it begins."""
+
+MOST_KEYED = 1_000
+"""Keyed blocks that are kept in mind, at least, after they have ended."""
+
+MOST_WARNED = 100_000
+"""Warnings that are kept in mind so as not to be repeated: each user may have one a day."""
+
+DAY = Period(1, "day")
+
+_CAP = Limit(0)
+
+
+class Paying:
+    """The accounts of one project, as calls see them: planned, limited, and with the settings that apply.
+
+    Attributes:
+        project_name: the namespace in the ledger.
+        ledger: where the balances are.
+        settings: every setting but the name, the ledger and the global limit.
+    """
+
+    def __init__(self, project_name: str, ledger: Ledger, settings: Settings, limits: tuple[Limit, ...] | None) -> None:
+        self.project_name = project_name
+        self.listener: Listener | None = None
+        self.repeats = Repeats()
+        self.unlock()
+        self._keyed: dict[str, _Keyed] = {}
+        self._warned: set[str] = set()
+        self._adopt(ledger, settings, limits)
+
+    def unlock(self) -> None:
+        """Have a lock that nobody has, at first and in a forked child, where whoever had it may not be."""
+        self._lock = threading.RLock()
+
+    def _adopt(self, ledger: Ledger, settings: Settings, limits: tuple[Limit, ...] | None) -> None:
+        """Take everything over, also where calls are under way. What can fail comes first, and then changes nothing."""
+        user_limits = bool(settings.default_user_limits) or _users_have_limits(ledger)
+        if limits is None:
+            ledger.set_limits(GLOBAL, (), explicit=False, create=True)
+        else:
+            now = settings.clock()
+            ledger.set_limits(GLOBAL, [spec(limit, now, settings.timezone) for limit in limits], explicit=True)
+        self.ledger: Ledger = ledger
+        self.settings = settings
+        self.clock: Callable[[], float] = settings.clock
+        self.timezone: dt.tzinfo = settings.timezone
+        self.min_output_tokens = settings.min_output_tokens
+        self.uncertain_output = settings.uncertain_output
+        self.unpriced = settings.unpriced
+        self.user_limits = user_limits
+        self.policy = Policy(settings.on_exceed, settings.wait, settings.fallback)
+        self.semconv = settings.semconv
+        self.alerts = Alerts(self, settings.alerts) if settings.alerts else None
+        if settings.on_event is None:
+            self.listener = None
+        elif self.listener is None or self.listener.callback is not settings.on_event:
+            self.listener = Listener(settings.on_event)
+        self.group = Group(self, (GLOBAL,), (self.policy,))
+        self.outside = Scope((self.group,))
+        ledger.clock = settings.clock
+        ledger.hold_timeout = settings.hold_timeout
+
+    # -- where calls go
+
+    def plan(
+        self, group: Group, provider: str, model: str, at: int, *, fresh: bool = False, refuse: bool = True
+    ) -> Plan:
+        """Where the calls of a group with one model go, at this time; what was paid for is refused nowhere."""
+        plan = group.plans.get((provider, model))
+        if plan is not None and at < plan.expires and not fresh:
+            return plan
+        plan = self._plan(group, provider, model, at, refuse=refuse)
+        if len(group.plans) >= MOST_PLANS:
+            group.plans.clear()
+        # Each call in a keyed block is planned anew: so the block learns what others have spent of its cap.
+        if refuse and not any(account_kind(name) == "block" for name in group.accounts):
+            group.plans[provider, model] = plan
+        return plan
+
+    def _plan(self, group: Group, provider: str, model: str, at: int, *, refuse: bool = True) -> Plan:
+        legs: list[Leg] = []
+        versions: list[int] = []
+        soft: list[bool] = []
+        around: list[tuple[int, int]] = []
+        server_clock = self.ledger.remote and self.clock is time.time
+        day_start, expires = window(DAY, None, at, self.timezone)
+        priced = False
+        for name, policy in zip(group.accounts, group.policies, strict=True):
+            account = self._account(name, refuse=refuse)
+            versions.append(account.version)
+            windows = []
+            for slot in account.slots:
+                limit = limit_of(slot.limit, slot.amount)
+                if not limit.matches(model):
+                    continue
+                start, end = limit.window(at, self.timezone)
+                if slot.start > start:  # a clock set back does not reopen a period
+                    start, end = slot.start, slot.end
+                windows.append((slot.limit, start, end))
+                if server_clock:
+                    around.append(_around(limit, start, end, self.timezone))
+                soft.append(policy.on_exceed == "warn")
+                expires = min(expires, end)
+                priced = priced or slot.unit == USD
+            legs.append(Leg(name, tuple(windows)))
+        route = Route.make(legs, versions, day_number(day_start, self.timezone), provider, model, soft, around)
+        return Plan(route, expires, priced)
+
+    def limit_block(self, account: str, cap: int, block: Budget) -> None:
+        """Note a keyed block and its cap, which reaches the ledger with the block's next call."""
+        with self._lock:
+            keyed = self._keyed.get(account)
+            if keyed is None:
+                if len(self._keyed) >= MOST_KEYED:
+                    self._keyed = {name: one for name, one in self._keyed.items() if one.blocks}
+                keyed = self._keyed[account] = _Keyed()
+            keyed.cap = cap
+            keyed.blocks.add(block)
+
+    def _account(self, name: str, *, refuse: bool) -> Account:
+        """An account as the ledger has it; made with its default limits if it is not there."""
+        account = self.ledger.read(name)
+        kind = account_kind(name)
+        if kind == "block":
+            return self._block_account(name, account)
+        if kind == "user" and refuse and self.settings.unknown_users == "deny":
+            self._require_budget(account_name(name), account)
+        while account is None:  # again if it was deleted meanwhile
+            limits = self.settings.default_user_limits.of(account_name(name)) if kind == "user" else ()
+            self._limit(name, limits, explicit=False, create=True)
+            account = self.ledger.read(name)
+        return account
+
+    def _block_account(self, name: str, account: Account | None) -> Account:
+        """A keyed block's account with the cap it has now; the open blocks are told what is spent of it."""
+        keyed = self._keyed[name]
+        if account is not None and [slot.amount for slot in account.slots] != [keyed.cap]:
+            account = None
+        while account is None:  # again if it was deleted meanwhile
+            self._limit(name, [_CAP.with_amount(keyed.cap)], explicit=False)
+            account = self.ledger.read(name)
+        taken = sum(slot.spent + slot.held for slot in account.slots)
+        with scopes.caps_lock:
+            for block in list(keyed.blocks):
+                block.taken_elsewhere(taken)
+        return account
+
+    def _require_budget(self, user: str, account: Account | None) -> None:
+        if account is None or not account.explicit:
+            msg = (
+                f"user {user!r} has no budget; give it one with create_budget(10, {user!r}) or "
+                f'set_limits({user!r}, "$10/month"), or allow any with unknown_users="allow"'
+            )
+            raise UnknownUserError(msg)
+
+    def _limit(self, account: str, limits: Iterable[Limit], *, explicit: bool, create: bool = False) -> None:
+        now = self.clock()
+        specs = [spec(limit, now, self.timezone) for limit in limits]
+        self.ledger.set_limits(account, specs, explicit=explicit, create=create)
+
+    def reset_time(self, refused: Refused) -> tuple[dt.datetime | None, float | None]:
+        """When the refusing limit's period ends, and the seconds until then."""
+        if not 0 < refused.end < NEVER:
+            return None, None
+        return dt.datetime.fromtimestamp(refused.end, self.timezone), max(0.0, refused.end - self.clock())
+
+    def limit_text(self, refused: Refused) -> str:
+        """The refusing limit as it would be written."""
+        if refused.limit == "cap" or account_kind(refused.account) == "block":
+            return f"a cap of {_CAP.with_amount(refused.amount)}"
+        return str(limit_of(refused.limit, refused.amount))
+
+    # -- what goes through all the same
+
+    def allows_without(self, error: Exception) -> bool:
+        """Whether calls go on while the ledger is away; says so loudly."""
+        if self.settings.on_ledger_error != "allow":
+            return False
+        call_reporting.note_trouble((self.group,), "the ledger is away and a call goes through unchecked", error)
+        return True
+
+    def note_unattributed(self, request: Any) -> None:
+        """A call has no user to pay for it, while users have limits."""
+        if self.settings.unattributed == "deny":
+            msg = "a call was made that no user pays for; put it into `with budget(user):`"
+            error = UnattributedCallError(msg)
+            call_reporting.note_turned_away(request, (self.group,), error, trace.get_current_span())
+            raise error
+        if "unattributed" not in self._warned:
+            self._warned.add("unattributed")
+            logger.warning(
+                "budgeted: a call was charged to nobody but the global account of %r; put calls into "
+                "`with budget(user):`, or refuse such calls with unattributed='deny' (said once)",
+                self.project_name,
+            )
+
+    def note_soft(self, group: Group, call: Any) -> None:  # noqa: ARG002 - as every payer has it
+        """A call went through an account that only warns: say so once per limit and period if it is over."""
+        for name, policy in zip(group.accounts, group.policies, strict=True):
+            account = self.ledger.read(name) if policy.on_exceed == "warn" else None
+            for slot in account.slots if account else ():
+                once = f"{name} {slot.limit} {slot.start}"
+                if slot.spent + slot.held > slot.amount and once not in self._warned:
+                    if len(self._warned) >= MOST_WARNED:
+                        self._warned.clear()
+                    self._warned.add(once)
+                    who = "a user" if account_kind(name) == "user" else account_name(name)
+                    text = "budgeted: %s is over %s and goes on, as on_exceed='warn'"
+                    say(logging.WARNING, text, (who, limit_of(slot.limit, slot.amount)), {})
+
+
+class _Keyed:
+    """A cap that is kept in the ledger, and the blocks of this process that spend it."""
+
+    def __init__(self) -> None:
+        self.cap = 0
+        self.blocks: weakref.WeakSet[Budget] = weakref.WeakSet()
+
+
+def _around(limit: Limit, start: int, end: int, tz: dt.tzinfo) -> tuple[int, int]:
+    """The start of the period before one, and the end of the period after it."""
+    return (limit.window(start - 1, tz)[0] if start else 0), (limit.window(end, tz)[1] if end < NEVER else NEVER)
+
+
+def _users_have_limits(ledger: Ledger) -> bool:
+    return any(account.slots for account in itertools.islice(all_accounts(ledger, "u:"), MOST_LOOKED_AT))

@@ -1,0 +1,102 @@
+"""The open managers of this process, and which of them is the default one: it pays for calls outside every block."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from budgeted import providers
+from budgeted.payers import scope as scopes
+from budgeted.telemetry import instruments
+
+_open: weakref.WeakSet[Any] = weakref.WeakSet()
+
+STAND_IN, CONSTRUCTED, CONFIGURED = range(3)
+"""How the default manager came about; a later one replaces it if it ranks higher."""
+
+_default: Any = None
+_rank = STAND_IN
+_default_lock = threading.RLock()
+
+
+def get_default(make: Callable[..., Any]) -> Any:
+    """The default manager: the one ``configure`` made, else the first one constructed, else a new one in memory.
+
+    Args:
+        make: makes a manager, which registers itself.
+    """
+    global _rank  # noqa: PLW0603
+    if _default is not None:
+        return _default
+    with _default_lock:
+        if _default is None:
+            make(ledger="memory://")
+            _rank = STAND_IN
+        return _default
+
+
+def configure_default(make: Callable[..., Any], settings: dict[str, Any]) -> Any:
+    """Make the manager that covers the calls outside every block, or change it in place.
+
+    One that stood in, in memory, until somebody configured it gets the ledger that a new one would have. One that
+    the application constructed is left alone.
+
+    Args:
+        make: as for :func:`get_default`.
+        settings: its keywords.
+    """
+    global _default, _rank  # noqa: PLW0603
+    with _default_lock:
+        if _default is None or _rank == CONSTRUCTED:
+            _default = make(**settings)
+        else:
+            _default.reconfigure(**({"ledger": None, **settings} if _rank == STAND_IN else settings))
+        _rank = CONFIGURED
+        cover()
+        return _default
+
+
+def register(manager: Any) -> None:
+    """Have a manager pay for calls of this process from now on, and show up in its metrics."""
+    global _default, _rank
+    with _default_lock:
+        _open.add(manager)
+        if _default is None or _rank == STAND_IN:
+            _default, _rank = manager, CONSTRUCTED
+            cover()
+    providers.instrument()
+    instruments.start(open_managers)
+
+
+def unregister(manager: Any) -> None:
+    """Have a manager pay for nothing any more."""
+    global _default  # noqa: PLW0603
+    with _default_lock:
+        _open.discard(manager)
+        if _default is manager:
+            _default = None
+            cover()
+
+
+def cover() -> None:
+    """Have the default manager pay for calls outside every block."""
+    scopes.outside[:] = [] if _default is None else [_default.outside]
+
+
+def open_managers() -> list[Any]:
+    """Those that are open."""
+    return list(_open)
+
+
+def _after_fork() -> None:
+    """A child has none of the threads that may have had the locks."""
+    global _default_lock  # noqa: PLW0603
+    _default_lock = threading.RLock()
+    for manager in open_managers():
+        manager.unlock()
+
+
+os.register_at_fork(after_in_child=_after_fork)

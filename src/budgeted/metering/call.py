@@ -1,0 +1,653 @@
+"""The life of one metered call: bound, hold, run, settle.
+
+Everything here is synchronous. What can take long (the wait for other calls, a ledger over the network, a lock that
+another process keeps) is a generator step or one method, which :mod:`budgeted.metering.runner` runs in this thread,
+or for a coroutine beside its event loop.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+from opentelemetry import trace
+
+from budgeted.errors import (
+    BudgetError,
+    LedgerError,
+    LedgerLockedError,
+    LedgerUnavailableError,
+    UnpricedModelError,
+)
+from budgeted.ledger import background_worker
+from budgeted.ledger.protocol import USD, Ask, Granted, Refused, Stale, Used, account_name, admit
+from budgeted.ledger.waiting_calls import Turns
+from budgeted.metering.charged_responses import remember
+from budgeted.payers import scope as scopes
+from budgeted.payers.scope import Budget, Group, Payer, Plan, Policy, Scope, caps_lock
+from budgeted.pricing import input_bound, prices
+from budgeted.pricing.prices import Price
+from budgeted.pricing.token_types import kinds_of
+from budgeted.pricing.usage import Counts, Usage
+from budgeted.telemetry import call_reporting, counters
+from budgeted.telemetry.log_throttling import say
+from budgeted.validation import shown
+from budgeted.wire import responses
+from budgeted.wire.failures import REFUSED, UNSENT, classify, reason_of
+from budgeted.wire.request import ANY, Request, unpriced
+from budgeted.wire.responses import Answer
+
+MOST_PLANS = 50
+"""How often a call is planned again because its accounts' limits have changed meanwhile."""
+
+OUTPUT_UNKNOWN = 128_000
+"""Output tokens assumed for a model of which nobody knows the maximum. It is not written into a request that fits:
+servers refuse a cap above what their model can do."""
+
+
+MOST_SHARES = 64
+"""Into how many parts what is left is divided at most, however many calls wait for it."""
+
+_NOTHING = Ask()
+
+
+class Part(msgspec.Struct):
+    """A call's hold at one manager, in the ledger that it had. ``held`` is None if that was away."""
+
+    group: Group
+    id: str
+    held: Any
+    ledger: Any = None
+    ended: bool = False
+
+
+class Refusal(msgspec.Struct, frozen=True, eq=False):
+    """What is in a call's way, and where.
+
+    Args:
+        refused: the limit that has no room.
+        manager: whose limit it is.
+        policy: what is to happen then.
+        turns: where those stand in line who wait for it, in the queue that ``refused.account`` names.
+        block: the block whose cap it is; None for a limit in the ledger.
+    """
+
+    refused: Refused
+    manager: Payer
+    policy: Policy
+    turns: Turns
+    block: Budget | None = None
+
+
+class Call(msgspec.Struct, eq=False, weakref=True):
+    """One call, from its hold to its settlement.
+
+    Args:
+        request: what is asked.
+        groups: the payers' accounts, by manager.
+        blocks: the payers' blocks.
+        at: when it began, in unix seconds.
+        span: the span that it is noted on, or None.
+        handled: the exception that was being handled when the call began: it says nothing about this one.
+
+    Attributes:
+        parts: its holds, one per manager; none before it holds.
+        granted: the output tokens that may be asked for.
+        capped: True if ``granted`` must be written into the request.
+        usd: nano-USD held.
+        cost: nano-USD charged, once the call has ended.
+        outcome: ``"settled"``, ``"estimated"`` or ``"failed"``, once the call has ended.
+        price: the model's, if it is known.
+        ask: what was held for.
+        running: popped by whoever ends the call: a list, because popping it is atomic without a lock.
+        error: the type of the exception that the call ended with, or "".
+        sent: when it was sent, by the clock that durations are measured with; 0 where nobody wants to know.
+    """
+
+    request: Request
+    groups: tuple[Group, ...]
+    blocks: tuple[Budget, ...]
+    at: int
+    span: trace.Span | None
+    handled: BaseException | None
+    running: list[bool]
+    parts: list[Part] = []
+    granted: int = 0
+    usd: int = 0
+    cost: int = 0
+    capped: bool = False
+    outcome: str = ""
+    price: Price | None = None
+    ask: Ask = _NOTHING
+    error: str = ""
+    sent: float = 0.0
+    _input: int = -2
+    _counted: bool = False
+    _whole: bool = True
+
+    @property
+    def remote(self) -> bool:
+        """Whether one of the ledgers is reached over a network."""
+        return any(group.manager.ledger.remote for group in self.groups)
+
+    @property
+    def shared(self) -> bool:
+        """Whether one of the ledgers has a lock that another process may keep."""
+        return any(group.manager.ledger.shared for group in self.groups)
+
+    @property
+    def id(self) -> str:
+        """The charge's id at the first manager; "" before the call holds."""
+        return self.parts[0].id if self.parts else ""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the call was settled, released or charged."""
+        return not self.running
+
+    def idle(self) -> bool:
+        """Whether no lock that ending the call takes is held, by this thread or another."""
+        if caps_lock.locked() or scopes.cap_turns.busy() or counters.lock.locked():
+            return False
+        if not (self.span is None or counters.unlocked(self.span)):
+            return False
+        return all(group.manager.ledger.idle() for group in self.groups)
+
+    # -- bound
+
+    def _bound(self) -> Ask:
+        """What the call may need, at the prices it could meet."""
+        request = self.request
+        manager = self.groups[0].manager
+        if request.fixed is not None:
+            return Ask(request.fixed, uncertain_output=manager.uncertain_output)
+        price = self.price = prices.find(request.model, request.provider or None, request.base_url)
+        size = self._input
+        if size == -2:
+            size = input_bound.input_bound(request.body, request.model, exact_bytes=request.exact_bytes)
+            if size == input_bound.UNKNOWN or request.elsewhere:
+                size = self._window(price)
+            self._input = size
+        n = request.n
+        most = request.cap if request.output else 0
+        whole = True
+        if most is None:
+            most = (price and price.max_output_tokens) or OUTPUT_UNKNOWN
+            whole = self._whole = request.structured or not request.cappable or self._untouchable()
+        fixed = rate = 0
+        if price is not None:
+            kinds = request.kinds
+            if kinds == ANY:
+                kinds = request.kinds = kinds_of(request.model, request.body) if price.by_kind else 0
+            fixed, rate = price.bound(size, self.at, request.tier, kinds)
+            if request.searches or request.units != 1:
+                fixed += price.beside_tokens(request.units - 1, request.searches, self.at, request.tier)
+        least = manager.min_output_tokens + request.thinking
+        return Ask(fixed, rate * n, size, n, least, most, whole, manager.uncertain_output)
+
+    def _untouchable(self) -> bool:
+        return any(group.untouched for group in self.groups) or any(
+            block.policy.on_exceed == "raise" for block in self.blocks if block.slot.amount < scopes.NO_CAP
+        )
+
+    def _window(self, price: Price | None) -> int:
+        """The bound of an input that is not all in the request."""
+        request = self.request
+        if price is not None and price.flat:
+            return 0
+        window = price.context_window if price is not None else None
+        if window is not None:
+            return window
+        what = request.elsewhere or "files or media that are not in it"
+        msg = (
+            f"the request to {request.model} refers to {what}, and its context window is not known, so its cost has "
+            f"no bound; send the content itself, or meter the call with budgeted.hold(cost=...)"
+        )
+        raise UnpricedModelError(msg)
+
+    def recount(self) -> bool:
+        """Count the input with the model's tokenizer, once. True if that made it smaller."""
+        if self._counted or self.request.elsewhere:
+            return False
+        self._counted = True
+        counted = input_bound.counted_bound(self.request.body, self.request.model)
+        if counted is None or counted >= self._input:
+            return False
+        self._input = counted
+        return True
+
+    def ask_for(self, request: Request) -> None:
+        """Be a call for another request, such as one for another model."""
+        self.request = request
+        self._input, self._counted = -2, False
+
+    # -- hold
+
+    def try_hold(self, timeout: float | None = None, *, queued: int = 0) -> Refusal | None:
+        """Hold the bound on every account and cap, or on none.
+
+        Args:
+            timeout: seconds to wait for a ledger's lock; None for its own deadline, 0 for not at all.
+            queued: how many calls wait, this one the first of them; 0 if it has not lined up.
+
+        Returns:
+            None when held, else the refusal.
+
+        Raises:
+            UnpricedModelError, UnattributedCallError, UnknownUserError, LedgerError
+        """
+        ask = self._bound()
+        if queued > ask.share:
+            # What is left is for all who wait; yet a share worth having finishes more answers than an equal one.
+            ask = msgspec.structs.replace(ask, share=min(queued, MOST_SHARES))
+        plans: list[Plan | None] = []  # all of them first: making one may tell a block what others have spent
+        for group in self.groups:
+            plan = group.plans.get((self.request.provider, self.request.model))
+            if plan is None or self.at >= plan.expires:
+                plan = self._plan(group, timeout)
+            plans.append(plan)
+        if self.price is None:
+            self._require_price(plans)
+        if self.blocks:
+            granted = self._hold_caps(ask, queued)
+            if isinstance(granted, Refusal):
+                return granted
+            if granted < ask.most:
+                ask = msgspec.structs.replace(ask, most=granted)
+        self.granted = ask.most
+        try:
+            for group in self.groups:
+                refused = self._hold_at(group, plans.pop(0), ask, timeout, queued)
+                if refused is not None:
+                    self._undo(ask.usd_for(ask.most))
+                    return _by_ledger(refused, group)
+            self._held(ask)
+        except BaseException:
+            self._undo(ask.usd_for(ask.most))
+            raise
+        return None
+
+    def _plan(self, group: Group, timeout: float | None) -> Plan | None:
+        """Where this call goes; None if the ledger is away and calls go on without it."""
+        try:
+            return group.manager.plan(group, self.request.provider, self.request.model, self.at)
+        except LedgerUnavailableError as error:
+            if not _excused(group.manager, error, timeout):
+                raise
+            return None
+
+    def _require_price(self, plans: Sequence[Plan | None]) -> None:
+        """Nobody knows what the call costs: that is refused where a limit in USD applies."""
+        if self.request.fixed is not None:
+            return
+        capped = any(block.cap is not None for block in self.blocks)
+        for group, plan in zip(self.groups, plans, strict=True):
+            if (plan is None or plan.priced or capped) and group.manager.unpriced == "deny":
+                raise unpriced(self.request)
+
+    def _hold_caps(self, ask: Ask, queued: int) -> int | Refusal:
+        """Hold on the blocks of this process; those without a cap only keep count."""
+        blocks = self.blocks
+        if scopes.cap_turns.queues and not queued:
+            crowded = scopes.cap_turns.crowded([block.queue for block in blocks])
+            if crowded is not None:
+                return _by_cap(_behind(crowded), next(block for block in blocks if block.queue == crowded))
+        with caps_lock:
+            granted = ask.most
+            if any(block.slot.amount < scopes.NO_CAP for block in blocks):
+                decision = admit(ask, [(block.slot, 0, scopes.NO_CAP) for block in blocks], [b.soft for b in blocks])
+                if isinstance(decision, Refused):
+                    block = blocks[decision.index]
+                    return _by_cap(msgspec.structs.replace(decision, account=block.queue, end=0), block)
+                granted = decision
+            usd = ask.usd_for(granted)
+            for block in blocks:
+                block.slot.held += usd
+        return granted
+
+    def _hold_at(self, group: Group, plan: Plan | None, ask: Ask, timeout: float | None, queued: int) -> Refused | None:
+        """Hold at one manager, at most what the others before it granted."""
+        ledger = group.manager.ledger
+        if ledger.turns.queues and not queued:
+            crowded = ledger.turns.crowded(group.accounts)
+            if crowded is not None:
+                return _behind(crowded)
+        if self.granted < ask.most:
+            ask = msgspec.structs.replace(ask, most=self.granted)
+        id = ledger.new_id()
+        held: Any = None
+        try:
+            if plan is not None:
+                held = ledger.hold(id, plan.route, ask, self.at, timeout)
+                if held.__class__ is Stale:
+                    held = self._hold_anew(id, group, ask, timeout)
+                if held.__class__ is Refused:
+                    return held
+                if held.granted < self.granted:
+                    self.granted = held.granted
+            self.parts.append(Part(group, id, held, ledger))
+        except LedgerUnavailableError as error:
+            if not _excused(group.manager, error, timeout):
+                raise
+            self.parts.append(Part(group, id, None, ledger))
+        except LedgerError:  # nothing was held
+            raise
+        except BaseException:
+            background_worker.enqueue(functools.partial(ledger.release, id, self.at))
+            raise
+        return None
+
+    def _hold_anew(self, id: str, group: Group, ask: Ask, timeout: float | None) -> Granted | Refused:
+        """Hold after the limits, or their periods, have changed."""
+        manager = group.manager
+        for _ in range(MOST_PLANS):
+            plan = manager.plan(group, self.request.provider, self.request.model, self.at, fresh=True)
+            result = manager.ledger.hold(id, plan.route, ask, self.at, timeout)
+            if not isinstance(result, Stale):
+                return result
+        msg = f"the limits of {', '.join(map(account_name, group.accounts))} change faster than a call can be planned"
+        raise LedgerUnavailableError(msg)
+
+    def _undo(self, usd: int, timeout: float | None = None) -> None:
+        """Give back what was held before somebody refused."""
+        with caps_lock:
+            for block in self.blocks:
+                block.slot.held -= usd
+        parts, self.parts = self.parts, []
+        for part in parts:
+            if part.held is not None:
+                _quietly(part.ledger.release, part.id, self.at, timeout)
+        if scopes.cap_turns.queues:
+            scopes.cap_turns.freed([block.queue for block in self.blocks])
+
+    def _held(self, ask: Ask) -> None:
+        """Everybody has agreed: the smallest grant counts."""
+        granted = self.granted
+        self.ask = ask
+        self.usd = ask.usd - (-ask.usd_rate * granted // 1000)
+        if not self._whole:
+            most = self.price.max_output_tokens if self.price is not None else None
+            self.capped = granted < (most or OUTPUT_UNKNOWN)
+            if self.capped:
+                self._note_clamped()
+        for group in self.groups:
+            if group.soft:
+                group.manager.note_soft(group, self)
+        if self.groups[0].manager.semconv:
+            self.sent = time.perf_counter()
+        if granted < ask.most and self.blocks:  # the last step: undone, the call gives back what it asked for
+            surplus = ask.usd_for(ask.most) - self.usd
+            with caps_lock:
+                for block in self.blocks:
+                    block.slot.held -= surplus
+
+    def _note_clamped(self) -> None:
+        counters.clamp(self.request, self.groups)
+        with caps_lock:
+            for block in self.blocks:
+                block.count(clamped=1)
+        text = "budgeted: %s may write at most %d tokens, so that it fits"
+        say(logging.INFO, text, (self.request.model, self.granted), {})
+
+    # -- run and settle
+
+    def note_turned_away(self, error: BudgetError) -> None:
+        """The call is not sent for another reason than the money: nobody knows its price, its user or its ledger."""
+        call_reporting.note_turned_away(self.request, self.groups, error, self.span)
+
+    def inside(self) -> Scope:
+        """The scope in which this call is sent: whatever it takes inside is this call."""
+        return Scope.inside(self)
+
+    def lose_attempt(self, reason: str, timeout: float | None = None) -> None:
+        """The request was sent, nobody knows what became of it, and it is being sent again: a charge of its own."""
+        guess = self.ask.guess(self.granted)
+        if guess is None:
+            return
+        for part in self.parts:
+            manager = part.group.manager
+            lost = Part(part.group, manager.ledger.new_id(), None)
+            try:
+                self._book(lost, guess, reason, int(manager.clock()), timeout)
+            except LedgerError:
+                background_worker.retry(functools.partial(self._book, lost, guess, reason, self.at, None))
+        with caps_lock:
+            for block in self.blocks:
+                block.slot.spent += guess.usd
+        counters.charge(self.request, self.groups, guess, 0, estimated=True)
+        call_reporting.note_estimate(self, guess.usd, f"{reason}: a charge of its own")
+        for group in self.groups:
+            if group.manager.alerts is not None:
+                group.manager.alerts.charged(group, guess.usd, self.span, timeout)
+
+    def takes_over(self, request: Request) -> bool:
+        """Whether this call's hold covers a request that an SDK makes inside it."""
+        mine, price = self.request, prices.find(request.model, request.provider or None, request.base_url)
+        if request.model != mine.model or request.n > mine.n or not prices.alike(price, self.price):
+            return False
+        if request.units > mine.units or request.searches > mine.searches:
+            return False
+        size = input_bound.input_bound(request.body, request.model, exact_bytes=request.exact_bytes)
+        if size > self._input or request.elsewhere or request.tier != mine.tier or request.kinds & ~mine.kinds:
+            return False
+        most = request.cap
+        if most is None and mine.cap is None and self.ask.most == self.granted:
+            most = self.granted  # all that the model can write; a cap of the function's own is not in this request
+        if request.output and (most is None or most > self.granted):
+            return False
+        self.request, self.price = request, price
+        return True
+
+    def settle(self, answer: Answer, timeout: float | None = None) -> None:
+        """The call has ended with a response: charge what it says, or the guess if it does not say."""
+        request, price = self.request, self.price
+        usage = answer.usage or request.known
+        if usage is None:
+            if price is None or not price.flat:
+                self.estimate("the response does not say what it used", request.likely, answer, timeout)
+                return
+            usage = Usage()
+        reason = ""
+        model = answer.model
+        if model is not None and model != request.model and not self._answers_as(price):
+            price = prices.find(model, request.provider or None, request.base_url)
+            if price is None and self.price is not None:
+                price = self.price
+                reason = f"{shown(model)} answered, and its price is not known"
+        cost = 0
+        if price is not None:
+            cost = price.cost(usage, self.at)
+            if price.stated or request.units != 1:
+                cost += price.beside_tokens(request.units - 1, 0, self.at, usage.service_tier)
+                cost = (responses.stated_cost(answer.report) if price.stated else None) or cost
+        self._end(Used(cost, usage.input_tokens, usage.output_tokens), reason, answer, timeout)
+
+    def _answers_as(self, price: Price | None) -> bool:
+        """Whether the price of the model asked for holds whatever name the answer gives it."""
+        return self.request.renamed or (price is not None and price.registered)
+
+    def charge(self, usage: Counts | None = None, cost: int | None = None, timeout: float | None = None) -> None:
+        """The caller says what the call used or cost (nano-USD)."""
+        usage = usage or Usage()
+        if cost is None:
+            cost = self._cost(usage)
+        self._end(Used(cost, usage.input_tokens, usage.output_tokens), "", None, timeout)
+
+    def _cost(self, usage: Counts) -> int:
+        """Nano-USD for a usage, at the price of the model asked for."""
+        return 0 if self.price is None else self.price.cost(usage, self.at)
+
+    def estimate(
+        self,
+        reason: str,
+        received: Counts | None = None,
+        answer: Answer | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Nobody says what the call cost: charge rule 8's figure, or what was received if that is more."""
+        guess = self.ask.guess(self.granted)
+        if received is not None and received.total_tokens:
+            cost = self._cost(received)
+            if guess is None or cost > guess.usd or received.total_tokens > guess.input_tokens + guess.output_tokens:
+                guess = Used(
+                    max(cost, guess.usd if guess else 0),
+                    max(received.input_tokens, guess.input_tokens if guess else 0),
+                    max(received.output_tokens, guess.output_tokens if guess else 0),
+                )
+        if guess is None:
+            self.release(timeout)
+        else:
+            self._end(guess, reason, answer, timeout)
+
+    def fail(self, error: BaseException, timeout: float | None = None, *, sent: bool = True) -> None:
+        """The call has ended with an exception: released if it cannot have cost anything, else uncertain."""
+        self.error = type(error).__qualname__
+        kind = classify(error, self.handled) if sent else UNSENT
+        if kind in (REFUSED, UNSENT):
+            self.release(timeout)
+        else:
+            self.estimate(reason_of(error), timeout=timeout)
+
+    def abandon(self) -> None:
+        """The call is not sent after all, or another one in its place: give back what it may have got."""
+        if not self.parts or not self.running:
+            return
+        self.running.clear()
+        self._undo(self.usd, 0)
+
+    def release(self, timeout: float | None = None) -> None:
+        """Nothing was spent."""
+        self._end(None, "", None, timeout)
+
+    def _end(self, used: Used | None, reason: str, answer: Answer | None, timeout: float | None) -> None:
+        """End the call, once: whoever comes second does nothing."""
+        try:
+            self.running.pop()
+        except IndexError:
+            return
+        try:
+            self._commit(used, reason, timeout)
+        except LedgerLockedError:
+            if timeout == 0:
+                self.running.append(True)
+                raise
+            self._commit_later(used, reason)
+        except LedgerUnavailableError as error:
+            call_reporting.note_trouble(self.groups, "a charge is kept in memory until the ledger takes it", error)
+            self._commit_later(used, reason)
+        except LedgerError as error:
+            call_reporting.note_trouble(self.groups, "a charge was not taken", error)
+        except BaseException:
+            # Ctrl-C while the ledger's lock was waited for: the charge must not go with it.
+            self.running.append(True)
+            background_worker.enqueue(functools.partial(self._end, used, reason, answer, None))
+            raise
+        self.cost = 0 if used is None else used.usd
+        if self.blocks:
+            self._end_in_blocks(self.cost)
+        self._tell_end(used, reason, answer, timeout)
+
+    def _tell_end(self, used: Used | None, reason: str, answer: Answer | None, timeout: float | None) -> None:
+        """Count how the call ended, and tell whoever wants to know."""
+        cost = self.cost
+        if used is None:
+            self.outcome = "failed"
+            counters.fail(self.request, self.groups)
+        else:
+            over = cost - self.usd
+            counters.charge(self.request, self.groups, used, over, estimated=bool(reason))
+            self.outcome = "estimated" if reason else "settled"
+            if answer is not None and answer.id is not None:
+                remember(answer.id, self.groups)
+            if over > 0:
+                call_reporting.note_overrun(self, cost, over)
+            if reason:
+                call_reporting.note_estimate(self, cost, reason)
+        source = ""
+        if self.sent:
+            source = call_reporting.note_operation(self, used, answer, time.perf_counter() - self.sent)
+        if self.span is not None:
+            counters.mark(self.span, self.outcome, cost, self.groups, source=source)
+        if used is not None:
+            for group in self.groups:
+                alerts = group.manager.alerts
+                if alerts is not None:
+                    alerts.charged(group, cost, self.span, timeout)
+
+    def _end_in_blocks(self, cost: int) -> None:
+        with caps_lock:
+            for block in self.blocks:
+                slot = block.slot
+                slot.held -= self.usd
+                slot.spent += cost
+                block.count(calls=1)
+        if scopes.cap_turns.queues:
+            scopes.cap_turns.freed([block.queue for block in self.blocks])
+
+    def _commit(self, used: Used | None, reason: str, timeout: float | None) -> None:
+        for part in self.parts:
+            if part.ended:
+                continue
+            clock, ledger = part.group.manager.clock, part.ledger
+            now = int(clock())
+            if part.held is None:
+                if used is not None:
+                    self._book(part, used, reason, now, timeout)
+            elif used is None:
+                ledger.release(part.id, now, timeout)
+            else:
+                ledger.settle(part.id, used, now, reason, timeout)
+            part.ended = True
+
+    def _book(self, part: Part, used: Used, reason: str, now: int, timeout: float | None) -> None:
+        """Record a call that was let through while its ledger was away."""
+        manager = part.group.manager
+        fresh = False
+        while True:
+            request = self.request
+            plan = manager.plan(part.group, request.provider, request.model, self.at, fresh=fresh, refuse=False)
+            if not isinstance(manager.ledger.post(part.id, plan.route, used, now, reason, timeout), Stale):
+                return
+            fresh = True
+
+    def _commit_later(self, used: Used | None, reason: str) -> None:
+        def again() -> None:
+            try:
+                self._commit(used, reason, None)
+            except LedgerUnavailableError:
+                raise
+            except LedgerError as error:
+                call_reporting.note_trouble(self.groups, "a charge was not taken", error)
+
+        background_worker.retry(again)
+
+
+def _excused(manager: Payer, error: LedgerUnavailableError, timeout: float | None) -> bool:
+    """Whether a call goes on without its ledger. A lock that was only tried is waited for elsewhere first."""
+    return not (timeout == 0 and isinstance(error, LedgerLockedError)) and manager.allows_without(error)
+
+
+def _by_ledger(refused: Refused, group: Group) -> Refusal:
+    policy = group.policies[group.accounts.index(refused.account)]
+    return Refusal(refused, group.manager, policy, group.manager.ledger.turns)
+
+
+def _by_cap(refused: Refused, block: Budget) -> Refusal:
+    return Refusal(refused, block.manager, block.policy, scopes.cap_turns, block)
+
+
+def _behind(account: str) -> Refused:
+    """Others wait for this account: line up behind them."""
+    return Refused(0, "", USD, 0, 0, 0, 0, 0, "held", account=account)
+
+
+def _quietly(verb: Callable[..., Any], *args: Any) -> None:
+    try:
+        verb(*args)
+    except LedgerError as error:
+        background_worker.retry(lambda: verb(*args))
+        say(logging.WARNING, "budgeted: a hold is given back later: %s", (error,), {})

@@ -1,0 +1,208 @@
+"""Settling a stream, whatever happens to it.
+
+The HTTP response below an SDK's stream is watched, not the stream: its ``iter_bytes`` and ``close`` are overridden on
+the instance, so that the caller's object keeps its type, its methods and its ``with``. A stream that is read to its
+end settles exactly; one that is left, broken, collected or never read settles as an estimate, never at zero.
+"""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from typing import Any
+
+from budgeted.metering import runner
+from budgeted.metering.call import Call
+from budgeted.wire.failures import reason_of
+from budgeted.wire.stream_readers import BodyMeter, EventMeter, ItemMeter, Meter, PackedMeter, meter_of
+
+LEFT_EARLY = "the stream was left before it said what it used"
+NO_USAGE = "the stream ended without saying what it used"
+
+
+class Watch:
+    """One stream being read: what passed so far, and the call to settle when it ends."""
+
+    def __init__(self, call: Call, meter: EventMeter | ItemMeter | BodyMeter) -> None:
+        self.call = call
+        self.meter = meter
+        self.reading = False
+        self.decoding = False
+
+    def raw_meter(self, response: Any) -> Meter:
+        """For a body that is read without being decoded."""
+        encoding = response.headers.get("content-encoding", "identity")
+        return self.meter if encoding == "identity" else PackedMeter(self.meter, encoding)
+
+    def outcome(self, error: BaseException | None, *, at_end: bool) -> Callable[[float | None], None]:
+        """How the call ends, as a step that takes a ledger timeout."""
+        answer = self.meter.answer()
+        if answer.usage is not None and (self.meter.final or (at_end and error is None and self.meter.whole)):
+            return functools.partial(self.call.settle, answer)
+        if error is None and at_end and self.call.request.known is not None:
+            return functools.partial(self.call.settle, answer)
+        if (
+            isinstance(self.meter, ItemMeter)
+            and not self.meter.begun
+            and not isinstance(error, (GeneratorExit, type(None)))
+        ):
+            return functools.partial(self.call.fail, error)
+        if error is None:
+            reason = NO_USAGE if at_end else LEFT_EARLY
+        else:
+            reason = LEFT_EARLY if isinstance(error, GeneratorExit) else reason_of(error)
+        received = self.call.request.likely or self.meter.received()
+        return functools.partial(self.call.estimate, reason, received, answer)
+
+    def end_early(self, error: BaseException | None = None) -> None:
+        """The stream is left. May run in a finaliser: in the midst of whatever this thread was doing."""
+        if not self.call.ended:
+            self.meter.flush()  # some SDKs take an event before its last byte has come
+            runner.end_anywhere(self.call, self.outcome(error, at_end=False))
+
+
+def watch(response: Any, call: Call, *, drop_usage: bool = False) -> None:
+    """Settle a call when its HTTP response has been read, closed, left or forgotten.
+
+    Args:
+        response: an unread ``httpx.Response`` or ``httpx2.Response``, sync or async, or urllib3's.
+        call: the open call.
+        drop_usage: hide the chunk that only carries the usage.
+    """
+    state = Watch(call, meter_of(response.headers.get("content-type", ""), drop_usage=drop_usage))
+    kind = type(response)
+    for name, method in _METHODS if hasattr(kind, "iter_bytes") else _URLLIB3_METHODS:
+        setattr(response, name, functools.partial(method, response, kind, state))
+    weakref.finalize(response, state.end_early)
+
+
+def _iter_bytes(response: Any, kind: Any, state: Watch, chunk_size: int | None = None) -> Iterator[bytes]:
+    state.decoding = True
+    return _metered(kind.iter_bytes(response, chunk_size), state, state.meter)
+
+
+def _iter_raw(response: Any, kind: Any, state: Watch, chunk_size: int | None = None) -> Iterator[bytes]:
+    source: Iterator[bytes] = kind.iter_raw(response, chunk_size)
+    return source if state.decoding else _metered(source, state, state.raw_meter(response))
+
+
+def _aiter_bytes(response: Any, kind: Any, state: Watch, chunk_size: int | None = None) -> AsyncIterator[bytes]:
+    state.decoding = True
+    return _ametered(kind.aiter_bytes(response, chunk_size), state, state.meter)
+
+
+def _aiter_raw(response: Any, kind: Any, state: Watch, chunk_size: int | None = None) -> AsyncIterator[bytes]:
+    source: AsyncIterator[bytes] = kind.aiter_raw(response, chunk_size)
+    return source if state.decoding else _ametered(source, state, state.raw_meter(response))
+
+
+def items(source: Iterator[Any], state: Watch) -> Iterator[Any]:
+    """A stream's items, which end its call when they end. Whoever makes it says when it is forgotten."""
+    return _metered(source, state, state.meter)
+
+
+def items_async(source: AsyncIterator[Any], state: Watch) -> AsyncGenerator[Any, None]:
+    """The same for a coroutine."""
+    return _ametered(source, state, state.meter)
+
+
+def _metered(source: Iterator[Any], state: Watch, meter: Meter) -> Iterator[Any]:
+    try:
+        while True:
+            state.reading = True
+            try:
+                data = next(source, None)
+            finally:
+                state.reading = False
+            if data is None:
+                break
+            data = meter.feed(data)
+            if state.meter.final and not state.call.ended:
+                state.outcome(None, at_end=True)(None)
+            if data:
+                yield data
+        rest = meter.flush()
+        if rest:
+            yield rest
+    except BaseException as error:
+        state.end_early(error)
+        raise
+    if not state.call.ended:
+        state.outcome(None, at_end=True)(None)
+
+
+async def _ametered(source: AsyncIterator[Any], state: Watch, meter: Meter) -> AsyncGenerator[Any, None]:
+    try:
+        while True:
+            state.reading = True
+            try:
+                data = await anext(source, None)
+            finally:
+                state.reading = False
+            if data is None:
+                break
+            data = meter.feed(data)
+            if state.meter.final and not state.call.ended:
+                await runner.settled(state.call, state.outcome(None, at_end=True))
+            if data:
+                yield data
+        rest = meter.flush()
+        if rest:
+            yield rest
+    except BaseException as error:
+        state.end_early(error)
+        raise
+    if not state.call.ended:
+        await runner.settled(state.call, state.outcome(None, at_end=True))
+
+
+def _close(response: Any, kind: Any, state: Watch) -> None:
+    try:
+        kind.close(response)
+    finally:
+        # The response closes itself when its last byte has come, while more may be left to decode.
+        if not state.reading:
+            state.end_early()
+
+
+async def _aclose(response: Any, kind: Any, state: Watch) -> None:
+    try:
+        await kind.aclose(response)
+    finally:
+        if not state.reading:
+            state.end_early()
+
+
+def _stream(response: Any, kind: Any, state: Watch, *args: Any, **kwargs: Any) -> Iterator[bytes]:
+    state.decoding = True
+    return _metered(kind.stream(response, *args, **kwargs), state, state.meter)
+
+
+def _read(response: Any, kind: Any, state: Watch, amt: int | None = None, *args: Any, **kwargs: Any) -> bytes:
+    if state.decoding:
+        data: bytes = kind.read(response, amt, *args, **kwargs)
+        return data
+    state.decoding = state.reading = True
+    try:
+        data = kind.read(response, amt, *args, **kwargs)
+    except BaseException as error:
+        state.end_early(error)
+        raise
+    finally:
+        state.decoding = state.reading = False
+    state.meter.feed(data)
+    if (amt is None or (not data and amt)) and not state.call.ended:
+        state.outcome(None, at_end=True)(None)
+    return data
+
+
+_URLLIB3_METHODS = (("stream", _stream), ("read", _read), ("close", _close))
+_METHODS = (
+    ("iter_bytes", _iter_bytes),
+    ("iter_raw", _iter_raw),
+    ("aiter_bytes", _aiter_bytes),
+    ("aiter_raw", _aiter_raw),
+    ("close", _close),
+    ("aclose", _aclose),
+)

@@ -1,0 +1,280 @@
+"""A stream of items: any object that is iterated, settled when it has been.
+
+A decorated function returned it, or an SDK that shows nobody the HTTP response below it. The caller gets the object
+behind a transparent proxy, which passes for it in ``isinstance`` and has all its attributes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from types import GeneratorType
+from typing import Any, Protocol
+
+from budgeted.metering import runner
+from budgeted.metering.call import Call
+from budgeted.metering.http_streams import LEFT_EARLY, NO_USAGE
+from budgeted.metering.runner import end_anywhere
+from budgeted.payers.scope import Scope, enter, leave
+from budgeted.pricing.usage import Usage
+from budgeted.wire import responses
+from budgeted.wire.field_lookup import text_bytes
+from budgeted.wire.stream_readers import estimated
+
+MOST_KINDS = 1_000
+
+ANSWER, STREAM, GENERATOR, AWAITABLE = range(4)
+"""What a decorated function may return: something to read the usage from, or something to wait for."""
+
+_kinds: dict[type, int] = {}
+
+
+class Watched(Protocol):
+    """What is told of a stream's items and of its end.
+
+    Attributes:
+        inside: the scope in which items are taken, where the stream sends its request no sooner than it is read.
+    """
+
+    inside: Scope | None
+
+    def add(self, item: Any) -> bool:
+        """An item came; returns whether the caller is to see it."""
+
+    def end(self, error: BaseException | None) -> None:
+        """The stream has ended, was left (``GeneratorExit``), or failed."""
+
+    async def end_async(self) -> None:
+        """The stream has ended, for a coroutine."""
+
+
+class Items:
+    """A call whose answer comes item by item: what came so far, and how the call ends with it."""
+
+    inside: Scope | None = None
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self.answer = responses.NOTHING
+        self.text_bytes = 0
+        self.items = 0
+
+    def add(self, item: Any) -> bool:
+        """Note a chunk: its usage report, or its text."""
+        self.items += 1
+        self.text_bytes += text_bytes(item)
+        if not isinstance(item, str):
+            answer = responses.read(item)
+            if answer.usage is not None:
+                self.answer = answer
+        return True
+
+    def end(self, error: BaseException | None) -> None:
+        """The stream has ended, been left, or failed."""
+        end = self.ending(error)
+        if end is None:
+            return
+        if error is None:
+            end(None)
+        else:
+            end_anywhere(self.call, end)
+
+    async def end_async(self) -> None:
+        """The stream has ended, for a coroutine."""
+        end = self.ending(None)
+        if end is not None:
+            await runner.settled(self.call, end)
+
+    def ending(self, error: BaseException | None) -> Callable[[float | None], None] | None:
+        """How the call ends; None if that is not for this stream to say."""
+        call, answer = self.call, self.answer
+        if answer.usage is not None:
+            return functools.partial(call.settle, answer)
+        if error is None or self.items or isinstance(error, GeneratorExit):
+            received = Usage(0, estimated(self.text_bytes, self.items))
+            return functools.partial(call.estimate, NO_USAGE if error is None else LEFT_EARLY, received, None)
+        return functools.partial(call.fail, error)
+
+
+def kind_of(response: Any) -> int:
+    """What a response is to be treated as, by its type."""
+    kind = type(response)
+    found = _kinds.get(kind)
+    if found is None:
+        found = _kind(kind)
+        if found == STREAM and response.__class__ is not kind:
+            # A transparent proxy, such as wrapt's, has the methods of a stream whatever it stands for.
+            return ANSWER if _kind(response.__class__) == ANSWER else STREAM
+        if len(_kinds) >= MOST_KINDS:
+            _kinds.clear()
+        _kinds[kind] = found
+    if found == STREAM and getattr(response, "_content_consumed", False) is True:
+        return ANSWER  # requests' own, which can be iterated even where its body has been read
+    return found
+
+
+def _kind(kind: type) -> int:
+    if issubclass(kind, GeneratorType):
+        return GENERATOR
+    if issubclass(kind, Awaitable):
+        return AWAITABLE
+    return STREAM if _is_stream(kind) else ANSWER
+
+
+def _is_stream(kind: type) -> bool:
+    if any(hasattr(kind, name) for name in ("__next__", "__anext__", "__aiter__")):
+        return True
+    holds = issubclass(kind, (str, bytes, bytearray, Mapping, Sequence, AbstractSet)) or hasattr(kind, "model_fields")
+    # What is entered may send its request only then.
+    return not holds and any(hasattr(kind, name) for name in ("__iter__", "__enter__", "__aenter__"))
+
+
+def metered(watched: Watched, stream: Any) -> Any:
+    """The stream, whose items and end are told to ``watched``, also if it is forgotten."""
+    proxy = _proxy()(stream)
+    proxy._self_watched = watched  # noqa: SLF001 - wrapt keeps such names on the proxy
+    weakref.finalize(proxy, watched.end, GeneratorExit())
+    return proxy
+
+
+@functools.cache
+def _proxy() -> Callable[[Any], Any]:
+    import wrapt  # as late as for the hooks: importing the package is to be quick
+
+    class Stream(wrapt.ObjectProxy):  # type: ignore[type-arg]
+        _self_watched: Watched
+
+        def __iter__(self) -> Iterator[Any]:
+            items = iter(self.__wrapped__)
+            return self if items is self.__wrapped__ else _items(items, self)
+
+        def __next__(self) -> Any:
+            return _next(self.__wrapped__, self._self_watched)
+
+        def __aiter__(self) -> AsyncIterator[Any]:
+            items = self.__wrapped__.__aiter__()
+            return self if items is self.__wrapped__ else _items_async(items, self)
+
+        async def __anext__(self) -> Any:
+            return await _next_async(self.__wrapped__, self._self_watched)
+
+        def __enter__(self) -> Any:
+            with _inside(self._self_watched):
+                entered = self.__wrapped__.__enter__()
+            return self if entered is self.__wrapped__ else entered
+
+        def __exit__(self, *error: object) -> Any:
+            try:
+                return self.__wrapped__.__exit__(*error)
+            finally:
+                self._self_watched.end(GeneratorExit())
+
+        async def __aenter__(self) -> Any:
+            with _inside(self._self_watched):
+                entered = await self.__wrapped__.__aenter__()
+            return self if entered is self.__wrapped__ else entered
+
+        async def __aexit__(self, *error: object) -> Any:
+            try:
+                return await self.__wrapped__.__aexit__(*error)
+            finally:
+                self._self_watched.end(GeneratorExit())
+
+        def close(self) -> Any:
+            try:
+                return self.__wrapped__.close()
+            finally:
+                self._self_watched.end(GeneratorExit())
+
+        async def aclose(self) -> Any:
+            try:
+                return await self.__wrapped__.aclose()
+            finally:
+                self._self_watched.end(GeneratorExit())
+
+    return Stream
+
+
+@contextlib.contextmanager
+def _inside(watched: Watched) -> Iterator[None]:
+    """Send inside the watched scope what is sent on entering; what fails then is the stream's end."""
+    if watched.inside is not None:
+        enter(watched.inside)
+    try:
+        yield
+    except BaseException as error:
+        watched.end(error)
+        raise
+    finally:
+        if watched.inside is not None:
+            leave(watched.inside)
+
+
+def _next(items: Any, watched: Watched) -> Any:
+    inside = watched.inside
+    while True:
+        if inside is not None:
+            enter(inside)
+        try:
+            item = next(items)
+        except StopIteration:
+            watched.end(None)
+            raise
+        except BaseException as error:
+            watched.end(error)
+            raise
+        finally:
+            if inside is not None:
+                leave(inside)
+        if watched.add(item):
+            return item
+
+
+async def _next_async(items: Any, watched: Watched) -> Any:
+    inside = watched.inside
+    while True:
+        if inside is not None:
+            enter(inside)
+        try:
+            item = await items.__anext__()
+        except StopAsyncIteration:
+            await watched.end_async()
+            raise
+        except BaseException as error:
+            watched.end(error)
+            raise
+        finally:
+            if inside is not None:
+                leave(inside)
+        if watched.add(item):
+            return item
+
+
+def _items(items: Iterator[Any], proxy: Any) -> Iterator[Any]:
+    # The proxy is kept alive meanwhile: collected, it would take its stream for left.
+    try:
+        while True:
+            try:
+                item = _next(items, proxy._self_watched)  # noqa: SLF001
+            except StopIteration:
+                return
+            yield item
+    except GeneratorExit as error:
+        proxy._self_watched.end(error)  # noqa: SLF001
+        raise
+
+
+async def _items_async(items: AsyncIterator[Any], proxy: Any) -> AsyncIterator[Any]:
+    try:
+        while True:
+            try:
+                item = await _next_async(items, proxy._self_watched)  # noqa: SLF001
+            except StopAsyncIteration:
+                return
+            yield item
+    except GeneratorExit as error:
+        proxy._self_watched.end(error)  # noqa: SLF001
+        raise

@@ -1,0 +1,220 @@
+"""Running a call's steps in this thread, or for a coroutine beside its event loop.
+
+The steps themselves are in :mod:`budgeted.metering.call`. Here is only who waits, and where: a thread blocks; a
+coroutine never does, and hands what may block to an executor of this package's own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from opentelemetry import trace
+from opentelemetry.context import Context, get_current
+
+from budgeted.errors import BudgetError, LedgerLockedError
+from budgeted.ledger import background_worker
+from budgeted.metering.async_wakeup import bell
+from budgeted.metering.call import Call
+from budgeted.metering.when_it_does_not_fit import negotiate
+from budgeted.payers import scope as scopes
+from budgeted.payers.scope import KEY, Scope
+from budgeted.wire.request import Request
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
+T = TypeVar("T")
+
+_pool: ThreadPoolExecutor | None = None
+_pool_lock = threading.Lock()
+
+
+def begin(request: Request, scope: Scope | None = None, context: Context | None = None) -> Call | None:
+    """Hold what a call may cost, waiting for its turn if need be.
+
+    Args:
+        request: what is asked.
+        scope: who pays; None for the payers of the running code.
+        context: the running code's, where the caller has it at hand.
+
+    Returns:
+        The open call; None where nothing is to be metered: no budget exists, or an outer layer meters already.
+
+    Raises:
+        BudgetExceededError: no room. Nothing was sent.
+    """
+    call = _open(request, scope, context)
+    if call is None or call.parts:
+        return call
+    try:
+        refusal = call.try_hold()
+    except BudgetError as error:
+        call.note_turned_away(error)
+        raise
+    if refusal is not None:
+        turn = threading.Event()
+        steps = negotiate(call, refusal, turn.set, time.monotonic)
+        try:
+            while (seconds := next(steps, None)) is not None:
+                turn.wait(min(seconds, threading.TIMEOUT_MAX))
+                turn.clear()
+        finally:  # Ctrl-C must not leave a place in the queue behind
+            steps.close()
+    return call
+
+
+async def begin_async(request: Request, scope: Scope | None = None, context: Context | None = None) -> Call | None:
+    """The same for a coroutine: its event loop goes on meanwhile."""
+    call = _open(request, scope, context)
+    if call is None or call.parts:
+        return call
+    try:
+        refusal = await _beside(call, call.try_hold, call.abandon)
+    except BudgetError as error:
+        call.note_turned_away(error)
+        raise
+    if refusal is not None:
+        turn = bell()
+        steps = negotiate(call, refusal, turn.ring, turn.now)
+
+        def step(_: float | None = None) -> float | None:
+            return next(steps, None)
+
+        def undo() -> None:
+            steps.close()
+            call.abandon()
+
+        def give_up() -> None:
+            with contextlib.suppress(ValueError):  # a step still runs: its undo closes it
+                undo()
+
+        try:
+            while True:
+                seconds = await _beside(call, step, undo, patient=True)
+                if seconds is None:
+                    break
+                await turn.heard(min(seconds, 86_400))
+        except GeneratorExit:  # a finaliser may close this coroutine while its thread is at the queues
+            background_worker.enqueue(give_up)
+            raise
+        except BaseException:
+            give_up()
+            raise
+    return call
+
+
+def _open(request: Request, scope: Scope | None, context: Context | None) -> Call | None:
+    """The call that a request becomes here; one that is taken over holds already."""
+    if context is None:
+        context = get_current()
+    if scope is None:
+        around: Any = context.get(KEY)
+        if around is None:
+            if not scopes.outside:
+                return None
+            around = scopes.outside[0]
+        elif around.silent:
+            return None
+        scope = around
+    if scope.offer:
+        held = _taken_over(scope, request)
+        if held is not None:
+            return held
+    groups = scope.groups
+    for group in groups:
+        if not group.attributed and group.manager.user_limits:
+            group.manager.note_unattributed(request)
+    # Asking for the current span costs more than seeing that nothing but a scope is in the context.
+    span = trace.get_current_span(context) if len(context) > (KEY in context) else None
+    clock = groups[0].manager.clock
+    return Call(request, groups, scope.blocks, int(clock()), span, sys.exception(), [True])
+
+
+def _taken_over(scope: Scope, request: Request) -> Call | None:
+    """The hold that the function around made for this very request; given back if it is not for these payers."""
+    offer: Any = scope.offer  # the caller has seen it
+    try:
+        held: Call = offer.pop()
+    except IndexError:
+        return None
+    if held.groups == scope.groups and held.blocks == scope.blocks and held.takes_over(request):
+        return held
+    held.abandon()
+    return None
+
+
+async def settled(call: Call, end: Callable[[float | None], None]) -> None:
+    """End a call for a coroutine: ``end`` gets the timeout for the ledger's lock. Being cancelled does not stop it."""
+    if isinstance(sys.exception(), GeneratorExit):
+        end_anywhere(call, end)  # the coroutine is being closed, by a finaliser perhaps, and may not await any more
+    else:
+        await _beside(call, end, None)
+
+
+def end_anywhere(call: Call, end: Callable[[float | None], None]) -> None:
+    """End a call here if no lock that this very thread may hold is in the way, else have it ended soon."""
+    if call.ended:
+        return
+    if call.idle():
+        try:
+            end(0)
+        except LedgerLockedError:
+            pass
+        else:
+            return
+    background_worker.enqueue(functools.partial(end, None))
+
+
+async def _beside(
+    call: Call, step: Callable[[float | None], T], undo: Callable[[], None] | None, *, patient: bool = False
+) -> T:
+    """Run a step here if it cannot block, else in the executor.
+
+    If this coroutine is cancelled or closed meanwhile, ``undo`` runs when the step is through.
+    """
+    if not (call.remote or (patient and call.shared)):
+        try:
+            return step(0)
+        except LedgerLockedError:
+            pass
+    through = bell()
+
+    def tell(_: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            through.ring()
+
+    work = _executor().submit(step, None)
+    work.add_done_callback(tell)
+    try:
+        await through.heard()
+    except BaseException:  # cancelled, or closed with its task
+        # In the executor's own thread: the loop may be gone by then.
+        if undo is not None and not work.cancel():
+            work.add_done_callback(lambda done: done.exception() or undo())
+        raise
+    return work.result()
+
+
+def _executor() -> ThreadPoolExecutor:
+    global _pool  # noqa: PLW0603
+    with _pool_lock:
+        if _pool is None:
+            from concurrent.futures import ThreadPoolExecutor
+
+            _pool = ThreadPoolExecutor(max_workers=16, thread_name_prefix="budgeted-ledger")
+        return _pool
+
+
+def _after_fork() -> None:
+    global _pool, _pool_lock
+    _pool, _pool_lock = None, threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)

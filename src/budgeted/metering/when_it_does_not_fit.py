@@ -1,0 +1,135 @@
+"""What happens to a call that does not fit: its input counted exactly, its turn waited for, other models, a refusal."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Generator
+
+import msgspec
+
+from budgeted.errors import BudgetExceededError, UnpricedModelError
+from budgeted.ledger.protocol import UNITS, account_kind, account_name
+from budgeted.metering.call import Call, Refusal
+from budgeted.payers.scope import caps_lock
+from budgeted.telemetry import call_reporting, counters, events
+
+logger = logging.getLogger("budgeted")
+
+RETRY_SECONDS = 1.0
+MOMENT = 0.05
+"""The shortest sleep of a call that waits, in seconds."""
+
+
+def negotiate(
+    call: Call, refusal: Refusal, wake: Callable[[], None], now: Callable[[], float]
+) -> Generator[float, None, None]:
+    """Get a hold that was refused at first, by every means that the payers allow.
+
+    Args:
+        call: without a hold.
+        refusal: the first one.
+        wake: called when it may be this call's turn, from any thread.
+        now: the seconds by which waiting is measured.
+
+    Yields:
+        The longest to sleep before going on, in seconds; going on earlier does no harm.
+
+    Raises:
+        BudgetExceededError: nothing helped.
+    """
+    again: Refusal | None = refusal
+    if call.recount():
+        again = call.try_hold()
+    if again is not None and again.refused.reason == "held":
+        again = yield from _wait(call, again, wake, now)
+    if again is not None:
+        again = _fall_back(call, again)
+    if again is not None:
+        raise _exceeded(call, again)
+
+
+def _wait(
+    call: Call, refusal: Refusal, wake: Callable[[], None], now: Callable[[], float]
+) -> Generator[float, None, Refusal | None]:
+    deadline = now() + refusal.policy.wait
+    turns = refusal.turns
+    ticket = turns.ticket(wake)
+    try:
+        turns.join(ticket, refusal.refused.account)
+        while True:
+            manager, refused = refusal.manager, refusal.refused
+            manager.ledger.watch()
+            if turns.first(ticket):
+                call.at = int(call.groups[0].manager.clock())  # its period is the one in which it gets its turn
+                again = call.try_hold(queued=turns.waiting_for(refused.account))
+                if again is None or again.refused.reason != "held":
+                    return again
+                refusal, manager, refused = again, again.manager, again.refused
+                if again.turns is not turns:
+                    turns.leave(ticket)
+                    turns = again.turns
+                turns.join(ticket, refused.account)
+            left = deadline - now()
+            if left <= 0:
+                # One that only ever stood behind others has its one try now, and learns what is in the way.
+                return refusal if refused.limit else call.try_hold(queued=turns.waiting_for(refused.account))
+            # Nobody ends a period: the one that is waited for looks at its end itself.
+            until = refused.end - manager.clock() if refused.end else left
+            if manager.ledger.poll is not None:  # calls of other hosts end unnoticed; those that wait look apart
+                until = min(until, random.uniform(MOMENT, manager.ledger.poll))  # noqa: S311 - no secret
+            yield min(left, max(until, MOMENT))
+    finally:
+        turns.leave(ticket)
+
+
+def _fall_back(call: Call, refusal: Refusal) -> Refusal | None:
+    asked = call.request
+    for model in refusal.policy.fallback:
+        call.ask_for(msgspec.structs.replace(asked, model=model))
+        try:
+            again = call.try_hold()
+        except UnpricedModelError as error:
+            logger.warning("budgeted: the fallback %s cannot be used: %s", model, error)
+            continue
+        if again is None:
+            logger.info("budgeted: %s does not fit, going on with %s", asked.model, model)
+            return None
+    call.ask_for(asked)
+    return refusal
+
+
+def _exceeded(call: Call, refusal: Refusal) -> BudgetExceededError:
+    """Count the refusal, and make the error that tells of it."""
+    refused, manager, block = refusal.refused, refusal.manager, refusal.block
+    if block is not None:
+        kind, name = "block", block.key or block.user or "cap"
+    else:
+        kind, name = account_kind(refused.account), account_name(refused.account)
+    request = call.request
+    counters.refuse(request, call.groups, refused.reason, kind)
+    with caps_lock:
+        for block in call.blocks:
+            block.count(refused=1)
+    if call.span is not None:
+        why = {"budgeted.reason": refused.reason, "budgeted.account.kind": kind}
+        counters.mark(call.span, "refused", None, call.groups, why)
+    resets_at, seconds = manager.reset_time(refused)
+    error = BudgetExceededError(
+        account=name,
+        account_kind=kind,
+        limit=manager.limit_text(refused),
+        unit=UNITS[refused.unit],
+        amount=refused.amount,
+        spent=refused.spent,
+        held=refused.held,
+        requested=refused.requested,
+        reason=refused.reason,
+        retry_after=RETRY_SECONDS if refused.reason == "held" else seconds,
+        resets_at=resets_at,
+        model=request.model,
+        max_output_tokens=refused.affordable if request.output and refused.affordable > 0 else None,
+        known_as=events.known_as(manager, name, kind),
+    )
+    call_reporting.note_refusal(call, error, manager)
+    return error

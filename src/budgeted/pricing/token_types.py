@@ -1,0 +1,78 @@
+"""Which dearer tokens a call may use, as far as its own words tell, whoever is asked in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from budgeted.pricing import prices
+
+_IN: Final = {"audio": prices.AUDIO, "image": prices.IMAGE, "video": prices.IMAGE}
+_OUT: Final = {"audio": prices.AUDIO_OUT, "image": prices.IMAGE_OUT, "video": prices.IMAGE_OUT}
+
+
+def kinds_of(model: str, body: Mapping[str, Any]) -> int:
+    """Which dearer tokens a call may use, as :meth:`budgeted.pricing.prices.Price.bound` takes them.
+
+    Args:
+        model: the model asked for.
+        body: what it is asked, by the names that OpenAI, Anthropic or Google have for it.
+    """
+    return kinds_out(model, body.get("modalities")) | kinds_in(body)
+
+
+def draws(model: str) -> bool:
+    """Whether a model answers with pictures unless it is told not to."""
+    return "image" in model or "banana" in model
+
+
+def kinds_out(model: str, modalities: Any) -> int:
+    """Which dearer tokens an answer may have.
+
+    Args:
+        model: the model asked for.
+        modalities: those that the request names; anything but a list for none.
+    """
+    if not isinstance(modalities, (list, tuple)):
+        modalities = ("image",) if draws(model) else ()
+    found = 0
+    for modality in modalities:
+        found |= _OUT.get(str(modality).lower(), 0)
+    return found
+
+
+def kinds_in(prompt: Any) -> int:
+    """Which dearer tokens a prompt may have: those of sound and pictures in it, and those that are written to a cache.
+
+    Args:
+        prompt: a request or a part of one, as its provider has it.
+    """
+    found = 0
+    pending: list[Any] = [prompt]
+    while pending:
+        item = pending.pop()
+        if item.__class__ is str:
+            continue
+        if isinstance(item, Mapping):
+            found |= _kinds_of_part(item)
+            pending.extend(item.values())
+        elif isinstance(item, (list, tuple)):
+            pending.extend(item)
+    return found
+
+
+def _kinds_of_part(part: Mapping[str, Any]) -> int:
+    """What one part of a request says: its type or its MIME type, and whether it is to be kept in a cache."""
+    cached = part.get("cache_control")
+    if cached is None:
+        cached = part.get("cachePoint")  # Amazon's
+    if cached is None:
+        found = 0
+    else:
+        keep = cached.get("ttl") if isinstance(cached, Mapping) else None
+        found = prices.CACHE_WRITE_1H if keep == "1h" else prices.CACHE_WRITE
+    for name in ("type", "mime_type", "mimeType", "format"):
+        kind = part.get(name)
+        if isinstance(kind, str):
+            found |= _IN.get(kind.removeprefix("input_").partition("/")[0].partition("_")[0], 0)
+    return found

@@ -1,0 +1,43 @@
+"""Whether the clients of a server live: it speaks for them to the ledger, which cannot see them."""
+
+from __future__ import annotations
+
+import threading
+
+from budgeted.ledger.network_ledger import lasting
+from budgeted.ledger.protocol import Ledger
+
+MOST_CLIENTS = 10_000
+"""Clients that are kept in mind; beyond, those whose time is up are forgotten."""
+
+
+class Clients:
+    """The owners of holds that came over HTTP, and until when the ledger counts each as alive.
+
+    A client that renews its lease is taken for dead when that has run out. One that never does, such as a program in
+    another language that only holds and settles, is counted as alive for as long as its holds may last.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._lock = threading.Lock()
+        self._known: dict[str, tuple[float, bool]] = {}  # until when, and whether by its own word
+
+    def renew(self, owner: str, seconds: float) -> None:
+        """An owner says that it lives, for so many seconds more; 0: that it ends."""
+        self._vouch(owner, seconds, said=True)
+
+    def hold(self, owner: str) -> None:
+        """An owner is about to hold something: see to it that the ledger does not take it for dead meanwhile."""
+        until, said = self._known.get(owner, (0.0, False))
+        lasts = self._ledger.hold_timeout
+        if until < lasting() + (0 if said else lasts):
+            self._vouch(owner, 2 * lasts, said=False)
+
+    def _vouch(self, owner: str, seconds: float, *, said: bool) -> None:
+        self._ledger.renew(owner, seconds)
+        now = lasting()
+        with self._lock:
+            if len(self._known) >= MOST_CLIENTS:
+                self._known = {name: one for name, one in self._known.items() if one[0] >= now}
+            self._known[owner] = now + seconds, said

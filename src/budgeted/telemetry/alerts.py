@@ -1,0 +1,238 @@
+"""Telling once when a share of a limit is spent, in whichever process it happens.
+
+Two things are kept apart. *Noticing* is cheap and may happen in several processes: a call that settles subtracts its
+cost from what its accounts had left to the next threshold when they were last looked at, and looks again when that is
+used up; and twice a second the accounts that were charged are looked at anyway, as other processes spend as well.
+*Telling* is done by whoever gets the ledger's one call of an account of its own, which has a limit of one call in the
+limit's period: an atomic step that every ledger has. Who dies between getting it and telling has not settled that call,
+so that it is given back, and the next one who looks tells.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import datetime as dt
+import hashlib
+import logging
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from typing import Any
+
+from budgeted.errors import LedgerError
+from budgeted.ledger import background_worker
+from budgeted.ledger.protocol import (
+    CALLS,
+    UNITS,
+    USD,
+    Account,
+    Ask,
+    Leg,
+    LimitSpec,
+    Refused,
+    Route,
+    Slot,
+    Stale,
+    Used,
+    account_kind,
+    account_name,
+)
+from budgeted.limits.limit import Limit
+from budgeted.limits.periods import NEVER
+from budgeted.money import to_usd
+from budgeted.payers.scope import Group
+from budgeted.telemetry import counters, events
+from budgeted.telemetry.forecast import exhausted_at, recent_rates
+
+logger = logging.getLogger("budgeted")
+
+SHORTEST_SECONDS = 3600
+"""Limits of shorter periods are rates: reaching them is nothing to be woken for."""
+
+MOST_WATCHED = 100_000
+FAR = 2**62
+
+_CLAIM = Ask(uncertain_output=-1)
+_DAY = 86_400
+
+
+class Watch:
+    """How much one account can still be charged (nano-USD) until a threshold may be reached. Advisory: no lock."""
+
+    __slots__ = ("account", "left")
+
+    def __init__(self, account: str) -> None:
+        self.account = account
+        self.left = 0
+
+
+class Alerts:
+    """The alerts of one manager.
+
+    Args:
+        manager: whose accounts.
+        shares: the shares of a limit at which to tell.
+    """
+
+    def __init__(self, manager: Any, shares: Iterable[float]) -> None:
+        self._manager = manager
+        self._shares = [(share, Fraction(repr(share))) for share in sorted(set(shares))]
+        self._watches: dict[str, Watch] = {}
+        self._charged: collections.deque[Group] = collections.deque()
+        self._told: set[str] = set()
+
+    # -- noticing
+
+    def charged(self, group: Group, cost: int, span: Any = None, timeout: float | None = 0) -> None:
+        """The accounts of a group were charged.
+
+        Args:
+            group: the accounts.
+            cost: nano-USD.
+            span: the span of the call, or None.
+            timeout: 0 where nothing may be waited for: the look, if one is due, is left to the background thread.
+        """
+        for watch in group.watches:
+            watch.left = left = watch.left - cost
+            if left <= 0:
+                self._look_soon(group, span, timeout)
+                return
+        if not group.noted:
+            self._note(group, span, timeout)
+
+    def _note(self, group: Group, span: Any, timeout: float | None) -> None:
+        """Have a group's accounts looked at within half a second, as others charge them too."""
+        group.noted = True
+        self._charged.append(group)
+        background_worker.later(self)
+        if not group.watches:
+            self._look_soon(group, span, timeout)
+
+    def _look_soon(self, group: Group, span: Any, timeout: float | None) -> None:
+        """Look now, or beside where the caller may not wait."""
+        watches = self._watches
+        if len(watches) >= MOST_WATCHED:
+            watches = self._watches = {}
+        group.watches = tuple(watches.setdefault(name, Watch(name)) for name in group.accounts)
+        if timeout == 0 or self._manager.ledger.remote:
+            background_worker.enqueue(lambda: self._look_quietly([group], span))
+        else:
+            self._look_quietly([group], span)
+
+    def _look_quietly(self, groups: Sequence[Group], span: Any = None) -> None:
+        """Look, and if the ledger is away, again at the next round. No trouble here is the calls' trouble."""
+        try:
+            self._look({name for group in groups for name in group.accounts}, span)
+        except LedgerError:
+            self._charged.extend(groups)
+            background_worker.later(self)
+        except Exception:
+            logger.exception("budgeted: alerts of %r cannot be given", self._manager)
+
+    def upkeep(self) -> None:
+        """Look at the accounts that were charged since the last time."""
+        groups: list[Group] = []
+        with contextlib.suppress(IndexError):  # whoever waits for what is due looks, too, beside the background thread
+            while True:
+                groups.append(self._charged.popleft())
+        for group in groups:
+            group.noted = False
+        self._look_quietly(groups)
+
+    def _look(self, accounts: Iterable[str], span: Any = None) -> None:
+        for name in accounts:
+            account = self._manager.ledger.read(name)
+            if account is not None:
+                self._look_at(account, span)
+
+    def _look_at(self, account: Account, span: Any) -> None:
+        left = FAR
+        for slot in account.slots:
+            if slot.amount <= 0 or slot.end - slot.start < SHORTEST_SECONDS:
+                continue
+            for share, exact in self._shares:
+                missing = -(-slot.amount * exact.numerator // exact.denominator) - slot.spent
+                if missing <= 0:
+                    self._reached(account, slot, share, span)
+                elif slot.unit == USD and missing < left:
+                    left = missing
+        watch = self._watches.get(account.id)
+        if watch is not None:
+            watch.left = left
+
+    # -- telling
+
+    def _reached(self, account: Account, slot: Slot, share: float, span: Any) -> None:
+        claim = _claim(account.id, slot, share)
+        once = f"{claim} {slot.start}"
+        if once in self._told:
+            return
+        id = self._get(claim, slot)
+        if id is not None:
+            self._tell(account, slot, share, span)
+            self._manager.ledger.settle(id, Used(), int(self._manager.clock()))
+        if len(self._told) >= MOST_WATCHED:
+            self._told.clear()
+        self._told.add(once)
+
+    def _get(self, claim: str, slot: Slot) -> str | None:
+        """Get the one call that the ledger has for this; its id, or None if somebody else has got it."""
+        ledger, at = self._manager.ledger, int(self._manager.clock())
+        while True:
+            spec = LimitSpec("alert", CALLS, 1, slot.start, slot.end)
+            ledger.set_limits(claim, [spec], explicit=False, create=True)
+            mine = ledger.read(claim)
+            if mine is None or mine.slots[0].start > slot.start:
+                return None
+            leg = Leg(claim, (("alert", slot.start, slot.end),))
+            id: str = ledger.new_id()
+            found = ledger.hold(id, Route.make([leg], [mine.version], at // _DAY, "", ""), _CLAIM, at)
+            if not isinstance(found, Stale):
+                return None if isinstance(found, Refused) else id
+
+    def _tell(self, account: Account, slot: Slot, share: float, span: Any) -> None:
+        manager = self._manager
+        limit = Limit.from_id(slot.limit, slot.amount)
+        kind = account_kind(account.id)
+        counters.alert(manager.project_name, kind, share)
+        at = manager.clock()
+        money = to_usd if slot.unit == USD else float
+        event = events.Event(
+            kind="alert",
+            at=dt.datetime.fromtimestamp(at, manager.timezone),
+            project=manager.project_name,
+            account=account_name(account.id),
+            account_kind=kind,
+            limit=str(limit),
+            unit=UNITS[slot.unit],
+            amount=money(slot.amount),
+            spent=money(slot.spent),
+            held=money(slot.held),
+            remaining=money(max(0, slot.amount - slot.spent - slot.held)),
+            threshold=share,
+            resets_at=None if slot.end >= NEVER else dt.datetime.fromtimestamp(slot.end, manager.timezone),
+            exhausted_at=self._exhausted_at(account, slot, at),
+        )
+        who = {"global": "the global budget", "user": "a user", "block": "a block"}[kind]
+        events.report(event, [manager], "budgeted: %s has spent %g%% of %s", who, share * 100, limit, span=span)
+
+    def _exhausted_at(self, account: Account, slot: Slot, at: float) -> dt.datetime | None:
+        manager = self._manager
+        recent = recent_rates(manager.ledger, at, manager.timezone, account.id) if slot.end >= NEVER else {}
+        return exhausted_at(slot, at, manager.timezone, recent.get(account.id))
+
+    def forget(self, account: Account | None) -> None:
+        """What an account has spent is being forgotten: tell again when it is spent anew."""
+        if account is None:
+            return
+        for slot in account.slots:
+            for share, _ in self._shares:
+                claim = _claim(account.id, slot, share)
+                self._manager.ledger.delete(claim)
+                self._told.discard(f"{claim} {slot.start}")
+
+
+def _claim(account: str, slot: Slot, share: float) -> str:
+    """The account whose one call says who tells. A raised limit is another one, of which nobody was told."""
+    text = f"{account}\n{slot.limit}\n{slot.amount}\n{share!r}"
+    return "a:" + hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

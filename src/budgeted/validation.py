@@ -1,0 +1,107 @@
+"""What arguments may be: names, counts and seconds, refused at the door where they make no sense."""
+
+from __future__ import annotations
+
+import re
+
+MOST = 1_000_000_000
+"""The largest count that is taken, of tokens or of anything else."""
+
+_NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+_LIKE_A_LIMIT = re.compile(r"\s*(\$|.*\d\s*(/|per\b|usd\b|tokens?\b|calls?\b))", re.IGNORECASE)
+
+
+def shown(value: object) -> str:
+    """Quote any value in an error's text: its repr, or the beginning of a long one."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001  # such as an int of more than 4300 digits; the error is about something else
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= 80 else f"{text[:76]} ..."
+
+
+def check_name(name: object, what: str) -> str:
+    """A user's, key's or project's name: 1 to 256 bytes of UTF-8 without control characters.
+
+    Raises:
+        TypeError: it is no string.
+        ValueError: it is empty, too long, or holds control characters or lone surrogates.
+    """
+    if not isinstance(name, str):
+        hint = "; call str() on ids that are numbers" if isinstance(name, int) and not isinstance(name, bool) else ""
+        msg = f"{what} must be a string, got {shown(name)}{hint}"
+        raise TypeError(msg)
+    if not _NAME.fullmatch(name):
+        problem = "is empty" if not name else "holds control characters or lone surrogates"
+        msg = f"{what} {shown(name)} {problem}; write 1 to 256 bytes of plain text, such as 'alice' or 'team:search'"
+        raise ValueError(msg)
+    if len(name) > 64 and len(name.encode()) > 256:
+        msg = f"{what} {shown(name)} has {len(name.encode())} bytes, and 256 are allowed; use a shorter id, or a hash"
+        raise ValueError(msg)
+    return name
+
+
+def check_text(value: object, what: str) -> str:
+    """The name of something that others name: a model, a provider, a tier.
+
+    Raises:
+        TypeError: it is no text, or an empty one.
+        ValueError: it cannot be encoded.
+    """
+    if not isinstance(value, str) or not value:
+        msg = f"{what} must be a name as text, got {shown(value)}"
+        raise TypeError(msg)
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        msg = f"{what} {shown(value)} holds lone surrogates, which no server takes; write plain text"
+        raise ValueError(msg) from None
+    return value
+
+
+def check_count(value: object, what: str, least: int = 0) -> int:
+    """A whole number of something.
+
+    Raises:
+        ValueError: it is no such number.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MOST:
+        msg = f"{what} must be a number from {least} to {MOST:,}, got {shown(value)}"
+        raise ValueError(msg)
+    return value
+
+
+def check_seconds(value: object, what: str) -> float:
+    """A number of seconds from 0 on; infinite is allowed."""
+    try:
+        seconds = float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else -1.0
+    except OverflowError:
+        seconds = -1.0
+    if not seconds >= 0:
+        msg = f"{what} must be seconds from 0 on, got {shown(value)}"
+        raise ValueError(msg)
+    return seconds
+
+
+def looks_like_a_limit(name: str) -> bool:
+    """Whether a user's name was probably meant as a limit."""
+    return bool(_LIKE_A_LIMIT.match(name))
+
+
+def refuse_amount(user: object, where: str) -> None:
+    """Refuse an amount where a user is asked for.
+
+    Args:
+        user: what was given as the user.
+        where: what takes an amount there: ``"budget(cap={})"``.
+
+    Raises:
+        TypeError, ValueError: it is an amount of USD.
+    """
+    if isinstance(user, str) and user[:1] == "$":
+        amount = user.strip("$ ").split("/")[0]
+        msg = f"user={shown(user)} would bill a user of that name; for an amount write {where.format(shown(amount))}"
+        raise ValueError(msg)
+    if isinstance(user, (int, float)) and not isinstance(user, bool):
+        msg = f"user must be a string, got {shown(user)}; for an amount write {where.format(shown(user))}"
+        raise TypeError(msg)
