@@ -398,7 +398,8 @@ def test_certificates_are_verified(tmp_path: Path) -> None:
         with pytest.raises(LedgerUnavailableError, match="certificate"):
             stranger.read(GLOBAL)
         stranger.close()
-        trusting = "import sys; from budgeted.ledger.http.ledger import HTTPLedger as at; at(sys.argv[1], 'x').read('g')"
+        opening = "from budgeted.ledger.http.ledger import HTTPLedger"
+        trusting = f"import sys; {opening}; HTTPLedger(sys.argv[1], 'default').read('g')"
         environment = {"SSL_CERT_FILE": str(tmp_path / "ca.pem"), "PYTHONPATH": ":".join(sys.path)}
         subprocess.run([sys.executable, "-c", trusting, url], env=environment, check=True, timeout=60)
     finally:
