@@ -10,7 +10,7 @@ from benchmarks.measuring import line
 ACCOUNTS = 1_000_000
 CODE = f"""
 import resource
-from budgeted.ledger.protocol import LimitSpec, user_account
+from budgeted.ledger.accounts import LimitSpec, user_account
 from budgeted.ledger.memory.ledger import MemoryLedger
 from budgeted.limits.periods import NEVER
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

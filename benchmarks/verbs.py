@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from budgeted.ledger.protocol import GLOBAL, Ask, Ledger, Leg, LimitSpec, Route, Used
+from budgeted.ledger.accounts import GLOBAL, LimitSpec
+from budgeted.ledger.admission import Ask
+from budgeted.ledger.charges import Used
+from budgeted.ledger.protocol import Ledger
+from budgeted.ledger.routes import Leg, Route
 from budgeted.limits.periods import NEVER
 
 AT = 1_800_000_000

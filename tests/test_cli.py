@@ -14,10 +14,10 @@ from click.testing import CliRunner, Result
 
 from budgeted import BudgetManager
 from budgeted.cli.commands import budgeted
+from budgeted.ledger.accounts import GLOBAL
 from budgeted.ledger.memory.ledger import MemoryLedger
 from budgeted.ledger.move_project import content, migrate
 from budgeted.ledger.opening import open_ledger
-from budgeted.ledger.protocol import GLOBAL
 
 SINCE = 1_795_000_000.5
 

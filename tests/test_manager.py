@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from budgeted.ledger.protocol import Account, LimitSpec
+    from budgeted.ledger.accounts import Account, LimitSpec
 
 register_price("cent", input=10_000, output=10_000, max_output_tokens=100)
 """A cent per token."""

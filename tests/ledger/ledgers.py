@@ -13,6 +13,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from budgeted.ledger.accounts import CALLS, GLOBAL, TOKENS, USD, LimitSpec
+from budgeted.ledger.admission import Ask, Refused
+from budgeted.ledger.charges import Used
 from budgeted.ledger.http.ledger import HTTPLedger
 from budgeted.ledger.journal import segment_files
 from budgeted.ledger.journal.ledger import JournalLedger
@@ -22,8 +25,8 @@ from budgeted.ledger.memory.ledger import MemoryLedger
 from budgeted.ledger.memory.records import Held
 from budgeted.ledger.memory.state import State
 from budgeted.ledger.opening import open_ledger
-from budgeted.ledger.protocol import CALLS, GLOBAL, TOKENS, USD, Ask, Leg, LimitSpec, Refused, Route, Used
 from budgeted.ledger.redis.ledger import RedisLedger
+from budgeted.ledger.routes import Leg, Route
 
 NEVER = 2**62
 ALICE, BOB = "u:alice", "u:bob"

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ledgers import ALICE, AT, calls, check, cost, give, hold, route, tokens, usd
 
-from budgeted.ledger.protocol import CALLS, GLOBAL, TOKENS, USD, Ask, Refused, Slot, admit
+from budgeted.ledger.accounts import CALLS, GLOBAL, TOKENS, USD, Slot
+from budgeted.ledger.admission import Ask, Refused, admit
 
 amounts = st.integers(0, 10**6)
 slots = st.builds(

@@ -11,9 +11,10 @@ import pytest
 from forking import forked
 from ledgers import ALICE, AT, charge, check, give, held, hold, spent, usd
 
+from budgeted.ledger.accounts import GLOBAL
+from budgeted.ledger.charges import Used
 from budgeted.ledger.journal.ledger import JournalLedger
 from budgeted.ledger.memory.ledger import MemoryLedger
-from budgeted.ledger.protocol import GLOBAL, Used
 
 # Forking with threads is what is tested.
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")

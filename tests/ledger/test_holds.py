@@ -8,7 +8,10 @@ import pytest
 from ledgers import ALICE, AT, BOB, check, cost, give, held, hold, prune, route, spent, usd
 
 from budgeted.errors import LedgerError
-from budgeted.ledger.protocol import GLOBAL, STALE, Refused, Used
+from budgeted.ledger.accounts import GLOBAL
+from budgeted.ledger.admission import Refused
+from budgeted.ledger.charges import Used
+from budgeted.ledger.routes import STALE
 
 
 @pytest.fixture(autouse=True)

@@ -23,12 +23,13 @@ from serving import READER, TOKEN, Served, Serving
 from budgeted import BudgetManager
 from budgeted.errors import LedgerError, LedgerUnavailableError
 from budgeted.ledger import background_worker
+from budgeted.ledger.accounts import GLOBAL
+from budgeted.ledger.charges import Used
 from budgeted.ledger.http.connections import Channel
 from budgeted.ledger.http.ledger import HTTPLedger
 from budgeted.ledger.memory.records import Held
 from budgeted.ledger.network_ledger import DIED
 from budgeted.ledger.opening import open_ledger
-from budgeted.ledger.protocol import GLOBAL, Used
 
 NOW = int(time.time())
 

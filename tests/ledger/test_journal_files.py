@@ -12,11 +12,11 @@ from ledgers import ALICE, AT, BOB, canonical, charge, check, dump, finish, give
 
 from budgeted.errors import LedgerCorruptError, LedgerError, LedgerLockedError, LedgerUnavailableError
 from budgeted.ledger import background_worker
+from budgeted.ledger.accounts import GLOBAL
 from budgeted.ledger.journal import repair, segment_files
 from budgeted.ledger.journal.ledger import JournalLedger
 from budgeted.ledger.memory.state import State
 from budgeted.ledger.opening import open_ledger
-from budgeted.ledger.protocol import GLOBAL
 
 
 def small(directory: Path) -> Path:

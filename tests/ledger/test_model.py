@@ -15,9 +15,11 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 from ledgers import ALICE, AT, BOB, check, cost, dump, give, route, usd
 
 from budgeted.errors import LedgerError
+from budgeted.ledger.accounts import GLOBAL
+from budgeted.ledger.admission import Refused
+from budgeted.ledger.charges import Used
 from budgeted.ledger.journal.ledger import JournalLedger
 from budgeted.ledger.memory.ledger import MemoryLedger
-from budgeted.ledger.protocol import GLOBAL, Refused, Used
 from budgeted.ledger.redis.ledger import RedisLedger
 
 ROUTES = [(GLOBAL,), (GLOBAL, ALICE), (GLOBAL, BOB), (GLOBAL, ALICE, BOB)]

@@ -6,7 +6,9 @@ from typing import Any
 
 from ledgers import ALICE, check, cost, give, held, prune, route, spent, usd
 
-from budgeted.ledger.protocol import STALE, Refused, Used
+from budgeted.ledger.admission import Refused
+from budgeted.ledger.charges import Used
+from budgeted.ledger.routes import STALE
 
 MONDAY, TUESDAY, WEDNESDAY = (0, 100), (100, 200), (200, 300)
 

@@ -24,8 +24,9 @@ from budgeted import BudgetManager
 from budgeted.cli.commands import budgeted as budgeted_command
 from budgeted.errors import LedgerError, LedgerUnavailableError
 from budgeted.ledger import background_worker
+from budgeted.ledger.accounts import GLOBAL
+from budgeted.ledger.charges import Used
 from budgeted.ledger.opening import open_ledger
-from budgeted.ledger.protocol import GLOBAL, Used
 from budgeted.ledger.redis.ledger import RedisLedger
 
 

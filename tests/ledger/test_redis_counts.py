@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 from ledgers import ALICE, AT, BOB, cost, give, hold, route, usd
 
 from budgeted.errors import LedgerError
+from budgeted.ledger.accounts import CALLS, GLOBAL, TOKENS, USD, Slot
+from budgeted.ledger.admission import Ask, Refused, admit
+from budgeted.ledger.charges import Used
 from budgeted.ledger.memory import records
-from budgeted.ledger.protocol import CALLS, GLOBAL, TOKENS, USD, Ask, Leg, Refused, Route, Slot, Stale, Used, admit
 from budgeted.ledger.redis.ledger import EXACT, PER_TOKEN, RedisLedger
+from budgeted.ledger.routes import Leg, Route, Stale
 
 NAMES = (GLOBAL, ALICE, BOB)
 ids = (f"x.{number}" for number in itertools.count())

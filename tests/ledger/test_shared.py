@@ -14,8 +14,11 @@ from ledgers import ALICE, AT, charge, check, cost, finish, give, held, hold, ki
 from budgeted import BudgetManager
 from budgeted.errors import LedgerError
 from budgeted.ledger import background_worker
+from budgeted.ledger.accounts import GLOBAL
+from budgeted.ledger.admission import Refused
+from budgeted.ledger.charges import Used
 from budgeted.ledger.network_ledger import DIED
-from budgeted.ledger.protocol import GLOBAL, Leg, Refused, Route, Used
+from budgeted.ledger.routes import Leg, Route
 from budgeted.money import NANO
 
 WORKER = """

@@ -40,8 +40,10 @@ from servers import postgres_url, project
 from budgeted import BudgetExceededError, BudgetManager
 from budgeted.errors import LedgerError, LedgerLockedError, LedgerUnavailableError
 from budgeted.ledger import background_worker
+from budgeted.ledger.accounts import GLOBAL
+from budgeted.ledger.admission import Refused
+from budgeted.ledger.charges import Used
 from budgeted.ledger.opening import open_ledger
-from budgeted.ledger.protocol import GLOBAL, Refused, Used
 from budgeted.ledger.sql.connections import Places
 from budgeted.ledger.sql.ledger import SQLLedger
 

@@ -8,9 +8,10 @@ import pytest
 from ledgers import ALICE, AT, BOB, calls, charge, check, cost, give, held, hold, route, spent, tokens, usd
 
 from budgeted.errors import LedgerError
+from budgeted.ledger.accounts import GLOBAL
+from budgeted.ledger.charges import Used
 from budgeted.ledger.journal.ledger import JournalLedger
 from budgeted.ledger.memory.ledger import MemoryLedger
-from budgeted.ledger.protocol import GLOBAL, Used
 
 
 def filled() -> MemoryLedger:

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from ledgers import ALICE, AT, BOB, check, cost, give, hold, route, usd
 
+from budgeted.ledger.accounts import GLOBAL
+from budgeted.ledger.admission import Refused
+from budgeted.ledger.charges import Used
 from budgeted.ledger.memory.ledger import MemoryLedger
-from budgeted.ledger.protocol import GLOBAL, Refused, Used
 from budgeted.ledger.waiting_calls import Turns
 
 

@@ -10,7 +10,8 @@ from ledgers import AT, busy, check, cost, give, held, hold, route, spent, usd
 
 from budgeted.errors import LedgerUnavailableError
 from budgeted.ledger import background_worker
-from budgeted.ledger.protocol import GLOBAL, Used
+from budgeted.ledger.accounts import GLOBAL
+from budgeted.ledger.charges import Used
 
 if TYPE_CHECKING:
     import pytest

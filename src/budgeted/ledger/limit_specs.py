@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 
-from budgeted.ledger.protocol import UNITS, USD, LimitSpec, Slot
+from budgeted.ledger.accounts import UNITS, USD, LimitSpec, Slot
 from budgeted.limits.limit import Limit
 from budgeted.limits.periods import NEVER
 

@@ -9,9 +9,12 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from budgeted.errors import LedgerError
+from budgeted.ledger.accounts import Account, Slot, account_name
+from budgeted.ledger.charges import Charge, RollupRow
 from budgeted.ledger.limit_specs import limit_of
 from budgeted.ledger.memory.rollups import shortened
-from budgeted.ledger.protocol import Account, Charge, Ledger, Leg, RollupRow, Route, Slot, account_name, all_accounts
+from budgeted.ledger.protocol import Ledger, all_accounts
+from budgeted.ledger.routes import Leg, Route
 
 T = TypeVar("T")
 Reported = TypeVar("Reported", RollupRow, Charge)

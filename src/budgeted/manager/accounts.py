@@ -10,20 +10,10 @@ from opentelemetry import trace
 
 from budgeted.errors import LedgerError, LedgerUnavailableError, UnknownUserError, UnpricedModelError
 from budgeted.ledger import background_worker
+from budgeted.ledger.accounts import GLOBAL, USD, Account, LimitSpec, Slot, account_kind, account_name, user_account
+from budgeted.ledger.charges import Charge, Used
 from budgeted.ledger.limit_specs import EPOCH, limit_of, spec
-from budgeted.ledger.protocol import (
-    GLOBAL,
-    USD,
-    Account,
-    Charge,
-    LimitSpec,
-    Slot,
-    Used,
-    account_kind,
-    account_name,
-    all_accounts,
-    user_account,
-)
+from budgeted.ledger.protocol import all_accounts
 from budgeted.limits.limit import Limit
 from budgeted.limits.periods import NEVER
 from budgeted.manager import balances

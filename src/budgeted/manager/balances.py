@@ -6,7 +6,8 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from budgeted.ledger.protocol import UNITS, Account, Charge, Slot
+from budgeted.ledger.accounts import UNITS, Account, Slot
+from budgeted.ledger.charges import Charge
 from budgeted.limits.limit import Limit
 from budgeted.limits.periods import NEVER
 from budgeted.money import to_usd

@@ -12,9 +12,12 @@ import msgspec
 
 from budgeted.errors import UnknownUserError
 from budgeted.ledger import background_worker
+from budgeted.ledger.accounts import GLOBAL, Account, Slot, account_name, user_account
+from budgeted.ledger.charges import Used
 from budgeted.ledger.limit_specs import day_number, is_budget, limit_of, spec, spec_of
 from budgeted.ledger.litellm_hosted import user_dict
-from budgeted.ledger.protocol import GLOBAL, STALE, Account, Ledger, Slot, Used, account_name, user_account
+from budgeted.ledger.protocol import Ledger
+from budgeted.ledger.routes import STALE
 from budgeted.limits.limit import Anchor, Limit
 from budgeted.limits.periods import parse_period
 from budgeted.manager import update_cost as reported

@@ -24,7 +24,11 @@ from budgeted.errors import (
     UnpricedModelError,
 )
 from budgeted.ledger import background_worker
-from budgeted.ledger.protocol import USD, Ask, Granted, Refused, Stale, Used, account_name, admit
+from budgeted.ledger.accounts import USD, account_name
+from budgeted.ledger.admission import Ask, Refused, admit
+from budgeted.ledger.charges import Used
+from budgeted.ledger.protocol import Granted
+from budgeted.ledger.routes import Stale
 from budgeted.ledger.waiting_calls import Turns
 from budgeted.metering.charged_responses import remember
 from budgeted.payers import scope as scopes

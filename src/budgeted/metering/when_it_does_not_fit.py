@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator
 import msgspec
 
 from budgeted.errors import BudgetExceededError, UnpricedModelError
-from budgeted.ledger.protocol import UNITS, account_kind, account_name
+from budgeted.ledger.accounts import UNITS, account_kind, account_name
 from budgeted.metering.call import Call, Refusal
 from budgeted.payers.scope import caps_lock
 from budgeted.telemetry import call_reporting, counters, events

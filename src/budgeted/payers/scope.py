@@ -20,7 +20,10 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 import msgspec
 from opentelemetry.context import Context, attach, create_key, detach, get_current, get_value
 
-from budgeted.ledger.protocol import USD, Ledger, Refused, Route, Slot, block_account, user_account
+from budgeted.ledger.accounts import USD, Slot, block_account, user_account
+from budgeted.ledger.admission import Refused
+from budgeted.ledger.protocol import Ledger
+from budgeted.ledger.routes import Route
 from budgeted.ledger.waiting_calls import Turns
 from budgeted.money import nano_usd, to_usd
 from budgeted.validation import check_name, check_seconds, check_text, shown

@@ -27,9 +27,11 @@ from budgeted.errors import (
     LedgerUnavailableError,
     UnknownUserError,
 )
+from budgeted.ledger.accounts import UNITS, account_kind, account_name
+from budgeted.ledger.admission import Refused
 from budgeted.ledger.http import json_verbs
 from budgeted.ledger.http.connections import AGAIN, ONCE, is_loopback
-from budgeted.ledger.protocol import UNITS, Refused, Stale, account_kind, account_name
+from budgeted.ledger.routes import Stale
 from budgeted.limits.limit import Limit
 from budgeted.manager.settings import warn_of_unknown
 from budgeted.server import openapi

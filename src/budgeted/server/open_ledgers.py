@@ -10,9 +10,10 @@ from concurrent.futures import Future
 from typing import Any
 
 from budgeted.errors import LedgerError, LedgerUnavailableError
+from budgeted.ledger.accounts import GLOBAL
 from budgeted.ledger.memory.ledger import MemoryLedger
 from budgeted.ledger.opening import exists, open_ledger
-from budgeted.ledger.protocol import GLOBAL, Ledger
+from budgeted.ledger.protocol import Ledger
 from budgeted.manager.bookkeeper import Books
 from budgeted.server.client_leases import Clients
 from budgeted.server.settings import ServerSettings

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from budgeted.ledger import background_worker
-from budgeted.ledger.protocol import account_kind, account_name
+from budgeted.ledger.accounts import account_kind, account_name
 from budgeted.telemetry import counters, log_throttling
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import datetime as dt
 
+from budgeted.ledger.accounts import TOKENS, USD, Slot
 from budgeted.ledger.limit_specs import day_number
-from budgeted.ledger.protocol import TOKENS, USD, Ledger, Slot
+from budgeted.ledger.protocol import Ledger
 from budgeted.limits.periods import NEVER
 
 LEAST_PART = 24

@@ -12,11 +12,11 @@ import msgspec
 
 from budgeted.errors import LedgerError, LedgerUnavailableError
 from budgeted.ledger import background_worker
+from budgeted.ledger.accounts import account_name
 from budgeted.ledger.http.connections import Address, Channel
 from budgeted.ledger.litellm_hosted import user_dict
 from budgeted.ledger.memory.ledger import MemoryLedger
 from budgeted.ledger.memory.records import Held, Record, Released
-from budgeted.ledger.protocol import account_name
 
 DEADLINE = 5.0
 """Seconds within which the server must have answered."""

@@ -16,7 +16,10 @@ import msgspec
 
 from budgeted.errors import LedgerError, LedgerLockedError
 from budgeted.ledger import background_worker
+from budgeted.ledger.accounts import Account, LimitSpec
+from budgeted.ledger.admission import Ask, Refused, admit
 from budgeted.ledger.backoff import pauses
+from budgeted.ledger.charges import Charge, RollupRow, Used
 from budgeted.ledger.memory import records
 from budgeted.ledger.memory.ended_holds import Ended
 from budgeted.ledger.memory.records import (
@@ -31,20 +34,8 @@ from budgeted.ledger.memory.records import (
     WasReset,
 )
 from budgeted.ledger.memory.state import MOST_UNFOLDED, State
-from budgeted.ledger.protocol import (
-    STALE,
-    Account,
-    Ask,
-    Charge,
-    LimitSpec,
-    Refused,
-    RollupRow,
-    Route,
-    Stale,
-    Used,
-    admit,
-    in_flight,
-)
+from budgeted.ledger.protocol import in_flight
+from budgeted.ledger.routes import STALE, Route, Stale
 from budgeted.ledger.waiting_calls import Turns
 
 YIELDS = 10

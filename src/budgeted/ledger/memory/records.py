@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import msgspec
 
+from budgeted.ledger.accounts import Account, LimitSpec
+from budgeted.ledger.admission import Ask
+from budgeted.ledger.charges import RollupRow, Used
 from budgeted.ledger.memory.ended_holds import Ended
-from budgeted.ledger.protocol import Account, Ask, LimitSpec, RollupRow, Used
 
 
 class Record(msgspec.Struct, array_like=True, gc=False):

@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from budgeted.ledger.accounts import TOKENS, USD, Account, LimitSpec, Slot
+from budgeted.ledger.charges import Charge, RollupRow, Used
 from budgeted.ledger.memory import ended_holds
 from budgeted.ledger.memory.ended_holds import Charges, Ended
 from budgeted.ledger.memory.records import (
@@ -28,7 +30,7 @@ from budgeted.ledger.memory.records import (
     WasReset,
 )
 from budgeted.ledger.memory.rollups import Reports
-from budgeted.ledger.protocol import TOKENS, USD, Account, Charge, Leg, LimitSpec, RollupRow, Slot, Used
+from budgeted.ledger.routes import Leg
 
 MOST_UNFOLDED = 200
 """Charges after which they are added to accounts and the report's rows, though nobody has looked at these."""

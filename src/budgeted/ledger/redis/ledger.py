@@ -21,27 +21,15 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import msgspec
 
 from budgeted.errors import LedgerError, LedgerUnavailableError
+from budgeted.ledger.accounts import USD, Account, LimitSpec, Slot
+from budgeted.ledger.admission import Ask, Refused
+from budgeted.ledger.charges import Charge, RollupRow, Used
 from budgeted.ledger.memory import ended_holds, records
 from budgeted.ledger.memory.records import Held
 from budgeted.ledger.network_ledger import DEADLINE, RemoteLedger, lasting
 from budgeted.ledger.project_discovery import redis_key
-from budgeted.ledger.protocol import (
-    STALE,
-    USD,
-    Account,
-    Ask,
-    Charge,
-    Leg,
-    LimitSpec,
-    Refused,
-    RollupRow,
-    Route,
-    Slot,
-    Stale,
-    Used,
-    in_flight,
-    period_at,
-)
+from budgeted.ledger.protocol import in_flight
+from budgeted.ledger.routes import STALE, Leg, Route, Stale, period_at
 from budgeted.money import format_usd
 
 if TYPE_CHECKING:

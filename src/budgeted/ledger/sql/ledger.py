@@ -16,6 +16,9 @@ import msgspec
 import sqlalchemy as sa
 
 from budgeted.errors import LedgerLockedError, LedgerUnavailableError
+from budgeted.ledger.accounts import Account, LimitSpec
+from budgeted.ledger.admission import Ask, Refused
+from budgeted.ledger.charges import Charge, RollupRow, Used
 from budgeted.ledger.memory import ended_holds
 from budgeted.ledger.memory.ended_holds import Ended
 from budgeted.ledger.memory.ledger import MemoryLedger
@@ -23,19 +26,8 @@ from budgeted.ledger.memory.records import Held
 from budgeted.ledger.memory.rollups import RETENTION_DAYS
 from budgeted.ledger.memory.state import Saved, State
 from budgeted.ledger.network_ledger import DEADLINE, DIED, RemoteLedger
-from budgeted.ledger.protocol import (
-    Account,
-    Ask,
-    Charge,
-    LimitSpec,
-    Refused,
-    RollupRow,
-    Route,
-    Stale,
-    Used,
-    at_server_time,
-    in_flight,
-)
+from budgeted.ledger.protocol import in_flight
+from budgeted.ledger.routes import Route, Stale, at_server_time
 from budgeted.ledger.sql import row_mapping
 from budgeted.ledger.sql.connections import BusyError, open_database
 from budgeted.ledger.sql.statements import PREFIX

@@ -1,0 +1,164 @@
+"""The one decision about money in this package: what a call asks, and who gets how much.
+
+Pure arithmetic: local ledgers call :func:`admit`, remote ones reproduce it, and one test suite holds them all to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import msgspec
+
+from budgeted.ledger.accounts import CALLS, TOKENS, USD, Count, Slot
+from budgeted.ledger.charges import Used
+
+MIN_GRANT = 256
+"""Output tokens below which no request is cut: less buys nothing but a cut-off answer."""
+
+
+class Ask(msgspec.Struct, frozen=True, gc=False):
+    """What one call may need: fixed costs, costs per output token, and how much output.
+
+    Args:
+        usd: fixed cost in nano-USD.
+        usd_rate: pico-USD per granted output token.
+        tokens: fixed tokens (the input's bound).
+        tokens_rate: tokens per granted output token (the number of choices).
+        least: the fewest output tokens worth having.
+        most: the most output tokens the call can use.
+        whole: True grants ``most`` or nothing.
+        uncertain_output: output tokens charged when nobody says what the call cost; -1 charges nothing.
+        share: a call that is not granted whole gets at most one part in so many of what is left.
+    """
+
+    usd: Count = 0
+    usd_rate: Count = 0
+    tokens: Count = 0
+    tokens_rate: Count = 0
+    least: Count = 0
+    most: Count = 0
+    whole: bool = True
+    uncertain_output: int = 0
+    share: Annotated[int, msgspec.Meta(ge=1)] = 4
+
+    def usd_for(self, output: int) -> int:
+        """Nano-USD for that much output, rounded up."""
+        return self.usd - (-self.usd_rate * output // 1000)
+
+    def tokens_for(self, output: int) -> int:
+        """Tokens for that much output."""
+        return self.tokens + self.tokens_rate * output
+
+    def guess(self, output: int) -> Used | None:
+        """What a granted hold is charged when nobody says what the call cost; None charges nothing."""
+        if self.uncertain_output < 0:
+            return None
+        assumed = min(self.uncertain_output, output)
+        return Used(self.usd - (-self.usd_rate * assumed // 1000), self.tokens, self.tokens_rate * assumed)
+
+    def need(self, unit: int, output: int) -> int:
+        """What is needed of a unit for that much output."""
+        if unit == USD:
+            return self.usd_for(output)
+        return self.tokens_for(output) if unit == TOKENS else 1
+
+    def fixed(self, unit: int) -> bool:
+        """Whether the output makes no difference to what is needed of a unit."""
+        return unit == CALLS or not (self.usd_rate if unit == USD else self.tokens_rate)
+
+    def affords(self, unit: int, amount: int) -> int:
+        """The output tokens that an amount of a unit buys, at most ``most``; -1 when not even the fixed cost fits."""
+        if unit == USD:
+            rest, rate = (amount - self.usd) * 1000, self.usd_rate
+        elif unit == TOKENS:
+            rest, rate = amount - self.tokens, self.tokens_rate
+        else:
+            rest, rate = amount - 1, 0
+        if rest < 0:
+            return -1
+        return min(rest // rate, self.most) if rate else self.most
+
+
+class Refused(msgspec.Struct, frozen=True, gc=False):
+    """A refusal: which limit of which account has no room, and what would have fitted.
+
+    ``reason`` is ``"held"`` when every limit in the way would have room if the calls in flight cost nothing.
+    Amounts are in the limit's unit; ``index`` counts the route's limits, over all accounts; ``end`` is the end of its
+    period in unix seconds.
+    """
+
+    index: int
+    limit: str
+    unit: int
+    amount: int
+    spent: int
+    held: int
+    requested: int
+    end: int
+    reason: str
+    affordable: int = -1
+    account: str = ""
+
+
+def admit(ask: Ask, slots: Sequence[tuple[Slot, int, int]], soft: Sequence[bool] | None = None) -> int | Refused:
+    """Decide how many output tokens a call is granted over all the limits it counts against.
+
+    Pure: it reads the slots and changes nothing. A slot whose period is older than the route's counts as empty.
+
+    Args:
+        ask: what the call may need.
+        slots: (slot, start and end of the period the call belongs to) of every limit, over all accounts.
+        soft: True for each limit that only counts.
+
+    Returns:
+        The granted output tokens, or the refusal by the tightest limit in the way.
+    """
+    most, rate, each = ask.most, ask.usd_rate, ask.tokens_rate
+    usd, tokens = ask.usd - (-rate * most // 1000), ask.tokens + each * most
+    if not ask.whole:  # of what its output is paid from, it may be given one part in so many
+        usd, tokens = usd * ask.share if rate else usd, tokens * ask.share if each else tokens
+    wanted = usd, tokens, 1
+    for slot, _, _ in slots:
+        # Of an older period, which counts as empty, this is less than there is: then the long way finds out.
+        if slot.amount - slot.spent - slot.held < wanted[slot.unit]:
+            return _ration(ask, slots, soft)
+    return most
+
+
+def _ration(ask: Ask, slots: Sequence[tuple[Slot, int, int]], soft: Sequence[bool] | None) -> int | Refused:
+    """The share of a call that does not simply get all it can use."""
+    rooms = [(i, slot, *_room(slot, start)) for i, (slot, start, _) in enumerate(slots) if soft is None or not soft[i]]
+    granted = ask.most
+    if not ask.whole:
+        shares = [
+            (slot.unit, left // ask.share, idle >> 2) for _, slot, left, idle in rooms if not ask.fixed(slot.unit)
+        ]
+        floor = min([ask.least, ask.most, *(ask.affords(unit, idle) for unit, _, idle in shares)])
+        floor = max(floor, min(MIN_GRANT, ask.most))
+        granted = max(floor, min([ask.most, *(ask.affords(unit, left) for unit, left, _ in shares)]))
+    blocked = [room for room in rooms if ask.affords(room[1].unit, room[2]) < granted]
+    if not blocked:
+        return granted
+    gone = [room for room in blocked if ask.affords(room[1].unit, room[3]) < granted]
+    i, slot, left, idle = min(gone or blocked, key=lambda room: ask.affords(room[1].unit, room[2]))
+    return Refused(
+        index=i,
+        limit=slot.limit,
+        unit=slot.unit,
+        amount=slot.amount,
+        spent=slot.amount - idle,
+        held=idle - left,
+        requested=ask.need(slot.unit, granted),
+        end=slots[i][2],
+        reason="spent" if gone else "held",
+        affordable=min(ask.affords(room[1].unit, room[2]) for room in rooms),
+    )
+
+
+def _room(slot: Slot, start: int) -> tuple[int, int]:
+    """What is left of a limit now, and what would be left without the calls in flight."""
+    if slot.start != start:
+        return slot.amount, slot.amount
+    idle = slot.amount - slot.spent
+    return idle - slot.held, idle

@@ -1,0 +1,49 @@
+"""What calls cost, as ledgers keep it: charges, and their sums per account, day, provider and model."""
+
+from __future__ import annotations
+
+import msgspec
+
+from budgeted.ledger.accounts import Count
+
+
+class Used(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a call really used: nano-USD, and tokens in and out."""
+
+    usd: Count = 0
+    input_tokens: Count = 0
+    output_tokens: Count = 0
+
+
+class Charge(msgspec.Struct, frozen=True, gc=False):
+    """What became of a hold. With a ``reason`` it is uncertain: nobody has confirmed it.
+
+    ``opened`` and ``at`` are the unix seconds of the hold and of the charge, ``held`` is nano-USD.
+    """
+
+    id: str
+    opened: int
+    at: int
+    accounts: tuple[str, ...]
+    provider: str
+    model: str
+    used: Used
+    held: int
+    reason: str
+
+
+Uncertain = Charge
+
+
+class RollupRow(msgspec.Struct, array_like=True, gc=False):
+    """What an account was charged for one model on one day (days since 1970-01-01 in the manager's time zone)."""
+
+    day: int
+    account: str
+    provider: str
+    model: str
+    calls: int = 0
+    usd: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    uncertain: int = 0
