@@ -12,8 +12,19 @@ from typing import Final, NamedTuple, TypeAlias
 
 from budgeted.money import PICO_PER_NANO, nano_usd, pico_per_token
 from budgeted.pricing import max_output_tokens as longest
-from budgeted.pricing import rates as price_list
-from budgeted.pricing.rates import AUDIO, AUDIO_OUT, CACHE_WRITE, CACHE_WRITE_1H, IMAGE, IMAGE_OUT, Rates, Schedule
+from budgeted.pricing.bundled_prices import lookup, same_provider
+from budgeted.pricing.rates import (
+    AUDIO,
+    AUDIO_OUT,
+    CACHE_WRITE,
+    CACHE_WRITE_1H,
+    EVERY_KIND,
+    IMAGE,
+    IMAGE_OUT,
+    Rates,
+    Schedule,
+    rates_of,
+)
 from budgeted.pricing.usage import Counts
 from budgeted.validation import check_count, shown
 
@@ -108,8 +119,8 @@ class Price:
         self.per_search = -(-max(rates.per_search for rates in levels) // PICO_PER_NANO)
         self.per_call = -(-max(rates.per_call for rates in levels) // PICO_PER_NANO)
         # Whether sound, pictures or what goes into a cache may cost more than text.
-        self.by_kind = any(rates.highest(price_list.EVERY_KIND) != rates.highest(self._unasked) for rates in levels)
-        self.flat = self.per_call > 0 and all(max(rates.highest(price_list.EVERY_KIND)) == 0 for rates in levels)
+        self.by_kind = any(rates.highest(EVERY_KIND) != rates.highest(self._unasked) for rates in levels)
+        self.flat = self.per_call > 0 and all(max(rates.highest(EVERY_KIND)) == 0 for rates in levels)
         self.stated = provider in ("openrouter", "perplexity")
         self._per_result = PER_RESULT if provider == "openrouter" else 0
         self._answers = provider == "google" and gemini_bills_answers(model)
@@ -194,7 +205,7 @@ class _Registration(NamedTuple):
         return not self.is_pattern, len(self.model), len(self.base_url or ""), self.provider is not None
 
     def covers(self, model: str, provider: str | None, base_url: str | None) -> bool:
-        if self.provider is not None and (provider is None or price_list.same_provider(provider) != self.provider):
+        if self.provider is not None and (provider is None or same_provider(provider) != self.provider):
             return False
         if self.base_url is not None and not _directory(base_url or "").startswith(self.base_url):
             return False
@@ -273,7 +284,7 @@ def _search(model: str, provider: str | None, base_url: str | None) -> Price | N
     if not model.isprintable():
         return None
     try:
-        listed = price_list.lookup(model, provider, base_url)
+        listed = lookup(model, provider, base_url)
     except Exception:  # noqa: BLE001  # whatever is wrong in the list, the model has no price then, and the call is refused
         _log.exception("budgeted: the price list has no usable price for %s", shown(model))
         return None
@@ -326,12 +337,12 @@ def register_price(
     """
     _check_text("model", model, _LONGEST_NAME)
     if provider is not None:
-        provider = price_list.same_provider(_check_text("provider", provider, _LONGEST_NAME))
+        provider = same_provider(_check_text("provider", provider, _LONGEST_NAME))
     if base_url is not None:
         base_url = _directory(_check_text("base_url", base_url, _LONGEST_URL))
     if max_output_tokens is not None:
         check_count(max_output_tokens, "max_output_tokens", 1)
-    rates = price_list.rates_of(
+    rates = rates_of(
         input=pico_per_token(input, "input"),
         output=pico_per_token(output, "output"),
         cached_input=None if cached_input is None else pico_per_token(cached_input, "cached_input"),
