@@ -23,7 +23,7 @@ from budgeted import (
     get_manager,
     register_price,
 )
-from budgeted.payers import scope
+from budgeted.payers import block_figures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -396,9 +396,9 @@ def test_who_waits_for_a_cap_is_not_passed_by(manager: BudgetManager) -> None:
     with ThreadPoolExecutor() as pool, manager.budget(cap=1, wait=60) as block:
         with manager.hold(cost=0.4) as held:
             big = pool.submit(work, 0.9)
-            wait_in_line(scope.cap_turns, 1)
+            wait_in_line(block_figures.cap_turns, 1)
             small = pool.submit(work, 0.1)
-            wait_in_line(scope.cap_turns, 2)
+            wait_in_line(block_figures.cap_turns, 2)
             held.release()
         big.result(timeout=10)
         small.result(timeout=10)

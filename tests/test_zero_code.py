@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from budgeted.integrations.otel import BudgetedInstrumentor
-from budgeted.manager.settings import from_environment
+from budgeted.manager.environment import from_environment
 from budgeted.testing import SimulatedProvider
 
 APP = """

@@ -17,7 +17,7 @@ from budgeted.errors import (
 from budgeted.limits.limit import Limit
 from budgeted.manager.balances import Balance
 from budgeted.manager.budget_manager import BudgetManager
-from budgeted.payers.scope import bind
+from budgeted.payers.bind import bind
 from budgeted.pricing.prices import Price, register_price
 from budgeted.pricing.usage import Usage
 

@@ -9,9 +9,11 @@ from budgeted import providers
 from budgeted.functions import options
 from budgeted.manager import registry
 from budgeted.manager.budget_manager import BudgetManager
-from budgeted.manager.settings import Keywords, LedgerLike, Limits, OnExceed, documented, refuse_unknown
+from budgeted.manager.keywords import Keywords, LedgerLike, Limits, OnExceed, documented, refuse_unknown
 from budgeted.metering.manual_hold import Hold
-from budgeted.payers.scope import Budget, current
+from budgeted.payers.block import Budget
+from budgeted.payers.payer import Payer
+from budgeted.payers.scope import current
 from budgeted.pricing.prices import Amount
 from budgeted.validation import shown
 
@@ -49,7 +51,7 @@ def configure(
     """
     given = {"max_budget": max_budget, "duration": duration, "project_name": project_name, "ledger": ledger}
     given = {name: value for name, value in given.items() if value is not None}
-    manager: BudgetManager = registry.configure_default(BudgetManager, {**given, **settings})
+    manager = registry.configure_default(BudgetManager, {**given, **settings})
     providers.instrument()
     return manager
 
@@ -57,11 +59,17 @@ def configure(
 def get_manager() -> BudgetManager:
     """The manager that module-level functions use here: the innermost open block's, else the default one."""
     scope = current()
-    if scope is not None and scope.manager is not None:
-        innermost: BudgetManager = scope.manager
-        return innermost
-    default: BudgetManager = registry.get_default(BudgetManager)
-    return default
+    if scope is not None and scope.payer is not None and isinstance(scope.payer.front, BudgetManager):
+        return scope.payer.front
+    return registry.get_default(BudgetManager)
+
+
+def _payer_here() -> Payer:
+    """What of :func:`get_manager`'s pays; asked at each call of a decorated function, so by itself."""
+    scope = current()
+    if scope is not None and scope.payer is not None:
+        return scope.payer
+    return registry.get_default(BudgetManager).payer
 
 
 def _given(manager: object) -> BudgetManager:
@@ -129,17 +137,17 @@ def budgeted(
 ) -> Callable[[F], F]: ...
 @documented
 def budgeted(
-    target: Any = None,
+    target: object = None,
     /,
     *,
-    user: Any = None,
-    cap: Any = None,
+    user: object = None,
+    cap: Amount | None = None,
     manager: BudgetManager | None = None,
-    on_exceed: Any = None,
-    fallback: Any = None,
-    wait: Any = None,
+    on_exceed: OnExceed | None = None,
+    fallback: str | Sequence[str] | None = None,
+    wait: float | None = None,
     **unknown: Never,
-) -> Any:
+) -> object:
     """Have a function's calls paid for. Bare, or with arguments; on functions, coroutines, generators and async ones.
 
     A function that takes a ``model`` and its ``messages`` (or ``input``, ``prompt``, ``contents``) is a metered call
@@ -166,15 +174,18 @@ def budgeted(
         ... def answer(request): ...
     """
     refuse_unknown(unknown, budgeted)
-    mine = None if manager is None else _given(manager)
-    paying = get_manager if mine is None else lambda: mine
+    if manager is None:
+        paying: Callable[[], Payer] = _payer_here
+    else:
+        payer = _given(manager).payer
+        paying = lambda: payer  # noqa: E731 - asked at each call, so as little as can be
     return options.decorate(paying, target, user, cap, (on_exceed, fallback, wait))
 
 
 @documented
 def hold(
     model: str | None = None,
-    input: Any = None,
+    input: object = None,
     max_output_tokens: int | None = None,
     *,
     cost: Amount | None = None,

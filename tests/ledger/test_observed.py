@@ -71,7 +71,7 @@ def test_several_readers_of_a_ledger_over_the_network_share_a_read(place: tuple[
     readers = [InMemoryMetricReader() for _ in range(2)]
     with BudgetManager(place[1], ledger=place[0], max_budget="$100") as manager:
         provider = MeterProvider(readers, shutdown_on_exit=False)
-        instruments.observe(provider.get_meter("budgeted"), lambda: [manager])
+        instruments.observe(provider.get_meter("budgeted"), lambda: [manager.payer])
         assert _spent(readers[0]) == 0
         with manager.hold(cost=20) as held:
             held.settle(cost=20)

@@ -7,13 +7,13 @@ import gc
 from typing import TYPE_CHECKING, Any
 
 from budgeted import BudgetManager
-from budgeted.payers import scope
+from budgeted.payers import block_figures
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable
     from contextlib import AbstractAsyncContextManager
 
-    from budgeted.payers.scope import Budget
+    from budgeted.payers.block import Budget
     from budgeted.testing import SimulatedProvider
 
 MESSAGES: list[dict[str, Any]] = [{"role": "user", "content": "Say something nice about budgets."}]
@@ -143,7 +143,7 @@ class Paying:
         ledger = self.manager.ledger
         assert ledger.open_holds() == []
         assert not ledger.turns.waiting
-        assert not scope.cap_turns.waiting
+        assert not block_figures.cap_turns.waiting
         assert self.manager.balance().held == 0
         assert [block.held for block in self.blocks] == [0] * len(self.blocks)
         for user in self.manager.accounts():

@@ -16,7 +16,7 @@ import pytest
 from paying import MESSAGES
 
 from budgeted import BudgetExceededError, UnattributedCallError, UnknownUserError, UnpricedModelError, register_price
-from budgeted.payers import scope
+from budgeted.payers import block_figures
 from budgeted.testing import Reply
 
 if TYPE_CHECKING:
@@ -478,7 +478,7 @@ def _hold_up(
 
 def _wait_for_tickets(payer: Paying, count: int) -> None:
     """Until so many calls wait their turn."""
-    turns = payer.manager.ledger.turns, scope.cap_turns
+    turns = payer.manager.ledger.turns, block_figures.cap_turns
     for _ in range(10_000):
         if sum(len(queue) for one in turns for queue in one.queues.values()) == count:
             return

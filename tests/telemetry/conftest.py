@@ -23,7 +23,7 @@ class Metrics:
     def __init__(self, **options: Any) -> None:
         self.reader = InMemoryMetricReader(**options.pop("reader", {}))
         self.provider = MeterProvider(metric_readers=[self.reader], shutdown_on_exit=False, **options)
-        instruments.observe(self.provider.get_meter("budgeted"), registry.open_managers)
+        instruments.observe(self.provider.get_meter("budgeted"), registry.open_payers)
 
     def all(self) -> dict[str, Metric]:
         data = self.reader.get_metrics_data()

@@ -28,7 +28,7 @@ from budgeted import (
     Usage,
 )
 from budgeted.events import Event
-from budgeted.payers.scope import Group
+from budgeted.payers.payer import Group
 from budgeted.telemetry import events
 
 MOMENT = 1_795_564_800  # 2026-11-25T00:00:00+00:00
@@ -154,19 +154,19 @@ def test_two_threads_that_look_at_once_share_what_is_due(make_manager: Any, told
         def popleft(self) -> Group:
             taken = super().popleft()
             with ThreadPoolExecutor(1) as other:
-                other.submit(first.alerts.upkeep).result()
+                other.submit(first.payer.alerts.upkeep).result()
             return taken
 
     users = ("alice", "bob", "carl")
     for user in users:
         first.set_limits(user, 10)
         pay(first, 1, user)
-    first.alerts._charged = Contended(first.alerts._charged)
-    first.alerts.upkeep()
+    first.payer.alerts._charged = Contended(first.payer.alerts._charged)
+    first.payer.alerts.upkeep()
     for user in users:
         pay(second, 8, user)
         pay(first, 0.1, user)
-    first.alerts.upkeep()
+    first.payer.alerts.upkeep()
     assert {one.account for one in told.of("alert")} == set(users)
 
 

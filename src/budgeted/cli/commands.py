@@ -9,7 +9,7 @@ import click
 
 from budgeted.cli import balances_and_limits, dashboard_files, import_litellm, migrate, serve
 from budgeted.errors import BudgetError
-from budgeted.manager.settings import unknown_variables
+from budgeted.manager.environment import unknown_variables
 
 
 class _Commands(click.Group):

@@ -5,24 +5,28 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import TypeAlias
 
 from budgeted.functions import decorator
-from budgeted.functions.who_pays import Payment
+from budgeted.functions.who_pays import Function, Payment
 from budgeted.money import nano_usd
-from budgeted.payers.scope import Policy, make_policy
+from budgeted.payers.payer import Payer
+from budgeted.payers.policy import Policy, make_policy
 from budgeted.validation import shown
 
+Choices: TypeAlias = tuple[str | None, object, float | None]
+"""A policy as it is asked for: ``on_exceed``, ``fallback`` and ``wait``, or None each."""
 
-def decorate(manager: Callable[[], Any], target: Any, user: Any, cap: Any, choices: tuple[Any, ...]) -> Any:
+
+def decorate(payer: Callable[[], Payer], target: object, user: object, cap: object, choices: Choices) -> object:
     """The decorator behind ``budgeted``: bare on a function, or with arguments first.
 
     Args:
-        manager: gives whose accounts, asked at each call.
+        payer: gives whose accounts, asked at each call.
         target: what came first: the function, or the user.
         user: the user, by name.
         cap: USD for each call, or None.
-        choices: the policy: ``on_exceed``, ``fallback`` and ``wait``, or None each.
+        choices: the policy.
 
     Raises:
         TypeError, ValueError: an argument makes no sense; the text quotes it.
@@ -40,14 +44,14 @@ def decorate(manager: Callable[[], Any], target: Any, user: Any, cap: Any, choic
     def over(base: Policy) -> Policy | None:
         return make_policy(base, *choices)
 
-    def policy(paying: Any) -> Policy | None:
+    def policy(paying: Payer) -> Policy | None:
         return None if own is None else over(paying.policy)
 
-    def paid(fn: Callable[..., Any]) -> Callable[..., Any]:
+    def paid(fn: Function) -> Function:
         if inspect.isclass(fn):
             msg = f"@budgeted goes on functions, and {fn.__name__} is a class; put it on the methods that make calls"
             raise TypeError(msg)
-        return decorator.decorate(Payment(fn, manager, user, cap, policy))
+        return decorator.decorate(Payment(fn, payer, user, cap, policy))
 
     if isinstance(target, (int, float)) and not isinstance(target, bool):
         msg = f"@budgeted({shown(target)}) names no user; for a cap on each call write @budgeted(cap={shown(target)})"
@@ -57,17 +61,27 @@ def decorate(manager: Callable[[], Any], target: Any, user: Any, cap: Any, choic
         raise TypeError(msg)
     if target is None or isinstance(target, str) or (callable(target) and (cap is not None or own is not None)):
         user = target if user is None else user
-        return lambda fn: decorator.unwrap_method(fn, paid)
-    return _not_a_user(decorator.unwrap_method(target, paid), target)
+        return lambda fn: _unwrapped(fn, paid)
+    return _not_a_user(_unwrapped(target, paid), target)
 
 
-def _not_a_user(paid: Any, target: Any) -> Any:
+def _unwrapped(fn: object, wrap: Callable[[Function], Function]) -> object:
+    """Decorate what a ``staticmethod`` or ``classmethod`` wraps, or the function itself."""
+    if isinstance(fn, (staticmethod, classmethod)):
+        return type(fn)(wrap(fn.__func__))
+    if not callable(fn):
+        msg = f"@budgeted goes on a function, got {shown(fn)}"
+        raise TypeError(msg)
+    return wrap(fn)
+
+
+def _not_a_user(paid: object, target: object) -> object:
     """A bare ``@budgeted(lambda ...)`` pays for the lambda's own calls, and may have been meant otherwise."""
-    if getattr(target, "__name__", "") != "<lambda>":
+    if not callable(paid) or not callable(target) or getattr(target, "__name__", "") != "<lambda>":
         return paid
 
     @functools.wraps(target)
-    def call(*args: Any, **kwargs: Any) -> Any:
+    def call(*args: object, **kwargs: object) -> object:
         if len(args) == 1 and not kwargs and inspect.isfunction(args[0]):
             msg = (
                 f"@budgeted(lambda ...) on {args[0].__name__}() takes the lambda for the function to pay for; "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TypeGuard
 
 from budgeted.metering.call import Call
 from budgeted.wire.request import ANY, CAPS, CONTENT, Request
@@ -20,7 +20,7 @@ _SDKS = ("openai", "anthropic")
 class Metered:
     """How a function's own arguments say what its call may cost."""
 
-    def __init__(self, fn: Callable[..., Any]) -> None:
+    def __init__(self, fn: Callable[..., object]) -> None:
         try:
             parameters = list(inspect.signature(fn).parameters.values())
         except (TypeError, ValueError):
@@ -48,13 +48,13 @@ class Metered:
         """Whether the function may be a metered call at all."""
         return self.open or ("model" in self.accepts and not self.accepts.isdisjoint(CONTENT))
 
-    def arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+    def arguments(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> Mapping[str, object]:
         """The arguments by name, defaults included."""
         found = dict(zip(self.names, args))  # noqa: B905 - what is too many belongs to *args
         found.update(kwargs)
         return {**self.defaults, **found} if self.defaults else found
 
-    def request(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Request | None:
+    def request(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> Request | None:
         """The call that the arguments describe, or None if they describe none."""
         if self.defaults:
             given = self.arguments(args, kwargs)
@@ -93,10 +93,10 @@ class Metered:
         return self.hooked is not False and any(name in sys.modules for name in _SDKS)
 
     def capped(
-        self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        self, call: Call, args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> tuple[tuple[object, ...], dict[str, object]]:
         """The arguments with what was granted written into them."""
-        changes: dict[str, Any] = {}
+        changes: dict[str, object] = {}
         if call.capped and self.cap_name is not None:
             changes[self.cap_name] = call.granted
         given = self.arguments(args, kwargs)
@@ -111,10 +111,10 @@ class Metered:
         return args, kwargs
 
 
-def _read_rare(request: Request, given: Mapping[str, Any]) -> None:
+def _read_rare(request: Request, given: Mapping[str, object]) -> None:
     n = given.get("n")
     if _is_count(n):
-        request.n = n  # type: ignore[assignment]
+        request.n = n
     url = given.get("base_url") or given.get("api_base")
     request.base_url = url if isinstance(url, str) else None
     tier = given.get("service_tier")
@@ -124,5 +124,5 @@ def _read_rare(request: Request, given: Mapping[str, Any]) -> None:
     request.structured = any(given.get(name) is not None for name in _STRUCTURED)
 
 
-def _is_count(value: object) -> bool:
+def _is_count(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0

@@ -6,16 +6,22 @@ import functools
 import inspect
 import itertools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TypeAlias
 
 from budgeted.errors import LedgerLockedError
 from budgeted.functions.request_from_arguments import Metered
 from budgeted.ledger import background_worker
 from budgeted.metering.call import Call
-from budgeted.payers.scope import Budget, Group, Policy, Scope, joined
+from budgeted.payers.block import Budget
+from budgeted.payers.payer import Group, Payer
+from budgeted.payers.policy import Policy
+from budgeted.payers.scope import Scope, joined
 from budgeted.validation import check_name, looks_like_a_limit
 from budgeted.wire import responses
 from budgeted.wire.request import Request
+
+Function: TypeAlias = Callable[..., object]
+"""A function, of whatever kind, before it is paid for and after."""
 
 
 class Payment:
@@ -23,56 +29,57 @@ class Payment:
 
     def __init__(
         self,
-        fn: Callable[..., Any],
-        manager: Callable[[], Any],
-        user: str | Callable[..., str] | None,
+        fn: Function,
+        payer: Callable[[], Payer],
+        user: object,
         cap: object,
-        policy: Callable[[Any], Policy | None],
+        policy: Callable[[Payer], Policy | None],
     ) -> None:
         self.fn = fn
-        self.manager = manager
+        self.payer = payer
         self.user = check_user(user, fn)
         self.cap = cap
         self.policy = policy
         metered = Metered(fn)
         self.metered = metered if metered.possible else None
         self._fixed = cap is None and not callable(self.user)
+        self._name = self.user if isinstance(self.user, str) else None
         self._base: Group | None = None
         self._groups: tuple[Group, ...] = ()
 
-    def scope(self, parent: Scope | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Scope:
+    def scope(self, parent: Scope | None, args: tuple[object, ...], kwargs: Mapping[str, object]) -> Scope:
         """Who pays for this call, made inside ``parent``."""
         if parent is None and self._fixed:
             # Outside every block the payers are the same at each call until the manager is configured anew.
-            manager = self.manager()
-            if manager.group is not self._base:
-                self._base, self._groups = manager.group, joined(None, manager, self.user, self.policy(manager)).groups
-            return Scope(self._groups, (), manager)
+            payer = self.payer()
+            if payer.group is not self._base:
+                self._base, self._groups = payer.group, joined(None, payer, self._name, self.policy(payer)).groups
+            return Scope(self._groups, (), payer)
         user = self.user
-        if user is not None and user.__class__ is not str:
-            user = user(*args, **kwargs)
-            if user is not None:
-                check_name(user, "user")
-        manager = self.manager()
-        policy = self.policy(manager)
+        if user is not None and not isinstance(user, str):
+            told = user(*args, **kwargs)
+            user = None if told is None else check_name(told, "user")
+        payer = self.payer()
+        policy = self.policy(payer)
         if self.cap is None:
-            return joined(parent, manager, user, policy)
-        return Budget(manager, user, cap=self.cap, policy=policy).scope(parent)
+            return joined(parent, payer, user, policy)
+        return Budget(payer, user, cap=self.cap, policy=policy).scope(parent)
 
-    def request(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Request | None:
+    def request(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> Request | None:
         """What the function itself is about to ask of a model."""
         return None if self.metered is None else self.metered.request(args, kwargs)
 
     def capped(
-        self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        self, call: Call, args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> tuple[tuple[object, ...], dict[str, object]]:
         """The arguments of the function's own call, with what it was granted."""
         assert self.metered is not None  # noqa: S101 - or else there was no such call
         return self.metered.capped(call, args, kwargs)
 
-    def done(self, call: Call, scope: Scope, response: Any, timeout: float | None = None) -> None:
+    def done(self, call: Call, scope: Scope, response: object, timeout: float | None = None) -> None:
         """Settle the function's own hold, unless a call inside took it over."""
-        metered: Any = self.metered
+        metered = self.metered
+        assert metered is not None  # noqa: S101 - or else there was no such hold
         if not withdrawn(scope):
             metered.hooked = True
             return
@@ -97,7 +104,7 @@ class Payment:
                 raise
 
 
-def _settle(call: Call, response: Any) -> None:
+def _settle(call: Call, response: object) -> None:
     call.settle(responses.read(response))
 
 
@@ -109,7 +116,8 @@ def offer_again(call: Call, scope: Scope) -> None:
 
 def withdrawn(scope: Scope) -> bool:
     """Whether no call inside took the function's own hold over; none can any more."""
-    offer: Any = scope.offer  # the function has made it
+    offer = scope.offer
+    assert offer is not None  # noqa: S101 - the function has made it
     try:
         offer.pop()
     except IndexError:
@@ -117,7 +125,7 @@ def withdrawn(scope: Scope) -> bool:
     return True
 
 
-def check_user(user: object, fn: Callable[..., Any]) -> Any:
+def check_user(user: object, fn: Function) -> str | Callable[..., object] | None:
     """The ``user`` of a decorator: a name, or a callable given the function's own arguments.
 
     Raises:

@@ -11,7 +11,7 @@ import os
 from typing import Any
 
 from budgeted import api
-from budgeted.manager.settings import from_environment
+from budgeted.manager.environment import from_environment
 
 
 class BudgetedInstrumentor:

@@ -38,8 +38,8 @@ class Books(BudgetManager):
         checked = user_dict.read(records)
         for user in checked:
             check_name(user, "user")
-        with self._lock:
+        with self.payer.lock:
             recent = None if past else self._recent
-            user_dict.take_over(self.ledger, checked, self.clock(), self.timezone, past=past, recent=recent)
-            self.user_limits = self.user_limits or bool(checked)
+            user_dict.take_over(self.ledger, checked, self.payer.clock(), self.payer.timezone, past=past, recent=recent)
+            self.payer.user_limits = self.payer.user_limits or bool(checked)
         return list(checked)

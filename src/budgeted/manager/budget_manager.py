@@ -1,10 +1,14 @@
-"""``BudgetManager``: what users make, configure and close. Its parts are in the modules that it is built of."""
+"""``BudgetManager``: what users make, configure and close.
+
+It is a front of its parts: what calls need of it is a :class:`~budgeted.manager.payer.ProjectPayer`, limits and
+balances are :class:`~budgeted.manager.accounts.Accounts`, and LiteLLM's methods are a thin layer over both.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, Never, Self, TypeVar, overload
+from typing import Any, Literal, Never, Self, TypeVar, cast, overload
 
 import msgspec
 
@@ -12,24 +16,28 @@ from budgeted.functions import options
 from budgeted.ledger import background_worker
 from budgeted.ledger.opening import open_ledger
 from budgeted.ledger.protocol import Ledger
-from budgeted.manager import registry
-from budgeted.manager.litellm_methods import LiteLLMMethods
-from budgeted.manager.settings import (
+from budgeted.manager import registry, reports
+from budgeted.manager.accounts import Accounts
+from budgeted.manager.balances import AccountInfo, Balance, ReportRow, UncertainCharge
+from budgeted.manager.keywords import (
     Fsync,
     LedgerLike,
     Limits,
+    MetricUsers,
     OnExceed,
-    Settings,
     UserLimitsLike,
-    check_fsync,
-    check_headers,
     documented,
-    global_limits,
     refuse_unknown,
 )
+from budgeted.manager.litellm_methods import LiteLLMMethods
+from budgeted.manager.payer import ProjectPayer
+from budgeted.manager.settings import Settings, check_fsync, check_headers, global_limits, read_settings
 from budgeted.metering.manual_hold import Hold, make_hold
-from budgeted.payers.scope import Budget, make_policy
+from budgeted.payers.block import Budget
+from budgeted.payers.policy import make_policy
 from budgeted.pricing.prices import Amount
+from budgeted.pricing.usage import Usage
+from budgeted.telemetry.events import Event
 from budgeted.validation import check_name, refuse_amount, shown
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -116,14 +124,14 @@ class BudgetManager(LiteLLMMethods):
         uncertain_output_tokens: int = 1024,
         hold_timeout: float = 900.0,
         alerts: float | Iterable[float] = (0.8, 1.0),
-        on_event: Callable[[Any], Any] | None = None,
-        metric_users: Any = False,
+        on_event: Callable[[Event], object] | None = None,
+        metric_users: MetricUsers = False,
         semconv: bool = False,
         fsync: Fsync = "background",
         clock: Callable[[], float] | None = None,
         **unknown: Never,
     ) -> None:
-        settings = Settings(**{name: value for name, value in locals().items() if name in _settings})
+        settings = read_settings({name: value for name, value in locals().items() if name in _settings})
         refuse_unknown(unknown, BudgetManager)
         if client_type not in ("local", "hosted"):
             msg = f"client_type={shown(client_type)} is not known; write client_type='local' or client_type='hosted'"
@@ -143,7 +151,8 @@ class BudgetManager(LiteLLMMethods):
         self._fsync = fsync
         self._where = ledger
         self._former: list[Ledger] = []
-        super().__init__(project, self._open(ledger, project, fsync, settings), settings, global_)
+        self.payer = ProjectPayer(project, self._open(ledger, project, fsync, settings), settings, global_, self)
+        super().__init__(self.payer, Accounts(self.payer))
         self._take_part()
 
     def __repr__(self) -> str:
@@ -154,6 +163,21 @@ class BudgetManager(LiteLLMMethods):
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+    @property
+    def project_name(self) -> str:
+        """The namespace in the ledger."""
+        return self.payer.project_name
+
+    @property
+    def ledger(self) -> Ledger:
+        """Where the balances are."""
+        return self.payer.ledger
+
+    @property
+    def settings(self) -> Settings:
+        """Every setting but the name, the ledger and the global limit."""
+        return self.payer.settings
 
     def _open(self, where: LedgerLike, project: str, fsync: str, settings: Settings) -> Ledger:
         if self.client_type == "hosted":
@@ -166,7 +190,7 @@ class BudgetManager(LiteLLMMethods):
         """Pay for calls of this process from now on, and show up in its metrics."""
         registry.register(self)
 
-    def reconfigure(self, **changes: Any) -> None:
+    def reconfigure(self, **changes: object) -> None:
         """Change settings in place; those not named stay as they are. Takes the constructor's keywords.
 
         Raises:
@@ -179,12 +203,11 @@ class BudgetManager(LiteLLMMethods):
         refuse_unknown((name for name in changes if name not in _keywords), BudgetManager)
         limits = global_limits(changes.pop("max_budget", None), changes.pop("duration", None))
         project = check_name(changes.pop("project_name", self.project_name), "project_name")
-        where = changes.pop("ledger", self._where)
-        fsync = changes.pop("fsync", self._fsync)
-        check_fsync(fsync)
-        settings = msgspec.structs.replace(self.settings, **changes)
-        with self._lock:
-            ledger = self.ledger
+        where = cast("LedgerLike", changes.pop("ledger", self._where))  # what opens it looks at it
+        fsync = check_fsync(changes.pop("fsync", self._fsync))
+        settings = read_settings(changes, self.settings)
+        with self.payer.lock:
+            before = ledger = self.ledger
             if (project, where) != (self.project_name, self._where):
                 ledger = self._open(where, project, fsync, settings)
             elif fsync != self._fsync:
@@ -193,9 +216,8 @@ class BudgetManager(LiteLLMMethods):
                     f"give it to BudgetManager(...), or to the first configure(...)"
                 )
                 raise ValueError(msg)
-            before = self.ledger
-            self._adopt(ledger, settings, limits)
-            self.project_name, self._where, self._fsync = project, where, fsync
+            self.payer.adopt(ledger, settings, limits)
+            self.payer.project_name, self._where, self._fsync = project, where, fsync
             registry.cover()
             if before is not ledger:
                 self._former.append(before)  # calls in flight still settle there
@@ -236,7 +258,9 @@ class BudgetManager(LiteLLMMethods):
         if key is not None and cap is None:
             msg = f"key={shown(key)} needs a cap: it is the cap's balance that is kept under the key"
             raise ValueError(msg)
-        return Budget(self, user, cap=cap, key=key, policy=make_policy(self.policy, on_exceed, fallback, wait))
+        return Budget(
+            self.payer, user, cap=cap, key=key, policy=make_policy(self.payer.policy, on_exceed, fallback, wait)
+        )
 
     @overload
     def budgeted(self, fn: F, /) -> F: ...
@@ -253,25 +277,25 @@ class BudgetManager(LiteLLMMethods):
     @documented  # type: ignore[misc]  # what comes first may be a function or a user
     def budgeted(
         self,
-        target: Any = None,
+        target: object = None,
         /,
         *,
-        user: Any = None,
-        cap: Any = None,
-        on_exceed: Any = None,
-        fallback: Any = None,
-        wait: Any = None,
+        user: object = None,
+        cap: Amount | None = None,
+        on_exceed: OnExceed | None = None,
+        fallback: str | Sequence[str] | None = None,
+        wait: float | None = None,
         **unknown: Never,
-    ) -> Any:
+    ) -> object:
         """Decorate a function so that its calls are paid for. See :func:`budgeted.budgeted`."""
         refuse_unknown(unknown, self.budgeted)
-        return options.decorate(lambda: self, target, user, cap, (on_exceed, fallback, wait))
+        return options.decorate(lambda: self.payer, target, user, cap, (on_exceed, fallback, wait))
 
     @documented
     def hold(
         self,
         model: str | None = None,
-        input: Any = None,
+        input: object = None,
         max_output_tokens: int | None = None,
         *,
         cost: Amount | None = None,
@@ -285,16 +309,113 @@ class BudgetManager(LiteLLMMethods):
         """Set money aside for a call that no SDK's hook sees. See :func:`budgeted.hold`."""
         refuse_unknown(unknown, self.hold)
         refuse_amount(user, "hold(cost={})")
-        block = Budget(self, user)
+        block = Budget(self.payer, user)
         return make_hold(
             model, input, max_output_tokens, cost, block, provider=provider, base_url=base_url, n=n, tier=tier
         )
 
+    # -- limits, balances, reports
+
+    def set_limits(self, user: str | None, *limits: Limits) -> None:
+        """Give a user, or the global account, these limits instead of those it has. What was spent stays.
+
+        Args:
+            user: the user, or None for the global account.
+            limits: limits as text or :class:`Limit`; a number is USD; none removes all.
+
+        Raises:
+            ValueError, TypeError: a limit does not parse, or the user is no name.
+        """
+        self._accounts.set_limits(user, *limits)
+
+    def delete_user(self, user: str) -> None:
+        """Forget a user's limits and balance. What it was charged stays in the reports.
+
+        Raises:
+            UnknownUserError: there is no such user.
+        """
+        self._accounts.delete_user(user)
+
+    def balance(self, user: str | None = None) -> Balance:
+        """The tightest USD limit of a user, or of the global account: the one with the least remaining.
+
+        Args:
+            user: the user, or None for the global account.
+
+        Returns:
+            Amounts in USD. Without a USD limit, ``limit`` and ``remaining`` are None, and ``spent`` is everything
+            since the last reset.
+        """
+        return self._accounts.balance(user)
+
+    def balances(self, user: str | None = None) -> list[Balance]:
+        """The balance of every limit of a user, or of the global account. A user not seen yet has the default ones."""
+        return self._accounts.balances(user)
+
+    def accounts(self, prefix: str = "", after: str | None = None, count: int = 1000) -> list[AccountInfo]:
+        """Users in the order of their names, a page at a time.
+
+        Args:
+            prefix: only names that begin so.
+            after: the last name of the page before.
+            count: how many at most.
+
+        Raises:
+            ValueError, TypeError: an argument makes no sense; the text quotes it.
+        """
+        return self._accounts.page(prefix, after, count)
+
+    def report(
+        self,
+        by: Literal["user", "model", "provider", "day"] = "user",
+        since: dt.date | str | None = None,
+    ) -> dict[str, ReportRow]:
+        """What was spent, summed under one heading. Kept for 400 days.
+
+        Args:
+            by: ``"user"``, ``"model"``, ``"provider"`` or ``"day"`` (ISO dates in the manager's time zone).
+            since: the first day: a date, a datetime, or ISO text.
+
+        Returns:
+            Rows by name, the dearest first (days in order). Those of users tell when a limit in USD will be reached.
+        """
+        return reports.report(self.payer, by, since)
+
+    def uncertain(self) -> list[UncertainCharge]:
+        """Charges that nobody confirmed, oldest first."""
+        return self._accounts.uncertain()
+
+    def reconcile(
+        self, charge_id: str, *, cost: Amount | None = None, usage: Usage | Mapping[str, int] | None = None
+    ) -> None:
+        """Replace the figure of a charge by what it really was, as the provider's invoice tells.
+
+        Args:
+            charge_id: from :meth:`uncertain`, or a hold's ``id``.
+            cost: USD.
+            usage: tokens, priced as the call was.
+
+        Raises:
+            TypeError: not exactly one of the two was given.
+            ValueError: the figure makes no sense; the text quotes it.
+            LedgerError: no such charge is known (any more).
+            UnpricedModelError: usage of a model without a price.
+        """
+        self._accounts.reconcile(charge_id, cost, usage)
+
+    def flush(self) -> None:
+        """Make everything recorded so far durable.
+
+        Raises:
+            LedgerUnavailableError: the disk refuses, or charges wait in memory that the ledger could not take yet.
+        """
+        self._accounts.flush()
+
     def close(self) -> None:
         """Flush, and give up the ledger if no other manager uses it. Repeating it does nothing."""
         background_worker.drain()
-        self.repeats.write_rest()
+        self.payer.repeats.write_rest()
         registry.unregister(self)
         for ledger in (*self._former, self.ledger):
-            if not any(other.ledger is ledger for other in registry.open_managers()):
+            if not any(other.ledger is ledger for other in registry.open_payers()):
                 ledger.close()

@@ -6,7 +6,7 @@ Same arguments, same results, amounts as floats in USD. Where its documentation 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -16,17 +16,16 @@ from budgeted.ledger.accounts import GLOBAL, Account, Slot, account_name, user_a
 from budgeted.ledger.charges import Used
 from budgeted.ledger.limit_specs import day_number, is_budget, limit_of, spec, spec_of
 from budgeted.ledger.litellm_hosted import user_dict
-from budgeted.ledger.protocol import Ledger
 from budgeted.ledger.routes import STALE
 from budgeted.limits.limit import Anchor, Limit
 from budgeted.limits.periods import parse_period
-from budgeted.manager import update_cost as reported
-from budgeted.manager.accounts import Administration, unpriced
-from budgeted.manager.settings import Settings
-from budgeted.manager.update_cost import Report
+from budgeted.manager import reported_call
+from budgeted.manager.accounts import Accounts
+from budgeted.manager.payer import ProjectPayer, no_price
+from budgeted.manager.reported_call import Report
 from budgeted.metering.charged_responses import charged, remember_also
 from budgeted.money import nano_usd, to_usd
-from budgeted.payers.scope import Group
+from budgeted.payers.payer import Group
 from budgeted.pricing import prices
 from budgeted.pricing.input_bound import input_bound
 from budgeted.pricing.prices import Amount
@@ -34,21 +33,30 @@ from budgeted.telemetry import counters
 from budgeted.validation import check_name, check_text, shown
 from budgeted.wire import responses
 
+UserRecord: TypeAlias = dict[str, Any]
+"""A user as LiteLLM keeps it: ``total_budget``, ``current_cost``, ``model_cost`` and more, amounts in USD."""
+
 UNPRICED = "no price is known for its model"
 MOST_UNPRICED = 1_000
 """Responses of models without a price that are kept in mind, to charge them when they are reported again."""
 
 
-class LiteLLMMethods(Administration):
-    """Every method of LiteLLM's ``BudgetManager``, on the accounts of this one."""
+class LiteLLMMethods:
+    """Every method of LiteLLM's ``BudgetManager``, on the accounts of a project.
 
-    def __init__(self, project_name: str, ledger: Ledger, settings: Settings, limits: tuple[Limit, ...] | None) -> None:
-        super().__init__(project_name, ledger, settings, limits)
+    Args:
+        payer: what a call needs of the project.
+        accounts: the same project's, for those who give budgets.
+    """
+
+    def __init__(self, payer: ProjectPayer, accounts: Accounts) -> None:
+        self._payer = payer
+        self._accounts = accounts
         self._unpriced: dict[tuple[str, str], str] = {}
 
     def create_budget(
         self, total_budget: Amount, user: str, duration: str | None = None, created_at: Anchor | None = None
-    ) -> dict[str, Any]:
+    ) -> UserRecord:
         """Give a user a budget, or change it; what was spent stays.
 
         Args:
@@ -66,20 +74,22 @@ class LiteLLMMethods(Administration):
         nano_usd(total_budget, "total_budget", up=False)
         name = user_account(check_name(user, "user"))
         period = None if duration is None else parse_period(duration)
-        with self._lock:
-            account = self.ledger.read(name)
+        with self._payer.lock:
+            account = self._payer.ledger.read(name)
             slots = () if account is None else account.slots
             budgets = [slot for slot in slots if is_budget(slot)]
             if period is not None and created_at is None:
                 kept = (limit_of(slot.limit, slot.amount) for slot in budgets)
-                created_at = next((one.anchor for one in kept if one.period == period and one.anchor), self.clock())
+                created_at = next(
+                    (one.anchor for one in kept if one.period == period and one.anchor), self._payer.clock()
+                )
             limit = Limit(total_budget) if period is None else Limit(total_budget, period, anchor=created_at)
-            made = spec(limit, self.clock(), self.timezone)
+            made = spec(limit, self._payer.clock(), self._payer.timezone)
             if account is not None and budgets:
                 made = msgspec.structs.replace(made, since=self._since(account, budgets))
             others = [spec_of(slot) for slot in slots if slot not in budgets]
-            self.ledger.set_limits(name, [made, *others], explicit=True)
-            self.user_limits = True
+            self._payer.ledger.set_limits(name, [made, *others], explicit=True)
+            self._payer.user_limits = True
         return self._record(user)
 
     def _since(self, account: Account, budgets: Sequence[Slot]) -> int:
@@ -87,16 +97,16 @@ class LiteLLMMethods(Administration):
 
         Past charges are known by the day, and as a whole since the last reset.
         """
-        now = self.clock()
+        now = self._payer.clock()
         present = [slot for slot in budgets if slot.end > now]
         spent = max((slot.spent for slot in present), default=0)
         if not spent and not any(slot.held for slot in present):
             return -1
         if spent == account.usd:
             return 0
-        return day_number(min(slot.start for slot in present), self.timezone)
+        return day_number(min(slot.start for slot in present), self._payer.timezone)
 
-    def projected_cost(self, model: str, messages: Iterable[Any], user: str) -> float:
+    def projected_cost(self, model: str, messages: Iterable[object], user: str) -> float:
         """What a user has spent, plus what the input of a request would cost (USD).
 
         Args:
@@ -113,15 +123,15 @@ class LiteLLMMethods(Administration):
         if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Iterable):
             msg = f"messages must be a list such as [{{'role': 'user', 'content': 'hi'}}], got {shown(messages)}"
             raise TypeError(msg)
-        self._known(user)
+        self._accounts.known(user)
         price = prices.find(model)
         if price is None:
-            raise unpriced(model)
+            raise no_price(model)
         messages = list(messages)
-        size = reported.count("".join(reported.texts(messages)), model)
+        size = reported_call.count("".join(reported_call.texts(messages)), model)
         if size is None:
             size = max(0, input_bound({"messages": messages}, model, exact_bytes=False))
-        fixed, _ = price.bound(size, self.clock())
+        fixed, _ = price.bound(size, self._payer.clock())
         return to_usd(fixed) + self.get_current_cost(user)
 
     def get_total_budget(self, user: str) -> float:
@@ -138,12 +148,12 @@ class LiteLLMMethods(Administration):
 
     def update_cost(
         self,
-        user: Any = None,
-        completion_obj: Any = None,
+        user: object = None,
+        completion_obj: object = None,
         model: str | None = None,
         input_text: str | None = None,
         output_text: str | None = None,
-    ) -> dict[str, Any]:
+    ) -> UserRecord:
         """Record what a call cost a user. Records and never refuses.
 
         Args:
@@ -164,49 +174,50 @@ class LiteLLMMethods(Administration):
         """
         if not isinstance(user, str) and isinstance(completion_obj, str):
             user, completion_obj = completion_obj, user
-        name = user_account(check_name(user, "user"))
-        group = self.group.join(name, self.policy)
+        user = check_name(user, "user")
+        name = user_account(user)
+        group = self._payer.group.join(name, self._payer.policy)
         id = None if completion_obj is None else responses.read(completion_obj).id
-        if id is not None and all(charged(id, self, account) for account in group.accounts):
+        if id is not None and all(charged(id, self._payer, account) for account in group.accounts):
             return {"user": self._record(user)}  # a metered stream's chunks need not say what it used
-        report = reported.read(completion_obj, model, input_text, output_text)
+        report = reported_call.read(completion_obj, model, input_text, output_text)
         if report is not None:
-            with self._lock:  # so that of two reports of one response the second finds it charged
+            with self._payer.lock:  # so that of two reports of one response the second finds it charged
                 self._record_call(name, report)
         return {"user": self._record(user)}
 
     def _record_call(self, name: str, report: Report) -> None:
         """Charge a reported call to the user and the global account, as far as they were not charged for it."""
-        group = self.group.join(name, self.policy)
+        group = self._payer.group.join(name, self._payer.policy)
         if report.id is not None:
-            owed = tuple(one for one in group.accounts if not charged(report.id, self, one))
+            owed = tuple(one for one in group.accounts if not charged(report.id, self._payer, one))
         else:
             owed = group.accounts
         if not owed:
             return
         price = prices.find(report.model, report.provider or None)
-        at = int(self.clock())
-        paying = Group(self, owed, (self.policy,) * len(owed))
-        missing = price is None and self.unpriced == "deny"
+        at = int(self._payer.clock())
+        paying = Group(self._payer, owed, (self._payer.policy,) * len(owed))
+        missing = price is None and self._payer.unpriced == "deny"
         usage = report.usage
         used = Used(0 if price is None else price.cost(usage, at), usage.input_tokens, usage.output_tokens)
         reason = UNPRICED if missing else report.reason
-        id = self._unpriced.pop((report.id or "", name), None) or self.ledger.new_id()
+        id = self._unpriced.pop((report.id or "", name), None) or self._payer.ledger.new_id()
         self._post(id, paying, report, used, at, reason)
         if GLOBAL in owed:  # else it was counted when it was charged there
             counters.charge(report, (group,), used, 0, estimated=bool(reason))
-        self._charged(paying, used.usd)
+        self._payer.charged(paying, used.usd)
         if missing:
             if report.id is not None and len(self._unpriced) < MOST_UNPRICED:
                 self._unpriced[report.id, name] = id
-            raise unpriced(report.model, f"; the call is recorded as the uncertain charge {id!r}")
+            raise no_price(report.model, f"; the call is recorded as the uncertain charge {id!r}")
         if report.id is not None:
             remember_also(report.id, group)
 
     def _post(self, id: str, group: Group, report: Report, used: Used, at: int, reason: str) -> None:
         while True:
-            plan = self._plan(group, report.provider, report.model, at, refuse=False)
-            if self.ledger.post(id, plan.route, used, at, reason) is not STALE:
+            plan = self._payer.plan_anew(group, report.provider, report.model, at, refuse=False)
+            if self._payer.ledger.post(id, plan.route, used, at, reason) is not STALE:
                 return
 
     def get_current_cost(self, user: str) -> float:
@@ -220,53 +231,49 @@ class LiteLLMMethods(Administration):
     def is_valid_user(self, user: str | None) -> bool:
         """Whether the user was given a budget with ``create_budget`` or ``set_limits``."""
         try:
-            account = self.ledger.read(self._name(user))
+            account = self._payer.ledger.read(self._accounts.name_of(user))
         except (TypeError, ValueError):  # no name that a user could have
             return False
         return user is not None and account is not None and account.explicit
 
     def get_users(self) -> list[str]:
         """Every user that was given a budget or was charged."""
-        return [account_name(account.id) for account in self._users()]
+        return [account_name(account.id) for account in self._accounts.users()]
 
-    def reset_cost(self, user: str | None) -> dict[str, Any]:
+    def reset_cost(self, user: str | None) -> UserRecord:
         """Set what a user (None: the global account) has spent back to zero. Open holds stay.
 
         Returns:
             ``{"user": record}``.
         """
-        background_worker.drain()
-        if user is not None:
-            self._known(user)
-        self._forget_alerts(self._name(user))
-        self.ledger.reset(self._name(user), int(self.clock()))
+        self._accounts.reset(user)
         return {"user": self._record(user)}
 
     def reset_on_duration(self, user: str) -> None:
         """Nothing is left to do: periods end by themselves. Kept because LiteLLM's callers call it."""
-        self._known(user)
+        self._accounts.known(user)
 
     def update_budget_all_users(self) -> None:
         """Nothing is left to do: periods end by themselves. Kept because LiteLLM's callers call it."""
 
     def save_data(self) -> dict[str, str]:
         """Make everything recorded so far durable. Returns ``{"status": "success"}``."""
-        self.flush()
+        self._accounts.flush()
         return {"status": "success"}
 
     def load_data(self) -> None:
         """Nothing is left to do: the ledger is always current. Kept because LiteLLM's callers call it."""
 
     @property
-    def user_dict(self) -> dict[str, dict[str, Any]]:
+    def user_dict(self) -> dict[str, UserRecord]:
         """Every user's record, as LiteLLM keeps them. A copy: change budgets through the methods."""
         background_worker.drain()
-        return {account_name(account.id): self._record_of(account) for account in self._users()}
+        return {account_name(account.id): self._record_of(account) for account in self._accounts.users()}
 
-    def _record(self, user: str | None) -> dict[str, Any]:
+    def _record(self, user: str | None) -> UserRecord:
         """A user's record in LiteLLM's shape."""
         background_worker.drain()
-        return self._record_of(self._known(user))
+        return self._record_of(self._accounts.known(user))
 
-    def _record_of(self, account: Account) -> dict[str, Any]:
-        return user_dict.record_of(account, self.clock(), self.timezone)
+    def _record_of(self, account: Account) -> UserRecord:
+        return user_dict.record_of(account, self._payer.clock(), self._payer.timezone)

@@ -1,6 +1,6 @@
 """What a call needs of the manager that pays for it: its accounts, its limits, and what is let through.
 
-It is what :class:`budgeted.payers.scope.Payer` describes. A call asks for a *plan*, the route that its hold takes
+It is what :class:`budgeted.payers.payer.Payer` describes. A call asks for a *plan*, the route that its hold takes
 through the ledger: which limits of which accounts count for its model, in which periods.
 """
 
@@ -13,25 +13,32 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from opentelemetry import trace
 
-from budgeted.errors import UnattributedCallError, UnknownUserError
+from budgeted.errors import LedgerError, UnattributedCallError, UnknownUserError, UnpricedModelError
 from budgeted.ledger.accounts import GLOBAL, USD, Account, account_kind, account_name
 from budgeted.ledger.admission import Refused
+from budgeted.ledger.charges import Used
 from budgeted.ledger.limit_specs import day_number, limit_of, spec
 from budgeted.ledger.protocol import Ledger, all_accounts
 from budgeted.ledger.routes import Leg, Route
 from budgeted.limits.limit import Limit
 from budgeted.limits.periods import NEVER, Period, window
 from budgeted.manager.settings import Settings
-from budgeted.payers import scope as scopes
-from budgeted.payers.scope import Budget, Group, Plan, Policy, Scope
-from budgeted.telemetry import call_reporting
+from budgeted.payers.block_figures import caps_lock
+from budgeted.payers.payer import Group, KeyedBlock, Plan
+from budgeted.payers.policy import Policy
+from budgeted.payers.scope import Scope
+from budgeted.pricing import prices
+from budgeted.pricing.usage import Counts
+from budgeted.telemetry import call_reporting, counters
 from budgeted.telemetry.alerts import Alerts
 from budgeted.telemetry.events import Listener
 from budgeted.telemetry.log_throttling import Repeats, say
+from budgeted.telemetry.user_names import UserNames
+from budgeted.validation import shown
+from budgeted.wire.request import Request
 
 logger = logging.getLogger("budgeted")
 
@@ -52,29 +59,42 @@ DAY = Period(1, "day")
 _CAP = Limit(0)
 
 
-class Paying:
+class ProjectPayer:
     """The accounts of one project, as calls see them: planned, limited, and with the settings that apply.
 
-    Attributes:
+    Args:
         project_name: the namespace in the ledger.
         ledger: where the balances are.
         settings: every setting but the name, the ledger and the global limit.
+        limits: the global account's; None leaves those it has.
+        front: the manager that this is a part of, if it is a part of one.
+
+    Attributes:
+        lock: guards what several steps change together.
     """
 
-    def __init__(self, project_name: str, ledger: Ledger, settings: Settings, limits: tuple[Limit, ...] | None) -> None:
+    def __init__(
+        self,
+        project_name: str,
+        ledger: Ledger,
+        settings: Settings,
+        limits: tuple[Limit, ...] | None = None,
+        front: object = None,
+    ) -> None:
         self.project_name = project_name
+        self.front = front
         self.listener: Listener | None = None
         self.repeats = Repeats()
         self.unlock()
         self._keyed: dict[str, _Keyed] = {}
         self._warned: set[str] = set()
-        self._adopt(ledger, settings, limits)
+        self.adopt(ledger, settings, limits)
 
     def unlock(self) -> None:
         """Have a lock that nobody has, at first and in a forked child, where whoever had it may not be."""
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
 
-    def _adopt(self, ledger: Ledger, settings: Settings, limits: tuple[Limit, ...] | None) -> None:
+    def adopt(self, ledger: Ledger, settings: Settings, limits: tuple[Limit, ...] | None) -> None:
         """Take everything over, also where calls are under way. What can fail comes first, and then changes nothing."""
         user_limits = bool(settings.default_user_limits) or _users_have_limits(ledger)
         if limits is None:
@@ -92,6 +112,7 @@ class Paying:
         self.user_limits = user_limits
         self.policy = Policy(settings.on_exceed, settings.wait, settings.fallback)
         self.semconv = settings.semconv
+        self.user_names: UserNames | None = settings.metric_users
         self.alerts = Alerts(self, settings.alerts) if settings.alerts else None
         if settings.on_event is None:
             self.listener = None
@@ -111,7 +132,7 @@ class Paying:
         plan = group.plans.get((provider, model))
         if plan is not None and at < plan.expires and not fresh:
             return plan
-        plan = self._plan(group, provider, model, at, refuse=refuse)
+        plan = self.plan_anew(group, provider, model, at, refuse=refuse)
         if len(group.plans) >= MOST_PLANS:
             group.plans.clear()
         # Each call in a keyed block is planned anew: so the block learns what others have spent of its cap.
@@ -119,7 +140,8 @@ class Paying:
             group.plans[provider, model] = plan
         return plan
 
-    def _plan(self, group: Group, provider: str, model: str, at: int, *, refuse: bool = True) -> Plan:
+    def plan_anew(self, group: Group, provider: str, model: str, at: int, *, refuse: bool = True) -> Plan:
+        """The same, from what the ledger says now, and kept nowhere."""
         legs: list[Leg] = []
         versions: list[int] = []
         soft: list[bool] = []
@@ -148,9 +170,9 @@ class Paying:
         route = Route.make(legs, versions, day_number(day_start, self.timezone), provider, model, soft, around)
         return Plan(route, expires, priced)
 
-    def limit_block(self, account: str, cap: int, block: Budget) -> None:
+    def limit_block(self, account: str, cap: int, block: KeyedBlock) -> None:
         """Note a keyed block and its cap, which reaches the ledger with the block's next call."""
-        with self._lock:
+        with self.lock:
             keyed = self._keyed.get(account)
             if keyed is None:
                 if len(self._keyed) >= MOST_KEYED:
@@ -169,7 +191,7 @@ class Paying:
             self._require_budget(account_name(name), account)
         while account is None:  # again if it was deleted meanwhile
             limits = self.settings.default_user_limits.of(account_name(name)) if kind == "user" else ()
-            self._limit(name, limits, explicit=False, create=True)
+            self.limit(name, limits, explicit=False, create=True)
             account = self.ledger.read(name)
         return account
 
@@ -179,10 +201,10 @@ class Paying:
         if account is not None and [slot.amount for slot in account.slots] != [keyed.cap]:
             account = None
         while account is None:  # again if it was deleted meanwhile
-            self._limit(name, [_CAP.with_amount(keyed.cap)], explicit=False)
+            self.limit(name, [_CAP.with_amount(keyed.cap)], explicit=False)
             account = self.ledger.read(name)
         taken = sum(slot.spent + slot.held for slot in account.slots)
-        with scopes.caps_lock:
+        with caps_lock:
             for block in list(keyed.blocks):
                 block.taken_elsewhere(taken)
         return account
@@ -195,10 +217,45 @@ class Paying:
             )
             raise UnknownUserError(msg)
 
-    def _limit(self, account: str, limits: Iterable[Limit], *, explicit: bool, create: bool = False) -> None:
+    def limit(self, account: str, limits: Iterable[Limit], *, explicit: bool, create: bool = False) -> None:
+        """Give an account limits; ``create`` leaves one that is there alone."""
         now = self.clock()
         specs = [spec(limit, now, self.timezone) for limit in limits]
         self.ledger.set_limits(account, specs, explicit=explicit, create=create)
+
+    def correct(self, charge_id: str, usage: Counts | None, cost: int | None) -> None:
+        """Replace the figure of a charge.
+
+        Args:
+            charge_id: of a hold that has ended.
+            usage: what it used, priced as the call was; None where the cost is known.
+            cost: nano-USD.
+
+        Raises:
+            LedgerError: no such charge is known (any more).
+            UnpricedModelError: usage of a model without a price.
+        """
+        charge = self.ledger.ended(charge_id) if _may_be_id(charge_id) else None
+        if charge is None:
+            msg = f"no charge {shown(charge_id)} is known; uncertain() lists those that can be reconciled"
+            raise LedgerError(msg)
+        if usage is None:
+            used = Used(cost or 0, charge.used.input_tokens, charge.used.output_tokens)
+        else:
+            price = prices.find(charge.model, charge.provider or None)
+            if price is None and self.unpriced == "deny":
+                raise no_price(charge.model, "; or give cost=USD instead")
+            usd = 0 if price is None else price.cost(usage, charge.opened)
+            used = Used(usd, usage.input_tokens, usage.output_tokens)
+        before = self.ledger.correct(charge_id, used, int(self.clock()))
+        if before is not None:
+            counters.correct(used.usd - before.used.usd)
+            self.charged(Group(self, before.accounts, ()), used.usd - before.used.usd)
+
+    def charged(self, group: Group, cost: int) -> None:
+        """Accounts were charged (nano-USD) without a call of this process: their alerts may be due."""
+        if self.alerts is not None:
+            self.alerts.charged(group, cost, trace.get_current_span(), None)
 
     def reset_time(self, refused: Refused) -> tuple[dt.datetime | None, float | None]:
         """When the refusing limit's period ends, and the seconds until then."""
@@ -221,7 +278,7 @@ class Paying:
         call_reporting.note_trouble((self.group,), "the ledger is away and a call goes through unchecked", error)
         return True
 
-    def note_unattributed(self, request: Any) -> None:
+    def note_unattributed(self, request: Request) -> None:
         """A call has no user to pay for it, while users have limits."""
         if self.settings.unattributed == "deny":
             msg = "a call was made that no user pays for; put it into `with budget(user):`"
@@ -236,7 +293,7 @@ class Paying:
                 self.project_name,
             )
 
-    def note_soft(self, group: Group, call: Any) -> None:  # noqa: ARG002 - as every payer has it
+    def note_soft(self, group: Group) -> None:
         """A call went through an account that only warns: say so once per limit and period if it is over."""
         for name, policy in zip(group.accounts, group.policies, strict=True):
             account = self.ledger.read(name) if policy.on_exceed == "warn" else None
@@ -256,7 +313,7 @@ class _Keyed:
 
     def __init__(self) -> None:
         self.cap = 0
-        self.blocks: weakref.WeakSet[Budget] = weakref.WeakSet()
+        self.blocks: weakref.WeakSet[KeyedBlock] = weakref.WeakSet()
 
 
 def _around(limit: Limit, start: int, end: int, tz: dt.tzinfo) -> tuple[int, int]:
@@ -266,3 +323,16 @@ def _around(limit: Limit, start: int, end: int, tz: dt.tzinfo) -> tuple[int, int
 
 def _users_have_limits(ledger: Ledger) -> bool:
     return any(account.slots for account in itertools.islice(all_accounts(ledger, "u:"), MOST_LOOKED_AT))
+
+
+def _may_be_id(charge_id: object) -> bool:
+    """Whether a ledger can be asked for it: ids are plain text, and databases choke on what is not."""
+    return isinstance(charge_id, str) and charge_id.isascii() and charge_id.isprintable()
+
+
+def no_price(model: str, more: str = "") -> UnpricedModelError:
+    """What is wrong where a call that was made already has no price."""
+    return UnpricedModelError(
+        f"no price is known for model {shown(model)}; tell it with budgeted.register_price({shown(model)}, input=..., "
+        f"output=...) in USD per million tokens{more}"
+    )

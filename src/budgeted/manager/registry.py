@@ -6,39 +6,52 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Protocol, TypeVar, cast
 
 from budgeted import providers
-from budgeted.payers import scope as scopes
+from budgeted.manager.payer import ProjectPayer
+from budgeted.payers import scope
 from budgeted.telemetry import instruments
 
-_open: weakref.WeakSet[Any] = weakref.WeakSet()
+
+class Manager(Protocol):
+    """What is asked here of a manager."""
+
+    payer: ProjectPayer
+
+    def reconfigure(self, **changes: object) -> None:
+        """Change settings in place."""
+
+
+M = TypeVar("M", bound=Manager)
+
+_open: weakref.WeakSet[ProjectPayer] = weakref.WeakSet()
 
 STAND_IN, CONSTRUCTED, CONFIGURED = range(3)
 """How the default manager came about; a later one replaces it if it ranks higher."""
 
-_default: Any = None
+_default: Manager | None = None
 _rank = STAND_IN
 _default_lock = threading.RLock()
 
 
-def get_default(make: Callable[..., Any]) -> Any:
+def get_default(make: Callable[..., M]) -> M:
     """The default manager: the one ``configure`` made, else the first one constructed, else a new one in memory.
 
     Args:
         make: makes a manager, which registers itself.
     """
     global _rank  # noqa: PLW0603
-    if _default is not None:
-        return _default
+    if _default is not None:  # as nearly always, and then without a lock: decorated functions ask at each call
+        return cast("M", _default)
     with _default_lock:
         if _default is None:
             make(ledger="memory://")
             _rank = STAND_IN
-        return _default
+        return cast("M", _default)  # all managers of a process are made by one class
 
 
-def configure_default(make: Callable[..., Any], settings: dict[str, Any]) -> Any:
+def configure_default(make: Callable[..., M], settings: dict[str, object]) -> M:
     """Make the manager that covers the calls outside every block, or change it in place.
 
     One that stood in, in memory, until somebody configured it gets the ledger that a new one would have. One that
@@ -56,26 +69,26 @@ def configure_default(make: Callable[..., Any], settings: dict[str, Any]) -> Any
             _default.reconfigure(**({"ledger": None, **settings} if _rank == STAND_IN else settings))
         _rank = CONFIGURED
         cover()
-        return _default
+        return cast("M", _default)
 
 
-def register(manager: Any) -> None:
+def register(manager: Manager) -> None:
     """Have a manager pay for calls of this process from now on, and show up in its metrics."""
     global _default, _rank
     with _default_lock:
-        _open.add(manager)
+        _open.add(manager.payer)
         if _default is None or _rank == STAND_IN:
             _default, _rank = manager, CONSTRUCTED
             cover()
     providers.instrument()
-    instruments.start(open_managers)
+    instruments.start(open_payers)
 
 
-def unregister(manager: Any) -> None:
+def unregister(manager: Manager) -> None:
     """Have a manager pay for nothing any more."""
     global _default  # noqa: PLW0603
     with _default_lock:
-        _open.discard(manager)
+        _open.discard(manager.payer)
         if _default is manager:
             _default = None
             cover()
@@ -83,11 +96,11 @@ def unregister(manager: Any) -> None:
 
 def cover() -> None:
     """Have the default manager pay for calls outside every block."""
-    scopes.outside[:] = [] if _default is None else [_default.outside]
+    scope.outside[:] = [] if _default is None else [_default.payer.outside]
 
 
-def open_managers() -> list[Any]:
-    """Those that are open."""
+def open_payers() -> list[ProjectPayer]:
+    """What pays for calls of this process."""
     return list(_open)
 
 
@@ -95,8 +108,8 @@ def _after_fork() -> None:
     """A child has none of the threads that may have had the locks."""
     global _default_lock  # noqa: PLW0603
     _default_lock = threading.RLock()
-    for manager in open_managers():
-        manager.unlock()
+    for payer in open_payers():
+        payer.unlock()
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -10,43 +10,34 @@ from __future__ import annotations
 import functools
 import logging
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import msgspec
 from opentelemetry import trace
 
-from budgeted.errors import (
-    BudgetError,
-    LedgerError,
-    LedgerLockedError,
-    LedgerUnavailableError,
-    UnpricedModelError,
-)
+from budgeted.errors import BudgetError, LedgerError, LedgerLockedError, LedgerUnavailableError
 from budgeted.ledger import background_worker
-from budgeted.ledger.accounts import USD, account_name
-from budgeted.ledger.admission import Ask, Refused, admit
+from budgeted.ledger.admission import Ask, Refused
 from budgeted.ledger.charges import Used
-from budgeted.ledger.protocol import Granted
-from budgeted.ledger.routes import Stale
-from budgeted.ledger.waiting_calls import Turns
+from budgeted.metering import block_hold, ledger_hold, request_bound
 from budgeted.metering.charged_responses import remember
-from budgeted.payers import scope as scopes
-from budgeted.payers.scope import Budget, Group, Payer, Plan, Policy, Scope, caps_lock
+from budgeted.metering.ledger_hold import LedgerHold
+from budgeted.metering.refusal import Refusal, behind, by_ledger
+from budgeted.payers import block_figures
+from budgeted.payers.block_figures import NO_CAP, BlockFigures, caps_lock
+from budgeted.payers.payer import Group, Plan
+from budgeted.payers.scope import Scope
 from budgeted.pricing import input_bound, prices
 from budgeted.pricing.prices import Price
 from budgeted.pricing.token_types import kinds_of
 from budgeted.pricing.usage import Counts, Usage
-from budgeted.telemetry import call_reporting, counters
+from budgeted.telemetry import call_reporting, counters, span_attributes
 from budgeted.telemetry.log_throttling import say
 from budgeted.validation import shown
 from budgeted.wire import responses
 from budgeted.wire.failures import REFUSED, UNSENT, classify, reason_of
 from budgeted.wire.request import ANY, Request, unpriced
 from budgeted.wire.responses import Answer
-
-MOST_PLANS = 50
-"""How often a call is planned again because its accounts' limits have changed meanwhile."""
 
 OUTPUT_UNKNOWN = 128_000
 """Output tokens assumed for a model of which nobody knows the maximum. It is not written into a request that fits:
@@ -59,47 +50,19 @@ MOST_SHARES = 64
 _NOTHING = Ask()
 
 
-class Part(msgspec.Struct):
-    """A call's hold at one manager, in the ledger that it had. ``held`` is None if that was away."""
-
-    group: Group
-    id: str
-    held: Any
-    ledger: Any = None
-    ended: bool = False
-
-
-class Refusal(msgspec.Struct, frozen=True, eq=False):
-    """What is in a call's way, and where.
-
-    Args:
-        refused: the limit that has no room.
-        manager: whose limit it is.
-        policy: what is to happen then.
-        turns: where those stand in line who wait for it, in the queue that ``refused.account`` names.
-        block: the block whose cap it is; None for a limit in the ledger.
-    """
-
-    refused: Refused
-    manager: Payer
-    policy: Policy
-    turns: Turns
-    block: Budget | None = None
-
-
 class Call(msgspec.Struct, eq=False, weakref=True):
     """One call, from its hold to its settlement.
 
     Args:
         request: what is asked.
-        groups: the payers' accounts, by manager.
+        groups: the payers' accounts, by payer.
         blocks: the payers' blocks.
         at: when it began, in unix seconds.
         span: the span that it is noted on, or None.
         handled: the exception that was being handled when the call began: it says nothing about this one.
 
     Attributes:
-        parts: its holds, one per manager; none before it holds.
+        parts: its holds, one per payer; none before it holds.
         granted: the output tokens that may be asked for.
         capped: True if ``granted`` must be written into the request.
         usd: nano-USD held.
@@ -114,12 +77,12 @@ class Call(msgspec.Struct, eq=False, weakref=True):
 
     request: Request
     groups: tuple[Group, ...]
-    blocks: tuple[Budget, ...]
+    blocks: tuple[BlockFigures, ...]
     at: int
     span: trace.Span | None
     handled: BaseException | None
     running: list[bool]
-    parts: list[Part] = []
+    parts: list[LedgerHold] = []
     granted: int = 0
     usd: int = 0
     cost: int = 0
@@ -136,16 +99,16 @@ class Call(msgspec.Struct, eq=False, weakref=True):
     @property
     def remote(self) -> bool:
         """Whether one of the ledgers is reached over a network."""
-        return any(group.manager.ledger.remote for group in self.groups)
+        return any(group.payer.ledger.remote for group in self.groups)
 
     @property
     def shared(self) -> bool:
         """Whether one of the ledgers has a lock that another process may keep."""
-        return any(group.manager.ledger.shared for group in self.groups)
+        return any(group.payer.ledger.shared for group in self.groups)
 
     @property
     def id(self) -> str:
-        """The charge's id at the first manager; "" before the call holds."""
+        """The charge's id at the first payer; "" before the call holds."""
         return self.parts[0].id if self.parts else ""
 
     @property
@@ -155,26 +118,24 @@ class Call(msgspec.Struct, eq=False, weakref=True):
 
     def idle(self) -> bool:
         """Whether no lock that ending the call takes is held, by this thread or another."""
-        if caps_lock.locked() or scopes.cap_turns.busy() or counters.lock.locked():
+        if caps_lock.locked() or block_figures.cap_turns.busy() or counters.lock.locked():
             return False
-        if not (self.span is None or counters.unlocked(self.span)):
+        if not (self.span is None or span_attributes.unlocked(self.span)):
             return False
-        return all(group.manager.ledger.idle() for group in self.groups)
+        return all(group.payer.ledger.idle() for group in self.groups)
 
     # -- bound
 
     def _bound(self) -> Ask:
         """What the call may need, at the prices it could meet."""
         request = self.request
-        manager = self.groups[0].manager
+        payer = self.groups[0].payer
         if request.fixed is not None:
-            return Ask(request.fixed, uncertain_output=manager.uncertain_output)
+            return Ask(request.fixed, uncertain_output=payer.uncertain_output)
         price = self.price = prices.find(request.model, request.provider or None, request.base_url)
         size = self._input
         if size == -2:
-            size = input_bound.input_bound(request.body, request.model, exact_bytes=request.exact_bytes)
-            if size == input_bound.UNKNOWN or request.elsewhere:
-                size = self._window(price)
+            size = request_bound.input_tokens(request, price)
             self._input = size
         n = request.n
         most = request.cap if request.output else 0
@@ -190,28 +151,13 @@ class Call(msgspec.Struct, eq=False, weakref=True):
             fixed, rate = price.bound(size, self.at, request.tier, kinds)
             if request.searches or request.units != 1:
                 fixed += price.beside_tokens(request.units - 1, request.searches, self.at, request.tier)
-        least = manager.min_output_tokens + request.thinking
-        return Ask(fixed, rate * n, size, n, least, most, whole, manager.uncertain_output)
+        least = payer.min_output_tokens + request.thinking
+        return Ask(fixed, rate * n, size, n, least, most, whole, payer.uncertain_output)
 
     def _untouchable(self) -> bool:
         return any(group.untouched for group in self.groups) or any(
-            block.policy.on_exceed == "raise" for block in self.blocks if block.slot.amount < scopes.NO_CAP
+            block.policy.on_exceed == "raise" for block in self.blocks if block.slot.amount < NO_CAP
         )
-
-    def _window(self, price: Price | None) -> int:
-        """The bound of an input that is not all in the request."""
-        request = self.request
-        if price is not None and price.flat:
-            return 0
-        window = price.context_window if price is not None else None
-        if window is not None:
-            return window
-        what = request.elsewhere or "files or media that are not in it"
-        msg = (
-            f"the request to {request.model} refers to {what}, and its context window is not known, so its cost has "
-            f"no bound; send the content itself, or meter the call with budgeted.hold(cost=...)"
-        )
-        raise UnpricedModelError(msg)
 
     def recount(self) -> bool:
         """Count the input with the model's tokenizer, once. True if that made it smaller."""
@@ -257,7 +203,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         if self.price is None:
             self._require_price(plans)
         if self.blocks:
-            granted = self._hold_caps(ask, queued)
+            granted = block_hold.hold(self.blocks, ask, queued)
             if isinstance(granted, Refusal):
                 return granted
             if granted < ask.most:
@@ -268,7 +214,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
                 refused = self._hold_at(group, plans.pop(0), ask, timeout, queued)
                 if refused is not None:
                     self._undo(ask.usd_for(ask.most))
-                    return _by_ledger(refused, group)
+                    return by_ledger(refused, group)
             self._held(ask)
         except BaseException:
             self._undo(ask.usd_for(ask.most))
@@ -278,9 +224,9 @@ class Call(msgspec.Struct, eq=False, weakref=True):
     def _plan(self, group: Group, timeout: float | None) -> Plan | None:
         """Where this call goes; None if the ledger is away and calls go on without it."""
         try:
-            return group.manager.plan(group, self.request.provider, self.request.model, self.at)
+            return group.payer.plan(group, self.request.provider, self.request.model, self.at)
         except LedgerUnavailableError as error:
-            if not _excused(group.manager, error, timeout):
+            if not ledger_hold.excused(group.payer, error, timeout):
                 raise
             return None
 
@@ -290,83 +236,32 @@ class Call(msgspec.Struct, eq=False, weakref=True):
             return
         capped = any(block.cap is not None for block in self.blocks)
         for group, plan in zip(self.groups, plans, strict=True):
-            if (plan is None or plan.priced or capped) and group.manager.unpriced == "deny":
+            if (plan is None or plan.priced or capped) and group.payer.unpriced == "deny":
                 raise unpriced(self.request)
 
-    def _hold_caps(self, ask: Ask, queued: int) -> int | Refusal:
-        """Hold on the blocks of this process; those without a cap only keep count."""
-        blocks = self.blocks
-        if scopes.cap_turns.queues and not queued:
-            crowded = scopes.cap_turns.crowded([block.queue for block in blocks])
-            if crowded is not None:
-                return _by_cap(_behind(crowded), next(block for block in blocks if block.queue == crowded))
-        with caps_lock:
-            granted = ask.most
-            if any(block.slot.amount < scopes.NO_CAP for block in blocks):
-                decision = admit(ask, [(block.slot, 0, scopes.NO_CAP) for block in blocks], [b.soft for b in blocks])
-                if isinstance(decision, Refused):
-                    block = blocks[decision.index]
-                    return _by_cap(msgspec.structs.replace(decision, account=block.queue, end=0), block)
-                granted = decision
-            usd = ask.usd_for(granted)
-            for block in blocks:
-                block.slot.held += usd
-        return granted
-
     def _hold_at(self, group: Group, plan: Plan | None, ask: Ask, timeout: float | None, queued: int) -> Refused | None:
-        """Hold at one manager, at most what the others before it granted."""
-        ledger = group.manager.ledger
-        if ledger.turns.queues and not queued:
-            crowded = ledger.turns.crowded(group.accounts)
+        """Hold at one payer, at most what the others before it granted."""
+        turns = group.payer.ledger.turns
+        if turns.queues and not queued:
+            crowded = turns.crowded(group.accounts)
             if crowded is not None:
-                return _behind(crowded)
+                return behind(crowded)
         if self.granted < ask.most:
             ask = msgspec.structs.replace(ask, most=self.granted)
-        id = ledger.new_id()
-        held: Any = None
-        try:
-            if plan is not None:
-                held = ledger.hold(id, plan.route, ask, self.at, timeout)
-                if held.__class__ is Stale:
-                    held = self._hold_anew(id, group, ask, timeout)
-                if held.__class__ is Refused:
-                    return held
-                if held.granted < self.granted:
-                    self.granted = held.granted
-            self.parts.append(Part(group, id, held, ledger))
-        except LedgerUnavailableError as error:
-            if not _excused(group.manager, error, timeout):
-                raise
-            self.parts.append(Part(group, id, None, ledger))
-        except LedgerError:  # nothing was held
-            raise
-        except BaseException:
-            background_worker.enqueue(functools.partial(ledger.release, id, self.at))
-            raise
+        held = ledger_hold.hold(self.parts, group, plan, self.request, ask, self.at, timeout)
+        if isinstance(held, Refused):
+            return held
+        if held is not None and held.granted < self.granted:
+            self.granted = held.granted
         return None
-
-    def _hold_anew(self, id: str, group: Group, ask: Ask, timeout: float | None) -> Granted | Refused:
-        """Hold after the limits, or their periods, have changed."""
-        manager = group.manager
-        for _ in range(MOST_PLANS):
-            plan = manager.plan(group, self.request.provider, self.request.model, self.at, fresh=True)
-            result = manager.ledger.hold(id, plan.route, ask, self.at, timeout)
-            if not isinstance(result, Stale):
-                return result
-        msg = f"the limits of {', '.join(map(account_name, group.accounts))} change faster than a call can be planned"
-        raise LedgerUnavailableError(msg)
 
     def _undo(self, usd: int, timeout: float | None = None) -> None:
         """Give back what was held before somebody refused."""
-        with caps_lock:
-            for block in self.blocks:
-                block.slot.held -= usd
+        block_hold.shrink(self.blocks, usd)
         parts, self.parts = self.parts, []
         for part in parts:
-            if part.held is not None:
-                _quietly(part.ledger.release, part.id, self.at, timeout)
-        if scopes.cap_turns.queues:
-            scopes.cap_turns.freed([block.queue for block in self.blocks])
+            part.undo(self.at, timeout)
+        block_hold.wake(self.blocks)
 
     def _held(self, ask: Ask) -> None:
         """Everybody has agreed: the smallest grant counts."""
@@ -380,20 +275,15 @@ class Call(msgspec.Struct, eq=False, weakref=True):
                 self._note_clamped()
         for group in self.groups:
             if group.soft:
-                group.manager.note_soft(group, self)
-        if self.groups[0].manager.semconv:
+                group.payer.note_soft(group)
+        if self.groups[0].payer.semconv:
             self.sent = time.perf_counter()
         if granted < ask.most and self.blocks:  # the last step: undone, the call gives back what it asked for
-            surplus = ask.usd_for(ask.most) - self.usd
-            with caps_lock:
-                for block in self.blocks:
-                    block.slot.held -= surplus
+            block_hold.shrink(self.blocks, ask.usd_for(ask.most) - self.usd)
 
     def _note_clamped(self) -> None:
         counters.clamp(self.request, self.groups)
-        with caps_lock:
-            for block in self.blocks:
-                block.count(clamped=1)
+        block_hold.count(self.blocks, clamped=1)
         text = "budgeted: %s may write at most %d tokens, so that it fits"
         say(logging.INFO, text, (self.request.model, self.granted), {})
 
@@ -413,20 +303,19 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         if guess is None:
             return
         for part in self.parts:
-            manager = part.group.manager
-            lost = Part(part.group, manager.ledger.new_id(), None)
+            payer = part.group.payer
+            lost = LedgerHold(part.group, payer.ledger, payer.ledger.new_id(), None)
             try:
-                self._book(lost, guess, reason, int(manager.clock()), timeout)
+                lost.book(self.request, self.at, guess, reason, int(payer.clock()), timeout)
             except LedgerError:
-                background_worker.retry(functools.partial(self._book, lost, guess, reason, self.at, None))
-        with caps_lock:
-            for block in self.blocks:
-                block.slot.spent += guess.usd
+                book = functools.partial(lost.book, self.request, self.at, guess, reason, self.at, None)
+                background_worker.retry(book)
+        block_hold.charge(self.blocks, guess.usd)
         counters.charge(self.request, self.groups, guess, 0, estimated=True)
         call_reporting.note_estimate(self, guess.usd, f"{reason}: a charge of its own")
         for group in self.groups:
-            if group.manager.alerts is not None:
-                group.manager.alerts.charged(group, guess.usd, self.span, timeout)
+            if group.payer.alerts is not None:
+                group.payer.alerts.charged(group, guess.usd, self.span, timeout)
 
     def takes_over(self, request: Request) -> bool:
         """Whether this call's hold covers a request that an SDK makes inside it."""
@@ -552,7 +441,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
             raise
         self.cost = 0 if used is None else used.usd
         if self.blocks:
-            self._end_in_blocks(self.cost)
+            block_hold.end(self.blocks, self.usd, self.cost)
         self._tell_end(used, reason, answer, timeout)
 
     def _tell_end(self, used: Used | None, reason: str, answer: Answer | None, timeout: float | None) -> None:
@@ -575,48 +464,16 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         if self.sent:
             source = call_reporting.note_operation(self, used, answer, time.perf_counter() - self.sent)
         if self.span is not None:
-            counters.mark(self.span, self.outcome, cost, self.groups, source=source)
+            span_attributes.mark(self.span, self.outcome, cost, self.groups, source=source)
         if used is not None:
             for group in self.groups:
-                alerts = group.manager.alerts
+                alerts = group.payer.alerts
                 if alerts is not None:
                     alerts.charged(group, cost, self.span, timeout)
 
-    def _end_in_blocks(self, cost: int) -> None:
-        with caps_lock:
-            for block in self.blocks:
-                slot = block.slot
-                slot.held -= self.usd
-                slot.spent += cost
-                block.count(calls=1)
-        if scopes.cap_turns.queues:
-            scopes.cap_turns.freed([block.queue for block in self.blocks])
-
     def _commit(self, used: Used | None, reason: str, timeout: float | None) -> None:
         for part in self.parts:
-            if part.ended:
-                continue
-            clock, ledger = part.group.manager.clock, part.ledger
-            now = int(clock())
-            if part.held is None:
-                if used is not None:
-                    self._book(part, used, reason, now, timeout)
-            elif used is None:
-                ledger.release(part.id, now, timeout)
-            else:
-                ledger.settle(part.id, used, now, reason, timeout)
-            part.ended = True
-
-    def _book(self, part: Part, used: Used, reason: str, now: int, timeout: float | None) -> None:
-        """Record a call that was let through while its ledger was away."""
-        manager = part.group.manager
-        fresh = False
-        while True:
-            request = self.request
-            plan = manager.plan(part.group, request.provider, request.model, self.at, fresh=fresh, refuse=False)
-            if not isinstance(manager.ledger.post(part.id, plan.route, used, now, reason, timeout), Stale):
-                return
-            fresh = True
+            part.end(self.request, self.at, used, reason, timeout)
 
     def _commit_later(self, used: Used | None, reason: str) -> None:
         def again() -> None:
@@ -628,30 +485,3 @@ class Call(msgspec.Struct, eq=False, weakref=True):
                 call_reporting.note_trouble(self.groups, "a charge was not taken", error)
 
         background_worker.retry(again)
-
-
-def _excused(manager: Payer, error: LedgerUnavailableError, timeout: float | None) -> bool:
-    """Whether a call goes on without its ledger. A lock that was only tried is waited for elsewhere first."""
-    return not (timeout == 0 and isinstance(error, LedgerLockedError)) and manager.allows_without(error)
-
-
-def _by_ledger(refused: Refused, group: Group) -> Refusal:
-    policy = group.policies[group.accounts.index(refused.account)]
-    return Refusal(refused, group.manager, policy, group.manager.ledger.turns)
-
-
-def _by_cap(refused: Refused, block: Budget) -> Refusal:
-    return Refusal(refused, block.manager, block.policy, scopes.cap_turns, block)
-
-
-def _behind(account: str) -> Refused:
-    """Others wait for this account: line up behind them."""
-    return Refused(0, "", USD, 0, 0, 0, 0, 0, "held", account=account)
-
-
-def _quietly(verb: Callable[..., Any], *args: Any) -> None:
-    try:
-        verb(*args)
-    except LedgerError as error:
-        background_worker.retry(lambda: verb(*args))
-        say(logging.WARNING, "budgeted: a hold is given back later: %s", (error,), {})

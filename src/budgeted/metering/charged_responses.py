@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from budgeted.payers.scope import Group
+from budgeted.payers.payer import Group
 
 REMEMBERED = 4096
 
@@ -23,9 +23,9 @@ def remember_also(response_id: str, group: Group) -> None:
     remember(response_id, (*_groups(response_id), group))
 
 
-def charged(response_id: str, manager: object, account: str) -> bool:
+def charged(response_id: str, payer: object, account: str) -> bool:
     """Whether a response was charged to an account of a manager already."""
-    return any(group.manager is manager and account in group.accounts for group in _groups(response_id))
+    return any(group.payer is payer and account in group.accounts for group in _groups(response_id))
 
 
 def _groups(response_id: str) -> tuple[Group, ...]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from typing import Any, Protocol
 
 from budgeted.metering import runner
 from budgeted.metering.call import Call
@@ -19,6 +19,28 @@ from budgeted.wire.stream_readers import BodyMeter, EventMeter, ItemMeter, Meter
 
 LEFT_EARLY = "the stream was left before it said what it used"
 NO_USAGE = "the stream ended without saying what it used"
+
+
+class HTTPResponse(Protocol):
+    """A response whose body is still to come: httpx's, httpx2's or urllib3's, each with the methods that it has."""
+
+    headers: Mapping[str, str]
+
+    def iter_bytes(self, chunk_size: int | None = None) -> Iterator[bytes]: ...  # noqa: D102 - as theirs
+
+    def iter_raw(self, chunk_size: int | None = None) -> Iterator[bytes]: ...  # noqa: D102
+
+    def aiter_bytes(self, chunk_size: int | None = None) -> AsyncIterator[bytes]: ...  # noqa: D102
+
+    def aiter_raw(self, chunk_size: int | None = None) -> AsyncIterator[bytes]: ...  # noqa: D102
+
+    def close(self) -> None: ...  # noqa: D102
+
+    async def aclose(self) -> None: ...  # noqa: D102
+
+    def stream(self, *args: object, **kwargs: object) -> Iterator[bytes]: ...  # noqa: D102
+
+    def read(self, amt: int | None = None, *args: object, **kwargs: object) -> bytes: ...  # noqa: D102
 
 
 class Watch:
@@ -30,7 +52,7 @@ class Watch:
         self.reading = False
         self.decoding = False
 
-    def raw_meter(self, response: Any) -> Meter:
+    def raw_meter(self, response: HTTPResponse) -> Meter:
         """For a body that is read without being decoded."""
         encoding = response.headers.get("content-encoding", "identity")
         return self.meter if encoding == "identity" else PackedMeter(self.meter, encoding)
@@ -62,7 +84,7 @@ class Watch:
             runner.end_anywhere(self.call, self.outcome(error, at_end=False))
 
 
-def watch(response: Any, call: Call, *, drop_usage: bool = False) -> None:
+def watch(response: HTTPResponse, call: Call, *, drop_usage: bool = False) -> None:
     """Settle a call when its HTTP response has been read, closed, left or forgotten.
 
     Args:
@@ -77,23 +99,31 @@ def watch(response: Any, call: Call, *, drop_usage: bool = False) -> None:
     weakref.finalize(response, state.end_early)
 
 
-def _iter_bytes(response: Any, kind: Any, state: Watch, chunk_size: int | None = None) -> Iterator[bytes]:
+def _iter_bytes(
+    response: HTTPResponse, kind: type[HTTPResponse], state: Watch, chunk_size: int | None = None
+) -> Iterator[bytes]:
     state.decoding = True
     return _metered(kind.iter_bytes(response, chunk_size), state, state.meter)
 
 
-def _iter_raw(response: Any, kind: Any, state: Watch, chunk_size: int | None = None) -> Iterator[bytes]:
-    source: Iterator[bytes] = kind.iter_raw(response, chunk_size)
+def _iter_raw(
+    response: HTTPResponse, kind: type[HTTPResponse], state: Watch, chunk_size: int | None = None
+) -> Iterator[bytes]:
+    source = kind.iter_raw(response, chunk_size)
     return source if state.decoding else _metered(source, state, state.raw_meter(response))
 
 
-def _aiter_bytes(response: Any, kind: Any, state: Watch, chunk_size: int | None = None) -> AsyncIterator[bytes]:
+def _aiter_bytes(
+    response: HTTPResponse, kind: type[HTTPResponse], state: Watch, chunk_size: int | None = None
+) -> AsyncIterator[bytes]:
     state.decoding = True
     return _ametered(kind.aiter_bytes(response, chunk_size), state, state.meter)
 
 
-def _aiter_raw(response: Any, kind: Any, state: Watch, chunk_size: int | None = None) -> AsyncIterator[bytes]:
-    source: AsyncIterator[bytes] = kind.aiter_raw(response, chunk_size)
+def _aiter_raw(
+    response: HTTPResponse, kind: type[HTTPResponse], state: Watch, chunk_size: int | None = None
+) -> AsyncIterator[bytes]:
+    source = kind.aiter_raw(response, chunk_size)
     return source if state.decoding else _ametered(source, state, state.raw_meter(response))
 
 
@@ -157,7 +187,7 @@ async def _ametered(source: AsyncIterator[Any], state: Watch, meter: Meter) -> A
         await runner.settled(state.call, state.outcome(None, at_end=True))
 
 
-def _close(response: Any, kind: Any, state: Watch) -> None:
+def _close(response: HTTPResponse, kind: type[HTTPResponse], state: Watch) -> None:
     try:
         kind.close(response)
     finally:
@@ -166,7 +196,7 @@ def _close(response: Any, kind: Any, state: Watch) -> None:
             state.end_early()
 
 
-async def _aclose(response: Any, kind: Any, state: Watch) -> None:
+async def _aclose(response: HTTPResponse, kind: type[HTTPResponse], state: Watch) -> None:
     try:
         await kind.aclose(response)
     finally:
@@ -174,15 +204,23 @@ async def _aclose(response: Any, kind: Any, state: Watch) -> None:
             state.end_early()
 
 
-def _stream(response: Any, kind: Any, state: Watch, *args: Any, **kwargs: Any) -> Iterator[bytes]:
+def _stream(
+    response: HTTPResponse, kind: type[HTTPResponse], state: Watch, *args: object, **kwargs: object
+) -> Iterator[bytes]:
     state.decoding = True
     return _metered(kind.stream(response, *args, **kwargs), state, state.meter)
 
 
-def _read(response: Any, kind: Any, state: Watch, amt: int | None = None, *args: Any, **kwargs: Any) -> bytes:
+def _read(
+    response: HTTPResponse,
+    kind: type[HTTPResponse],
+    state: Watch,
+    amt: int | None = None,
+    *args: object,
+    **kwargs: object,
+) -> bytes:
     if state.decoding:
-        data: bytes = kind.read(response, amt, *args, **kwargs)
-        return data
+        return kind.read(response, amt, *args, **kwargs)
     state.decoding = state.reading = True
     try:
         data = kind.read(response, amt, *args, **kwargs)

@@ -9,10 +9,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
-from types import GeneratorType
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Callable, Iterator
+from types import TracebackType
+from typing import Protocol
 
 from budgeted.metering import runner
 from budgeted.metering.call import Call
@@ -24,13 +23,6 @@ from budgeted.wire import responses
 from budgeted.wire.field_lookup import text_bytes
 from budgeted.wire.stream_readers import estimated
 
-MOST_KINDS = 1_000
-
-ANSWER, STREAM, GENERATOR, AWAITABLE = range(4)
-"""What a decorated function may return: something to read the usage from, or something to wait for."""
-
-_kinds: dict[type, int] = {}
-
 
 class Watched(Protocol):
     """What is told of a stream's items and of its end.
@@ -41,7 +33,7 @@ class Watched(Protocol):
 
     inside: Scope | None
 
-    def add(self, item: Any) -> bool:
+    def add(self, item: object) -> bool:
         """An item came; returns whether the caller is to see it."""
 
     def end(self, error: BaseException | None) -> None:
@@ -49,6 +41,12 @@ class Watched(Protocol):
 
     async def end_async(self) -> None:
         """The stream has ended, for a coroutine."""
+
+
+class _Watching(Protocol):
+    """A proxy of a stream, with who is told of it."""
+
+    _self_watched: Watched
 
 
 class Items:
@@ -62,7 +60,7 @@ class Items:
         self.text_bytes = 0
         self.items = 0
 
-    def add(self, item: Any) -> bool:
+    def add(self, item: object) -> bool:
         """Note a chunk: its usage report, or its text."""
         self.items += 1
         self.text_bytes += text_bytes(item)
@@ -99,40 +97,7 @@ class Items:
         return functools.partial(call.fail, error)
 
 
-def kind_of(response: Any) -> int:
-    """What a response is to be treated as, by its type."""
-    kind = type(response)
-    found = _kinds.get(kind)
-    if found is None:
-        found = _kind(kind)
-        if found == STREAM and response.__class__ is not kind:
-            # A transparent proxy, such as wrapt's, has the methods of a stream whatever it stands for.
-            return ANSWER if _kind(response.__class__) == ANSWER else STREAM
-        if len(_kinds) >= MOST_KINDS:
-            _kinds.clear()
-        _kinds[kind] = found
-    if found == STREAM and getattr(response, "_content_consumed", False) is True:
-        return ANSWER  # requests' own, which can be iterated even where its body has been read
-    return found
-
-
-def _kind(kind: type) -> int:
-    if issubclass(kind, GeneratorType):
-        return GENERATOR
-    if issubclass(kind, Awaitable):
-        return AWAITABLE
-    return STREAM if _is_stream(kind) else ANSWER
-
-
-def _is_stream(kind: type) -> bool:
-    if any(hasattr(kind, name) for name in ("__next__", "__anext__", "__aiter__")):
-        return True
-    holds = issubclass(kind, (str, bytes, bytearray, Mapping, Sequence, AbstractSet)) or hasattr(kind, "model_fields")
-    # What is entered may send its request only then.
-    return not holds and any(hasattr(kind, name) for name in ("__iter__", "__enter__", "__aenter__"))
-
-
-def metered(watched: Watched, stream: Any) -> Any:
+def metered(watched: Watched, stream: object) -> object:
     """The stream, whose items and end are told to ``watched``, also if it is forgotten."""
     proxy = _proxy()(stream)
     proxy._self_watched = watched  # noqa: SLF001 - wrapt keeps such names on the proxy
@@ -141,55 +106,59 @@ def metered(watched: Watched, stream: Any) -> Any:
 
 
 @functools.cache
-def _proxy() -> Callable[[Any], Any]:
+def _proxy() -> Callable[[object], _Watching]:
     import wrapt  # as late as for the hooks: importing the package is to be quick
 
     class Stream(wrapt.ObjectProxy):  # type: ignore[type-arg]
         _self_watched: Watched
 
-        def __iter__(self) -> Iterator[Any]:
+        def __iter__(self) -> Iterator[object]:
             items = iter(self.__wrapped__)
             return self if items is self.__wrapped__ else _items(items, self)
 
-        def __next__(self) -> Any:
+        def __next__(self) -> object:
             return _next(self.__wrapped__, self._self_watched)
 
-        def __aiter__(self) -> AsyncIterator[Any]:
+        def __aiter__(self) -> AsyncIterator[object]:
             items = self.__wrapped__.__aiter__()
             return self if items is self.__wrapped__ else _items_async(items, self)
 
-        async def __anext__(self) -> Any:
+        async def __anext__(self) -> object:
             return await _next_async(self.__wrapped__, self._self_watched)
 
-        def __enter__(self) -> Any:
+        def __enter__(self) -> object:
             with _inside(self._self_watched):
                 entered = self.__wrapped__.__enter__()
             return self if entered is self.__wrapped__ else entered
 
-        def __exit__(self, *error: object) -> Any:
+        def __exit__(
+            self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+        ) -> bool | None:
             try:
-                return self.__wrapped__.__exit__(*error)
+                return self.__wrapped__.__exit__(kind, error, trace)  # type: ignore[no-any-return]  # a stranger's
             finally:
                 self._self_watched.end(GeneratorExit())
 
-        async def __aenter__(self) -> Any:
+        async def __aenter__(self) -> object:
             with _inside(self._self_watched):
                 entered = await self.__wrapped__.__aenter__()
             return self if entered is self.__wrapped__ else entered
 
-        async def __aexit__(self, *error: object) -> Any:
+        async def __aexit__(
+            self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        ) -> bool | None:
             try:
-                return await self.__wrapped__.__aexit__(*error)
+                return await self.__wrapped__.__aexit__(kind, error, trace)  # type: ignore[no-any-return]
             finally:
                 self._self_watched.end(GeneratorExit())
 
-        def close(self) -> Any:
+        def close(self) -> object:
             try:
                 return self.__wrapped__.close()
             finally:
                 self._self_watched.end(GeneratorExit())
 
-        async def aclose(self) -> Any:
+        async def aclose(self) -> object:
             try:
                 return await self.__wrapped__.aclose()
             finally:
@@ -213,7 +182,7 @@ def _inside(watched: Watched) -> Iterator[None]:
             leave(watched.inside)
 
 
-def _next(items: Any, watched: Watched) -> Any:
+def _next(items: Iterator[object], watched: Watched) -> object:
     inside = watched.inside
     while True:
         if inside is not None:
@@ -233,7 +202,7 @@ def _next(items: Any, watched: Watched) -> Any:
             return item
 
 
-async def _next_async(items: Any, watched: Watched) -> Any:
+async def _next_async(items: AsyncIterator[object], watched: Watched) -> object:
     inside = watched.inside
     while True:
         if inside is not None:
@@ -253,7 +222,7 @@ async def _next_async(items: Any, watched: Watched) -> Any:
             return item
 
 
-def _items(items: Iterator[Any], proxy: Any) -> Iterator[Any]:
+def _items(items: Iterator[object], proxy: _Watching) -> Iterator[object]:
     # The proxy is kept alive meanwhile: collected, it would take its stream for left.
     try:
         while True:
@@ -267,7 +236,7 @@ def _items(items: Iterator[Any], proxy: Any) -> Iterator[Any]:
         raise
 
 
-async def _items_async(items: AsyncIterator[Any], proxy: Any) -> AsyncIterator[Any]:
+async def _items_async(items: AsyncIterator[object], proxy: _Watching) -> AsyncIterator[object]:
     try:
         while True:
             try:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.context import Context, attach, detach, get_value, set_value
 
 from budgeted.errors import LedgerLockedError
-from budgeted.metering import runner
+from budgeted.metering import block_hold, runner
 from budgeted.metering.call import OUTPUT_UNKNOWN, Call
 from budgeted.metering.http_streams import LEFT_EARLY
 from budgeted.money import nano_usd
-from budgeted.payers.scope import BY_HAND, Budget, Scope, caps_lock, current, enter, leave
+from budgeted.payers.block import Budget
+from budgeted.payers.scope import BY_HAND, Scope, current, enter, leave
 from budgeted.pricing import prices
 from budgeted.pricing.usage import Counts, Usage
 from budgeted.validation import check_count, check_text, shown
@@ -177,7 +178,7 @@ class Hold:
             return
         if response is None:
             if call.ended:
-                _settle_late(call, usage=spent, cost=cost)
+                _settle_late(call, usage=spent, cost=nano)
             else:
                 self._end(call, lambda timeout: call.charge(spent, nano, timeout))
             return
@@ -224,20 +225,18 @@ class Hold:
             self._pending = end
 
 
-def _settle_late(call: Call, *, usage: Counts | None = None, cost: Any = None) -> None:
+def _settle_late(call: Call, *, usage: Counts | None = None, cost: int | None = None) -> None:
     """The answer came after the call had been charged an estimate: it replaces that."""
     if usage is None and cost is None:
         return
     for part in call.parts:
-        charge = part.ledger.ended(part.id) if part.ledger is not None else None
+        charge = part.ledger.ended(part.id)
         if charge is not None and charge.reason:
-            manager: Any = part.group.manager
-            manager.reconcile(part.id, usage=usage, cost=cost)
-            difference = part.ledger.ended(part.id).used.usd - call.cost
+            part.group.payer.correct(part.id, usage, cost)
+            now = part.ledger.ended(part.id)
+            difference = 0 if now is None else now.used.usd - call.cost
             call.cost += difference
-            with caps_lock:
-                for block in call.blocks:
-                    block.slot.spent += difference
+            block_hold.charge(call.blocks, difference)
 
 
 def _size(text: object) -> int:

@@ -129,11 +129,11 @@ def _open(request: Request, scope: Scope | None, context: Context | None) -> Cal
             return held
     groups = scope.groups
     for group in groups:
-        if not group.attributed and group.manager.user_limits:
-            group.manager.note_unattributed(request)
+        if not group.attributed and group.payer.user_limits:
+            group.payer.note_unattributed(request)
     # Asking for the current span costs more than seeing that nothing but a scope is in the context.
     span = trace.get_current_span(context) if len(context) > (KEY in context) else None
-    clock = groups[0].manager.clock
+    clock = groups[0].payer.clock
     return Call(request, groups, scope.blocks, int(clock()), span, sys.exception(), [True])
 
 

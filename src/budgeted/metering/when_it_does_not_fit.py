@@ -10,9 +10,10 @@ import msgspec
 
 from budgeted.errors import BudgetExceededError, UnpricedModelError
 from budgeted.ledger.accounts import UNITS, account_kind, account_name
-from budgeted.metering.call import Call, Refusal
-from budgeted.payers.scope import caps_lock
-from budgeted.telemetry import call_reporting, counters, events
+from budgeted.metering import block_hold
+from budgeted.metering.call import Call
+from budgeted.metering.refusal import Refusal
+from budgeted.telemetry import call_reporting, counters, events, span_attributes
 
 logger = logging.getLogger("budgeted")
 
@@ -58,14 +59,14 @@ def _wait(
     try:
         turns.join(ticket, refusal.refused.account)
         while True:
-            manager, refused = refusal.manager, refusal.refused
-            manager.ledger.watch()
+            payer, refused = refusal.payer, refusal.refused
+            payer.ledger.watch()
             if turns.first(ticket):
-                call.at = int(call.groups[0].manager.clock())  # its period is the one in which it gets its turn
+                call.at = int(call.groups[0].payer.clock())  # its period is the one in which it gets its turn
                 again = call.try_hold(queued=turns.waiting_for(refused.account))
                 if again is None or again.refused.reason != "held":
                     return again
-                refusal, manager, refused = again, again.manager, again.refused
+                refusal, payer, refused = again, again.payer, again.refused
                 if again.turns is not turns:
                     turns.leave(ticket)
                     turns = again.turns
@@ -75,9 +76,9 @@ def _wait(
                 # One that only ever stood behind others has its one try now, and learns what is in the way.
                 return refusal if refused.limit else call.try_hold(queued=turns.waiting_for(refused.account))
             # Nobody ends a period: the one that is waited for looks at its end itself.
-            until = refused.end - manager.clock() if refused.end else left
-            if manager.ledger.poll is not None:  # calls of other hosts end unnoticed; those that wait look apart
-                until = min(until, random.uniform(MOMENT, manager.ledger.poll))  # noqa: S311 - no secret
+            until = refused.end - payer.clock() if refused.end else left
+            if payer.ledger.poll is not None:  # calls of other hosts end unnoticed; those that wait look apart
+                until = min(until, random.uniform(MOMENT, payer.ledger.poll))  # noqa: S311 - no secret
             yield min(left, max(until, MOMENT))
     finally:
         turns.leave(ticket)
@@ -101,24 +102,22 @@ def _fall_back(call: Call, refusal: Refusal) -> Refusal | None:
 
 def _exceeded(call: Call, refusal: Refusal) -> BudgetExceededError:
     """Count the refusal, and make the error that tells of it."""
-    refused, manager, block = refusal.refused, refusal.manager, refusal.block
+    refused, payer, block = refusal.refused, refusal.payer, refusal.block
     if block is not None:
         kind, name = "block", block.key or block.user or "cap"
     else:
         kind, name = account_kind(refused.account), account_name(refused.account)
     request = call.request
     counters.refuse(request, call.groups, refused.reason, kind)
-    with caps_lock:
-        for block in call.blocks:
-            block.count(refused=1)
+    block_hold.count(call.blocks, refused=1)
     if call.span is not None:
         why = {"budgeted.reason": refused.reason, "budgeted.account.kind": kind}
-        counters.mark(call.span, "refused", None, call.groups, why)
-    resets_at, seconds = manager.reset_time(refused)
+        span_attributes.mark(call.span, "refused", None, call.groups, why)
+    resets_at, seconds = payer.reset_time(refused)
     error = BudgetExceededError(
         account=name,
         account_kind=kind,
-        limit=manager.limit_text(refused),
+        limit=payer.limit_text(refused),
         unit=UNITS[refused.unit],
         amount=refused.amount,
         spent=refused.spent,
@@ -129,7 +128,7 @@ def _exceeded(call: Call, refusal: Refusal) -> BudgetExceededError:
         resets_at=resets_at,
         model=request.model,
         max_output_tokens=refused.affordable if request.output and refused.affordable > 0 else None,
-        known_as=events.known_as(manager, name, kind),
+        known_as=events.known_as(payer, name, kind),
     )
-    call_reporting.note_refusal(call, error, manager)
+    call_reporting.note_refusal(call, error, payer)
     return error

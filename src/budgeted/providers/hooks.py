@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from budgeted.payers.scope import fixtures
+from budgeted.payers.hook_check import fixtures
 
 logger = logging.getLogger("budgeted")
 

@@ -16,8 +16,9 @@ from typing import Any
 
 import msgspec
 
+from budgeted.functions.returned_value import GENERATOR, STREAM, kind_of
 from budgeted.metering.call import Call
-from budgeted.metering.item_streams import GENERATOR, STREAM, Items, kind_of, metered
+from budgeted.metering.item_streams import Items, metered
 from budgeted.pricing import prices
 from budgeted.pricing.token_types import kinds_of
 from budgeted.pricing.usage import Usage

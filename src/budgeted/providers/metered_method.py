@@ -281,7 +281,8 @@ def _lost(error: BaseException | None) -> tuple[Call, End] | None:
 
 def _current_call() -> Call | None:
     scope = current()
-    return None if scope is None else scope.call
+    call = None if scope is None else scope.call
+    return call if isinstance(call, Call) else None
 
 
 def _loss(call: Call, reason: str) -> End:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from types import MethodType
 from typing import Any
 
-from budgeted.payers.scope import bind, current
+from budgeted.payers.bind import bind
+from budgeted.payers.scope import current
 from budgeted.providers.hooks import Hook, enabled
 
 _POOLS = ("concurrent.futures.thread", "multiprocessing.pool", "multiprocessing.dummy")

@@ -33,7 +33,7 @@ from budgeted.ledger.http import json_verbs
 from budgeted.ledger.http.connections import AGAIN, ONCE, is_loopback
 from budgeted.ledger.routes import Stale
 from budgeted.limits.limit import Limit
-from budgeted.manager.settings import warn_of_unknown
+from budgeted.manager.environment import warn_of_unknown
 from budgeted.server import openapi
 from budgeted.server.endpoints import ENDPOINTS, Endpoint
 from budgeted.server.open_ledgers import Projects

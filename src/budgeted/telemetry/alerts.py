@@ -17,7 +17,8 @@ import hashlib
 import logging
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
-from typing import Any
+
+from opentelemetry.trace import Span
 
 from budgeted.errors import LedgerError
 from budgeted.ledger import background_worker
@@ -28,7 +29,7 @@ from budgeted.ledger.routes import Leg, Route, Stale
 from budgeted.limits.limit import Limit
 from budgeted.limits.periods import NEVER
 from budgeted.money import to_usd
-from budgeted.payers.scope import Group
+from budgeted.payers.payer import Group, Payer
 from budgeted.telemetry import counters, events
 from budgeted.telemetry.forecast import exhausted_at, recent_rates
 
@@ -58,12 +59,12 @@ class Alerts:
     """The alerts of one manager.
 
     Args:
-        manager: whose accounts.
+        payer: whose accounts.
         shares: the shares of a limit at which to tell.
     """
 
-    def __init__(self, manager: Any, shares: Iterable[float]) -> None:
-        self._manager = manager
+    def __init__(self, payer: Payer, shares: Iterable[float]) -> None:
+        self._payer = payer
         self._shares = [(share, Fraction(repr(share))) for share in sorted(set(shares))]
         self._watches: dict[str, Watch] = {}
         self._charged: collections.deque[Group] = collections.deque()
@@ -71,7 +72,7 @@ class Alerts:
 
     # -- noticing
 
-    def charged(self, group: Group, cost: int, span: Any = None, timeout: float | None = 0) -> None:
+    def charged(self, group: Group, cost: int, span: Span | None = None, timeout: float | None = 0) -> None:
         """The accounts of a group were charged.
 
         Args:
@@ -88,7 +89,7 @@ class Alerts:
         if not group.noted:
             self._note(group, span, timeout)
 
-    def _note(self, group: Group, span: Any, timeout: float | None) -> None:
+    def _note(self, group: Group, span: Span | None, timeout: float | None) -> None:
         """Have a group's accounts looked at within half a second, as others charge them too."""
         group.noted = True
         self._charged.append(group)
@@ -96,18 +97,18 @@ class Alerts:
         if not group.watches:
             self._look_soon(group, span, timeout)
 
-    def _look_soon(self, group: Group, span: Any, timeout: float | None) -> None:
+    def _look_soon(self, group: Group, span: Span | None, timeout: float | None) -> None:
         """Look now, or beside where the caller may not wait."""
         watches = self._watches
         if len(watches) >= MOST_WATCHED:
             watches = self._watches = {}
         group.watches = tuple(watches.setdefault(name, Watch(name)) for name in group.accounts)
-        if timeout == 0 or self._manager.ledger.remote:
+        if timeout == 0 or self._payer.ledger.remote:
             background_worker.enqueue(lambda: self._look_quietly([group], span))
         else:
             self._look_quietly([group], span)
 
-    def _look_quietly(self, groups: Sequence[Group], span: Any = None) -> None:
+    def _look_quietly(self, groups: Sequence[Group], span: Span | None = None) -> None:
         """Look, and if the ledger is away, again at the next round. No trouble here is the calls' trouble."""
         try:
             self._look({name for group in groups for name in group.accounts}, span)
@@ -115,7 +116,7 @@ class Alerts:
             self._charged.extend(groups)
             background_worker.later(self)
         except Exception:
-            logger.exception("budgeted: alerts of %r cannot be given", self._manager)
+            logger.exception("budgeted: alerts of %r cannot be given", self._payer)
 
     def upkeep(self) -> None:
         """Look at the accounts that were charged since the last time."""
@@ -127,13 +128,13 @@ class Alerts:
             group.noted = False
         self._look_quietly(groups)
 
-    def _look(self, accounts: Iterable[str], span: Any = None) -> None:
+    def _look(self, accounts: Iterable[str], span: Span | None = None) -> None:
         for name in accounts:
-            account = self._manager.ledger.read(name)
+            account = self._payer.ledger.read(name)
             if account is not None:
                 self._look_at(account, span)
 
-    def _look_at(self, account: Account, span: Any) -> None:
+    def _look_at(self, account: Account, span: Span | None) -> None:
         left = FAR
         for slot in account.slots:
             if slot.amount <= 0 or slot.end - slot.start < SHORTEST_SECONDS:
@@ -150,7 +151,7 @@ class Alerts:
 
     # -- telling
 
-    def _reached(self, account: Account, slot: Slot, share: float, span: Any) -> None:
+    def _reached(self, account: Account, slot: Slot, share: float, span: Span | None) -> None:
         claim = _claim(account.id, slot, share)
         once = f"{claim} {slot.start}"
         if once in self._told:
@@ -158,14 +159,14 @@ class Alerts:
         id = self._get(claim, slot)
         if id is not None:
             self._tell(account, slot, share, span)
-            self._manager.ledger.settle(id, Used(), int(self._manager.clock()))
+            self._payer.ledger.settle(id, Used(), int(self._payer.clock()))
         if len(self._told) >= MOST_WATCHED:
             self._told.clear()
         self._told.add(once)
 
     def _get(self, claim: str, slot: Slot) -> str | None:
         """Get the one call that the ledger has for this; its id, or None if somebody else has got it."""
-        ledger, at = self._manager.ledger, int(self._manager.clock())
+        ledger, at = self._payer.ledger, int(self._payer.clock())
         while True:
             spec = LimitSpec("alert", CALLS, 1, slot.start, slot.end)
             ledger.set_limits(claim, [spec], explicit=False, create=True)
@@ -178,17 +179,17 @@ class Alerts:
             if not isinstance(found, Stale):
                 return None if isinstance(found, Refused) else id
 
-    def _tell(self, account: Account, slot: Slot, share: float, span: Any) -> None:
-        manager = self._manager
+    def _tell(self, account: Account, slot: Slot, share: float, span: Span | None) -> None:
+        payer = self._payer
         limit = Limit.from_id(slot.limit, slot.amount)
         kind = account_kind(account.id)
-        counters.alert(manager.project_name, kind, share)
-        at = manager.clock()
+        counters.alert(payer.project_name, kind, share)
+        at = payer.clock()
         money = to_usd if slot.unit == USD else float
         event = events.Event(
             kind="alert",
-            at=dt.datetime.fromtimestamp(at, manager.timezone),
-            project=manager.project_name,
+            at=dt.datetime.fromtimestamp(at, payer.timezone),
+            project=payer.project_name,
             account=account_name(account.id),
             account_kind=kind,
             limit=str(limit),
@@ -198,16 +199,16 @@ class Alerts:
             held=money(slot.held),
             remaining=money(max(0, slot.amount - slot.spent - slot.held)),
             threshold=share,
-            resets_at=None if slot.end >= NEVER else dt.datetime.fromtimestamp(slot.end, manager.timezone),
+            resets_at=None if slot.end >= NEVER else dt.datetime.fromtimestamp(slot.end, payer.timezone),
             exhausted_at=self._exhausted_at(account, slot, at),
         )
         who = {"global": "the global budget", "user": "a user", "block": "a block"}[kind]
-        events.report(event, [manager], "budgeted: %s has spent %g%% of %s", who, share * 100, limit, span=span)
+        events.report(event, [payer], "budgeted: %s has spent %g%% of %s", who, share * 100, limit, span=span)
 
     def _exhausted_at(self, account: Account, slot: Slot, at: float) -> dt.datetime | None:
-        manager = self._manager
-        recent = recent_rates(manager.ledger, at, manager.timezone, account.id) if slot.end >= NEVER else {}
-        return exhausted_at(slot, at, manager.timezone, recent.get(account.id))
+        payer = self._payer
+        recent = recent_rates(payer.ledger, at, payer.timezone, account.id) if slot.end >= NEVER else {}
+        return exhausted_at(slot, at, payer.timezone, recent.get(account.id))
 
     def forget(self, account: Account | None) -> None:
         """What an account has spent is being forgotten: tell again when it is spent anew."""
@@ -216,7 +217,7 @@ class Alerts:
         for slot in account.slots:
             for share, _ in self._shares:
                 claim = _claim(account.id, slot, share)
-                self._manager.ledger.delete(claim)
+                self._payer.ledger.delete(claim)
                 self._told.discard(f"{claim} {slot.start}")
 
 

@@ -17,14 +17,16 @@ import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import account_kind, account_name
-from budgeted.telemetry import counters, log_throttling
+from budgeted.telemetry import log_throttling
 
 if TYPE_CHECKING:
-    from budgeted.payers.scope import Group
+    from opentelemetry.trace import Span
+
+    from budgeted.payers.payer import Group, Payer
 
 logger = logging.getLogger("budgeted")
 
@@ -142,41 +144,41 @@ def fields(event: Event, name: str = "") -> dict[str, str | float]:
     return found
 
 
-def payer(groups: Sequence[Group]) -> tuple[str, str]:
+def innermost(groups: Sequence[Group]) -> tuple[str, str]:
     """The name and kind of the innermost account that pays for a call."""
     account = groups[-1].accounts[-1]
     return account_name(account), account_kind(account)
 
 
-def known_as(manager: Any, account: str, kind: str) -> str:
+def known_as(payer: Payer, account: str, kind: str) -> str:
     """The name by which telemetry may know an account: that of a user only where opted in, and never a block's key."""
     if kind != "user":
         return account if kind == "global" else ""
-    names = counters.user_names(manager.settings.metric_users)
+    names = payer.user_names
     return names(account) if names is not None else ""
 
 
-def report(event: Event, managers: Sequence[Any], text: str, *args: object, span: Any = None) -> None:
+def report(event: Event, payers: Sequence[Payer], text: str, *args: object, span: Span | None = None) -> None:
     """Tell of an event: by a log record, and to the callbacks of the managers that it concerns.
 
     Args:
         event: what happened.
-        managers: whose it is, the first of them the one whose settings say who may be named.
+        payers: whose it is, the first of them the one whose settings say who may be named.
         text: the log message, which names no user and no key.
         args: for the message.
         span: a span to note it on, or None.
     """
-    shown = fields(event, known_as(managers[0], event.account, event.account_kind))
+    shown = fields(event, known_as(payers[0], event.account, event.account_kind))
     if span is not None and span.is_recording():
         span.add_event("budgeted." + event.kind, shown)
     if event.kind in REPEATED:
         alike = text, event.reason, event.model
-        managers[0].repeats.log(alike, event.at.timestamp(), LEVELS[event.kind], text, args, shown)
+        payers[0].repeats.log(alike, event.at.timestamp(), LEVELS[event.kind], text, args, shown)
     else:
         log_throttling.say(LEVELS[event.kind], text, args, shown)
-    told: list[Any] = []
-    for manager in managers:
-        listener = manager.listener
+    told: list[Callable[..., object]] = []
+    for payer in payers:
+        listener = payer.listener
         if listener is not None and listener.callback not in told:
             told.append(listener.callback)
             listener.tell(event)
@@ -191,7 +193,7 @@ class Listener:
         callback: whatever the application gave.
     """
 
-    def __init__(self, callback: Callable[[Event], Any]) -> None:
+    def __init__(self, callback: Callable[[Event], object]) -> None:
         self.callback = callback
         self._begin()
         _listeners[weakref.ref(self, _listeners.pop)] = None

@@ -17,15 +17,16 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from budgeted.ledger.accounts import GLOBAL, USD, Account, account_name
 from budgeted.ledger.protocol import Ledger, all_accounts
 from budgeted.limits.limit import Limit
 from budgeted.limits.periods import NEVER
 from budgeted.money import to_usd
+from budgeted.payers.payer import Payer
 from budgeted.telemetry import forecast
-from budgeted.telemetry.counters import user_names
+from budgeted.telemetry.user_names import UserNames
 
 logger = logging.getLogger("budgeted")
 
@@ -65,7 +66,8 @@ class _Row(NamedTuple):
     seconds: float = math.inf
     """Until the limit is reached."""
 
-    def __add__(self, other: Any) -> _Row:
+    def plus(self, other: _Row) -> _Row:
+        """Both together, until the first of them is reached."""
         return _Row(
             self.limit + other.limit,
             self.spent + other.spent,
@@ -75,9 +77,9 @@ class _Row(NamedTuple):
         )
 
 
-def balances(managers: Iterable[Any]) -> dict[str, Series]:
+def balances(payers: Iterable[Payer]) -> dict[str, Series]:
     """What the gauges show, of these managers' ledgers."""
-    by_ledger = _by_ledger(managers)
+    by_ledger = _by_ledger(payers)
     looks = [_look(sharing) for sharing in by_ledger.values()]
     deadline = time.monotonic() + READ_SECONDS
     rows: dict[tuple[tuple[str, str], ...], _Row] = {}
@@ -86,7 +88,7 @@ def balances(managers: Iterable[Any]) -> dict[str, Series]:
         for account in look.accounts(deadline):
             for attributes, row in _rows(account, sharing, numbers, look.recent.get(account.id)):
                 before = rows.get(attributes)
-                rows[attributes] = row if before is None else before + row
+                rows[attributes] = row if before is None else before.plus(row)
     ordered = sorted(rows.items(), key=lambda item: (_is_global(item[0]), -item[1].remaining))
     over = sum(not _is_global(key) for key, _ in ordered) - MOST_USER_SERIES
     if over > 0:
@@ -118,12 +120,12 @@ def _note_cut() -> None:
 class _Look(threading.Thread):
     """One look into a ledger, beside the collector: it may take longer than a collector can wait."""
 
-    def __init__(self, sharing: list[Any]) -> None:
+    def __init__(self, sharing: list[Payer]) -> None:
         one = sharing[0]
         # As arguments, which a thread forgets when it is done: what is kept of looks keeps no ledger alive.
         args = one.ledger, one.clock, one.timezone
         super().__init__(target=self._look, args=args, name="budgeted-metrics", daemon=True)
-        self._rules = [rule for one in sharing if (rule := user_names(one.settings.metric_users)) is not None]
+        self._rules = [rule for one in sharing if isinstance(rule := one.user_names, UserNames)]
         self._found: list[Account] = []
         self._done = threading.Event()
         self._until = 0.0
@@ -177,11 +179,11 @@ def _spending_most(ledger: Ledger, number: int) -> frozenset[str]:
     return frozenset(name for spent, name in ranked if spent)
 
 
-_looks: weakref.WeakKeyDictionary[Any, _Look] = weakref.WeakKeyDictionary()
+_looks: weakref.WeakKeyDictionary[Ledger, _Look] = weakref.WeakKeyDictionary()
 """The last one of each ledger: one that answers nobody is asked once."""
 
 
-def _look(sharing: list[Any]) -> _Look:
+def _look(sharing: list[Payer]) -> _Look:
     """A look into the ledger that some managers share."""
     ledger = sharing[0].ledger
     look = _looks.get(ledger)
@@ -194,37 +196,37 @@ def _look(sharing: list[Any]) -> _Look:
     return look
 
 
-def _by_ledger(managers: Iterable[Any]) -> dict[int, list[Any]]:
-    found: dict[int, list[Any]] = {}
-    for manager in managers:
-        found.setdefault(id(manager.ledger), []).append(manager)
+def _by_ledger(payers: Iterable[Payer]) -> dict[int, list[Payer]]:
+    found: dict[int, list[Payer]] = {}
+    for payer in payers:
+        found.setdefault(id(payer.ledger), []).append(payer)
     return found
 
 
-def look_a_last_time(managers: Iterable[Any]) -> None:
+def look_a_last_time(payers: Iterable[Payer]) -> None:
     """Keep what balances are as the process ends: an SDK collects once more when ledgers may be closed already."""
     deadline = time.monotonic() + READ_SECONDS
-    for look in [_look(sharing) for sharing in _by_ledger(managers).values()]:
+    for look in [_look(sharing) for sharing in _by_ledger(payers).values()]:
         look.accounts(deadline)
         look.keep()
 
 
 def _rows(
-    account: Account, sharing: list[Any], numbers: dict[tuple[str, int], int], recent: forecast.Recent | None
+    account: Account, sharing: list[Payer], numbers: dict[tuple[str, int], int], recent: forecast.Recent | None
 ) -> Iterator[tuple[tuple[tuple[str, str], ...], _Row]]:
     """The USD limits of an account, with their attributes, for each project that shares its ledger."""
-    for project, manager in {manager.project_name: manager for manager in sharing}.items():
+    for project, payer in {payer.project_name: payer for payer in sharing}.items():
         common = {"budgeted.project": project, "budgeted.account": account_name(account.id)}
         if account.id != GLOBAL:
-            rules = (user_names(one.settings.metric_users) for one in sharing if one.project_name == project)
+            rules = (one.user_names for one in sharing if one.project_name == project)
             user = next(filter(None, (rule(common["budgeted.account"]) for rule in rules if rule is not None)), None)
             if user is None:
                 continue
             common["budgeted.account"] = common["user.id"] = user
-        number = numbers[project, id(manager.ledger)]
+        number = numbers[project, id(payer.ledger)]
         if number > 1:
             common["budgeted.ledger"] = str(number)
-        now = manager.clock()
+        now = payer.clock()
         shown: set[dict[str, str] | tuple[str, str]] = set()
         for slot in account.slots:
             if slot.unit == USD:
@@ -251,17 +253,17 @@ def _period(limit_id: str) -> tuple[str, str, str]:
     return str(limit.period), limit.models or "", anchored
 
 
-_seen: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+_seen: weakref.WeakKeyDictionary[Ledger, int] = weakref.WeakKeyDictionary()
 _count = itertools.count()
 
 
-def _numbers(sharing: Iterable[list[Any]]) -> dict[tuple[str, int], int]:
+def _numbers(sharing: Iterable[list[Payer]]) -> dict[tuple[str, int], int]:
     """Numbers from 1 on for the ledgers of each project, in the order in which they were first seen."""
-    ledgers: dict[str, set[Any]] = {}
-    for managers in sharing:
-        for manager in managers:
-            _seen.setdefault(manager.ledger, next(_count))
-            ledgers.setdefault(manager.project_name, set()).add(manager.ledger)
+    ledgers: dict[str, set[Ledger]] = {}
+    for payers in sharing:
+        for payer in payers:
+            _seen.setdefault(payer.ledger, next(_count))
+            ledgers.setdefault(payer.project_name, set()).add(payer.ledger)
     return {
         (project, id(ledger)): number
         for project, some in ledgers.items()

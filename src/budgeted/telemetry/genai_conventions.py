@@ -15,6 +15,7 @@ from opentelemetry.trace import set_span_in_context
 from budgeted.money import to_usd
 from budgeted.pricing import prices
 from budgeted.telemetry import counters
+from budgeted.telemetry.operations import Operation
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import Meter
@@ -84,7 +85,7 @@ class Conventions:
             "gen_ai.client.operation.cost", "USD", "What a call cost.", explicit_bucket_boundaries_advisory=usd
         )
 
-    def record(self, operation: counters.Operation, *, only_cost: bool = False) -> None:
+    def record(self, operation: Operation, *, only_cost: bool = False) -> None:
         """Record a call that has ended.
 
         Args:
@@ -104,7 +105,7 @@ class Conventions:
                 self._tokens.record(count, {**attributes, "gen_ai.token.type": kind}, context)
 
 
-def _operation_attributes(operation: counters.Operation) -> dict[str, str | int]:
+def _operation_attributes(operation: Operation) -> dict[str, str | int]:
     attributes: dict[str, str | int] = dict(attributes_of(operation.key))
     if operation.model:
         attributes["gen_ai.response.model"] = operation.model

@@ -11,12 +11,14 @@ import logging
 import threading
 import weakref
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from budgeted.money import to_usd
+from budgeted.payers.payer import Payer
 from budgeted.telemetry import counters, gauges
 from budgeted.telemetry.gauges import GAUGES, Series
 from budgeted.telemetry.genai_conventions import Conventions, attributes_of, instrumented_by_others, version
+from budgeted.telemetry.operations import operations
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import CallbackOptions, Meter, Observation
@@ -36,15 +38,15 @@ COUNTERS = {
 _unstarted = [True]
 
 
-def start(managers: Callable[[], Iterable[Any]]) -> None:
+def start(payers: Callable[[], Iterable[Payer]]) -> None:
     """Register the instruments with OpenTelemetry's global meter, once per process. Called with each new manager.
 
     Args:
-        managers: gives the managers that are open.
+        payers: gives the managers that are open.
     """
     # Again with each manager, so that it runs before whatever closes their ledgers at exit.
     atexit.unregister(_look_a_last_time)
-    atexit.register(_look_a_last_time, managers)
+    atexit.register(_look_a_last_time, payers)
     try:
         _unstarted.pop()
     except IndexError:
@@ -52,22 +54,22 @@ def start(managers: Callable[[], Iterable[Any]]) -> None:
     try:
         from opentelemetry import metrics
 
-        observe(metrics.get_meter("budgeted", version()), managers)
+        observe(metrics.get_meter("budgeted", version()), payers)
     except Exception:
         # Such as a MeterProvider that the environment names and nobody has installed: budgets hold nevertheless.
         logger.exception("budgeted: there will be no metrics")
 
 
-def observe(meter: Meter, managers: Callable[[], Iterable[Any]]) -> None:
+def observe(meter: Meter, payers: Callable[[], Iterable[Payer]]) -> None:
     """Register the instruments with a meter.
 
     Args:
         meter: of whichever provider.
-        managers: gives the managers that are open.
+        payers: gives the managers that are open.
     """
     from opentelemetry.metrics import Observation
 
-    source = _Source(managers, Conventions(meter))
+    source = _Source(payers, Conventions(meter))
 
     def callback(name: str) -> Callable[[CallbackOptions], Iterable[Observation]]:
         return lambda _: [Observation(value, attributes) for value, attributes in source.series(name)]
@@ -78,18 +80,18 @@ def observe(meter: Meter, managers: Callable[[], Iterable[Any]]) -> None:
         meter.create_observable_gauge(name, [callback(name)], unit, text)
 
 
-def _look_a_last_time(managers: Callable[[], Iterable[Any]]) -> None:
+def _look_a_last_time(payers: Callable[[], Iterable[Payer]]) -> None:
     from opentelemetry import metrics
 
     if not type(metrics.get_meter_provider()).__module__.startswith("opentelemetry.metrics"):
-        gauges.look_a_last_time(managers())  # else it is that of the API, which collects nothing
+        gauges.look_a_last_time(payers())  # else it is that of the API, which collects nothing
 
 
 class _Source:
     """Reads everything once per collection, for all instruments that a collector asks one after the other."""
 
-    def __init__(self, managers: Callable[[], Iterable[Any]], conventions: Conventions) -> None:
-        self._managers = managers
+    def __init__(self, payers: Callable[[], Iterable[Payer]], conventions: Conventions) -> None:
+        self._payers = payers
         _conventions[weakref.ref(self, _conventions.pop)] = conventions
         # Of each collecting thread: two readers do not share a collection.
         self._mine = threading.local()
@@ -99,7 +101,7 @@ class _Source:
         reading: dict[str, Series] = getattr(self._mine, "reading", {})
         if name not in reading:
             _record_operations()
-            reading = self._mine.reading = {**_totals(), **gauges.balances(self._managers())}
+            reading = self._mine.reading = {**_totals(), **gauges.balances(self._payers())}
         return reading.pop(name)
 
 
@@ -112,7 +114,7 @@ def _record_operations() -> None:
     They are asked for afterwards: the SDK calls the observed instruments first.
     """
     others: dict[str, bool] = {}
-    for operation in counters.operations():
+    for operation in operations():
         provider = operation.key[0]
         if provider not in others:
             others[provider] = instrumented_by_others(provider)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import msgspec
 
@@ -29,7 +28,7 @@ class Report(msgspec.Struct):
     operation: str = "update_cost"
 
 
-def read(response: Any, model: str | None, input_text: str | None, output_text: str | None) -> Report | None:
+def read(response: object, model: str | None, input_text: str | None, output_text: str | None) -> Report | None:
     """Read what ``update_cost`` was given; None for a response that was paid for before.
 
     Raises:
@@ -61,7 +60,7 @@ def read(response: Any, model: str | None, input_text: str | None, output_text: 
     return Report(name, answer.usage, provider if isinstance(provider, str) else "", answer.id)
 
 
-def texts(messages: Iterable[Any]) -> Iterable[str]:
+def texts(messages: Iterable[object]) -> Iterable[str]:
     """The texts that messages hold."""
     for message in messages:
         content = message.get("content") if isinstance(message, Mapping) else getattr(message, "content", None)
@@ -79,7 +78,7 @@ def count(text: str, model: str) -> int | None:
     return counted
 
 
-def _estimate(text: Any, model: str, what: str) -> tuple[int, bool]:
+def _estimate(text: object, model: str, what: str) -> tuple[int, bool]:
     """Tokens of a text, and whether they were counted rather than guessed."""
     if not isinstance(text, str):
         msg = f"{what} must be a string, got {shown(text)}"

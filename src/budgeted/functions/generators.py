@@ -1,0 +1,151 @@
+"""Generator functions, sync and async, paid for: their steps run for whoever pays, and the consumer's code does not."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncGenerator, Callable, Generator
+from typing import TypeVar
+
+from budgeted.functions.steps import Steps
+from budgeted.functions.who_pays import Payment
+from budgeted.metering import runner
+from budgeted.metering.call import Call
+from budgeted.metering.runner import end_anywhere
+from budgeted.payers.scope import Scope, current, enter, leave
+from budgeted.wire.request import Request
+
+G = TypeVar("G")
+
+
+def paid(
+    payment: Payment, fn: Callable[..., Generator[object, object, object]]
+) -> Callable[..., Generator[object, object, object]]:
+    """A generator function, paid for."""
+
+    @functools.wraps(fn)
+    def paid(*args: object, **kwargs: object) -> Generator[object, object, object]:
+        scope = payment.scope(current(), args, kwargs)
+        request = payment.request(args, kwargs)
+        call = None if request is None else runner.begin(request, scope)
+        inner = _made(payment, fn, call, request, scope, args, kwargs)
+        return (yield from _steps(scope, inner, None if call is None else Steps(call, scope)))
+
+    return paid
+
+
+def metered(call: Call, scope: Scope, inner: Generator[object, object, object]) -> Generator[object, object, object]:
+    """The steps of a generator that a function returned, which may have sent its request already."""
+    steps = _steps(scope, inner, Steps(call, scope), begun=True)
+    next(steps)  # one that was never started would run no code when it is closed or forgotten
+    return steps
+
+
+def _made(
+    payment: Payment,
+    fn: Callable[..., G],
+    call: Call | None,
+    request: Request | None,
+    scope: Scope,
+    args: tuple[object, ...],
+    kwargs: dict[str, object],
+) -> G:
+    """The function's own generator, for what was granted. None of it runs if it does not take such arguments."""
+    enter(scope)
+    try:
+        if call is not None:
+            scope.offer = [call]
+            if call.capped or call.request is not request:
+                args, kwargs = payment.capped(call, args, kwargs)
+        return fn(*args, **kwargs)
+    except BaseException:
+        if call is not None:
+            end_anywhere(call, call.release)
+        raise
+    finally:
+        leave(scope)
+
+
+def _steps(
+    scope: Scope, inner: Generator[object, object, object], steps: Steps | None, *, begun: bool = False
+) -> Generator[object, object, object]:
+    """Run a generator's steps inside the scope, which is never current while the consumer runs.
+
+    One that is to be ``begun`` comes to the consumer's first word before the generator's first step.
+    """
+    step: Callable[[], object] = functools.partial(inner.send, None)
+    item: object = None
+    try:
+        while True:
+            if not begun:
+                enter(scope)
+                try:
+                    item = step()
+                except StopIteration as stop:
+                    if steps is not None:
+                        steps.end(None)
+                    return stop.value
+                finally:
+                    leave(scope)
+                if steps is not None:
+                    steps.add(item)
+            begun = False
+            try:
+                step = functools.partial(inner.send, (yield item))
+            except GeneratorExit:
+                enter(scope)
+                try:
+                    inner.close()
+                finally:
+                    leave(scope)
+                raise
+            except BaseException as error:  # noqa: BLE001 - thrown in by the consumer, for the generator
+                step = functools.partial(inner.throw, error)
+    except BaseException as error:
+        if steps is not None:
+            steps.end(error)
+        raise
+
+
+def paid_async(
+    payment: Payment, fn: Callable[..., AsyncGenerator[object, object]]
+) -> Callable[..., AsyncGenerator[object, object]]:
+    """An async generator function, paid for."""
+
+    @functools.wraps(fn)
+    async def paid(*args: object, **kwargs: object) -> AsyncGenerator[object, object]:
+        scope = payment.scope(current(), args, kwargs)
+        request = payment.request(args, kwargs)
+        call = None if request is None else await runner.begin_async(request, scope)
+        inner = _made(payment, fn, call, request, scope, args, kwargs)
+        steps = None if call is None else Steps(call, scope)
+        step = functools.partial(inner.asend, None)
+        try:
+            while True:
+                enter(scope)
+                try:
+                    item = await step()
+                except StopAsyncIteration:
+                    break
+                finally:
+                    leave(scope)
+                if steps is not None:
+                    steps.add(item)
+                try:
+                    step = functools.partial(inner.asend, (yield item))
+                except GeneratorExit:
+                    enter(scope)
+                    try:
+                        await inner.aclose()
+                    finally:
+                        leave(scope)
+                    raise
+                except BaseException as error:  # noqa: BLE001 - thrown in by the consumer, for the generator
+                    step = functools.partial(inner.athrow, error)
+        except BaseException as error:
+            if steps is not None:
+                steps.end(error)
+            raise
+        if steps is not None:
+            await steps.end_async()
+
+    return paid

@@ -1,0 +1,100 @@
+"""Settings from ``BUDGETED_*`` variables."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from budgeted.validation import shown
+
+logger = logging.getLogger("budgeted")
+
+_LISTS = {"alerts": float, "fallback": str}
+_FLOATS = ("wait", "hold_timeout")
+_TOKENS = ("min_output_tokens", "uncertain_output_tokens")
+_TEXTS = (
+    "max_budget duration project_name ledger default_user_limits unknown_users timezone on_exceed unpriced "
+    "unattributed on_ledger_error on_uncertain fsync"
+).split()
+_OTHERS = "home token read_token max_body max_projects threads host port project".split()
+"""Variables that are not about a manager's settings."""
+
+_KNOWN = (*_TEXTS, *_LISTS, *_FLOATS, *_TOKENS, "metric_users", "semconv")
+
+_PREFIX = "BUDGETED_"
+
+
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """What is wrong with each ``BUDGETED_*`` variable that nothing here reads: a sentence that names what was meant.
+
+    Args:
+        environment: such as ``os.environ``.
+    """
+    told = []
+    for variable, value in environment.items():
+        name = variable.removeprefix(_PREFIX).lower()
+        if variable.startswith(_PREFIX) and value.strip() and name not in _KNOWN and name not in _OTHERS:
+            meant = difflib.get_close_matches(name, (*_KNOWN, *_OTHERS), 1)
+            hint = f"did you mean {_PREFIX}{meant[0].upper()}?" if meant else "nothing reads it"
+            told.append(f"{variable} is not known; {hint}")
+    return told
+
+
+def warn_of_unknown(environment: Mapping[str, str]) -> None:
+    """Log what :func:`unknown_variables` finds."""
+    for problem in unknown_variables(environment):
+        logger.warning("budgeted: %s", problem)
+
+
+def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    """The keywords of ``configure()`` that ``BUDGETED_*`` variables give: ``BUDGETED_MAX_BUDGET='$10/day'``.
+
+    Lists are separated by commas. ``BUDGETED_METRIC_USERS`` is ``true``, ``false``, ``hash``, ``top 20`` or users'
+    names, ``BUDGETED_SEMCONV`` is ``true`` or ``false``. ``BUDGETED_PROJECT``, which the command reads, stands in for
+    ``BUDGETED_PROJECT_NAME``. Empty variables count as not set; those that are not known are logged as warnings.
+
+    Args:
+        environment: such as ``os.environ``.
+
+    Raises:
+        ValueError: a variable's value makes no sense, or its name is probably misspelt; the text quotes it.
+    """
+    warn_of_unknown(environment)
+    found: dict[str, object] = {}
+    for variable, value in {"BUDGETED_PROJECT_NAME": environment.get("BUDGETED_PROJECT", ""), **environment}.items():
+        name = variable.removeprefix(_PREFIX).lower()
+        if not variable.startswith(_PREFIX) or not value.strip():
+            continue
+        if name in _KNOWN:
+            try:
+                found[name] = _from_text(name, value.strip())
+            except ValueError:
+                msg = f"{variable}={shown(value)} makes no sense; see {name!r} of budgeted.BudgetManager"
+                raise ValueError(msg) from None
+        elif name not in _OTHERS:
+            meant = difflib.get_close_matches(name, _KNOWN, 1, 0.8)
+            if meant:
+                msg = f"{variable} is not known; write {_PREFIX}{meant[0].upper()}"
+                raise ValueError(msg)
+    return found
+
+
+def _from_text(name: str, value: str) -> object:
+    words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+    if name in _LISTS:
+        return tuple(_LISTS[name](one.strip()) for one in value.split(",") if one.strip())
+    if name in _FLOATS:
+        return float(value)
+    if name in _TOKENS:
+        return int(value)
+    if name == "semconv":
+        if value.lower() not in words:
+            raise ValueError
+        return words[value.lower()]
+    if name == "metric_users" and value != "hash":
+        if value.lower() in words:
+            return words[value.lower()]
+        return value if value.startswith("top ") else [one.strip() for one in value.split(",") if one.strip()]
+    return value

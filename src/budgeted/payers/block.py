@@ -1,0 +1,69 @@
+"""A block: ``with budget(user):``, whose calls are charged to its user, and to its cap if it has one."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from budgeted.payers.block_figures import BlockFigures
+from budgeted.payers.hook_check import fixtures
+from budgeted.payers.scope import Scope, current, enter, joined, leave
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+logger = logging.getLogger("budgeted")
+
+
+class Budget(BlockFigures):
+    """A block: everything called inside is charged to its user, and to its cap if it has one.
+
+    Made by :func:`budgeted.budget` or :meth:`BudgetManager.budget`; works with ``with`` and ``async with``. Entering
+    and leaving does no I/O. All figures are local to this object and process, in USD.
+
+    Example:
+        >>> with budget("alice", cap=0.50) as block:
+        ...     client.chat.completions.create(...)
+        ...     block.spent
+        0.00042
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"Budget(user={self.user!r}, cap={self.cap!r}, key={self.key!r}, spent={self.spent!r})"
+
+    def scope(self, parent: Scope | None) -> Scope:
+        """The payers of a call made in this block, itself inside ``parent``."""
+        if self.account is not None and self._cap is not None:
+            self.payer.limit_block(self.account, self._cap, self)
+        scope = joined(parent, self.payer, self.user, self._policy, self.account)
+        around = scope.blocks
+        if self in around:  # it is charged once
+            around = tuple(block for block in around if block is not self)
+        scope.blocks = (*around, self)
+        return scope
+
+    def __enter__(self) -> Self:
+        if not fixtures.intact():
+            fixtures.restore()
+        enter(self.scope(current()))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        scope = current()
+        if scope is not None and scope.blocks and scope.blocks[-1] is self and scope.token is not None:
+            leave(scope)
+        else:
+            logger.warning("budgeted: a block was left in another context than it was entered in")
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, trace)

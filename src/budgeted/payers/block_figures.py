@@ -1,0 +1,152 @@
+"""What a block may spend, what was spent in it and what is held: numbers of this process, under one lock."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from budgeted.ledger.accounts import USD, Slot, block_account
+from budgeted.ledger.waiting_calls import Turns
+from budgeted.money import nano_usd, to_usd
+from budgeted.payers.payer import Payer
+from budgeted.payers.policy import Policy
+from budgeted.validation import check_name
+
+NO_CAP = 2**62
+
+caps_lock = threading.Lock()
+"""Guards the numbers of all blocks of this process: they are only ever touched for an instant."""
+
+cap_turns = Turns()
+"""The calls of this process that wait for a block's cap, whatever ledgers its calls hold at."""
+
+
+class BlockFigures:
+    """Who pays for a block's calls, and its numbers. All figures are local to this object and process, in USD."""
+
+    __slots__ = (
+        "__weakref__",
+        "_calls",
+        "_cap",
+        "_clamped",
+        "_elsewhere",
+        "_policy",
+        "_refused",
+        "_slot",
+        "account",
+        "key",
+        "payer",
+        "user",
+    )
+
+    def __init__(
+        self,
+        payer: Payer,
+        user: str | None = None,
+        *,
+        cap: object = None,
+        key: str | None = None,
+        policy: Policy | None = None,
+    ) -> None:
+        self.user = None if user is None else check_name(user, "user")
+        self.key = None if key is None else check_name(key, "key")
+        self._cap = None if cap is None else nano_usd(cap, "cap", up=False)
+        self.payer = payer
+        self._policy = policy
+        self.account = block_account(self.key) if self.key is not None and self._cap is not None else None
+        local = self._cap if self._cap is not None and self.account is None else NO_CAP
+        self._slot = Slot("cap", USD, local, 0, NO_CAP)
+        self._calls = self._refused = self._clamped = 0
+        self._elsewhere = 0
+
+    @property
+    def cap(self) -> float | None:
+        """The block's own limit in USD, or None."""
+        return None if self._cap is None else to_usd(self._cap)
+
+    @property
+    def spent(self) -> float:
+        """USD charged inside so far."""
+        return to_usd(self._slot.spent)
+
+    @property
+    def held(self) -> float:
+        """USD set aside for calls in flight."""
+        return to_usd(self._slot.held)
+
+    @property
+    def remaining(self) -> float | None:
+        """USD left of the cap, or None without one."""
+        if self._cap is None:
+            return None
+        return to_usd(max(0, self._cap - self._elsewhere - self._slot.spent - self._slot.held))
+
+    @property
+    def calls(self) -> int:
+        """Calls that were sent."""
+        return self._calls
+
+    @property
+    def refused(self) -> int:
+        """Calls that were refused."""
+        return self._refused
+
+    @property
+    def clamped(self) -> int:
+        """Calls whose output was capped so that they fit."""
+        return self._clamped
+
+    # What the calls inside report, under caps_lock.
+
+    @property
+    def slot(self) -> Slot:
+        """The cap's running numbers."""
+        return self._slot
+
+    @property
+    def queue(self) -> str:
+        """Where calls wait for the cap; each block has a queue of its own, as others end nothing that is waited for."""
+        return f"cap of {id(self)}"
+
+    def taken_elsewhere(self, taken: int) -> None:
+        """Learn what the ledger has taken of a keyed cap (nano-USD): spent and held, by whomever."""
+        self._elsewhere = max(0, taken - self._slot.spent - self._slot.held)
+
+    @property
+    def soft(self) -> bool:
+        """Whether the cap only counts."""
+        return (self._policy or self.payer.policy).on_exceed == "warn"
+
+    @property
+    def policy(self) -> Policy:
+        """What happens when the cap has no room."""
+        return self._policy or self.payer.policy
+
+    def count(self, *, calls: int = 0, refused: int = 0, clamped: int = 0) -> None:
+        """Count a call's fate."""
+        self._calls += calls
+        self._refused += refused
+        self._clamped += clamped
+
+
+_taken_for_fork: list[threading.Lock] = []
+
+
+def _before_fork() -> None:
+    # A thread that forks while it has the lock, in a signal's handler, would wait for itself.
+    if caps_lock.acquire(timeout=1):
+        _taken_for_fork.append(caps_lock)
+
+
+def _after_fork_in_parent() -> None:
+    while _taken_for_fork:
+        _taken_for_fork.pop().release()
+
+
+def _after_fork_in_child() -> None:
+    global cap_turns  # noqa: PLW0603
+    cap_turns = Turns()  # those who wait are the parent's
+    _after_fork_in_parent()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

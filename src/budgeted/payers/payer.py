@@ -1,0 +1,183 @@
+"""What a call needs of the manager that pays for it, and the accounts of it that it is charged to."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+from opentelemetry.trace import Span
+
+from budgeted.ledger.admission import Refused
+from budgeted.ledger.protocol import Ledger
+from budgeted.ledger.routes import Route
+from budgeted.payers.policy import Policy
+from budgeted.pricing.usage import Counts
+from budgeted.wire.request import Request
+
+MOST_GROUPS = 100_000
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """Where the calls of a group with one model go, until ``expires`` (unix seconds), when a period ends."""
+
+    route: Route
+    expires: int
+    priced: bool
+
+
+class Group:
+    """The accounts of one payer that a call is charged to, each with the policy of the block that brought it in."""
+
+    __slots__ = (
+        "accounts",
+        "attributed",
+        "joined",
+        "noted",
+        "payer",
+        "plans",
+        "policies",
+        "soft",
+        "untouched",
+        "watches",
+    )
+
+    def __init__(self, payer: Payer, accounts: tuple[str, ...], policies: tuple[Policy, ...]) -> None:
+        self.payer = payer
+        self.accounts = accounts
+        self.policies = policies
+        self.attributed = any(account[0] == "u" for account in accounts)
+        self.soft = any(policy.on_exceed == "warn" for policy in policies)
+        self.untouched = any(policy.on_exceed == "raise" for policy in policies)
+        self.plans: dict[tuple[str, str], Plan] = {}
+        self.joined: dict[str | tuple[str, Policy], Group] = {}
+        self.watches: Sequence[Watch] = ()  # this and the next for budgeted.telemetry.alerts
+        self.noted = False
+
+    def join(self, account: str, policy: Policy) -> Group:
+        """This group and one more account; the account keeps its first policy if it is here already."""
+        # Nearly always the payer's own policy, whose hash is not worth computing each time.
+        key = account if policy is self.payer.policy else (account, policy)
+        group = self.joined.get(key)
+        if group is None:
+            if account in self.accounts:
+                group = self
+            else:
+                group = Group(self.payer, (*self.accounts, account), (*self.policies, policy))
+            if len(self.joined) >= MOST_GROUPS:
+                self.joined.clear()
+            self.joined[key] = group
+        return group
+
+
+class Watch(Protocol):
+    """What is left of an account until somebody is to be alerted, in nano-USD."""
+
+    left: int
+
+
+class Alerts(Protocol):
+    """Who looks whether a share of a limit is reached."""
+
+    def charged(self, group: Group, cost: int, span: Span | None = None, timeout: float | None = 0) -> None:
+        """The accounts of a group were charged (nano-USD)."""
+
+
+class Listener(Protocol):
+    """Who is told of events."""
+
+    callback: Callable[..., object]
+
+    def tell(self, event: Any) -> None:
+        """Have the callback called with an event soon."""
+
+
+class Repeats(Protocol):
+    """Who writes log records that may come over and over."""
+
+    def log(
+        self, key: Hashable, at: float, level: int, text: str, args: tuple[object, ...], fields: Mapping[str, object]
+    ) -> None:
+        """Write a record, or count it for the next one."""
+
+
+class KeyedBlock(Protocol):
+    """A block whose cap is kept in the ledger."""
+
+    def taken_elsewhere(self, taken: int) -> None:
+        """Learn what the ledger has taken of the cap (nano-USD)."""
+
+
+class Payer(Protocol):
+    """What a scope and a call need of a :class:`~budgeted.BudgetManager`.
+
+    Attributes:
+        ledger: where the balances are.
+        clock: returns unix seconds.
+        timezone: whose calendar counts.
+        policy: what happens to a call that does not fit, unless its block says otherwise.
+        group: the global account, alone.
+        min_output_tokens: the fewest output tokens worth having.
+        uncertain_output: output tokens charged to a call that nobody confirms; -1 charges nothing.
+        unpriced: ``"deny"`` or ``"free"``: what is done with models that nobody priced.
+        user_limits: whether users have limits.
+        project_name: the namespace in the ledger.
+        user_names: by which names telemetry may know users; None where it names none.
+        alerts, listener, repeats: who is told what.
+        semconv: whether the conventions' own metrics are wanted.
+        front: the manager that this is a part of, for whoever asks which one pays.
+    """
+
+    ledger: Ledger
+    clock: Callable[[], float]
+    timezone: dt.tzinfo
+    policy: Policy
+    group: Group
+    min_output_tokens: int
+    uncertain_output: int
+    unpriced: str
+    user_limits: bool
+    project_name: str
+    semconv: bool
+
+    @property
+    def user_names(self) -> Callable[[str], str] | None: ...  # noqa: D102 - see the class
+
+    @property
+    def alerts(self) -> Alerts | None: ...  # noqa: D102
+
+    @property
+    def listener(self) -> Listener | None: ...  # noqa: D102
+
+    @property
+    def repeats(self) -> Repeats: ...  # noqa: D102
+
+    @property
+    def front(self) -> object: ...  # noqa: D102
+
+    def limit_block(self, account: str, cap: int, block: KeyedBlock) -> None:
+        """Note that a keyed block has this cap; it reaches the ledger with the block's first call."""
+
+    def plan(
+        self, group: Group, provider: str, model: str, at: int, *, fresh: bool = False, refuse: bool = True
+    ) -> Plan:
+        """Where the calls of a group with one model go, at this time; what was paid for is refused nowhere."""
+
+    def allows_without(self, error: Exception) -> bool:
+        """Whether calls go on while the ledger is away."""
+
+    def note_soft(self, group: Group) -> None:
+        """A call went through accounts that only warn."""
+
+    def note_unattributed(self, request: Request) -> None:
+        """A call has no user to pay for it, while users have limits."""
+
+    def correct(self, charge_id: str, usage: Counts | None, cost: int | None) -> None:
+        """Replace the figure of a charge: by what it used, or by its cost in nano-USD."""
+
+    def reset_time(self, refused: Refused) -> tuple[dt.datetime | None, float | None]:
+        """When the refusing limit's period ends, and the seconds until then."""
+
+    def limit_text(self, refused: Refused) -> str:
+        """The refusing limit as it would be written."""
