@@ -17,12 +17,12 @@ from opentelemetry import trace
 
 from budgeted.errors import BudgetError, LedgerError, LedgerLockedError, LedgerUnavailableError
 from budgeted.ledger import background_worker
-from budgeted.ledger.admission import Ask, Refused
+from budgeted.ledger.admission import Ask
 from budgeted.ledger.charges import Used
 from budgeted.metering import block_hold, ledger_hold, request_bound
 from budgeted.metering.charged_responses import remember
 from budgeted.metering.ledger_hold import LedgerHold
-from budgeted.metering.refusal import Refusal, behind, by_ledger
+from budgeted.metering.refusal import Refusal, by_ledger
 from budgeted.payers import block_figures
 from budgeted.payers.block_figures import NO_CAP, BlockFigures, caps_lock
 from budgeted.payers.payer import Group, Plan
@@ -211,7 +211,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         self.granted = ask.most
         try:
             for group in self.groups:
-                refused = self._hold_at(group, plans.pop(0), ask, timeout, queued)
+                refused = ledger_hold.hold(self, group, plans.pop(0), ask, timeout, queued)
                 if refused is not None:
                     self._undo(ask.usd_for(ask.most))
                     return by_ledger(refused, group)
@@ -238,22 +238,6 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         for group, plan in zip(self.groups, plans, strict=True):
             if (plan is None or plan.priced or capped) and group.payer.unpriced == "deny":
                 raise unpriced(self.request)
-
-    def _hold_at(self, group: Group, plan: Plan | None, ask: Ask, timeout: float | None, queued: int) -> Refused | None:
-        """Hold at one payer, at most what the others before it granted."""
-        turns = group.payer.ledger.turns
-        if turns.queues and not queued:
-            crowded = turns.crowded(group.accounts)
-            if crowded is not None:
-                return behind(crowded)
-        if self.granted < ask.most:
-            ask = msgspec.structs.replace(ask, most=self.granted)
-        held = ledger_hold.hold(self.parts, group, plan, self.request, ask, self.at, timeout)
-        if isinstance(held, Refused):
-            return held
-        if held is not None and held.granted < self.granted:
-            self.granted = held.granted
-        return None
 
     def _undo(self, usd: int, timeout: float | None = None) -> None:
         """Give back what was held before somebody refused."""
@@ -423,7 +407,8 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         except IndexError:
             return
         try:
-            self._commit(used, reason, timeout)
+            for part in self.parts:  # as in _commit, which every call would go through
+                part.end(self.request, self.at, used, reason, timeout)
         except LedgerLockedError:
             if timeout == 0:
                 self.running.append(True)

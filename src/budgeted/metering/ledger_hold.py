@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+from typing import Protocol
 
 import msgspec
 
@@ -14,6 +15,7 @@ from budgeted.ledger.admission import Ask, Refused
 from budgeted.ledger.charges import Used
 from budgeted.ledger.protocol import Granted, Ledger
 from budgeted.ledger.routes import Stale
+from budgeted.metering.refusal import behind
 from budgeted.payers.payer import Group, Payer, Plan
 from budgeted.telemetry.log_throttling import say
 from budgeted.wire.request import Request
@@ -74,61 +76,78 @@ class LedgerHold(msgspec.Struct):
             say(logging.WARNING, "budgeted: a hold is given back later: %s", (error,), {})
 
 
-def hold(
-    parts: list[LedgerHold],
-    group: Group,
-    plan: Plan | None,
-    request: Request,
-    ask: Ask,
-    at: int,
-    timeout: float | None,
-) -> Granted | Refused | None:
-    """Hold at one payer.
+class Holding(Protocol):
+    """A call that is about to hold.
 
     Args:
-        parts: the call's holds, to which this one is added.
+        request: what is asked.
+        at: when it began, in unix seconds.
+        parts: its holds so far.
+        granted: the output tokens that it may ask for, as far as was agreed.
+    """
+
+    request: Request
+    at: int
+    parts: list[LedgerHold]
+    granted: int
+
+
+def hold(
+    call: Holding, group: Group, plan: Plan | None, ask: Ask, timeout: float | None, queued: int
+) -> Refused | None:
+    """Hold at one payer, at most what the others before it granted.
+
+    Args:
+        call: to which the hold is added.
         group: the payer's accounts.
         plan: where the call goes; None if the ledger is away and calls go on without it.
-        request: what is asked.
         ask: what it may need.
-        at: when the call began, in unix seconds.
         timeout: seconds to wait for the ledger's lock.
+        queued: how many calls wait, this one the first of them; 0 if it has not lined up.
 
     Returns:
-        What was granted, a refusal, or None where the call goes on without its ledger.
+        None when held, else the refusal.
     """
     ledger = group.payer.ledger
+    if ledger.turns.queues and not queued:
+        crowded = ledger.turns.crowded(group.accounts)
+        if crowded is not None:
+            return behind(crowded)
+    if call.granted < ask.most:
+        ask = msgspec.structs.replace(ask, most=call.granted)
     id = ledger.new_id()
     granted: Granted | None = None
     try:
         if plan is not None:
-            held = ledger.hold(id, plan.route, ask, at, timeout)
+            held = ledger.hold(id, plan.route, ask, call.at, timeout)
             if isinstance(held, Stale):
-                held = _hold_anew(id, group, request, ask, at, timeout)
+                held = _hold_anew(id, group, call, ask, timeout)
             if isinstance(held, Refused):
                 return held
+            if held.granted < call.granted:
+                call.granted = held.granted
             granted = held
         # Within the try: an interrupt finds the hold either in the list, or released by what follows.
-        parts.append(LedgerHold(group, ledger, id, granted))
+        call.parts.append(LedgerHold(group, ledger, id, granted))
     except LedgerUnavailableError as error:
         if not excused(group.payer, error, timeout):
             raise
-        parts.append(LedgerHold(group, ledger, id, None))
+        call.parts.append(LedgerHold(group, ledger, id, None))
     except LedgerError:  # nothing was held
         raise
     except BaseException:
         # Ctrl-C may have come between the ledger's holding and its answer: whether it holds is seen later.
-        background_worker.enqueue(functools.partial(ledger.release, id, at))
+        background_worker.enqueue(functools.partial(ledger.release, id, call.at))
         raise
-    return granted
+    return None
 
 
-def _hold_anew(id: str, group: Group, request: Request, ask: Ask, at: int, timeout: float | None) -> Granted | Refused:
+def _hold_anew(id: str, group: Group, call: Holding, ask: Ask, timeout: float | None) -> Granted | Refused:
     """Hold after the limits, or their periods, have changed."""
     payer = group.payer
     for _ in range(MOST_PLANS):
-        plan = payer.plan(group, request.provider, request.model, at, fresh=True)
-        result = payer.ledger.hold(id, plan.route, ask, at, timeout)
+        plan = payer.plan(group, call.request.provider, call.request.model, call.at, fresh=True)
+        result = payer.ledger.hold(id, plan.route, ask, call.at, timeout)
         if not isinstance(result, Stale):
             return result
     msg = f"the limits of {', '.join(map(account_name, group.accounts))} change faster than a call can be planned"
