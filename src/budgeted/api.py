@@ -12,7 +12,7 @@ from budgeted.manager.budget_manager import BudgetManager
 from budgeted.manager.settings import Keywords, LedgerLike, Limits, OnExceed, documented, refuse_unknown
 from budgeted.metering.manual_hold import Hold
 from budgeted.payers.scope import Budget, current
-from budgeted.pricing.prices import Amount
+from budgeted.pricing.price_registry import Amount
 from budgeted.validation import shown
 
 F = TypeVar("F", bound=Callable[..., Any])

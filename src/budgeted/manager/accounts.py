@@ -23,8 +23,8 @@ from budgeted.manager.settings import Limits
 from budgeted.metering.manual_hold import counted
 from budgeted.money import nano_usd, to_usd
 from budgeted.payers.scope import Group
-from budgeted.pricing import prices
-from budgeted.pricing.prices import Amount
+from budgeted.pricing import price_registry
+from budgeted.pricing.price_registry import Amount
 from budgeted.pricing.usage import Usage
 from budgeted.telemetry import counters
 from budgeted.telemetry.forecast import Recent, exhausted_at, recent_rates
@@ -229,7 +229,7 @@ class Administration(Paying):
         if spent is None:
             used = Used(nano or 0, charge.used.input_tokens, charge.used.output_tokens)
         else:
-            price = prices.find(charge.model, charge.provider or None)
+            price = price_registry.find(charge.model, charge.provider or None)
             if price is None and self.unpriced == "deny":
                 raise unpriced(charge.model, "; or give cost=USD instead")
             usd = 0 if price is None else price.cost(spent, charge.opened)
@@ -299,7 +299,7 @@ def _empty(spec: LimitSpec) -> Slot:
 
 
 def _provider_of(model: str) -> str:
-    price = prices.find(model)
+    price = price_registry.find(model)
     return price.provider if price is not None and price.provider else "unknown"
 
 

@@ -29,7 +29,7 @@ from budgeted.manager.settings import (
 )
 from budgeted.metering.manual_hold import Hold, make_hold
 from budgeted.payers.scope import Budget, make_policy
-from budgeted.pricing.prices import Amount
+from budgeted.pricing.price_registry import Amount
 from budgeted.validation import check_name, refuse_amount, shown
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -27,9 +27,9 @@ from budgeted.manager.update_cost import Report
 from budgeted.metering.charged_responses import charged, remember_also
 from budgeted.money import nano_usd, to_usd
 from budgeted.payers.scope import Group
-from budgeted.pricing import prices
-from budgeted.pricing.input_bound import input_bound
-from budgeted.pricing.prices import Amount
+from budgeted.pricing import price_registry
+from budgeted.pricing.input_token_bound import input_bound
+from budgeted.pricing.price_registry import Amount
 from budgeted.telemetry import counters
 from budgeted.validation import check_name, check_text, shown
 from budgeted.wire import responses
@@ -114,7 +114,7 @@ class LiteLLMMethods(Administration):
             msg = f"messages must be a list such as [{{'role': 'user', 'content': 'hi'}}], got {shown(messages)}"
             raise TypeError(msg)
         self._known(user)
-        price = prices.find(model)
+        price = price_registry.find(model)
         if price is None:
             raise unpriced(model)
         messages = list(messages)
@@ -184,7 +184,7 @@ class LiteLLMMethods(Administration):
             owed = group.accounts
         if not owed:
             return
-        price = prices.find(report.model, report.provider or None)
+        price = price_registry.find(report.model, report.provider or None)
         at = int(self.clock())
         paying = Group(self, owed, (self.policy,) * len(owed))
         missing = price is None and self.unpriced == "deny"

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from budgeted.pricing import tokenizers
+from budgeted.pricing import tiktoken_counting
 from budgeted.pricing.usage import Counts, Usage
 from budgeted.validation import check_text, shown
 from budgeted.wire import responses
@@ -73,9 +73,9 @@ def texts(messages: Iterable[Any]) -> Iterable[str]:
 
 def count(text: str, model: str) -> int | None:
     """Tokens as the model's own tokenizer counts them, if it can be had without a download."""
-    counted = tokenizers.count(text, model)
-    if counted is None and tokenizers.wait_loaded(LOADING_SECONDS):
-        counted = tokenizers.count(text, model)
+    counted = tiktoken_counting.count(text, model)
+    if counted is None and tiktoken_counting.wait_loaded(LOADING_SECONDS):
+        counted = tiktoken_counting.count(text, model)
     return counted
 
 

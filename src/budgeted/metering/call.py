@@ -33,8 +33,8 @@ from budgeted.ledger.waiting_calls import Turns
 from budgeted.metering.charged_responses import remember
 from budgeted.payers import scope as scopes
 from budgeted.payers.scope import Budget, Group, Payer, Plan, Policy, Scope, caps_lock
-from budgeted.pricing import input_bound, prices
-from budgeted.pricing.prices import Price
+from budgeted.pricing import input_token_bound, model_price, price_registry
+from budgeted.pricing.model_price import Price
 from budgeted.pricing.token_types import kinds_of
 from budgeted.pricing.usage import Counts, Usage
 from budgeted.telemetry import call_reporting, counters
@@ -169,11 +169,11 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         manager = self.groups[0].manager
         if request.fixed is not None:
             return Ask(request.fixed, uncertain_output=manager.uncertain_output)
-        price = self.price = prices.find(request.model, request.provider or None, request.base_url)
+        price = self.price = price_registry.find(request.model, request.provider or None, request.base_url)
         size = self._input
         if size == -2:
-            size = input_bound.input_bound(request.body, request.model, exact_bytes=request.exact_bytes)
-            if size == input_bound.UNKNOWN or request.elsewhere:
+            size = input_token_bound.input_bound(request.body, request.model, exact_bytes=request.exact_bytes)
+            if size == input_token_bound.UNKNOWN or request.elsewhere:
                 size = self._window(price)
             self._input = size
         n = request.n
@@ -218,7 +218,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         if self._counted or self.request.elsewhere:
             return False
         self._counted = True
-        counted = input_bound.counted_bound(self.request.body, self.request.model)
+        counted = input_token_bound.counted_bound(self.request.body, self.request.model)
         if counted is None or counted >= self._input:
             return False
         self._input = counted
@@ -430,12 +430,12 @@ class Call(msgspec.Struct, eq=False, weakref=True):
 
     def takes_over(self, request: Request) -> bool:
         """Whether this call's hold covers a request that an SDK makes inside it."""
-        mine, price = self.request, prices.find(request.model, request.provider or None, request.base_url)
-        if request.model != mine.model or request.n > mine.n or not prices.alike(price, self.price):
+        mine, price = self.request, price_registry.find(request.model, request.provider or None, request.base_url)
+        if request.model != mine.model or request.n > mine.n or not model_price.alike(price, self.price):
             return False
         if request.units > mine.units or request.searches > mine.searches:
             return False
-        size = input_bound.input_bound(request.body, request.model, exact_bytes=request.exact_bytes)
+        size = input_token_bound.input_bound(request.body, request.model, exact_bytes=request.exact_bytes)
         if size > self._input or request.elsewhere or request.tier != mine.tier or request.kinds & ~mine.kinds:
             return False
         most = request.cap
@@ -458,7 +458,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         reason = ""
         model = answer.model
         if model is not None and model != request.model and not self._answers_as(price):
-            price = prices.find(model, request.provider or None, request.base_url)
+            price = price_registry.find(model, request.provider or None, request.base_url)
             if price is None and self.price is not None:
                 price = self.price
                 reason = f"{shown(model)} answered, and its price is not known"

@@ -14,7 +14,7 @@ from budgeted.metering.call import OUTPUT_UNKNOWN, Call
 from budgeted.metering.http_streams import LEFT_EARLY
 from budgeted.money import nano_usd
 from budgeted.payers.scope import BY_HAND, Budget, Scope, caps_lock, current, enter, leave
-from budgeted.pricing import prices
+from budgeted.pricing import price_registry
 from budgeted.pricing.usage import Counts, Usage
 from budgeted.validation import check_count, check_text, shown
 from budgeted.wire import responses, usage_parsers
@@ -65,7 +65,7 @@ class Hold:
         request = self._request
         if request.cap is not None or not request.output:
             return request.cap or 0
-        price = prices.find(request.model, request.provider or None, request.base_url)
+        price = price_registry.find(request.model, request.provider or None, request.base_url)
         return (price.max_output_tokens if price is not None else None) or OUTPUT_UNKNOWN
 
     @property

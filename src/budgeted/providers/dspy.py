@@ -16,7 +16,7 @@ import msgspec
 
 from budgeted.errors import BudgetError
 from budgeted.metering.call import Call
-from budgeted.pricing import prices
+from budgeted.pricing import token_types
 from budgeted.pricing.token_types import kinds_of
 from budgeted.providers.hooks import Hook
 from budgeted.providers.metered_method import End, Sent, count, pair, text
@@ -69,7 +69,7 @@ def _request(lm: Any, asked: Any) -> Request:
     body = {name: _plain(getattr(asked, name, None)) for name in ("messages", "system", "tools")}
     kinds = kinds_of(str(asked.model), body)
     if getattr(config, "cache", None) is not None:
-        kinds |= prices.CACHE_WRITE | prices.CACHE_WRITE_1H
+        kinds |= token_types.CACHE_WRITE | token_types.CACHE_WRITE_1H
     return Request(
         provider="",
         model=str(asked.model),

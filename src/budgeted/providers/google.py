@@ -17,7 +17,7 @@ import msgspec
 
 from budgeted.metering.call import Call
 from budgeted.metering.http_streams import Watch, items, items_async
-from budgeted.pricing import prices
+from budgeted.pricing import token_types
 from budgeted.pricing.token_types import draws, kinds_in, kinds_out
 from budgeted.providers.hooks import Hook
 from budgeted.providers.metered_method import (
@@ -159,7 +159,7 @@ def _read_content(request: Request, body: Mapping[str, Any]) -> None:
         or _field(config, "responseJsonSchema") is not None
     )
     request.kinds = kinds_out(request.model, _field(config, "responseModalities") or None)
-    if draws(request.model) and request.kinds & prices.IMAGE_OUT:
+    if draws(request.model) and request.kinds & token_types.IMAGE_OUT:
         request.thinking += MOST_PICTURE_TOKENS  # a cap is to leave room for it, as it does for thoughts
     request.kinds |= kinds_in(body.get("contents"))
     request.elsewhere = _elsewhere(body)

@@ -18,7 +18,7 @@ import msgspec
 
 from budgeted.metering.call import Call
 from budgeted.metering.item_streams import GENERATOR, STREAM, Items, kind_of, metered
-from budgeted.pricing import prices
+from budgeted.pricing import model_price, token_types
 from budgeted.pricing.token_types import kinds_of
 from budgeted.pricing.usage import Usage
 from budgeted.providers.hooks import Hook
@@ -193,7 +193,7 @@ def _as_billed(answer: Answer, response: Any = None) -> Answer:
     if groundings:
         parts = [{"groundingMetadata": each} for each in items(groundings)]
         found = usage_parsers.gemini_searches({"candidates": parts, "modelVersion": answer.model})
-    elif found > 1 and prices.gemini_bills_answers(str(answer.model)):
+    elif found > 1 and model_price.gemini_bills_answers(str(answer.model)):
         found = 1
     if found == usage.web_searches:
         return answer
@@ -224,7 +224,7 @@ def _request(operation: str, given: Mapping[str, Any]) -> Request:
         renamed=True,
     )
     if given.get("cache_control_injection_points"):
-        request.kinds |= prices.CACHE_WRITE | prices.CACHE_WRITE_1H
+        request.kinds |= token_types.CACHE_WRITE | token_types.CACHE_WRITE_1H
     request.searches = sum(map(_searches, items(given.get("tools"))))
     if request.searches:
         request.elsewhere = "what a search by the provider brings"

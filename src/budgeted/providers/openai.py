@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-from budgeted.pricing import prices
+from budgeted.pricing import price_registry
 from budgeted.providers import openai_media
 from budgeted.providers.hooks import Hook
 from budgeted.providers.metered_method import (
@@ -135,7 +135,7 @@ class OpenAI(Dialect):
         if path != "/chat/completions":
             return "max_tokens" if path == "/completions" else "max_output_tokens"
         # Newer models refuse the old name, and servers that imitate OpenAI often know no other.
-        price = prices.find(request.model, request.provider, request.base_url)
+        price = price_registry.find(request.model, request.provider, request.base_url)
         own = any(host in (request.base_url or "") for host in _OWN_HOST)
         newer = own or (price is not None and price.provider in ("openai", "azure"))
         return "max_completion_tokens" if newer else "max_tokens"

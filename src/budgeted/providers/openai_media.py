@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from budgeted.pricing import prices
+from budgeted.pricing import token_types
 from budgeted.pricing.usage import Usage
 from budgeted.providers.metered_method import count
 from budgeted.providers.stainless import FILES
@@ -61,7 +61,7 @@ def read(url: str, body: Mapping[str, Any], provider: str, base_url: str) -> Req
 
 def _read_pictures(request: Request, body: Mapping[str, Any]) -> None:
     request.operation = "image_generation"
-    request.kinds = prices.IMAGE | prices.IMAGE_OUT
+    request.kinds = token_types.IMAGE | token_types.IMAGE_OUT
     request.n = request.units = count(body.get("n")) or 1
     quality = body.get("quality") or "auto"
     most = MOST_PICTURE_TOKENS.get(quality) if isinstance(quality, str) else None
@@ -75,7 +75,7 @@ def _read_pictures(request: Request, body: Mapping[str, Any]) -> None:
 
 def _read_speech(request: Request, body: Mapping[str, Any]) -> None:
     request.operation = "speech"
-    request.kinds = prices.AUDIO_OUT
+    request.kinds = token_types.AUDIO_OUT
     text = body.get("input")
     characters = len(text) if isinstance(text, str) else 0
     if request.model.startswith("tts-"):
@@ -99,5 +99,5 @@ def _most_speech_tokens(text: str, body: Mapping[str, Any]) -> int:
 
 def _read_transcript(request: Request, body: Mapping[str, Any]) -> None:
     request.operation = "transcription"
-    request.kinds = prices.AUDIO
+    request.kinds = token_types.AUDIO
     request.elsewhere = "a recording"

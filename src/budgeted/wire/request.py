@@ -40,8 +40,8 @@ class Request(msgspec.Struct):
         cappable: False where no cap can be written into the request.
         tier: the service tier that the request names.
         base_url: where it goes, by which gateways are priced.
-        kinds: which dearer tokens the call may use, as :mod:`budgeted.pricing.prices` counts them; ANY to have that
-            seen in its body where the price depends on it.
+        kinds: which dearer tokens the call may use, bits of :mod:`budgeted.pricing.token_types`; ANY to have that seen
+            in its body where the price depends on it.
         exact_bytes: False for tokenizers that normalise the text first.
         elsewhere: what of the input is not in the request (file ids, a previous response), or "".
         renamed: True if the host answers under another name for the same model.

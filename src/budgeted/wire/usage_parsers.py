@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from budgeted.pricing.prices import gemini_bills_answers
+from budgeted.pricing.model_price import gemini_bills_answers
 from budgeted.pricing.usage import Counts, Usage
 from budgeted.wire.field_lookup import EMPTY, fields_of
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from budgeted.pricing import tokenizers
+from budgeted.pricing import tiktoken_counting
 
 PER_REQUEST = 16
 """Tokens for what frames a prompt, beyond its messages."""
@@ -42,7 +42,6 @@ https://ai.google.dev/gemini-api/docs/tokens, https://ai.google.dev/gemini-api/d
 """
 
 IMAGE_TOKENS_DEFAULT = 16_000
-
 GEMINI_PDF_TOKENS = 258_000
 """The most tokens of a PDF for Gemini: a thousand pages of 258. https://ai.google.dev/gemini-api/docs/document-processing"""
 
@@ -127,13 +126,13 @@ def counted_bound(body: Mapping[str, Any], model: str) -> int | None:
     Returns:
         Tokens; None if the tokenizer is not known or not loaded (it is being loaded then, if it is on this machine).
     """
-    if tokenizers.count("", model) is None:
+    if tiktoken_counting.count("", model) is None:
         return None
     total = PER_REQUEST
     for key, value in body.items():
         if value.__class__ in _SCALARS or key in _NO_TEXT:
             continue
-        size = _walked(value, model, lambda text: tokenizers.count(text, model) or 0)
+        size = _walked(value, model, lambda text: tiktoken_counting.count(text, model) or 0)
         if size == UNKNOWN:
             return None
         total += size

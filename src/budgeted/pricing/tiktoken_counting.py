@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     import tiktoken
 
 _log = logging.getLogger("budgeted")
-
 _COUNTED: Final = 100_000
 """Bytes of a text that are counted; tiktoken's time grows with them, and it panics on a million spaces."""
 
@@ -34,7 +33,6 @@ _MOST_REMEMBERED: Final = 1024
 _LONGEST_WAIT_TO_FORK: Final = 5.0  # seconds
 _OPENAI: Final = re.compile(r"(chatgpt|codex|computer-use|gpt|o[1-9]|text-(davinci|embedding)|davinci|babbage)[-.\w]*")
 _REASONING: Final = re.compile(r"o[134](-.*)?")
-
 _loaded: dict[str, tiktoken.Encoding] = {}
 _absent: set[tuple[str, str]] = set()  # encoding, cache directory: looked for in vain
 _NO_TIKTOKEN: Final = ("", "")  # among them: nothing can be loaded at all

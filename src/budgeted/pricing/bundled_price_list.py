@@ -16,7 +16,8 @@ from budgeted.money import pico_per_token
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice, Provider
-from budgeted.pricing.rates import _DAY, Day, Rates, Schedule, Steps, rates_of
+from budgeted.pricing.rate_schedule import DAY_SECONDS, Day, Schedule, Steps
+from budgeted.pricing.token_rates import Rates, rates_of
 
 _ALIASES: Final = {
     "azure.ai.inference": "azure",
@@ -29,17 +30,11 @@ _ALIASES: Final = {
 }
 
 _FREE: Final = frozenset({"ollama", "ollama_chat"})
-
 _TIER_KEYS: Final = frozenset({"service_tier", "processing", "speed"})
-
 _PAGES: Final = "input_document_kpages"
-
 _ANNOTATED_PAGES: Final = "input_annotated_document_kpages"
-
 _PRICED: Final = frozenset({"input_mtok", _PAGES})
-
 _MAKERS: Final = ("openai", "anthropic", "google", "mistral", "cohere", "voyageai", "deepseek", "x-ai")
-
 _BEDROCK_ID: Final = re.compile(r"([a-z]{2,6}(-gov)?\.)?[a-z0-9]+\.[a-z][^/]*", re.IGNORECASE)
 
 
@@ -181,7 +176,7 @@ def _schedule(
 ) -> Schedule:
     """Ask the list for its prices at every moment at which one of the constraints begins or ends to hold."""
     dates, times = _boundaries(constraints)
-    before = dates[0] - _DAY if dates else 0
+    before = dates[0] - DAY_SECONDS if dates else 0
     days: list[Day] = []
     for midnight in (before, *dates):
         moments = (dt.datetime.fromtimestamp(midnight + second, dt.UTC) for second in (0, *times))
@@ -211,7 +206,7 @@ def _boundaries(constraints: Sequence[object]) -> tuple[list[int], list[int]]:
 def _second_of_day(time: dt.time) -> int:
     offset = time.utcoffset() or dt.timedelta()
     since = dt.timedelta(hours=time.hour, minutes=time.minute, seconds=time.second) - offset
-    return int(since.total_seconds()) % _DAY
+    return int(since.total_seconds()) % DAY_SECONDS
 
 
 def _steps(prices: ModelPrice, pages: str) -> Steps:
