@@ -22,7 +22,7 @@ from budgeted.metering.item_streams import metered as metered_stream
 from budgeted.metering.runner import end_anywhere
 from budgeted.payers.scope import KEY, Scope, current, enter, leave
 from budgeted.validation import shown
-from budgeted.wire.request import Request
+from budgeted.wire.normalized_request import Request
 
 
 def decorate(payment: Payment) -> Callable[..., Any]:

@@ -14,8 +14,8 @@ from budgeted.ledger import background_worker
 from budgeted.metering.call import Call
 from budgeted.payers.scope import Budget, Group, Policy, Scope, joined
 from budgeted.validation import check_name, looks_like_a_limit
-from budgeted.wire import responses
-from budgeted.wire.request import Request
+from budgeted.wire import response_usage
+from budgeted.wire.normalized_request import Request
 
 
 class Payment:
@@ -79,7 +79,7 @@ class Payment:
         if metered.hooked is None:
             metered.hooked = False
         try:
-            call.settle(responses.read(response), timeout)
+            call.settle(response_usage.read(response), timeout)
         except LedgerLockedError:
             offer_again(call, scope)
             raise
@@ -98,7 +98,7 @@ class Payment:
 
 
 def _settle(call: Call, response: Any) -> None:
-    call.settle(responses.read(response))
+    call.settle(response_usage.read(response))
 
 
 def offer_again(call: Call, scope: Scope) -> None:

@@ -32,7 +32,7 @@ from budgeted.pricing.input_token_bound import input_bound
 from budgeted.pricing.price_registry import Amount
 from budgeted.telemetry import counters
 from budgeted.validation import check_name, check_text, shown
-from budgeted.wire import responses
+from budgeted.wire import response_usage
 
 UNPRICED = "no price is known for its model"
 MOST_UNPRICED = 1_000
@@ -166,7 +166,7 @@ class LiteLLMMethods(Administration):
             user, completion_obj = completion_obj, user
         name = user_account(check_name(user, "user"))
         group = self.group.join(name, self.policy)
-        id = None if completion_obj is None else responses.read(completion_obj).id
+        id = None if completion_obj is None else response_usage.read(completion_obj).id
         if id is not None and all(charged(id, self, account) for account in group.accounts):
             return {"user": self._record(user)}  # a metered stream's chunks need not say what it used
         report = reported.read(completion_obj, model, input_text, output_text)

@@ -10,8 +10,8 @@ import msgspec
 from budgeted.pricing import tiktoken_counting
 from budgeted.pricing.usage import Counts, Usage
 from budgeted.validation import check_text, shown
-from budgeted.wire import responses
-from budgeted.wire.stream_readers import estimated
+from budgeted.wire import response_usage
+from budgeted.wire.stream_usage import estimated
 
 LOADING_SECONDS = 5.0
 """How long a method that counts text waits for a tokenizer that is being read from disk."""
@@ -48,7 +48,7 @@ def read(response: Any, model: str | None, input_text: str | None, output_text: 
     notes = hidden if isinstance(hidden, Mapping) else {}
     if notes.get("cache_hit") is True and not hasattr(response, "data"):  # embeddings may be cached in part
         return None
-    answer = responses.read(response)
+    answer = response_usage.read(response)
     name = model or answer.model
     if answer.usage is None or name is None:
         msg = (

@@ -40,10 +40,10 @@ from budgeted.pricing.usage import Counts, Usage
 from budgeted.telemetry import call_reporting, counters
 from budgeted.telemetry.log_throttling import say
 from budgeted.validation import shown
-from budgeted.wire import responses
-from budgeted.wire.failures import REFUSED, UNSENT, classify, reason_of
-from budgeted.wire.request import ANY, Request, unpriced
-from budgeted.wire.responses import Answer
+from budgeted.wire import response_usage
+from budgeted.wire.exception_classification import REFUSED, UNSENT, classify, reason_of
+from budgeted.wire.normalized_request import ANY, Request, unpriced
+from budgeted.wire.response_usage import Answer
 
 MOST_PLANS = 50
 """How often a call is planned again because its accounts' limits have changed meanwhile."""
@@ -467,7 +467,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
             cost = price.cost(usage, self.at)
             if price.stated or request.units != 1:
                 cost += price.beside_tokens(request.units - 1, 0, self.at, usage.service_tier)
-                cost = (responses.stated_cost(answer.report) if price.stated else None) or cost
+                cost = (response_usage.stated_cost(answer.report) if price.stated else None) or cost
         self._end(Used(cost, usage.input_tokens, usage.output_tokens), reason, answer, timeout)
 
     def _answers_as(self, price: Price | None) -> bool:

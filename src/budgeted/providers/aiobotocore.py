@@ -16,7 +16,8 @@ from budgeted.metering.http_streams import Watch, items_async
 from budgeted.providers import bedrock
 from budgeted.providers.hooks import Hook
 from budgeted.providers.metered_method import note_lost_async, run_async
-from budgeted.wire.stream_readers import BodyMeter, FrameMeter
+from budgeted.wire.aws_event_stream import FrameMeter
+from budgeted.wire.stream_usage import BodyMeter
 
 
 class _MessageMeter(FrameMeter):

@@ -7,7 +7,7 @@ from typing import Any
 
 from budgeted.providers.metered_method import count, items, mapping, refuse_unseen, refuse_unseen_at, searches
 from budgeted.providers.stainless import Dialect, address, hooks, lineage
-from budgeted.wire.request import ANY, Request
+from budgeted.wire.normalized_request import ANY, Request
 
 _HOSTS = {"Bedrock": "aws", "Vertex": "google"}
 _UNSEEN = {

@@ -28,10 +28,10 @@ from budgeted.providers.metered_method import (
     run,
     searches_to_rank,
 )
-from budgeted.wire import usage_parsers
-from budgeted.wire.failures import came_through
-from budgeted.wire.request import Request
-from budgeted.wire.responses import Answer
+from budgeted.wire import usage_report_formats
+from budgeted.wire.exception_classification import came_through
+from budgeted.wire.normalized_request import Request
+from budgeted.wire.response_usage import Answer
 
 _CONVERSE = frozenset({"Converse", "ConverseStream"})
 _OPERATIONS = {
@@ -166,7 +166,7 @@ class Sent(metered_method.Sent):
 
 def _answer(usage: Any, tier: Any) -> Answer:
     kind = tier.get("type") if isinstance(tier, Mapping) else None
-    found = usage_parsers.read_usage(usage or None)
+    found = usage_report_formats.read_usage(usage or None)
     return Answer(found if found is None or kind is None else msgspec.structs.replace(found, service_tier=kind))
 
 

@@ -28,9 +28,9 @@ from budgeted.providers.metered_method import (
     text,
     units_end,
 )
-from budgeted.wire import usage_parsers
-from budgeted.wire.field_lookup import fields_of, json_of
-from budgeted.wire.request import Request
+from budgeted.wire import usage_report_formats
+from budgeted.wire.normalized_request import Request
+from budgeted.wire.sdk_object_fields import fields_of, json_of
 
 _MODULE = "cohere.core.http_client"
 _OPERATIONS = {
@@ -89,7 +89,9 @@ def _units(response: Any, unit: str) -> int | None:
     """How many units an answer says that it is billed for."""
     meta = fields_of(json_of(response.content)).get("meta")
     found = mapping(mapping(meta).get("billed_units")).get(unit)
-    return math.ceil(found) if isinstance(found, (int, float)) and 0 <= found <= usage_parsers.MOST_TOKENS else None
+    return (
+        math.ceil(found) if isinstance(found, (int, float)) and 0 <= found <= usage_report_formats.MOST_TOKENS else None
+    )
 
 
 def _read(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sent | None:

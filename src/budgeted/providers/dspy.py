@@ -20,9 +20,9 @@ from budgeted.pricing import token_types
 from budgeted.pricing.token_types import kinds_of
 from budgeted.providers.hooks import Hook
 from budgeted.providers.metered_method import End, Sent, count, pair, text
-from budgeted.wire import usage_parsers
-from budgeted.wire.request import Request
-from budgeted.wire.responses import Answer
+from budgeted.wire import usage_report_formats
+from budgeted.wire.normalized_request import Request
+from budgeted.wire.response_usage import Answer
 
 _REQUEST = 3
 _RESULTS = 6
@@ -60,7 +60,7 @@ class _Sent(Sent):
 
     def _answer(self) -> Answer:
         results = self.args[_RESULTS][self.before :]
-        usage = usage_parsers.read_usage(getattr(results[-1], "usage", None) or None) if results else None
+        usage = usage_report_formats.read_usage(getattr(results[-1], "usage", None) or None) if results else None
         return Answer(usage)
 
 

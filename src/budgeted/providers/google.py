@@ -39,9 +39,9 @@ from budgeted.providers.metered_method import (
     text,
     units_end,
 )
-from budgeted.wire import responses, usage_parsers
-from budgeted.wire.request import Request
-from budgeted.wire.stream_readers import ItemMeter
+from budgeted.wire import response_usage, usage_report_formats
+from budgeted.wire.normalized_request import Request
+from budgeted.wire.stream_usage import ItemMeter
 
 _MODULE = "google.genai._api_client"
 _METHODS = {
@@ -107,7 +107,7 @@ class _Sent(Sent):
         if call.request.operation == _PICTURES:
             return units_end(call, _pictures(body))
         if isinstance(body, list):
-            return functools.partial(call.settle, responses.read(body[0] if body else None))
+            return functools.partial(call.settle, response_usage.read(body[0] if body else None))
         _watch(response, call, self.request)
         return None
 
@@ -221,7 +221,7 @@ def _parts_async(itself: weakref.ref[Any], state: Watch) -> AsyncIterator[Any]:
 
 def _decoded(part: str) -> Mapping[str, Any]:
     body: dict[str, Any] = msgspec.json.decode(part)
-    searches = usage_parsers.gemini_searches(body)
+    searches = usage_report_formats.gemini_searches(body)
     if searches:
         body.setdefault("usageMetadata", {})["webSearches"] = searches
     return body

@@ -12,7 +12,7 @@ from budgeted.metering.call import Call
 from budgeted.pricing.token_types import kinds_in, kinds_out
 from budgeted.providers.metered_method import MOST_SEARCHES, count, items, mapping, refuse_unseen, text
 from budgeted.providers.speakeasy import Dialect, decoded, hooks
-from budgeted.wire.request import Request
+from budgeted.wire.normalized_request import Request
 
 _DECISIONS = "/decisions"
 _PATHS = ("/interactions", _DECISIONS)

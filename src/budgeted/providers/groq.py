@@ -7,7 +7,7 @@ from typing import Any
 
 from budgeted.providers.openai import OpenAI
 from budgeted.providers.stainless import hooks
-from budgeted.wire.request import Request
+from budgeted.wire.normalized_request import Request
 
 
 class Groq(OpenAI):

@@ -38,11 +38,11 @@ from budgeted.providers.metered_method import (
     searches,
     text,
 )
-from budgeted.wire import responses, usage_parsers
-from budgeted.wire.failures import came_through
-from budgeted.wire.field_lookup import fields_of, text_bytes
-from budgeted.wire.request import Request
-from budgeted.wire.responses import Answer
+from budgeted.wire import response_usage, usage_report_formats
+from budgeted.wire.exception_classification import came_through
+from budgeted.wire.normalized_request import Request
+from budgeted.wire.response_usage import Answer
+from budgeted.wire.sdk_object_fields import fields_of, text_bytes
 
 _OPERATIONS = {
     "completion": "chat",
@@ -91,7 +91,7 @@ class _Sent(Sent):
     def finish(self, call: Call, response: Any) -> End | None:
         """Settle at the usage in the answer; a stream settles when it has been read."""
         if kind_of(response) not in (STREAM, GENERATOR):
-            return functools.partial(call.settle, _as_billed(responses.read(response), response))
+            return functools.partial(call.settle, _as_billed(response_usage.read(response), response))
         if hasattr(_below(response), "chunks"):
             if not self.asked_for_usage:
                 self._hide_usage(response)
@@ -168,14 +168,14 @@ def _total(chunks: Any) -> Answer:
     answers = []
     whole = False
     for chunk in list(chunks):
-        answer = responses.read(chunk)
+        answer = response_usage.read(chunk)
         if answer.usage is not None:
             answers.append(answer)
             whole = True
         elif text_bytes(chunk):
             whole = False  # LiteLLM ends some streams as if nothing were missing when their connection is lost
     if not whole:
-        return responses.NOTHING
+        return response_usage.NOTHING
     last = answers[-1]
     reports = [answer.usage for answer in answers if answer.usage is not None]
     counts = {name: max(getattr(one, name) for one in reports) for name in Usage.__struct_fields__[:-1]}
@@ -192,7 +192,7 @@ def _as_billed(answer: Answer, response: Any = None) -> Answer:
     groundings = fields_of(response).get("vertex_ai_grounding_metadata")
     if groundings:
         parts = [{"groundingMetadata": each} for each in items(groundings)]
-        found = usage_parsers.gemini_searches({"candidates": parts, "modelVersion": answer.model})
+        found = usage_report_formats.gemini_searches({"candidates": parts, "modelVersion": answer.model})
     elif found > 1 and model_price.gemini_bills_answers(str(answer.model)):
         found = 1
     if found == usage.web_searches:

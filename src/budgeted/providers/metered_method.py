@@ -21,9 +21,9 @@ from budgeted.metering.call import Call
 from budgeted.payers.scope import BY_HAND, Scope, current, enter, leave, outside
 from budgeted.pricing.usage import Usage
 from budgeted.providers.hooks import Hook, enabled
-from budgeted.wire import responses
-from budgeted.wire.failures import UNCERTAIN, classify, reason_of
-from budgeted.wire.request import Request
+from budgeted.wire import response_usage
+from budgeted.wire.exception_classification import UNCERTAIN, classify, reason_of
+from budgeted.wire.normalized_request import Request
 
 End: TypeAlias = Callable[[float | None], None]
 """How a call ends: a step that takes the timeout for the ledger's lock."""
@@ -64,7 +64,7 @@ class Sent:
 
     def finish(self, call: Call, response: Any) -> End | None:
         """How the call ends with this response; None for a stream, which ends it when it has been read."""
-        return functools.partial(call.settle, responses.read(response))
+        return functools.partial(call.settle, response_usage.read(response))
 
 
 Read: TypeAlias = Callable[[Any, tuple[Any, ...], dict[str, Any]], Sent | None]
@@ -135,7 +135,7 @@ def http_end(call: Call, response: Any) -> End | None:
     if response.status_code >= 400:
         return call.release
     if getattr(response, "is_stream_consumed", True):
-        return functools.partial(call.settle, responses.read(response))
+        return functools.partial(call.settle, response_usage.read(response))
     http_streams.watch(response, call)
     return None
 
@@ -145,7 +145,7 @@ def units_end(call: Call, units: int | None) -> End:
     if units is None:
         return functools.partial(call.estimate, "the response does not say what it used")
     call.request.units = units
-    return functools.partial(call.settle, responses.Answer(Usage(service_tier=call.request.tier)))
+    return functools.partial(call.settle, response_usage.Answer(Usage(service_tier=call.request.tier)))
 
 
 def searches_to_rank(query: str, documents: Any) -> int:

@@ -21,7 +21,7 @@ from budgeted.providers.metered_method import (
 )
 from budgeted.providers.openai import read_responses
 from budgeted.providers.speakeasy import Dialect, decoded, hooks
-from budgeted.wire.request import Request
+from budgeted.wire.normalized_request import Request
 
 _CHAT = ("/chat/completions", "/fim/completions", "/agents/completions", "/rawPredict", "/streamRawPredict")
 _CONVERSATIONS = re.compile(r".*/conversations(?P<earlier>/(?P<id>[^/]+)(/restart)?)?")

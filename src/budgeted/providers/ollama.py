@@ -13,9 +13,9 @@ from budgeted.metering.http_streams import Watch, items, items_async
 from budgeted.payers.scope import Scope
 from budgeted.providers.hooks import Hook, enabled
 from budgeted.providers.metered_method import Sent, count, mapping, payers, run, run_async
-from budgeted.wire.field_lookup import fields_of
-from budgeted.wire.request import Request
-from budgeted.wire.stream_readers import ItemMeter
+from budgeted.wire.normalized_request import Request
+from budgeted.wire.sdk_object_fields import fields_of
+from budgeted.wire.stream_usage import ItemMeter
 
 _MODULE = "ollama._client"
 _OPERATIONS = {

@@ -22,7 +22,7 @@ from budgeted.providers.metered_method import (
     text,
 )
 from budgeted.providers.stainless import Dialect, address, hooks, lineage
-from budgeted.wire.request import ANY, Request
+from budgeted.wire.normalized_request import ANY, Request
 
 _OPERATIONS = {
     "/chat/completions": "chat",

@@ -15,7 +15,7 @@ from budgeted.pricing import token_types
 from budgeted.pricing.usage import Usage
 from budgeted.providers.metered_method import count
 from budgeted.providers.stainless import FILES
-from budgeted.wire.request import Request
+from budgeted.wire.normalized_request import Request
 
 _PICTURES = ("/images/generations", "/images/edits", "/images/variations")
 _SPEECH = "/audio/speech"

@@ -12,7 +12,7 @@ import msgspec
 from budgeted.metering.call import Call
 from budgeted.providers.hooks import Hook
 from budgeted.providers.metered_method import End, Sent, attempt, attempt_async, http_end, pair
-from budgeted.wire.request import Request
+from budgeted.wire.normalized_request import Request
 
 
 class Dialect(ABC):

@@ -17,9 +17,9 @@ from budgeted.metering import http_streams
 from budgeted.metering.call import Call
 from budgeted.providers.hooks import Hook
 from budgeted.providers.metered_method import End, Sent, mapping, pair, repeat, repeat_async
-from budgeted.wire import responses
-from budgeted.wire.failures import came_through
-from budgeted.wire.request import Request
+from budgeted.wire import response_usage
+from budgeted.wire.exception_classification import came_through
+from budgeted.wire.normalized_request import Request
 
 _PREPARING = frozenset(
     "altered _build_request _prepare_options _prepare_request _prepare_url _custom_auth _validate_headers".split()
@@ -126,7 +126,7 @@ class _Sent(Sent):
 
     def outcome(self, call: Call, error: BaseException) -> End:
         """How the call ends that raised."""
-        answer = responses.read(self.parsed if self.parsed is not None else getattr(error, "completion", None))
+        answer = response_usage.read(self.parsed if self.parsed is not None else getattr(error, "completion", None))
         if answer.usage is not None:
             return functools.partial(call.settle, answer)
         return functools.partial(call.fail, error, sent=not came_through(error, _PREPARING))
@@ -137,7 +137,7 @@ class _Sent(Sent):
         if http is not None:
             http_streams.watch(http, call, drop_usage=self.hide_usage)
             return None
-        return functools.partial(call.settle, responses.read(response))
+        return functools.partial(call.settle, response_usage.read(response))
 
 
 def _read(dialect: Dialect, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sent | None:

@@ -25,7 +25,7 @@ from budgeted.validation import shown
 
 if TYPE_CHECKING:
     from budgeted.payers.scope import Group
-    from budgeted.wire.responses import Answer
+    from budgeted.wire.response_usage import Answer
 
 TURNED_AWAY: tuple[tuple[type[BudgetError], str, str], ...] = (
     (UnpricedModelError, "unpriced", ""),

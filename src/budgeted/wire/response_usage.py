@@ -1,7 +1,7 @@
 """Reading what a response says it used, whatever object it comes as.
 
 SDK objects, mappings, raw JSON and HTTP responses are all read the same way. What their reports of usage mean is in
-:mod:`budgeted.wire.usage_parsers`.
+:mod:`budgeted.wire.usage_report_formats`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import msgspec
 
 from budgeted.money import nano_usd
 from budgeted.pricing.usage import Counts
-from budgeted.wire.field_lookup import fields_of, json_of
-from budgeted.wire.usage_parsers import gemini_searches, read_usage, report_in, with_searches
+from budgeted.wire.sdk_object_fields import fields_of, json_of
+from budgeted.wire.usage_report_formats import gemini_searches, read_usage, report_in, with_searches
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):

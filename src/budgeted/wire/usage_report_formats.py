@@ -14,10 +14,9 @@ import msgspec
 
 from budgeted.pricing.model_price import gemini_bills_answers
 from budgeted.pricing.usage import Counts, Usage
-from budgeted.wire.field_lookup import EMPTY, fields_of
+from budgeted.wire.sdk_object_fields import EMPTY, fields_of
 
 _READ = (Counts, Usage)
-
 MOST_TOKENS = 100_000_000
 """More than this in one call is nonsense: no model has such a context."""
 
