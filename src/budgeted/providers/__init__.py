@@ -8,23 +8,23 @@ from budgeted.providers import (
     bedrock,
     cohere,
     dspy,
-    google,
+    google_genai,
     google_interactions,
     groq,
-    hooks,
     litellm,
-    litellm_unmetered,
+    litellm_refused_functions,
     mistral,
+    monkeypatching,
     ollama,
     openai,
-    thread_propagation,
+    thread_context_propagation,
 )
 
 HOOKS = tuple(
     hook
     for module in (
-        *(openai, anthropic, bedrock, aiobotocore, cohere, dspy, google, google_interactions, groq),
-        *(litellm, litellm_unmetered, mistral, ollama, thread_propagation),
+        *(openai, anthropic, bedrock, aiobotocore, cohere, dspy, google_genai, google_interactions, groq),
+        *(litellm, litellm_refused_functions, mistral, ollama, thread_context_propagation),
     )
     for hook in module.HOOKS
 )
@@ -32,9 +32,9 @@ HOOKS = tuple(
 
 def instrument() -> None:
     """Hook every supported SDK, now or as soon as it is imported. Repeating it does nothing."""
-    hooks.install(HOOKS)
+    monkeypatching.install(HOOKS)
 
 
 def uninstrument() -> None:
     """Take the hooks out. Calls in flight are settled; later ones are not metered."""
-    hooks.remove(HOOKS)
+    monkeypatching.remove(HOOKS)

@@ -14,8 +14,9 @@ from budgeted.metering import runner
 from budgeted.metering.call import Call
 from budgeted.metering.http_streams import Watch, items_async
 from budgeted.providers import bedrock
-from budgeted.providers.hooks import Hook
-from budgeted.providers.metered_method import note_lost_async, run_async
+from budgeted.providers.metered_method import run_async
+from budgeted.providers.monkeypatching import Hook
+from budgeted.providers.sdk_retries import note_lost_async
 from budgeted.wire.aws_event_stream import FrameMeter
 from budgeted.wire.stream_usage import BodyMeter
 

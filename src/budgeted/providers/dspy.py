@@ -18,8 +18,9 @@ from budgeted.errors import BudgetError
 from budgeted.metering.call import Call
 from budgeted.pricing import token_types
 from budgeted.pricing.token_types import kinds_of
-from budgeted.providers.hooks import Hook
-from budgeted.providers.metered_method import End, Sent, count, pair, text
+from budgeted.providers.metered_method import End, Sent, pair
+from budgeted.providers.monkeypatching import Hook
+from budgeted.providers.request_parameters import count, text
 from budgeted.wire import usage_report_formats
 from budgeted.wire.normalized_request import Request
 from budgeted.wire.response_usage import Answer

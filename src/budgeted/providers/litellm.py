@@ -21,23 +21,12 @@ from budgeted.metering.item_streams import GENERATOR, STREAM, Items, kind_of, me
 from budgeted.pricing import model_price, token_types
 from budgeted.pricing.token_types import kinds_of
 from budgeted.pricing.usage import Usage
-from budgeted.providers.hooks import Hook
-from budgeted.providers.metered_method import (
-    GOOGLES_SEARCHES,
-    MOST_SEARCHES,
-    End,
-    Sent,
-    count,
-    items,
-    mapping,
-    note_lost_async,
-    prompts,
-    refuse_unseen,
-    run,
-    run_async,
-    searches,
-    text,
-)
+from budgeted.providers.billed_searches import GOOGLES_SEARCHES, MOST_SEARCHES, searches
+from budgeted.providers.metered_method import End, Sent, run, run_async
+from budgeted.providers.monkeypatching import Hook
+from budgeted.providers.request_parameters import count, items, mapping, prompts, text
+from budgeted.providers.sdk_retries import note_lost_async
+from budgeted.providers.unmeterable_requests import refuse_unseen
 from budgeted.wire import response_usage, usage_report_formats
 from budgeted.wire.exception_classification import came_through
 from budgeted.wire.normalized_request import Request

@@ -11,8 +11,10 @@ from budgeted.metering import runner
 from budgeted.metering.call import Call
 from budgeted.metering.http_streams import Watch, items, items_async
 from budgeted.payers.scope import Scope
-from budgeted.providers.hooks import Hook, enabled
-from budgeted.providers.metered_method import Sent, count, mapping, payers, run, run_async
+from budgeted.providers.generator_context_propagation import payers
+from budgeted.providers.metered_method import Sent, run, run_async
+from budgeted.providers.monkeypatching import Hook, enabled
+from budgeted.providers.request_parameters import count, mapping
 from budgeted.wire.normalized_request import Request
 from budgeted.wire.sdk_object_fields import fields_of
 from budgeted.wire.stream_usage import ItemMeter

@@ -7,21 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from budgeted.pricing import price_registry
-from budgeted.providers import openai_media
-from budgeted.providers.hooks import Hook
-from budgeted.providers.metered_method import (
-    count,
-    is_structured,
-    items,
-    mapping,
-    most_searches,
-    prompts,
-    refuse_connection,
-    refuse_unseen,
-    refuse_unseen_at,
-    text,
-)
-from budgeted.providers.stainless import Dialect, address, hooks, lineage
+from budgeted.providers import openai_images_and_audio
+from budgeted.providers.billed_searches import most_searches
+from budgeted.providers.monkeypatching import Hook
+from budgeted.providers.request_parameters import count, is_structured, items, mapping, prompts, text
+from budgeted.providers.stainless_generated_sdks import Dialect, address, hooks, lineage
+from budgeted.providers.unmeterable_requests import refuse_connection, refuse_unseen, refuse_unseen_at
 from budgeted.wire.normalized_request import ANY, Request
 
 _OPERATIONS = {
@@ -166,7 +157,7 @@ def _host(base_url: str) -> str:
 
 def _read_other(url: str, body: Mapping[str, Any], provider: str, base_url: str) -> Request | None:
     refuse_unseen_at(url, _UNSEEN)
-    return openai_media.read(url, body, provider, base_url)
+    return openai_images_and_audio.read(url, body, provider, base_url)
 
 
 def _read_chat(request: Request, body: Mapping[str, Any]) -> None:

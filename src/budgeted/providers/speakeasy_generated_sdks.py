@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 
 from budgeted.metering.call import Call
-from budgeted.providers.hooks import Hook
-from budgeted.providers.metered_method import End, Sent, attempt, attempt_async, http_end, pair
+from budgeted.providers.metered_method import End, Sent, http_end, pair
+from budgeted.providers.monkeypatching import Hook
+from budgeted.providers.sdk_retries import attempt, attempt_async
 from budgeted.wire.normalized_request import Request
 
 

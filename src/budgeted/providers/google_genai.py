@@ -19,26 +19,13 @@ from budgeted.metering.call import Call
 from budgeted.metering.http_streams import Watch, items, items_async
 from budgeted.pricing import token_types
 from budgeted.pricing.token_types import draws, kinds_in, kinds_out
-from budgeted.providers.hooks import Hook
-from budgeted.providers.metered_method import (
-    GOOGLES_SEARCHES,
-    MOST_SEARCHES,
-    End,
-    Sent,
-    attempt,
-    attempt_async,
-    count,
-    for_caller,
-    for_caller_async,
-    mapping,
-    pair,
-    refuse_connection,
-    refuse_unseen,
-    refuse_unseen_at,
-    repeat_async,
-    text,
-    units_end,
-)
+from budgeted.providers.billed_searches import GOOGLES_SEARCHES, MOST_SEARCHES
+from budgeted.providers.generator_context_propagation import for_caller, for_caller_async
+from budgeted.providers.metered_method import End, Sent, pair, units_end
+from budgeted.providers.monkeypatching import Hook
+from budgeted.providers.request_parameters import count, mapping, text
+from budgeted.providers.sdk_retries import attempt, attempt_async, repeat_async
+from budgeted.providers.unmeterable_requests import refuse_connection, refuse_unseen, refuse_unseen_at
 from budgeted.wire import response_usage, usage_report_formats
 from budgeted.wire.normalized_request import Request
 from budgeted.wire.stream_usage import ItemMeter

@@ -13,14 +13,13 @@ from typing import Any
 
 from budgeted.pricing import token_types
 from budgeted.pricing.usage import Usage
-from budgeted.providers.metered_method import count
-from budgeted.providers.stainless import FILES
+from budgeted.providers.request_parameters import count
+from budgeted.providers.stainless_generated_sdks import FILES
 from budgeted.wire.normalized_request import Request
 
 _PICTURES = ("/images/generations", "/images/edits", "/images/variations")
 _SPEECH = "/audio/speech"
 _TRANSCRIPTS = ("/audio/transcriptions", "/audio/translations")
-
 MOST_PICTURE_TOKENS = {"low": 408, "medium": 1_584, "high": 6_240, "auto": 6_240}
 """The most output tokens of one picture, by its quality (https://developers.openai.com/api/docs/guides/image-generation)."""
 

@@ -7,7 +7,7 @@ from types import MethodType
 from typing import Any
 
 from budgeted.payers.scope import bind, current
-from budgeted.providers.hooks import Hook, enabled
+from budgeted.providers.monkeypatching import Hook, enabled
 
 _POOLS = ("concurrent.futures.thread", "multiprocessing.pool", "multiprocessing.dummy")
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from budgeted.errors import BudgetError
-from budgeted.providers.hooks import Hook, enabled
-from budgeted.providers.metered_method import refuse_unseen
+from budgeted.providers.monkeypatching import Hook, enabled
+from budgeted.providers.unmeterable_requests import refuse_unseen
 
 _SENT_BY_ITSELF = {
     "rerank_api.main": {"rerank": "a reranking"},

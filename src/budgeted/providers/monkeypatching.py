@@ -19,9 +19,7 @@ from typing import Any, NamedTuple
 from budgeted.payers.scope import fixtures
 
 logger = logging.getLogger("budgeted")
-
 _CELL = "cell_contents"
-
 Wrapper = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
 
 
