@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import OrderedDict
-from collections.abc import Callable
-from concurrent.futures import Future
-from typing import Any
 
 from budgeted.errors import LedgerError, LedgerUnavailableError
 from budgeted.ledger.accounts import GLOBAL
@@ -20,9 +16,6 @@ from budgeted.server.settings import ServerSettings
 from budgeted.validation import check_name
 
 logger = logging.getLogger("budgeted")
-
-ANSWERED = 10_000
-"""How many answers are remembered to requests that must be done once."""
 
 
 class Project:
@@ -55,7 +48,6 @@ class Projects:
         self._settings = settings
         self._lock = threading.Lock()
         self._open: dict[str, Project] = {}
-        self._answers: OrderedDict[tuple[str, ...], Future[Any]] = OrderedDict()
 
     def open(self, name: str) -> Project:
         """The project of this name.
@@ -97,37 +89,6 @@ class Projects:
         """
         first = next(iter(list(self._open)), "default")
         self.open(first).ledger.read(GLOBAL)
-
-    def once(self, key: tuple[str, ...], run: Callable[[], Any], *, again: bool) -> Any:
-        """Do something that must not be done twice; who asks again under the same key gets the answer it had.
-
-        Args:
-            key: names the request.
-            run: does it.
-            again: it may have been done already, by a request under this key whose answer was lost.
-
-        Raises:
-            LedgerError: nobody here knows whether it was: this server was started since, or another one was asked.
-        """
-        with self._lock:
-            known = self._answers.get(key)
-            if known is None and again:
-                msg = (
-                    "the answer was lost and the server has been started again since, so that it cannot tell whether "
-                    "this was done; look, and ask for it anew if it was not: done twice, it could forget what was "
-                    "spent in between"
-                )
-                raise LedgerError(msg)
-            answer = known or self._answers.setdefault(key, Future())
-            if len(self._answers) > ANSWERED:
-                self._answers.popitem(last=False)
-        if known is None:
-            try:
-                answer.set_result(run())
-            except BaseException as error:  # noqa: BLE001 - it is raised below, here and wherever it is waited for
-                self._answers.pop(key, None)
-                answer.set_exception(error)
-        return answer.result()
 
     def close(self) -> None:
         """Flush and close every ledger."""

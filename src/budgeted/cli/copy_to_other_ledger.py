@@ -6,7 +6,7 @@ import contextlib
 
 import click
 
-from budgeted.cli.shared_options import must_exist, must_last, not_there, project_option
+from budgeted.cli.ledger_options import must_exist, must_last, not_there, project_option
 from budgeted.ledger.accounts import GLOBAL
 from budgeted.ledger.move_project import is_empty
 from budgeted.ledger.move_project import migrate as run

@@ -1,4 +1,4 @@
-"""The ASGI application: who may ask, what is asked, and what went wrong, around the endpoints."""
+"""The ASGI application around the endpoints: who may ask, and how a request is read and answered."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import contextlib
 import functools
 import logging
 import os
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterator
 
 import anyio
 import anyio.to_thread
@@ -19,29 +18,27 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from budgeted.errors import (
-    BudgetError,
-    BudgetExceededError,
-    LedgerCorruptError,
-    LedgerError,
-    LedgerUnavailableError,
-    UnknownUserError,
-)
-from budgeted.ledger.accounts import UNITS, account_kind, account_name
+from budgeted.errors import BudgetError, LedgerError
 from budgeted.ledger.admission import Refused
 from budgeted.ledger.http import json_verbs
 from budgeted.ledger.http.connections import AGAIN, ONCE, is_loopback
 from budgeted.ledger.routes import Stale
-from budgeted.limits.limit import Limit
 from budgeted.manager.settings import warn_of_unknown
-from budgeted.server import openapi
+from budgeted.server import openapi_document
 from budgeted.server.endpoints import ENDPOINTS, Endpoint
+from budgeted.server.error_responses import (
+    Refusal,
+    json_response,
+    not_found,
+    problem_response,
+    refusal_text,
+    server_failed,
+)
+from budgeted.server.idempotent_requests import AnswersByKey
 from budgeted.server.open_ledgers import Projects
 from budgeted.server.settings import ServerSettings
 
 logger = logging.getLogger("budgeted")
-
-_encode = msgspec.json.Encoder().encode
 
 READY_SECONDS = 5.0
 """How long the ledger may take to answer, to be called reachable."""
@@ -68,18 +65,11 @@ def create_app(settings: ServerSettings | None = None) -> Starlette:
     return _Server(settings).app
 
 
-class Refusal(Exception):  # noqa: N818 - it is an answer
-    """An answer with a status from 400 on."""
-
-    def __init__(self, status: int, kind: str, message: str, **headers: str) -> None:
-        super().__init__(message)
-        self.status, self.kind, self.headers = status, kind, headers
-
-
 class _Server:
     def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
         self._projects = Projects(settings)
+        self._answers = AnswersByKey()
         self._threads = anyio.CapacityLimiter(settings.threads)
         self._document = b""
         self.app = Starlette(
@@ -90,7 +80,7 @@ class _Server:
                 Route("/health/ready", self._ready, methods=["GET"]),
                 Route("/openapi.json", self._openapi, methods=["GET"]),
             ],
-            exception_handlers={HTTPException: _not_there, Exception: _failed},
+            exception_handlers={HTTPException: not_found, Exception: server_failed},
             lifespan=self._lifespan,
         )
 
@@ -101,7 +91,7 @@ class _Server:
 
     def _route(self, path: str) -> Route:
         by_method = {endpoint.method: endpoint for endpoint in ENDPOINTS if endpoint.path == path}
-        readers = {method: _reader(endpoint) for method, endpoint in by_method.items()}
+        readers = {method: _Reader(endpoint) for method, endpoint in by_method.items()}
 
         async def answer(request: Request) -> Response:
             method = "GET" if request.method == "HEAD" else request.method
@@ -109,15 +99,18 @@ class _Server:
 
         return Route(path, answer, methods=list(by_method))
 
-    async def _answer(self, request: Request, endpoint: Endpoint, read: Callable[[Any], Any]) -> Response:
+    async def _answer(self, request: Request, endpoint: Endpoint, reader: _Reader) -> Response:
         try:
             self._admit(request, endpoint)
-            asked = read(await self._body(request) if endpoint.has_body else dict(request.query_params))
+            if endpoint.has_body:
+                asked = reader.body(await self._body(request))
+            else:
+                asked = reader.query(dict(request.query_params))
             project = endpoint.project(asked) if endpoint.project else request.query_params.get("project", "default")
             run = functools.partial(self._run, endpoint, project, asked, request.headers)
             return await anyio.to_thread.run_sync(run, limiter=self._threads)
         except (Refusal, BudgetError, ValueError, TypeError, OverflowError) as error:
-            return _problem(error)
+            return problem_response(error)
 
     def _admit(self, request: Request, endpoint: Endpoint) -> None:
         """Whether who asks may do so."""
@@ -159,10 +152,10 @@ class _Server:
         text = f"a body may have {most} bytes; BUDGETED_MAX_BODY allows more"
         raise Refusal(413, "BodyTooLarge", text, connection="close")
 
-    def _run(self, endpoint: Endpoint, name: str, asked: Any, headers: Headers) -> Response:
+    def _run(self, endpoint: Endpoint, name: str, asked: object, headers: Headers) -> Response:
         """Do what is asked, in a thread."""
 
-        def run() -> Any:
+        def run() -> object:
             projects = self._projects
             return endpoint.run(projects.open(name) if endpoint.makes_project else projects.look(name), asked)
 
@@ -171,12 +164,13 @@ class _Server:
             found = run()
         else:
             again = headers.get(AGAIN, "").lower() == "true"
-            found = self._projects.once((endpoint.path, name, key), run, again=again)
+            found = self._answers.once((endpoint.path, name, key), run, again=again)
         if isinstance(found, Refused):
-            return _json(402, json_verbs.ProblemBody(json_verbs.Problem("BudgetExceededError", _text(found), found)))
+            problem = json_verbs.Problem("BudgetExceededError", refusal_text(found), found)
+            return json_response(402, json_verbs.ProblemBody(problem))
         if isinstance(found, Stale):
             raise Refusal(409, "Stale", "the route was computed from older limits or periods; compute it again")
-        return _json(200, found)
+        return json_response(200, found)
 
     async def _ready(self, request: Request) -> Response:  # noqa: ARG002 - as Starlette has it
         """Whether the ledger can be reached."""
@@ -184,76 +178,31 @@ class _Server:
             try:
                 await anyio.to_thread.run_sync(self._projects.check, abandon_on_cancel=True)
             except LedgerError as error:
-                return _json(503, {"status": "unavailable", "ledger": str(error)})
-            return _json(200, {"status": "ok", "ledger": "reachable"})
-        return _json(503, {"status": "unavailable", "ledger": f"no answer within {READY_SECONDS:g} seconds"})
+                return json_response(503, {"status": "unavailable", "ledger": str(error)})
+            return json_response(200, {"status": "ok", "ledger": "reachable"})
+        return json_response(503, {"status": "unavailable", "ledger": f"no answer within {READY_SECONDS:g} seconds"})
 
     async def _openapi(self, request: Request) -> Response:  # noqa: ARG002 - as Starlette has it
-        self._document = self._document or _encode(openapi.document())
+        self._document = self._document or msgspec.json.encode(openapi_document.document())
         return Response(self._document, media_type="application/json")
 
 
 async def _live(request: Request) -> Response:  # noqa: ARG001 - as Starlette has it
-    return _json(200, {"status": "ok"})
+    return json_response(200, {"status": "ok"})
 
 
-def _reader(endpoint: Endpoint) -> Callable[[Any], Any]:
-    """How what is asked is read and checked."""
-    if endpoint.has_body:
-        return msgspec.json.Decoder(endpoint.asks).decode
+class _Reader:
+    """How what is asked is read and checked: the body of a request, or its query."""
 
-    def read(query: dict[str, str]) -> Any:
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._asks = endpoint.asks
+        self._decoder: msgspec.json.Decoder[object] = msgspec.json.Decoder(endpoint.asks)
+
+    def body(self, data: bytes) -> object:
+        return self._decoder.decode(data)
+
+    def query(self, query: dict[str, str]) -> object:
         query.pop("project", None)
-        if unknown := query.keys() - set(endpoint.asks.__struct_fields__):
+        if unknown := query.keys() - set(self._asks.__struct_fields__):
             raise Refusal(422, "ValidationError", f"there is no query parameter {min(unknown)!r}")
-        return msgspec.convert(query, endpoint.asks, strict=False)
-
-    return read
-
-
-def _json(status: int, body: Any, **headers: str) -> Response:
-    return Response(_encode(body), status, headers, "application/json")
-
-
-_STATUSES: tuple[tuple[type[Exception], int], ...] = (
-    (UnknownUserError, 404),
-    (LedgerUnavailableError, 503),
-    (LedgerCorruptError, 500),
-    (BudgetError, 409),
-    (msgspec.ValidationError, 422),
-    (msgspec.DecodeError, 400),
-)
-
-
-def _problem(error: Exception) -> Response:
-    """The answer to a request that went wrong, for its sender to see why."""
-    if isinstance(error, Refusal):
-        return _json(error.status, json_verbs.ProblemBody(json_verbs.Problem(error.kind, str(error))), **error.headers)
-    status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 422)
-    headers = {"retry-after": "1"} if status == 503 else {}
-    return _json(status, json_verbs.ProblemBody(json_verbs.Problem(type(error).__name__, str(error))), **headers)
-
-
-def _text(refused: Refused) -> str:
-    """A refusal as people read it."""
-    try:
-        limit = str(Limit.from_id(refused.limit, refused.amount))
-    except ValueError:  # a client may call its limits as it likes
-        limit = f"{refused.limit} ({refused.amount})"
-    fields = {name: getattr(refused, name) for name in ("amount", "spent", "held", "requested", "reason")}
-    kind, name = account_kind(refused.account), account_name(refused.account)
-    return str(BudgetExceededError(account=name, account_kind=kind, limit=limit, unit=UNITS[refused.unit], **fields))
-
-
-def _not_there(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for these
-    text = f"{request.method} {request.url.path}: {error.detail}; see /openapi.json"
-    kind = str(error.detail).replace(" ", "")
-    return _json(error.status_code, json_verbs.ProblemBody(json_verbs.Problem(kind, text)), **dict(error.headers or {}))
-
-
-def _failed(request: Request, error: Exception) -> Response:  # noqa: ARG001 - as Starlette has it
-    """Something unforeseen, which Starlette logs."""
-    return _json(
-        500, json_verbs.ProblemBody(json_verbs.Problem(type(error).__name__, "the server failed; its log says why"))
-    )
+        return msgspec.convert(query, self._asks, strict=False)

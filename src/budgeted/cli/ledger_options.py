@@ -1,16 +1,12 @@
-"""What commands have in common: which ledger, which project, and how what they find is shown."""
+"""Options that commands share: which ledger, which project, which time zone; and opening what they name."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
 import click
-import msgspec
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from budgeted.ledger.opening import exists, projects_beside
 from budgeted.manager.bookkeeper import Books
@@ -18,7 +14,7 @@ from budgeted.manager.bookkeeper import Books
 MOST_NAMED = 20
 """Projects that are named where one is not there; of more, those with the most similar names."""
 
-F = TypeVar("F", bound=Callable[..., Any])
+F = TypeVar("F", bound=Callable[..., None])
 
 ledger_option = click.option(
     "--ledger",
@@ -26,6 +22,7 @@ ledger_option = click.option(
     show_envvar=True,
     help="A path, or a URL such as https://host; the user's state directory if it is not given.",
 )
+
 project_option = click.option(
     "--project",
     envvar=["BUDGETED_PROJECT", "BUDGETED_PROJECT_NAME"],  # the latter is what an instrumented application reads
@@ -33,6 +30,7 @@ project_option = click.option(
     default="default",
     help="The namespace in the ledger.",
 )
+
 timezone_option = click.option(
     "--timezone",
     envvar="BUDGETED_TIMEZONE",
@@ -40,7 +38,6 @@ timezone_option = click.option(
     default="UTC",
     help="In which days and months begin, such as Europe/Berlin.",
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 
 
 def on_books(command: F) -> F:
@@ -50,6 +47,12 @@ def on_books(command: F) -> F:
 
 def books(ledger: str | None, project: str, timezone: str, *, create: bool = False) -> Books:
     """Open a project's books.
+
+    Args:
+        ledger: a path or URL; None for the user's state directory.
+        project: the namespace in it.
+        timezone: in which days and months begin.
+        create: whether a project that is not there is made.
 
     Raises:
         ClickException: there is no such project on disk, and it is not to be made.
@@ -90,34 +93,3 @@ def not_there(ledger: str | None, project: str, otherwise: str) -> click.ClickEx
         names = [*difflib.get_close_matches(project, names, MOST_NAMED, 0.0), "others"]
     what = f"there are {', '.join(names)}; name one with --project" if names else otherwise
     return click.ClickException(f"there is no project {project!r} in {place}; {what}")
-
-
-def show(found: Any, columns: Sequence[str], rows: Iterable[Sequence[object]], *, as_json: bool, nothing: str) -> None:
-    """Print what was found as JSON, or its rows as a table: numbers to the right."""
-    if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
-        return
-    lines = [[_text(cell) for cell in row] for row in rows]
-    if not lines:
-        click.echo(nothing)
-        return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for number, name in enumerate(columns):
-        right = all(line[number].plain[:1] in "$0123456789-" for line in lines)
-        table.add_column(name, justify="right" if right else "left", overflow="fold")
-    for line in lines:
-        table.add_row(*line)
-    console = Console(highlight=False, soft_wrap=False)
-    if not console.is_terminal:
-        console.width = 10_000  # what reads it knows no columns
-    with console.capture() as captured:
-        console.print(table)
-    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
-
-
-def _text(cell: object) -> Text:
-    """A cell; what a terminal would act on is spelt out."""
-    if cell is None:
-        return Text("-")
-    text = str(cell)
-    return Text("".join(char if char.isprintable() else ascii(char)[1:-1] for char in text))

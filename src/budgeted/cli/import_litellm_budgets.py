@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import NoReturn
 
 import click
 
 from budgeted.cli.balances_and_limits import usd
-from budgeted.cli.shared_options import books, on_books, show
+from budgeted.cli.ledger_options import books, on_books
+from budgeted.cli.table_output import show
 from budgeted.ledger.litellm_hosted.user_dict import read as read_records
 from budgeted.money import to_usd
 
@@ -41,7 +42,7 @@ def take_over(file: Path, ledger: str | None, project: str, timezone: str, *, ov
     show(now, ("user", "budget", "days", "spent"), rows, as_json=False, nothing=f"{file} has no users")
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(file: Path) -> dict[str, object]:
     """The file's content, or what is wrong with it."""
     text = file.read_bytes()
     if not text.strip():
@@ -61,6 +62,6 @@ def _read(file: Path) -> dict[str, Any]:
     return found
 
 
-def _refuse(word: str) -> Any:
+def _refuse(word: str) -> NoReturn:
     msg = f"it has {word} for a number"
     raise ValueError(msg)

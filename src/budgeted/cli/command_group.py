@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import click
 
-from budgeted.cli import balances_and_limits, dashboard_files, import_litellm, migrate, serve
+from budgeted.cli import balances_and_limits, copy_to_other_ledger, export_dashboards, import_litellm_budgets, serve
 from budgeted.errors import BudgetError
 from budgeted.manager.settings import unknown_variables
 
@@ -15,7 +14,7 @@ from budgeted.manager.settings import unknown_variables
 class _Commands(click.Group):
     """Commands whose errors are told in one line, as are variables that are misspelt."""
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: click.Context) -> object:
         for problem in unknown_variables(os.environ):
             click.echo(f"Warning: {problem}", err=True)
         try:
@@ -38,9 +37,9 @@ for _command in (
     balances_and_limits.report,
     balances_and_limits.reset,
     balances_and_limits.uncertain,
-    dashboard_files.dashboard,
-    import_litellm.take_over,
-    migrate.migrate,
+    export_dashboards.dashboard,
+    import_litellm_budgets.take_over,
+    copy_to_other_ledger.migrate,
     serve.serve,
 ):
     budgeted.add_command(_command)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from typing import Any
 
@@ -47,12 +47,16 @@ _PROBLEMS = {
 }
 
 
-def document() -> dict[str, Any]:
-    """The whole document, as OpenAPI 3.1 has it."""
+def document() -> dict[str, object]:
+    """The whole document, as OpenAPI 3.1 has it.
+
+    Returns:
+        What to write as JSON.
+    """
     types = list({id(kind): kind for kind in _types(ENDPOINTS)}.values())
     schemas, components = msgspec.json.schema_components(types, ref_template=_REFERENCE)
     by_type = dict(zip(map(id, types), schemas, strict=True))
-    paths: dict[str, Any] = {}
+    paths: dict[str, dict[str, object]] = {}
     for endpoint in ENDPOINTS:
         paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, by_type, components)
     return {
@@ -71,16 +75,18 @@ def document() -> dict[str, Any]:
     }
 
 
-def _types(endpoints: Iterable[Endpoint]) -> Iterable[Any]:
+def _types(endpoints: Iterable[Endpoint]) -> Iterable[object]:
     yield ProblemBody
     for endpoint in endpoints:
         yield endpoint.asks
         yield endpoint.answer
 
 
-def _operation(endpoint: Endpoint, schemas: dict[int, Any], components: dict[str, Any]) -> dict[str, Any]:
+def _operation(
+    endpoint: Endpoint, schemas: Mapping[int, Mapping[str, Any]], components: Mapping[str, Any]
+) -> dict[str, object]:
     words = endpoint.path.strip("/").replace("v1/", "").replace("/", "_")
-    operation: dict[str, Any] = {
+    operation: dict[str, object] = {
         "operationId": f"{endpoint.method.lower()}_{words}",
         "summary": endpoint.about,
         "tags": ["ledger" if endpoint.path.startswith("/v1/ledger/") else "budgets"],
@@ -105,5 +111,5 @@ def _operation(endpoint: Endpoint, schemas: dict[int, Any], components: dict[str
     return operation
 
 
-def _json(schema: Any) -> dict[str, Any]:
+def _json(schema: object) -> dict[str, object]:
     return {"application/json": {"schema": schema}}
