@@ -11,9 +11,9 @@ from pathlib import Path
 from .billing import DEFAULT_PRICE, Amount, Bill, Billed, Prices, Rates, Tariff
 from .provider_in_process import SpawnedProvider
 from .provider_interface import Provider
+from .provider_state import State
+from .request_routing import Server
 from .scripted_reply import Answerer, Reply, Request
-from .server import Server
-from .shared_state import State
 
 
 class SimulatedProvider(Provider):

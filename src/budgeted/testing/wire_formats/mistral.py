@@ -11,11 +11,11 @@ from typing import Any
 
 import msgspec
 
-from .api_description import Api, positive, required
-from .chat_wire import chat_body, chat_events, read_chat
-from .other_wire import EMBEDDINGS as _EMBEDDINGS
-from .server_sent_events import Event, data_event, named_event
-from .simulated_model import Answer, Call, prompt_tokens, schema_tokens, split
+from ..api_description import Api, positive, required
+from ..server_sent_events import Event, data_event, named_event
+from ..simulated_model import Answer, Call, prompt_tokens, schema_tokens, split
+from .openai_chat_completions import chat_body, chat_events, read_chat
+from .openai_embeddings_images_audio import EMBEDDINGS as _EMBEDDINGS
 
 
 def failure(status: int, message: str) -> dict[str, Any]:

@@ -10,10 +10,10 @@ from typing import Any
 
 import msgspec
 
-from .api_description import Api
-from .chat_wire import BROKEN, chat_body, chat_events, failure, read_chat, usage
-from .server_sent_events import Event
-from .simulated_model import Answer, Call
+from ..api_description import Api
+from ..server_sent_events import Event
+from ..simulated_model import Answer, Call
+from .openai_chat_completions import BROKEN, chat_body, chat_events, failure, read_chat, usage
 
 
 def _read(path: str, body: dict[str, Any]) -> Call:

@@ -8,34 +8,34 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from . import anthropic_wire, cohere_wire, google_wire, groq_wire, mistral_wire, ollama_wire
 from .api_description import Api
-from .bedrock_wire import CONVERSE, INVOKE
-from .bedrock_wire import RERANK as BEDROCK_RERANK
-from .chat_wire import CHAT, COMPLETIONS
-from .chat_wire import failure as openai_failure
 from .control_endpoints import PREFIX, control
 from .http_connection import Connection, ProtocolError, Received, response_head
-from .other_wire import EMBEDDINGS, IMAGES, SPEECH, TRANSCRIPT, models
+from .provider_state import State
 from .request_handling import Exchange
-from .responses_wire import RESPONSES
-from .shared_state import State
+from .wire_formats import anthropic, cohere, google, groq, mistral, ollama
+from .wire_formats.bedrock import CONVERSE, INVOKE
+from .wire_formats.bedrock import RERANK as BEDROCK_RERANK
+from .wire_formats.openai_chat_completions import CHAT, COMPLETIONS
+from .wire_formats.openai_chat_completions import failure as openai_failure
+from .wire_formats.openai_embeddings_images_audio import EMBEDDINGS, IMAGES, SPEECH, TRANSCRIPT, models
+from .wire_formats.openai_responses import RESPONSES
 
 # By the end of the path: base URLs differ between providers, and an Azure deployment is in the middle. Providers that
 # share paths with OpenAI are told apart by what their base URLs here begin with, and come first.
 APIS: dict[str, Api] = {
-    "/groq/openai/v1/chat/completions": groq_wire.CHAT,
-    "/mistral/v1/chat/completions": mistral_wire.CHAT,
-    "/mistral/v1/agents/completions": mistral_wire.AGENTS,
-    "/mistral/v1/fim/completions": mistral_wire.FIM,
-    "/mistral/v1/embeddings": mistral_wire.EMBEDDINGS,
-    "/mistral/v1/conversations": mistral_wire.CONVERSATIONS,
-    "/mistral/v1/conversations/{}": mistral_wire.CONVERSATIONS,
-    "/mistral/v1/conversations/{}/restart": mistral_wire.CONVERSATIONS,
-    "/ocr": mistral_wire.OCR,
-    "/models/chat/completions": mistral_wire.CHAT,
-    ":rawPredict": mistral_wire.RAW,
-    ":streamRawPredict": mistral_wire.RAW,
+    "/groq/openai/v1/chat/completions": groq.CHAT,
+    "/mistral/v1/chat/completions": mistral.CHAT,
+    "/mistral/v1/agents/completions": mistral.AGENTS,
+    "/mistral/v1/fim/completions": mistral.FIM,
+    "/mistral/v1/embeddings": mistral.EMBEDDINGS,
+    "/mistral/v1/conversations": mistral.CONVERSATIONS,
+    "/mistral/v1/conversations/{}": mistral.CONVERSATIONS,
+    "/mistral/v1/conversations/{}/restart": mistral.CONVERSATIONS,
+    "/ocr": mistral.OCR,
+    "/models/chat/completions": mistral.CHAT,
+    ":rawPredict": mistral.RAW,
+    ":streamRawPredict": mistral.RAW,
     "/chat/completions": CHAT,
     "/completions": COMPLETIONS,
     "/responses": RESPONSES,
@@ -45,34 +45,34 @@ APIS: dict[str, Api] = {
     "/images/edits": IMAGES,
     "/audio/speech": SPEECH,
     "/audio/transcriptions": TRANSCRIPT,
-    "/messages": anthropic_wire.MESSAGES,
+    "/messages": anthropic.MESSAGES,
     "/converse": CONVERSE,
     "/converse-stream": CONVERSE,
     "/invoke": INVOKE,
     "/invoke-with-response-stream": INVOKE,
-    ":generateContent": google_wire.CONTENT,
-    ":streamGenerateContent": google_wire.CONTENT,
-    ":embedContent": google_wire.EMBEDDINGS,
-    ":batchEmbedContents": google_wire.EMBEDDINGS,
-    ":predict": google_wire.PREDICTIONS,
-    "/interactions": google_wire.INTERACTIONS,
-    "/decisions": google_wire.DECISIONS,
-    "/v2/chat": cohere_wire.CHAT,
-    "/v2/embed": cohere_wire.EMBED,
-    "/v1/embed": cohere_wire.EMBED,
-    "/v1/chat": cohere_wire.FIRST,
-    "/v1/generate": cohere_wire.FIRST,
-    "/v1/rerank": cohere_wire.RERANK,
-    "/v2/rerank": cohere_wire.RERANK,
+    ":generateContent": google.CONTENT,
+    ":streamGenerateContent": google.CONTENT,
+    ":embedContent": google.EMBEDDINGS,
+    ":batchEmbedContents": google.EMBEDDINGS,
+    ":predict": google.PREDICTIONS,
+    "/interactions": google.INTERACTIONS,
+    "/decisions": google.DECISIONS,
+    "/v2/chat": cohere.CHAT,
+    "/v2/embed": cohere.EMBED,
+    "/v1/embed": cohere.EMBED,
+    "/v1/chat": cohere.FIRST,
+    "/v1/generate": cohere.FIRST,
+    "/v1/rerank": cohere.RERANK,
+    "/v2/rerank": cohere.RERANK,
     "/rerank": BEDROCK_RERANK,
-    "/api/chat": ollama_wire.CHAT,
-    "/api/generate": ollama_wire.GENERATE,
-    "/api/embed": ollama_wire.EMBED,
+    "/api/chat": ollama.CHAT,
+    "/api/generate": ollama.GENERATE,
+    "/api/embed": ollama.EMBED,
 }
 FREE: dict[tuple[str, str], Callable[[str, dict[str, Any]], dict[str, Any]]] = {
     ("GET", "/models"): models,
-    ("POST", "/messages/count_tokens"): anthropic_wire.count_tokens,
-    ("POST", ":countTokens"): google_wire.count_tokens,
+    ("POST", "/messages/count_tokens"): anthropic.count_tokens,
+    ("POST", ":countTokens"): google.count_tokens,
 }
 
 _IDS = re.compile(r"(?<=/conversations/)[^/]+")
@@ -116,7 +116,7 @@ class Server:
 
     async def _answer(self, connection: Connection, received: Received) -> None:
         path = received.request.path
-        failure = anthropic_wire.failure if "/messages" in path else _failure(path.partition("?")[0])
+        failure = anthropic.failure if "/messages" in path else _failure(path.partition("?")[0])
         exchange = Exchange(self._state, connection, received, failure)
         if path.startswith(PREFIX):
             await self._control(exchange, received)

@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from .api_description import Api, positive, required
-from .billing import PRICES
-from .chat_wire import BROKEN, failure, model_of, text_or_ids
-from .simulated_model import Answer, Call, prompt_tokens
+from ..api_description import Api, positive, required
+from ..billing import PRICES
+from ..simulated_model import Answer, Call, prompt_tokens
+from .openai_chat_completions import BROKEN, failure, model_of, text_or_ids
 
 DIMENSIONS = 8
 IMAGE_TOKENS = 272  # of the smallest image at low quality

@@ -10,10 +10,10 @@ from typing import Any
 
 import msgspec
 
-from .api_description import Api, BadRequest, positive, required
-from .other_wire import DIMENSIONS, PICTURE
-from .server_sent_events import DONE, Event, data_event
-from .simulated_model import Answer, Call, prompt_tokens, schema_tokens, split
+from ..api_description import Api, BadRequest, positive, required
+from ..server_sent_events import DONE, Event, data_event
+from ..simulated_model import Answer, Call, prompt_tokens, schema_tokens, split
+from .openai_embeddings_images_audio import DIMENSIONS, PICTURE
 
 _STATUS = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 404: "NOT_FOUND", 429: "RESOURCE_EXHAUSTED"}
 
