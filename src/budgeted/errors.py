@@ -141,7 +141,7 @@ class BudgetExceededError(BudgetError):
             return text + f"; the limit resets at {self.resets_at.isoformat()}"
         return text + "; raise the limit to go on"
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (type(self), self._fields)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
 
 import msgspec
 
@@ -68,7 +67,7 @@ _READ_ONCE = {"type": "file"}
 """Stands for what can be read only once, such as a generator: whoever it is meant for finds it unread."""
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """What an SDK would make of a value that JSON does not know."""
     if hasattr(value, "__next__"):
         return _READ_ONCE
@@ -85,7 +84,7 @@ def _plain(value: Any) -> Any:
 _encode = msgspec.json.Encoder(enc_hook=_plain).encode
 
 
-def input_bound(body: Mapping[str, Any], model: str = "", *, exact_bytes: bool = True) -> int:
+def input_bound(body: Mapping[str, object], model: str = "", *, exact_bytes: bool = True) -> int:
     """The most tokens that the input of a request can be.
 
     Args:
@@ -120,7 +119,7 @@ def input_bound(body: Mapping[str, Any], model: str = "", *, exact_bytes: bool =
     return total
 
 
-def counted_bound(body: Mapping[str, Any], model: str) -> int | None:
+def counted_bound(body: Mapping[str, object], model: str) -> int | None:
     """The same bound with the text counted by the model's own tokenizer.
 
     Returns:
@@ -153,7 +152,7 @@ def _nfkc_bytes(text: str) -> int:
     return len(unicodedata.normalize("NFKC", text).encode("utf-8", "surrogatepass"))
 
 
-def _walked(value: Any, model: str, text_size: Callable[[str], int]) -> int:
+def _walked(value: object, model: str, text_size: Callable[[str], int]) -> int:
     """The bound of a value with pictures, sound or files in it."""
     total = 0
     for part in _parts(value):
@@ -161,7 +160,7 @@ def _walked(value: Any, model: str, text_size: Callable[[str], int]) -> int:
             total += text_size(part)
         elif part.__class__ in _SCALARS:
             total += PER_MESSAGE
-        else:
+        elif isinstance(part, Mapping):
             size = _media_size(part, model)
             if size == UNKNOWN:
                 return UNKNOWN
@@ -169,9 +168,9 @@ def _walked(value: Any, model: str, text_size: Callable[[str], int]) -> int:
     return total
 
 
-def _parts(value: Any) -> Iterator[Any]:
+def _parts(value: object) -> Iterator[object]:
     """The texts, scalars and media of a value; keys count as text."""
-    pending = [value]
+    pending: list[object] = [value]
     while pending:
         item = pending.pop()
         if isinstance(item, str) or item.__class__ in _SCALARS:
@@ -192,19 +191,19 @@ def _parts(value: Any) -> Iterator[Any]:
             pending.append(_plain(item))
 
 
-def _media_kind(item: Mapping[str, Any]) -> str:
+def _media_kind(item: Mapping[str, object]) -> str:
     kind = item.get("type")
     if isinstance(kind, str):
         return _KIND_OF.get(kind, "")
     return "gemini" if any(name in item and _is_blob(item[name]) for name in _GEMINI) else ""
 
 
-def _is_blob(value: Any) -> bool:
+def _is_blob(value: object) -> bool:
     """Whether this is media or a file's address, not, say, the schema of a parameter of that name."""
     return isinstance(value, Mapping) and not _BLOB_KEYS.isdisjoint(value)
 
 
-def _media_size(item: Mapping[str, Any], model: str) -> int:
+def _media_size(item: Mapping[str, object], model: str) -> int:
     kind = _media_kind(item)
     if kind == "image":
         return image_tokens(model)
@@ -220,10 +219,9 @@ def _media_size(item: Mapping[str, Any], model: str) -> int:
     return UNKNOWN
 
 
-def _gemini_size(blob: Any, model: str) -> int:
+def _gemini_size(blob: object, model: str) -> int:
     """The bound of media in base64. Films have none: their tokens are not in proportion to their bytes."""
-    data = blob.get("data") if isinstance(blob, Mapping) else None
-    if not isinstance(data, str):
+    if not isinstance(blob, Mapping) or not isinstance(data := blob.get("data"), str):
         return UNKNOWN
     mime = str(blob.get("mimeType") or blob.get("mime_type"))
     kind = mime.partition("/")[0]

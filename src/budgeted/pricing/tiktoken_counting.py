@@ -19,7 +19,7 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, NotRequired, TypedDict
 
 if TYPE_CHECKING:
     import tiktoken
@@ -39,6 +39,16 @@ _NO_TIKTOKEN: Final = ("", "")  # among them: nothing can be loaded at all
 _encodings: dict[str, str | None] = {}  # by model
 _lock = threading.Lock()
 _loading: threading.Thread | None = None
+
+
+class _Description(TypedDict):
+    """What an encoding is made of, as tiktoken takes it."""
+
+    name: str
+    pat_str: str
+    mergeable_ranks: dict[bytes, int]
+    special_tokens: dict[str, int]
+    explicit_n_vocab: NotRequired[int]
 
 
 def count(text: str, model: str) -> int | None:
@@ -189,7 +199,7 @@ def _run(what: str) -> None:
         _log.debug("budgeted: no token counts with %s: %r", what, error)
 
 
-def _description(name: str, directory: str) -> dict[str, Any]:
+def _description(name: str, directory: str) -> _Description:
     """Return what an encoding is made of, as tiktoken describes it, with the ranks from the file on disk.
 
     The module of descriptions is executed once more for us, so that its loader can be replaced in our copy alone:
@@ -210,7 +220,7 @@ def _description(name: str, directory: str) -> dict[str, Any]:
         raise NotImplementedError("the encodings of GPT-2 are not kept as ranks")
 
     vars(module).update(load_tiktoken_bpe=read, data_gym_to_mergeable_bpe_ranks=refuse)
-    description: dict[str, Any] = module.ENCODING_CONSTRUCTORS[name]()
+    description: _Description = module.ENCODING_CONSTRUCTORS[name]()
     return description
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 # Types of tokens that may cost more than plain text, as bits: a call may use several.
 CACHE_WRITE: Final = 1
@@ -17,7 +17,7 @@ _IN: Final = {"audio": AUDIO, "image": IMAGE, "video": IMAGE}
 _OUT: Final = {"audio": AUDIO_OUT, "image": IMAGE_OUT, "video": IMAGE_OUT}
 
 
-def kinds_of(model: str, body: Mapping[str, Any]) -> int:
+def kinds_of(model: str, body: Mapping[str, object]) -> int:
     """Which dearer tokens a call may use, as :meth:`budgeted.pricing.model_price.Price.bound` takes them.
 
     Args:
@@ -32,7 +32,7 @@ def draws(model: str) -> bool:
     return "image" in model or "banana" in model
 
 
-def kinds_out(model: str, modalities: Any) -> int:
+def kinds_out(model: str, modalities: object) -> int:
     """Which dearer tokens an answer may have.
 
     Args:
@@ -47,14 +47,14 @@ def kinds_out(model: str, modalities: Any) -> int:
     return found
 
 
-def kinds_in(prompt: Any) -> int:
+def kinds_in(prompt: object) -> int:
     """Which dearer tokens a prompt may have: those of sound and pictures in it, and those that are written to a cache.
 
     Args:
         prompt: a request or a part of one, as its provider has it.
     """
     found = 0
-    pending: list[Any] = [prompt]
+    pending: list[object] = [prompt]
     while pending:
         item = pending.pop()
         if item.__class__ is str:
@@ -67,7 +67,7 @@ def kinds_in(prompt: Any) -> int:
     return found
 
 
-def _kinds_of_part(part: Mapping[str, Any]) -> int:
+def _kinds_of_part(part: Mapping[str, object]) -> int:
     """What one part of a request says: its type or its MIME type, and whether it is to be kept in a cache."""
     cached = part.get("cache_control")
     if cached is None:

@@ -11,7 +11,6 @@ import base64
 import contextlib
 import struct
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 
@@ -92,7 +91,7 @@ class FrameMeter(EventMeter):
                 self._usage = {name: counts[given] for given, name in _METRIC_COUNTS.items() if given in counts}
             self._begun, self.final = False, True
 
-    def _note(self, body: Mapping[str, Any]) -> bool:
+    def _note(self, body: Mapping[str, object]) -> bool:
         noted = super()._note(body)
         if noted and "inputTokens" in self._usage:
             self.final = True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 UNSENT = "unsent"
 REFUSED = "refused"
@@ -75,7 +74,7 @@ def _before(error: BaseException) -> BaseException | None:
 def _causes(error: BaseException, handled: BaseException | None) -> Iterator[BaseException]:
     """An exception and what it came from, the last first."""
     seen: set[int] = set()
-    pending: list[Any] = [error]
+    pending: list[object] = [error]
     while pending:
         cause = pending.pop()
         if not isinstance(cause, BaseException) or cause is handled or id(cause) in seen:
@@ -125,7 +124,7 @@ def came_through(error: BaseException, functions: frozenset[str]) -> bool:
     return False
 
 
-def _plain(holder: object, name: str) -> Any:
+def _plain(holder: object, name: str) -> object:
     try:
         return getattr(holder, name, None)
     except Exception:  # noqa: BLE001 - some properties of foreign exceptions raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 
@@ -50,7 +49,7 @@ class Request(msgspec.Struct):
 
     provider: str
     model: str
-    body: Mapping[str, Any]
+    body: Mapping[str, object]
     cap: int | None = None
     n: int = 1
     cappable: bool = True

@@ -6,14 +6,11 @@ SDK objects, mappings, raw JSON and HTTP responses are all read the same way. Wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import msgspec
 
 from budgeted.money import nano_usd
 from budgeted.pricing.usage import Counts
-from budgeted.wire.sdk_object_fields import fields_of, json_of
+from budgeted.wire.sdk_object_fields import Fields, fields_of, json_of
 from budgeted.wire.usage_report_formats import gemini_searches, read_usage, report_in, with_searches
 
 
@@ -26,13 +23,13 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     usage: Counts | None
     model: str | None = None
     id: str | None = None
-    report: Any = None
+    report: object = None
 
 
 NOTHING = Answer(None)
 
 
-def read(response: Any) -> Answer:
+def read(response: object) -> Answer:
     """Read a response: an SDK's object, a mapping, JSON text, or an HTTP response with a JSON body."""
     try:
         fields = fields_of(response)
@@ -63,7 +60,7 @@ def read(response: Any) -> Answer:
     )
 
 
-def stated_cost(report: Any) -> int | None:
+def stated_cost(report: object) -> int | None:
     """What a provider's report says that the call cost, in nano-USD; None if it does not say, or not sensibly.
 
     OpenRouter reports ``cost`` in USD (https://openrouter.ai/docs/use-cases/usage-accounting). With a key of the
@@ -81,7 +78,7 @@ def stated_cost(report: Any) -> int | None:
         return None
 
 
-def _gemini_answer(fields: Mapping[str, Any], report: Any) -> Answer:
+def _gemini_answer(fields: Fields, report: object) -> Answer:
     """Google's response, whose names are its own, and which tells of its searches apart from its usage."""
     usage = read_usage(report)
     searches = gemini_searches(fields)
@@ -92,7 +89,7 @@ def _gemini_answer(fields: Mapping[str, Any], report: Any) -> Answer:
     return Answer(usage, model if isinstance(model, str) and model else None, id if isinstance(id, str) else None)
 
 
-def _inner(response: Any, fields: Mapping[str, Any]) -> Any:
+def _inner(response: object, fields: Fields) -> object:
     """What a wrapper has inside: a completed event's response, an HTTP response's body, JSON text."""
     if response is None or response.__class__ in (int, float, bool, list, tuple):
         return None

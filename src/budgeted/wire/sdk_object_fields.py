@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
-EMPTY: Mapping[str, Any] = {}
+Fields: TypeAlias = Mapping[str, Any]
+"""An object's fields by name. What they hold may be anything: who reads them checks it, or catches what it raises."""
+
+EMPTY: Fields = {}
 
 _TEXTS = frozenset(
     "content text delta arguments partial_json thinking reasoning reasoning_content refusal response tool_plan".split()
@@ -15,10 +18,10 @@ _TEXTS = frozenset(
 _MOST_PARTS = 1_000
 
 
-def text_bytes(item: Any) -> int:
+def text_bytes(item: object) -> int:
     """UTF-8 bytes of the text in a chunk of a stream: a string, a mapping, or an SDK's object."""
     total = 0
-    pending = [("text", item)]
+    pending: list[tuple[str, object]] = [("text", item)]
     for _ in range(_MOST_PARTS):
         if not pending:
             break
@@ -35,9 +38,9 @@ def text_bytes(item: Any) -> int:
     return total
 
 
-def fields_of(value: Any) -> Mapping[str, Any]:
+def fields_of(value: object) -> Fields:
     """An object's fields by name, without running its code."""
-    own: Mapping[str, Any] | None = getattr(value, "__dict__", None)
+    own: Fields | None = getattr(value, "__dict__", None)
     if own is not None:
         extra = getattr(value, "__pydantic_extra__", None)
         if extra:
@@ -53,11 +56,11 @@ def fields_of(value: Any) -> Mapping[str, Any]:
     return EMPTY if isinstance(value, str) else _slots_of(value)
 
 
-def _slots_of(value: Any) -> Mapping[str, Any]:
+def _slots_of(value: object) -> Fields:
     return {name: getattr(value, name, None) for name in getattr(type(value), "__slots__", ())}
 
 
-def json_of(text: bytes | str) -> Any:
+def json_of(text: bytes | str) -> dict[str, object] | None:
     """The JSON object in a text; None if there is none."""
     try:
         found = msgspec.json.decode(text)

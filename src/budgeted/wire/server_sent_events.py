@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import msgspec
 
@@ -91,7 +90,7 @@ class EventMeter(StreamMeter):
             self.final = True
 
 
-def _decoded(event: bytes) -> dict[str, Any] | None:
+def _decoded(event: bytes) -> dict[str, object] | None:
     try:
         body = msgspec.json.decode(b"\n".join(_DATA.findall(event)))
     except (ValueError, RecursionError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -11,6 +11,8 @@ from budgeted.pricing.usage import Counts, Usage
 from budgeted.wire import response_usage, usage_report_formats
 from budgeted.wire.response_usage import Answer
 from budgeted.wire.sdk_object_fields import text_bytes
+
+_Item = TypeVar("_Item")
 
 BYTES_PER_TOKEN = 4
 """Received text without a usage report is estimated at this."""
@@ -48,7 +50,7 @@ class StreamMeter:
 
     def __init__(self) -> None:
         self.final = False
-        self._usage: dict[str, Any] = {}
+        self._usage: dict[str, object] = {}
         self._tier: str | None = None
         self._model: str | None = None
         self._id: str | None = None
@@ -75,7 +77,7 @@ class StreamMeter:
             return Usage(0, output)
         return msgspec.structs.replace(usage, output_tokens=max(usage.output_tokens, output))
 
-    def _note(self, body: Mapping[str, Any]) -> bool:
+    def _note(self, body: Mapping[str, object]) -> bool:
         """Note what a part of the stream says of itself; False if it has no usage report."""
         inner = body.get("response") or body.get("message") or body.get("interaction")
         report = inner if isinstance(inner, dict) else body
@@ -108,14 +110,14 @@ class ItemMeter(StreamMeter):
     """
 
     def __init__(
-        self, decode: Callable[[Any], Mapping[str, Any] | str], is_last: Callable[[Mapping[str, Any]], bool]
+        self, decode: Callable[[Any], Mapping[str, object] | str], is_last: Callable[[Mapping[str, object]], bool]
     ) -> None:
         super().__init__()
         self.begun = False
         self._decode = decode
         self._is_last = is_last
 
-    def feed(self, item: Any) -> Any:
+    def feed(self, item: _Item) -> _Item:
         """Read an item as it passes."""
         self.begun = True
         try:

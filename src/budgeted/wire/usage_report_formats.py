@@ -7,21 +7,20 @@ and those that speak like them. A report that makes no sense (negative, text, pa
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable
 
 import msgspec
 
 from budgeted.pricing.model_price import gemini_bills_answers
 from budgeted.pricing.usage import Counts, Usage
-from budgeted.wire.sdk_object_fields import EMPTY, fields_of
+from budgeted.wire.sdk_object_fields import EMPTY, Fields, fields_of
 
 _READ = (Counts, Usage)
 MOST_TOKENS = 100_000_000
 """More than this in one call is nonsense: no model has such a context."""
 
 
-def read_usage(usage: Any, tier: str | None = None) -> Counts | None:
+def read_usage(usage: object, tier: str | None = None) -> Counts | None:
     """A provider's usage report as its counts, or None if there is none or it makes no sense."""
     if usage is None:
         return None
@@ -41,7 +40,7 @@ def read_usage(usage: Any, tier: str | None = None) -> Counts | None:
     return None
 
 
-def report_in(fields: Mapping[str, Any]) -> Any:
+def report_in(fields: Fields) -> object:
     """A response's usage report, by whatever name its provider gives it; None if it has none."""
     for name in ("usage", "usageMetadata", "usage_metadata"):
         found = fields.get(name)
@@ -56,7 +55,7 @@ def report_in(fields: Mapping[str, Any]) -> Any:
     return fields if fields.get("prompt_eval_count") is not None else None  # Ollama's, among what else it says
 
 
-def _chat_usage(fields: Mapping[str, Any], tier: str | None) -> Counts | None:
+def _chat_usage(fields: Fields, tier: str | None) -> Counts | None:
     """OpenAI's chat completions and their imitators: totals that include their subsets."""
     prompt = fields["prompt_tokens"]
     completion = fields.get("completion_tokens")
@@ -99,7 +98,7 @@ def _chat_usage(fields: Mapping[str, Any], tier: str | None) -> Counts | None:
     )
 
 
-def _messages_usage(fields: Mapping[str, Any], tier: str | None) -> Counts | None:
+def _messages_usage(fields: Fields, tier: str | None) -> Counts | None:
     """Anthropic's messages, where cached input is counted apart, and OpenAI's responses, where it is included."""
     sent = fields["input_tokens"]
     output = fields.get("output_tokens") or 0
@@ -144,7 +143,7 @@ def _messages_usage(fields: Mapping[str, Any], tier: str | None) -> Counts | Non
     )
 
 
-def _with_compactions(used: Usage, iterations: Any) -> Usage:
+def _with_compactions(used: Usage, iterations: Iterable[object]) -> Usage:
     """What Anthropic bills with the compactions of the context, which are in none of the totals.
 
     https://platform.claude.com/docs/en/build-with-claude/compaction
@@ -158,13 +157,13 @@ def _with_compactions(used: Usage, iterations: Any) -> Usage:
     return used
 
 
-def with_searches(usage: Counts, fields: Mapping[str, Any]) -> Counts:
+def with_searches(usage: Counts, fields: Fields) -> Counts:
     """What an answer of OpenAI's responses used, with the searches that it tells of."""
     made = usage.web_searches or searches(fields)
     return msgspec.structs.replace(usage, web_searches=made) if made else usage
 
 
-def searches(fields: Mapping[str, Any]) -> int:
+def searches(fields: Fields) -> int:
     """How many searches an answer of OpenAI's responses counts as billed, or its items tell of.
 
     Pages that were opened are not billed.
@@ -185,7 +184,7 @@ def searches(fields: Mapping[str, Any]) -> int:
 _QUERIES = (("webSearchQueries", "web_search_queries"), ("imageSearchQueries", "image_search_queries"))
 
 
-def gemini_searches(fields: Mapping[str, Any]) -> int:
+def gemini_searches(fields: Fields) -> int:
     """The searches that grounded an answer and are billed. Places on a map are grounded by one, however many."""
     asked = 0
     for candidate in fields.get("candidates") or ():
@@ -201,7 +200,7 @@ def gemini_searches(fields: Mapping[str, Any]) -> int:
     return min(asked, 1) if gemini_bills_answers(model) else asked
 
 
-def _gemini_usage(fields: Mapping[str, Any]) -> Usage | None:
+def _gemini_usage(fields: Fields) -> Usage | None:
     """Google's Gemini: thoughts and what tools brought are counted apart from the rest, cached input is not.
 
     https://ai.google.dev/api/generate-content#UsageMetadata
@@ -241,7 +240,7 @@ def _gemini_usage(fields: Mapping[str, Any]) -> Usage | None:
     )
 
 
-def _interaction_usage(fields: Mapping[str, Any]) -> Usage | None:
+def _interaction_usage(fields: Fields) -> Usage | None:
     """Google's interactions: what Gemini says, by other names.
 
     https://ai.google.dev/api/interactions-api
@@ -268,13 +267,13 @@ def _interaction_usage(fields: Mapping[str, Any]) -> Usage | None:
     )
 
 
-def _vertex_tokens(predictions: Any) -> int | None:
+def _vertex_tokens(predictions: Iterable[object]) -> int | None:
     """The tokens that embeddings on Vertex AI have read: each says its own."""
     counts = [fields_of(fields_of(fields_of(each).get("embeddings")).get("statistics")) for each in predictions]
     return sum(each["token_count"] for each in counts) if all("token_count" in each for each in counts) else None
 
 
-def _by_modality(fields: Mapping[str, Any], name: str, snake: str) -> dict[str, int]:
+def _by_modality(fields: Fields, name: str, snake: str) -> dict[str, int]:
     found: dict[str, int] = {}
     for item in fields.get(name) or fields.get(snake) or ():
         part = fields_of(item)
@@ -285,7 +284,7 @@ def _by_modality(fields: Mapping[str, Any], name: str, snake: str) -> dict[str, 
     return found
 
 
-def _cohere_usage(fields: Mapping[str, Any]) -> Usage | None:
+def _cohere_usage(fields: Fields) -> Usage | None:
     """Cohere: what is billed, in floats, which is not what its tokenizer counted.
 
     https://docs.cohere.com/reference/chat
@@ -300,7 +299,7 @@ def _cohere_usage(fields: Mapping[str, Any]) -> Usage | None:
     return Usage(sent, output)
 
 
-def _ollama_usage(fields: Mapping[str, Any]) -> Usage | None:
+def _ollama_usage(fields: Fields) -> Usage | None:
     """Ollama: https://docs.ollama.com/api/usage."""
     sent, output = fields["prompt_eval_count"], fields.get("eval_count") or 0
     if not 0 <= sent <= MOST_TOKENS or not 0 <= output <= MOST_TOKENS:
@@ -308,7 +307,7 @@ def _ollama_usage(fields: Mapping[str, Any]) -> Usage | None:
     return Usage(sent, output)
 
 
-def _converse_usage(fields: Mapping[str, Any]) -> Usage | None:
+def _converse_usage(fields: Fields) -> Usage | None:
     """Amazon Bedrock's, where cached input is counted apart.
 
     https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_TokenUsage.html
