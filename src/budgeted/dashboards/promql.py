@@ -47,6 +47,12 @@ def lately(name: str, window: str, by: str = "", where: str = "") -> str:
 
     Prometheus takes a counter's first value for old, and so ``increase`` does not see what a process counted before it
     was first scraped, such as its first refusal.
+
+    Args:
+        name: without ``budgeted_`` and ``_total``, such as ``spend_USD``.
+        window: over which it is measured, such as ``5m``.
+        by: labels to keep.
+        where: label matchers.
     """
     metric = f"budgeted_{name}_total{_matching(where)}"
     grown, new = f"increase({metric}[{window}])", f"({metric} unless {metric} offset {window})"

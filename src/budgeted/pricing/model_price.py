@@ -128,7 +128,14 @@ class Price:
         return -(-(input_tokens * given + each) // PICO_PER_NANO), made
 
     def beside_tokens(self, calls: int, searches: int, at: float, tier: str | None = None) -> int:
-        """Return what further calls and searches cost at most beside their tokens, in nano-USD."""
+        """Return what further calls and searches cost at most beside their tokens, in nano-USD.
+
+        Args:
+            calls: how many calls, beyond the one that `bound` has the price of.
+            searches: how many searches the provider may make.
+            at: when the call starts, in Unix seconds.
+            tier: the service tier that the request names.
+        """
         rates = self._schedule(tier).ceiling(at, 0)
         if self._answers:
             searches = min(searches, 1)

@@ -92,6 +92,7 @@ def find(model: str, provider: str | None = None, base_url: str | None = None) -
         210000
     """
     try:
+        # Without the lock, as every call comes by: one look-up in a dict is whole, whatever other threads do.
         return _remembered[model, provider, base_url]
     except (KeyError, TypeError):  # a TypeError: not hashable, so not a str either
         return _find_and_remember(model, provider, base_url)
@@ -103,6 +104,7 @@ def _find_and_remember(model: str, provider: str | None, base_url: str | None) -
             raise TypeError(f"{name} must be a str, got {shown(value)}")
     if not 0 < len(model) <= _LONGEST_NAME or len(provider or "") + len(base_url or "") > _LONGEST_URL:
         return None  # and not remembered: such names would fill the memory
+    # Searched under the lock as well: else what was found before a registration could be remembered after it.
     with _lock:
         price = _search(model, provider, base_url)
         if len(_remembered) >= _MOST_REMEMBERED:

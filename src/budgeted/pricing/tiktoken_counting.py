@@ -102,7 +102,7 @@ def _encoding(model: str) -> tiktoken.Encoding | None:
         return _meet(model)
     if name is None:
         return None
-    found = _loaded.get(name) or _shared(name)
+    found = _loaded.get(name) or _shared(name)  # without the lock: what is in there is whole
     if found is None and (name, _cache_directory()) not in _absent:
         _start(name)
     return found

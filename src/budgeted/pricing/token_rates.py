@@ -87,6 +87,7 @@ class Rates:
 
     def highest(self, kinds: int) -> tuple[int, int]:
         """Return the highest rates for input and for output, pico-USD per token, for the `kinds` of token (bits)."""
+        # Without a lock: threads that work it out at once all find the same.
         found = self._highest.get(kinds)
         if found is None:
             found = self._highest[kinds] = self._find_highest(kinds)

@@ -40,11 +40,12 @@ class _Sent(bedrock.Sent):
             stream._event_generator = items_async(stream._event_generator, state)  # noqa: SLF001 - no other place
         elif hasattr(stream, "read"):
             state = Watch(call, BodyMeter())
+            # No reference to the stream: it is to be collected when its reader forgets it.
             stream.read = functools.partial(_read, weakref.ref(stream), state)
         else:
             return False
         stream.close = functools.partial(_close, weakref.ref(stream), state)
-        weakref.finalize(stream, state.end_early)
+        weakref.finalize(stream, state.end_early)  # for a reader that neither reads it to its end nor closes it
         return True
 
 

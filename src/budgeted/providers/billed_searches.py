@@ -26,6 +26,10 @@ def searches_to_rank(query: str, documents: Any) -> int:
     One ranks 100 documents, of which each 500 tokens are one, with the query among them:
     https://docs.cohere.com/docs/rerank-overview, https://aws.amazon.com/bedrock/pricing. A query that fills most of
     that leaves half of it.
+
+    Args:
+        query: what the documents are ranked by.
+        documents: a list of them, as text or as JSON; anything else counts as none.
     """
     size = max(RANKED_TOKENS - len(query.encode("utf-8", "replace")), RANKED_TOKENS // 2)
     chunks = sum(max(1, -(-_size(document) // size)) for document in items(documents))

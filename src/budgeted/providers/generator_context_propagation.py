@@ -36,6 +36,7 @@ def payers() -> Scope | None:
 def _steps(scope: Scope, source: Any) -> Iterator[Any]:
     try:
         while True:
+            # For each step anew: between two of them, the reader's own blocks are in force.
             enter(scope)
             try:
                 item = next(source)
@@ -44,7 +45,7 @@ def _steps(scope: Scope, source: Any) -> Iterator[Any]:
             finally:
                 leave(scope)
             yield item
-    finally:
+    finally:  # also where the reader gives up, or forgets it: the connection is given back then
         source.close()
 
 

@@ -193,7 +193,7 @@ def _watch(response: Any, call: Call, request: Request) -> None:
     itself = weakref.ref(response)
     response._iter_response_stream = functools.partial(_parts, itself, state)  # noqa: SLF001 - no other place
     response._aiter_response_stream = functools.partial(_parts_async, itself, state)  # noqa: SLF001 - as above
-    weakref.finalize(response, state.end_early)
+    weakref.finalize(response, state.end_early)  # for a reader that never reads it to its end
 
 
 def _parts(itself: weakref.ref[Any], state: Watch) -> Iterator[Any]:

@@ -37,15 +37,35 @@ class Sent:
         self.kwargs = kwargs
 
     def altered(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:  # noqa: ARG002 - for those that differ
-        """What the method is called with instead, given what the call was granted."""
+        """What the method is called with instead, given what the call was granted.
+
+        Args:
+            call: which says the cap that was ``granted``, if it is ``capped``, and the model of its ``request``.
+
+        Returns:
+            The positional arguments and those by name.
+        """
         return self.args, self.kwargs
 
     def outcome(self, call: Call, error: BaseException) -> End:
-        """How the call ends that raised."""
+        """How the call ends that raised.
+
+        Args:
+            call: the metered call.
+            error: what the method raised.
+        """
         return functools.partial(call.fail, error)
 
     def finish(self, call: Call, response: Any) -> End | None:
-        """How the call ends with this response; None for a stream, which ends it when it has been read."""
+        """How the call ends with this response.
+
+        Args:
+            call: the metered call.
+            response: what the method returned.
+
+        Returns:
+            The step that ends it; None for a stream, which ends it when it has been read.
+        """
         return functools.partial(call.settle, response_usage.read(response))
 
 
@@ -54,7 +74,14 @@ Read: TypeAlias = Callable[[Any, tuple[Any, ...], dict[str, Any]], Sent | None]
 
 
 def pair(module: str, sync: str, asynchronous: str, read: Read) -> tuple[Hook, Hook]:
-    """The hooks of a method and its asynchronous twin, each of which is one logical call."""
+    """The hooks of a method and its asynchronous twin, each of which is one logical call.
+
+    Args:
+        module: where both are, such as ``openai._base_client``.
+        sync: the method in it, such as ``SyncAPIClient.request``.
+        asynchronous: the coroutine function in it.
+        read: reads what either was called with.
+    """
     return (
         Hook(module, sync, functools.partial(run, read)),
         Hook(module, asynchronous, functools.partial(run_async, read)),
@@ -62,20 +89,34 @@ def pair(module: str, sync: str, asynchronous: str, read: Read) -> tuple[Hook, H
 
 
 def run(read: Read, wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Call a hooked method, as a metered call if it makes one."""
+    """Call a hooked method, as a metered call if it makes one.
+
+    Args:
+        read: reads what it was called with.
+        wrapped: the method, bound to its object.
+        client: its object.
+        args: what it was called with.
+        kwargs: and by name.
+
+    Returns:
+        What the method returns.
+
+    Raises:
+        BudgetError: the call does not fit, or must not be made; nothing was sent.
+    """
     sent = read(client, args, kwargs) if enabled() else None
     call = None if sent is None else runner.begin(sent.request)
     if sent is None or call is None:
         return wrapped(*args, **kwargs)
     try:
         args, kwargs = sent.altered(call)
-        inner = call.inside()
+        inner = call.inside()  # what the method calls in turn, hooked or not, is a part of this call
         enter(inner)
         try:
             response = wrapped(*args, **kwargs)
         finally:
             leave(inner)
-    except BaseException as error:
+    except BaseException as error:  # Ctrl-C as well: a hold that nobody ends would count until it times out
         sent.outcome(call, error)(None)
         raise
     end = sent.finish(call, response)
@@ -100,7 +141,7 @@ async def run_async(
             response = await wrapped(*args, **kwargs)
         finally:
             leave(inner)
-    except BaseException as error:
+    except BaseException as error:  # a cancelled task as well
         await runner.settled(call, sent.outcome(call, error))
         raise
     end = sent.finish(call, response)
@@ -112,7 +153,12 @@ async def run_async(
 def http_end(call: Call, response: Any) -> End | None:
     """How a call ends with an HTTP response: httpx's or httpx2's, with its body read or still to come.
 
-    None if it is still to come: the call ends when it has been read.
+    Args:
+        call: the metered call.
+        response: its HTTP response.
+
+    Returns:
+        The step that ends it; None if the body is still to come: the call ends when it has been read.
     """
     if response.status_code >= 400:
         return call.release
@@ -123,7 +169,12 @@ def http_end(call: Call, response: Any) -> End | None:
 
 
 def units_end(call: Call, units: int | None) -> End:
-    """How a call ends that is billed by the unit: at as many as the answer says, else at as many as there may be."""
+    """How a call ends that is billed by the unit: at as many as the answer says, else at as many as there may be.
+
+    Args:
+        call: the metered call.
+        units: how many the answer says; None if it does not.
+    """
     if units is None:
         return functools.partial(call.estimate, "the response does not say what it used")
     call.request.units = units

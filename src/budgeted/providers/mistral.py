@@ -103,7 +103,7 @@ class _Mistral(Dialect):
 def _remember(conversation: Any, model: str) -> None:
     if isinstance(conversation, str):
         while len(_models) >= MOST_REMEMBERED:
-            _models.pop(next(iter(_models)), None)
+            _models.pop(next(iter(_models)), None)  # None: another thread may have taken it out
         _models[conversation] = model
 
 

@@ -134,6 +134,7 @@ def _note() -> None:
     places = [place for hook, place in _places.items() if hook.watched and _enabled and place.name != _CELL]
     owners = [vars(place.owner) for place in places]
     names = [place.name for place in places]
+    # In one assignment: a thread that enters a block meanwhile sees all of the old, or all of the new.
     fixtures.places = owners, names, [owner.get(name) for owner, name in zip(owners, names, strict=True)]
 
 
@@ -158,6 +159,7 @@ def _wrap_whole(hook: Hook) -> None:
 def _imported(hook: Hook, module: ModuleType) -> None:
     _awaited.discard(hook)
     spec = getattr(module, "__spec__", None)
+    # It may be half executed as yet, as when another thread began to import it just before the hook was registered.
     if getattr(spec, "_initializing", False) and not _resolves(hook, module):
         _wrap_whole(hook)
     else:
@@ -175,6 +177,7 @@ def _wrap(hook: Hook, module: ModuleType) -> None:
     import wrapt
 
     with _lock:
+        # Again, now that nobody else can: another thread may have wrapped it, or switched us off, since.
         if not _enabled or _is_in_place(hook):
             return
         try:

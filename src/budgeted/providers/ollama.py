@@ -78,7 +78,8 @@ async def _request_async(
         return await run_async(_read, wrapped, client, args, kwargs)
     watching: list[Watch] = []
     stream = _stream_async(sent, payers(), wrapped, watching)
-    # A loop that is gone by then closes no generators.
+    # For a stream that is forgotten half read: its generator would settle the call, but is not closed once its loop is
+    # gone.
     weakref.finalize(stream, _forget, watching)
     return stream
 

@@ -145,6 +145,7 @@ class OpenAI(Dialect):
         return changes, not asked.get("include_usage")
 
 
+# Remembered, as every call asks for both.
 @functools.lru_cache(maxsize=1024)
 def _path(url: str) -> str | None:
     return next((path for path in _OPERATIONS if url.endswith(path)), None)

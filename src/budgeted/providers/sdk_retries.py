@@ -52,7 +52,7 @@ def _loss(call: Call, reason: str) -> End:
 
 def repeat(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Call a method by which an SDK repeats a request whose error it handles: that one may have been billed."""
-    note_lost(sys.exception())
+    note_lost(sys.exception())  # the SDK calls this while it handles what went wrong
     return wrapped(*args, **kwargs)
 
 
@@ -62,6 +62,7 @@ async def repeat_async(wrapped: Callable[..., Any], client: Any, args: tuple[Any
     return await wrapped(*args, **kwargs)
 
 
+# By call, and weakly: one that ends with its failed attempt is never asked for again.
 _failed: weakref.WeakKeyDictionary[Call, str] = weakref.WeakKeyDictionary()
 """Why it is not known what a call's last attempt cost, where the SDK does not say that it goes on to another."""
 

@@ -23,13 +23,23 @@ class Dialect(ABC):
     def read(self, path: str, http: Any) -> tuple[Request, dict[str, Any]] | None:
         """The request as a call to meter, and its JSON; None if it is not billed.
 
+        Args:
+            path: its URL, without a query.
+            http: as the SDK has built it for HTTP.
+
         Raises:
             UnpricedModelError: it starts what is billed out of sight.
         """
 
     @abstractmethod
     def alter(self, path: str, body: dict[str, Any], call: Call) -> dict[str, Any]:
-        """A copy of the JSON with the model and cap that were granted."""
+        """A copy of the JSON with the model and cap that were granted.
+
+        Args:
+            path: the URL of the request, without a query.
+            body: its JSON.
+            call: which says what was granted.
+        """
 
     def finish(self, call: Call, response: Any) -> End | None:
         """How the call ends with its HTTP response; None for one that ends it when it has been read."""

@@ -38,19 +38,39 @@ class Dialect(ABC):
 
     @abstractmethod
     def read(self, client: Any, url: str, body: Mapping[str, Any]) -> Request | None:
-        """The request as a call to meter, or None if it is not billed by tokens."""
+        """The request as a call to meter, or None if it is not billed by tokens.
+
+        Args:
+            client: the SDK's.
+            url: the path, without a query, that the request is for.
+            body: its JSON; under ``FILES``, how many files come with it.
+
+        Raises:
+            UnpricedModelError: it starts what is billed out of sight.
+        """
 
     @abstractmethod
     def cap_name(self, url: str, request: Request) -> str:
         """What a request's output cap is called."""
 
     def ask_usage(self, url: str, request: Request, body: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:  # noqa: ARG002 - for those that differ
-        """What the body is to say for the answer to tell what it used, and whether to hide that from the caller."""
+        """What the body is to say for the answer to tell what it used, and whether to hide that from the caller.
+
+        Args:
+            url: the path that the request is for.
+            request: as it was read.
+            body: its JSON.
+        """
         return {}, False
 
 
 def hooks(package: str, dialect: Dialect) -> tuple[Hook, ...]:
-    """The hooks of one SDK."""
+    """The hooks of one SDK.
+
+    Args:
+        package: what its modules are in.
+        dialect: how its requests are read.
+    """
     module = f"{package}._base_client"
     return (
         *pair(module, "SyncAPIClient.request", "AsyncAPIClient.request", functools.partial(_read, dialect)),
@@ -64,6 +84,7 @@ def lineage(client: Any) -> str:
     return _lineage(type(client))  # type: ignore[arg-type] # mypy takes the class of anything for unhashable
 
 
+# Remembered, as every call asks for it.
 @functools.lru_cache(maxsize=1024)
 def _lineage(kind: type) -> str:
     return " ".join(base.__name__ for base in kind.__mro__)

@@ -176,6 +176,7 @@ class _Server:
         """Whether the ledger can be reached."""
         with anyio.move_on_after(READY_SECONDS):
             try:
+                # Without the limiter of requests: it answers also while all their threads wait for the ledger.
                 await anyio.to_thread.run_sync(self._projects.check, abandon_on_cancel=True)
             except LedgerError as error:
                 return json_response(503, {"status": "unavailable", "ledger": str(error)})

@@ -40,6 +40,7 @@ class AnswersByKey:
                     "spent in between"
                 )
                 raise LedgerError(msg)
+            # Whoever comes first does it; who sends it again meanwhile waits for the same answer below.
             answer = known or self._answers.setdefault(key, Future())
             if len(self._answers) > ANSWERED:
                 self._answers.popitem(last=False)

@@ -56,11 +56,11 @@ class Projects:
             ValueError: it is no name of one.
             LedgerError: its ledger cannot be opened.
         """
-        found = self._open.get(name)
+        found = self._open.get(name)  # without the lock, as nearly every request finds it open
         if found is not None and not found.ledger.closed:
             return found
         check_name(name, "project")
-        with self._lock:
+        with self._lock:  # looked at again: another request may have opened it meanwhile
             found = self._open.get(name)
             if found is None or found.ledger.closed:
                 if len(self._open) >= self._settings.max_projects:

@@ -35,7 +35,7 @@ class Pauses:
 
         def watch() -> None:
             gate.wait()
-            if not loop.is_closed():
+            if not loop.is_closed():  # the test may be over before its gate opens
                 loop.call_soon_threadsafe(self._done)
 
         self._is_done = False

@@ -91,7 +91,7 @@ class SpawnedProvider(Provider):
         return self._ask("GET", f"/__wait?timeout={timeout}", bool, timeout=timeout)
 
     def _close(self) -> None:
-        _pipe(self._process.stdin).close()
+        _pipe(self._process.stdin).close()  # it ends with its input, and so with this process at the latest
         self._process.wait()
         _pipe(self._process.stdout).close()
 

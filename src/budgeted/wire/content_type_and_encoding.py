@@ -49,7 +49,12 @@ Meter: TypeAlias = EventMeter | ItemMeter | BodyMeter | PackedMeter
 
 
 def meter_of(content_type: str, *, drop_usage: bool) -> EventMeter | BodyMeter:
-    """What reads a body of this type."""
+    """What reads a body of this type.
+
+    Args:
+        content_type: the response's header.
+        drop_usage: whether the event that only carries usage is to be hidden, as the caller did not ask for it.
+    """
     if "text/event-stream" in content_type:
         return EventMeter(drop_usage=drop_usage)
     if "application/stream+json" in content_type:

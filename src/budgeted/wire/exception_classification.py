@@ -115,7 +115,12 @@ def reason_of(error: BaseException) -> str:
 
 
 def came_through(error: BaseException, functions: frozenset[str]) -> bool:
-    """Whether an exception has passed through one of these functions, as one does that arose before sending."""
+    """Whether an exception has passed through one of these functions, as one does that arose before sending.
+
+    Args:
+        error: which has been raised.
+        functions: their names.
+    """
     trace = error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_name in functions:

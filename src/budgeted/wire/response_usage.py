@@ -46,6 +46,7 @@ def read(response: object) -> Answer:
                 return _gemini_answer(fields, usage)
     except Exception:  # noqa: BLE001 - a stranger's attributes may raise anything, and what was paid for is returned
         return NOTHING
+    # Identity of classes, not isinstance(): every call comes by here.
     tier = fields.get("service_tier")
     found = read_usage(usage, tier if tier.__class__ is str else None)
     if "output" in fields and found is not None:

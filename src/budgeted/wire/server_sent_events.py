@@ -11,6 +11,7 @@ from budgeted.wire.stream_usage import StreamMeter
 _EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 _DATA = re.compile(rb"^data:[ ]?(.*?)\r?$", re.MULTILINE)
 
+# Possessive quantifiers (++): what does not match is given up at once, however long the text.
 _TEXT = re.compile(
     rb'"(?:content|text|delta|arguments|partial_json|thinking|reasoning|reasoning_content|refusal|tool_plan|input|generation)'
     rb'":\s*"((?:[^"\\]++|\\.)++)"'
@@ -69,6 +70,7 @@ class EventMeter(StreamMeter):
             if body is not None and self._note(body):
                 # Only what was asked for on the caller's behalf comes without choices.
                 return body.get("choices") == []
+        # Not decoded: nearly every event is a piece of text behind the same head as the one before.
         if event.startswith(self._head):
             start = self._head_size
             self._events += 1

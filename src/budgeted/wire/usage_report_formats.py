@@ -21,7 +21,12 @@ MOST_TOKENS = 100_000_000
 
 
 def read_usage(usage: object, tier: str | None = None) -> Counts | None:
-    """A provider's usage report as its counts, or None if there is none or it makes no sense."""
+    """A provider's usage report as its counts, or None if there is none or it makes no sense.
+
+    Args:
+        usage: the report: an SDK's object, a mapping, or counts that were read before.
+        tier: the service tier that the response names beside it.
+    """
     if usage is None:
         return None
     if usage.__class__ in _READ:
@@ -72,6 +77,7 @@ def _chat_usage(fields: Fields, tier: str | None) -> Counts | None:
     if more_in is more_out is None:
         cached = fields.get("prompt_cache_hit_tokens")
         if not cached and prompt.__class__ is completion.__class__ is int:
+            # Most answers: checked above, and so without the checks of Usage.
             return Counts(prompt, completion, service_tier=tier)
         return Usage(prompt, completion, cached or 0, service_tier=tier)
     ins = fields_of(more_in) if more_in is not None else EMPTY
