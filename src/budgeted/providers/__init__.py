@@ -1,4 +1,8 @@
-"""Where completion calls are intercepted: one small module per SDK, hooked when the SDK is imported."""
+"""Where completion calls are intercepted: one small module per SDK, hooked when the SDK is imported.
+
+What happens to a call then is in :mod:`budgeted.metering`; what requests and answers look like, in
+:mod:`budgeted.wire`.
+"""
 
 from __future__ import annotations
 

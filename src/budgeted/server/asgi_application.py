@@ -35,7 +35,7 @@ from budgeted.server.error_responses import (
     server_failed,
 )
 from budgeted.server.idempotent_requests import AnswersByKey
-from budgeted.server.open_ledgers import Projects
+from budgeted.server.ledger_per_project import Projects
 from budgeted.server.settings import ServerSettings
 
 logger = logging.getLogger("budgeted")

@@ -10,7 +10,7 @@ import msgspec
 from budgeted.ledger.http import json_verbs
 from budgeted.manager.balances import AccountInfo, Balance, ReportRow, UncertainCharge
 from budgeted.pricing.usage import Usage
-from budgeted.server.open_ledgers import Project
+from budgeted.server.ledger_per_project import Project
 
 NAME = {"minLength": 1, "maxLength": 256, "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]+$"}
 """What a user and a project may be called, for the description. Where it is checked, errors have better words."""

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from .billing import DEFAULT_PRICE, Amount, Bill, Billed, Prices, Rates, Tariff
-from .provider_in_process import SpawnedProvider
+from .provider_in_subprocess import SpawnedProvider
 from .provider_interface import Provider
 from .provider_state import State
 from .request_routing import Server

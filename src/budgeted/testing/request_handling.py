@@ -9,13 +9,13 @@ from typing import Any
 import msgspec
 
 from .answer_delays import Pauses
-from .api_description import Api, BadRequest
 from .billing import Billed, Counts
 from .http_connection import LAST_CHUNK, Connection, Received, chunk, response_head
 from .provider_state import State
 from .scripted_reply import Reply
 from .simulated_model import Answer, Call, answer, seed_of
 from .stream_sending import StreamedAnswer
+from .wire_formats.api_interface import Api, BadRequest
 
 _MESSAGES = {
     400: "Invalid request.",

@@ -8,12 +8,12 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from .api_description import Api
 from .control_endpoints import PREFIX, control
 from .http_connection import Connection, ProtocolError, Received, response_head
 from .provider_state import State
 from .request_handling import Exchange
 from .wire_formats import anthropic, cohere, google, groq, mistral, ollama
+from .wire_formats.api_interface import Api
 from .wire_formats.bedrock import CONVERSE, INVOKE
 from .wire_formats.bedrock import RERANK as BEDROCK_RERANK
 from .wire_formats.openai_chat_completions import CHAT, COMPLETIONS

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import msgspec
 
 from .answer_delays import Pauses
-from .api_description import Api
 from .billing import Billed
 from .http_connection import LAST_CHUNK, Connection, chunk, response_head
 from .scripted_reply import Reply
 from .server_sent_events import Event
+from .wire_formats.api_interface import Api
 
 SPLIT_BYTES = 7
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from ..api_description import Api, BadRequest, positive, required
 from ..server_sent_events import Event, named_event
 from ..simulated_model import Answer, Call, prompt_tokens, schema_tokens, split
+from .api_interface import Api, BadRequest, positive, required
 
 _STOP = {"stop": "end_turn", "length": "max_tokens", "tool": "tool_use"}
 _SIGNATURE = "c2ltdWxhdGVk"

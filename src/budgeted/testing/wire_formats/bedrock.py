@@ -16,10 +16,10 @@ from urllib.parse import unquote
 
 import msgspec
 
-from ..api_description import Api, BadRequest, positive, required
 from ..server_sent_events import Event, Role
 from ..simulated_model import Answer, Call, prompt_tokens, schema_tokens, split
 from .anthropic import MESSAGES
+from .api_interface import Api, BadRequest, positive, required
 
 STREAM = "application/vnd.amazon.eventstream"
 _STRING = 7

@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from ..api_description import Api, BadRequest, positive, required
 from ..server_sent_events import DONE, Event, data_event
 from ..simulated_model import Answer, Call, prompt_tokens, schema_tokens, split
+from .api_interface import Api, BadRequest, positive, required
 from .openai_embeddings_images_audio import DIMENSIONS, PICTURE
 
 _STATUS = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 404: "NOT_FOUND", 429: "RESOURCE_EXHAUSTED"}

@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from ..api_description import Api
 from ..server_sent_events import Event
 from ..simulated_model import Answer, Call
+from .api_interface import Api
 from .openai_chat_completions import BROKEN, chat_body, chat_events, failure, read_chat, usage
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
-from ..api_description import Api, positive, required
 from ..server_sent_events import Event, data_event, named_event
 from ..simulated_model import Answer, Call, prompt_tokens, schema_tokens, split
+from .api_interface import Api, positive, required
 from .openai_chat_completions import chat_body, chat_events, read_chat
 from .openai_embeddings_images_audio import EMBEDDINGS as _EMBEDDINGS
 

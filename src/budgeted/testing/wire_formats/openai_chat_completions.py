@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..api_description import Api, BadRequest, positive, required
 from ..server_sent_events import DONE, Event, Role, data_event
 from ..simulated_model import Answer, Call, prompt_tokens, schema_tokens, split
+from .api_interface import Api, BadRequest, positive, required
 
 _FINISH = {"stop": "stop", "length": "length", "tool": "tool_calls"}
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from ..api_description import Api, positive, required
 from ..billing import PRICES
 from ..simulated_model import Answer, Call, prompt_tokens
+from .api_interface import Api, positive, required
 from .openai_chat_completions import BROKEN, failure, model_of, text_or_ids
 
 DIMENSIONS = 8

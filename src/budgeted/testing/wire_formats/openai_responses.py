@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
-from ..api_description import Api, positive, required
 from ..server_sent_events import Event, named_event
 from ..simulated_model import Answer, Call, prompt_tokens, schema_tokens, split
+from .api_interface import Api, positive, required
 from .openai_chat_completions import failure, functions
 
 BROKEN = named_event(

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from .server_sent_events import Event
-from .simulated_model import Answer, Call
+from ..server_sent_events import Event
+from ..simulated_model import Answer, Call
 
 
 class BadRequest(Exception):  # noqa: N818 - the words of the HTTP status
