@@ -15,7 +15,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from budgeted.pricing import bundled_prices, max_output_tokens
+from budgeted.pricing import bundled_price_list, max_output_tokens
 
 TARGET = Path(__file__).parents[1] / "src" / "budgeted" / "pricing" / "max_output_tokens.txt"
 MODES = {"chat", "completion", "responses"}
@@ -45,7 +45,7 @@ def limits(models: dict[str, dict[str, Any]]) -> dict[str, int]:
         most = facts.get("max_output_tokens")
         if provider is None or facts.get("mode") not in MODES or type(most) is not int or most < 1:
             continue
-        if bundled_prices.lookup(model, provider, None) is not None:
+        if bundled_price_list.lookup(model, provider, None) is not None:
             name = next(max_output_tokens.spellings(model))
             found[name] = max(most, found.get(name, 0))
     return found

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from budgeted.pricing.input_bound import IMAGE_TOKENS_DEFAULT, UNKNOWN, counted_bound, image_tokens, input_bound
+from budgeted.pricing.input_token_bound import IMAGE_TOKENS_DEFAULT, UNKNOWN, counted_bound, image_tokens, input_bound
 from budgeted.testing.simulated_model import prompt_tokens
 
 ANY_TEXT = st.text(st.characters(codec=None), max_size=60)  # lone surrogates too

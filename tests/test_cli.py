@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from budgeted import BudgetManager
-from budgeted.cli.commands import budgeted
+from budgeted.cli.command_group import budgeted
 from budgeted.ledger.accounts import GLOBAL
 from budgeted.ledger.memory.ledger import MemoryLedger
 from budgeted.ledger.move_project import content, migrate

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from budgeted.wire.failures import REFUSED, UNCERTAIN, UNSENT, classify, reason_of, status_of
+from budgeted.wire.exception_classification import REFUSED, UNCERTAIN, UNSENT, classify, reason_of, status_of
 
 
 class WithStatus(Exception):

@@ -416,7 +416,7 @@ def test_ctrl_c_while_a_hold_begins_gives_it_back(manager: BudgetManager, moment
     assert (manager.balance().held, block.held, manager.balance().spent) == (0, 0, 0)
 
 
-@pytest.mark.parametrize("moment", ["wire/responses.read", "pricing/prices.cost"])
+@pytest.mark.parametrize("moment", ["wire/response_usage.read", "pricing/model_price.cost"])
 def test_ctrl_c_while_an_answer_is_read_does_not_forget_its_cost(manager: BudgetManager, moment: str) -> None:
     @manager.budgeted("alice")
     def complete(model: str, messages: list[Any]) -> dict[str, Any]:

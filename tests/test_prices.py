@@ -21,8 +21,8 @@ from genai_prices.types import StartDateConstraint
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budgeted.pricing import prices
-from budgeted.pricing.prices import Price
+from budgeted.pricing import price_registry, token_types
+from budgeted.pricing.model_price import Price
 from budgeted.pricing.usage import Usage
 
 NOW = 1_795_348_800.0  # 2026-11-22 12:00 UTC
@@ -32,12 +32,12 @@ EVERY_KIND = 63
 
 @pytest.fixture(autouse=True)
 def nothing_registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prices, "_registered", {})
-    monkeypatch.setattr(prices, "_remembered", {})
+    monkeypatch.setattr(price_registry, "_registered", {})
+    monkeypatch.setattr(price_registry, "_remembered", {})
 
 
 def found(model: str, provider: str | None = None, base_url: str | None = None) -> Price:
-    price = prices.find(model, provider, base_url)
+    price = price_registry.find(model, provider, base_url)
     assert price is not None
     return price
 
@@ -146,7 +146,7 @@ def oracle(provider: str, model: str, usage: Usage, at: float) -> Decimal:
 
 def assert_agrees(entry: tuple[str, str], usage: Usage, at: float) -> None:
     provider, model = entry
-    price = prices.find(model, provider)
+    price = price_registry.find(model, provider)
     if price is None or "omni" in model:  # whose images are priced as its video is
         return
     cost, exact = price.cost(usage, at), oracle(provider, model, usage, at)
@@ -179,7 +179,7 @@ def test_every_entry_with_a_price_per_token_is_found_where_the_price_list_finds_
             place, entry = snapshot.find_provider_model(model, None, provider, None)
         except LookupError:  # an entry that only other names lead to
             continue
-        price = prices.find(model, provider)
+        price = price_registry.find(model, provider)
         if price is not None:
             assert (price.provider, price.model) == (place.id, entry.id)
         else:
@@ -187,7 +187,7 @@ def test_every_entry_with_a_price_per_token_is_found_where_the_price_list_finds_
 
 
 def test_most_models_have_an_output_limit_or_a_context_window() -> None:
-    unlimited = [prices.find(model, "openai") for provider, model in entries() if provider == "openai"]
+    unlimited = [price_registry.find(model, "openai") for provider, model in entries() if provider == "openai"]
     known = [price for price in unlimited if price is not None and price.max_output_tokens is not None]
     assert len(known) > 60
 
@@ -197,7 +197,7 @@ def test_most_models_have_an_output_limit_or_a_context_window() -> None:
 
 @given(st.sampled_from(entries()), usages(), st.sampled_from(moments()), st.integers(0, 3600))
 def test_no_call_costs_more_than_its_bound(entry: tuple[str, str], usage: Usage, at: float, later: int) -> None:
-    price = prices.find(entry[1], entry[0])
+    price = price_registry.find(entry[1], entry[0])
     if price is not None:
         fixed, per_token = price.bound(usage.input_tokens, at, usage.service_tier, EVERY_KIND)
         output = -(-per_token * usage.output_tokens // 1000)
@@ -208,7 +208,7 @@ def test_no_call_costs_more_than_its_bound(entry: tuple[str, str], usage: Usage,
 def test_more_input_never_has_a_lower_bound(
     entry: tuple[str, str], one: int, other: int, at: float, kinds: int, tier: str | None
 ) -> None:
-    price = prices.find(entry[1], entry[0])
+    price = price_registry.find(entry[1], entry[0])
     if price is not None:
         low, high = sorted((one, other))
         assert price.bound(low, at, tier, kinds) <= price.bound(high, at, tier, kinds)
@@ -271,7 +271,7 @@ def test_a_tier_is_priced_as_named_and_an_unknown_one_as_the_standard() -> None:
 def test_anthropic_writes_a_cache_when_asked_and_others_when_they_like() -> None:
     claude = found("claude-haiku-4-5", "anthropic")
     plain, five_minutes, hour = (
-        claude.bound(MILLION, NOW, None, kinds)[0] for kinds in (0, prices.CACHE_WRITE, prices.CACHE_WRITE_1H)
+        claude.bound(MILLION, NOW, None, kinds)[0] for kinds in (0, token_types.CACHE_WRITE, token_types.CACHE_WRITE_1H)
     )
     assert [usd(each) for each in (plain, five_minutes, hour)] == [1, Decimal("1.25"), 2]
     elsewhere = found("global.anthropic.claude-haiku-4-5-20251001-v1:0", "aws")
@@ -281,8 +281,8 @@ def test_anthropic_writes_a_cache_when_asked_and_others_when_they_like() -> None
 def test_audio_and_images_are_in_the_bound_if_there_may_be_any() -> None:
     price = found("gpt-audio", "openai")
     text = price.bound(1000, NOW)
-    heard = price.bound(1000, NOW, None, prices.AUDIO)
-    spoken = price.bound(1000, NOW, None, prices.AUDIO_OUT)
+    heard = price.bound(1000, NOW, None, token_types.AUDIO)
+    spoken = price.bound(1000, NOW, None, token_types.AUDIO_OUT)
     assert heard[0] > text[0]
     assert heard[1] == text[1]
     assert spoken[0] == text[0]
@@ -306,7 +306,7 @@ def test_calls_and_searches_have_prices_of_their_own() -> None:
 
 
 def test_a_cost_is_rounded_up_once() -> None:
-    prices.register_price("tiny", input="0.0001", output="0.0001")
+    price_registry.register_price("tiny", input="0.0001", output="0.0001")
     assert found("tiny").cost(Usage(1, 0), NOW) == 1
     assert found("tiny").cost(Usage(1, 1), NOW) == 1
     assert found("tiny").cost(Usage(5, 6), NOW) == 2
@@ -368,7 +368,7 @@ def test_bedrock_models_are_found_by_all_their_names(model: str, provider: str) 
 
 @pytest.mark.parametrize(("model", "provider"), [("text-embedding-3-small", "openai"), ("voyage-3", "voyageai")])
 def test_a_maker_is_known_by_the_exact_names_of_its_models(model: str, provider: str) -> None:
-    price = prices.find(model)
+    price = price_registry.find(model)
     assert price is not None
     assert price.provider == provider
 
@@ -393,7 +393,7 @@ def test_bedrock_models_are_found_without_a_provider() -> None:
     ],
 )
 def test_what_nobody_prices_per_token_is_not_found(model: str, provider: str | None, base_url: str | None) -> None:
-    assert prices.find(model, provider, base_url) is None
+    assert price_registry.find(model, provider, base_url) is None
 
 
 @pytest.mark.parametrize(
@@ -422,39 +422,39 @@ HOSTILE = st.one_of(
 
 @given(HOSTILE, st.none() | HOSTILE, st.none() | HOSTILE)
 def test_any_text_is_a_name_that_may_be_unknown(model: str, provider: str | None, base_url: str | None) -> None:
-    price = prices.find(model, provider, base_url)
+    price = price_registry.find(model, provider, base_url)
     assert price is None or price.cost(Usage(1, 1), NOW) >= 0
 
 
 @pytest.mark.parametrize("wrong", [None, 5, b"gpt-5", ["gpt-5"], {}, True])
 def test_what_is_no_text_is_no_name(wrong: Any) -> None:
     with pytest.raises(TypeError, match="model must be a str, got"):
-        prices.find(wrong)
+        price_registry.find(wrong)
 
 
 def test_a_provider_that_is_no_text_is_refused() -> None:
     with pytest.raises(TypeError, match="base_url must be a str, got 5"):
-        prices.find("gpt-5", "openai", 5)  # type: ignore[arg-type]
+        price_registry.find("gpt-5", "openai", 5)  # type: ignore[arg-type]
 
 
 def test_a_found_price_is_remembered() -> None:
-    assert prices.find("gpt-5", "openai") is prices.find("gpt-5", "openai")
+    assert price_registry.find("gpt-5", "openai") is price_registry.find("gpt-5", "openai")
 
 
 def test_invented_names_do_not_fill_the_memory() -> None:
-    prices.register_price("invented-*", input=1, output=1)
+    price_registry.register_price("invented-*", input=1, output=1)
     for number in range(10_000):
-        prices.find(f"invented-{number}")
-    prices.find("x" * 100_000)
-    assert len(prices._remembered) <= 4096
-    assert all(len(model) <= 512 for model, _, _ in prices._remembered)
+        price_registry.find(f"invented-{number}")
+    price_registry.find("x" * 100_000)
+    assert len(price_registry._remembered) <= 4096
+    assert all(len(model) <= 512 for model, _, _ in price_registry._remembered)
 
 
 # --- registering ---
 
 
 def test_a_registered_price_is_in_usd_per_million_tokens() -> None:
-    price = prices.register_price(
+    price = price_registry.register_price(
         "mine",
         input=2,
         output="8",
@@ -472,38 +472,38 @@ def test_a_registered_price_is_in_usd_per_million_tokens() -> None:
 
 
 def test_missing_prices_are_the_inputs() -> None:
-    price = prices.register_price("mine", input=3, output=0)
+    price = price_registry.register_price("mine", input=3, output=0)
     usage = Usage(1000, 0, cached_input_tokens=300, cache_write_tokens=300, cache_write_1h_tokens=100)
     assert price.cost(usage, NOW) == 3_000_000
 
 
 def test_a_registered_price_wins_over_the_price_list_even_if_it_was_found_before() -> None:
     before = found("gpt-5", "openai")
-    prices.register_price("gpt-5", input=100, output=100)
+    price_registry.register_price("gpt-5", input=100, output=100)
     after = found("gpt-5", "openai")
     assert after.cost(Usage(1000), NOW) == 100_000_000 > before.cost(Usage(1000), NOW)
     assert after.max_output_tokens == before.max_output_tokens == 128_000
 
 
 def test_an_exact_name_wins_over_a_long_pattern_and_that_over_a_short_one() -> None:
-    prices.register_price("llama-3.3-70b*", input=2, output=0)
-    prices.register_price("*", input=1, output=0)
-    prices.register_price("llama-3", input=3, output=0)
+    price_registry.register_price("llama-3.3-70b*", input=2, output=0)
+    price_registry.register_price("*", input=1, output=0)
+    price_registry.register_price("llama-3", input=3, output=0)
     costs = [found(name).cost(Usage(1), NOW) for name in ("other", "LLAMA-3.3-70B-fast", "llama-3")]
     assert costs == [1000, 2000, 3000]
 
 
 def test_registering_again_replaces() -> None:
-    prices.register_price("mine", input=1, output=1)
-    prices.register_price("Mine", input=2, output=2)
+    price_registry.register_price("mine", input=1, output=1)
+    price_registry.register_price("Mine", input=2, output=2)
     assert found("mine").cost(Usage(1), NOW) == 2000
-    assert len(prices._registered) == 1
+    assert len(price_registry._registered) == 1
 
 
 def test_a_price_may_be_for_one_provider_or_place_only() -> None:
-    prices.register_price("mine", input=1, output=0)
-    prices.register_price("mine", input=2, output=0, provider="xai")
-    prices.register_price("mine", input=3, output=0, base_url="http://localhost:8000/v1")
+    price_registry.register_price("mine", input=1, output=0)
+    price_registry.register_price("mine", input=2, output=0, provider="xai")
+    price_registry.register_price("mine", input=3, output=0, base_url="http://localhost:8000/v1")
     cases = [
         (None, None, 1000),
         ("openai", None, 1000),
@@ -521,8 +521,8 @@ def test_a_price_may_be_for_one_provider_or_place_only() -> None:
 @pytest.mark.parametrize("name", ["input", "output", "cached_input", "cache_write", "per_call"])
 def test_an_absurd_price_is_refused(name: str, wrong: Any) -> None:
     with pytest.raises(ValueError, match=name):
-        prices.register_price("mine", **({"input": 1, "output": 1} | {name: wrong}))
-    assert prices.find("mine") is None
+        price_registry.register_price("mine", **({"input": 1, "output": 1} | {name: wrong}))
+    assert price_registry.find("mine") is None
 
 
 @pytest.mark.parametrize(
@@ -550,7 +550,7 @@ def test_an_absurd_price_is_refused(name: str, wrong: Any) -> None:
 def test_a_mistake_is_quoted(arguments: dict[str, Any], error: type[Exception], text: str) -> None:
     given: dict[str, Any] = {"model": "mine", "input": 1, "output": 1} | arguments
     with pytest.raises(error, match=text):
-        prices.register_price(**given)
+        price_registry.register_price(**given)
 
 
 # --- threads and imports ---
@@ -574,12 +574,12 @@ def test_threads_may_find_and_register_at_once() -> None:
         except BaseException as failure:  # noqa: BLE001
             failures.append(failure)
 
-    prices.register_price("mine-*", input=1, output=1)
+    price_registry.register_price("mine-*", input=1, output=1)
     threads = [threading.Thread(target=run) for _ in range(4)]
     for thread in threads:
         thread.start()
     for number in range(rounds):
-        prices.register_price("mine-*", input=number, output=1)
+        price_registry.register_price("mine-*", input=number, output=1)
     for thread in threads:
         thread.join()
     assert failures == []
@@ -588,7 +588,7 @@ def test_threads_may_find_and_register_at_once() -> None:
 
 LAZY = """
 import os, sys
-from budgeted.pricing import prices
+from budgeted.pricing import price_registry as prices
 assert not {"genai_prices", "pydantic", "tiktoken"} & set(sys.modules)
 prices.preload()
 if hasattr(os, "fork"):

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from budgeted import Usage
-from budgeted.wire.responses import NOTHING, read
-from budgeted.wire.stream_readers import BodyMeter, EventMeter
-from budgeted.wire.usage_parsers import read_usage
+from budgeted.wire.response_usage import NOTHING, read
+from budgeted.wire.server_sent_events import EventMeter
+from budgeted.wire.stream_usage import BodyMeter
+from budgeted.wire.usage_report_formats import read_usage
 
 CHAT = {
     "id": "chatcmpl-1",

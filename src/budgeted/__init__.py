@@ -18,7 +18,8 @@ from budgeted.limits.limit import Limit
 from budgeted.manager.balances import Balance
 from budgeted.manager.budget_manager import BudgetManager
 from budgeted.payers.bind import bind
-from budgeted.pricing.prices import Price, register_price
+from budgeted.pricing.model_price import Price
+from budgeted.pricing.price_registry import register_price
 from budgeted.pricing.usage import Usage
 
 __all__ = [

@@ -14,7 +14,7 @@ from budgeted.metering.manual_hold import Hold
 from budgeted.payers.block import Budget
 from budgeted.payers.payer import Payer
 from budgeted.payers.scope import current
-from budgeted.pricing.prices import Amount
+from budgeted.pricing.price_registry import Amount
 from budgeted.validation import shown
 
 F = TypeVar("F", bound=Callable[..., Any])

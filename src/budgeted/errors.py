@@ -83,9 +83,23 @@ class BudgetExceededError(BudgetError):
         max_output_tokens: int | None = None,
         known_as: str | None = None,
     ) -> None:
-        """Amounts are integers in the limit's own unit (nano-USD, tokens or calls).
+        """Make one of its parts, which the class describes.
 
-        ``known_as`` is the account's name in telemetry; "" for one that is not to be named there.
+        Args:
+            account: the user's name, the block's key, or ``"global"``.
+            account_kind: ``"global"``, ``"user"`` or ``"block"``.
+            limit: the limit in its own text.
+            unit: ``"usd"``, ``"tokens"`` or ``"calls"``.
+            amount: the limit's, in nano-USD, tokens or calls, as all that follow.
+            spent: what was charged before.
+            held: what calls in flight may still cost.
+            requested: what this call may cost.
+            reason: ``"spent"`` or ``"held"``.
+            retry_after: seconds until a retry can succeed.
+            resets_at: when the limit's period ends.
+            model: the model asked for.
+            max_output_tokens: the largest output cap that would have fitted.
+            known_as: the account's name in telemetry; "" for one that is not to be named there.
         """
         self._fields = {
             "account": account,
@@ -141,7 +155,8 @@ class BudgetExceededError(BudgetError):
             return text + f"; the limit resets at {self.resets_at.isoformat()}"
         return text + "; raise the limit to go on"
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    # An exception is made anew of its text when it is unpickled, and this one is made of its parts.
+    def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (type(self), self._fields)
 
 

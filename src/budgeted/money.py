@@ -60,6 +60,10 @@ def nano_usd(value: object, what: str = "amount", *, up: bool = True) -> int:
 def pico_per_token(usd_per_million: object, what: str = "price") -> int:
     """Turn a price in USD per million tokens, as price lists give it, into pico-USD per token, rounded up.
 
+    Args:
+        usd_per_million: the price, in any form that `nano_usd` takes.
+        what: what the price is, for the error's text.
+
     Raises:
         TypeError: the price is no amount at all.
         ValueError: it is negative, not finite, above ``MAX_USD``, or text that is no number.

@@ -23,6 +23,13 @@ def shown(value: object) -> str:
 def check_name(name: object, what: str) -> str:
     """A user's, key's or project's name: 1 to 256 bytes of UTF-8 without control characters.
 
+    Args:
+        name: what was given.
+        what: what it is, for the error's text.
+
+    Returns:
+        The name.
+
     Raises:
         TypeError: it is no string.
         ValueError: it is empty, too long, or holds control characters or lone surrogates.
@@ -44,6 +51,13 @@ def check_name(name: object, what: str) -> str:
 def check_text(value: object, what: str) -> str:
     """The name of something that others name: a model, a provider, a tier.
 
+    Args:
+        value: what was given.
+        what: what it is, for the error's text.
+
+    Returns:
+        The name.
+
     Raises:
         TypeError: it is no text, or an empty one.
         ValueError: it cannot be encoded.
@@ -60,7 +74,15 @@ def check_text(value: object, what: str) -> str:
 
 
 def check_count(value: object, what: str, least: int = 0) -> int:
-    """A whole number of something.
+    """A whole number of something, at most ``MOST``.
+
+    Args:
+        value: what was given.
+        what: what it is, for the error's text.
+        least: the smallest that is taken.
+
+    Returns:
+        The number.
 
     Raises:
         ValueError: it is no such number.
@@ -72,7 +94,18 @@ def check_count(value: object, what: str, least: int = 0) -> int:
 
 
 def check_seconds(value: object, what: str) -> float:
-    """A number of seconds from 0 on; infinite is allowed."""
+    """A number of seconds from 0 on; infinite is allowed.
+
+    Args:
+        value: what was given.
+        what: what it is, for the error's text.
+
+    Returns:
+        Seconds.
+
+    Raises:
+        ValueError: it is no such number.
+    """
     try:
         seconds = float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else -1.0
     except OverflowError:

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from ledgers import ALICE, AT, BOB, calls, charge, check, give, hold, spent, tokens, usd
 
 from budgeted import BudgetManager
-from budgeted.cli.commands import budgeted
+from budgeted.cli.command_group import budgeted
 from budgeted.errors import LedgerError
 from budgeted.ledger.accounts import GLOBAL
 from budgeted.ledger.charges import Used

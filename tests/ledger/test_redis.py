@@ -21,7 +21,7 @@ from ledgers import ALICE, AT, charge, check, cost, give, held, hold, kill, pyth
 from proxy import Proxy
 
 from budgeted import BudgetManager
-from budgeted.cli.commands import budgeted as budgeted_command
+from budgeted.cli.command_group import budgeted as budgeted_command
 from budgeted.errors import LedgerError, LedgerUnavailableError
 from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import GLOBAL

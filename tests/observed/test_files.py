@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from budgeted.cli.dashboard_files import dashboard
+from budgeted.cli.export_dashboards import dashboard
 from budgeted.dashboards import grafana, prometheus_rules
 
 

@@ -20,7 +20,7 @@ import wrapt
 from paying import MESSAGES
 
 import budgeted
-from budgeted.providers import HOOKS, hooks
+from budgeted.providers import HOOKS, monkeypatching
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,8 +87,8 @@ NOT_IN_EVERY_LITELLM = {
 def test_every_hook_is_in_place_and_none_is_missing() -> None:
     budgeted.instrument()
     absent = {hook for hook in HOOKS if not _imported(hook.module)}
-    assert all(hooks._is_in_place(hook) for hook in HOOKS if hook not in absent)
-    assert not hooks._missing
+    assert all(monkeypatching._is_in_place(hook) for hook in HOOKS if hook not in absent)
+    assert not monkeypatching._missing
     missing = {hook.module for hook in absent} - NOT_IN_EVERY_LITELLM
     assert missing <= NEWER if openai.__version__.startswith("2.") else not missing
 
@@ -331,13 +331,13 @@ def test_importing_the_package_patches_nothing_and_imports_no_sdk() -> None:
 
 
 def test_an_sdk_without_the_function_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
-    strange = hooks.Hook("openai._base_client", "SyncAPIClient.no_such_method", lambda *_: None)
-    absent = hooks.Hook("no_such_sdk", "Client.request", lambda *_: None)
+    strange = monkeypatching.Hook("openai._base_client", "SyncAPIClient.no_such_method", lambda *_: None)
+    absent = monkeypatching.Hook("no_such_sdk", "Client.request", lambda *_: None)
     for _ in range(3):
-        hooks.install([strange, absent])
+        monkeypatching.install([strange, absent])
     assert caplog.text.count("no_such_method are not metered") == 1
-    hooks.remove([strange, absent])
-    hooks._missing.discard(strange)
+    monkeypatching.remove([strange, absent])
+    monkeypatching._missing.discard(strange)
 
 
 # -- threads

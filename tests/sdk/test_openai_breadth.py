@@ -13,7 +13,7 @@ from paying import MESSAGES
 from ways import bare_name
 
 import budgeted
-from budgeted.pricing.prices import _registered, _remembered
+from budgeted.pricing.price_registry import _registered, _remembered
 from budgeted.testing import Reply
 
 if TYPE_CHECKING:

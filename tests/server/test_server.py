@@ -15,7 +15,7 @@ from serving import READER, TOKEN, Asking, Serving
 
 from budgeted.ledger.http.json_verbs import VERBS
 from budgeted.ledger.opening import open_ledger
-from budgeted.server import ServerSettings, openapi
+from budgeted.server import ServerSettings, openapi_document
 
 ROUTE = {"legs": [["g", [["usd", 0, 2**62]]]], "versions": [1], "day": 20_000, "provider": "p", "model": "m"}
 
@@ -363,7 +363,7 @@ def test_a_client_that_keeps_no_lease_lives_as_long_as_its_holds_may(tmp_path: P
 
 
 def test_the_description_names_every_endpoint_and_resolves() -> None:
-    document = json.loads(json.dumps(openapi.document()))
+    document = json.loads(json.dumps(openapi_document.document()))
     assert document["openapi"] == "3.1.0"
     assert {f"/v1/ledger/{name}" for name in VERBS} <= document["paths"].keys()
     assert {"/get_budget", "/set_budget", "/v1/balances"} <= document["paths"].keys()

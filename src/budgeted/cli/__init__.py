@@ -8,7 +8,7 @@ import sys
 def main() -> None:
     """Run the command with this process's arguments."""
     try:
-        from budgeted.cli.commands import budgeted
+        from budgeted.cli.command_group import budgeted
     except ImportError as error:
         if (error.name or "").partition(".")[0] not in ("click", "rich"):
             raise

@@ -7,7 +7,8 @@ from typing import Literal
 
 import click
 
-from budgeted.cli.shared_options import books, json_option, on_books, show
+from budgeted.cli.ledger_options import books, on_books
+from budgeted.cli.table_output import json_option, show
 from budgeted.manager.balances import Balance
 from budgeted.money import format_usd, nano_usd
 

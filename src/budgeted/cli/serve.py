@@ -7,7 +7,7 @@ import ssl
 import click
 import msgspec
 
-from budgeted.cli.shared_options import ledger_option, timezone_option
+from budgeted.cli.ledger_options import ledger_option, timezone_option
 from budgeted.errors import LedgerUnavailableError
 from budgeted.ledger.opening import open_ledger
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict
 
-from budgeted.dashboards import balance, estimated_share, lately, rate, time_left, used
+from budgeted.dashboards.promql import balance, estimated_share, lately, rate, time_left, used
 
 WINDOW = "$__rate_interval"
 RANGE = "$__range"
@@ -16,7 +16,42 @@ _SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 _WIDE, _HALF, _THIRD, _SIXTH = 24, 12, 8, 4
 
 
-def dashboard(title: str = "LLM spend") -> dict[str, Any]:
+class GridPosition(TypedDict, total=False):
+    """Where a panel is, and how large, in Grafana's grid of 24 columns."""
+
+    w: int
+    h: int
+    x: int
+    y: int
+
+
+class Target(TypedDict):
+    """A query of a panel."""
+
+    refId: str
+    expr: str
+    legendFormat: str
+    datasource: dict[str, str]
+    instant: bool
+    range: bool
+
+
+class Panel(TypedDict, total=False):
+    """A panel, or a row, which is the head of those below it."""
+
+    id: int
+    title: str
+    type: str
+    gridPos: GridPosition
+    datasource: dict[str, str]
+    fieldConfig: dict[str, object]
+    options: dict[str, object]
+    targets: list[Target]
+    collapsed: bool
+    panels: list[Panel]
+
+
+def dashboard(title: str = "LLM spend") -> dict[str, object]:
     """The dashboard, as Grafana imports it.
 
     Args:
@@ -45,7 +80,7 @@ def queries() -> list[str]:
     return [target["expr"] for panel in _panels() for target in panel.get("targets", ())]
 
 
-def _panels() -> list[dict[str, Any]]:
+def _panels() -> list[Panel]:
     refused = 'budgeted_outcome="refused"'
     return [
         _row("How much is left"),
@@ -143,11 +178,11 @@ def _panels() -> list[dict[str, Any]]:
     ]
 
 
-def _datasource() -> dict[str, Any]:
+def _datasource() -> dict[str, object]:
     return {"name": "datasource", "label": "Prometheus", "type": "datasource", "query": "prometheus"}
 
 
-def _projects() -> dict[str, Any]:
+def _projects() -> dict[str, object]:
     query = "label_values(budgeted_limit_USD, budgeted_project)"
     return {
         "name": "project",
@@ -164,7 +199,7 @@ def _projects() -> dict[str, Any]:
     }
 
 
-def _row(title: str) -> dict[str, Any]:
+def _row(title: str) -> Panel:
     return {"title": title, "type": "row", "collapsed": False, "panels": [], "gridPos": {"w": _WIDE, "h": 1}}
 
 
@@ -176,10 +211,10 @@ def _panel(
     *shown: tuple[str, str],
     marks: tuple[float, float] | None = None,
     stacked: bool = False,
-) -> dict[str, Any]:
+) -> Panel:
     """One panel: queries with their legends, and where it turns yellow and red."""
     instant = kind != "timeseries"
-    defaults: dict[str, Any] = {"unit": unit, "min": 0}
+    defaults: dict[str, object] = {"unit": unit, "min": 0}
     if kind == "gauge":
         defaults["max"] = 1
     if marks is not None:
@@ -207,7 +242,7 @@ def _panel(
     }
 
 
-def _steps(yellow: float, red: float) -> list[dict[str, Any]]:
+def _steps(yellow: float, red: float) -> list[dict[str, object]]:
     """Colours from below: green to red where more is worse, red to green where less is."""
     if yellow < red:
         return [
@@ -218,7 +253,7 @@ def _steps(yellow: float, red: float) -> list[dict[str, Any]]:
     return [{"color": "red", "value": None}, {"color": "yellow", "value": red}, {"color": "green", "value": yellow}]
 
 
-def _placed(panels: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _placed(panels: list[Panel]) -> list[Panel]:
     """Give each panel its number and its place: rows are filled from the left."""
     x = y = height = 0
     for number, panel in enumerate(panels, 1):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from budgeted.dashboards import balance, estimated_share, lately, rate, time_left, used
+from budgeted.dashboards.promql import balance, estimated_share, lately, rate, time_left, used
 
 
 class Recording(NamedTuple):

@@ -12,7 +12,7 @@ from budgeted.metering import runner
 from budgeted.metering.call import Call
 from budgeted.metering.runner import end_anywhere
 from budgeted.payers.scope import Scope, current, enter, leave
-from budgeted.wire.request import Request
+from budgeted.wire.normalized_request import Request
 
 G = TypeVar("G")
 

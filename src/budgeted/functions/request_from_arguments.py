@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeGuard
 
 from budgeted.metering.call import Call
-from budgeted.wire.request import ANY, CAPS, CONTENT, Request
+from budgeted.wire.normalized_request import ANY, CAPS, CONTENT, Request
 
 _BODY = (*CONTENT, "system", "instructions", "tools", "functions", "response_format", "modalities")
 _STRUCTURED = ("response_format", "text_format", "output_format", "response_model")

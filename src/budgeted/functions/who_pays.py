@@ -17,8 +17,8 @@ from budgeted.payers.payer import Group, Payer
 from budgeted.payers.policy import Policy
 from budgeted.payers.scope import Scope, joined
 from budgeted.validation import check_name, looks_like_a_limit
-from budgeted.wire import responses
-from budgeted.wire.request import Request
+from budgeted.wire import response_usage
+from budgeted.wire.normalized_request import Request
 
 Function: TypeAlias = Callable[..., object]
 """A function, of whatever kind, before it is paid for and after."""
@@ -86,7 +86,7 @@ class Payment:
         if metered.hooked is None:
             metered.hooked = False
         try:
-            call.settle(responses.read(response), timeout)
+            call.settle(response_usage.read(response), timeout)
         except LedgerLockedError:
             offer_again(call, scope)
             raise
@@ -105,7 +105,7 @@ class Payment:
 
 
 def _settle(call: Call, response: object) -> None:
-    call.settle(responses.read(response))
+    call.settle(response_usage.read(response))
 
 
 def offer_again(call: Call, scope: Scope) -> None:

@@ -8,7 +8,6 @@ The zero-code loader of OpenTelemetry finds :class:`BudgetedInstrumentor` by its
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from budgeted import api
 from budgeted.manager.environment import from_environment
@@ -21,7 +20,7 @@ class BudgetedInstrumentor:
         >>> BudgetedInstrumentor().instrument()  # as BUDGETED_* say
     """
 
-    def instrument(self, **kwargs: Any) -> None:  # noqa: ARG002 - the loader tells what it has checked
+    def instrument(self, **kwargs: object) -> None:  # noqa: ARG002 - the loader tells what it has checked
         """Set the default manager up as the environment says, and hook the SDKs.
 
         Raises:
@@ -36,6 +35,6 @@ class BudgetedInstrumentor:
             msg = f"budgeted: the application was not started, as its limits cannot be kept: {error}"
             raise SystemExit(msg) from error
 
-    def uninstrument(self, **kwargs: Any) -> None:  # noqa: ARG002 - as above
+    def uninstrument(self, **kwargs: object) -> None:  # noqa: ARG002 - as above
         """Take the hooks out of the SDKs."""
         api.uninstrument()

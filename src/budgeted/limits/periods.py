@@ -18,7 +18,6 @@ from typing import Final, Literal, cast
 from budgeted.validation import shown
 
 Unit = Literal["second", "minute", "hour", "day", "week", "month", "year"]
-
 NEVER: Final = 2**62
 """The end of a period that does not end, in unix seconds."""
 

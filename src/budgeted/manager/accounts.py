@@ -21,7 +21,7 @@ from budgeted.manager.balances import AccountInfo, Balance, UncertainCharge
 from budgeted.manager.payer import ProjectPayer
 from budgeted.metering.manual_hold import counted
 from budgeted.money import nano_usd, to_usd
-from budgeted.pricing.prices import Amount
+from budgeted.pricing.price_registry import Amount
 from budgeted.pricing.usage import Usage
 from budgeted.telemetry.forecast import Recent, recent_rates
 from budgeted.validation import check_count, check_name

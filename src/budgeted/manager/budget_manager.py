@@ -35,7 +35,7 @@ from budgeted.manager.settings import Settings, check_fsync, check_headers, glob
 from budgeted.metering.manual_hold import Hold, make_hold
 from budgeted.payers.block import Budget
 from budgeted.payers.policy import make_policy
-from budgeted.pricing.prices import Amount
+from budgeted.pricing.price_registry import Amount
 from budgeted.pricing.usage import Usage
 from budgeted.telemetry.events import Event
 from budgeted.validation import check_name, refuse_amount, shown

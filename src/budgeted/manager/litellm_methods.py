@@ -26,12 +26,12 @@ from budgeted.manager.reported_call import Report
 from budgeted.metering.charged_responses import charged, remember_also
 from budgeted.money import nano_usd, to_usd
 from budgeted.payers.payer import Group
-from budgeted.pricing import prices
-from budgeted.pricing.input_bound import input_bound
-from budgeted.pricing.prices import Amount
+from budgeted.pricing import price_registry
+from budgeted.pricing.input_token_bound import input_bound
+from budgeted.pricing.price_registry import Amount
 from budgeted.telemetry import counters
 from budgeted.validation import check_name, check_text, shown
-from budgeted.wire import responses
+from budgeted.wire import response_usage
 
 UserRecord: TypeAlias = dict[str, Any]
 """A user as LiteLLM keeps it: ``total_budget``, ``current_cost``, ``model_cost`` and more, amounts in USD."""
@@ -124,7 +124,7 @@ class LiteLLMMethods:
             msg = f"messages must be a list such as [{{'role': 'user', 'content': 'hi'}}], got {shown(messages)}"
             raise TypeError(msg)
         self._accounts.known(user)
-        price = prices.find(model)
+        price = price_registry.find(model)
         if price is None:
             raise no_price(model)
         messages = list(messages)
@@ -177,7 +177,7 @@ class LiteLLMMethods:
         user = check_name(user, "user")
         name = user_account(user)
         group = self._payer.group.join(name, self._payer.policy)
-        id = None if completion_obj is None else responses.read(completion_obj).id
+        id = None if completion_obj is None else response_usage.read(completion_obj).id
         if id is not None and all(charged(id, self._payer, account) for account in group.accounts):
             return {"user": self._record(user)}  # a metered stream's chunks need not say what it used
         report = reported_call.read(completion_obj, model, input_text, output_text)
@@ -195,7 +195,7 @@ class LiteLLMMethods:
             owed = group.accounts
         if not owed:
             return
-        price = prices.find(report.model, report.provider or None)
+        price = price_registry.find(report.model, report.provider or None)
         at = int(self._payer.clock())
         paying = Group(self._payer, owed, (self._payer.policy,) * len(owed))
         missing = price is None and self._payer.unpriced == "deny"

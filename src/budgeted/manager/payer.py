@@ -30,7 +30,7 @@ from budgeted.payers.block_figures import caps_lock
 from budgeted.payers.payer import Group, KeyedBlock, Plan
 from budgeted.payers.policy import Policy
 from budgeted.payers.scope import Scope
-from budgeted.pricing import prices
+from budgeted.pricing import price_registry
 from budgeted.pricing.usage import Counts
 from budgeted.telemetry import call_reporting, counters
 from budgeted.telemetry.alerts import Alerts
@@ -38,7 +38,7 @@ from budgeted.telemetry.events import Listener
 from budgeted.telemetry.log_throttling import Repeats, say
 from budgeted.telemetry.user_names import UserNames
 from budgeted.validation import shown
-from budgeted.wire.request import Request
+from budgeted.wire.normalized_request import Request
 
 logger = logging.getLogger("budgeted")
 
@@ -242,7 +242,7 @@ class ProjectPayer:
         if usage is None:
             used = Used(cost or 0, charge.used.input_tokens, charge.used.output_tokens)
         else:
-            price = prices.find(charge.model, charge.provider or None)
+            price = price_registry.find(charge.model, charge.provider or None)
             if price is None and self.unpriced == "deny":
                 raise no_price(charge.model, "; or give cost=USD instead")
             usd = 0 if price is None else price.cost(usage, charge.opened)

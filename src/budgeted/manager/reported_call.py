@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from budgeted.pricing import tokenizers
+from budgeted.pricing import tiktoken_counting
 from budgeted.pricing.usage import Counts, Usage
 from budgeted.validation import check_text, shown
-from budgeted.wire import responses
-from budgeted.wire.stream_readers import estimated
+from budgeted.wire import response_usage
+from budgeted.wire.stream_usage import estimated
 
 LOADING_SECONDS = 5.0
 """How long a method that counts text waits for a tokenizer that is being read from disk."""
@@ -47,7 +47,7 @@ def read(response: object, model: str | None, input_text: str | None, output_tex
     notes = hidden if isinstance(hidden, Mapping) else {}
     if notes.get("cache_hit") is True and not hasattr(response, "data"):  # embeddings may be cached in part
         return None
-    answer = responses.read(response)
+    answer = response_usage.read(response)
     name = model or answer.model
     if answer.usage is None or name is None:
         msg = (
@@ -72,9 +72,9 @@ def texts(messages: Iterable[object]) -> Iterable[str]:
 
 def count(text: str, model: str) -> int | None:
     """Tokens as the model's own tokenizer counts them, if it can be had without a download."""
-    counted = tokenizers.count(text, model)
-    if counted is None and tokenizers.wait_loaded(LOADING_SECONDS):
-        counted = tokenizers.count(text, model)
+    counted = tiktoken_counting.count(text, model)
+    if counted is None and tiktoken_counting.wait_loaded(LOADING_SECONDS):
+        counted = tiktoken_counting.count(text, model)
     return counted
 
 

@@ -11,7 +11,7 @@ from budgeted.manager.accounts import Accounts
 from budgeted.manager.balances import ReportRow
 from budgeted.manager.payer import ProjectPayer
 from budgeted.money import to_usd
-from budgeted.pricing import prices
+from budgeted.pricing import price_registry
 from budgeted.telemetry.forecast import exhausted_at
 from budgeted.validation import shown
 
@@ -84,5 +84,5 @@ def _date(given: object) -> dt.date | None:
 
 
 def _provider_of(model: str) -> str:
-    price = prices.find(model)
+    price = price_registry.find(model)
     return price.provider if price is not None and price.provider else "unknown"

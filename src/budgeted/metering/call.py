@@ -27,17 +27,17 @@ from budgeted.payers import block_figures
 from budgeted.payers.block_figures import NO_CAP, BlockFigures, caps_lock
 from budgeted.payers.payer import Group, Plan
 from budgeted.payers.scope import Scope
-from budgeted.pricing import input_bound, prices
-from budgeted.pricing.prices import Price
+from budgeted.pricing import input_token_bound, model_price, price_registry
+from budgeted.pricing.model_price import Price
 from budgeted.pricing.token_types import kinds_of
 from budgeted.pricing.usage import Counts, Usage
 from budgeted.telemetry import call_reporting, counters, span_attributes
 from budgeted.telemetry.log_throttling import say
 from budgeted.validation import shown
-from budgeted.wire import responses
-from budgeted.wire.failures import REFUSED, UNSENT, classify, reason_of
-from budgeted.wire.request import ANY, Request, unpriced
-from budgeted.wire.responses import Answer
+from budgeted.wire import response_usage
+from budgeted.wire.exception_classification import REFUSED, UNSENT, classify, reason_of
+from budgeted.wire.normalized_request import ANY, Request, unpriced
+from budgeted.wire.response_usage import Answer
 
 OUTPUT_UNKNOWN = 128_000
 """Output tokens assumed for a model of which nobody knows the maximum. It is not written into a request that fits:
@@ -132,7 +132,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         payer = self.groups[0].payer
         if request.fixed is not None:
             return Ask(request.fixed, uncertain_output=payer.uncertain_output)
-        price = self.price = prices.find(request.model, request.provider or None, request.base_url)
+        price = self.price = price_registry.find(request.model, request.provider or None, request.base_url)
         size = self._input
         if size == -2:
             size = request_bound.input_tokens(request, price)
@@ -164,7 +164,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         if self._counted or self.request.elsewhere:
             return False
         self._counted = True
-        counted = input_bound.counted_bound(self.request.body, self.request.model)
+        counted = input_token_bound.counted_bound(self.request.body, self.request.model)
         if counted is None or counted >= self._input:
             return False
         self._input = counted
@@ -303,12 +303,12 @@ class Call(msgspec.Struct, eq=False, weakref=True):
 
     def takes_over(self, request: Request) -> bool:
         """Whether this call's hold covers a request that an SDK makes inside it."""
-        mine, price = self.request, prices.find(request.model, request.provider or None, request.base_url)
-        if request.model != mine.model or request.n > mine.n or not prices.alike(price, self.price):
+        mine, price = self.request, price_registry.find(request.model, request.provider or None, request.base_url)
+        if request.model != mine.model or request.n > mine.n or not model_price.alike(price, self.price):
             return False
         if request.units > mine.units or request.searches > mine.searches:
             return False
-        size = input_bound.input_bound(request.body, request.model, exact_bytes=request.exact_bytes)
+        size = input_token_bound.input_bound(request.body, request.model, exact_bytes=request.exact_bytes)
         if size > self._input or request.elsewhere or request.tier != mine.tier or request.kinds & ~mine.kinds:
             return False
         most = request.cap
@@ -331,7 +331,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         reason = ""
         model = answer.model
         if model is not None and model != request.model and not self._answers_as(price):
-            price = prices.find(model, request.provider or None, request.base_url)
+            price = price_registry.find(model, request.provider or None, request.base_url)
             if price is None and self.price is not None:
                 price = self.price
                 reason = f"{shown(model)} answered, and its price is not known"
@@ -340,7 +340,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
             cost = price.cost(usage, self.at)
             if price.stated or request.units != 1:
                 cost += price.beside_tokens(request.units - 1, 0, self.at, usage.service_tier)
-                cost = (responses.stated_cost(answer.report) if price.stated else None) or cost
+                cost = (response_usage.stated_cost(answer.report) if price.stated else None) or cost
         self._end(Used(cost, usage.input_tokens, usage.output_tokens), reason, answer, timeout)
 
     def _answers_as(self, price: Price | None) -> bool:

@@ -14,8 +14,10 @@ from typing import Any, Protocol
 
 from budgeted.metering import runner
 from budgeted.metering.call import Call
-from budgeted.wire.failures import reason_of
-from budgeted.wire.stream_readers import BodyMeter, EventMeter, ItemMeter, Meter, PackedMeter, meter_of
+from budgeted.wire.content_type_and_encoding import Meter, PackedMeter, meter_of
+from budgeted.wire.exception_classification import reason_of
+from budgeted.wire.server_sent_events import EventMeter
+from budgeted.wire.stream_usage import BodyMeter, ItemMeter
 
 LEFT_EARLY = "the stream was left before it said what it used"
 NO_USAGE = "the stream ended without saying what it used"

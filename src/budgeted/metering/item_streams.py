@@ -19,9 +19,9 @@ from budgeted.metering.http_streams import LEFT_EARLY, NO_USAGE
 from budgeted.metering.runner import end_anywhere
 from budgeted.payers.scope import Scope, enter, leave
 from budgeted.pricing.usage import Usage
-from budgeted.wire import responses
-from budgeted.wire.field_lookup import text_bytes
-from budgeted.wire.stream_readers import estimated
+from budgeted.wire import response_usage
+from budgeted.wire.sdk_object_fields import text_bytes
+from budgeted.wire.stream_usage import estimated
 
 
 class Watched(Protocol):
@@ -56,7 +56,7 @@ class Items:
 
     def __init__(self, call: Call) -> None:
         self.call = call
-        self.answer = responses.NOTHING
+        self.answer = response_usage.NOTHING
         self.text_bytes = 0
         self.items = 0
 
@@ -65,7 +65,7 @@ class Items:
         self.items += 1
         self.text_bytes += text_bytes(item)
         if not isinstance(item, str):
-            answer = responses.read(item)
+            answer = response_usage.read(item)
             if answer.usage is not None:
                 self.answer = answer
         return True

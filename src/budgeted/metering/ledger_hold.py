@@ -18,7 +18,7 @@ from budgeted.ledger.routes import Stale
 from budgeted.metering.refusal import behind
 from budgeted.payers.payer import Group, Payer, Plan
 from budgeted.telemetry.log_throttling import say
-from budgeted.wire.request import Request
+from budgeted.wire.normalized_request import Request
 
 MOST_PLANS = 50
 """How often a call is planned again because its accounts' limits have changed meanwhile."""

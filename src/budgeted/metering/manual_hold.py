@@ -15,12 +15,12 @@ from budgeted.metering.http_streams import LEFT_EARLY
 from budgeted.money import nano_usd
 from budgeted.payers.block import Budget
 from budgeted.payers.scope import BY_HAND, Scope, current, enter, leave
-from budgeted.pricing import prices
+from budgeted.pricing import price_registry
 from budgeted.pricing.usage import Counts, Usage
 from budgeted.validation import check_count, check_text, shown
-from budgeted.wire import responses, usage_parsers
-from budgeted.wire.request import ANY, CAPS, CONTENT, Request
-from budgeted.wire.stream_readers import estimated
+from budgeted.wire import response_usage, usage_report_formats
+from budgeted.wire.normalized_request import ANY, CAPS, CONTENT, Request
+from budgeted.wire.stream_usage import estimated
 
 if TYPE_CHECKING:
     from contextvars import Token
@@ -66,7 +66,7 @@ class Hold:
         request = self._request
         if request.cap is not None or not request.output:
             return request.cap or 0
-        price = prices.find(request.model, request.provider or None, request.base_url)
+        price = price_registry.find(request.model, request.provider or None, request.base_url)
         return (price.max_output_tokens if price is not None else None) or OUTPUT_UNKNOWN
 
     @property
@@ -182,7 +182,7 @@ class Hold:
             else:
                 self._end(call, lambda timeout: call.charge(spent, nano, timeout))
             return
-        answer = responses.read(response)
+        answer = response_usage.read(response)
         if call.ended:
             _settle_late(call, usage=answer.usage)
         elif answer.usage is None and _refused(response):
@@ -252,7 +252,7 @@ def counted(usage: object) -> Counts:
     Raises:
         TypeError, ValueError: it is none of these, or makes no sense.
     """
-    found = usage_parsers.read_usage(usage)
+    found = usage_report_formats.read_usage(usage)
     if found is not None:
         return found
     if not isinstance(usage, Mapping) or not usage:

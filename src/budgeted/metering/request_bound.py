@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from budgeted.errors import UnpricedModelError
-from budgeted.pricing import input_bound
-from budgeted.pricing.prices import Price
-from budgeted.wire.request import Request
+from budgeted.pricing import input_token_bound
+from budgeted.pricing.model_price import Price
+from budgeted.wire.normalized_request import Request
 
 
 def input_tokens(request: Request, price: Price | None) -> int:
@@ -18,8 +18,8 @@ def input_tokens(request: Request, price: Price | None) -> int:
     Raises:
         UnpricedModelError: it refers to what is not in it, and its model's context window is not known.
     """
-    size = input_bound.input_bound(request.body, request.model, exact_bytes=request.exact_bytes)
-    if size == input_bound.UNKNOWN or request.elsewhere:
+    size = input_token_bound.input_bound(request.body, request.model, exact_bytes=request.exact_bytes)
+    if size == input_token_bound.UNKNOWN or request.elsewhere:
         return _window(request, price)
     return size
 

@@ -25,7 +25,7 @@ from budgeted.metering.call import Call
 from budgeted.metering.when_it_does_not_fit import negotiate
 from budgeted.payers import scope as scopes
 from budgeted.payers.scope import KEY, Scope
-from budgeted.wire.request import Request
+from budgeted.wire.normalized_request import Request
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor

@@ -14,7 +14,7 @@ from budgeted.ledger.protocol import Ledger
 from budgeted.ledger.routes import Route
 from budgeted.payers.policy import Policy
 from budgeted.pricing.usage import Counts
-from budgeted.wire.request import Request
+from budgeted.wire.normalized_request import Request
 
 MOST_GROUPS = 100_000
 

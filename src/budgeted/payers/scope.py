@@ -16,7 +16,7 @@ from budgeted.ledger.accounts import user_account
 from budgeted.payers.block_figures import BlockFigures
 from budgeted.payers.payer import Group, Payer
 from budgeted.payers.policy import Policy
-from budgeted.wire.request import Request
+from budgeted.wire.normalized_request import Request
 
 KEY = create_key("budgeted-scope")
 """Where the scope lives in the OpenTelemetry context. Nothing of it is baggage: it never leaves the process."""

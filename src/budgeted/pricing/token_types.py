@@ -1,18 +1,24 @@
-"""Which dearer tokens a call may use, as far as its own words tell, whoever is asked in them."""
+"""The types of tokens that may cost more than text, and which of them a request may use as far as its words tell."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
-from budgeted.pricing import prices
+# Types of tokens that may cost more than plain text, as bits: a call may use several.
+CACHE_WRITE: Final = 1
+CACHE_WRITE_1H: Final = 2
+AUDIO: Final = 4
+IMAGE: Final = 8
+AUDIO_OUT: Final = 16
+IMAGE_OUT: Final = 32
+EVERY_KIND: Final = 63
+_IN: Final = {"audio": AUDIO, "image": IMAGE, "video": IMAGE}
+_OUT: Final = {"audio": AUDIO_OUT, "image": IMAGE_OUT, "video": IMAGE_OUT}
 
-_IN: Final = {"audio": prices.AUDIO, "image": prices.IMAGE, "video": prices.IMAGE}
-_OUT: Final = {"audio": prices.AUDIO_OUT, "image": prices.IMAGE_OUT, "video": prices.IMAGE_OUT}
 
-
-def kinds_of(model: str, body: Mapping[str, Any]) -> int:
-    """Which dearer tokens a call may use, as :meth:`budgeted.pricing.prices.Price.bound` takes them.
+def kinds_of(model: str, body: Mapping[str, object]) -> int:
+    """Which dearer tokens a call may use, as :meth:`budgeted.pricing.model_price.Price.bound` takes them.
 
     Args:
         model: the model asked for.
@@ -26,7 +32,7 @@ def draws(model: str) -> bool:
     return "image" in model or "banana" in model
 
 
-def kinds_out(model: str, modalities: Any) -> int:
+def kinds_out(model: str, modalities: object) -> int:
     """Which dearer tokens an answer may have.
 
     Args:
@@ -41,14 +47,14 @@ def kinds_out(model: str, modalities: Any) -> int:
     return found
 
 
-def kinds_in(prompt: Any) -> int:
+def kinds_in(prompt: object) -> int:
     """Which dearer tokens a prompt may have: those of sound and pictures in it, and those that are written to a cache.
 
     Args:
         prompt: a request or a part of one, as its provider has it.
     """
     found = 0
-    pending: list[Any] = [prompt]
+    pending: list[object] = [prompt]
     while pending:
         item = pending.pop()
         if item.__class__ is str:
@@ -61,7 +67,7 @@ def kinds_in(prompt: Any) -> int:
     return found
 
 
-def _kinds_of_part(part: Mapping[str, Any]) -> int:
+def _kinds_of_part(part: Mapping[str, object]) -> int:
     """What one part of a request says: its type or its MIME type, and whether it is to be kept in a cache."""
     cached = part.get("cache_control")
     if cached is None:
@@ -70,7 +76,7 @@ def _kinds_of_part(part: Mapping[str, Any]) -> int:
         found = 0
     else:
         keep = cached.get("ttl") if isinstance(cached, Mapping) else None
-        found = prices.CACHE_WRITE_1H if keep == "1h" else prices.CACHE_WRITE
+        found = CACHE_WRITE_1H if keep == "1h" else CACHE_WRITE
     for name in ("type", "mime_type", "mimeType", "format"):
         kind = part.get(name)
         if isinstance(kind, str):

@@ -1,4 +1,8 @@
-"""Where completion calls are intercepted: one small module per SDK, hooked when the SDK is imported."""
+"""Where completion calls are intercepted: one small module per SDK, hooked when the SDK is imported.
+
+What happens to a call then is in :mod:`budgeted.metering`; what requests and answers look like, in
+:mod:`budgeted.wire`.
+"""
 
 from __future__ import annotations
 
@@ -8,23 +12,23 @@ from budgeted.providers import (
     bedrock,
     cohere,
     dspy,
-    google,
+    google_genai,
     google_interactions,
     groq,
-    hooks,
     litellm,
-    litellm_unmetered,
+    litellm_refused_functions,
     mistral,
+    monkeypatching,
     ollama,
     openai,
-    thread_propagation,
+    thread_context_propagation,
 )
 
 HOOKS = tuple(
     hook
     for module in (
-        *(openai, anthropic, bedrock, aiobotocore, cohere, dspy, google, google_interactions, groq),
-        *(litellm, litellm_unmetered, mistral, ollama, thread_propagation),
+        *(openai, anthropic, bedrock, aiobotocore, cohere, dspy, google_genai, google_interactions, groq),
+        *(litellm, litellm_refused_functions, mistral, ollama, thread_context_propagation),
     )
     for hook in module.HOOKS
 )
@@ -32,9 +36,9 @@ HOOKS = tuple(
 
 def instrument() -> None:
     """Hook every supported SDK, now or as soon as it is imported. Repeating it does nothing."""
-    hooks.install(HOOKS)
+    monkeypatching.install(HOOKS)
 
 
 def uninstrument() -> None:
     """Take the hooks out. Calls in flight are settled; later ones are not metered."""
-    hooks.remove(HOOKS)
+    monkeypatching.remove(HOOKS)

@@ -14,9 +14,11 @@ from budgeted.metering import runner
 from budgeted.metering.call import Call
 from budgeted.metering.http_streams import Watch, items_async
 from budgeted.providers import bedrock
-from budgeted.providers.hooks import Hook
-from budgeted.providers.metered_method import note_lost_async, run_async
-from budgeted.wire.stream_readers import BodyMeter, FrameMeter
+from budgeted.providers.metered_method import run_async
+from budgeted.providers.monkeypatching import Hook
+from budgeted.providers.sdk_retries import note_lost_async
+from budgeted.wire.aws_event_stream import FrameMeter
+from budgeted.wire.stream_usage import BodyMeter
 
 
 class _MessageMeter(FrameMeter):
@@ -38,11 +40,12 @@ class _Sent(bedrock.Sent):
             stream._event_generator = items_async(stream._event_generator, state)  # noqa: SLF001 - no other place
         elif hasattr(stream, "read"):
             state = Watch(call, BodyMeter())
+            # No reference to the stream: it is to be collected when its reader forgets it.
             stream.read = functools.partial(_read, weakref.ref(stream), state)
         else:
             return False
         stream.close = functools.partial(_close, weakref.ref(stream), state)
-        weakref.finalize(stream, state.end_early)
+        weakref.finalize(stream, state.end_early)  # for a reader that neither reads it to its end nor closes it
         return True
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from budgeted.providers.metered_method import count, items, mapping, refuse_unseen, refuse_unseen_at, searches
-from budgeted.providers.stainless import Dialect, address, hooks, lineage
-from budgeted.wire.request import ANY, Request
+from budgeted.providers.billed_searches import searches
+from budgeted.providers.request_parameters import count, items, mapping
+from budgeted.providers.stainless_generated_sdks import Dialect, address, hooks, lineage
+from budgeted.providers.unmeterable_requests import refuse_unseen, refuse_unseen_at
+from budgeted.wire.normalized_request import ANY, Request
 
 _HOSTS = {"Bedrock": "aws", "Vertex": "google"}
 _UNSEEN = {

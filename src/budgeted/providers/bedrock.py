@@ -16,22 +16,17 @@ from budgeted.metering import http_streams
 from budgeted.metering.call import Call
 from budgeted.pricing.token_types import kinds_in
 from budgeted.pricing.usage import Usage
-from budgeted.providers import metered_method
-from budgeted.providers.hooks import Hook
-from budgeted.providers.metered_method import (
-    End,
-    count,
-    items,
-    mapping,
-    note_lost,
-    refuse_unseen,
-    run,
-    searches_to_rank,
-)
-from budgeted.wire import usage_parsers
-from budgeted.wire.failures import came_through
-from budgeted.wire.request import Request
-from budgeted.wire.responses import Answer
+from budgeted.providers import billed_searches, metered_method
+from budgeted.providers.billed_searches import searches_to_rank
+from budgeted.providers.metered_method import End, run
+from budgeted.providers.monkeypatching import Hook
+from budgeted.providers.request_parameters import count, items, mapping
+from budgeted.providers.sdk_retries import note_lost
+from budgeted.providers.unmeterable_requests import refuse_unseen
+from budgeted.wire import usage_report_formats
+from budgeted.wire.exception_classification import came_through
+from budgeted.wire.normalized_request import Request
+from budgeted.wire.response_usage import Answer
 
 _CONVERSE = frozenset({"Converse", "ConverseStream"})
 _OPERATIONS = {
@@ -166,7 +161,7 @@ class Sent(metered_method.Sent):
 
 def _answer(usage: Any, tier: Any) -> Answer:
     kind = tier.get("type") if isinstance(tier, Mapping) else None
-    found = usage_parsers.read_usage(usage or None)
+    found = usage_report_formats.read_usage(usage or None)
     return Answer(found if found is None or kind is None else msgspec.structs.replace(found, service_tier=kind))
 
 
@@ -214,7 +209,7 @@ def _ranking(model: str, query: str, documents: Any) -> Request:
     """A request that is billed by the search: it is known as how many where that many are the fewest, too."""
     most, fewest = (
         searches_to_rank(query, documents),
-        max(1, -(-len(items(documents)) // metered_method.RANKED_AT_ONCE)),
+        max(1, -(-len(items(documents)) // billed_searches.RANKED_AT_ONCE)),
     )
     return Request(
         provider="aws",

@@ -9,28 +9,16 @@ from typing import Any
 
 from budgeted.metering import runner
 from budgeted.metering.call import Call
-from budgeted.providers.hooks import Hook, enabled
-from budgeted.providers.metered_method import (
-    End,
-    Sent,
-    count,
-    for_caller,
-    http_end,
-    is_structured,
-    items,
-    mapping,
-    refuse_unseen,
-    repeat,
-    repeat_async,
-    run,
-    run_async,
-    searches_to_rank,
-    text,
-    units_end,
-)
-from budgeted.wire import usage_parsers
-from budgeted.wire.field_lookup import fields_of, json_of
-from budgeted.wire.request import Request
+from budgeted.providers.billed_searches import searches_to_rank
+from budgeted.providers.generator_context_propagation import for_caller
+from budgeted.providers.metered_method import End, Sent, http_end, run, run_async, units_end
+from budgeted.providers.monkeypatching import Hook, enabled
+from budgeted.providers.request_parameters import count, is_structured, items, mapping, text
+from budgeted.providers.sdk_retries import repeat, repeat_async
+from budgeted.providers.unmeterable_requests import refuse_unseen
+from budgeted.wire import usage_report_formats
+from budgeted.wire.normalized_request import Request
+from budgeted.wire.sdk_object_fields import fields_of, json_of
 
 _MODULE = "cohere.core.http_client"
 _OPERATIONS = {
@@ -89,7 +77,9 @@ def _units(response: Any, unit: str) -> int | None:
     """How many units an answer says that it is billed for."""
     meta = fields_of(json_of(response.content)).get("meta")
     found = mapping(mapping(meta).get("billed_units")).get(unit)
-    return math.ceil(found) if isinstance(found, (int, float)) and 0 <= found <= usage_parsers.MOST_TOKENS else None
+    return (
+        math.ceil(found) if isinstance(found, (int, float)) and 0 <= found <= usage_report_formats.MOST_TOKENS else None
+    )
 
 
 def _read(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sent | None:

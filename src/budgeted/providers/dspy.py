@@ -16,13 +16,14 @@ import msgspec
 
 from budgeted.errors import BudgetError
 from budgeted.metering.call import Call
-from budgeted.pricing import prices
+from budgeted.pricing import token_types
 from budgeted.pricing.token_types import kinds_of
-from budgeted.providers.hooks import Hook
-from budgeted.providers.metered_method import End, Sent, count, pair, text
-from budgeted.wire import usage_parsers
-from budgeted.wire.request import Request
-from budgeted.wire.responses import Answer
+from budgeted.providers.metered_method import End, Sent, pair
+from budgeted.providers.monkeypatching import Hook
+from budgeted.providers.request_parameters import count, text
+from budgeted.wire import usage_report_formats
+from budgeted.wire.normalized_request import Request
+from budgeted.wire.response_usage import Answer
 
 _REQUEST = 3
 _RESULTS = 6
@@ -60,7 +61,7 @@ class _Sent(Sent):
 
     def _answer(self) -> Answer:
         results = self.args[_RESULTS][self.before :]
-        usage = usage_parsers.read_usage(getattr(results[-1], "usage", None) or None) if results else None
+        usage = usage_report_formats.read_usage(getattr(results[-1], "usage", None) or None) if results else None
         return Answer(usage)
 
 
@@ -69,7 +70,7 @@ def _request(lm: Any, asked: Any) -> Request:
     body = {name: _plain(getattr(asked, name, None)) for name in ("messages", "system", "tools")}
     kinds = kinds_of(str(asked.model), body)
     if getattr(config, "cache", None) is not None:
-        kinds |= prices.CACHE_WRITE | prices.CACHE_WRITE_1H
+        kinds |= token_types.CACHE_WRITE | token_types.CACHE_WRITE_1H
     return Request(
         provider="",
         model=str(asked.model),

@@ -10,9 +10,11 @@ from typing import Any
 
 from budgeted.metering.call import Call
 from budgeted.pricing.token_types import kinds_in, kinds_out
-from budgeted.providers.metered_method import MOST_SEARCHES, count, items, mapping, refuse_unseen, text
-from budgeted.providers.speakeasy import Dialect, decoded, hooks
-from budgeted.wire.request import Request
+from budgeted.providers.billed_searches import MOST_SEARCHES
+from budgeted.providers.request_parameters import count, items, mapping, text
+from budgeted.providers.speakeasy_generated_sdks import Dialect, decoded, hooks
+from budgeted.providers.unmeterable_requests import refuse_unseen
+from budgeted.wire.normalized_request import Request
 
 _DECISIONS = "/decisions"
 _PATHS = ("/interactions", _DECISIONS)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from budgeted.providers.openai import OpenAI
-from budgeted.providers.stainless import hooks
-from budgeted.wire.request import Request
+from budgeted.providers.stainless_generated_sdks import hooks
+from budgeted.wire.normalized_request import Request
 
 
 class Groq(OpenAI):

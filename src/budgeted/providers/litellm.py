@@ -19,31 +19,20 @@ import msgspec
 from budgeted.functions.returned_value import GENERATOR, STREAM, kind_of
 from budgeted.metering.call import Call
 from budgeted.metering.item_streams import Items, metered
-from budgeted.pricing import prices
+from budgeted.pricing import model_price, token_types
 from budgeted.pricing.token_types import kinds_of
 from budgeted.pricing.usage import Usage
-from budgeted.providers.hooks import Hook
-from budgeted.providers.metered_method import (
-    GOOGLES_SEARCHES,
-    MOST_SEARCHES,
-    End,
-    Sent,
-    count,
-    items,
-    mapping,
-    note_lost_async,
-    prompts,
-    refuse_unseen,
-    run,
-    run_async,
-    searches,
-    text,
-)
-from budgeted.wire import responses, usage_parsers
-from budgeted.wire.failures import came_through
-from budgeted.wire.field_lookup import fields_of, text_bytes
-from budgeted.wire.request import Request
-from budgeted.wire.responses import Answer
+from budgeted.providers.billed_searches import GOOGLES_SEARCHES, MOST_SEARCHES, searches
+from budgeted.providers.metered_method import End, Sent, run, run_async
+from budgeted.providers.monkeypatching import Hook
+from budgeted.providers.request_parameters import count, items, mapping, prompts, text
+from budgeted.providers.sdk_retries import note_lost_async
+from budgeted.providers.unmeterable_requests import refuse_unseen
+from budgeted.wire import response_usage, usage_report_formats
+from budgeted.wire.exception_classification import came_through
+from budgeted.wire.normalized_request import Request
+from budgeted.wire.response_usage import Answer
+from budgeted.wire.sdk_object_fields import fields_of, text_bytes
 
 _OPERATIONS = {
     "completion": "chat",
@@ -92,7 +81,7 @@ class _Sent(Sent):
     def finish(self, call: Call, response: Any) -> End | None:
         """Settle at the usage in the answer; a stream settles when it has been read."""
         if kind_of(response) not in (STREAM, GENERATOR):
-            return functools.partial(call.settle, _as_billed(responses.read(response), response))
+            return functools.partial(call.settle, _as_billed(response_usage.read(response), response))
         if hasattr(_below(response), "chunks"):
             if not self.asked_for_usage:
                 self._hide_usage(response)
@@ -169,14 +158,14 @@ def _total(chunks: Any) -> Answer:
     answers = []
     whole = False
     for chunk in list(chunks):
-        answer = responses.read(chunk)
+        answer = response_usage.read(chunk)
         if answer.usage is not None:
             answers.append(answer)
             whole = True
         elif text_bytes(chunk):
             whole = False  # LiteLLM ends some streams as if nothing were missing when their connection is lost
     if not whole:
-        return responses.NOTHING
+        return response_usage.NOTHING
     last = answers[-1]
     reports = [answer.usage for answer in answers if answer.usage is not None]
     counts = {name: max(getattr(one, name) for one in reports) for name in Usage.__struct_fields__[:-1]}
@@ -193,8 +182,8 @@ def _as_billed(answer: Answer, response: Any = None) -> Answer:
     groundings = fields_of(response).get("vertex_ai_grounding_metadata")
     if groundings:
         parts = [{"groundingMetadata": each} for each in items(groundings)]
-        found = usage_parsers.gemini_searches({"candidates": parts, "modelVersion": answer.model})
-    elif found > 1 and prices.gemini_bills_answers(str(answer.model)):
+        found = usage_report_formats.gemini_searches({"candidates": parts, "modelVersion": answer.model})
+    elif found > 1 and model_price.gemini_bills_answers(str(answer.model)):
         found = 1
     if found == usage.web_searches:
         return answer
@@ -225,7 +214,7 @@ def _request(operation: str, given: Mapping[str, Any]) -> Request:
         renamed=True,
     )
     if given.get("cache_control_injection_points"):
-        request.kinds |= prices.CACHE_WRITE | prices.CACHE_WRITE_1H
+        request.kinds |= token_types.CACHE_WRITE | token_types.CACHE_WRITE_1H
     request.searches = sum(map(_searches, items(given.get("tools"))))
     if request.searches:
         request.elsewhere = "what a search by the provider brings"

@@ -7,21 +7,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from budgeted.metering.call import Call
-from budgeted.providers.hooks import Hook
-from budgeted.providers.metered_method import (
-    End,
-    count,
-    is_structured,
-    items,
-    mapping,
-    refuse_connection,
-    refuse_unseen,
-    refuse_unseen_at,
-    units_end,
-)
+from budgeted.providers.metered_method import End, units_end
+from budgeted.providers.monkeypatching import Hook
 from budgeted.providers.openai import read_responses
-from budgeted.providers.speakeasy import Dialect, decoded, hooks
-from budgeted.wire.request import Request
+from budgeted.providers.request_parameters import count, is_structured, items, mapping
+from budgeted.providers.speakeasy_generated_sdks import Dialect, decoded, hooks
+from budgeted.providers.unmeterable_requests import refuse_connection, refuse_unseen, refuse_unseen_at
+from budgeted.wire.normalized_request import Request
 
 _CHAT = ("/chat/completions", "/fim/completions", "/agents/completions", "/rawPredict", "/streamRawPredict")
 _CONVERSATIONS = re.compile(r".*/conversations(?P<earlier>/(?P<id>[^/]+)(/restart)?)?")
@@ -111,7 +103,7 @@ class _Mistral(Dialect):
 def _remember(conversation: Any, model: str) -> None:
     if isinstance(conversation, str):
         while len(_models) >= MOST_REMEMBERED:
-            _models.pop(next(iter(_models)), None)
+            _models.pop(next(iter(_models)), None)  # None: another thread may have taken it out
         _models[conversation] = model
 
 

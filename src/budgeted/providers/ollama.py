@@ -11,11 +11,13 @@ from budgeted.metering import runner
 from budgeted.metering.call import Call
 from budgeted.metering.http_streams import Watch, items, items_async
 from budgeted.payers.scope import Scope
-from budgeted.providers.hooks import Hook, enabled
-from budgeted.providers.metered_method import Sent, count, mapping, payers, run, run_async
-from budgeted.wire.field_lookup import fields_of
-from budgeted.wire.request import Request
-from budgeted.wire.stream_readers import ItemMeter
+from budgeted.providers.generator_context_propagation import payers
+from budgeted.providers.metered_method import Sent, run, run_async
+from budgeted.providers.monkeypatching import Hook, enabled
+from budgeted.providers.request_parameters import count, mapping
+from budgeted.wire.normalized_request import Request
+from budgeted.wire.sdk_object_fields import fields_of
+from budgeted.wire.stream_usage import ItemMeter
 
 _MODULE = "ollama._client"
 _OPERATIONS = {
@@ -76,7 +78,8 @@ async def _request_async(
         return await run_async(_read, wrapped, client, args, kwargs)
     watching: list[Watch] = []
     stream = _stream_async(sent, payers(), wrapped, watching)
-    # A loop that is gone by then closes no generators.
+    # For a stream that is forgotten half read: its generator would settle the call, but is not closed once its loop is
+    # gone.
     weakref.finalize(stream, _forget, watching)
     return stream
 

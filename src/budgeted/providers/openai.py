@@ -6,23 +6,14 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-from budgeted.pricing import prices
-from budgeted.providers import openai_media
-from budgeted.providers.hooks import Hook
-from budgeted.providers.metered_method import (
-    count,
-    is_structured,
-    items,
-    mapping,
-    most_searches,
-    prompts,
-    refuse_connection,
-    refuse_unseen,
-    refuse_unseen_at,
-    text,
-)
-from budgeted.providers.stainless import Dialect, address, hooks, lineage
-from budgeted.wire.request import ANY, Request
+from budgeted.pricing import price_registry
+from budgeted.providers import openai_images_and_audio
+from budgeted.providers.billed_searches import most_searches
+from budgeted.providers.monkeypatching import Hook
+from budgeted.providers.request_parameters import count, is_structured, items, mapping, prompts, text
+from budgeted.providers.stainless_generated_sdks import Dialect, address, hooks, lineage
+from budgeted.providers.unmeterable_requests import refuse_connection, refuse_unseen, refuse_unseen_at
+from budgeted.wire.normalized_request import ANY, Request
 
 _OPERATIONS = {
     "/chat/completions": "chat",
@@ -135,7 +126,7 @@ class OpenAI(Dialect):
         if path != "/chat/completions":
             return "max_tokens" if path == "/completions" else "max_output_tokens"
         # Newer models refuse the old name, and servers that imitate OpenAI often know no other.
-        price = prices.find(request.model, request.provider, request.base_url)
+        price = price_registry.find(request.model, request.provider, request.base_url)
         own = any(host in (request.base_url or "") for host in _OWN_HOST)
         newer = own or (price is not None and price.provider in ("openai", "azure"))
         return "max_completion_tokens" if newer else "max_tokens"
@@ -154,6 +145,7 @@ class OpenAI(Dialect):
         return changes, not asked.get("include_usage")
 
 
+# Remembered, as every call asks for both.
 @functools.lru_cache(maxsize=1024)
 def _path(url: str) -> str | None:
     return next((path for path in _OPERATIONS if url.endswith(path)), None)
@@ -166,7 +158,7 @@ def _host(base_url: str) -> str:
 
 def _read_other(url: str, body: Mapping[str, Any], provider: str, base_url: str) -> Request | None:
     refuse_unseen_at(url, _UNSEEN)
-    return openai_media.read(url, body, provider, base_url)
+    return openai_images_and_audio.read(url, body, provider, base_url)
 
 
 def _read_chat(request: Request, body: Mapping[str, Any]) -> None:

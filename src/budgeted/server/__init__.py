@@ -7,10 +7,10 @@ of other settings.
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 try:
-    from budgeted.server.application import create_app
+    from budgeted.server.asgi_application import create_app
 except ImportError as error:
     if (error.name or "").partition(".")[0] not in ("starlette", "anyio"):
         raise
@@ -28,11 +28,12 @@ __all__ = ["ServerSettings", "app", "create_app"]
 _lock = threading.Lock()
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> Starlette:
     if name != "app":
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
     with _lock:  # made when it is asked for: importing this package reads no variables
         if "app" not in globals():
             globals()["app"] = create_app()
-        return globals()["app"]
+        made: Starlette = globals()["app"]
+        return made

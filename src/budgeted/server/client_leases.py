@@ -29,6 +29,7 @@ class Clients:
 
     def hold(self, owner: str) -> None:
         """An owner is about to hold something: see to it that the ledger does not take it for dead meanwhile."""
+        # Without the lock: at worst, two requests of one owner both renew its lease.
         until, said = self._known.get(owner, (0.0, False))
         lasts = self._ledger.hold_timeout
         if until < lasting() + (0 if said else lasts):

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, NamedTuple, TypeAlias
+from typing import Annotated, Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
 from budgeted.ledger.http import json_verbs
 from budgeted.manager.balances import AccountInfo, Balance, ReportRow, UncertainCharge
 from budgeted.pricing.usage import Usage
-from budgeted.server.open_ledgers import Project
+from budgeted.server.ledger_per_project import Project
 
 NAME = {"minLength": 1, "maxLength": 256, "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]+$"}
 """What a user and a project may be called, for the description. Where it is checked, errors have better words."""
+
+Asked = TypeVar("Asked", bound=msgspec.Struct)
+"""What an endpoint is asked."""
 
 Name: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema=NAME)]
 Day: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date", "pattern": r"^\d{4}-\d{2}-\d{2}$"})]
@@ -77,20 +80,31 @@ class Status(msgspec.Struct, omit_defaults=True):
     message: str | None = None
 
 
-class Endpoint(NamedTuple):
-    """One endpoint. ``asks`` is the type of its JSON body, or for GET and DELETE of its query."""
+class EndpointOf(NamedTuple, Generic[Asked]):
+    """One endpoint.
+
+    Args:
+        method: HTTP's.
+        path: where it is.
+        about: what it does, for the description.
+        asks: the type of its JSON body, or for GET and DELETE of its query.
+        answer: the type of what it answers.
+        changes: whether it takes a token that may write.
+        run: does what is asked.
+        repeatable: False if it must not be done twice, so that a request is known by its key.
+    """
 
     method: str
     path: str
     about: str
-    asks: Any
-    answer: Any
+    asks: type[Asked]
+    answer: object
     changes: bool
-    run: Callable[[Project, Any], Any]
+    run: Callable[[Project, Asked], object]
     repeatable: bool = True
     makes: bool | None = None
     """Whether a project that is not there is made for it; None: if it changes anything."""
-    project: Callable[[Any], str] | None = None
+    project: Callable[[Asked], str] | None = None
     """Where the body names the project; None where the query does."""
 
     @property
@@ -102,6 +116,10 @@ class Endpoint(NamedTuple):
     def has_body(self) -> bool:
         """Whether its argument is the request's body."""
         return self.method in ("POST", "PUT")
+
+
+Endpoint: TypeAlias = EndpointOf[Any]
+"""An endpoint, whatever it is asked: it is given what was read as its own type."""
 
 
 def _set_limits(project: Project, body: LimitsOf) -> list[Balance]:
@@ -138,7 +156,7 @@ def _set_budget(project: Project, body: UserDict) -> Status:
     return Status("success")
 
 
-def _hold(project: Project, body: json_verbs.HoldBody) -> Any:
+def _hold(project: Project, body: json_verbs.HoldBody) -> object:
     project.clients.hold(body.id.partition(".")[0])
     return json_verbs.VERBS["hold"].run(project.ledger, body)
 
@@ -147,7 +165,7 @@ def _renew(project: Project, body: json_verbs.RenewBody) -> None:
     project.clients.renew(body.owner, body.seconds)
 
 
-_HERE: dict[str, Callable[[Project, Any], Any]] = {"hold": _hold, "renew": _renew}
+_HERE: dict[str, Callable[[Project, Any], object]] = {"hold": _hold, "renew": _renew}
 """Verbs that tell which clients live."""
 
 

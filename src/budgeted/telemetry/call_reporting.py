@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
     from budgeted.payers.payer import Group, Payer
-    from budgeted.pricing.prices import Price
-    from budgeted.wire.request import Request
-    from budgeted.wire.responses import Answer
+    from budgeted.pricing.model_price import Price
+    from budgeted.wire.normalized_request import Request
+    from budgeted.wire.response_usage import Answer
 
 TURNED_AWAY: tuple[tuple[type[BudgetError], str, str], ...] = (
     (UnpricedModelError, "unpriced", ""),

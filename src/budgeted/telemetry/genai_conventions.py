@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from opentelemetry.trace import set_span_in_context
 
 from budgeted.money import to_usd
-from budgeted.pricing import prices
+from budgeted.pricing import price_registry
 from budgeted.telemetry import counters
 from budgeted.telemetry.operations import Operation
 
@@ -166,6 +166,6 @@ def attributes_of(key: counters.Key) -> dict[str, str]:
 def _provider_name(provider: str, model: str) -> str:
     """A provider as OpenTelemetry names it; found by the model where a call did not tell."""
     if not provider and model:
-        price = prices.find(model)
+        price = price_registry.find(model)
         provider = price.provider if price is not None else ""
     return PROVIDERS.get(provider, provider) or UNKNOWN

@@ -8,7 +8,7 @@ in each other's way), for the next ones by `provider.queue(...)`, for all others
 from __future__ import annotations
 
 from .billing import PRICES, Bill, Billed, Counts, Rates, read_bill
-from .provider_in_process import SpawnedProvider
+from .provider_in_subprocess import SpawnedProvider
 from .provider_in_thread import SimulatedProvider
 from .provider_interface import Provider
 from .scripted_reply import Reply, Request

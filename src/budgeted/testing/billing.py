@@ -280,6 +280,7 @@ class Bill:
         with self._lock:
             self._calls.append(billed)
             if self._file is not None:
+                # One unbuffered write: the line is there even if the process is killed now.
                 os.write(self._file, msgspec.json.encode(billed) + b"\n")
 
     def calls(self) -> list[Billed]:

@@ -12,8 +12,8 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from .provider_state import State
 from .scripted_reply import Reply
-from .shared_state import State
 
 PREFIX = "/__"
 

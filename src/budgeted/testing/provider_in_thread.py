@@ -9,11 +9,11 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from .billing import DEFAULT_PRICE, Amount, Bill, Billed, Prices, Rates, Tariff
-from .provider_in_process import SpawnedProvider
+from .provider_in_subprocess import SpawnedProvider
 from .provider_interface import Provider
+from .provider_state import State
+from .request_routing import Server
 from .scripted_reply import Answerer, Reply, Request
-from .server import Server
-from .shared_state import State
 
 
 class SimulatedProvider(Provider):
@@ -58,7 +58,7 @@ class SimulatedProvider(Provider):
         self._state = State(Tariff(prices, default_price, max_output_tokens), Bill(bill), seed)
         self._loop: asyncio.AbstractEventLoop
         self._stop: asyncio.Event
-        started: Future[int] = Future()
+        started: Future[int] = Future()  # who makes a provider waits until it listens, or hears why it does not
         self._thread = threading.Thread(
             target=lambda: asyncio.run(self._run(port, started)), name="simulated-provider", daemon=True
         )
@@ -112,6 +112,7 @@ class SimulatedProvider(Provider):
         self._state.behaviour.once(*replies)
 
     def _release(self) -> None:
+        # In the loop's own thread, where the waiting answers are.
         self._loop.call_soon_threadsafe(self._state.release)
 
     def _wait_parked(self, count: int, timeout: float) -> bool:

@@ -8,13 +8,14 @@ from typing import Any
 
 import msgspec
 
-from .api_description import Api, BadRequest
+from .answer_delays import Pauses
 from .billing import Billed, Counts
 from .http_connection import LAST_CHUNK, Connection, Received, chunk, response_head
+from .provider_state import State
 from .scripted_reply import Reply
-from .shared_state import Pauses, State
 from .simulated_model import Answer, Call, answer, seed_of
 from .stream_sending import StreamedAnswer
+from .wire_formats.api_interface import Api, BadRequest
 
 _MESSAGES = {
     400: "Invalid request.",

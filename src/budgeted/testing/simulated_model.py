@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from .billing import Counts
-from .json_schema_values import example
+from .json_schema_examples import example
 from .scripted_reply import Reply
 
 MAX_PIECES = 32

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import msgspec
 
-from .api_description import Api
+from .answer_delays import Pauses
 from .billing import Billed
 from .http_connection import LAST_CHUNK, Connection, chunk, response_head
 from .scripted_reply import Reply
 from .server_sent_events import Event
-from .shared_state import Pauses
+from .wire_formats.api_interface import Api
 
 SPLIT_BYTES = 7
 

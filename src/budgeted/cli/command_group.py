@@ -1,0 +1,45 @@
+"""All commands in one group. A new one is imported here, and listed."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from budgeted.cli import balances_and_limits, copy_to_other_ledger, export_dashboards, import_litellm_budgets, serve
+from budgeted.errors import BudgetError
+from budgeted.manager.environment import unknown_variables
+
+
+class _Commands(click.Group):
+    """Commands whose errors are told in one line, as are variables that are misspelt."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        for problem in unknown_variables(os.environ):
+            click.echo(f"Warning: {problem}", err=True)
+        try:
+            return super().invoke(ctx)
+        except (BudgetError, ValueError, TypeError) as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="budgeted")
+def budgeted() -> None:
+    """Hard spending limits on LLM calls: look at budgets, set them, move them, serve them."""
+
+
+for _command in (
+    balances_and_limits.accounts,
+    balances_and_limits.balance,
+    balances_and_limits.limits,
+    balances_and_limits.reconcile,
+    balances_and_limits.report,
+    balances_and_limits.reset,
+    balances_and_limits.uncertain,
+    export_dashboards.dashboard,
+    import_litellm_budgets.take_over,
+    copy_to_other_ledger.migrate,
+    serve.serve,
+):
+    budgeted.add_command(_command)

@@ -1,0 +1,67 @@
+"""Taking over LiteLLM's budgets."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from budgeted.cli.balances_and_limits import usd
+from budgeted.cli.ledger_options import books, on_books
+from budgeted.cli.table_output import show
+from budgeted.ledger.litellm_hosted.user_dict import read as read_records
+from budgeted.money import to_usd
+
+
+@click.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--overwrite", is_flag=True, help="Replace what users that are here already have spent.")
+@on_books
+def take_over(file: Path, ledger: str | None, project: str, timezone: str, *, overwrite: bool) -> None:
+    """Take over LiteLLM's budgets from its FILE user_cost.json.
+
+    Budgets, their periods, what was spent of them, and on which models. Limits of everybody are not used up by it.
+    """
+    records = _read(file)
+    with books(ledger, project, timezone, create=True) as found:
+        wanted = read_records(records)
+        before = found.user_dict
+        for user, record in wanted.items():
+            there = before.get(user)
+            if there is not None and there["current_cost"] not in (0, to_usd(record.spent)) and not overwrite:
+                msg = f"{user!r} is here already and has spent {usd(there['current_cost'])}; --overwrite replaces that"
+                raise click.ClickException(msg)
+        users = found.take_over(records, past=True)
+        now = found.user_dict
+    rows = [
+        (user, usd(now[user].get("total_budget")), now[user].get("duration"), usd(now[user]["current_cost"]))
+        for user in users
+    ]
+    show(now, ("user", "budget", "days", "spent"), rows, as_json=False, nothing=f"{file} has no users")
+
+
+def _read(file: Path) -> dict[str, object]:
+    """The file's content, or what is wrong with it."""
+    text = file.read_bytes()
+    if not text.strip():
+        msg = f"{file} is empty: LiteLLM leaves it so when it is killed while saving. Restore it from a backup"
+        raise click.ClickException(msg)
+    try:
+        found = json.loads(text, parse_constant=_refuse)
+    except UnicodeDecodeError as error:
+        msg = f"{file} is no UTF-8 text (byte {error.start})"
+        raise click.ClickException(msg) from None
+    except ValueError as error:
+        msg = f"{file} is broken: {error}. LiteLLM leaves it torn when two processes save at once; restore a backup"
+        raise click.ClickException(msg) from None
+    if not isinstance(found, dict):
+        msg = f"{file} is no file of LiteLLM's budgets: those are a JSON object by user"
+        raise click.ClickException(msg)
+    return found
+
+
+def _refuse(word: str) -> NoReturn:
+    msg = f"it has {word} for a number"
+    raise ValueError(msg)

@@ -1,0 +1,259 @@
+"""The bundled price list of genai-prices, compiled into integer rates.
+
+genai-prices knows what models cost; asking it about each call would take a fifth of a millisecond and more.
+So an entry of its list is compiled once, into integer rates for every service tier, date, time of day and size
+of input. It is imported at the first look-up, because that takes a quarter of a second.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from budgeted.money import pico_per_token
+
+if TYPE_CHECKING:
+    from genai_prices.types import ModelInfo, ModelPrice, Provider
+from budgeted.pricing.rate_schedule import DAY_SECONDS, Day, Schedule, Steps
+from budgeted.pricing.token_rates import Rates, rates_of
+
+_ALIASES: Final = {
+    "azure.ai.inference": "azure",
+    "azure.ai.openai": "azure",
+    "azure_ai": "azure",
+    "azure_openai": "azure",
+    "fireworks_ai": "fireworks",
+    "x_ai": "x-ai",
+    "xai": "x-ai",
+}
+
+_FREE: Final = frozenset({"ollama", "ollama_chat"})
+_TIER_KEYS: Final = frozenset({"service_tier", "processing", "speed"})
+_PAGES: Final = "input_document_kpages"
+_ANNOTATED_PAGES: Final = "input_annotated_document_kpages"
+_PRICED: Final = frozenset({"input_mtok", _PAGES})
+_MAKERS: Final = ("openai", "anthropic", "google", "mistral", "cohere", "voyageai", "deepseek", "x-ai")
+_BEDROCK_ID: Final = re.compile(r"([a-z]{2,6}(-gov)?\.)?[a-z0-9]+\.[a-z][^/]*", re.IGNORECASE)
+
+
+class Listed(NamedTuple):
+    """An entry of the price list: `tiers` holds the service tiers that are priced apart, by name."""
+
+    provider: str
+    model: str
+    context_window: int | None
+    standard: Schedule
+    tiers: Mapping[str, Schedule]
+
+
+def same_provider(provider: str) -> str:
+    """Return how the price list spells a provider's name."""
+    name = provider.strip().lower()
+    return _ALIASES.get(name, name)
+
+
+def lookup(model: str, provider: str | None, base_url: str | None) -> Listed | None:
+    """Return the entry for a model, or None when the list has no price in tokens for it.
+
+    Where the call goes decides first (`base_url`), then the provider's name. A place and a provider that the list
+    does not know, such as a gateway on localhost, leave it to the model's name, whose own prefix
+    (`openai/gpt-5`, `bedrock/...`) is then taken as the provider. How loosely a provider's own list matches names is
+    genai-prices' choice: `claude-sonnet-4-5-custom` is taken for claude-sonnet-4-5, and `gemini-1.5-flash-8b`
+    for gemini-1.5-flash.
+
+    Raises:
+        ValueError: the entry has a price that is no price.
+    """
+    if provider is not None and same_provider(provider) in _FREE:
+        return Listed("ollama", model, None, Schedule.always(rates_of(input=0, output=0)), {})
+    providers = _providers()
+    named = _by_id(providers, provider) if provider else None
+    place = _by_url(providers, base_url, named) if base_url else None
+    if place is not None:
+        return _listed(place, model, providers)
+    if named is not None:
+        found = _listed(named, model, providers)
+        if found is not None or not base_url:
+            return found
+    return _by_name(providers, model, trusted=provider is None or provider == "litellm")
+
+
+def _providers() -> list[Provider]:
+    from genai_prices.data_snapshot import get_snapshot
+
+    return get_snapshot().providers
+
+
+def _by_id(providers: list[Provider], name: str) -> Provider | None:
+    from genai_prices.data_snapshot import find_provider_by_id
+
+    return find_provider_by_id(providers, same_provider(name))
+
+
+def _by_url(providers: list[Provider], base_url: str, preferred: Provider | None) -> Provider | None:
+    several = [preferred, *providers] if preferred else providers
+    return next((each for each in several if re.match(each.api_pattern, base_url)), None)
+
+
+def _by_name(providers: list[Provider], model: str, *, trusted: bool) -> Listed | None:
+    """Find the provider by the model's name alone; `trusted` if a prefix in it says where the call goes."""
+    prefix, slash, rest = model.partition("/")
+    if slash and trusted and prefix.lower() in _FREE:
+        return lookup(rest, prefix, None)
+    if slash and (provider := _by_id(providers, prefix)):
+        return _listed(provider, model, providers)
+    for provider in providers:
+        if provider.model_match is not None and provider.model_match.is_match(model):
+            if found := _listed(provider, model, providers):
+                return found
+            break
+    if _BEDROCK_ID.fullmatch(model) and (bedrock := _by_id(providers, "aws")):
+        return _listed(bedrock, model, providers)
+    # What names a provider goes by leaves some of its own models out: an exact one is its own all the same.
+    exact = model.lower()
+    for name in _MAKERS:
+        maker = _by_id(providers, name)
+        if maker is not None and any(each.id == exact for each in maker.models):
+            return _listed(maker, model, providers)
+    return None
+
+
+def _listed(provider: Provider, model: str, providers: list[Provider]) -> Listed | None:
+    for name in _spellings(provider, model, providers):
+        found = provider.find_model(name, all_providers=providers)
+        if found is not None:
+            # As genai-prices has it: the variants of another provider's entry are not this provider's.
+            own = any(found is each for each in provider.models)
+            schedules = _compiled(found, variants=own)
+            if schedules is None:
+                return None
+            standard = schedules.pop("")
+            return Listed(provider.id, found.id, found.context_window, standard, schedules)
+    return None
+
+
+def _spellings(provider: Provider, model: str, providers: list[Provider]) -> Iterator[str]:
+    """Yield a model's name as given, then without what LiteLLM, Gemini, Vertex and Bedrock write before it."""
+    yield model
+    prefix, slash, rest = model.partition("/")
+    if not slash:
+        return
+    if prefix == "models" or _by_id(providers, prefix) is provider:
+        yield rest
+    if provider.id in {"aws", "google"}:
+        yield model.rpartition("/")[2]
+
+
+def _compiled(model: ModelInfo, *, variants: bool) -> dict[str, Schedule] | None:
+    """Return a schedule for each service tier priced apart, "" being the standard one; None if tokens have no price.
+
+    An entry that has no prices at all is free only if its name says so (`:free`): the list also leaves out
+    prices that it cannot express, and a limit must not take those for nothing.
+    """
+    free = model.id.endswith(":free")
+    conditional = model.prices if isinstance(model.prices, list) else []
+    overrides = (model.price_variants or []) if variants else []
+    known = [each.prices for each in conditional] if conditional else [model.prices]
+    if not free and not any(_PRICED & vars(prices).keys() for prices in known):
+        return None
+    conditions = (*(each.constraint for each in conditional), *(each.constraint for each in overrides))
+    constraints = [condition for condition in conditions if condition is not None]
+    contexts: dict[str, dict[str, str]] = {"": {}}
+    for variant in overrides:
+        if len(variant.when) == 1 and variant.when.keys() <= _TIER_KEYS:
+            key, name = next(iter(variant.when.items()))
+            contexts.setdefault(name, {})[key] = name
+    schedules = {name: _schedule(model, context, constraints) for name, context in contexts.items()}
+    if any(_ANNOTATED_PAGES in vars(prices) for prices in known):
+        schedules["annotated"] = _schedule(model, {}, constraints, _ANNOTATED_PAGES)
+    return {name: each for name, each in schedules.items() if not name or each != schedules[""]}
+
+
+def _schedule(
+    model: ModelInfo, context: Mapping[str, str], constraints: Sequence[object], pages: str = _PAGES
+) -> Schedule:
+    """Ask the list for its prices at every moment at which one of the constraints begins or ends to hold."""
+    dates, times = _boundaries(constraints)
+    before = dates[0] - DAY_SECONDS if dates else 0
+    days: list[Day] = []
+    for midnight in (before, *dates):
+        moments = (dt.datetime.fromtimestamp(midnight + second, dt.UTC) for second in (0, *times))
+        steps = [_steps(model.get_prices(moment, context), pages) for moment in moments]
+        changes = [index for index in range(1, len(steps)) if steps[index] != steps[index - 1]]
+        days.append(Day(tuple(times[index - 1] for index in changes), (steps[0], *(steps[index] for index in changes))))
+    changes = [index for index in range(1, len(days)) if days[index] != days[index - 1]]
+    return Schedule([dates[index - 1] for index in changes], [days[0], *(days[index] for index in changes)])
+
+
+def _boundaries(constraints: Sequence[object]) -> tuple[list[int], list[int]]:
+    """Return the dates (Unix seconds) and the times of day (seconds after midnight UTC) when constraints change."""
+    from genai_prices.types import StartDateConstraint, TimeOfDateConstraint
+
+    dates, times = set[int](), set[int]()
+    for constraint in constraints:
+        if isinstance(constraint, StartDateConstraint):
+            start = dt.datetime.combine(constraint.start_date, dt.time(), dt.UTC)
+            dates.add(int(start.timestamp()))
+        elif isinstance(constraint, TimeOfDateConstraint):
+            times |= {_second_of_day(constraint.start_time), _second_of_day(constraint.end_time)}
+        else:
+            raise ValueError(f"a price depends on {type(constraint).__name__}, which is not known here")  # noqa: TRY004
+    return sorted(dates), sorted(times - {0})
+
+
+def _second_of_day(time: dt.time) -> int:
+    offset = time.utcoffset() or dt.timedelta()
+    since = dt.timedelta(hours=time.hour, minutes=time.minute, seconds=time.second) - offset
+    return int(since.total_seconds()) % DAY_SECONDS
+
+
+def _steps(prices: ModelPrice, pages: str) -> Steps:
+    from genai_prices.types import TieredPrices
+
+    given = {name: value for name, value in vars(prices).items() if value is not None}
+    tiered = [value for value in given.values() if isinstance(value, TieredPrices)]
+    starts = sorted({tier.start for value in tiered for tier in value.tiers})
+    return Steps(tuple(starts), tuple(_rates(given, size, pages) for size in (0, *(start + 1 for start in starts))))
+
+
+def _rates(given: Mapping[str, object], input_tokens: int, pages: str) -> Rates:
+    """Return the rates for one size of input. Of a model that reads pages, each is a call.
+
+    Video, which no usage counts apart, is charged as images are. An entry with a price for output alone is not
+    understood here, so it is not taken for one with free input.
+    """
+    from genai_prices.types import TieredPrices
+
+    def price(*names: str) -> int | None:
+        for name in names:
+            value = given.get(name)
+            if isinstance(value, TieredPrices):
+                reached = [tier.price for tier in value.tiers if input_tokens > tier.start]
+                value = reached[-1] if reached else value.base
+            if value is not None:
+                return pico_per_token(value, name)
+        return None
+
+    def each(name: str) -> int:
+        per_thousand = price(name) or 0
+        return per_thousand * 1000  # pico_per_token divides by a million
+
+    if "output_mtok" in given and "input_mtok" not in given:
+        raise ValueError("the price list has a price for the output alone")
+    return rates_of(
+        input=price("input_mtok") or 0,
+        output=price("output_mtok") or 0,
+        cached_input=price("cache_read_mtok"),
+        cache_write=price("cache_write_5m_mtok", "cache_write_mtok"),
+        cache_write_1h=price("cache_write_1h_mtok", "cache_write_mtok"),
+        reasoning=price("output_reasoning_mtok"),
+        input_audio=price("input_audio_mtok"),
+        cached_audio=price("cache_audio_read_mtok"),
+        output_audio=price("output_audio_mtok"),
+        input_image=price("input_image_mtok", "input_video_mtok"),
+        output_image=price("output_image_mtok", "output_video_mtok"),
+        per_search=each("web_searches_kcount"),
+        per_call=each("requests_kcount") or each(pages) or each(_PAGES),
+    )

@@ -1,0 +1,258 @@
+"""What the SDKs made by Stainless share: one method that every logical call goes through, with its retries inside.
+
+``SyncAPIClient.request`` and ``AsyncAPIClient.request`` fire once per call for all of ``create``, ``parse``, the
+stream helpers, raw and streaming responses, in every client built on them, before or after hooking.
+"""
+
+from __future__ import annotations
+
+import functools
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from budgeted.metering import http_streams
+from budgeted.metering.call import Call
+from budgeted.providers.metered_method import End, Sent, pair
+from budgeted.providers.monkeypatching import Hook
+from budgeted.providers.request_parameters import mapping
+from budgeted.providers.sdk_retries import repeat, repeat_async
+from budgeted.wire import response_usage
+from budgeted.wire.exception_classification import came_through
+from budgeted.wire.normalized_request import Request
+
+_PREPARING = frozenset(
+    "altered _build_request _prepare_options _prepare_request _prepare_url _custom_auth _validate_headers".split()
+)
+"""Methods that an exception passes through only before anything is sent."""
+
+
+FILES = "budgeted.files"
+"""Under this name a body that is read says how many files come with it."""
+
+
+class Dialect(ABC):
+    """How one SDK's requests are read and altered."""
+
+    @abstractmethod
+    def read(self, client: Any, url: str, body: Mapping[str, Any]) -> Request | None:
+        """The request as a call to meter, or None if it is not billed by tokens.
+
+        Args:
+            client: the SDK's.
+            url: the path, without a query, that the request is for.
+            body: its JSON; under ``FILES``, how many files come with it.
+
+        Raises:
+            UnpricedModelError: it starts what is billed out of sight.
+        """
+
+    @abstractmethod
+    def cap_name(self, url: str, request: Request) -> str:
+        """What a request's output cap is called."""
+
+    def ask_usage(self, url: str, request: Request, body: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:  # noqa: ARG002 - for those that differ
+        """What the body is to say for the answer to tell what it used, and whether to hide that from the caller.
+
+        Args:
+            url: the path that the request is for.
+            request: as it was read.
+            body: its JSON.
+        """
+        return {}, False
+
+
+def hooks(package: str, dialect: Dialect) -> tuple[Hook, ...]:
+    """The hooks of one SDK.
+
+    Args:
+        package: what its modules are in.
+        dialect: how its requests are read.
+    """
+    module = f"{package}._base_client"
+    return (
+        *pair(module, "SyncAPIClient.request", "AsyncAPIClient.request", functools.partial(_read, dialect)),
+        Hook(module, "SyncAPIClient._sleep_for_retry", repeat, watched=False),
+        Hook(module, "AsyncAPIClient._sleep_for_retry", repeat_async, watched=False),
+    )
+
+
+def lineage(client: Any) -> str:
+    """The names of a client's class and of all that it is derived from: whose client it is, they tell."""
+    return _lineage(type(client))  # type: ignore[arg-type] # mypy takes the class of anything for unhashable
+
+
+# Remembered, as every call asks for it.
+@functools.lru_cache(maxsize=1024)
+def _lineage(kind: type) -> str:
+    return " ".join(base.__name__ for base in kind.__mro__)
+
+
+class _Sent(Sent):
+    """One request of the SDK: its options say all of it."""
+
+    def __init__(
+        self,
+        request: Request,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        url: str,
+        options: Any,
+        body: Mapping[str, Any],
+        extra: Mapping[str, Any],
+        as_given: bool,
+        dialect: Dialect,
+    ) -> None:
+        super().__init__(request, args, kwargs)
+        self.url = url
+        self.options = options
+        self.body = body
+        self.extra = extra
+        self.as_given = as_given
+        self.dialect = dialect
+        self.hide_usage = False
+        self.parsed: Any = None
+
+    def altered(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments, whose options have what the call was granted."""
+        request, options = call.request, self.options
+        if not self.body:  # there is none, or one that is not understood: it is not ours to replace
+            return self.args, self.kwargs
+        changes, self.hide_usage = self.dialect.ask_usage(self.url, request, self.body)
+        if self.body.get("model") != request.model:
+            changes["model"] = request.model
+        if call.capped:
+            changes[self.dialect.cap_name(self.url, request)] = call.granted
+        parser = vars(options).get("post_parser")
+        if not changes and self.as_given and not callable(parser):
+            return self.args, self.kwargs
+        body = {**self.body, **changes}
+        update: dict[str, Any] = {"json_data": body}
+        if vars(options).get("content") is not None:
+            update["content"] = None
+        if self.extra:
+            update["extra_json"] = {name: body[name] for name in self.extra}
+        if callable(parser):
+            update["post_parser"] = functools.partial(self._parse, parser)
+        options = options.model_copy(update=update)
+        if len(self.args) > 1:
+            return (self.args[0], options, *self.args[2:]), self.kwargs
+        return self.args, {**self.kwargs, "options": options}
+
+    def _parse(self, parser: Callable[[Any], Any], response: Any) -> Any:
+        # A parser that refuses the answer must not hide what it cost.
+        self.parsed = response
+        return parser(response)
+
+    def outcome(self, call: Call, error: BaseException) -> End:
+        """How the call ends that raised."""
+        answer = response_usage.read(self.parsed if self.parsed is not None else getattr(error, "completion", None))
+        if answer.usage is not None:
+            return functools.partial(call.settle, answer)
+        return functools.partial(call.fail, error, sent=not came_through(error, _PREPARING))
+
+    def finish(self, call: Call, response: Any) -> End | None:
+        """How the call ends with this response; None for a stream, which ends it when it has been read."""
+        http = _unread(response)
+        if http is not None:
+            http_streams.watch(http, call, drop_usage=self.hide_usage)
+            return None
+        return functools.partial(call.settle, response_usage.read(response))
+
+
+def _read(dialect: Dialect, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sent | None:
+    options = args[1] if len(args) > 1 else kwargs.get("options")
+    if options is None:
+        return None
+    given = vars(options)  # it looks long for what it is asked for by name
+    if given["method"].lower() != "post":
+        return None
+    body = given.get("json_data")
+    if body.__class__ is dict or isinstance(body, Mapping):
+        as_given = _lasts(body)
+        if not as_given:
+            body = _whole(body)
+    else:
+        body, as_given = _decoded(given.get("content")), given.get("content") is None
+    extra = mapping(given.get("extra_json"))
+    if extra:
+        body = {**body, **extra}
+    url = "/" + str(given["url"]).partition("?")[0].strip("/")
+    files = given.get("files")
+    request = dialect.read(client, url, {**body, FILES: len(files)} if files else body)
+    if request is None:
+        return None
+    return _Sent(
+        request,
+        args,
+        kwargs,
+        url=url,
+        options=options,
+        body=body,
+        extra=extra,
+        as_given=as_given,
+        dialect=dialect,
+    )
+
+
+def address(client: Any) -> str:
+    """Where a client sends its requests."""
+    url = vars(client).get("_base_url")  # openai 3 imports a module each time that it is asked for the public one
+    return str(client.base_url if url is None else url)
+
+
+def _decoded(content: Any) -> Mapping[str, Any]:
+    """A body that was given as text; an empty one if there is none, or none that is understood."""
+    try:
+        return mapping(msgspec.json.decode(content or b""))
+    except (ValueError, TypeError, RecursionError):
+        return {}
+
+
+def _lasts(value: Any) -> bool:
+    """Whether there are neither placeholders nor one-shot iterators in a value, as far as one sees at once."""
+    kind = value.__class__
+    if kind is dict:
+        return all(map(_lasts, value.values()))
+    return kind in _LASTING or (kind is list and all(map(_lasts, value)))
+
+
+_LASTING = frozenset({str, int, float, bool, type(None)})
+
+
+def _whole(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The body without placeholders for what was not given, and with one-shot iterators made into lists."""
+    return {name: _lasting(value) for name, value in body.items() if type(value).__name__ not in ("Omit", "NotGiven")}
+
+
+def _lasting(value: Any) -> Any:
+    if value.__class__ is list:
+        return [_lasting(item) for item in value]
+    if value.__class__ is dict:
+        return {name: _lasting(item) for name, item in value.items() if type(item).__name__ not in ("Omit", "NotGiven")}
+    if hasattr(value, "__next__"):
+        return [_lasting(item) for item in value]
+    return value
+
+
+def _unread(response: Any) -> Any:
+    """The HTTP response below a stream or a streaming response, if its body is still to come."""
+    if _is_model(type(response)):  # type: ignore[arg-type] # mypy takes the class of anything for unhashable
+        return None
+    http = getattr(response, "http_response", None)
+    if http is None:
+        http = getattr(response, "response", None)
+        if http is None and hasattr(response, "iter_bytes"):
+            http = response
+    if http is None or not hasattr(http, "iter_bytes") or getattr(http, "is_stream_consumed", True):
+        return None
+    return http
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_model(kind: type) -> bool:
+    """Whether its objects are an answer's content: asking one of them for what it has not got takes long."""
+    return hasattr(kind, "model_fields")

@@ -1,0 +1,54 @@
+"""Refusing requests whose cost no hook can see, such as batches, agents and WebSockets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from opentelemetry.context import get_value
+
+from budgeted.errors import UnpricedModelError
+from budgeted.payers.scope import BY_HAND, current, outside
+from budgeted.providers.monkeypatching import enabled
+
+
+def refuse_unseen(what: str) -> None:
+    """Refuse what nobody here could see the cost of, unless the caller holds for it by hand.
+
+    Args:
+        what: how a sentence about it begins, such as ``"a background response"``.
+
+    Raises:
+        UnpricedModelError: the running code is inside a budget.
+    """
+    scope = current() or (outside[0] if outside else None)
+    held: Any = get_value(BY_HAND)
+    if scope is None or scope.silent or (held is not None and held.covers(scope)):
+        return
+    msg = (
+        f"{what} is billed where no hook can see it, so no budget can bound it; nothing was sent. Hold what it may "
+        f"cost by hand: `with budgeted.hold(cost=USD) as held: ...; held.settle(cost=USD)`"
+    )
+    raise UnpricedModelError(msg)
+
+
+def refuse_unseen_at(path: str, unseen: Mapping[str, str]) -> None:
+    """Refuse what nobody here could see the cost of, by the end of the path that it is asked for at.
+
+    Args:
+        path: without a query.
+        unseen: what is billed there, by the ends of paths, as :func:`refuse_unseen` takes it.
+
+    Raises:
+        UnpricedModelError: the path ends so, and the running code is inside a budget.
+    """
+    for end, what in unseen.items():
+        if path.endswith(end):
+            refuse_unseen(what)
+
+
+def refuse_connection(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Refuse to open a WebSocket, on which everything is billed out of sight."""
+    if enabled():
+        refuse_unseen("what is said over a WebSocket")
+    return wrapped(*args, **kwargs)

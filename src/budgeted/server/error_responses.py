@@ -1,0 +1,90 @@
+"""Answers as JSON, above all to requests that went wrong: which status an error has, and what its body says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from budgeted.errors import (
+    BudgetError,
+    BudgetExceededError,
+    LedgerCorruptError,
+    LedgerUnavailableError,
+    UnknownUserError,
+)
+from budgeted.ledger.accounts import UNITS, account_kind, account_name
+from budgeted.ledger.admission import Refused
+from budgeted.ledger.http import json_verbs
+from budgeted.limits.limit import Limit
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Refusal(Exception):  # noqa: N818 - it is an answer
+    """An answer with a status from 400 on."""
+
+    def __init__(self, status: int, kind: str, message: str, **headers: str) -> None:
+        super().__init__(message)
+        self.status, self.kind, self.headers = status, kind, headers
+
+
+def json_response(status: int, body: object, **headers: str) -> Response:
+    """An answer with a JSON body.
+
+    Args:
+        status: HTTP's.
+        body: what msgspec can encode.
+        headers: of the answer, beside its type and length.
+    """
+    return Response(_encode(body), status, headers, "application/json")
+
+
+_STATUSES: tuple[tuple[type[Exception], int], ...] = (
+    (UnknownUserError, 404),
+    (LedgerUnavailableError, 503),
+    (LedgerCorruptError, 500),
+    (BudgetError, 409),
+    (msgspec.ValidationError, 422),
+    (msgspec.DecodeError, 400),
+)
+
+
+def problem_response(error: Exception) -> Response:
+    """The answer to a request that went wrong, for its sender to see why."""
+    if isinstance(error, Refusal):
+        return _problem(error.status, error.kind, str(error), error.headers)
+    status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 422)
+    headers = {"retry-after": "1"} if status == 503 else {}
+    return _problem(status, type(error).__name__, str(error), headers)
+
+
+def _problem(status: int, kind: str, text: str, headers: Mapping[str, str]) -> Response:
+    return json_response(status, json_verbs.ProblemBody(json_verbs.Problem(kind, text)), **headers)
+
+
+def refusal_text(refused: Refused) -> str:
+    """A refusal as people read it."""
+    try:
+        limit = str(Limit.from_id(refused.limit, refused.amount))
+    except ValueError:  # a client may call its limits as it likes
+        limit = f"{refused.limit} ({refused.amount})"
+    fields = {name: getattr(refused, name) for name in ("amount", "spent", "held", "requested", "reason")}
+    kind, name = account_kind(refused.account), account_name(refused.account)
+    return str(BudgetExceededError(account=name, account_kind=kind, limit=limit, unit=UNITS[refused.unit], **fields))
+
+
+def not_found(request: Request, error: Exception) -> Response:
+    """There is no such path, or it knows no such method."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for these
+    text = f"{request.method} {request.url.path}: {error.detail}; see /openapi.json"
+    kind = str(error.detail).replace(" ", "")
+    return _problem(error.status_code, kind, text, error.headers or {})
+
+
+def server_failed(request: Request, error: Exception) -> Response:  # noqa: ARG001 - as Starlette has it
+    """Something unforeseen, which Starlette logs."""
+    return _problem(500, type(error).__name__, "the server failed; its log says why", {})

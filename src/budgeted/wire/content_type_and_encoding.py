@@ -1,0 +1,62 @@
+"""What reads a body as it passes, by its Content-Type and its Content-Encoding."""
+
+from __future__ import annotations
+
+import zlib
+from typing import TypeAlias
+
+from budgeted.wire import aws_event_stream
+from budgeted.wire.aws_event_stream import FrameMeter
+from budgeted.wire.server_sent_events import EventMeter, LineMeter
+from budgeted.wire.stream_usage import BodyMeter, ItemMeter
+
+
+class PackedMeter:
+    """Meters a compressed body that is read as it came: unpacked, and packed again without what is to be hidden.
+
+    Gzip and deflate. What is packed otherwise, or badly, is passed on as it is, and its usage stays unknown.
+    """
+
+    def __init__(self, inner: EventMeter | ItemMeter | BodyMeter, encoding: str) -> None:
+        self._inner = inner
+        self._unpack = zlib.decompressobj(wbits=zlib.MAX_WBITS + 32)  # either of them
+        self._pack = zlib.compressobj(wbits=zlib.MAX_WBITS + (16 if encoding == "gzip" else 0))
+        self._readable = encoding in ("gzip", "deflate")
+
+    def feed(self, data: bytes) -> bytes:
+        """Take what arrived; returns what to pass on."""
+        if self._readable:
+            try:
+                shown = self._inner.feed(self._unpack.decompress(data))
+            except zlib.error:
+                self._readable = False
+            else:
+                return self._packed(shown)
+        return data
+
+    def flush(self) -> bytes:
+        """What is left at the end of the stream."""
+        if not self._readable:
+            return b""
+        return self._packed(self._inner.flush() or b"") + self._pack.flush()
+
+    def _packed(self, data: bytes) -> bytes:
+        # Flushed each time: an event is passed on as soon as it is complete.
+        return self._pack.compress(data) + self._pack.flush(zlib.Z_SYNC_FLUSH) if data else b""
+
+
+Meter: TypeAlias = EventMeter | ItemMeter | BodyMeter | PackedMeter
+
+
+def meter_of(content_type: str, *, drop_usage: bool) -> EventMeter | BodyMeter:
+    """What reads a body of this type.
+
+    Args:
+        content_type: the response's header.
+        drop_usage: whether the event that only carries usage is to be hidden, as the caller did not ask for it.
+    """
+    if "text/event-stream" in content_type:
+        return EventMeter(drop_usage=drop_usage)
+    if "application/stream+json" in content_type:
+        return LineMeter()
+    return FrameMeter() if aws_event_stream.MEDIA_TYPE in content_type else BodyMeter()

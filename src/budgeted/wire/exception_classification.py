@@ -1,0 +1,136 @@
+"""What an exception says about money: was anything sent, and did the provider answer?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+UNSENT = "unsent"
+REFUSED = "refused"
+UNCERTAIN = "uncertain"
+
+# Class names of exceptions that mean that no request left: httpx and httpx2, aiohttp, urllib3 and requests, botocore,
+# google-auth.
+_BEFORE_SENDING = frozenset(
+    {
+        "ConnectError",
+        "ConnectTimeout",
+        "PoolTimeout",
+        "ProxyError",
+        "UnsupportedProtocol",
+        "LocalProtocolError",
+        "InvalidURL",
+        "ClientConnectorError",
+        "ConnectionTimeoutError",
+        "NewConnectionError",
+        "NameResolutionError",
+        "ConnectTimeoutError",
+        "EndpointConnectionError",
+        "NoCredentialsError",
+        "DefaultCredentialsError",
+        "RefreshError",
+        "ConnectionRefusedError",
+        "gaierror",
+    }
+)
+
+# asyncio's and trio's.
+_CANCELLED = frozenset({"CancelledError", "Cancelled"})
+
+# Some packages give their timeouts a status (408) that no server sent.
+_TIMEOUTS = frozenset({"APITimeoutError", "TimeoutError", "TimeoutException"})
+
+
+def classify(error: BaseException, handled: BaseException | None = None) -> str:
+    """Tell whether a failed call can have cost anything.
+
+    Args:
+        error: what the call raised.
+        handled: the exception that was being handled when the call began, if any: it tells nothing of this call.
+
+    Returns:
+        ``"refused"`` if it carries an HTTP status of an error, ``"unsent"`` if it says that nothing was sent,
+        else ``"uncertain"``.
+    """
+    for cause in _causes(error, handled):
+        names = {kind.__name__ for kind in type(cause).__mro__}
+        # Above aiohttp, one that broke later is also called a connection that could not be made: aiohttp tells which.
+        if not _BEFORE_SENDING.isdisjoint(names) and not _is_of_aiohttp(_before(cause), handled):
+            return UNSENT
+        status = status_of(cause) if _TIMEOUTS.isdisjoint(names) else None
+        if status is not None:
+            return REFUSED if status >= 400 else UNCERTAIN
+    return UNCERTAIN
+
+
+def _is_of_aiohttp(error: BaseException | None, handled: BaseException | None) -> bool:
+    return error is not handled and type(error).__module__.startswith("aiohttp")
+
+
+def _before(error: BaseException) -> BaseException | None:
+    """The exception that another one came from."""
+    return error.__cause__ or error.__context__
+
+
+def _causes(error: BaseException, handled: BaseException | None) -> Iterator[BaseException]:
+    """An exception and what it came from, the last first."""
+    seen: set[int] = set()
+    pending: list[object] = [error]
+    while pending:
+        cause = pending.pop()
+        if not isinstance(cause, BaseException) or cause is handled or id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        yield cause
+        # urllib3 keeps the cause as `reason`, and requests as an argument.
+        first = cause.args[0] if cause.args else None
+        pending += (first, getattr(cause, "reason", None), _before(cause))
+
+
+def status_of(error: BaseException) -> int | None:
+    """The HTTP status that an exception carries, or None."""
+    for holder in (error, getattr(error, "response", None)):
+        if holder is None:
+            continue
+        if isinstance(holder, dict):  # botocore's ClientError
+            holder = holder.get("ResponseMetadata") or {}  # noqa: PLW2901
+            found = [holder.get("HTTPStatusCode")] if isinstance(holder, dict) else []
+        else:
+            found = [_plain(holder, name) for name in ("status_code", "http_status", "status", "code")]
+        for status in found:
+            if isinstance(status, int) and not isinstance(status, bool) and 100 <= status <= 599:
+                return status
+    return None
+
+
+def reason_of(error: BaseException) -> str:
+    """In a few words, why a call's cost is not known."""
+    # By name: who never ran a coroutine need not load asyncio or trio for it.
+    cancelled = any(kind.__name__ in _CANCELLED for kind in type(error).__mro__)
+    if cancelled or isinstance(error, (GeneratorExit, KeyboardInterrupt)):
+        return "cancelled after sending"
+    names = [kind.__name__ for kind in type(error).__mro__]
+    if isinstance(error, TimeoutError) or any("Timeout" in name for name in names):
+        return "timed out after sending"
+    return f"cut off after sending ({names[0]})"
+
+
+def came_through(error: BaseException, functions: frozenset[str]) -> bool:
+    """Whether an exception has passed through one of these functions, as one does that arose before sending.
+
+    Args:
+        error: which has been raised.
+        functions: their names.
+    """
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_name in functions:
+            return True
+        trace = trace.tb_next
+    return False
+
+
+def _plain(holder: object, name: str) -> object:
+    try:
+        return getattr(holder, name, None)
+    except Exception:  # noqa: BLE001 - some properties of foreign exceptions raise
+        return None

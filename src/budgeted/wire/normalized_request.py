@@ -1,0 +1,80 @@
+"""What a call asks of a model: the form into which every SDK's own is brought."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from budgeted.errors import UnpricedModelError
+from budgeted.pricing.usage import Usage
+
+CONTENT = ("messages", "input", "prompt", "contents")
+"""What a model is given to read is called, by functions and in requests."""
+
+CAPS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
+"""What an output cap is called, by functions and in requests."""
+
+ANY = -1
+"""Any kind of tokens, until somebody has looked."""
+
+
+class Request(msgspec.Struct):
+    """What a provider module reads of an SDK's call.
+
+    Args:
+        provider: as genai-prices names it; "" if only the model's name tells.
+        operation: as the OpenTelemetry conventions name it: ``chat``, ``text_completion``, ``embeddings``.
+        model: the model asked for.
+        body: the payload, from which the input is bounded.
+        cap: the request's own output cap in tokens, or None.
+        n: how many answers are asked for.
+        units: how many units the price of a call is for, such as pictures.
+        searches: how many searches the provider may make and bill each.
+        known: what the call uses, where the request alone decides that and no answer says it.
+        likely: what it probably uses, where no answer says it: charged as an estimate.
+        thinking: thinking budget in tokens, part of the output.
+        output: False if the call has no output tokens (embeddings).
+        structured: True if a cut answer is worth nothing.
+        cappable: False where no cap can be written into the request.
+        tier: the service tier that the request names.
+        base_url: where it goes, by which gateways are priced.
+        kinds: which dearer tokens the call may use, bits of :mod:`budgeted.pricing.token_types`; ANY to have that seen
+            in its body where the price depends on it.
+        exact_bytes: False for tokenizers that normalise the text first.
+        elsewhere: what of the input is not in the request (file ids, a previous response), or "".
+        renamed: True if the host answers under another name for the same model.
+        fixed: what the call costs at most, in nano-USD, where that is known without a model.
+    """
+
+    provider: str
+    model: str
+    body: Mapping[str, object]
+    cap: int | None = None
+    n: int = 1
+    cappable: bool = True
+    exact_bytes: bool = True
+    operation: str = "chat"
+    thinking: int = 0
+    output: bool = True
+    structured: bool = False
+    tier: str | None = None
+    base_url: str | None = None
+    kinds: int = 0
+    elsewhere: str = ""
+    renamed: bool = False
+    units: int = 1
+    searches: int = 0
+    known: Usage | None = None
+    likely: Usage | None = None
+    fixed: int | None = None
+
+
+def unpriced(request: Request) -> UnpricedModelError:
+    """The refusal of a model that nobody priced."""
+    where = f" of {request.provider}" if request.provider else ""
+    return UnpricedModelError(
+        f"no price is known for model {request.model!r}{where}, and a USD limit applies; nothing was sent. Tell its "
+        f"price with budgeted.register_price({request.model!r}, input=..., output=...) in USD per million tokens, "
+        f'or let unpriced models pass with unpriced="free"'
+    )

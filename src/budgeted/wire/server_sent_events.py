@@ -1,0 +1,124 @@
+"""Reading usage off server-sent events, or a JSON object on each line, as they pass."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from budgeted.wire.stream_usage import StreamMeter
+
+_EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+_DATA = re.compile(rb"^data:[ ]?(.*?)\r?$", re.MULTILINE)
+
+# Possessive quantifiers (++): what does not match is given up at once, however long the text.
+_TEXT = re.compile(
+    rb'"(?:content|text|delta|arguments|partial_json|thinking|reasoning|reasoning_content|refusal|tool_plan|input|generation)'
+    rb'":\s*"((?:[^"\\]++|\\.)++)"'
+)
+
+_string = re.compile(rb'(?:[^"\\]++|\\.)*+').match
+_DONE = re.compile(rb"^data:[ ]?\[DONE\]", re.MULTILINE)
+
+# Of this API, only the deltas are text that was not there before.
+_REPEATING = (b"event: response.", b"event:response.", b'data: {"type":"response.')
+
+
+class EventMeter(StreamMeter):
+    """Reads usage off server-sent events as they pass.
+
+    Args:
+        drop_usage: True if usage was asked for on the caller's behalf: the chunk that only carries it is not passed on.
+    """
+
+    def __init__(self, *, drop_usage: bool = False) -> None:
+        super().__init__()
+        self._drop = drop_usage
+        self._rest = b""
+        self._head = b"\0"  # no event begins so
+        self._head_size = 1
+
+    def feed(self, data: bytes) -> bytes:
+        """Take what arrived; returns what to pass on. An event is passed on as soon as it is complete."""
+        pending = self._rest + data if self._rest else data
+        if 0 < pending.find(b"\n\n") == len(pending) - 2:  # nearly always: one event, whole
+            self._rest = b""
+            hidden = self._read(pending)
+            return data if not self._drop else b"" if hidden else pending
+        start = 0
+        kept = []
+        for end in _EVENT_END.finditer(pending):
+            event = pending[start : end.end()]
+            start = end.end()
+            if not (self._read(event) and self._drop):
+                kept.append(event)
+        self._rest = pending[start:]
+        return b"".join(kept) if self._drop else data
+
+    def flush(self) -> bytes:
+        """What is left at the end of the stream, without the end of an event."""
+        rest, self._rest = self._rest, b""
+        if rest:
+            hidden = self._read(rest)
+            return rest if self._drop and not hidden else b""
+        return b""
+
+    def _read(self, event: bytes) -> bool:
+        """Note what an event says; True if all it carries is usage."""
+        if b'"usage"' in event and (b'"usage":null' not in event or b'"x_groq"' in event):
+            body = _decoded(event)
+            if body is not None and self._note(body):
+                # Only what was asked for on the caller's behalf comes without choices.
+                return body.get("choices") == []
+        # Not decoded: nearly every event is a piece of text behind the same head as the one before.
+        if event.startswith(self._head):
+            start = self._head_size
+            self._events += 1
+            self._text_bytes += _string(event, start).end() - start  # type: ignore[union-attr]
+        elif not event.startswith(_REPEATING) or b'.delta"' in event:
+            self._search(event)
+        return False
+
+    def _search(self, event: bytes) -> None:
+        """Look for text, and for the end."""
+        found = list(_TEXT.finditer(event))
+        if found:
+            self._events += 1
+            self._text_bytes += sum([match.end(1) - match.start(1) for match in found])
+            if len(found) == 1:  # nearly always, the next event has its text in the same place
+                self._head_size = found[0].start(1)
+                self._head = event[: self._head_size]
+        elif b"[DONE]" in event and _DONE.search(event):
+            self.final = True
+
+
+def _decoded(event: bytes) -> dict[str, object] | None:
+    try:
+        body = msgspec.json.decode(b"\n".join(_DATA.findall(event)))
+    except (ValueError, RecursionError):
+        return None
+    return body if isinstance(body, dict) else None
+
+
+class LineMeter(EventMeter):
+    """Reads usage off a stream that has a JSON object on each line, as Cohere's first API does."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Take what arrived, and pass it on."""
+        *lines, self._rest = (self._rest + data if self._rest else data).split(b"\n")
+        for line in lines:
+            self._take(line)
+        return data
+
+    def flush(self) -> bytes:
+        """Nothing is held back."""
+        rest, self._rest = self._rest, b""
+        self._take(rest)
+        return b""
+
+    def _take(self, line: bytes) -> None:
+        body = _decoded(b"data:" + line) if b'"billed_units"' in line else None
+        if body is not None and self._note(body):
+            self.final = True
+        else:
+            self._search(line)
