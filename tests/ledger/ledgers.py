@@ -15,18 +15,18 @@ from typing import Any
 
 from budgeted.ledger.accounts import CALLS, GLOBAL, TOKENS, USD, LimitSpec
 from budgeted.ledger.admission import Ask, Refused
-from budgeted.ledger.charges import Used
+from budgeted.ledger.cost_routing import Leg, Route
 from budgeted.ledger.http.ledger import HTTPLedger
 from budgeted.ledger.journal import segment_files
 from budgeted.ledger.journal.ledger import JournalLedger
 from budgeted.ledger.journal.segment_files import Continued, Header
 from budgeted.ledger.memory import ledger as memory
+from budgeted.ledger.memory.change_records import Held
 from budgeted.ledger.memory.ledger import MemoryLedger
-from budgeted.ledger.memory.records import Held
 from budgeted.ledger.memory.state import State
 from budgeted.ledger.opening import open_ledger
 from budgeted.ledger.redis.ledger import RedisLedger
-from budgeted.ledger.routes import Leg, Route
+from budgeted.ledger.spending_records import Used
 
 NEVER = 2**62
 ALICE, BOB = "u:alice", "u:bob"

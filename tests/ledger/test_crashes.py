@@ -20,11 +20,11 @@ from ledgers import ALICE, AT, charge, check, dump, finish, give, hold, python, 
 
 from budgeted.errors import LedgerError, LedgerUnavailableError
 from budgeted.ledger.accounts import GLOBAL
-from budgeted.ledger.charges import Used
 from budgeted.ledger.journal import segment_files, system_calls
 from budgeted.ledger.journal.ledger import JournalLedger
 from budgeted.ledger.memory.ledger import MemoryLedger
 from budgeted.ledger.opening import open_ledger
+from budgeted.ledger.spending_records import Used
 
 
 def test_a_full_disk_refuses_leaves_balances_alone_and_is_got_over(directory: Path) -> None:

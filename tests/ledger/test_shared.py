@@ -16,9 +16,9 @@ from budgeted.errors import LedgerError
 from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import GLOBAL
 from budgeted.ledger.admission import Refused
-from budgeted.ledger.charges import Used
+from budgeted.ledger.cost_routing import Leg, Route
 from budgeted.ledger.network_ledger import DIED
-from budgeted.ledger.routes import Leg, Route
+from budgeted.ledger.spending_records import Used
 from budgeted.money import NANO
 
 WORKER = """

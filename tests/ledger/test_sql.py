@@ -42,8 +42,8 @@ from budgeted.errors import LedgerError, LedgerLockedError, LedgerUnavailableErr
 from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import GLOBAL
 from budgeted.ledger.admission import Refused
-from budgeted.ledger.charges import Used
 from budgeted.ledger.opening import open_ledger
+from budgeted.ledger.spending_records import Used
 from budgeted.ledger.sql.connections import Places
 from budgeted.ledger.sql.ledger import SQLLedger
 

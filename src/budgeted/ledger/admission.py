@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 
 from budgeted.ledger.accounts import CALLS, TOKENS, USD, Count, Slot
-from budgeted.ledger.charges import Used
+from budgeted.ledger.spending_records import Used
 
 MIN_GRANT = 256
 """Output tokens below which no request is cut: less buys nothing but a cut-off answer."""

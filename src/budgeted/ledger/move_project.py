@@ -10,11 +10,11 @@ import msgspec
 
 from budgeted.errors import LedgerError
 from budgeted.ledger.accounts import Account, Slot, account_name
-from budgeted.ledger.charges import Charge, RollupRow
-from budgeted.ledger.limit_specs import limit_of
-from budgeted.ledger.memory.rollups import shortened
-from budgeted.ledger.protocol import Ledger, all_accounts
-from budgeted.ledger.routes import Leg, Route
+from budgeted.ledger.cost_routing import Leg, Route
+from budgeted.ledger.interface import Ledger, all_accounts
+from budgeted.ledger.limit_conversion import limit_of
+from budgeted.ledger.memory.daily_rollups import shortened
+from budgeted.ledger.spending_records import Charge, RollupRow
 
 T = TypeVar("T")
 Reported = TypeVar("Reported", RollupRow, Charge)

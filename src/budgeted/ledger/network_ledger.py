@@ -19,8 +19,8 @@ from contextlib import contextmanager
 
 from budgeted.errors import LedgerError, LedgerLockedError, LedgerUnavailableError
 from budgeted.ledger import background_worker
-from budgeted.ledger.protocol import is_closed
-from budgeted.ledger.waiting_calls import Turns
+from budgeted.ledger.interface import is_closed
+from budgeted.ledger.wait_queues import WaitQueues
 
 DEADLINE = 5.0
 """Seconds within which a server must have answered, unless a verb's ``timeout`` says otherwise."""
@@ -47,7 +47,7 @@ _LASTING: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class RemoteLedger:
-    """Base of the ledgers behind a network. A subclass adds the verbs of :class:`~budgeted.ledger.protocol.Ledger`.
+    """Base of the ledgers behind a network. A subclass adds the verbs of :class:`~budgeted.ledger.interface.Ledger`.
 
     Each verb does its work inside ``with self._verb(timeout) as deadline``; :meth:`hold` calls :meth:`_check_in` first,
     within the same deadline. A subclass also says how a lease is kept (:meth:`_renew_by`) and how holds that nobody
@@ -87,7 +87,7 @@ class RemoteLedger:
 
     def _begin(self) -> None:
         """What belongs to this process alone: it is made anew in a forked child."""
-        self.turns = Turns()
+        self.turns = WaitQueues()
         self.owner = secrets.token_hex(5)
         self._prefix = self.owner + "."
         self._numbers = itertools.count(1)

@@ -11,9 +11,9 @@ from opentelemetry import trace
 from budgeted.errors import LedgerError, LedgerUnavailableError, UnknownUserError, UnpricedModelError
 from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import GLOBAL, USD, Account, LimitSpec, Slot, account_kind, account_name, user_account
-from budgeted.ledger.charges import Charge, Used
-from budgeted.ledger.limit_specs import EPOCH, limit_of, spec
-from budgeted.ledger.protocol import all_accounts
+from budgeted.ledger.interface import all_accounts
+from budgeted.ledger.limit_conversion import EPOCH, limit_of, spec
+from budgeted.ledger.spending_records import Charge, Used
 from budgeted.limits.limit import Limit
 from budgeted.limits.periods import NEVER
 from budgeted.manager import balances

@@ -10,8 +10,8 @@ import msgspec
 
 from budgeted.functions import options
 from budgeted.ledger import background_worker
+from budgeted.ledger.interface import Ledger
 from budgeted.ledger.opening import open_ledger
-from budgeted.ledger.protocol import Ledger
 from budgeted.manager import registry
 from budgeted.manager.litellm_methods import LiteLLMMethods
 from budgeted.manager.settings import (

@@ -20,9 +20,9 @@ from opentelemetry import trace
 from budgeted.errors import UnattributedCallError, UnknownUserError
 from budgeted.ledger.accounts import GLOBAL, USD, Account, account_kind, account_name
 from budgeted.ledger.admission import Refused
-from budgeted.ledger.limit_specs import day_number, limit_of, spec
-from budgeted.ledger.protocol import Ledger, all_accounts
-from budgeted.ledger.routes import Leg, Route
+from budgeted.ledger.cost_routing import Leg, Route
+from budgeted.ledger.interface import Ledger, all_accounts
+from budgeted.ledger.limit_conversion import day_number, limit_of, spec
 from budgeted.limits.limit import Limit
 from budgeted.limits.periods import NEVER, Period, window
 from budgeted.manager.settings import Settings

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, TypeVar
 
 import msgspec
 
-from budgeted.ledger.protocol import Ledger
+from budgeted.ledger.interface import Ledger
 from budgeted.limits.limit import Limit, LimitLike
 from budgeted.limits.periods import zone
 from budgeted.money import nano_usd

@@ -26,10 +26,10 @@ from budgeted.errors import (
 from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import USD, account_name
 from budgeted.ledger.admission import Ask, Refused, admit
-from budgeted.ledger.charges import Used
-from budgeted.ledger.protocol import Granted
-from budgeted.ledger.routes import Stale
-from budgeted.ledger.waiting_calls import Turns
+from budgeted.ledger.cost_routing import Stale
+from budgeted.ledger.interface import Granted
+from budgeted.ledger.spending_records import Used
+from budgeted.ledger.wait_queues import WaitQueues
 from budgeted.metering.charged_responses import remember
 from budgeted.payers import scope as scopes
 from budgeted.payers.scope import Budget, Group, Payer, Plan, Policy, Scope, caps_lock
@@ -83,7 +83,7 @@ class Refusal(msgspec.Struct, frozen=True, eq=False):
     refused: Refused
     manager: Payer
     policy: Policy
-    turns: Turns
+    turns: WaitQueues
     block: Budget | None = None
 
 

@@ -22,9 +22,9 @@ from opentelemetry.context import Context, attach, create_key, detach, get_curre
 
 from budgeted.ledger.accounts import USD, Slot, block_account, user_account
 from budgeted.ledger.admission import Refused
-from budgeted.ledger.protocol import Ledger
-from budgeted.ledger.routes import Route
-from budgeted.ledger.waiting_calls import Turns
+from budgeted.ledger.cost_routing import Route
+from budgeted.ledger.interface import Ledger
+from budgeted.ledger.wait_queues import WaitQueues
 from budgeted.money import nano_usd, to_usd
 from budgeted.validation import check_name, check_seconds, check_text, shown
 
@@ -51,7 +51,7 @@ MOST_GROUPS = 100_000
 caps_lock = threading.Lock()
 """Guards the numbers of all blocks of this process: they are only ever touched for an instant."""
 
-cap_turns = Turns()
+cap_turns = WaitQueues()
 """The calls of this process that wait for a block's cap, whatever ledgers its calls hold at."""
 
 
@@ -538,7 +538,7 @@ def _after_fork_in_parent() -> None:
 
 def _after_fork_in_child() -> None:
     global cap_turns  # noqa: PLW0603
-    cap_turns = Turns()  # those who wait are the parent's
+    cap_turns = WaitQueues()  # those who wait are the parent's
     _after_fork_in_parent()
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import msgspec
 
-from budgeted.ledger.charges import Used
+from budgeted.ledger.spending_records import Used
 from budgeted.money import NANO
 from budgeted.validation import check_name, shown
 

@@ -13,11 +13,11 @@ import msgspec
 
 from budgeted.ledger.accounts import GLOBAL, Account, Count, LimitSpec
 from budgeted.ledger.admission import Ask, Refused
-from budgeted.ledger.charges import Charge, RollupRow, Used
+from budgeted.ledger.cost_routing import Leg, Route, at_server_time
+from budgeted.ledger.interface import Ledger
+from budgeted.ledger.memory.change_records import Held
 from budgeted.ledger.memory.ledger import MemoryLedger
-from budgeted.ledger.memory.records import Held
-from budgeted.ledger.protocol import Ledger
-from budgeted.ledger.routes import Leg, Route, at_server_time
+from budgeted.ledger.spending_records import Charge, RollupRow, Used
 from budgeted.validation import shown
 
 AccountId: TypeAlias = Annotated[str, msgspec.Meta(pattern="^(g$|[a-z]:)", description="`g`, `u:USER` or `b:KEY`")]
@@ -47,7 +47,7 @@ Day: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=LAST_DAY)]
 
 
 class RouteBody(msgspec.Struct, frozen=True):
-    """A :class:`~budgeted.ledger.routes.Route` without its encoded form."""
+    """A :class:`~budgeted.ledger.cost_routing.Route` without its encoded form."""
 
     legs: tuple[Leg, ...]
     versions: tuple[Whole, ...]

@@ -12,12 +12,12 @@ from budgeted import errors
 from budgeted.errors import LedgerError
 from budgeted.ledger.accounts import Account, LimitSpec
 from budgeted.ledger.admission import Ask, Refused
-from budgeted.ledger.charges import Charge, RollupRow, Used
+from budgeted.ledger.cost_routing import STALE, Route, Stale
 from budgeted.ledger.http import json_verbs
 from budgeted.ledger.http.connections import Address, Channel, new_key, token_from_environment
-from budgeted.ledger.memory.records import Held
+from budgeted.ledger.memory.change_records import Held
 from budgeted.ledger.network_ledger import RemoteLedger
-from budgeted.ledger.routes import STALE, Route, Stale
+from budgeted.ledger.spending_records import Charge, RollupRow, Used
 
 _encode = msgspec.json.Encoder().encode
 _decoders = {name: msgspec.json.Decoder(verb.answer) for name, verb in json_verbs.VERBS.items()}

@@ -22,16 +22,16 @@ import msgspec
 
 from budgeted.errors import LedgerCorruptError, LedgerError, LedgerLockedError, LedgerUnavailableError
 from budgeted.ledger import background_worker
+from budgeted.ledger.interface import is_closed
 from budgeted.ledger.journal import segment_files
 from budgeted.ledger.journal.host_lock import MARK, SIGNED, HostLock
 from budgeted.ledger.journal.live_processes import Owners
 from budgeted.ledger.journal.segment_files import FORMAT, Continued, Header
 from budgeted.ledger.journal.system_calls import try_lock, unlock, write
 from budgeted.ledger.memory import ledger as memory
+from budgeted.ledger.memory.change_records import Record
 from budgeted.ledger.memory.ledger import LOCK_SECONDS, MemoryLedger
-from budgeted.ledger.memory.records import Record
 from budgeted.ledger.memory.state import State
-from budgeted.ledger.protocol import is_closed
 
 logger = logging.getLogger("budgeted")
 

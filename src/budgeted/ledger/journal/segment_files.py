@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from budgeted.errors import LedgerCorruptError, LedgerError
-from budgeted.ledger.memory.records import (
+from budgeted.ledger.memory.change_records import (
     Deleted,
     Held,
     LimitsSet,

@@ -15,8 +15,8 @@ from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import account_name
 from budgeted.ledger.http.connections import Address, Channel
 from budgeted.ledger.litellm_hosted import user_dict
+from budgeted.ledger.memory.change_records import Held, Record, Released
 from budgeted.ledger.memory.ledger import MemoryLedger
-from budgeted.ledger.memory.records import Held, Record, Released
 
 DEADLINE = 5.0
 """Seconds within which the server must have answered."""

@@ -17,10 +17,10 @@ from typing import Any
 import msgspec
 
 from budgeted.ledger.accounts import GLOBAL, USD, Account, Slot, user_account
-from budgeted.ledger.charges import Used
-from budgeted.ledger.limit_specs import day_number, is_budget, limit_of, spec, spec_of
-from budgeted.ledger.protocol import Ledger
-from budgeted.ledger.routes import Leg, Route, Stale
+from budgeted.ledger.cost_routing import Leg, Route, Stale
+from budgeted.ledger.interface import Ledger
+from budgeted.ledger.limit_conversion import day_number, is_budget, limit_of, spec, spec_of
+from budgeted.ledger.spending_records import Used
 from budgeted.limits.limit import Limit
 from budgeted.limits.periods import Period
 from budgeted.money import NANO, nano_usd, to_usd

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from budgeted.ledger.charges import Used
+from budgeted.ledger.spending_records import Used
 
 REMEMBERED = 10_000
 """How many ended holds are remembered at least, to recognise a repeated verb and to correct a charge."""

@@ -19,10 +19,10 @@ from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import Account, LimitSpec
 from budgeted.ledger.admission import Ask, Refused, admit
 from budgeted.ledger.backoff import pauses
-from budgeted.ledger.charges import Charge, RollupRow, Used
-from budgeted.ledger.memory import records
-from budgeted.ledger.memory.ended_holds import Ended
-from budgeted.ledger.memory.records import (
+from budgeted.ledger.cost_routing import STALE, Route, Stale
+from budgeted.ledger.interface import in_flight
+from budgeted.ledger.memory import change_records
+from budgeted.ledger.memory.change_records import (
     Deleted,
     Held,
     LimitsSet,
@@ -33,10 +33,10 @@ from budgeted.ledger.memory.records import (
     Settled,
     WasReset,
 )
+from budgeted.ledger.memory.ended_holds import Ended
 from budgeted.ledger.memory.state import MOST_UNFOLDED, State
-from budgeted.ledger.protocol import in_flight
-from budgeted.ledger.routes import STALE, Route, Stale
-from budgeted.ledger.waiting_calls import Turns
+from budgeted.ledger.spending_records import Charge, RollupRow, Used
+from budgeted.ledger.wait_queues import WaitQueues
 
 YIELDS = 10
 """How often a thread that finds the lock taken lets another one run before it sleeps: whoever has it needs a few
@@ -50,7 +50,7 @@ LOCK_SECONDS = 10.0
 
 
 class MemoryLedger:
-    """Balances in memory: the verbs of :class:`~budgeted.ledger.protocol.Ledger`, each under one lock.
+    """Balances in memory: the verbs of :class:`~budgeted.ledger.interface.Ledger`, each under one lock.
 
     Every verb decides, hands the decision to :meth:`_append`, and applies it. Nothing is kept when the process ends.
     """
@@ -72,7 +72,7 @@ class MemoryLedger:
 
     def _begin(self) -> None:
         """What belongs to this process alone: it is made anew in a forked child."""
-        self.turns = Turns()
+        self.turns = WaitQueues()
         self.owner = secrets.token_hex(5)
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
@@ -115,7 +115,7 @@ class MemoryLedger:
                 granted = admit(ask, bound.slots, route.soft)
                 if not isinstance(granted, int):
                     return msgspec.structs.replace(granted, account=bound.payers[granted.index])
-                held = records.held(id, at, granted, ask, bound.raw)
+                held = change_records.held(id, at, granted, ask, bound.raw)
                 if self._kept:
                     self._append(held)
                 if not bound.live:
@@ -230,7 +230,7 @@ class MemoryLedger:
             msg = f"hold {id!r} has ended; every call needs an id of its own"
             raise LedgerError(msg)
         before, bound = entry
-        again = records.held(id, before.at, before.granted, ask, before.route)
+        again = change_records.held(id, before.at, before.granted, ask, before.route)
         # A limit that came later may have changed the hold's route, but not who pays.
         if again == before and bound.names == tuple(leg.account for leg in route.legs):
             return before

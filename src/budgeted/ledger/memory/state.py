@@ -15,10 +15,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from budgeted.ledger.accounts import TOKENS, USD, Account, LimitSpec, Slot
-from budgeted.ledger.charges import Charge, RollupRow, Used
+from budgeted.ledger.cost_routing import Leg
 from budgeted.ledger.memory import ended_holds
-from budgeted.ledger.memory.ended_holds import Charges, Ended
-from budgeted.ledger.memory.records import (
+from budgeted.ledger.memory.change_records import (
     Deleted,
     Held,
     LimitsSet,
@@ -29,8 +28,9 @@ from budgeted.ledger.memory.records import (
     Settled,
     WasReset,
 )
-from budgeted.ledger.memory.rollups import Reports
-from budgeted.ledger.routes import Leg
+from budgeted.ledger.memory.daily_rollups import Reports
+from budgeted.ledger.memory.ended_holds import Charges, Ended
+from budgeted.ledger.spending_records import Charge, RollupRow, Used
 
 MOST_UNFOLDED = 200
 """Charges after which they are added to accounts and the report's rows, though nobody has looked at these."""

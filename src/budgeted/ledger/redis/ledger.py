@@ -23,13 +23,13 @@ import msgspec
 from budgeted.errors import LedgerError, LedgerUnavailableError
 from budgeted.ledger.accounts import USD, Account, LimitSpec, Slot
 from budgeted.ledger.admission import Ask, Refused
-from budgeted.ledger.charges import Charge, RollupRow, Used
-from budgeted.ledger.memory import ended_holds, records
-from budgeted.ledger.memory.records import Held
+from budgeted.ledger.cost_routing import STALE, Leg, Route, Stale, period_at
+from budgeted.ledger.interface import in_flight
+from budgeted.ledger.memory import change_records, ended_holds
+from budgeted.ledger.memory.change_records import Held
 from budgeted.ledger.network_ledger import DEADLINE, RemoteLedger, lasting
 from budgeted.ledger.project_discovery import redis_key
-from budgeted.ledger.protocol import in_flight
-from budgeted.ledger.routes import STALE, Leg, Route, Stale, period_at
+from budgeted.ledger.spending_records import Charge, RollupRow, Used
 from budgeted.money import format_usd
 
 if TYPE_CHECKING:
@@ -268,10 +268,10 @@ class RedisLedger(RemoteLedger):
         if lease:
             self._lease_due = began + self.lease / 2
         if isinstance(reply, int):
-            return records.held(id, at, reply, ask, route.raw)
+            return change_records.held(id, at, reply, ask, route.raw)
         if isinstance(reply, list):
             granted, at = reply
-            return records.held(id, at, granted, ask, route.raw)
+            return change_records.held(id, at, granted, ask, route.raw)
         kind, *answer = msgspec.msgpack.decode(reply)
         if kind == "refused":
             return Refused(*answer[0])

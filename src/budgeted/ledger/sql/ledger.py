@@ -18,20 +18,20 @@ import sqlalchemy as sa
 from budgeted.errors import LedgerLockedError, LedgerUnavailableError
 from budgeted.ledger.accounts import Account, LimitSpec
 from budgeted.ledger.admission import Ask, Refused
-from budgeted.ledger.charges import Charge, RollupRow, Used
+from budgeted.ledger.cost_routing import Route, Stale, at_server_time
+from budgeted.ledger.interface import in_flight
 from budgeted.ledger.memory import ended_holds
+from budgeted.ledger.memory.change_records import Held
+from budgeted.ledger.memory.daily_rollups import RETENTION_DAYS
 from budgeted.ledger.memory.ended_holds import Ended
 from budgeted.ledger.memory.ledger import MemoryLedger
-from budgeted.ledger.memory.records import Held
-from budgeted.ledger.memory.rollups import RETENTION_DAYS
 from budgeted.ledger.memory.state import Saved, State
 from budgeted.ledger.network_ledger import DEADLINE, DIED, RemoteLedger
-from budgeted.ledger.protocol import in_flight
-from budgeted.ledger.routes import Route, Stale, at_server_time
+from budgeted.ledger.spending_records import Charge, RollupRow, Used
 from budgeted.ledger.sql import row_mapping
 from budgeted.ledger.sql.connections import BusyError, open_database
 from budgeted.ledger.sql.statements import PREFIX
-from budgeted.ledger.waiting_calls import Turns
+from budgeted.ledger.wait_queues import WaitQueues
 
 T = TypeVar("T")
 
@@ -562,4 +562,4 @@ def _state(version: int, accounts: list[Any], holds: list[Any], past: list[Any])
     return State.decode(msgspec.json.encode(saved))
 
 
-_nobody = Turns()
+_nobody = WaitQueues()

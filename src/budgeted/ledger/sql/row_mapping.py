@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 
 from budgeted.ledger.accounts import Account, Slot
-from budgeted.ledger.charges import RollupRow, Used
+from budgeted.ledger.memory.change_records import Held
+from budgeted.ledger.memory.daily_rollups import shortened
 from budgeted.ledger.memory.ended_holds import Ended
-from budgeted.ledger.memory.records import Held
-from budgeted.ledger.memory.rollups import shortened
+from budgeted.ledger.spending_records import RollupRow, Used
 
 _encode = msgspec.json.Encoder().encode
 _slots = msgspec.json.Decoder(tuple[Slot, ...]).decode

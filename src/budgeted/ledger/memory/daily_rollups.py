@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 
-from budgeted.ledger.charges import RollupRow
+from budgeted.ledger.spending_records import RollupRow
 
 RETENTION_DAYS = 400
 """How long rows are kept."""

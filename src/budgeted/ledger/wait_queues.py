@@ -27,7 +27,7 @@ class Ticket:
         self.account: str | None = None
 
 
-class Turns:
+class WaitQueues:
     """The queues of one ledger, one per account that is waited for.
 
     Whether ``queues`` has any tells whether anybody waits, without the lock.
