@@ -17,7 +17,8 @@ from budgeted.ledger.accounts import CALLS, GLOBAL, TOKENS, USD, Slot
 from budgeted.ledger.admission import Ask, Refused, admit
 from budgeted.ledger.cost_routing import Leg, Route, Stale
 from budgeted.ledger.memory import change_records
-from budgeted.ledger.redis.ledger import EXACT, PER_TOKEN, RedisLedger
+from budgeted.ledger.redis.exact_integers import EXACT, PER_TOKEN
+from budgeted.ledger.redis.ledger import RedisLedger
 from budgeted.ledger.spending_records import Used
 
 NAMES = (GLOBAL, ALICE, BOB)
