@@ -44,7 +44,7 @@ from budgeted.ledger.accounts import GLOBAL
 from budgeted.ledger.admission import Refused
 from budgeted.ledger.opening import open_ledger
 from budgeted.ledger.spending_records import Used
-from budgeted.ledger.sql.connections import Places
+from budgeted.ledger.sql.connection_slots import ConnectionSlots
 from budgeted.ledger.sql.ledger import SQLLedger
 
 PASSWORD = "s3cr3t-w0rd"  # noqa: S105 - nobody's
@@ -370,7 +370,7 @@ def test_so_is_a_connection_that_others_have(far: Any, proxy: Proxy) -> None:
 
 
 def test_connections_are_given_in_the_order_of_asking() -> None:
-    places, served = Places(1), []
+    places, served = ConnectionSlots(1), []
     places.take(time.monotonic())
 
     def take(number: int) -> None:
@@ -416,7 +416,7 @@ def test_who_is_interrupted_while_waiting_for_a_connection_takes_none_with_him()
     def interrupt(*_: object) -> None:
         raise Interrupted
 
-    places = Places(1)
+    places = ConnectionSlots(1)
     places.take(time.monotonic())
     before = signal.signal(signal.SIGALRM, interrupt)
     try:

@@ -13,7 +13,6 @@ import itertools
 import os
 import secrets
 import time
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -21,6 +20,7 @@ from budgeted.errors import LedgerError, LedgerLockedError, LedgerUnavailableErr
 from budgeted.ledger import background_worker
 from budgeted.ledger.interface import is_closed
 from budgeted.ledger.wait_queues import WaitQueues
+from budgeted.ledger.weak_registry import WeakRegistry
 
 DEADLINE = 5.0
 """Seconds within which a server must have answered, unless a verb's ``timeout`` says otherwise."""
@@ -80,7 +80,7 @@ class RemoteLedger:
         self._errors = errors
         self._secret = [word for word in secret if word]
         self._begin()
-        _ledgers[weakref.ref(self, _ledgers.pop)] = None
+        _ledgers.add(self)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.where!r})"
@@ -256,12 +256,11 @@ class RemoteLedger:
         """Close the connections."""
 
 
-# A dict, since its keys can be listed while other threads add to it; a WeakSet's cannot.
-_ledgers: dict[weakref.ref[RemoteLedger], None] = {}
+_ledgers: WeakRegistry[RemoteLedger] = WeakRegistry()
 
 
 def _open_ledgers() -> list[RemoteLedger]:
-    return [ledger for one in list(_ledgers) if (ledger := one()) is not None and not ledger.closed]
+    return [ledger for ledger in _ledgers.alive() if not ledger.closed]
 
 
 def _after_fork_in_child() -> None:

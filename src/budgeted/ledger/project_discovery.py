@@ -116,8 +116,8 @@ def _in_database(where: Any) -> list[str] | None:
         import sqlalchemy as sa
 
         from budgeted.ledger.sql import row_mapping
-        from budgeted.ledger.sql.connections import location
-        from budgeted.ledger.sql.statements import Tables
+        from budgeted.ledger.sql.database_url import location
+        from budgeted.ledger.sql.schema import Tables
     except ModuleNotFoundError:
         return None
     mine = not isinstance(where, sa.Engine)

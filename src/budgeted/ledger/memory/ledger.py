@@ -8,7 +8,6 @@ import os
 import secrets
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -37,6 +36,7 @@ from budgeted.ledger.memory.ended_holds import Ended
 from budgeted.ledger.memory.state import MOST_UNFOLDED, State
 from budgeted.ledger.spending_records import Charge, RollupRow, Used
 from budgeted.ledger.wait_queues import WaitQueues
+from budgeted.ledger.weak_registry import WeakRegistry
 
 YIELDS = 10
 """How often a thread that finds the lock taken lets another one run before it sleeps: whoever has it needs a few
@@ -68,7 +68,7 @@ class MemoryLedger:
         self.hold_timeout = 900.0
         self._state = State()
         self._begin()
-        _ledgers[weakref.ref(self, _ledgers.pop)] = None
+        _ledgers.add(self)
 
     def _begin(self) -> None:
         """What belongs to this process alone: it is made anew in a forked child."""
@@ -469,13 +469,12 @@ class MemoryLedger:
             self._vouched.pop(owner, None)
 
 
-# A dict, since its keys can be listed while other threads add to it; a WeakSet's cannot.
-_ledgers: dict[weakref.ref[MemoryLedger], None] = {}
+_ledgers: WeakRegistry[MemoryLedger] = WeakRegistry()
 
 
 def ledgers() -> list[MemoryLedger]:
     """Every ledger of this process that lives in it."""
-    return [ledger for one in list(_ledgers) if (ledger := one()) is not None]
+    return _ledgers.alive()
 
 
 _taken_for_fork: list[threading.Lock] = []

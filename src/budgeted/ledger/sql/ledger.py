@@ -29,8 +29,9 @@ from budgeted.ledger.memory.state import Saved, State
 from budgeted.ledger.network_ledger import DEADLINE, DIED, RemoteLedger
 from budgeted.ledger.spending_records import Charge, RollupRow, Used
 from budgeted.ledger.sql import row_mapping
-from budgeted.ledger.sql.connections import BusyError, open_database
-from budgeted.ledger.sql.statements import PREFIX
+from budgeted.ledger.sql.database import BusyError
+from budgeted.ledger.sql.opening import open_database
+from budgeted.ledger.sql.schema import PREFIX
 from budgeted.ledger.wait_queues import WaitQueues
 
 T = TypeVar("T")
