@@ -297,14 +297,14 @@ def test_a_hold_that_commits_after_it_was_given_up_is_given_back(
     give(far, GLOBAL, usd(1000))
     where = route(far, GLOBAL)
     far.hold(far.new_id(), where, cost(0), AT)
-    save = far._save
+    save = far._rows._save
 
     def park(*args: Any) -> Any:
-        del far._save
+        del far._rows._save
         proxy.parking = True  # what writes and commits
         return save(*args)
 
-    far._save = park
+    far._rows._save = park
     with pytest.raises(LedgerUnavailableError, match="did not answer within"):
         far.hold(far.new_id(), where, cost(60), AT, timeout=0.3)
     proxy.parking = False
@@ -577,13 +577,13 @@ STOPS = """
     ledger = open_ledger(sys.argv[1], sys.argv[2], fsync="background")
     where = route(ledger, GLOBAL)
     one = ledger.hold(ledger.new_id(), where, cost(10), AT)
-    save = ledger._save
+    save = ledger._rows._save
     def stop(*args):
-        ledger._save = save
+        ledger._rows._save = save
         print("stopping", flush=True)
         os.kill(os.getpid(), signal.{signal})
         return save(*args)
-    ledger._save = stop
+    ledger._rows._save = stop
     ledger.settle(one.id, Used(9), AT)
     print(spent(ledger), flush=True)
     ledger.close()
