@@ -20,7 +20,7 @@ from budgeted.ledger.http.ledger import HTTPLedger
 from budgeted.ledger.journal import segment_files
 from budgeted.ledger.journal.ledger import JournalLedger
 from budgeted.ledger.journal.segment_files import Continued, Header
-from budgeted.ledger.memory import ledger as memory
+from budgeted.ledger.memory import fork_safety
 from budgeted.ledger.memory.change_records import Held
 from budgeted.ledger.memory.ledger import MemoryLedger
 from budgeted.ledger.memory.state import State
@@ -97,7 +97,7 @@ def busy(ledger: Any) -> Any:
 def prune(ledger: Any) -> None:
     """Have what is too old dropped, where that is not done at once."""
     if isinstance(ledger, MemoryLedger | HTTPLedger):  # the latter's is in this process too
-        for one in memory.ledgers():
+        for one in fork_safety.ledgers.alive():
             if type(one) is MemoryLedger or one is ledger:
                 with one._entered() as state:
                     state.prune()

@@ -383,7 +383,7 @@ def test_a_mutation_interrupted_between_any_two_steps_is_finished() -> None:
         left = [line]
 
         def trace(frame: Any, event: str, arg: Any, left: list[int] = left) -> Any:
-            if frame.f_code.co_name not in ("_book", "_add"):
+            if frame.f_code.co_name not in ("_book", "add_to"):
                 return trace if event == "call" else None
             # Handlers run where a loop begins its next round.
             source = source_line(frame)

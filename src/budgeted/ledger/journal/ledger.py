@@ -28,7 +28,7 @@ from budgeted.ledger.journal.host_lock import MARK, SIGNED, HostLock
 from budgeted.ledger.journal.live_processes import Owners
 from budgeted.ledger.journal.segment_files import FORMAT, Continued, Header
 from budgeted.ledger.journal.system_calls import try_lock, unlock, write
-from budgeted.ledger.memory import ledger as memory
+from budgeted.ledger.memory import fork_safety
 from budgeted.ledger.memory.change_records import Record
 from budgeted.ledger.memory.ledger import LOCK_SECONDS, MemoryLedger
 from budgeted.ledger.memory.state import State
@@ -515,7 +515,7 @@ def _unavailable(error: OSError, what: str) -> LedgerUnavailableError:
 
 def _at_exit() -> None:
     background_worker.drain()
-    for ledger in memory.ledgers():
+    for ledger in fork_safety.ledgers.alive():
         if isinstance(ledger, JournalLedger):
             with contextlib.suppress(LedgerError):
                 ledger.close()

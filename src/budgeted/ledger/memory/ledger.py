@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bisect
 import itertools
-import os
 import secrets
 import threading
 import time
@@ -17,10 +16,9 @@ from budgeted.errors import LedgerError, LedgerLockedError
 from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import Account, LimitSpec
 from budgeted.ledger.admission import Ask, Refused, admit
-from budgeted.ledger.backoff import pauses
 from budgeted.ledger.cost_routing import STALE, Route, Stale
 from budgeted.ledger.interface import in_flight
-from budgeted.ledger.memory import change_records
+from budgeted.ledger.memory import change_records, fork_safety
 from budgeted.ledger.memory.change_records import (
     Deleted,
     Held,
@@ -33,17 +31,10 @@ from budgeted.ledger.memory.change_records import (
     WasReset,
 )
 from budgeted.ledger.memory.ended_holds import Ended
+from budgeted.ledger.memory.lock_waiting import seen_free
 from budgeted.ledger.memory.state import MOST_UNFOLDED, State
 from budgeted.ledger.spending_records import Charge, RollupRow, Used
 from budgeted.ledger.wait_queues import WaitQueues
-from budgeted.ledger.weak_registry import WeakRegistry
-
-YIELDS = 10
-"""How often a thread that finds the lock taken lets another one run before it sleeps: whoever has it needs a few
-microseconds."""
-
-PAUSE, LONGEST_PAUSE = 0.0002, 0.005
-"""How long it sleeps after that before it looks again, in seconds: at first, and at most."""
 
 LOCK_SECONDS = 10.0
 """How long a verb waits for the ledger's lock before it gives up."""
@@ -68,7 +59,7 @@ class MemoryLedger:
         self.hold_timeout = 900.0
         self._state = State()
         self._begin()
-        _ledgers.add(self)
+        fork_safety.ledgers.add(self)
 
     def _begin(self) -> None:
         """What belongs to this process alone: it is made anew in a forked child."""
@@ -426,17 +417,8 @@ class MemoryLedger:
         comes in between has a deadline as well, so that this one is passed by little.
         """
         allowed = LOCK_SECONDS if timeout is None else timeout
-        if allowed:
-            for _ in range(YIELDS):
-                time.sleep(0)
-                if not self._lock.locked():
-                    return
-        # Not by sleeping on the lock: whoever does is woken each time that it is given back, nearly always in vain, and
-        # a thread that would go on at full speed pays for that with a third of it.
-        for _ in pauses(allowed, PAUSE, LONGEST_PAUSE):
-            if not self._lock.locked():
-                return
-        raise self._locked(allowed)
+        if not seen_free(self._lock, allowed):
+            raise self._locked(allowed)
 
     def _locked(self, allowed: float) -> LedgerLockedError:
         return LedgerLockedError(f"the ledger's lock was not free within {allowed:g} seconds")
@@ -467,38 +449,6 @@ class MemoryLedger:
         """Forget owners whose holds were all charged."""
         for owner in dead:
             self._vouched.pop(owner, None)
-
-
-_ledgers: WeakRegistry[MemoryLedger] = WeakRegistry()
-
-
-def ledgers() -> list[MemoryLedger]:
-    """Every ledger of this process that lives in it."""
-    return _ledgers.alive()
-
-
-_taken_for_fork: list[threading.Lock] = []
-
-
-def _before_fork() -> None:
-    # A copy of balances must not be taken in the middle of a change. A thread that forks inside a verb, in a
-    # signal's handler, would wait for itself: a second is plenty for everybody else.
-    locks = [ledger._lock for ledger in ledgers() if not ledger.shared]  # noqa: SLF001
-    _taken_for_fork.extend(lock for lock in locks if lock.acquire(timeout=1))
-
-
-def _after_fork_in_parent() -> None:
-    while _taken_for_fork:
-        _taken_for_fork.pop().release()
-
-
-def _after_fork_in_child() -> None:
-    _taken_for_fork.clear()
-    for ledger in ledgers():
-        ledger._begin()  # noqa: SLF001
-
-
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 
 
 def _copy(account: Account, held: Mapping[str, int]) -> Account:

@@ -14,7 +14,8 @@ from budgeted.ledger.accounts import Account
 from budgeted.ledger.memory.change_records import Held
 from budgeted.ledger.memory.ended_holds import Ended
 from budgeted.ledger.memory.ledger import MemoryLedger
-from budgeted.ledger.memory.state import Saved, State
+from budgeted.ledger.memory.snapshot import Saved
+from budgeted.ledger.memory.state import State
 from budgeted.ledger.spending_records import RollupRow
 from budgeted.ledger.sql import row_mapping
 from budgeted.ledger.sql.drivers import Driver, StoredRow
