@@ -17,9 +17,9 @@ from budgeted.ledger.accounts import CALLS, GLOBAL, TOKENS, USD, LimitSpec
 from budgeted.ledger.admission import Ask, Refused
 from budgeted.ledger.cost_routing import Leg, Route
 from budgeted.ledger.http.ledger import HTTPLedger
-from budgeted.ledger.journal import segment_files
+from budgeted.ledger.journal import checked_lines, segment_files, snapshot_files
+from budgeted.ledger.journal.checked_lines import Continued, Header
 from budgeted.ledger.journal.ledger import JournalLedger
-from budgeted.ledger.journal.segment_files import Continued, Header
 from budgeted.ledger.memory import fork_safety
 from budgeted.ledger.memory.change_records import Held
 from budgeted.ledger.memory.ledger import MemoryLedger
@@ -148,11 +148,11 @@ def replayed(directory: Path, *, whole: bool = False) -> bytes:
     state, number = State(), 1
     if snapshots and not whole:
         number = snapshots[-1]
-        state = State.decode(segment_files.read_snapshot(directory, number))
+        state = State.decode(snapshot_files.read_snapshot(directory, number))
     while number:
         path = segment_files.journal_path(directory, number)
         number = 0
-        found, _, _ = segment_files.read(path.read_bytes(), 0, path, 0)
+        found, _, _ = checked_lines.read(path.read_bytes(), 0, path, 0)
         for record in found:
             if isinstance(record, Continued):
                 number = record.segment

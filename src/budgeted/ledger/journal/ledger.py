@@ -15,7 +15,6 @@ import os
 import struct
 import threading
 import time
-from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -23,15 +22,14 @@ import msgspec
 from budgeted.errors import LedgerCorruptError, LedgerError, LedgerLockedError, LedgerUnavailableError
 from budgeted.ledger import background_worker
 from budgeted.ledger.interface import is_closed
-from budgeted.ledger.journal import segment_files
+from budgeted.ledger.journal import checked_lines, segment_files, snapshot_files
+from budgeted.ledger.journal.checked_lines import FORMAT, Continued, Header
 from budgeted.ledger.journal.host_lock import MARK, SIGNED, HostLock
 from budgeted.ledger.journal.live_processes import Owners
-from budgeted.ledger.journal.segment_files import FORMAT, Continued, Header
 from budgeted.ledger.journal.system_calls import try_lock, unlock, write
 from budgeted.ledger.memory import fork_safety
 from budgeted.ledger.memory.change_records import Record
 from budgeted.ledger.memory.ledger import LOCK_SECONDS, MemoryLedger
-from budgeted.ledger.memory.state import State
 
 logger = logging.getLogger("budgeted")
 
@@ -42,7 +40,7 @@ WAITING_PERIOD = 0.1
 """Seconds between two looks at the journal while calls wait for holds of other processes."""
 
 _mark = struct.Struct("<qqq").pack
-_encode, _crc32, _line = segment_files.encode, segment_files.crc32, segment_files.line
+_encode, _crc32, _line = checked_lines.encode, checked_lines.crc32, checked_lines.line
 
 
 class JournalLedger(MemoryLedger):
@@ -106,7 +104,7 @@ class JournalLedger(MemoryLedger):
             raise is_closed(str(self.directory))
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._refuse_strangers()
+            segment_files.refuse_other_files(self.directory)
             host = HostLock(self.directory / "lock")
             try:
                 self._owners.register(self.owner)
@@ -132,20 +130,6 @@ class JournalLedger(MemoryLedger):
             os.close(fd)
         self._applied = -1
 
-    def _refuse_strangers(self) -> None:
-        names = os.listdir(self.directory)  # noqa: PTH208 - names are what is wanted
-        others = [
-            name
-            for name in names
-            if name not in ("lock", "owners") and not name.startswith((".", "journal-", "snapshot-"))
-        ]
-        if others and "lock" not in names:
-            msg = (
-                f"{self.directory} holds other files ({', '.join(sorted(others)[:3])}), not a ledger; "
-                f"give the ledger a directory of its own"
-            )
-            raise LedgerError(msg)
-
     # -- reading
 
     def _load(self) -> None:
@@ -156,7 +140,7 @@ class JournalLedger(MemoryLedger):
         if not snapshots and not journals:
             segment_files.create(directory, 1)
             journals = [1]
-        self._state, segment = _newest(directory, snapshots, journals)
+        self._state, segment = snapshot_files.newest(directory, snapshots, journals)
         if segment not in journals:
             msg = f"{segment_files.journal_path(directory, segment)} is missing. Nothing was changed; restore it"
             raise LedgerCorruptError(msg)
@@ -164,7 +148,7 @@ class JournalLedger(MemoryLedger):
         complete = self._read_on()
         behind = [n for n in {*journals, *snapshots} if n > self._segment]
         # A new segment that nothing leads to and that holds nothing is what a crash leaves.
-        if not complete or [n for n in behind if n in snapshots or not _is_empty(directory, n)]:
+        if not complete or [n for n in behind if n in snapshots or not segment_files.is_empty(directory, n)]:
             following = segment_files.journal_path(directory, max(behind, default=self._segment + 1)).name
             msg = (
                 f"{self._path} ends without leading to {following}: "
@@ -199,7 +183,7 @@ class JournalLedger(MemoryLedger):
             return False
         if self._offset < size:
             if not self._offset:
-                segment_files.check_beginning(os.pread(self._fd, size, 0), self._segment, self._path)
+                checked_lines.check_beginning(os.pread(self._fd, size, 0), self._segment, self._path)
             os.ftruncate(self._fd, self._offset)
         if self._offset:
             self._set_mark(self._segment, self._offset)
@@ -236,8 +220,8 @@ class JournalLedger(MemoryLedger):
 
     def _read(self, size: int) -> int:
         """Apply the lines of this segment up to its size. Returns the number of the next segment, or 0."""
-        for data in segment_files.pieces(self._fd, self._offset, size):
-            found, crc, behind = segment_files.read(data, self._crc, self._path, self._offset)
+        for data in checked_lines.pieces(self._fd, self._offset, size):
+            found, crc, behind = checked_lines.read(data, self._crc, self._path, self._offset)
             following = found.pop() if found and found[-1].__class__ is Continued else None
             self._state.replay(found if self._offset else found[1:])
             self._lines += len(found)
@@ -361,7 +345,7 @@ class JournalLedger(MemoryLedger):
 
     def _save_snapshot(self, segment: int, data: bytes) -> None:
         try:
-            segment_files.write_snapshot(self.directory, segment, data)
+            snapshot_files.write_snapshot(self.directory, segment, data)
             with self._entered():
                 # The one before is kept, should this one be damaged.
                 segment_files.drop_before(self.directory, segment - 1)
@@ -409,7 +393,7 @@ class JournalLedger(MemoryLedger):
         try:
             if self._lines > 1:
                 self._rotate()
-            segment_files.write_snapshot(self.directory, self._segment, self._state.encode())
+            snapshot_files.write_snapshot(self.directory, self._segment, self._state.encode())
             segment_files.drop_before(self.directory, self._segment - 1)
         except OSError as error:
             raise _unavailable(error, f"{self._path} cannot be synced, and no new file be written") from failed
@@ -483,28 +467,6 @@ class JournalLedger(MemoryLedger):
                     self._owners.withdraw()
                     self._detach()
                 self.turns.wake_all()
-
-
-def _newest(directory: Path, snapshots: Iterable[int], journals: list[int]) -> tuple[State, int]:
-    """The state to start from, and the segment that follows it."""
-    damage: LedgerCorruptError | None = None
-    for number in sorted(snapshots, reverse=True):
-        try:
-            return State.decode(segment_files.read_snapshot(directory, number)), number
-        except (LedgerCorruptError, msgspec.DecodeError) as error:
-            # What a snapshot folds is mostly still there to be folded again.
-            logger.warning("budgeted: %s; looking for the one before it", error)
-            damage = error if isinstance(error, LedgerCorruptError) else LedgerCorruptError(f"{directory}: {error}")
-    if 1 in journals:
-        return State(), 1
-    msg = f"{directory} has journals from {min(journals, default=0)} on but no snapshot: files are missing"
-    raise damage or LedgerCorruptError(msg)
-
-
-def _is_empty(directory: Path, segment: int) -> bool:
-    """Whether a segment has no line but its header."""
-    path = segment_files.journal_path(directory, segment)
-    return path.read_bytes().count(b"\n") <= 1
 
 
 def _unavailable(error: OSError, what: str) -> LedgerUnavailableError:
