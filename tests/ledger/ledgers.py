@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from budgeted.ledger.accounts import CALLS, GLOBAL, TOKENS, USD, LimitSpec
 from budgeted.ledger.admission import Ask, Refused
 from budgeted.ledger.cost_routing import Leg, Route
@@ -111,7 +113,7 @@ def check(ledger: Any) -> None:
     by_slot: dict[tuple[str, str, int], int] = defaultdict(int)
     by_account: dict[str, int] = defaultdict(int)
     for one in ledger.open_holds():
-        _, _, _, legs = segment_files.msgspec.json.decode(one.route)
+        _, _, _, legs = msgspec.json.decode(one.route)
         for account, limits in legs:
             by_account[account] += one.usd
             for limit, start, _ in limits:

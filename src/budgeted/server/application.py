@@ -31,7 +31,8 @@ from budgeted.ledger.accounts import UNITS, account_kind, account_name
 from budgeted.ledger.admission import Refused
 from budgeted.ledger.cost_routing import Stale
 from budgeted.ledger.http import json_verbs
-from budgeted.ledger.http.connections import AGAIN, ONCE, is_loopback
+from budgeted.ledger.http.connections import AGAIN, ONCE
+from budgeted.ledger.http.server_address import is_loopback
 from budgeted.limits.limit import Limit
 from budgeted.manager.settings import warn_of_unknown
 from budgeted.server import openapi

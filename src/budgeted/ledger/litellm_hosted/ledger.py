@@ -13,7 +13,8 @@ import msgspec
 from budgeted.errors import LedgerError, LedgerUnavailableError
 from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import account_name
-from budgeted.ledger.http.connections import Address, Channel
+from budgeted.ledger.http.connections import Channel
+from budgeted.ledger.http.server_address import Address
 from budgeted.ledger.litellm_hosted import user_dict
 from budgeted.ledger.memory.change_records import Held, Record, Released
 from budgeted.ledger.memory.ledger import MemoryLedger
