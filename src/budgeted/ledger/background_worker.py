@@ -17,7 +17,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 from budgeted.errors import LedgerError
 
@@ -36,7 +36,7 @@ class Kept(Protocol):
 
 class _Upkeep:
     def __init__(self) -> None:
-        self.jobs: collections.deque[Callable[[], Any]] = collections.deque()
+        self.jobs: collections.deque[Callable[[], object]] = collections.deque()
         self.bell: queue.SimpleQueue[None] = queue.SimpleQueue()
         self.doing = threading.RLock()
         # A dict, since its keys can be listed while other threads add to it; a WeakSet's cannot.
@@ -94,7 +94,7 @@ class _Upkeep:
                     return
 
 
-def _attempt(job: Callable[[], Any]) -> None:
+def _attempt(job: Callable[[], object]) -> None:
     try:
         job()
     except Exception as error:
@@ -110,7 +110,7 @@ def _closed(error: Exception) -> bool:
 _upkeep = _Upkeep()
 
 
-def enqueue(job: Callable[[], Any]) -> None:
+def enqueue(job: Callable[[], object]) -> None:
     """Have something done soon by the background thread. Safe in finalisers and signal handlers: takes no lock."""
     _upkeep.jobs.append(job)
     _upkeep.bell.put(None)
@@ -132,13 +132,13 @@ def later(kept: Kept) -> None:
 _later: dict[weakref.ref[Kept], None] = {}
 
 
-def retry(job: Callable[[], Any]) -> None:
+def retry(job: Callable[[], object]) -> None:
     """Repeat a job until it succeeds: a charge that the ledger could not take yet."""
     wanted(_Retried(job))
 
 
 class _Retried:
-    def __init__(self, job: Callable[[], Any]) -> None:
+    def __init__(self, job: Callable[[], object]) -> None:
         self.job = job
         _retried.add(self)
 

@@ -19,7 +19,10 @@ from budgeted.ledger.urls import HTTP, MEMORY, PATH, REDIS, SQL, kind_of, path_o
 from budgeted.validation import shown
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
+
     from budgeted.ledger.journal.ledger import JournalLedger
+    from budgeted.ledger.redis.connection import Client
 
 
 LONGEST_NAME = 255
@@ -27,10 +30,10 @@ LONGEST_NAME = 255
 
 _lock = threading.Lock()
 _by_directory: weakref.WeakValueDictionary[Path, JournalLedger] = weakref.WeakValueDictionary()
-_by_server: weakref.WeakValueDictionary[tuple[Any, str], RemoteLedger] = weakref.WeakValueDictionary()
+_by_server: weakref.WeakValueDictionary[tuple[object, str], RemoteLedger] = weakref.WeakValueDictionary()
 
 
-def open_ledger(where: Any, project: str, *, fsync: str) -> Ledger:
+def open_ledger(where: object, project: str, *, fsync: str) -> Ledger:
     """The ledger that a ``ledger=`` argument names, for one project.
 
     Args:
@@ -84,13 +87,13 @@ def _check_length(name: str, project: str) -> None:
         raise ValueError(msg)
 
 
-def _http(where: Any, project: str, fsync: str) -> RemoteLedger:  # noqa: ARG001 - its server decides that
+def _http(where: str, project: str, fsync: str) -> RemoteLedger:  # noqa: ARG001 - its server decides that
     from budgeted.ledger.http.ledger import HTTPLedger
 
     return HTTPLedger(where, project)
 
 
-def _sql(where: Any, project: str, fsync: str) -> RemoteLedger:
+def _sql(where: str | sa.Engine, project: str, fsync: str) -> RemoteLedger:
     try:
         from budgeted.ledger.sql.ledger import SQLLedger
 
@@ -100,7 +103,7 @@ def _sql(where: Any, project: str, fsync: str) -> RemoteLedger:
         raise LedgerError(msg) from error
 
 
-def _redis(where: Any, project: str, fsync: str) -> RemoteLedger:  # noqa: ARG001 - how durable it is, the server says
+def _redis(where: str | Client, project: str, fsync: str) -> RemoteLedger:  # noqa: ARG001 - how durable it is, the server says
     try:
         from budgeted.ledger.redis.ledger import RedisLedger
 
@@ -114,7 +117,7 @@ _SERVERS: dict[str, Callable[[Any, str, str], RemoteLedger]] = {HTTP: _http, SQL
 """What opens a ledger that is no directory."""
 
 
-def exists(where: Any, project: str) -> bool | None:
+def exists(where: object, project: str) -> bool | None:
     """Whether there is a ledger that :func:`open_ledger` would open, without making it.
 
     Returns:
@@ -131,7 +134,7 @@ def exists(where: Any, project: str) -> bool | None:
     return False if kind == MEMORY else has_project(where, project)
 
 
-def projects_beside(where: Any) -> tuple[str, list[str] | None]:
+def projects_beside(where: object) -> tuple[str, list[str] | None]:
     """What a place is called without its credentials, and the projects that have a ledger there.
 
     The projects are None where that cannot be told soon.

@@ -7,7 +7,8 @@ import secrets
 import threading
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from budgeted.errors import LedgerError
 
@@ -129,7 +130,7 @@ def new_key() -> str:
     return secrets.token_hex(16)
 
 
-def library() -> Any:
+def library() -> ModuleType:
     """The HTTP library, which is not needed by other ledgers.
 
     Raises:
@@ -143,12 +144,12 @@ def library() -> Any:
     return httpx2
 
 
-def _unsent(httpx: Any) -> tuple[type[Exception], ...]:
+def _unsent(httpx: ModuleType) -> tuple[type[Exception], ...]:
     """What a request fails with before any of it is sent."""
     return httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout
 
 
-def _no_auth(request: Any) -> Any:
+def _no_auth(request: httpx2.Request) -> httpx2.Request:
     return request
 
 

@@ -13,7 +13,7 @@ import msgspec
 
 from budgeted.ledger.accounts import Account
 from budgeted.ledger.admission import Refused
-from budgeted.ledger.cost_routing import at_server_time
+from budgeted.ledger.cost_routing import Stale, at_server_time
 from budgeted.ledger.http.request_bodies import (
     AccountBody,
     ChargeBody,
@@ -33,7 +33,7 @@ from budgeted.ledger.http.request_bodies import (
     check_accounts,
     check_counts,
 )
-from budgeted.ledger.interface import Ledger
+from budgeted.ledger.interface import Granted, Ledger
 from budgeted.ledger.memory.change_records import Held
 from budgeted.ledger.memory.ledger import MemoryLedger
 from budgeted.ledger.spending_records import Charge, RollupRow
@@ -46,14 +46,14 @@ class Verb(NamedTuple):
     """
 
     about: str
-    body: Any
+    body: type[msgspec.Struct]
     answer: Any
     changes: bool
-    run: Callable[[Ledger, Any], Any]
+    run: Callable[[Ledger, Any], object]
     repeatable: bool = True
 
 
-def _hold(ledger: Ledger, body: HoldBody) -> Any:
+def _hold(ledger: Ledger, body: HoldBody) -> Granted | Refused | Stale:
     route, at = body.route.route(), body.at
     if route.around is not None and isinstance(ledger, MemoryLedger):  # others see to it themselves
         at = int(ledger.clock())

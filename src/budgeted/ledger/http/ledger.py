@@ -172,11 +172,11 @@ class HTTPLedger(RemoteLedger):
 
     # -- one request
 
-    def _ask(self, verb: str, body: Any, timeout: float | None = None) -> Any:
+    def _ask(self, verb: str, body: msgspec.Struct, timeout: float | None = None) -> Any:
         with self._verb(timeout) as deadline:
             return self._request(verb, body, deadline)
 
-    def _request(self, verb: str, body: Any, deadline: float) -> Any:
+    def _request(self, verb: str, body: msgspec.Struct, deadline: float) -> Any:
         once = None if json_verbs.VERBS[verb].repeatable else new_key()
         status, content = self._channel.post(verb + self._query, _encode(body), deadline, once=once)
         try:

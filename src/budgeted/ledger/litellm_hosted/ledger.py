@@ -109,7 +109,7 @@ class HostedLedger(MemoryLedger):
             msg = f"{self._where} did not take the budgets of {self._project!r} over: {answer.status!r}"
             raise LedgerUnavailableError(msg)
 
-    def _ask(self, path: str, body: dict[str, Any]) -> _Answer:
+    def _ask(self, path: str, body: dict[str, object]) -> _Answer:
         try:
             status, content = self._channel.post(path, msgspec.json.encode(body), time.monotonic() + DEADLINE)
         except TimeoutError:

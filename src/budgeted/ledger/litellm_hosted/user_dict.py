@@ -190,7 +190,7 @@ def _number(value: object, what: str, most: float) -> float | None:
     return value
 
 
-def _nearest(value: Any, what: str) -> int:
+def _nearest(value: object, what: str) -> int:
     """The nearest nano-USD: sums of floats are off by less than that, on either side."""
     nano_usd(value, what)
     return round(Fraction(str(value)) * NANO)

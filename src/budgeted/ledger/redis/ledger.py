@@ -22,9 +22,9 @@ from budgeted.ledger.interface import in_flight
 from budgeted.ledger.memory import change_records, ended_holds
 from budgeted.ledger.memory.change_records import Held
 from budgeted.ledger.network_ledger import RemoteLedger, lasting
-from budgeted.ledger.project_discovery import redis_key
 from budgeted.ledger.redis.connection import Commands, address, new_client, warn_of_policy
 from budgeted.ledger.redis.exact_integers import check_ask, check_limits, check_used
+from budgeted.ledger.redis.keys import redis_key
 from budgeted.ledger.redis.lua_scripts import script
 from budgeted.ledger.redis.stored_records import (
     account_of,

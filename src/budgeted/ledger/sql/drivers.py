@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class PostgreSQLDriver(Driver, Protocol):
     autocommit: bool
     deadline: float
     sending: Pipeline
-    wait: Any
+    wait: Callable[..., object]
 
     @property
     def closed(self) -> bool:
