@@ -44,7 +44,7 @@ from budgeted.ledger.spending_records import Used
 WORKER = """
     import random, sys, threading
     from ledgers import *
-    from budgeted.ledger.memory.records import Held
+    from budgeted.ledger.memory.change_records import Held
     ledger = JournalLedger(sys.argv[1])
     threads, calls, seed = int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     where = [route(ledger, GLOBAL, ALICE), route(ledger, GLOBAL, BOB), route(ledger, GLOBAL)]

@@ -24,7 +24,7 @@ from budgeted.money import NANO
 WORKER = """
     import random, sys, threading
     from ledgers import *
-    from budgeted.ledger.memory.records import Held
+    from budgeted.ledger.memory.change_records import Held
     ledger = open_ledger(sys.argv[1], sys.argv[2], fsync="background")
     threads, calls, seed = map(int, sys.argv[3:])
     where = [route(ledger, GLOBAL, ALICE), route(ledger, GLOBAL, BOB), route(ledger, GLOBAL)]

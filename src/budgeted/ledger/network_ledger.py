@@ -90,7 +90,9 @@ class RemoteLedger:
         self.turns = WaitQueues()
         self.owner = secrets.token_hex(5)
         self._prefix = self.owner + "."
+        # The next number is taken in one step of the interpreter: threads need no lock for it.
         self._numbers = itertools.count(1)
+        # Bounded: a server that is away for long must not fill the memory of those that wait for it.
         self._doubtful: collections.deque[tuple[str, int]] = collections.deque(maxlen=MOST_DOUBTFUL)
         self._watched = False
         self._beat_due = self._lease_due = 0.0
@@ -152,6 +154,7 @@ class RemoteLedger:
             try:
                 self.release(*one)
             except LedgerError:
+                # In its place again, for the next try.
                 self._doubtful.appendleft(one)
                 raise
 
@@ -187,6 +190,7 @@ class RemoteLedger:
             self._renew(deadline)
 
     def _renew(self, deadline: float) -> None:
+        # From before the request: the server counts from when it gets it, so that the lease ends here first.
         began = lasting()
         self._renew_by(self.owner, self.lease, deadline)
         self._lease_due = began + self.lease / 2
@@ -265,6 +269,7 @@ def _open_ledgers() -> list[RemoteLedger]:
 
 def _after_fork_in_child() -> None:
     for ledger in _open_ledgers():
+        # The child has a name and a lease of its own, and must not speak over its parent's connections.
         ledger._forked()  # noqa: SLF001
 
 

@@ -29,6 +29,7 @@ LONGEST_NAME = 255
 """Bytes that a file's name may have, on nearly every file system."""
 
 _lock = threading.Lock()
+# Weakly: that it was opened once keeps no ledger alive.
 _by_directory: weakref.WeakValueDictionary[Path, JournalLedger] = weakref.WeakValueDictionary()
 _by_server: weakref.WeakValueDictionary[tuple[object, str], RemoteLedger] = weakref.WeakValueDictionary()
 
@@ -57,6 +58,7 @@ def open_ledger(where: object, project: str, *, fsync: str) -> Ledger:
     if kind == MEMORY:
         return MemoryLedger()
     if kind in _SERVERS:
+        # Held while it is opened: threads that ask at once get the same object.
         with _lock:
             remote = _by_server.get((where, project))
             if remote is None or remote.closed:
@@ -174,6 +176,7 @@ def _encodable(path: str) -> bool:
 
 def _after_fork() -> None:
     global _lock  # noqa: PLW0603
+    # Another thread of the parent may have been opening one, and is not here to give the old lock back.
     _lock = threading.Lock()
 
 

@@ -102,12 +102,14 @@ class Channel:
 
     def forget(self) -> None:
         """Leave the connections to the parent, in a forked child."""
+        # A new lock, too: the old one may be held by a thread that only the parent has.
         self._lock = threading.Lock()
         self._client = None
 
     def _connected(self) -> httpx2.Client:
         client = self._client
         if client is None:
+            # Looked at again under the lock: two threads may have come here at once.
             with self._lock:
                 client = self._client
                 if client is None:
@@ -160,6 +162,7 @@ def _is_ours(answer: httpx2.Response) -> bool:
 
 def _wait(pause: float, deadline: float) -> bool:
     """Wait a moment before the next attempt; False if there is no time for one."""
+    # At random: clients that lost the same server do not all come back at the same instant.
     pause *= random.uniform(0.5, 1.0)  # noqa: S311 - no secret
     if time.monotonic() + pause >= deadline:
         return False

@@ -33,6 +33,7 @@ FORMAT = 1
 PIECE = 1 << 15
 """Bytes read at a time: what is made of them still fits a processor's cache."""
 
+# Made once, and bound to names of this module: every verb encodes a line.
 encode = msgspec.json.Encoder().encode
 
 crc32 = zlib.crc32
@@ -124,6 +125,7 @@ def _check(data: bytes, crc: int, offset: int) -> tuple[list[Record], int, int, 
     lines = data.split(b"\n")
     rest = lines.pop()
     payloads: list[bytes] = []
+    # One `try` around the loop, not one per line: a line without a number ends it as one with a wrong number does.
     with contextlib.suppress(ValueError, IndexError):
         for text in lines:
             payload = text[9:]

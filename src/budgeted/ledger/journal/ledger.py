@@ -78,6 +78,7 @@ class JournalLedger(MemoryLedger):
         return f"JournalLedger({str(self.directory)!r})"
 
     def __del__(self) -> None:
+        # No lock: a finaliser may run inside a verb of its thread, and nobody else has this ledger any more.
         self._detach()
 
     # -- opening
@@ -107,6 +108,7 @@ class JournalLedger(MemoryLedger):
             segment_files.refuse_other_files(self.directory)
             host = HostLock(self.directory / "lock")
             try:
+                # Announced before its first hold, which would pass for a dead process's.
                 self._owners.register(self.owner)
             except BaseException:
                 host.close()
@@ -125,6 +127,7 @@ class JournalLedger(MemoryLedger):
         host, self._host = self._host, None
         if host is not None:
             host.close()
+        # Forgotten before it is closed: right afterwards its number may be another file's.
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
@@ -160,6 +163,7 @@ class JournalLedger(MemoryLedger):
     def _open_segment(self, segment: int) -> None:
         path = segment_files.journal_path(self.directory, segment)
         fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
+        # Not while a thread syncs: it has the old file in hand.
         with self._sync_lock:
             old, self._fd, self._path = self._fd, fd, path
             self._segment, self._offset, self._crc, self._lines = segment, 0, 0, 0
@@ -184,6 +188,7 @@ class JournalLedger(MemoryLedger):
         if self._offset < size:
             if not self._offset:
                 checked_lines.check_beginning(os.pread(self._fd, size, 0), self._segment, self._path)
+            # Half a line: whoever wrote it had the lock that is ours now, so that nobody is still at it.
             os.ftruncate(self._fd, self._offset)
         if self._offset:
             self._set_mark(self._segment, self._offset)
@@ -204,6 +209,7 @@ class JournalLedger(MemoryLedger):
         before = state.applied
         while True:
             size = os.fstat(self._fd).st_size
+            # Shorter than what was read: it is not the file that it was.
             if size < self._offset:
                 return -1
             following = self._read(size)
@@ -290,6 +296,7 @@ class JournalLedger(MemoryLedger):
         # Nothing is called in between, so that an interruption finds the line counted in, or else reads it.
         self._mark, self._offset, self._crc, self._applied = mark, end, crc, self._applied + 1
         self._lines += 1
+        # Once per round of the background, which would otherwise be woken by every line.
         if not self._dirty:
             self._dirty = True
             background_worker.wanted(self)
@@ -297,6 +304,7 @@ class JournalLedger(MemoryLedger):
     def _write(self, record: Header) -> None:
         """Append a line that changes no balance."""
         self._append(record)
+        # No record of a state, and _append() has counted it as one.
         self._applied -= 1
 
     def _cut_back(self) -> None:
@@ -370,8 +378,10 @@ class JournalLedger(MemoryLedger):
     def _sync(self, upto: tuple[int, int]) -> None:
         """Have everything up to a position on the disk. One sync serves all threads that wait for it."""
         with self._sync_lock:
+            # What this thread waited for was the sync of another, and that covered this one's line.
             if upto <= self._synced or self._fd < 0:
                 return
+            # Read before the sync: what is appended meanwhile may not be on the disk afterwards.
             position = self._segment, self._offset
             try:
                 if self._failed is None:
@@ -412,6 +422,7 @@ class JournalLedger(MemoryLedger):
         if self.closed:
             return None
         if self._dirty:
+            # Before the sync: a line that is appended meanwhile asks for the next one.
             self._dirty = False
             self._sync_written()
             self._look_for_files()
@@ -444,6 +455,7 @@ class JournalLedger(MemoryLedger):
             self._owners.bury(self._holders())
 
     def _holders(self) -> set[str]:
+        # A copy: it is asked without the lock, too.
         return {id.partition(".")[0] for id in list(self._state.holds)}
 
     def flush(self) -> None:
@@ -463,6 +475,7 @@ class JournalLedger(MemoryLedger):
                 self.flush()
             finally:
                 self.closed = True
+                # Neither a verb nor a sync may be at the files that are closed here.
                 with self._lock, self._sync_lock:
                     self._owners.withdraw()
                     self._detach()

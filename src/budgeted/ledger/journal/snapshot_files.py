@@ -22,6 +22,7 @@ def write_snapshot(directory: Path, segment: int, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}")
     temporary.unlink(missing_ok=True)
     write_new(temporary, b"%08x " % crc32(data), data)
+    # Renamed when all of it is on the disk: half of one is never found under its name.
     temporary.rename(path)
     sync_directory(directory)
 

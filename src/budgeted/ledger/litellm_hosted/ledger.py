@@ -93,6 +93,7 @@ class HostedLedger(MemoryLedger):
         with self._saving:
             if not self._changed:
                 return
+            # Before the balances are read: what changes meanwhile is sent the next time.
             self._changed = False
             try:
                 self._send()

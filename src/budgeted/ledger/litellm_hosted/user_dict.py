@@ -298,6 +298,7 @@ def _post(
 ) -> str:
     """Charge the user and the global account. Returns the charge's id."""
     id = ledger.new_id()
+    # Until nobody has changed the limits between reading them and charging.
     while True:
         ledger.set_limits(GLOBAL, (), explicit=False, create=True)
         payers = [(GLOBAL, not past), (name, limits)]

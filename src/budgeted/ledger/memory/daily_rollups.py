@@ -18,6 +18,7 @@ def shortened(name: str) -> str:
     """A name that fits an index; a long one keeps its beginning. One that was shortened stays as it is."""
     if len(name) <= LONGEST:
         return name
+    # The hash keeps names apart that begin alike.
     mark = "... " + hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:16]
     return name[: LONGEST - len(mark)] + mark
 

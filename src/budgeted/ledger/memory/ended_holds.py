@@ -53,6 +53,7 @@ class Charges:
         if one.reason:
             self.uncertain[id] = one
             return
+        # Added before it is taken off: interrupted in between, it is known twice, and never not at all.
         self.latest[id] = one
         if id in self.uncertain:
             del self.uncertain[id]

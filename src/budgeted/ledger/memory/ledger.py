@@ -65,6 +65,7 @@ class MemoryLedger:
         """What belongs to this process alone: it is made anew in a forked child."""
         self.turns = WaitQueues()
         self.owner = secrets.token_hex(5)
+        # The next number is taken in one step of the interpreter: threads need no lock for it.
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._watched = False
@@ -96,17 +97,20 @@ class MemoryLedger:
                 state = self._state
                 if state.knows(id):
                     return self._held_before(id, route, ask)
+                # As state.bound() has it: nearly always one look-up is enough, without a call.
                 bound = state.bounds.get(route.key)
                 if bound is None or bound.versions != route.versions:
                     bound = state.bound(route.key, route.versions)
                     if bound is None:
                         return STALE
+                # Where no period has begun since, the route was found to be in its periods before.
                 if (bound.periods != state.periods or not bound.live) and bound.past(state.periods):
                     return STALE
                 granted = admit(ask, bound.slots, route.soft)
                 if not isinstance(granted, int):
                     return msgspec.structs.replace(granted, account=bound.payers[granted.index])
                 held = change_records.held(id, at, granted, ask, bound.raw)
+                # Kept first, then applied: a crash in between leaves a decision that is replayed.
                 if self._kept:
                     self._append(held)
                 if not bound.live:
@@ -115,6 +119,7 @@ class MemoryLedger:
             finally:
                 if self._kept:
                     self._exit()
+        # Outside the lock: one sync serves all threads that have appended meanwhile.
         if self._synced_always:
             self._sync_written()
         if not self._watched:
@@ -342,6 +347,7 @@ class MemoryLedger:
         swept = 0
         with self._entered() as state:
             dead = self._dead_owners()
+            # A copy: each hold that is charged leaves the dictionary.
             for id, (held, bound) in list(state.holds.items()):
                 if held.at <= oldest:
                     reason = f"unheard of for {self.hold_timeout:g} seconds"
@@ -377,6 +383,7 @@ class MemoryLedger:
 
     def upkeep(self) -> float | None:
         """Look after holds that nobody ends, as long as there are any open."""
+        # Before the look: a hold that is made meanwhile asks for the next one itself.
         self._watched = False
         if not self._state.holds:
             return None
@@ -443,6 +450,7 @@ class MemoryLedger:
 
     def _dead_owners(self) -> frozenset[str]:
         now = time.monotonic()
+        # A copy: renew() adds to it without the lock.
         return frozenset(owner for owner, until in list(self._vouched.items()) if until < now)
 
     def _bury(self, dead: frozenset[str]) -> None:

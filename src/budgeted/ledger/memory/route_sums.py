@@ -36,6 +36,7 @@ class RouteSums:
         self.day, self.provider, self.model = day, provider, model
         self.names, self.accounts = names, accounts
         self.calls = self.usd = self.input_tokens = self.output_tokens = self.uncertain = 0
+        # Whether the state has it in its list of those to be added: once, however many calls were charged.
         self.listed = False
 
     def add_to(self, accounts: tuple[Account, ...], rows: tuple[RollupRow, ...]) -> None:

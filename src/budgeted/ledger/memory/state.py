@@ -83,6 +83,7 @@ class State:
 
     def knows(self, id: str) -> bool:
         """Whether a hold of that id is open, or has ended lately."""
+        # As Charges.__contains__ has it, without a call of it: every hold asks.
         ended = self.charges
         return id in self.holds or id in ended.latest or id in ended.before or id in ended.uncertain
 
@@ -120,6 +121,7 @@ class State:
         found.payers = tuple(leg.account for leg in legs for _ in leg.limits)
         found.sums = RouteSums(day, provider, model, found.names, found.accounts)
         found.versions = tuple(account.version for account in found.accounts)
+        # All at once: to drop the oldest, each call would have to keep an order up to date.
         if len(self.bounds) >= MOST_ROUTES:
             self.bounds = {}
         self.bounds[route] = found
@@ -155,6 +157,7 @@ class State:
 
     def replay(self, records: Iterable[Record]) -> None:
         """Make the changes that records tell of, one after the other."""
+        # Holds and charges are nearly all of a journal, so they come first and are applied without a call in between.
         for record in records:
             if isinstance(record, Held):
                 route = bytes(record.route)
@@ -297,6 +300,7 @@ class State:
         """Add what was charged to accounts and the report's rows; whoever reads these does so first."""
         charged = self.charged
         while charged:
+            # Looked at first and taken off last: what an exception leaves is still to be added.
             sums, used, calls, uncertain = charged[-1]
             if not sums.listed:
                 self._changed.append(sums)
@@ -323,6 +327,7 @@ class State:
         account = self.accounts.get(account_id)
         known = account is not None
         if account is None:
+            # One string for all that name it: equal names are mostly found so by identity.
             account = Account(sys.intern(account_id))
         old = {slot.limit: slot for slot in account.slots}
         slots, new = [], []
@@ -414,6 +419,7 @@ class State:
                 continue
             for slot, catches_up in new:
                 held = count_in(held, account.id, slot, catches_up=catches_up)  # noqa: PLW2901
+            # To replace what a key has does not disturb the loop.
             self.holds[id] = held, self.bind(bytes(held.route))
         self.periods += 1
 

@@ -116,6 +116,7 @@ class RedisLedger(RemoteLedger):
         ``guarded`` refuses to go on with balances that are not those that were opened. Verbs that end what began
         before go without, and those with a route look at the same time as at its accounts.
         """
+        # Nearly every verb needs nothing of this, and entering a generator each time takes its time.
         if self.closed or timeout == 0 or not self._watched:
             with self._verb(timeout):  # raises, or looks after the lease from now on
                 pass
@@ -140,6 +141,7 @@ class RedisLedger(RemoteLedger):
 
     def _packed(self, route: Route) -> msgspec.Raw:
         """A route as the scripts take it. It is packed once, as many calls take the same."""
+        # By identity, which is fast. The route is kept beside it, so that its id is nobody else's meanwhile.
         known = self._routes.get(id(route))
         if known is not None and known[0] is route:
             return known[1]
@@ -168,6 +170,7 @@ class RedisLedger(RemoteLedger):
             LedgerUnavailableError: the server did not answer. If it has made the hold after all, that is given back.
         """
         check_ask(ask)
+        # From before the request: the server counts from when it gets it, so that the lease ends here first.
         began, owner = lasting(), self._owner_of(id)
         lease = self.lease if owner is self.owner and began >= self._lease_due else False
         asked = id, at, owner, lease, self._mark, packed_ask(ask), self._packed(route)

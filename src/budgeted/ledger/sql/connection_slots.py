@@ -25,6 +25,7 @@ class ConnectionSlots:
             if self._free and not self._waiting:
                 self._free -= 1
                 return
+            # A lock for each that waits: giving a connection back wakes the first of them and no other.
             turn = threading.Lock()
             turn.acquire()
             self._waiting.append(turn)

@@ -77,6 +77,7 @@ class Database(Generic[D]):
                     raise
                 except BaseException as error:
                     if not (isinstance(error, self.errors) and self._passing(error, connection)):
+                        # How far the transaction came is not known: it ends with its connection.
                         connection.invalidate()
                         if isinstance(error, self.errors) and time.monotonic() >= deadline:
                             raise TimeoutError from error

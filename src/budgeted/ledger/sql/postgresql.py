@@ -75,6 +75,7 @@ class PostgreSQL(Database[PostgreSQLDriver]):
             yield
             return
         wait = driver.wait
+        # On this object alone: the class is that of all of the user's connections.
         driver.wait = lambda steps, *args, **options: wait(until(steps, deadline), *args, **options)
         try:
             yield

@@ -19,6 +19,7 @@ Ready = TypeVar("Ready")
 class _Making(threading.local):
     """By when, by ``time.monotonic()``, a connection that this thread makes must be there."""
 
+    # Of each thread: SQLAlchemy connects in the thread that asks, and hands no deadline on.
     deadline = float("inf")
 
 

@@ -61,6 +61,7 @@ class RowTransactions:
         def work(driver: Driver) -> list[T]:
             scratch = self._load(driver, id, wanted)
             if not wanted.issuperset(scratch.payers):
+                # From the beginning: to lock more on top of these would break the order of locking.
                 wanted.update(scratch.payers)
                 driver.rollback()
                 return []
@@ -89,6 +90,7 @@ class RowTransactions:
         def work(driver: Driver) -> None:
             version = self._version(driver.execute(self._sql.lock_project, {"project": self._project}).fetchall())
             found = {}
+            # In the order in which every verb locks them.
             for name in sorted(account.id for account in accounts):
                 one = {"id0": row_mapping.written(name), **project}
                 found[name] = driver.execute(self._sql.lock_accounts(1), one).fetchall()
@@ -149,6 +151,7 @@ class RowTransactions:
         if names:
             ids = {f"id{i}": row_mapping.written(name) for i, name in enumerate(names)}
             accounts = driver.execute(self._sql.lock_accounts(len(names)), ids | project)
+        # Sent without waiting for the accounts: both are answered in one round trip.
         if id:
             hold = driver.execute(self._sql.lock_hold, {"id_": row_mapping.written(id), **project})
         self._database.answered(driver)

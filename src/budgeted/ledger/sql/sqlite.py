@@ -39,6 +39,7 @@ class SQLite(Database[sqlite3.Connection]):
 
     @contextmanager
     def _connected(self, deadline: float) -> Iterator[PoolProxiedConnection]:
+        # Waited for here, until the deadline, and taken below: `with` alone has no deadline.
         if self.lock.locked():
             if not self.lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
                 raise BusyError("with calls of this process")
@@ -72,6 +73,7 @@ class SQLite(Database[sqlite3.Connection]):
     def close(self) -> None:
         """Close the connection, now or after the verb that is using it."""
         self._closed = True
+        # A finaliser or a signal's handler may interrupt a verb of its own thread, which then closes it itself.
         if self.lock.acquire(timeout=1):
             self.let_go()
             self.lock.release()
@@ -86,6 +88,7 @@ class SQLite(Database[sqlite3.Connection]):
     ) -> Iterator[sqlite3.Connection]:
         driver = self.driver(connection)
         if not alone:
+            # To write, from the beginning: one that has only read is refused once others have written meanwhile.
             driver.execute("BEGIN IMMEDIATE")
         yield driver
         driver.commit()
@@ -119,6 +122,7 @@ def _before_fork() -> None:
 
 def _after_fork() -> None:
     while _taken_for_fork:
+        # In the child as well: the thread that took it is the one that forked, and goes on there.
         _taken_for_fork.pop().release()
 
 

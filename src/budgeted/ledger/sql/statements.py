@@ -79,6 +79,7 @@ class Statements:
 
     def lock_accounts(self, count: int) -> str:
         """Lock so many accounts (``id0``, ``id1``, ...) in the order of their ids, and tell the time."""
+        # Kept for each number of accounts: compiling it takes longer than running it.
         found = self._locking.get(count)
         if found is None:
             accounts = self._tables.accounts
