@@ -87,12 +87,14 @@ def migrate(source: Ledger, target: Ledger, *, overwrite: bool = False) -> Conte
     taken = content(source)
     if not overwrite:
         _refuse_used(target, taken)
+    # In batches: what is handed over at once is written under one lock, or in one transaction.
     for accounts in _batches(taken.accounts):
         target.restore(accounts, (), ())
     for rows in _batches(taken.rows):
         target.restore((), rows, ())
     for charges in _batches([(charge, _route(charge, taken)) for charge in taken.charges]):
         target.restore((), (), charges)
+    # Read again: whoever made calls in spite of all is noticed here.
     _compare(taken, content(source), f"{source!r} was changed meanwhile: stop what uses it, then migrate again")
     _compare(taken, content(target), f"{target!r} did not take everything over", extra=overwrite)
     return taken

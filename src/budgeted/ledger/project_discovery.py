@@ -103,6 +103,7 @@ def _search(client: redis.Redis) -> list[str] | None:
             return None
         names = (project_of(key if isinstance(key, bytes) else key.encode()) for key in keys)
         found += [name for name in names if name is not None]
+        # Only this ends a scan: an answer may hold no key, and be one of many.
         if not following:
             return sorted(set(found))
         if time.monotonic() >= until:
@@ -115,8 +116,8 @@ def _in_database(where: str | sa.Engine) -> list[str] | None:
         import sqlalchemy as sa
 
         from budgeted.ledger.sql import row_mapping
-        from budgeted.ledger.sql.database_url import location
         from budgeted.ledger.sql.schema import Tables
+        from budgeted.ledger.sql.urls import location
     except ModuleNotFoundError:
         return None
     mine = None

@@ -57,6 +57,7 @@ def _hold(ledger: Ledger, body: HoldBody) -> Granted | Refused | Stale:
     route, at = body.route.route(), body.at
     if route.around is not None and isinstance(ledger, MemoryLedger):  # others see to it themselves
         at = int(ledger.clock())
+        # Should a period begin between this look and the hold, the route is stale, and the client makes another.
         accounts = {leg.account: account for leg in route.legs if (account := ledger.read(leg.account)) is not None}
         route = at_server_time(route, accounts, at)
     return ledger.hold(body.id, route, body.ask, at)

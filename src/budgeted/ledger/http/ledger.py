@@ -177,6 +177,7 @@ class HTTPLedger(RemoteLedger):
             return self._request(verb, body, deadline)
 
     def _request(self, verb: str, body: msgspec.Struct, deadline: float) -> Any:
+        # A repeated hold or charge is known by its id; what has none gets a key.
         once = None if json_verbs.VERBS[verb].repeatable else new_key()
         status, content = self._channel.post(verb + self._query, _encode(body), deadline, once=once)
         try:

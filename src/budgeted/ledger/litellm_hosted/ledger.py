@@ -71,6 +71,7 @@ class HostedLedger(MemoryLedger):
     def _begin(self) -> None:
         self._forked = hasattr(self, "turns")  # there was a beginning before, in the parent
         self._changed = False
+        # A new lock: the old one may be held by a thread that only the parent has.
         self._saving = threading.Lock()
         self._channel.forget()
         super()._begin()
@@ -134,6 +135,7 @@ class HostedLedger(MemoryLedger):
         if self._forked:
             msg = f"the budgets at {self._where} have one writer, the process that opened them; make a new manager here"
             raise LedgerError(msg)
+        # Only noted: this is called under the lock, and the network is for the background thread.
         if not isinstance(record, Held | Released):
             self._changed = True
             background_worker.wanted(self)

@@ -311,6 +311,7 @@ class MemoryLedger:
             first = max(first, bisect.bisect_right(order, after))
         names = itertools.takewhile(lambda name: name.startswith(prefix), itertools.islice(order, first, None))
         with self._entered() as state:
+            # Unless another thread was faster, or an account has gone meanwhile.
             if state.order is known:
                 state.order = order
             found = [state.accounts.get(name) for name in itertools.islice(names, count)]

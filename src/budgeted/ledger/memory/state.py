@@ -129,6 +129,7 @@ class State:
 
     def _forget_bounds(self) -> None:
         """Accounts or limits have come or gone: look every route up again when it is needed."""
+        # Before they are forgotten: what was charged belongs to the accounts that they name now.
         self.fold()
         self._generation += 1
         self.bounds = {}
@@ -209,6 +210,7 @@ class State:
     def close(self, entry: tuple[Held, BoundRoute], at: int, used: Used, reason: str = "") -> None:
         """Charge an open hold."""
         held, bound = entry
+        # Accounts or limits have come or gone since the hold: its names may mean other objects now.
         if bound.generation != self._generation:
             bound = self.bind(bytes(held.route))
         ended = Ended(held.id, held.at, held.usd, held.route, used, at, reason)

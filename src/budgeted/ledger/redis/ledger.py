@@ -145,6 +145,7 @@ class RedisLedger(RemoteLedger):
         known = self._routes.get(id(route))
         if known is not None and known[0] is route:
             return known[1]
+        # All at once: to drop the oldest, each call would have to keep an order up to date.
         if len(self._routes) >= MOST_ROUTES:
             self._routes = {}
         packed = packed_route(route)
@@ -205,6 +206,7 @@ class RedisLedger(RemoteLedger):
             return self.owner
         owner = id.partition(".")[0]
         if owner not in self._clients:
+            # All at once: each is noted again at its next hold.
             if len(self._clients) >= MOST_CLIENTS:
                 self._clients.clear()
             self._clients.add(owner)

@@ -12,6 +12,7 @@ from budgeted.ledger.cost_routing import Leg, Route
 from budgeted.ledger.memory.change_records import Held
 from budgeted.ledger.spending_records import Charge, RollupRow, Used
 
+# Made once: every verb packs its arguments.
 encode = msgspec.msgpack.Encoder().encode
 
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.pool import PoolProxiedConnection
 
 from budgeted.errors import LedgerError
-from budgeted.ledger.sql.drivers import Driver
+from budgeted.ledger.sql.driver_interface import Driver
 from budgeted.ledger.sql.schema import VERSION, Tables
 from budgeted.ledger.sql.statements import Statements
 
@@ -140,6 +140,7 @@ class Database(Generic[D]):
             LedgerError: the tables are those of a later version.
         """
         statements = self.statements
+        # Looked at first: making them takes a lock that all processes which begin at once would wait for.
         if not sa.inspect(self.engine).has_table(self.tables.schema.name):
             self.run(self._make_tables, deadline)
 
@@ -161,6 +162,7 @@ class Database(Generic[D]):
         """Make the tables that are not there, alone."""
         for statement in (*self.lock_out_others, *self.statements.make_tables):
             driver.execute(statement)
+        # Asked under the lock: another process may have made them meanwhile.
         if not driver.execute(self.statements.read_schema).fetchall():
             driver.execute(self.statements.insert_schema, {"version": VERSION})
 

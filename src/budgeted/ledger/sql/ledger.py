@@ -26,11 +26,11 @@ from budgeted.ledger.network_ledger import DEADLINE, DIED, RemoteLedger
 from budgeted.ledger.spending_records import Charge, RollupRow, Used
 from budgeted.ledger.sql import row_mapping
 from budgeted.ledger.sql.database import BusyError
-from budgeted.ledger.sql.drivers import StoredRow, Value
+from budgeted.ledger.sql.driver_interface import StoredRow, Value
 from budgeted.ledger.sql.opening import open_database
-from budgeted.ledger.sql.row_decisions import Scratch
-from budgeted.ledger.sql.row_transactions import RowTransactions
 from budgeted.ledger.sql.schema import PREFIX
+from budgeted.ledger.sql.scratch_ledger import Scratch
+from budgeted.ledger.sql.transactions import Transactions
 
 T = TypeVar("T")
 
@@ -69,7 +69,7 @@ class SQLLedger(RemoteLedger):
         self.remote = database.remote
         self._project = row_mapping.written(project)
         self._sql = database.statements
-        self._rows = RowTransactions(database, self._project)
+        self._rows = Transactions(database, self._project)
         password = database.engine.url.password
         super().__init__(database.where, database.errors, [str(password or "")])
         self._watched = True  # there is nothing to look after yet

@@ -8,9 +8,9 @@ import sqlalchemy as sa
 
 from budgeted.errors import LedgerError
 from budgeted.ledger.sql.database import Database
-from budgeted.ledger.sql.database_url import EXAMPLES, POSTGRESQL, SQLITE, location
 from budgeted.ledger.sql.postgresql import open_postgresql
 from budgeted.ledger.sql.sqlite import open_sqlite
+from budgeted.ledger.sql.urls import EXAMPLES, POSTGRESQL, SQLITE, location
 from budgeted.validation import shown
 
 AnyDatabase: TypeAlias = Database[Any]

@@ -15,7 +15,7 @@ from sqlalchemy.pool import PoolProxiedConnection
 
 from budgeted.ledger.sql.connection_slots import ConnectionSlots
 from budgeted.ledger.sql.database import Database
-from budgeted.ledger.sql.drivers import PostgreSQLDriver
+from budgeted.ledger.sql.driver_interface import PostgreSQLDriver
 from budgeted.ledger.sql.psycopg_deadlines import made_by, timed_connect, until
 
 CONNECTIONS = 8
@@ -94,6 +94,7 @@ class PostgreSQL(Database[PostgreSQLDriver]):
 
     def forked(self) -> None:
         """Leave the parent's connections to the parent."""
+        # New ones: what other threads of the parent have taken is never given back here.
         self._free = ConnectionSlots(CONNECTIONS)
         super().forked()
 

@@ -14,7 +14,7 @@ from budgeted.ledger.memory.change_records import Held
 from budgeted.ledger.memory.daily_rollups import shortened
 from budgeted.ledger.memory.ended_holds import Ended
 from budgeted.ledger.spending_records import RollupRow, Used
-from budgeted.ledger.sql.drivers import StoredRow, Value
+from budgeted.ledger.sql.driver_interface import StoredRow, Value
 
 _encode = msgspec.json.Encoder().encode
 _slots = msgspec.json.Decoder(tuple[Slot, ...]).decode

@@ -103,6 +103,7 @@ class SQLite(Database[sqlite3.Connection]):
         """Leave the parent's connections to the parent."""
         of_parents.append(self._kept)
         self._kept = None
+        # A new lock: the old one may be held by a thread that only the parent has.
         self.lock = threading.Lock()
         super().forked()
 

@@ -18,14 +18,14 @@ from budgeted.ledger.memory.ended_holds import Ended
 from budgeted.ledger.memory.ledger import MemoryLedger
 from budgeted.ledger.spending_records import Charge, RollupRow
 from budgeted.ledger.sql import row_mapping
-from budgeted.ledger.sql.drivers import Driver, StoredRow, Value
+from budgeted.ledger.sql.driver_interface import Driver, StoredRow, Value
 from budgeted.ledger.sql.opening import AnyDatabase
-from budgeted.ledger.sql.row_decisions import Deciding, Scratch, state_of
+from budgeted.ledger.sql.scratch_ledger import Deciding, Scratch, state_of
 
 T = TypeVar("T")
 
 
-class RowTransactions:
+class Transactions:
     """The transactions on a project's rows: what is decided about is locked and read, and what has changed, written.
 
     Args:

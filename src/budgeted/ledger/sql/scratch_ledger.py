@@ -18,7 +18,7 @@ from budgeted.ledger.memory.snapshot import Saved
 from budgeted.ledger.memory.state import State
 from budgeted.ledger.spending_records import RollupRow
 from budgeted.ledger.sql import row_mapping
-from budgeted.ledger.sql.drivers import Driver, StoredRow
+from budgeted.ledger.sql.driver_interface import Driver, StoredRow
 from budgeted.ledger.wait_queues import WaitQueues
 
 _nobody = WaitQueues()
