@@ -24,6 +24,7 @@ from budgeted.ledger import background_worker
 from budgeted.ledger.interface import is_closed
 from budgeted.ledger.journal import checked_lines, segment_files, snapshot_files
 from budgeted.ledger.journal.checked_lines import FORMAT, Continued, Header
+from budgeted.ledger.journal.disk_errors import unavailable
 from budgeted.ledger.journal.host_lock import MARK, SIGNED, HostLock
 from budgeted.ledger.journal.live_processes import Owners
 from budgeted.ledger.journal.system_calls import try_lock, unlock, write
@@ -117,7 +118,7 @@ class JournalLedger(MemoryLedger):
             msg = f"the ledger needs a directory, and {self.directory} is (or runs through) a file; name another path"
             raise LedgerError(msg) from error
         except OSError as error:
-            raise _unavailable(error, f"the ledger directory {self.directory} cannot be used") from error
+            raise unavailable(error, f"the ledger directory {self.directory} cannot be used") from error
         self._host = host
         return host
 
@@ -252,7 +253,7 @@ class JournalLedger(MemoryLedger):
             self._applied = -1
             host.release()
             if isinstance(error, OSError):
-                raise _unavailable(error, f"the ledger {self.directory} cannot be read") from error
+                raise unavailable(error, f"the ledger {self.directory} cannot be read") from error
             raise
 
     def _see(self, host: HostLock) -> None:
@@ -289,10 +290,10 @@ class JournalLedger(MemoryLedger):
             written = write(self._fd, text)
         except OSError as error:
             self._cut_back()
-            raise _unavailable(error, f"cannot write to {self._path}") from error
+            raise unavailable(error, f"cannot write to {self._path}") from error
         if written != len(text):
             self._cut_back()
-            raise _unavailable(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), f"cannot write to {self._path}")
+            raise unavailable(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), f"cannot write to {self._path}")
         # Nothing is called in between, so that an interruption finds the line counted in, or else reads it.
         self._mark, self._offset, self._crc, self._applied = mark, end, crc, self._applied + 1
         self._lines += 1
@@ -406,7 +407,7 @@ class JournalLedger(MemoryLedger):
             snapshot_files.write_snapshot(self.directory, self._segment, self._state.encode())
             segment_files.drop_before(self.directory, self._segment - 1)
         except OSError as error:
-            raise _unavailable(error, f"{self._path} cannot be synced, and no new file be written") from failed
+            raise unavailable(error, f"{self._path} cannot be synced, and no new file be written") from failed
         self._failed = None
         self._synced = self._segment, self._offset
 
@@ -445,7 +446,7 @@ class JournalLedger(MemoryLedger):
         try:
             self._owners.vouch(owner, time.time() + seconds)
         except OSError as error:
-            raise _unavailable(error, f"the ledger directory {self.directory} cannot be used") from error
+            raise unavailable(error, f"the ledger directory {self.directory} cannot be used") from error
 
     def _dead_owners(self) -> frozenset[str]:
         return self._owners.dead(self._holders() - {self.owner})
@@ -480,12 +481,6 @@ class JournalLedger(MemoryLedger):
                     self._owners.withdraw()
                     self._detach()
                 self.turns.wake_all()
-
-
-def _unavailable(error: OSError, what: str) -> LedgerUnavailableError:
-    reason = error.strerror or str(error)
-    hint = "; free some space, or name another directory" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-    return LedgerUnavailableError(f"{what}: {reason}{hint}. Nothing was recorded")
 
 
 def _at_exit() -> None:

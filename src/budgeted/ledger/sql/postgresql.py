@@ -99,9 +99,9 @@ class PostgreSQL(Database[PostgreSQLDriver]):
         super().forked()
 
     def _passing(self, error: Exception, connection: PoolProxiedConnection) -> bool:
-        driver = self.driver(connection)
         if isinstance(error, TimeoutError):
             return False
+        driver = self.driver(connection)
         if driver.closed:
             connection.invalidate()
             return True
