@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from budgeted.ledger.accounts import GLOBAL, LimitSpec
 from budgeted.ledger.admission import Ask
-from budgeted.ledger.charges import Used
-from budgeted.ledger.protocol import Ledger
-from budgeted.ledger.routes import Leg, Route
+from budgeted.ledger.cost_routing import Leg, Route
+from budgeted.ledger.interface import Ledger
+from budgeted.ledger.spending_records import Used
 from budgeted.limits.periods import NEVER
 
 AT = 1_800_000_000

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from budgeted.ledger.waiting_calls import Turns
+    from budgeted.ledger.wait_queues import WaitQueues
 
 register_price("cent", input=10_000, output=10_000, max_output_tokens=100)
 """A cent per token."""
@@ -406,7 +406,7 @@ def test_who_waits_for_a_cap_is_not_passed_by(manager: BudgetManager) -> None:
     assert (block.spent, block.held) == (1.0, 0)
 
 
-def wait_in_line(turns: Turns, count: int) -> None:
+def wait_in_line(turns: WaitQueues, count: int) -> None:
     """Until so many calls wait their turn."""
     for _ in range(10_000):
         if sum(map(len, turns.queues.values())) == count:

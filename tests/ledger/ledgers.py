@@ -13,20 +13,22 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from budgeted.ledger.accounts import CALLS, GLOBAL, TOKENS, USD, LimitSpec
 from budgeted.ledger.admission import Ask, Refused
-from budgeted.ledger.charges import Used
+from budgeted.ledger.cost_routing import Leg, Route
 from budgeted.ledger.http.ledger import HTTPLedger
-from budgeted.ledger.journal import segment_files
+from budgeted.ledger.journal import checked_lines, segment_files, snapshot_files
+from budgeted.ledger.journal.checked_lines import Continued, Header
 from budgeted.ledger.journal.ledger import JournalLedger
-from budgeted.ledger.journal.segment_files import Continued, Header
-from budgeted.ledger.memory import ledger as memory
+from budgeted.ledger.memory import fork_safety
+from budgeted.ledger.memory.change_records import Held
 from budgeted.ledger.memory.ledger import MemoryLedger
-from budgeted.ledger.memory.records import Held
 from budgeted.ledger.memory.state import State
 from budgeted.ledger.opening import open_ledger
 from budgeted.ledger.redis.ledger import RedisLedger
-from budgeted.ledger.routes import Leg, Route
+from budgeted.ledger.spending_records import Used
 
 NEVER = 2**62
 ALICE, BOB = "u:alice", "u:bob"
@@ -97,7 +99,7 @@ def busy(ledger: Any) -> Any:
 def prune(ledger: Any) -> None:
     """Have what is too old dropped, where that is not done at once."""
     if isinstance(ledger, MemoryLedger | HTTPLedger):  # the latter's is in this process too
-        for one in memory.ledgers():
+        for one in fork_safety.ledgers.alive():
             if type(one) is MemoryLedger or one is ledger:
                 with one._entered() as state:
                     state.prune()
@@ -111,7 +113,7 @@ def check(ledger: Any) -> None:
     by_slot: dict[tuple[str, str, int], int] = defaultdict(int)
     by_account: dict[str, int] = defaultdict(int)
     for one in ledger.open_holds():
-        _, _, _, legs = segment_files.msgspec.json.decode(one.route)
+        _, _, _, legs = msgspec.json.decode(one.route)
         for account, limits in legs:
             by_account[account] += one.usd
             for limit, start, _ in limits:
@@ -148,11 +150,11 @@ def replayed(directory: Path, *, whole: bool = False) -> bytes:
     state, number = State(), 1
     if snapshots and not whole:
         number = snapshots[-1]
-        state = State.decode(segment_files.read_snapshot(directory, number))
+        state = State.decode(snapshot_files.read_snapshot(directory, number))
     while number:
         path = segment_files.journal_path(directory, number)
         number = 0
-        found, _, _ = segment_files.read(path.read_bytes(), 0, path, 0)
+        found, _, _ = checked_lines.read(path.read_bytes(), 0, path, 0)
         for record in found:
             if isinstance(record, Continued):
                 number = record.segment

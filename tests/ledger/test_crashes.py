@@ -20,11 +20,11 @@ from ledgers import ALICE, AT, charge, check, dump, finish, give, hold, python, 
 
 from budgeted.errors import LedgerError, LedgerUnavailableError
 from budgeted.ledger.accounts import GLOBAL
-from budgeted.ledger.charges import Used
 from budgeted.ledger.journal import segment_files, system_calls
 from budgeted.ledger.journal.ledger import JournalLedger
 from budgeted.ledger.memory.ledger import MemoryLedger
 from budgeted.ledger.opening import open_ledger
+from budgeted.ledger.spending_records import Used
 
 
 def test_a_full_disk_refuses_leaves_balances_alone_and_is_got_over(directory: Path) -> None:
@@ -383,7 +383,7 @@ def test_a_mutation_interrupted_between_any_two_steps_is_finished() -> None:
         left = [line]
 
         def trace(frame: Any, event: str, arg: Any, left: list[int] = left) -> Any:
-            if frame.f_code.co_name not in ("_book", "_add"):
+            if frame.f_code.co_name not in ("_book", "add_to"):
                 return trace if event == "call" else None
             # Handlers run where a loop begins its next round.
             source = source_line(frame)

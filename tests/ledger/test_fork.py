@@ -12,9 +12,9 @@ from forking import forked
 from ledgers import ALICE, AT, charge, check, give, held, hold, spent, usd
 
 from budgeted.ledger.accounts import GLOBAL
-from budgeted.ledger.charges import Used
 from budgeted.ledger.journal.ledger import JournalLedger
 from budgeted.ledger.memory.ledger import MemoryLedger
+from budgeted.ledger.spending_records import Used
 
 # Forking with threads is what is tested.
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")

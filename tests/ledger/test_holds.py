@@ -10,8 +10,8 @@ from ledgers import ALICE, AT, BOB, check, cost, give, held, hold, prune, route,
 from budgeted.errors import LedgerError
 from budgeted.ledger.accounts import GLOBAL
 from budgeted.ledger.admission import Refused
-from budgeted.ledger.charges import Used
-from budgeted.ledger.routes import STALE
+from budgeted.ledger.cost_routing import STALE
+from budgeted.ledger.spending_records import Used
 
 
 @pytest.fixture(autouse=True)

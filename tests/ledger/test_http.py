@@ -24,12 +24,12 @@ from budgeted import BudgetManager
 from budgeted.errors import LedgerError, LedgerUnavailableError
 from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import GLOBAL
-from budgeted.ledger.charges import Used
 from budgeted.ledger.http.connections import Channel
 from budgeted.ledger.http.ledger import HTTPLedger
-from budgeted.ledger.memory.records import Held
+from budgeted.ledger.memory.change_records import Held
 from budgeted.ledger.network_ledger import DIED
 from budgeted.ledger.opening import open_ledger
+from budgeted.ledger.spending_records import Used
 
 NOW = int(time.time())
 

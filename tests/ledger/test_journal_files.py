@@ -13,7 +13,7 @@ from ledgers import ALICE, AT, BOB, canonical, charge, check, dump, finish, give
 from budgeted.errors import LedgerCorruptError, LedgerError, LedgerLockedError, LedgerUnavailableError
 from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import GLOBAL
-from budgeted.ledger.journal import repair, segment_files
+from budgeted.ledger.journal import checked_lines, repair, segment_files
 from budgeted.ledger.journal.ledger import JournalLedger
 from budgeted.ledger.memory.state import State
 from budgeted.ledger.opening import open_ledger
@@ -39,8 +39,8 @@ def states(journal: Path) -> dict[int, bytes]:
     state, after = State(), {0: canonical(State())}
     crc = offset = 0
     for line in journal.read_bytes().splitlines(keepends=True):
-        [record], crc, offset = segment_files.read(line, crc, journal, offset)
-        if not isinstance(record, segment_files.Header):
+        [record], crc, offset = checked_lines.read(line, crc, journal, offset)
+        if not isinstance(record, checked_lines.Header):
             state.apply(record)
         after[offset] = canonical(state)
     return after
@@ -237,8 +237,8 @@ def test_a_foreign_file_or_a_later_format_is_told(directory: Path) -> None:
     journal.write_bytes(b"Dear diary,\n")
     with pytest.raises(LedgerCorruptError, match="damaged at byte 0"):
         JournalLedger(directory)
-    payload = segment_files.encode(segment_files.Header(2, 1))
-    journal.write_bytes(segment_files.line(payload, segment_files.crc32(payload)))
+    payload = checked_lines.encode(checked_lines.Header(2, 1))
+    journal.write_bytes(checked_lines.line(payload, checked_lines.crc32(payload)))
     with pytest.raises(LedgerError, match=r"has format 2.*upgrade"):
         JournalLedger(directory)
     assert not isinstance(LedgerError, LedgerUnavailableError)
@@ -333,8 +333,8 @@ def test_a_directory_removed_under_a_running_process_is_noticed(
 def test_a_line_that_checks_but_cannot_stand_where_it_does_is_damage(directory: Path, added: bytes) -> None:
     journal = small(directory)
     whole = journal.read_bytes()
-    _, crc, _ = segment_files.read(whole, 0, journal, 0)
-    journal.write_bytes(whole + segment_files.line(added, segment_files.crc32(added, crc)))
+    _, crc, _ = checked_lines.read(whole, 0, journal, 0)
+    journal.write_bytes(whole + checked_lines.line(added, checked_lines.crc32(added, crc)))
     with pytest.raises(LedgerCorruptError, match=f"at byte {len(whole)}"):
         JournalLedger(directory)
     assert repair.repair(directory) > 0
@@ -344,7 +344,7 @@ def test_a_line_that_checks_but_cannot_stand_where_it_does_is_damage(directory: 
 def test_a_line_longer_than_a_piece_is_read(directory: Path) -> None:
     ledger = JournalLedger(directory)
     give(ledger, GLOBAL, usd(10))
-    give(ledger, "u:" + "x" * 5 * segment_files.PIECE, usd(10))
+    give(ledger, "u:" + "x" * 5 * checked_lines.PIECE, usd(10))
     charge(ledger, 3, GLOBAL)
     ledger.close()
     again = JournalLedger(directory)

@@ -29,9 +29,9 @@ from ledgers import (
 from budgeted.errors import LedgerError
 from budgeted.ledger.accounts import GLOBAL, Account
 from budgeted.ledger.admission import Refused
-from budgeted.ledger.charges import Used
 from budgeted.ledger.journal import segment_files
 from budgeted.ledger.journal.ledger import JournalLedger
+from budgeted.ledger.spending_records import Used
 
 
 def test_a_new_amount_keeps_what_was_spent_and_a_lower_one_refuses_until_spend_fits(ledger: Any) -> None:

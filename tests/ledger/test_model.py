@@ -17,10 +17,10 @@ from ledgers import ALICE, AT, BOB, check, cost, dump, give, route, usd
 from budgeted.errors import LedgerError
 from budgeted.ledger.accounts import GLOBAL
 from budgeted.ledger.admission import Refused
-from budgeted.ledger.charges import Used
 from budgeted.ledger.journal.ledger import JournalLedger
 from budgeted.ledger.memory.ledger import MemoryLedger
 from budgeted.ledger.redis.ledger import RedisLedger
+from budgeted.ledger.spending_records import Used
 
 ROUTES = [(GLOBAL,), (GLOBAL, ALICE), (GLOBAL, BOB), (GLOBAL, ALICE, BOB)]
 AMOUNTS = st.integers(0, 60)

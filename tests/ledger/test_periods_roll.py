@@ -7,8 +7,8 @@ from typing import Any
 from ledgers import ALICE, check, cost, give, held, prune, route, spent, usd
 
 from budgeted.ledger.admission import Refused
-from budgeted.ledger.charges import Used
-from budgeted.ledger.routes import STALE
+from budgeted.ledger.cost_routing import STALE
+from budgeted.ledger.spending_records import Used
 
 MONDAY, TUESDAY, WEDNESDAY = (0, 100), (100, 200), (200, 300)
 

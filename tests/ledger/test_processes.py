@@ -37,14 +37,14 @@ from ledgers import (
 from budgeted.errors import LedgerLockedError
 from budgeted.ledger.accounts import GLOBAL
 from budgeted.ledger.admission import Refused
-from budgeted.ledger.charges import Used
 from budgeted.ledger.journal import segment_files
 from budgeted.ledger.journal.ledger import JournalLedger
+from budgeted.ledger.spending_records import Used
 
 WORKER = """
     import random, sys, threading
     from ledgers import *
-    from budgeted.ledger.memory.records import Held
+    from budgeted.ledger.memory.change_records import Held
     ledger = JournalLedger(sys.argv[1])
     threads, calls, seed = int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     where = [route(ledger, GLOBAL, ALICE), route(ledger, GLOBAL, BOB), route(ledger, GLOBAL)]
@@ -253,7 +253,7 @@ def test_a_stopped_holder_of_the_lock_is_named_within_the_deadline(
 
 
 def route_without_lock(journal: JournalLedger) -> Any:
-    from budgeted.ledger.routes import Leg, Route
+    from budgeted.ledger.cost_routing import Leg, Route
 
     account = journal._state.accounts[GLOBAL]
     legs = (Leg(GLOBAL, tuple((s.limit, s.start, s.end) for s in account.slots)),)

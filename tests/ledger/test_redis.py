@@ -25,9 +25,9 @@ from budgeted.cli.command_group import budgeted as budgeted_command
 from budgeted.errors import LedgerError, LedgerUnavailableError
 from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import GLOBAL
-from budgeted.ledger.charges import Used
 from budgeted.ledger.opening import open_ledger
 from budgeted.ledger.redis.ledger import RedisLedger
+from budgeted.ledger.spending_records import Used
 
 
 @pytest.fixture

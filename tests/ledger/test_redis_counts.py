@@ -15,10 +15,11 @@ from ledgers import ALICE, AT, BOB, cost, give, hold, route, usd
 from budgeted.errors import LedgerError
 from budgeted.ledger.accounts import CALLS, GLOBAL, TOKENS, USD, Slot
 from budgeted.ledger.admission import Ask, Refused, admit
-from budgeted.ledger.charges import Used
-from budgeted.ledger.memory import records
-from budgeted.ledger.redis.ledger import EXACT, PER_TOKEN, RedisLedger
-from budgeted.ledger.routes import Leg, Route, Stale
+from budgeted.ledger.cost_routing import Leg, Route, Stale
+from budgeted.ledger.memory import change_records
+from budgeted.ledger.redis.exact_integers import EXACT, PER_TOKEN
+from budgeted.ledger.redis.ledger import RedisLedger
+from budgeted.ledger.spending_records import Used
 
 NAMES = (GLOBAL, ALICE, BOB)
 ids = (f"x.{number}" for number in itertools.count())
@@ -101,7 +102,7 @@ def test_every_decision_is_that_of_admit(
     if isinstance(expected, Refused):
         assert got == msgspec.structs.replace(expected, account=payers[expected.index])
         return
-    assert got == records.held(id, AT, expected, ask, where.raw)
+    assert got == change_records.held(id, AT, expected, ask, where.raw)
     [opened] = [one for one in shared.open_holds() if one.id == id]
     assert (opened.usd, opened.tokens, opened.guess) == (got.usd, got.tokens, got.guess)
     for account, own in zip(map(shared.read, NAMES), accounts, strict=False):

@@ -16,15 +16,15 @@ from budgeted.errors import LedgerError
 from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import GLOBAL
 from budgeted.ledger.admission import Refused
-from budgeted.ledger.charges import Used
+from budgeted.ledger.cost_routing import Leg, Route
 from budgeted.ledger.network_ledger import DIED
-from budgeted.ledger.routes import Leg, Route
+from budgeted.ledger.spending_records import Used
 from budgeted.money import NANO
 
 WORKER = """
     import random, sys, threading
     from ledgers import *
-    from budgeted.ledger.memory.records import Held
+    from budgeted.ledger.memory.change_records import Held
     ledger = open_ledger(sys.argv[1], sys.argv[2], fsync="background")
     threads, calls, seed = map(int, sys.argv[3:])
     where = [route(ledger, GLOBAL, ALICE), route(ledger, GLOBAL, BOB), route(ledger, GLOBAL)]

@@ -42,9 +42,9 @@ from budgeted.errors import LedgerError, LedgerLockedError, LedgerUnavailableErr
 from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import GLOBAL
 from budgeted.ledger.admission import Refused
-from budgeted.ledger.charges import Used
 from budgeted.ledger.opening import open_ledger
-from budgeted.ledger.sql.connections import Places
+from budgeted.ledger.spending_records import Used
+from budgeted.ledger.sql.connection_slots import ConnectionSlots
 from budgeted.ledger.sql.ledger import SQLLedger
 
 PASSWORD = "s3cr3t-w0rd"  # noqa: S105 - nobody's
@@ -297,14 +297,14 @@ def test_a_hold_that_commits_after_it_was_given_up_is_given_back(
     give(far, GLOBAL, usd(1000))
     where = route(far, GLOBAL)
     far.hold(far.new_id(), where, cost(0), AT)
-    save = far._save
+    save = far._rows._save
 
     def park(*args: Any) -> Any:
-        del far._save
+        del far._rows._save
         proxy.parking = True  # what writes and commits
         return save(*args)
 
-    far._save = park
+    far._rows._save = park
     with pytest.raises(LedgerUnavailableError, match="did not answer within"):
         far.hold(far.new_id(), where, cost(60), AT, timeout=0.3)
     proxy.parking = False
@@ -370,7 +370,7 @@ def test_so_is_a_connection_that_others_have(far: Any, proxy: Proxy) -> None:
 
 
 def test_connections_are_given_in_the_order_of_asking() -> None:
-    places, served = Places(1), []
+    places, served = ConnectionSlots(1), []
     places.take(time.monotonic())
 
     def take(number: int) -> None:
@@ -416,7 +416,7 @@ def test_who_is_interrupted_while_waiting_for_a_connection_takes_none_with_him()
     def interrupt(*_: object) -> None:
         raise Interrupted
 
-    places = Places(1)
+    places = ConnectionSlots(1)
     places.take(time.monotonic())
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
@@ -577,13 +577,13 @@ STOPS = """
     ledger = open_ledger(sys.argv[1], sys.argv[2], fsync="background")
     where = route(ledger, GLOBAL)
     one = ledger.hold(ledger.new_id(), where, cost(10), AT)
-    save = ledger._save
+    save = ledger._rows._save
     def stop(*args):
-        ledger._save = save
+        ledger._rows._save = save
         print("stopping", flush=True)
         os.kill(os.getpid(), signal.{signal})
         return save(*args)
-    ledger._save = stop
+    ledger._rows._save = stop
     ledger.settle(one.id, Used(9), AT)
     print(spent(ledger), flush=True)
     ledger.close()

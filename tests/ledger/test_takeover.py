@@ -9,9 +9,9 @@ from ledgers import ALICE, AT, BOB, calls, charge, check, cost, give, held, hold
 
 from budgeted.errors import LedgerError
 from budgeted.ledger.accounts import GLOBAL
-from budgeted.ledger.charges import Used
 from budgeted.ledger.journal.ledger import JournalLedger
 from budgeted.ledger.memory.ledger import MemoryLedger
+from budgeted.ledger.spending_records import Used
 
 
 def filled() -> MemoryLedger:

@@ -11,7 +11,7 @@ from ledgers import AT, busy, check, cost, give, held, hold, route, spent, usd
 from budgeted.errors import LedgerUnavailableError
 from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import GLOBAL
-from budgeted.ledger.charges import Used
+from budgeted.ledger.spending_records import Used
 
 if TYPE_CHECKING:
     import pytest

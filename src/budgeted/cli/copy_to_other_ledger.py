@@ -8,11 +8,11 @@ import click
 
 from budgeted.cli.ledger_options import must_exist, must_last, not_there, project_option
 from budgeted.ledger.accounts import GLOBAL
+from budgeted.ledger.interface import Ledger
 from budgeted.ledger.move_project import is_empty
 from budgeted.ledger.move_project import migrate as run
 from budgeted.ledger.network_ledger import RemoteLedger
 from budgeted.ledger.opening import open_ledger
-from budgeted.ledger.protocol import Ledger
 from budgeted.money import format_usd
 
 OTHERWISE = "nothing was moved, and nothing made"

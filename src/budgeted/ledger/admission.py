@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 
 from budgeted.ledger.accounts import CALLS, TOKENS, USD, Count, Slot
-from budgeted.ledger.charges import Used
+from budgeted.ledger.spending_records import Used
 
 MIN_GRANT = 256
 """Output tokens below which no request is cut: less buys nothing but a cut-off answer."""
@@ -119,6 +119,7 @@ def admit(ask: Ask, slots: Sequence[tuple[Slot, int, int]], soft: Sequence[bool]
     if not ask.whole:  # of what its output is paid from, it may be given one part in so many
         usd, tokens = usd * ask.share if rate else usd, tokens * ask.share if each else tokens
     wanted = usd, tokens, 1
+    # No call in this loop: every call that is made goes through it.
     for slot, _, _ in slots:
         # Of an older period, which counts as empty, this is less than there is: then the long way finds out.
         if slot.amount - slot.spent - slot.held < wanted[slot.unit]:

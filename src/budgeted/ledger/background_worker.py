@@ -17,7 +17,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 from budgeted.errors import LedgerError
 
@@ -36,8 +36,11 @@ class Kept(Protocol):
 
 class _Upkeep:
     def __init__(self) -> None:
-        self.jobs: collections.deque[Callable[[], Any]] = collections.deque()
+        # Appending to a deque and taking from it take no lock that a finaliser could find taken by its own thread.
+        self.jobs: collections.deque[Callable[[], object]] = collections.deque()
+        # As does this queue: a finaliser may run while its thread is inside another put.
         self.bell: queue.SimpleQueue[None] = queue.SimpleQueue()
+        # Reentrant: a signal's handler that flushes while this thread drains must not wait for itself.
         self.doing = threading.RLock()
         # A dict, since its keys can be listed while other threads add to it; a WeakSet's cannot.
         self.kept: dict[weakref.ref[Kept], None] = {}
@@ -94,7 +97,7 @@ class _Upkeep:
                     return
 
 
-def _attempt(job: Callable[[], Any]) -> None:
+def _attempt(job: Callable[[], object]) -> None:
     try:
         job()
     except Exception as error:
@@ -110,7 +113,7 @@ def _closed(error: Exception) -> bool:
 _upkeep = _Upkeep()
 
 
-def enqueue(job: Callable[[], Any]) -> None:
+def enqueue(job: Callable[[], object]) -> None:
     """Have something done soon by the background thread. Safe in finalisers and signal handlers: takes no lock."""
     _upkeep.jobs.append(job)
     _upkeep.bell.put(None)
@@ -118,6 +121,7 @@ def enqueue(job: Callable[[], Any]) -> None:
 
 def wanted(kept: Kept) -> None:
     """Have ``kept.upkeep()`` called regularly from now on. Not for finalisers."""
+    # Weakly: that it is looked after keeps nothing alive.
     _upkeep.kept[weakref.ref(kept)] = None
     start()
     _upkeep.bell.put(None)
@@ -132,13 +136,13 @@ def later(kept: Kept) -> None:
 _later: dict[weakref.ref[Kept], None] = {}
 
 
-def retry(job: Callable[[], Any]) -> None:
+def retry(job: Callable[[], object]) -> None:
     """Repeat a job until it succeeds: a charge that the ledger could not take yet."""
     wanted(_Retried(job))
 
 
 class _Retried:
-    def __init__(self, job: Callable[[], Any]) -> None:
+    def __init__(self, job: Callable[[], object]) -> None:
         self.job = job
         _retried.add(self)
 
@@ -160,8 +164,10 @@ def start() -> None:
     """Start the thread if it does not run. Called where a call begins, so that :func:`enqueue` need not."""
     if _upkeep.thread is not None:
         return
+    # Looked at again under the lock: two threads may have come here at once.
     with _upkeep.starting:
         if _upkeep.thread is None:
+            # A daemon: no program waits for it to end, and what is enqueued by then is drained at exit.
             thread = threading.Thread(target=_upkeep.run, name="budgeted-upkeep", daemon=True)
             try:
                 thread.start()
@@ -173,6 +179,7 @@ def start() -> None:
 def drain() -> None:
     """Do now, in this thread, everything that was enqueued, and try once what was to be repeated."""
     _upkeep.drain()
+    # Copies, and taken off with a default: other threads may drain at the same time.
     for wish in list(_later):
         _later.pop(wish, None)
         kept = wish()
@@ -196,4 +203,5 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
+# The thread is a daemon and may have been stopped anywhere: what it has not done is done by who ends the process.
 atexit.register(drain)

@@ -10,11 +10,11 @@ import msgspec
 
 from budgeted.errors import LedgerError
 from budgeted.ledger.accounts import Account, Slot, account_name
-from budgeted.ledger.charges import Charge, RollupRow
-from budgeted.ledger.limit_specs import limit_of
-from budgeted.ledger.memory.rollups import shortened
-from budgeted.ledger.protocol import Ledger, all_accounts
-from budgeted.ledger.routes import Leg, Route
+from budgeted.ledger.cost_routing import Leg, Route
+from budgeted.ledger.interface import Ledger, all_accounts
+from budgeted.ledger.limit_conversion import limit_of
+from budgeted.ledger.memory.daily_rollups import shortened
+from budgeted.ledger.spending_records import Charge, RollupRow
 
 T = TypeVar("T")
 Reported = TypeVar("Reported", RollupRow, Charge)
@@ -87,12 +87,14 @@ def migrate(source: Ledger, target: Ledger, *, overwrite: bool = False) -> Conte
     taken = content(source)
     if not overwrite:
         _refuse_used(target, taken)
+    # In batches: what is handed over at once is written under one lock, or in one transaction.
     for accounts in _batches(taken.accounts):
         target.restore(accounts, (), ())
     for rows in _batches(taken.rows):
         target.restore((), rows, ())
     for charges in _batches([(charge, _route(charge, taken)) for charge in taken.charges]):
         target.restore((), (), charges)
+    # Read again: whoever made calls in spite of all is noticed here.
     _compare(taken, content(source), f"{source!r} was changed meanwhile: stop what uses it, then migrate again")
     _compare(taken, content(target), f"{target!r} did not take everything over", extra=overwrite)
     return taken

@@ -13,14 +13,14 @@ import itertools
 import os
 import secrets
 import time
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from budgeted.errors import LedgerError, LedgerLockedError, LedgerUnavailableError
 from budgeted.ledger import background_worker
-from budgeted.ledger.protocol import is_closed
-from budgeted.ledger.waiting_calls import Turns
+from budgeted.ledger.interface import is_closed
+from budgeted.ledger.wait_queues import WaitQueues
+from budgeted.ledger.weak_registry import WeakRegistry
 
 DEADLINE = 5.0
 """Seconds within which a server must have answered, unless a verb's ``timeout`` says otherwise."""
@@ -47,7 +47,7 @@ _LASTING: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class RemoteLedger:
-    """Base of the ledgers behind a network. A subclass adds the verbs of :class:`~budgeted.ledger.protocol.Ledger`.
+    """Base of the ledgers behind a network. A subclass adds the verbs of :class:`~budgeted.ledger.interface.Ledger`.
 
     Each verb does its work inside ``with self._verb(timeout) as deadline``; :meth:`hold` calls :meth:`_check_in` first,
     within the same deadline. A subclass also says how a lease is kept (:meth:`_renew_by`) and how holds that nobody
@@ -80,17 +80,19 @@ class RemoteLedger:
         self._errors = errors
         self._secret = [word for word in secret if word]
         self._begin()
-        _ledgers[weakref.ref(self, _ledgers.pop)] = None
+        _ledgers.add(self)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.where!r})"
 
     def _begin(self) -> None:
         """What belongs to this process alone: it is made anew in a forked child."""
-        self.turns = Turns()
+        self.turns = WaitQueues()
         self.owner = secrets.token_hex(5)
         self._prefix = self.owner + "."
+        # The next number is taken in one step of the interpreter: threads need no lock for it.
         self._numbers = itertools.count(1)
+        # Bounded: a server that is away for long must not fill the memory of those that wait for it.
         self._doubtful: collections.deque[tuple[str, int]] = collections.deque(maxlen=MOST_DOUBTFUL)
         self._watched = False
         self._beat_due = self._lease_due = 0.0
@@ -152,6 +154,7 @@ class RemoteLedger:
             try:
                 self.release(*one)
             except LedgerError:
+                # In its place again, for the next try.
                 self._doubtful.appendleft(one)
                 raise
 
@@ -187,6 +190,7 @@ class RemoteLedger:
             self._renew(deadline)
 
     def _renew(self, deadline: float) -> None:
+        # From before the request: the server counts from when it gets it, so that the lease ends here first.
         began = lasting()
         self._renew_by(self.owner, self.lease, deadline)
         self._lease_due = began + self.lease / 2
@@ -256,16 +260,16 @@ class RemoteLedger:
         """Close the connections."""
 
 
-# A dict, since its keys can be listed while other threads add to it; a WeakSet's cannot.
-_ledgers: dict[weakref.ref[RemoteLedger], None] = {}
+_ledgers: WeakRegistry[RemoteLedger] = WeakRegistry()
 
 
 def _open_ledgers() -> list[RemoteLedger]:
-    return [ledger for one in list(_ledgers) if (ledger := one()) is not None and not ledger.closed]
+    return [ledger for ledger in _ledgers.alive() if not ledger.closed]
 
 
 def _after_fork_in_child() -> None:
     for ledger in _open_ledgers():
+        # The child has a name and a lease of its own, and must not speak over its parent's connections.
         ledger._forked()  # noqa: SLF001
 
 

@@ -11,26 +11,30 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote, urlsplit
 
 from budgeted.errors import LedgerError
+from budgeted.ledger.interface import Ledger
 from budgeted.ledger.memory.ledger import MemoryLedger
 from budgeted.ledger.network_ledger import RemoteLedger
 from budgeted.ledger.project_discovery import directory_name, has_directory, has_project, projects_at, projects_in
-from budgeted.ledger.protocol import Ledger
 from budgeted.ledger.urls import HTTP, MEMORY, PATH, REDIS, SQL, kind_of, path_of, public
 from budgeted.validation import shown
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
+
     from budgeted.ledger.journal.ledger import JournalLedger
+    from budgeted.ledger.redis.connection import Client
 
 
 LONGEST_NAME = 255
 """Bytes that a file's name may have, on nearly every file system."""
 
 _lock = threading.Lock()
+# Weakly: that it was opened once keeps no ledger alive.
 _by_directory: weakref.WeakValueDictionary[Path, JournalLedger] = weakref.WeakValueDictionary()
-_by_server: weakref.WeakValueDictionary[tuple[Any, str], RemoteLedger] = weakref.WeakValueDictionary()
+_by_server: weakref.WeakValueDictionary[tuple[object, str], RemoteLedger] = weakref.WeakValueDictionary()
 
 
-def open_ledger(where: Any, project: str, *, fsync: str) -> Ledger:
+def open_ledger(where: object, project: str, *, fsync: str) -> Ledger:
     """The ledger that a ``ledger=`` argument names, for one project.
 
     Args:
@@ -54,6 +58,7 @@ def open_ledger(where: Any, project: str, *, fsync: str) -> Ledger:
     if kind == MEMORY:
         return MemoryLedger()
     if kind in _SERVERS:
+        # Held while it is opened: threads that ask at once get the same object.
         with _lock:
             remote = _by_server.get((where, project))
             if remote is None or remote.closed:
@@ -84,13 +89,13 @@ def _check_length(name: str, project: str) -> None:
         raise ValueError(msg)
 
 
-def _http(where: Any, project: str, fsync: str) -> RemoteLedger:  # noqa: ARG001 - its server decides that
+def _http(where: str, project: str, fsync: str) -> RemoteLedger:  # noqa: ARG001 - its server decides that
     from budgeted.ledger.http.ledger import HTTPLedger
 
     return HTTPLedger(where, project)
 
 
-def _sql(where: Any, project: str, fsync: str) -> RemoteLedger:
+def _sql(where: str | sa.Engine, project: str, fsync: str) -> RemoteLedger:
     try:
         from budgeted.ledger.sql.ledger import SQLLedger
 
@@ -100,7 +105,7 @@ def _sql(where: Any, project: str, fsync: str) -> RemoteLedger:
         raise LedgerError(msg) from error
 
 
-def _redis(where: Any, project: str, fsync: str) -> RemoteLedger:  # noqa: ARG001 - how durable it is, the server says
+def _redis(where: str | Client, project: str, fsync: str) -> RemoteLedger:  # noqa: ARG001 - how durable it is, the server says
     try:
         from budgeted.ledger.redis.ledger import RedisLedger
 
@@ -114,7 +119,7 @@ _SERVERS: dict[str, Callable[[Any, str, str], RemoteLedger]] = {HTTP: _http, SQL
 """What opens a ledger that is no directory."""
 
 
-def exists(where: Any, project: str) -> bool | None:
+def exists(where: object, project: str) -> bool | None:
     """Whether there is a ledger that :func:`open_ledger` would open, without making it.
 
     Returns:
@@ -131,7 +136,7 @@ def exists(where: Any, project: str) -> bool | None:
     return False if kind == MEMORY else has_project(where, project)
 
 
-def projects_beside(where: Any) -> tuple[str, list[str] | None]:
+def projects_beside(where: object) -> tuple[str, list[str] | None]:
     """What a place is called without its credentials, and the projects that have a ledger there.
 
     The projects are None where that cannot be told soon.
@@ -171,6 +176,7 @@ def _encodable(path: str) -> bool:
 
 def _after_fork() -> None:
     global _lock  # noqa: PLW0603
+    # Another thread of the parent may have been opening one, and is not here to give the old lock back.
     _lock = threading.Lock()
 
 

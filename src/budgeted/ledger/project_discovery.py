@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, unquote
 
+from budgeted.ledger.redis.keys import ANY_ACCOUNTS, accounts_key, project_of
 from budgeted.ledger.urls import REDIS, SQL, kind_of
+
+if TYPE_CHECKING:
+    import redis
+    import sqlalchemy as sa
 
 T = TypeVar("T")
 
@@ -18,14 +22,6 @@ LOOKING_SECONDS = 1.0
 
 ANSWER_SECONDS = 2.0
 """How long a server may take to answer here."""
-
-_KEY = "budgeted:{%s}"
-_ACCOUNTS = f"{_KEY}:accounts"
-
-
-def redis_key(project: str) -> str:
-    """What the keys of a project's ledger in Redis begin with."""
-    return _KEY % quote(project, safe="")
 
 
 def directory_name(project: str) -> str:
@@ -60,7 +56,7 @@ def has_project(where: Any, project: str) -> bool | None:
     """
     kind = kind_of(where)
     if kind == REDIS:
-        return _ask_redis(where, lambda client: bool(client.exists(_ACCOUNTS % quote(project, safe=""))))
+        return _ask_redis(where, lambda client: bool(client.exists(accounts_key(project))))
     found = _in_database(where) if kind == SQL else None
     return None if found is None else project in found
 
@@ -77,55 +73,62 @@ def projects_at(where: Any) -> list[str] | None:
     return _in_database(where) if kind == SQL else None
 
 
-def _ask_redis(where: Any, ask: Callable[[Any], T | None]) -> T | None:
+def _ask_redis(where: str | redis.Redis, ask: Callable[[redis.Redis], T | None]) -> T | None:
     """What a Redis answers, or None."""
     try:
         import redis
     except ModuleNotFoundError:
         return None
-    client = where
+    mine = None
     try:
-        if isinstance(where, str):
-            client = redis.Redis.from_url(where, socket_timeout=ANSWER_SECONDS, socket_connect_timeout=ANSWER_SECONDS)
-        return ask(client)
+        if not isinstance(where, str):
+            return ask(where)
+        mine = redis.Redis.from_url(where, socket_timeout=ANSWER_SECONDS, socket_connect_timeout=ANSWER_SECONDS)
+        return ask(mine)
     except (redis.RedisError, OSError, ValueError, TypeError):  # opening the ledger tells what is wrong
         return None
     finally:
-        if client is not where:
-            client.close()
+        if mine is not None:
+            mine.close()
 
 
-def _search(client: Any) -> list[str] | None:
-    pattern = re.compile(re.escape(_ACCOUNTS).replace("%s", "(.*)").encode())
+def _search(client: redis.Redis) -> list[str] | None:
     until = time.monotonic() + LOOKING_SECONDS
-    cursor, found = 0, []
+    cursor = 0
+    found: list[str] = []
     while True:
-        cursor, keys = client.scan(cursor, match=_ACCOUNTS % "*", count=1000)
-        if not isinstance(cursor, int):  # of a cluster, whose servers are asked one by one
+        answer: tuple[object, list[bytes | str]] = client.scan(cursor, match=ANY_ACCOUNTS, count=1000)
+        following, keys = answer
+        if not isinstance(following, int):  # of a cluster, whose servers are asked one by one
             return None
-        names = (pattern.fullmatch(key if isinstance(key, bytes) else key.encode()) for key in keys)
-        found += [unquote(name[1].decode()) for name in names if name]
-        if not cursor:
+        names = (project_of(key if isinstance(key, bytes) else key.encode()) for key in keys)
+        found += [name for name in names if name is not None]
+        # Only this ends a scan: an answer may hold no key, and be one of many.
+        if not following:
             return sorted(set(found))
         if time.monotonic() >= until:
             return None
+        cursor = following
 
 
-def _in_database(where: Any) -> list[str] | None:
+def _in_database(where: str | sa.Engine) -> list[str] | None:
     try:
         import sqlalchemy as sa
 
         from budgeted.ledger.sql import row_mapping
-        from budgeted.ledger.sql.connections import location
-        from budgeted.ledger.sql.statements import Tables
+        from budgeted.ledger.sql.schema import Tables
+        from budgeted.ledger.sql.urls import location
     except ModuleNotFoundError:
         return None
-    mine = not isinstance(where, sa.Engine)
+    mine = None
     try:
         url, prefix = location(where)
         if url.get_backend_name() == "sqlite" and not (url.database and Path(url.database).exists()):
             return []
-        engine = _engine(url) if mine else where
+        if isinstance(where, sa.Engine):
+            engine = where
+        else:
+            engine = mine = _engine(url)
     except (sa.exc.SQLAlchemyError, OSError, ImportError):  # opening the ledger tells what is wrong
         return None
     try:
@@ -139,11 +142,11 @@ def _in_database(where: Any) -> list[str] | None:
     except (sa.exc.SQLAlchemyError, OSError):
         return None
     finally:
-        if mine:
-            engine.dispose()
+        if mine is not None:
+            mine.dispose()
 
 
-def _engine(url: Any) -> Any:
+def _engine(url: sa.URL) -> sa.Engine:
     import sqlalchemy as sa
     from sqlalchemy.pool import NullPool
 

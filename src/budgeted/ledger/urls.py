@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from budgeted.errors import LedgerError
@@ -41,7 +40,7 @@ _DATABASE = re.compile(r"(/\d*)?")
 _PACKAGES = {"redis": REDIS, "sqlalchemy": SQL}
 
 
-def kind_of(where: Any) -> str:
+def kind_of(where: object) -> str:
     """What kind of ledger an argument names: :data:`PATH`, :data:`MEMORY`, :data:`REDIS`, :data:`SQL`, :data:`HTTP`.
 
     Args:

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from budgeted.errors import LedgerUnavailableError, UnknownUserError
 from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import GLOBAL, Account, LimitSpec, Slot, account_kind, account_name, user_account
-from budgeted.ledger.charges import Charge
-from budgeted.ledger.limit_specs import limit_of, spec
-from budgeted.ledger.protocol import all_accounts
+from budgeted.ledger.interface import all_accounts
+from budgeted.ledger.limit_conversion import limit_of, spec
+from budgeted.ledger.spending_records import Charge
 from budgeted.limits.limit import Limit, LimitLike
 from budgeted.limits.periods import NEVER
 from budgeted.manager import balances

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from budgeted.ledger.accounts import UNITS, Account, Slot
-from budgeted.ledger.charges import Charge
+from budgeted.ledger.spending_records import Charge
 from budgeted.limits.limit import Limit
 from budgeted.limits.periods import NEVER
 from budgeted.money import to_usd

@@ -14,8 +14,8 @@ import msgspec
 
 from budgeted.functions import options
 from budgeted.ledger import background_worker
+from budgeted.ledger.interface import Ledger
 from budgeted.ledger.opening import open_ledger
-from budgeted.ledger.protocol import Ledger
 from budgeted.manager import registry, reports
 from budgeted.manager.accounts import Accounts
 from budgeted.manager.balances import AccountInfo, Balance, ReportRow, UncertainCharge

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, TypeVar
 
-from budgeted.ledger.protocol import Ledger
+from budgeted.ledger.interface import Ledger
 from budgeted.limits.limit import LimitLike
 from budgeted.telemetry.events import Event
 

@@ -13,10 +13,10 @@ import msgspec
 from budgeted.errors import UnknownUserError
 from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import GLOBAL, Account, Slot, account_name, user_account
-from budgeted.ledger.charges import Used
-from budgeted.ledger.limit_specs import day_number, is_budget, limit_of, spec, spec_of
+from budgeted.ledger.cost_routing import STALE
+from budgeted.ledger.limit_conversion import day_number, is_budget, limit_of, spec, spec_of
 from budgeted.ledger.litellm_hosted import user_dict
-from budgeted.ledger.routes import STALE
+from budgeted.ledger.spending_records import Used
 from budgeted.limits.limit import Anchor, Limit
 from budgeted.limits.periods import parse_period
 from budgeted.manager import reported_call

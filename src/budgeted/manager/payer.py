@@ -19,10 +19,10 @@ from opentelemetry import trace
 from budgeted.errors import LedgerError, UnattributedCallError, UnknownUserError, UnpricedModelError
 from budgeted.ledger.accounts import GLOBAL, USD, Account, account_kind, account_name
 from budgeted.ledger.admission import Refused
-from budgeted.ledger.charges import Used
-from budgeted.ledger.limit_specs import day_number, limit_of, spec
-from budgeted.ledger.protocol import Ledger, all_accounts
-from budgeted.ledger.routes import Leg, Route
+from budgeted.ledger.cost_routing import Leg, Route
+from budgeted.ledger.interface import Ledger, all_accounts
+from budgeted.ledger.limit_conversion import day_number, limit_of, spec
+from budgeted.ledger.spending_records import Used
 from budgeted.limits.limit import Limit
 from budgeted.limits.periods import NEVER, Period, window
 from budgeted.manager.settings import Settings

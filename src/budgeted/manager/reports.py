@@ -6,7 +6,7 @@ import datetime as dt
 
 from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import USD, account_kind, account_name
-from budgeted.ledger.limit_specs import EPOCH
+from budgeted.ledger.limit_conversion import EPOCH
 from budgeted.manager.accounts import Accounts
 from budgeted.manager.balances import ReportRow
 from budgeted.manager.payer import ProjectPayer

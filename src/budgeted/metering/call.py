@@ -18,7 +18,7 @@ from opentelemetry import trace
 from budgeted.errors import BudgetError, LedgerError, LedgerLockedError, LedgerUnavailableError
 from budgeted.ledger import background_worker
 from budgeted.ledger.admission import Ask
-from budgeted.ledger.charges import Used
+from budgeted.ledger.spending_records import Used
 from budgeted.metering import block_hold, ledger_hold, request_bound
 from budgeted.metering.charged_responses import remember
 from budgeted.metering.ledger_hold import LedgerHold

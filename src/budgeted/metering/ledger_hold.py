@@ -12,9 +12,9 @@ from budgeted.errors import LedgerError, LedgerLockedError, LedgerUnavailableErr
 from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import account_name
 from budgeted.ledger.admission import Ask, Refused
-from budgeted.ledger.charges import Used
-from budgeted.ledger.protocol import Granted, Ledger
-from budgeted.ledger.routes import Stale
+from budgeted.ledger.cost_routing import Stale
+from budgeted.ledger.interface import Granted, Ledger
+from budgeted.ledger.spending_records import Used
 from budgeted.metering.refusal import behind
 from budgeted.payers.payer import Group, Payer, Plan
 from budgeted.telemetry.log_throttling import say

@@ -6,7 +6,7 @@ import msgspec
 
 from budgeted.ledger.accounts import USD
 from budgeted.ledger.admission import Refused
-from budgeted.ledger.waiting_calls import Turns
+from budgeted.ledger.wait_queues import WaitQueues
 from budgeted.payers import block_figures
 from budgeted.payers.block_figures import BlockFigures
 from budgeted.payers.payer import Group, Payer
@@ -27,7 +27,7 @@ class Refusal(msgspec.Struct, frozen=True, eq=False):
     refused: Refused
     payer: Payer
     policy: Policy
-    turns: Turns
+    turns: WaitQueues
     block: BlockFigures | None = None
 
 

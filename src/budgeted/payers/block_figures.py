@@ -6,7 +6,7 @@ import os
 import threading
 
 from budgeted.ledger.accounts import USD, Slot, block_account
-from budgeted.ledger.waiting_calls import Turns
+from budgeted.ledger.wait_queues import WaitQueues
 from budgeted.money import nano_usd, to_usd
 from budgeted.payers.payer import Payer
 from budgeted.payers.policy import Policy
@@ -17,7 +17,7 @@ NO_CAP = 2**62
 caps_lock = threading.Lock()
 """Guards the numbers of all blocks of this process: they are only ever touched for an instant."""
 
-cap_turns = Turns()
+cap_turns = WaitQueues()
 """The calls of this process that wait for a block's cap, whatever ledgers its calls hold at."""
 
 
@@ -145,7 +145,7 @@ def _after_fork_in_parent() -> None:
 
 def _after_fork_in_child() -> None:
     global cap_turns  # noqa: PLW0603
-    cap_turns = Turns()  # those who wait are the parent's
+    cap_turns = WaitQueues()  # those who wait are the parent's
     _after_fork_in_parent()
 
 

@@ -10,8 +10,8 @@ import msgspec
 from opentelemetry.trace import Span
 
 from budgeted.ledger.admission import Refused
-from budgeted.ledger.protocol import Ledger
-from budgeted.ledger.routes import Route
+from budgeted.ledger.cost_routing import Route
+from budgeted.ledger.interface import Ledger
 from budgeted.payers.policy import Policy
 from budgeted.pricing.usage import Counts
 from budgeted.wire.normalized_request import Request

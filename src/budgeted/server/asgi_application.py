@@ -20,9 +20,10 @@ from starlette.routing import Route
 
 from budgeted.errors import BudgetError, LedgerError
 from budgeted.ledger.admission import Refused
+from budgeted.ledger.cost_routing import Stale
 from budgeted.ledger.http import json_verbs
-from budgeted.ledger.http.connections import AGAIN, ONCE, is_loopback
-from budgeted.ledger.routes import Stale
+from budgeted.ledger.http.connections import AGAIN, ONCE
+from budgeted.ledger.http.server_address import is_loopback
 from budgeted.manager.environment import warn_of_unknown
 from budgeted.server import openapi_document
 from budgeted.server.endpoints import ENDPOINTS, Endpoint

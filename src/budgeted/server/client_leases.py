@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 
+from budgeted.ledger.interface import Ledger
 from budgeted.ledger.network_ledger import lasting
-from budgeted.ledger.protocol import Ledger
 
 MOST_CLIENTS = 10_000
 """Clients that are kept in mind; beyond, those whose time is up are forgotten."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
-from budgeted.ledger.http import json_verbs
+from budgeted.ledger.http import json_verbs, request_bodies
 from budgeted.manager.balances import AccountInfo, Balance, ReportRow, UncertainCharge
 from budgeted.pricing.usage import Usage
 from budgeted.server.ledger_per_project import Project
@@ -156,12 +156,12 @@ def _set_budget(project: Project, body: UserDict) -> Status:
     return Status("success")
 
 
-def _hold(project: Project, body: json_verbs.HoldBody) -> object:
+def _hold(project: Project, body: request_bodies.HoldBody) -> object:
     project.clients.hold(body.id.partition(".")[0])
     return json_verbs.VERBS["hold"].run(project.ledger, body)
 
 
-def _renew(project: Project, body: json_verbs.RenewBody) -> None:
+def _renew(project: Project, body: request_bodies.RenewBody) -> None:
     project.clients.renew(body.owner, body.seconds)
 
 

@@ -7,9 +7,9 @@ import threading
 
 from budgeted.errors import LedgerError, LedgerUnavailableError
 from budgeted.ledger.accounts import GLOBAL
+from budgeted.ledger.interface import Ledger
 from budgeted.ledger.memory.ledger import MemoryLedger
 from budgeted.ledger.opening import exists, open_ledger
-from budgeted.ledger.protocol import Ledger
 from budgeted.manager.bookkeeper import Books
 from budgeted.server.client_leases import Clients
 from budgeted.server.settings import ServerSettings

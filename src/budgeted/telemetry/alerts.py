@@ -24,8 +24,8 @@ from budgeted.errors import LedgerError
 from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import CALLS, UNITS, USD, Account, LimitSpec, Slot, account_kind, account_name
 from budgeted.ledger.admission import Ask, Refused
-from budgeted.ledger.charges import Used
-from budgeted.ledger.routes import Leg, Route, Stale
+from budgeted.ledger.cost_routing import Leg, Route, Stale
+from budgeted.ledger.spending_records import Used
 from budgeted.limits.limit import Limit
 from budgeted.limits.periods import NEVER
 from budgeted.money import to_usd

@@ -17,7 +17,7 @@ from budgeted.errors import (
     UnknownUserError,
     UnpricedModelError,
 )
-from budgeted.ledger.charges import Used
+from budgeted.ledger.spending_records import Used
 from budgeted.money import to_usd
 from budgeted.telemetry import counters, events, span_attributes
 from budgeted.telemetry.events import Event

@@ -12,7 +12,7 @@ from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
-from budgeted.ledger.charges import Used
+from budgeted.ledger.spending_records import Used
 from budgeted.payers.payer import Group
 from budgeted.telemetry.user_names import UserNames, user_of
 

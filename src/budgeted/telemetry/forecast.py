@@ -11,8 +11,8 @@ from __future__ import annotations
 import datetime as dt
 
 from budgeted.ledger.accounts import TOKENS, USD, Slot
-from budgeted.ledger.limit_specs import day_number
-from budgeted.ledger.protocol import Ledger
+from budgeted.ledger.interface import Ledger
+from budgeted.ledger.limit_conversion import day_number
 from budgeted.limits.periods import NEVER
 
 LEAST_PART = 24

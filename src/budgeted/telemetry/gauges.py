@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from budgeted.ledger.accounts import GLOBAL, USD, Account, account_name
-from budgeted.ledger.protocol import Ledger, all_accounts
+from budgeted.ledger.interface import Ledger, all_accounts
 from budgeted.limits.limit import Limit
 from budgeted.limits.periods import NEVER
 from budgeted.money import to_usd

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import ipaddress
-import os
 import random
 import secrets
 import threading
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from budgeted.errors import LedgerError
 
 if TYPE_CHECKING:
     import httpx2
+
 
 CONNECT_SECONDS = 2.0
 """How long one attempt may take to connect."""
@@ -26,69 +25,11 @@ BUSY = (502, 503, 504)
 KEPT_SECONDS = 30.0
 """How long an unused connection is kept: less than the server keeps its end."""
 
-
 ONCE = "idempotency-key"
 """The header by which a server knows a request that it has answered already."""
 
 AGAIN = "idempotency-repeat"
 """The header, ``true``, of a request that may have been done already: a server that does not know its key refuses."""
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host's name or address can only mean this very machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
-class Address:
-    """Where a server is, taken from a URL, and the token that the URL brings.
-
-    Args:
-        url: ``https://[TOKEN@]HOST[:PORT][/PATH]``; ``http://`` for this machine itself, or with ``?allow_http=1``.
-
-    Raises:
-        LedgerError: it is no such URL. The text shows no credentials.
-    """
-
-    def __init__(self, url: str) -> None:
-        parts = _split(url)
-        host = parts.hostname or ""
-        given = parse_qs(parts.query, keep_blank_values=True)
-        if given.keys() - {"allow_http"}:  # not quoted: it may be the token
-            msg = (
-                f"the ledger's URL {_bare(parts)}?... has options that are not known; there is allow_http=1. A token "
-                f"goes into BUDGETED_TOKEN, or before the host: https://TOKEN@host"
-            )
-            raise LedgerError(msg)
-        if parts.scheme == "http" and not is_loopback(host) and given.get("allow_http") != ["1"]:
-            msg = (
-                f"{_bare(parts)} would send budgets and the token unencrypted over the network; write https://, or, "
-                f"where the network itself is encrypted, {_bare(parts)}?allow_http=1"
-            )
-            raise LedgerError(msg)
-        self.base = _bare(parts)
-        self.where = f"{host}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
-        self.token = unquote(parts.password or parts.username or "") or None
-
-
-def _split(url: str) -> SplitResult:
-    msg = "the ledger's URL cannot be read; write https://HOST[:PORT], with the token in BUDGETED_TOKEN"
-    try:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.fragment or parts.port == 0:
-            raise LedgerError(msg)
-    except ValueError:  # such as a port that is no number; its text would show the rest of the URL
-        raise LedgerError(msg) from None
-    return parts
-
-
-def _bare(parts: SplitResult) -> str:
-    """A URL without its credentials and options."""
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
 
 
 class Channel:
@@ -161,12 +102,14 @@ class Channel:
 
     def forget(self) -> None:
         """Leave the connections to the parent, in a forked child."""
+        # A new lock, too: the old one may be held by a thread that only the parent has.
         self._lock = threading.Lock()
         self._client = None
 
     def _connected(self) -> httpx2.Client:
         client = self._client
         if client is None:
+            # Looked at again under the lock: two threads may have come here at once.
             with self._lock:
                 client = self._client
                 if client is None:
@@ -189,7 +132,7 @@ def new_key() -> str:
     return secrets.token_hex(16)
 
 
-def library() -> Any:
+def library() -> ModuleType:
     """The HTTP library, which is not needed by other ledgers.
 
     Raises:
@@ -203,12 +146,12 @@ def library() -> Any:
     return httpx2
 
 
-def _unsent(httpx: Any) -> tuple[type[Exception], ...]:
+def _unsent(httpx: ModuleType) -> tuple[type[Exception], ...]:
     """What a request fails with before any of it is sent."""
     return httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout
 
 
-def _no_auth(request: Any) -> Any:
+def _no_auth(request: httpx2.Request) -> httpx2.Request:
     return request
 
 
@@ -219,13 +162,9 @@ def _is_ours(answer: httpx2.Response) -> bool:
 
 def _wait(pause: float, deadline: float) -> bool:
     """Wait a moment before the next attempt; False if there is no time for one."""
+    # At random: clients that lost the same server do not all come back at the same instant.
     pause *= random.uniform(0.5, 1.0)  # noqa: S311 - no secret
     if time.monotonic() + pause >= deadline:
         return False
     time.sleep(pause)
     return True
-
-
-def token_from_environment() -> str | None:
-    """The token that ``BUDGETED_TOKEN`` holds; the first of several, as a server may have them."""
-    return os.environ.get("BUDGETED_TOKEN", "").partition(",")[0].strip() or None

@@ -12,12 +12,13 @@ from budgeted import errors
 from budgeted.errors import LedgerError
 from budgeted.ledger.accounts import Account, LimitSpec
 from budgeted.ledger.admission import Ask, Refused
-from budgeted.ledger.charges import Charge, RollupRow, Used
-from budgeted.ledger.http import json_verbs
-from budgeted.ledger.http.connections import Address, Channel, new_key, token_from_environment
-from budgeted.ledger.memory.records import Held
+from budgeted.ledger.cost_routing import STALE, Route, Stale
+from budgeted.ledger.http import json_verbs, request_bodies
+from budgeted.ledger.http.connections import Channel, new_key
+from budgeted.ledger.http.server_address import Address, token_from_environment
+from budgeted.ledger.memory.change_records import Held
 from budgeted.ledger.network_ledger import RemoteLedger
-from budgeted.ledger.routes import STALE, Route, Stale
+from budgeted.ledger.spending_records import Charge, RollupRow, Used
 
 _encode = msgspec.json.Encoder().encode
 _decoders = {name: msgspec.json.Decoder(verb.answer) for name, verb in json_verbs.VERBS.items()}
@@ -67,20 +68,21 @@ class HTTPLedger(RemoteLedger):
 
     def hold(self, id: str, route: Route, ask: Ask, at: int, timeout: float | None = None) -> Held | Refused | Stale:
         """Set the call's upper bound aside on every account of its route, or on none."""
-        body = json_verbs.HoldBody(id, json_verbs.RouteBody.of(route), ask, at)
+        body = request_bodies.HoldBody(id, request_bodies.RouteBody.of(route), ask, at)
         with self._given_back(id, at), self._verb(timeout) as deadline:
             self._check_in(deadline)
-            return self._request("hold", body, deadline)  # type: ignore[no-any-return]
+            answer: Held | Refused | Stale = self._request("hold", body, deadline)
+        return answer
 
     def settle(self, id: str, used: Used, at: int, reason: str = "", timeout: float | None = None) -> bool:
         """Replace a hold by what the call cost. With a ``reason`` the charge is uncertain and stays listed."""
-        known: bool = self._ask("settle", json_verbs.SettleBody(id, used, at, reason), timeout)
+        known: bool = self._ask("settle", request_bodies.SettleBody(id, used, at, reason), timeout)
         self.turns.wake_all()
         return known
 
     def release(self, id: str, at: int, timeout: float | None = None) -> bool:
         """Drop a hold: nothing was spent."""
-        known: bool = self._ask("release", json_verbs.ReleaseBody(id, at), timeout)
+        known: bool = self._ask("release", request_bodies.ReleaseBody(id, at), timeout)
         self.turns.wake_all()
         return known
 
@@ -88,83 +90,94 @@ class HTTPLedger(RemoteLedger):
         self, id: str, route: Route, used: Used, at: int, reason: str = "", timeout: float | None = None
     ) -> bool | Stale:
         """Record a charge that no hold came before. Never refused."""
-        return self._ask("post", json_verbs.PostBody(id, json_verbs.RouteBody.of(route), used, at, reason), timeout)  # type: ignore[no-any-return]
+        answer: bool | Stale = self._ask(
+            "post", request_bodies.PostBody(id, request_bodies.RouteBody.of(route), used, at, reason), timeout
+        )
+        return answer
 
     def ended(self, id: str) -> Charge | None:
         """What became of a hold, if it has ended lately or is uncertain."""
-        return self._ask("ended", json_verbs.ChargeBody(id))  # type: ignore[no-any-return]
+        answer: Charge | None = self._ask("ended", request_bodies.ChargeBody(id))
+        return answer
 
     def correct(self, id: str, used: Used, at: int) -> Charge | None:
         """Replace the figure of a charge. Returns what it was before, or None if it is not known (any more)."""
-        return self._ask("correct", json_verbs.CorrectBody(id, used, at))  # type: ignore[no-any-return]
+        answer: Charge | None = self._ask("correct", request_bodies.CorrectBody(id, used, at))
+        return answer
 
     # -- accounts
 
     def read(self, account: str) -> Account | None:
         """A copy of an account, or None."""
-        return self._ask("read", json_verbs.AccountBody(account))  # type: ignore[no-any-return]
+        answer: Account | None = self._ask("read", request_bodies.AccountBody(account))
+        return answer
 
     def set_limits(
         self, account: str, limits: Sequence[LimitSpec], *, explicit: bool = True, create: bool = False
     ) -> None:
         """Give an account these limits; a limit it has keeps its spend. ``create`` leaves an existing account alone."""
-        self._ask("set_limits", json_verbs.LimitsBody(account, tuple(limits), explicit, create))
+        self._ask("set_limits", request_bodies.LimitsBody(account, tuple(limits), explicit, create))
         self.turns.wake_all()
 
     def reset(self, account: str, at: int) -> None:
         """Forget what an account has spent; open holds stay."""
-        self._ask("reset", json_verbs.ResetBody(account, at))
+        self._ask("reset", request_bodies.ResetBody(account, at))
         self.turns.wake_all()
 
     def delete(self, account: str) -> None:
         """Forget an account and its limits. What it was charged stays in the reports."""
-        self._ask("delete", json_verbs.AccountBody(account))
+        self._ask("delete", request_bodies.AccountBody(account))
         self.turns.wake_all()
 
     def restore(
         self, accounts: Sequence[Account], rows: Sequence[RollupRow], charges: Sequence[tuple[Charge, Route]]
     ) -> None:
         """Take over accounts, report rows and uncertain charges of another ledger, as they are; nothing is counted."""
-        sent = tuple((charge, json_verbs.RouteBody.of(route)) for charge, route in charges)
-        self._ask("restore", json_verbs.RestoreBody(tuple(accounts), tuple(rows), sent))
+        sent = tuple((charge, request_bodies.RouteBody.of(route)) for charge, route in charges)
+        self._ask("restore", request_bodies.RestoreBody(tuple(accounts), tuple(rows), sent))
         self.turns.wake_all()
 
     def accounts(self, prefix: str = "", after: str | None = None, count: int = 1000) -> list[Account]:
         """Accounts in order of their ids: those with a prefix, behind ``after``, at most ``count``."""
-        return self._ask("accounts", json_verbs.PageBody(prefix, after, count))  # type: ignore[no-any-return]
+        answer: list[Account] = self._ask("accounts", request_bodies.PageBody(prefix, after, count))
+        return answer
 
     def rollups(self, since: int = 0, account: str | None = None) -> list[RollupRow]:
         """The report's rows from a day on, of one account or of all."""
-        return self._ask("rollups", json_verbs.SinceBody(since, account))  # type: ignore[no-any-return]
+        answer: list[RollupRow] = self._ask("rollups", request_bodies.SinceBody(since, account))
+        return answer
 
     def uncertain(self) -> list[Charge]:
         """Charges that nobody confirmed, oldest first."""
-        return self._ask("uncertain", json_verbs.NothingBody())  # type: ignore[no-any-return]
+        answer: list[Charge] = self._ask("uncertain", request_bodies.NothingBody())
+        return answer
 
     def open_holds(self) -> list[Held]:
         """The holds of calls in flight, of all processes."""
-        return self._ask("open_holds", json_verbs.NothingBody())  # type: ignore[no-any-return]
+        answer: list[Held] = self._ask("open_holds", request_bodies.NothingBody())
+        return answer
 
     # -- the lease
 
     def _renew_by(self, owner: str, seconds: float, deadline: float) -> None:
-        self._request("renew", json_verbs.RenewBody(owner, seconds), deadline)
+        self._request("renew", request_bodies.RenewBody(owner, seconds), deadline)
 
     def sweep(self) -> int:
         """Have the server charge the holds that nobody ends. Returns how many there were."""
-        now, timeout = self._server_time(), min(self.hold_timeout, json_verbs.LONGEST)
-        swept: int = self._ask("sweep", json_verbs.SweepBody(timeout, None if now is None else int(now)))
+        now, timeout = self._server_time(), min(self.hold_timeout, request_bodies.LONGEST)
+        swept: int = self._ask("sweep", request_bodies.SweepBody(timeout, None if now is None else int(now)))
         if swept:
             self.turns.wake_all()
         return swept
 
     # -- one request
 
-    def _ask(self, verb: str, body: Any, timeout: float | None = None) -> Any:
+    def _ask(self, verb: str, body: msgspec.Struct, timeout: float | None = None) -> Any:
         with self._verb(timeout) as deadline:
             return self._request(verb, body, deadline)
 
-    def _request(self, verb: str, body: Any, deadline: float) -> Any:
+    def _request(self, verb: str, body: msgspec.Struct, deadline: float) -> Any:
+        # A repeated hold or charge is known by its id; what has none gets a key.
         once = None if json_verbs.VERBS[verb].repeatable else new_key()
         status, content = self._channel.post(verb + self._query, _encode(body), deadline, once=once)
         try:

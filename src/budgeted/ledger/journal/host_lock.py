@@ -40,6 +40,7 @@ class HostLock:
         except BaseException:
             os.close(self.fd)
             raise
+        # Packed once: every verb writes it. A forked child opens a lock of its own.
         self._pid = _PID.pack(os.getpid())
 
     def acquire(self, timeout: float) -> None:

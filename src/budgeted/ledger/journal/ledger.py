@@ -15,23 +15,22 @@ import os
 import struct
 import threading
 import time
-from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 
 from budgeted.errors import LedgerCorruptError, LedgerError, LedgerLockedError, LedgerUnavailableError
 from budgeted.ledger import background_worker
-from budgeted.ledger.journal import segment_files
+from budgeted.ledger.interface import is_closed
+from budgeted.ledger.journal import checked_lines, segment_files, snapshot_files
+from budgeted.ledger.journal.checked_lines import FORMAT, Continued, Header
+from budgeted.ledger.journal.disk_errors import unavailable
 from budgeted.ledger.journal.host_lock import MARK, SIGNED, HostLock
 from budgeted.ledger.journal.live_processes import Owners
-from budgeted.ledger.journal.segment_files import FORMAT, Continued, Header
 from budgeted.ledger.journal.system_calls import try_lock, unlock, write
-from budgeted.ledger.memory import ledger as memory
+from budgeted.ledger.memory import fork_safety
+from budgeted.ledger.memory.change_records import Record
 from budgeted.ledger.memory.ledger import LOCK_SECONDS, MemoryLedger
-from budgeted.ledger.memory.records import Record
-from budgeted.ledger.memory.state import State
-from budgeted.ledger.protocol import is_closed
 
 logger = logging.getLogger("budgeted")
 
@@ -42,7 +41,7 @@ WAITING_PERIOD = 0.1
 """Seconds between two looks at the journal while calls wait for holds of other processes."""
 
 _mark = struct.Struct("<qqq").pack
-_encode, _crc32, _line = segment_files.encode, segment_files.crc32, segment_files.line
+_encode, _crc32, _line = checked_lines.encode, checked_lines.crc32, checked_lines.line
 
 
 class JournalLedger(MemoryLedger):
@@ -80,6 +79,7 @@ class JournalLedger(MemoryLedger):
         return f"JournalLedger({str(self.directory)!r})"
 
     def __del__(self) -> None:
+        # No lock: a finaliser may run inside a verb of its thread, and nobody else has this ledger any more.
         self._detach()
 
     # -- opening
@@ -106,9 +106,10 @@ class JournalLedger(MemoryLedger):
             raise is_closed(str(self.directory))
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._refuse_strangers()
+            segment_files.refuse_other_files(self.directory)
             host = HostLock(self.directory / "lock")
             try:
+                # Announced before its first hold, which would pass for a dead process's.
                 self._owners.register(self.owner)
             except BaseException:
                 host.close()
@@ -117,7 +118,7 @@ class JournalLedger(MemoryLedger):
             msg = f"the ledger needs a directory, and {self.directory} is (or runs through) a file; name another path"
             raise LedgerError(msg) from error
         except OSError as error:
-            raise _unavailable(error, f"the ledger directory {self.directory} cannot be used") from error
+            raise unavailable(error, f"the ledger directory {self.directory} cannot be used") from error
         self._host = host
         return host
 
@@ -127,24 +128,11 @@ class JournalLedger(MemoryLedger):
         host, self._host = self._host, None
         if host is not None:
             host.close()
+        # Forgotten before it is closed: right afterwards its number may be another file's.
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
         self._applied = -1
-
-    def _refuse_strangers(self) -> None:
-        names = os.listdir(self.directory)  # noqa: PTH208 - names are what is wanted
-        others = [
-            name
-            for name in names
-            if name not in ("lock", "owners") and not name.startswith((".", "journal-", "snapshot-"))
-        ]
-        if others and "lock" not in names:
-            msg = (
-                f"{self.directory} holds other files ({', '.join(sorted(others)[:3])}), not a ledger; "
-                f"give the ledger a directory of its own"
-            )
-            raise LedgerError(msg)
 
     # -- reading
 
@@ -156,7 +144,7 @@ class JournalLedger(MemoryLedger):
         if not snapshots and not journals:
             segment_files.create(directory, 1)
             journals = [1]
-        self._state, segment = _newest(directory, snapshots, journals)
+        self._state, segment = snapshot_files.newest(directory, snapshots, journals)
         if segment not in journals:
             msg = f"{segment_files.journal_path(directory, segment)} is missing. Nothing was changed; restore it"
             raise LedgerCorruptError(msg)
@@ -164,7 +152,7 @@ class JournalLedger(MemoryLedger):
         complete = self._read_on()
         behind = [n for n in {*journals, *snapshots} if n > self._segment]
         # A new segment that nothing leads to and that holds nothing is what a crash leaves.
-        if not complete or [n for n in behind if n in snapshots or not _is_empty(directory, n)]:
+        if not complete or [n for n in behind if n in snapshots or not segment_files.is_empty(directory, n)]:
             following = segment_files.journal_path(directory, max(behind, default=self._segment + 1)).name
             msg = (
                 f"{self._path} ends without leading to {following}: "
@@ -176,6 +164,7 @@ class JournalLedger(MemoryLedger):
     def _open_segment(self, segment: int) -> None:
         path = segment_files.journal_path(self.directory, segment)
         fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
+        # Not while a thread syncs: it has the old file in hand.
         with self._sync_lock:
             old, self._fd, self._path = self._fd, fd, path
             self._segment, self._offset, self._crc, self._lines = segment, 0, 0, 0
@@ -199,7 +188,8 @@ class JournalLedger(MemoryLedger):
             return False
         if self._offset < size:
             if not self._offset:
-                segment_files.check_beginning(os.pread(self._fd, size, 0), self._segment, self._path)
+                checked_lines.check_beginning(os.pread(self._fd, size, 0), self._segment, self._path)
+            # Half a line: whoever wrote it had the lock that is ours now, so that nobody is still at it.
             os.ftruncate(self._fd, self._offset)
         if self._offset:
             self._set_mark(self._segment, self._offset)
@@ -220,6 +210,7 @@ class JournalLedger(MemoryLedger):
         before = state.applied
         while True:
             size = os.fstat(self._fd).st_size
+            # Shorter than what was read: it is not the file that it was.
             if size < self._offset:
                 return -1
             following = self._read(size)
@@ -236,8 +227,8 @@ class JournalLedger(MemoryLedger):
 
     def _read(self, size: int) -> int:
         """Apply the lines of this segment up to its size. Returns the number of the next segment, or 0."""
-        for data in segment_files.pieces(self._fd, self._offset, size):
-            found, crc, behind = segment_files.read(data, self._crc, self._path, self._offset)
+        for data in checked_lines.pieces(self._fd, self._offset, size):
+            found, crc, behind = checked_lines.read(data, self._crc, self._path, self._offset)
             following = found.pop() if found and found[-1].__class__ is Continued else None
             self._state.replay(found if self._offset else found[1:])
             self._lines += len(found)
@@ -262,7 +253,7 @@ class JournalLedger(MemoryLedger):
             self._applied = -1
             host.release()
             if isinstance(error, OSError):
-                raise _unavailable(error, f"the ledger {self.directory} cannot be read") from error
+                raise unavailable(error, f"the ledger {self.directory} cannot be read") from error
             raise
 
     def _see(self, host: HostLock) -> None:
@@ -299,13 +290,14 @@ class JournalLedger(MemoryLedger):
             written = write(self._fd, text)
         except OSError as error:
             self._cut_back()
-            raise _unavailable(error, f"cannot write to {self._path}") from error
+            raise unavailable(error, f"cannot write to {self._path}") from error
         if written != len(text):
             self._cut_back()
-            raise _unavailable(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), f"cannot write to {self._path}")
+            raise unavailable(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), f"cannot write to {self._path}")
         # Nothing is called in between, so that an interruption finds the line counted in, or else reads it.
         self._mark, self._offset, self._crc, self._applied = mark, end, crc, self._applied + 1
         self._lines += 1
+        # Once per round of the background, which would otherwise be woken by every line.
         if not self._dirty:
             self._dirty = True
             background_worker.wanted(self)
@@ -313,6 +305,7 @@ class JournalLedger(MemoryLedger):
     def _write(self, record: Header) -> None:
         """Append a line that changes no balance."""
         self._append(record)
+        # No record of a state, and _append() has counted it as one.
         self._applied -= 1
 
     def _cut_back(self) -> None:
@@ -361,7 +354,7 @@ class JournalLedger(MemoryLedger):
 
     def _save_snapshot(self, segment: int, data: bytes) -> None:
         try:
-            segment_files.write_snapshot(self.directory, segment, data)
+            snapshot_files.write_snapshot(self.directory, segment, data)
             with self._entered():
                 # The one before is kept, should this one be damaged.
                 segment_files.drop_before(self.directory, segment - 1)
@@ -386,8 +379,10 @@ class JournalLedger(MemoryLedger):
     def _sync(self, upto: tuple[int, int]) -> None:
         """Have everything up to a position on the disk. One sync serves all threads that wait for it."""
         with self._sync_lock:
+            # What this thread waited for was the sync of another, and that covered this one's line.
             if upto <= self._synced or self._fd < 0:
                 return
+            # Read before the sync: what is appended meanwhile may not be on the disk afterwards.
             position = self._segment, self._offset
             try:
                 if self._failed is None:
@@ -409,10 +404,10 @@ class JournalLedger(MemoryLedger):
         try:
             if self._lines > 1:
                 self._rotate()
-            segment_files.write_snapshot(self.directory, self._segment, self._state.encode())
+            snapshot_files.write_snapshot(self.directory, self._segment, self._state.encode())
             segment_files.drop_before(self.directory, self._segment - 1)
         except OSError as error:
-            raise _unavailable(error, f"{self._path} cannot be synced, and no new file be written") from failed
+            raise unavailable(error, f"{self._path} cannot be synced, and no new file be written") from failed
         self._failed = None
         self._synced = self._segment, self._offset
 
@@ -428,6 +423,7 @@ class JournalLedger(MemoryLedger):
         if self.closed:
             return None
         if self._dirty:
+            # Before the sync: a line that is appended meanwhile asks for the next one.
             self._dirty = False
             self._sync_written()
             self._look_for_files()
@@ -450,7 +446,7 @@ class JournalLedger(MemoryLedger):
         try:
             self._owners.vouch(owner, time.time() + seconds)
         except OSError as error:
-            raise _unavailable(error, f"the ledger directory {self.directory} cannot be used") from error
+            raise unavailable(error, f"the ledger directory {self.directory} cannot be used") from error
 
     def _dead_owners(self) -> frozenset[str]:
         return self._owners.dead(self._holders() - {self.owner})
@@ -460,6 +456,7 @@ class JournalLedger(MemoryLedger):
             self._owners.bury(self._holders())
 
     def _holders(self) -> set[str]:
+        # A copy: it is asked without the lock, too.
         return {id.partition(".")[0] for id in list(self._state.holds)}
 
     def flush(self) -> None:
@@ -479,43 +476,16 @@ class JournalLedger(MemoryLedger):
                 self.flush()
             finally:
                 self.closed = True
+                # Neither a verb nor a sync may be at the files that are closed here.
                 with self._lock, self._sync_lock:
                     self._owners.withdraw()
                     self._detach()
                 self.turns.wake_all()
 
 
-def _newest(directory: Path, snapshots: Iterable[int], journals: list[int]) -> tuple[State, int]:
-    """The state to start from, and the segment that follows it."""
-    damage: LedgerCorruptError | None = None
-    for number in sorted(snapshots, reverse=True):
-        try:
-            return State.decode(segment_files.read_snapshot(directory, number)), number
-        except (LedgerCorruptError, msgspec.DecodeError) as error:
-            # What a snapshot folds is mostly still there to be folded again.
-            logger.warning("budgeted: %s; looking for the one before it", error)
-            damage = error if isinstance(error, LedgerCorruptError) else LedgerCorruptError(f"{directory}: {error}")
-    if 1 in journals:
-        return State(), 1
-    msg = f"{directory} has journals from {min(journals, default=0)} on but no snapshot: files are missing"
-    raise damage or LedgerCorruptError(msg)
-
-
-def _is_empty(directory: Path, segment: int) -> bool:
-    """Whether a segment has no line but its header."""
-    path = segment_files.journal_path(directory, segment)
-    return path.read_bytes().count(b"\n") <= 1
-
-
-def _unavailable(error: OSError, what: str) -> LedgerUnavailableError:
-    reason = error.strerror or str(error)
-    hint = "; free some space, or name another directory" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-    return LedgerUnavailableError(f"{what}: {reason}{hint}. Nothing was recorded")
-
-
 def _at_exit() -> None:
     background_worker.drain()
-    for ledger in memory.ledgers():
+    for ledger in fork_safety.ledgers.alive():
         if isinstance(ledger, JournalLedger):
             with contextlib.suppress(LedgerError):
                 ledger.close()

@@ -43,6 +43,7 @@ class Owners:
     def withdraw(self) -> None:
         """Give the announcement up."""
         if self._path is not None:
+            # While it is still locked: with its name and unlocked, it would pass for a dead process's.
             self._path.unlink(missing_ok=True)
         self.forget()
 
@@ -74,6 +75,7 @@ class Owners:
         except OSError:
             return False
         try:
+            # Only who is gone can be relieved of it; what was taken here is given back as the file is closed.
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False

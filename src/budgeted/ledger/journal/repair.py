@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from budgeted.errors import LedgerCorruptError, LedgerError
-from budgeted.ledger.journal import segment_files
+from budgeted.ledger.journal import checked_lines, segment_files, snapshot_files
 from budgeted.ledger.journal.host_lock import MARK, HostLock
 from budgeted.ledger.memory.state import State
 
@@ -35,7 +35,7 @@ def repair(directory: str | os.PathLike[str]) -> int:
             path = segment_files.journal_path(directory, number)
             size = path.stat().st_size
             # Behind a damage nothing can be trusted to belong together.
-            good, ends_here = (0, True) if cut else segment_files.intact(path)
+            good, ends_here = (0, True) if cut else checked_lines.intact(path)
             if good < size:
                 _set_aside(path)
                 lost += size - good
@@ -55,7 +55,7 @@ def _first_segment(directory: Path) -> int:
     """The segment of the newest snapshot that can be read; those that cannot are set aside."""
     for number in reversed(segment_files.numbers(directory, "snapshot")):
         try:
-            State.decode(segment_files.read_snapshot(directory, number))
+            State.decode(snapshot_files.read_snapshot(directory, number))
         except (LedgerCorruptError, ValueError):
             path = segment_files.snapshot_path(directory, number)
             _set_aside(path)

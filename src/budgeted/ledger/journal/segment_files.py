@@ -1,166 +1,17 @@
-"""The files of a journal: numbered segments of checked lines, and the snapshots they start from.
+"""The files of a journal's segments, by number: where they are, how they are made, and when they go.
 
-``journal-N`` holds one record a line: eight hex digits of CRC-32, a blank, the record as JSON. Each CRC goes on from
-the one before, so that a line that was changed, lost, added or moved breaks the chain. ``snapshot-N`` is the state at
-the start of ``journal-N``. A last line without a newline was never acknowledged: it is cut off. Anything else that
-does not check is damage: nothing is changed, and the error says where.
+``journal-N`` holds one record a line (:mod:`budgeted.ledger.journal.checked_lines`), ``snapshot-N`` is the state at the
+start of ``journal-N``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
-
-from budgeted.errors import LedgerCorruptError, LedgerError
-from budgeted.ledger.memory.records import (
-    Deleted,
-    Held,
-    LimitsSet,
-    Posted,
-    Record,
-    Released,
-    Restored,
-    Settled,
-    WasReset,
-)
-
-FORMAT = 1
-
-PIECE = 1 << 15
-"""Bytes read at a time: what is made of them still fits a processor's cache."""
-
-encode = msgspec.json.Encoder().encode
-crc32 = zlib.crc32
-
-
-class Header(Record, tag="budgeted"):
-    """The first line of a segment."""
-
-    format: int
-    segment: int
-
-
-class Continued(Record, tag="n"):
-    """The last line of a segment: the journal goes on in another."""
-
-    segment: int
-
-
-_Line = Header | Continued | Held | Settled | Released | Posted | LimitsSet | WasReset | Deleted | Restored
-_decoder = msgspec.json.Decoder(_Line)
-decode, _decode_lines = _decoder.decode, _decoder.decode_lines
-_BLANK = ord(" ")
-
-
-def line(payload: bytes, crc: int) -> bytes:
-    """A record's JSON as a line; ``crc`` is the chain's new end."""
-    return b"%08x %b\n" % (crc, payload)
-
-
-def read(data: bytes, crc: int, path: Path, offset: int) -> tuple[list[Record], int, int]:
-    """The records of some lines, and the CRC and the offset behind them.
-
-    A :class:`Header` is the first line of a segment and no other; a :class:`Continued` can only be the last.
-
-    Args:
-        data: what was read at ``offset``; a rest without a newline is left alone.
-        crc: the chain's end before ``data``.
-        path: the file it was read from, for the error's text.
-        offset: where in it ``data`` stands.
-
-    Raises:
-        LedgerCorruptError: a line does not check, or stands where it cannot.
-        LedgerError: the file is of another format.
-    """
-    found, crc, behind, bad = _check(data, crc, offset)
-    if found and not offset:
-        _check_header(found[0], path)
-    if bad:
-        msg = (
-            f"{path} is damaged at byte {behind}: the line {bad[:60]!r} fails its check. Nothing was changed. "
-            f"Restore the file from a backup, or keep what stands before the damage with "
-            f"budgeted.ledger.journal.repair.repair({str(path.parent)!r})"
-        )
-        raise LedgerCorruptError(msg)
-    return found, crc, behind
-
-
-def intact(path: Path) -> tuple[int, bool]:
-    """How many bytes of a segment are intact, and whether the journal ends there."""
-    found, _, good, bad = _check(path.read_bytes(), 0, 0)
-    if found:
-        _check_header(found[0], path)
-    return good, bad is not None or not found or found[-1].__class__ is not Continued
-
-
-def pieces(fd: int, offset: int, size: int) -> Iterator[bytes]:
-    """What a file holds from an offset to its size, in pieces of whole lines; the last is whatever it ends with."""
-    room = PIECE
-    while offset < size:
-        data = os.pread(fd, min(room, size - offset), offset)
-        if not data:
-            return
-        if offset + len(data) < size:
-            data = data[: data.rfind(b"\n") + 1]
-        if data:
-            yield data
-        offset += len(data)
-        room = PIECE if data else 2 * room
-
-
-def _check(data: bytes, crc: int, offset: int) -> tuple[list[Record], int, int, bytes | None]:
-    """The records before the first damage, the CRC and the offset behind them, and the damaged line if there is one.
-
-    Decoding many lines at a time takes a fifth less than one by one.
-    """
-    lines = data.split(b"\n")
-    rest = lines.pop()
-    payloads: list[bytes] = []
-    with contextlib.suppress(ValueError, IndexError):
-        for text in lines:
-            payload = text[9:]
-            crc = crc32(payload, crc)
-            if int(text[:8], 16) != crc or text[8] != _BLANK or not payload:
-                break
-            payloads.append(payload)
-    found = _decoded(payloads, first=not offset)
-    good = len(found)
-    if good < len(lines):
-        return found, crc, offset + good + sum(map(len, lines[:good])), lines[good]
-    # A torn line is the beginning of one. This is all of one, and its newline was changed to something else.
-    ended = good > 0 and found[-1].__class__ is Continued
-    whole = len(rest) > 9 and (ended or rest[:8] == b"%08x" % crc32(rest[9:-1], crc))
-    return found, crc, offset + len(data) - len(rest), rest if whole else None
-
-
-def _decoded(payloads: list[bytes], *, first: bool) -> list[Record]:
-    """The records before one that cannot be read, or stands where it cannot."""
-    found: list[Record] = []
-    try:
-        found += _decode_lines(b"\n".join(payloads))
-    except msgspec.DecodeError:
-        with contextlib.suppress(msgspec.DecodeError):
-            found.extend(map(decode, payloads))
-    kinds = [record.__class__ for record in found]
-    if Header in kinds[first:]:
-        return found[: kinds.index(Header, first)]
-    if Continued in kinds[:-1]:
-        return found[: kinds.index(Continued) + 1]
-    return found
-
-
-def _check_header(record: Record, path: Path) -> None:
-    if not isinstance(record, Header):
-        msg = f"{path} does not begin as a journal does; give the ledger a directory of its own"
-        raise LedgerError(msg)
-    if record.format != FORMAT:
-        msg = f"{path} has format {record.format}, and this version reads {FORMAT}: upgrade budgeted"
-        raise LedgerError(msg)
+from budgeted.errors import LedgerError
+from budgeted.ledger.journal.checked_lines import first_line
 
 
 def journal_path(directory: Path, segment: int) -> Path:
@@ -187,27 +38,8 @@ def create(directory: Path, segment: int) -> None:
     """Make an empty segment, with its header; whatever a crash left under that name is replaced."""
     path = journal_path(directory, segment)
     path.unlink(missing_ok=True)
-    write_new(path, _first_line(segment))
+    write_new(path, first_line(segment))
     sync_directory(directory)
-
-
-def _first_line(segment: int) -> bytes:
-    payload = encode(Header(FORMAT, segment))
-    return line(payload, crc32(payload))
-
-
-def check_beginning(data: bytes, segment: int, path: Path) -> None:
-    """Refuse a segment without a first line, unless it is one that a crash left half made.
-
-    Raises:
-        LedgerCorruptError: what stands there is no beginning of a first line.
-    """
-    if not _first_line(segment).startswith(data):
-        msg = (
-            f"{path} is damaged at byte 0: {data[:40]!r} is no journal's beginning. Nothing was changed; restore the "
-            f"file from a backup"
-        )
-        raise LedgerCorruptError(msg)
 
 
 def write_new(path: Path, *parts: bytes) -> None:
@@ -227,37 +59,12 @@ def write_new(path: Path, *parts: bytes) -> None:
         os.close(fd)
 
 
-def write_snapshot(directory: Path, segment: int, data: bytes) -> None:
-    """Put a snapshot in place durably."""
-    path = snapshot_path(directory, segment)
-    temporary = path.with_name(f".{path.name}")
-    temporary.unlink(missing_ok=True)
-    write_new(temporary, b"%08x " % crc32(data), data)
-    temporary.rename(path)
-    sync_directory(directory)
-
-
 def drop_before(directory: Path, segment: int) -> None:
     """Remove the files of earlier segments. The caller holds the lock: who reads must find what it has listed."""
     for kind in ("snapshot", ".snapshot", "journal"):
         for old in numbers(directory, kind):
             if old < segment:
                 (directory / f"{kind}-{old:08d}").unlink(missing_ok=True)
-
-
-def read_snapshot(directory: Path, segment: int) -> bytes:
-    """A snapshot's content.
-
-    Raises:
-        LedgerCorruptError: it fails its check.
-    """
-    path = snapshot_path(directory, segment)
-    with path.open("rb") as file:
-        head, data = file.read(9), file.read()
-    if head != b"%08x " % crc32(data):
-        msg = f"{path} is damaged: it fails its check. Nothing was changed; restore it from a backup"
-        raise LedgerCorruptError(msg)
-    return data
 
 
 def sync_directory(directory: Path) -> None:
@@ -267,3 +74,26 @@ def sync_directory(directory: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def is_empty(directory: Path, segment: int) -> bool:
+    """Whether a segment has no line but its header."""
+    return journal_path(directory, segment).read_bytes().count(b"\n") <= 1
+
+
+def refuse_other_files(directory: Path) -> None:
+    """Refuse a directory that holds something else than a ledger.
+
+    Raises:
+        LedgerError: it does; the text names some of it.
+    """
+    names = os.listdir(directory)  # noqa: PTH208 - names are what is wanted
+    others = [
+        name for name in names if name not in ("lock", "owners") and not name.startswith((".", "journal-", "snapshot-"))
+    ]
+    if others and "lock" not in names:
+        msg = (
+            f"{directory} holds other files ({', '.join(sorted(others)[:3])}), not a ledger; "
+            f"give the ledger a directory of its own"
+        )
+        raise LedgerError(msg)

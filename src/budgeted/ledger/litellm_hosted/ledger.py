@@ -13,10 +13,11 @@ import msgspec
 from budgeted.errors import LedgerError, LedgerUnavailableError
 from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import account_name
-from budgeted.ledger.http.connections import Address, Channel
+from budgeted.ledger.http.connections import Channel
+from budgeted.ledger.http.server_address import Address
 from budgeted.ledger.litellm_hosted import user_dict
+from budgeted.ledger.memory.change_records import Held, Record, Released
 from budgeted.ledger.memory.ledger import MemoryLedger
-from budgeted.ledger.memory.records import Held, Record, Released
 
 DEADLINE = 5.0
 """Seconds within which the server must have answered."""
@@ -70,6 +71,7 @@ class HostedLedger(MemoryLedger):
     def _begin(self) -> None:
         self._forked = hasattr(self, "turns")  # there was a beginning before, in the parent
         self._changed = False
+        # A new lock: the old one may be held by a thread that only the parent has.
         self._saving = threading.Lock()
         self._channel.forget()
         super()._begin()
@@ -92,6 +94,7 @@ class HostedLedger(MemoryLedger):
         with self._saving:
             if not self._changed:
                 return
+            # Before the balances are read: what changes meanwhile is sent the next time.
             self._changed = False
             try:
                 self._send()
@@ -108,7 +111,7 @@ class HostedLedger(MemoryLedger):
             msg = f"{self._where} did not take the budgets of {self._project!r} over: {answer.status!r}"
             raise LedgerUnavailableError(msg)
 
-    def _ask(self, path: str, body: dict[str, Any]) -> _Answer:
+    def _ask(self, path: str, body: dict[str, object]) -> _Answer:
         try:
             status, content = self._channel.post(path, msgspec.json.encode(body), time.monotonic() + DEADLINE)
         except TimeoutError:
@@ -132,6 +135,7 @@ class HostedLedger(MemoryLedger):
         if self._forked:
             msg = f"the budgets at {self._where} have one writer, the process that opened them; make a new manager here"
             raise LedgerError(msg)
+        # Only noted: this is called under the lock, and the network is for the background thread.
         if not isinstance(record, Held | Released):
             self._changed = True
             background_worker.wanted(self)

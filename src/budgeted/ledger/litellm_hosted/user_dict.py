@@ -17,10 +17,10 @@ from typing import Any
 import msgspec
 
 from budgeted.ledger.accounts import GLOBAL, USD, Account, Slot, user_account
-from budgeted.ledger.charges import Used
-from budgeted.ledger.limit_specs import day_number, is_budget, limit_of, spec, spec_of
-from budgeted.ledger.protocol import Ledger
-from budgeted.ledger.routes import Leg, Route, Stale
+from budgeted.ledger.cost_routing import Leg, Route, Stale
+from budgeted.ledger.interface import Ledger
+from budgeted.ledger.limit_conversion import day_number, is_budget, limit_of, spec, spec_of
+from budgeted.ledger.spending_records import Used
 from budgeted.limits.limit import Limit
 from budgeted.limits.periods import Period
 from budgeted.money import NANO, nano_usd, to_usd
@@ -190,7 +190,7 @@ def _number(value: object, what: str, most: float) -> float | None:
     return value
 
 
-def _nearest(value: Any, what: str) -> int:
+def _nearest(value: object, what: str) -> int:
     """The nearest nano-USD: sums of floats are off by less than that, on either side."""
     nano_usd(value, what)
     return round(Fraction(str(value)) * NANO)
@@ -298,6 +298,7 @@ def _post(
 ) -> str:
     """Charge the user and the global account. Returns the charge's id."""
     id = ledger.new_id()
+    # Until nobody has changed the limits between reading them and charging.
     while True:
         ledger.set_limits(GLOBAL, (), explicit=False, create=True)
         payers = [(GLOBAL, not past), (name, limits)]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from budgeted.ledger.charges import Used
+from budgeted.ledger.spending_records import Used
 
 REMEMBERED = 10_000
 """How many ended holds are remembered at least, to recognise a repeated verb and to correct a charge."""
@@ -53,6 +53,7 @@ class Charges:
         if one.reason:
             self.uncertain[id] = one
             return
+        # Added before it is taken off: interrupted in between, it is known twice, and never not at all.
         self.latest[id] = one
         if id in self.uncertain:
             del self.uncertain[id]

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import bisect
 import itertools
-import os
 import secrets
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -18,11 +16,10 @@ from budgeted.errors import LedgerError, LedgerLockedError
 from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import Account, LimitSpec
 from budgeted.ledger.admission import Ask, Refused, admit
-from budgeted.ledger.backoff import pauses
-from budgeted.ledger.charges import Charge, RollupRow, Used
-from budgeted.ledger.memory import records
-from budgeted.ledger.memory.ended_holds import Ended
-from budgeted.ledger.memory.records import (
+from budgeted.ledger.cost_routing import STALE, Route, Stale
+from budgeted.ledger.interface import in_flight
+from budgeted.ledger.memory import change_records, fork_safety
+from budgeted.ledger.memory.change_records import (
     Deleted,
     Held,
     LimitsSet,
@@ -33,24 +30,18 @@ from budgeted.ledger.memory.records import (
     Settled,
     WasReset,
 )
+from budgeted.ledger.memory.ended_holds import Ended
+from budgeted.ledger.memory.lock_waiting import seen_free
 from budgeted.ledger.memory.state import MOST_UNFOLDED, State
-from budgeted.ledger.protocol import in_flight
-from budgeted.ledger.routes import STALE, Route, Stale
-from budgeted.ledger.waiting_calls import Turns
-
-YIELDS = 10
-"""How often a thread that finds the lock taken lets another one run before it sleeps: whoever has it needs a few
-microseconds."""
-
-PAUSE, LONGEST_PAUSE = 0.0002, 0.005
-"""How long it sleeps after that before it looks again, in seconds: at first, and at most."""
+from budgeted.ledger.spending_records import Charge, RollupRow, Used
+from budgeted.ledger.wait_queues import WaitQueues
 
 LOCK_SECONDS = 10.0
 """How long a verb waits for the ledger's lock before it gives up."""
 
 
 class MemoryLedger:
-    """Balances in memory: the verbs of :class:`~budgeted.ledger.protocol.Ledger`, each under one lock.
+    """Balances in memory: the verbs of :class:`~budgeted.ledger.interface.Ledger`, each under one lock.
 
     Every verb decides, hands the decision to :meth:`_append`, and applies it. Nothing is kept when the process ends.
     """
@@ -68,12 +59,13 @@ class MemoryLedger:
         self.hold_timeout = 900.0
         self._state = State()
         self._begin()
-        _ledgers[weakref.ref(self, _ledgers.pop)] = None
+        fork_safety.ledgers.add(self)
 
     def _begin(self) -> None:
         """What belongs to this process alone: it is made anew in a forked child."""
-        self.turns = Turns()
+        self.turns = WaitQueues()
         self.owner = secrets.token_hex(5)
+        # The next number is taken in one step of the interpreter: threads need no lock for it.
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._watched = False
@@ -105,17 +97,20 @@ class MemoryLedger:
                 state = self._state
                 if state.knows(id):
                     return self._held_before(id, route, ask)
+                # As state.bound() has it: nearly always one look-up is enough, without a call.
                 bound = state.bounds.get(route.key)
                 if bound is None or bound.versions != route.versions:
                     bound = state.bound(route.key, route.versions)
                     if bound is None:
                         return STALE
+                # Where no period has begun since, the route was found to be in its periods before.
                 if (bound.periods != state.periods or not bound.live) and bound.past(state.periods):
                     return STALE
                 granted = admit(ask, bound.slots, route.soft)
                 if not isinstance(granted, int):
                     return msgspec.structs.replace(granted, account=bound.payers[granted.index])
-                held = records.held(id, at, granted, ask, bound.raw)
+                held = change_records.held(id, at, granted, ask, bound.raw)
+                # Kept first, then applied: a crash in between leaves a decision that is replayed.
                 if self._kept:
                     self._append(held)
                 if not bound.live:
@@ -124,6 +119,7 @@ class MemoryLedger:
             finally:
                 if self._kept:
                     self._exit()
+        # Outside the lock: one sync serves all threads that have appended meanwhile.
         if self._synced_always:
             self._sync_written()
         if not self._watched:
@@ -230,7 +226,7 @@ class MemoryLedger:
             msg = f"hold {id!r} has ended; every call needs an id of its own"
             raise LedgerError(msg)
         before, bound = entry
-        again = records.held(id, before.at, before.granted, ask, before.route)
+        again = change_records.held(id, before.at, before.granted, ask, before.route)
         # A limit that came later may have changed the hold's route, but not who pays.
         if again == before and bound.names == tuple(leg.account for leg in route.legs):
             return before
@@ -315,6 +311,7 @@ class MemoryLedger:
             first = max(first, bisect.bisect_right(order, after))
         names = itertools.takewhile(lambda name: name.startswith(prefix), itertools.islice(order, first, None))
         with self._entered() as state:
+            # Unless another thread was faster, or an account has gone meanwhile.
             if state.order is known:
                 state.order = order
             found = [state.accounts.get(name) for name in itertools.islice(names, count)]
@@ -351,6 +348,7 @@ class MemoryLedger:
         swept = 0
         with self._entered() as state:
             dead = self._dead_owners()
+            # A copy: each hold that is charged leaves the dictionary.
             for id, (held, bound) in list(state.holds.items()):
                 if held.at <= oldest:
                     reason = f"unheard of for {self.hold_timeout:g} seconds"
@@ -386,6 +384,7 @@ class MemoryLedger:
 
     def upkeep(self) -> float | None:
         """Look after holds that nobody ends, as long as there are any open."""
+        # Before the look: a hold that is made meanwhile asks for the next one itself.
         self._watched = False
         if not self._state.holds:
             return None
@@ -426,17 +425,8 @@ class MemoryLedger:
         comes in between has a deadline as well, so that this one is passed by little.
         """
         allowed = LOCK_SECONDS if timeout is None else timeout
-        if allowed:
-            for _ in range(YIELDS):
-                time.sleep(0)
-                if not self._lock.locked():
-                    return
-        # Not by sleeping on the lock: whoever does is woken each time that it is given back, nearly always in vain, and
-        # a thread that would go on at full speed pays for that with a third of it.
-        for _ in pauses(allowed, PAUSE, LONGEST_PAUSE):
-            if not self._lock.locked():
-                return
-        raise self._locked(allowed)
+        if not seen_free(self._lock, allowed):
+            raise self._locked(allowed)
 
     def _locked(self, allowed: float) -> LedgerLockedError:
         return LedgerLockedError(f"the ledger's lock was not free within {allowed:g} seconds")
@@ -461,45 +451,13 @@ class MemoryLedger:
 
     def _dead_owners(self) -> frozenset[str]:
         now = time.monotonic()
+        # A copy: renew() adds to it without the lock.
         return frozenset(owner for owner, until in list(self._vouched.items()) if until < now)
 
     def _bury(self, dead: frozenset[str]) -> None:
         """Forget owners whose holds were all charged."""
         for owner in dead:
             self._vouched.pop(owner, None)
-
-
-# A dict, since its keys can be listed while other threads add to it; a WeakSet's cannot.
-_ledgers: dict[weakref.ref[MemoryLedger], None] = {}
-
-
-def ledgers() -> list[MemoryLedger]:
-    """Every ledger of this process that lives in it."""
-    return [ledger for one in list(_ledgers) if (ledger := one()) is not None]
-
-
-_taken_for_fork: list[threading.Lock] = []
-
-
-def _before_fork() -> None:
-    # A copy of balances must not be taken in the middle of a change. A thread that forks inside a verb, in a
-    # signal's handler, would wait for itself: a second is plenty for everybody else.
-    locks = [ledger._lock for ledger in ledgers() if not ledger.shared]  # noqa: SLF001
-    _taken_for_fork.extend(lock for lock in locks if lock.acquire(timeout=1))
-
-
-def _after_fork_in_parent() -> None:
-    while _taken_for_fork:
-        _taken_for_fork.pop().release()
-
-
-def _after_fork_in_child() -> None:
-    _taken_for_fork.clear()
-    for ledger in ledgers():
-        ledger._begin()  # noqa: SLF001
-
-
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 
 
 def _copy(account: Account, held: Mapping[str, int]) -> Account:

@@ -10,15 +10,14 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
-from budgeted.ledger.accounts import TOKENS, USD, Account, LimitSpec, Slot
-from budgeted.ledger.charges import Charge, RollupRow, Used
-from budgeted.ledger.memory import ended_holds
-from budgeted.ledger.memory.ended_holds import Charges, Ended
-from budgeted.ledger.memory.records import (
+from budgeted.ledger.accounts import USD, Account, LimitSpec, Slot
+from budgeted.ledger.memory import ended_holds, snapshot
+from budgeted.ledger.memory.bound_routes import BoundRoute, decode_route, slot_of, with_later_limits
+from budgeted.ledger.memory.change_records import (
     Deleted,
     Held,
     LimitsSet,
@@ -29,8 +28,12 @@ from budgeted.ledger.memory.records import (
     Settled,
     WasReset,
 )
-from budgeted.ledger.memory.rollups import Reports
-from budgeted.ledger.routes import Leg
+from budgeted.ledger.memory.daily_rollups import Reports
+from budgeted.ledger.memory.ended_holds import Charges, Ended
+from budgeted.ledger.memory.new_limits import count_in, spent_since
+from budgeted.ledger.memory.route_sums import RouteSums
+from budgeted.ledger.memory.snapshot import Saved
+from budgeted.ledger.spending_records import Charge, RollupRow, Used
 
 MOST_UNFOLDED = 200
 """Charges after which they are added to accounts and the report's rows, though nobody has looked at these."""
@@ -38,110 +41,7 @@ MOST_UNFOLDED = 200
 MOST_ROUTES = 50_000
 """Routes that are kept looked up."""
 
-T = TypeVar("T")
-
-_route = msgspec.json.Decoder(tuple[int, str, str, tuple[Leg, ...]])
 _NOTHING = Used()
-
-
-class Tally:
-    """What a route was charged since that was last added to its accounts and the report's rows."""
-
-    __slots__ = (
-        "accounts",
-        "calls",
-        "day",
-        "input_tokens",
-        "listed",
-        "model",
-        "names",
-        "output_tokens",
-        "provider",
-        "uncertain",
-        "usd",
-    )
-
-    def __init__(
-        self, day: int, provider: str, model: str, names: tuple[str, ...], accounts: tuple[Account, ...]
-    ) -> None:
-        self.day, self.provider, self.model = day, provider, model
-        self.names, self.accounts = names, accounts
-        self.calls = self.usd = self.input_tokens = self.output_tokens = self.uncertain = 0
-        self.listed = False
-
-
-class Bound:
-    """A route as a state sees it: the objects to count on, looked up once.
-
-    ``generation`` is the state's: in a later one the objects may not be the right ones any more. ``usd``, ``tokens``
-    and ``calls`` are those of ``slots`` that were in the route's periods when the state's ``periods`` was this one's;
-    ``live`` tells that these are all.
-    """
-
-    __slots__ = (
-        "accounts",
-        "calls",
-        "generation",
-        "live",
-        "names",
-        "payers",
-        "periods",
-        "raw",
-        "slots",
-        "tally",
-        "tokens",
-        "usd",
-        "versions",
-    )
-
-    generation: int
-    raw: msgspec.Raw
-    names: tuple[str, ...]
-    accounts: tuple[Account, ...]
-    versions: tuple[int, ...]
-    slots: tuple[tuple[Slot, int, int], ...]
-    payers: tuple[str, ...]
-    tally: Tally
-    periods: int
-    live: bool
-    usd: tuple[Slot, ...]
-    tokens: tuple[Slot, ...]
-    calls: tuple[Slot, ...]
-
-    def meet(self, periods: int) -> None:
-        """See which slots are in the route's periods."""
-        live = [slot for slot, start, _ in self.slots if slot.start == start]
-        self.usd, self.tokens, self.calls = (tuple(slot for slot in live if slot.unit == unit) for unit in range(3))
-        self.live = len(live) == len(self.slots)
-        self.periods = periods
-
-    def past(self, periods: int) -> bool:
-        """Whether one of the route's periods is over."""
-        self.meet(periods)
-        return any(slot.start > start for slot, start, _ in self.slots)
-
-    def behind(self, last: Slot | None) -> Bound:
-        """What of it comes behind a slot, in the order of counting; all of it if that is None."""
-        rest = copy.copy(self)
-        left = _behind((*self.usd, *self.tokens, *self.calls), last)
-        rest.usd, rest.tokens, rest.calls = (tuple(slot for slot in left if slot.unit == unit) for unit in range(3))
-        return rest
-
-
-class Saved(msgspec.Struct, array_like=True):
-    """A snapshot's content."""
-
-    version: int
-    accounts: list[Account]
-    holds: list[Held]
-    uncertain: list[Ended]
-    latest: list[Ended]
-    before: list[Ended]
-    rows: list[RollupRow]
-
-
-_encode = msgspec.json.Encoder().encode
-_saved = msgspec.json.Decoder(Saved)
 
 
 class State:
@@ -155,17 +55,17 @@ class State:
         self.accounts: dict[str, Account] = {}
         self.order: list[str] = []
         """Names of accounts, sorted: of as many as there were then, and none has gone since."""
-        self.holds: dict[str, tuple[Held, Bound]] = {}
+        self.holds: dict[str, tuple[Held, BoundRoute]] = {}
         self.charges = Charges()
         self.reports = Reports()
         self.version = 0
         self.applied = 0
         self.periods = 0
         self._generation = 0
-        self.bounds: dict[bytes, Bound] = {}
-        self.charged: list[tuple[Tally, Used, int, int]] = []
+        self.bounds: dict[bytes, BoundRoute] = {}
+        self.charged: list[tuple[RouteSums, Used, int, int]] = []
         """What routes were charged since the last :meth:`fold`: the charge, calls, and nano-USD that are uncertain."""
-        self._changed: list[Tally] = []
+        self._changed: list[RouteSums] = []
         self._gone: set[str] = set()
         """Deleted accounts that holds were open for."""
         self._absent: set[str] = set()
@@ -183,15 +83,16 @@ class State:
 
     def knows(self, id: str) -> bool:
         """Whether a hold of that id is open, or has ended lately."""
+        # As Charges.__contains__ has it, without a call of it: every hold asks.
         ended = self.charges
         return id in self.holds or id in ended.latest or id in ended.before or id in ended.uncertain
 
-    def bound(self, route: bytes, versions: tuple[int, ...]) -> Bound | None:
+    def bound(self, route: bytes, versions: tuple[int, ...]) -> BoundRoute | None:
         """The objects of a route that was made from these versions of its accounts, or None if they have changed."""
         found = self.bounds.get(route)
         if found is None:
             accounts = self.accounts
-            _, _, _, legs = _route.decode(route)
+            _, _, _, legs = decode_route(route)
             for leg in legs:
                 account = accounts.get(leg.account)
                 if account is None or not {name for name, _, _ in leg.limits} <= {s.limit for s in account.slots}:
@@ -199,27 +100,28 @@ class State:
             found = self.bind(route)
         return found if found.versions == versions else None
 
-    def bind(self, route: bytes) -> Bound:
+    def bind(self, route: bytes) -> BoundRoute:
         """The objects of a route; what is not there is stood in for, since a record is never refused."""
         found = self.bounds.get(route)
         if found is not None:
             return found
-        found = Bound()
+        found = BoundRoute()
         found.periods = -1
         found.generation = self._generation
         found.raw = msgspec.Raw(route)
-        day, provider, model, legs = _route.decode(route)
+        day, provider, model, legs = decode_route(route)
         found.names = tuple(leg.account for leg in legs)
         found.accounts = tuple(self.accounts.get(name) or Account(name, 0) for name in found.names)
         self._absent.update(name for name in found.names if name not in self.accounts)
         found.slots = tuple(
-            (_slot(account, limit, start, end), start, end)
+            (slot_of(account, limit, start, end), start, end)
             for account, leg in zip(found.accounts, legs, strict=True)
             for limit, start, end in leg.limits
         )
         found.payers = tuple(leg.account for leg in legs for _ in leg.limits)
-        found.tally = Tally(day, provider, model, found.names, found.accounts)
+        found.sums = RouteSums(day, provider, model, found.names, found.accounts)
         found.versions = tuple(account.version for account in found.accounts)
+        # All at once: to drop the oldest, each call would have to keep an order up to date.
         if len(self.bounds) >= MOST_ROUTES:
             self.bounds = {}
         self.bounds[route] = found
@@ -227,6 +129,7 @@ class State:
 
     def _forget_bounds(self) -> None:
         """Accounts or limits have come or gone: look every route up again when it is needed."""
+        # Before they are forgotten: what was charged belongs to the accounts that they name now.
         self.fold()
         self._generation += 1
         self.bounds = {}
@@ -240,8 +143,8 @@ class State:
             opened=ended.opened,
             at=ended.at,
             accounts=bound.names,
-            provider=bound.tally.provider,
-            model=bound.tally.model,
+            provider=bound.sums.provider,
+            model=bound.sums.model,
             used=ended.used or _NOTHING,
             held=ended.held,
             reason=ended.reason,
@@ -255,6 +158,7 @@ class State:
 
     def replay(self, records: Iterable[Record]) -> None:
         """Make the changes that records tell of, one after the other."""
+        # Holds and charges are nearly all of a journal, so they come first and are applied without a call in between.
         for record in records:
             if isinstance(record, Held):
                 route = bytes(record.route)
@@ -275,7 +179,7 @@ class State:
             if len(self.charged) >= MOST_UNFOLDED:
                 self.fold()
 
-    def meet(self, bound: Bound) -> None:
+    def meet(self, bound: BoundRoute) -> None:
         """Begin the periods that a call is the first of, and see which of its slots are in its periods."""
         if any(slot.start < start for slot, start, _ in bound.slots):
             self.fold()  # what was charged per model belongs to the period that ends
@@ -285,7 +189,7 @@ class State:
                     slot.start, slot.end, slot.spent, slot.held = start, end, 0, 0
         bound.meet(self.periods)
 
-    def open(self, held: Held, bound: Bound) -> None:
+    def open(self, held: Held, bound: BoundRoute) -> None:
         """A hold was granted: count it on every limit of its route, whose periods have begun."""
         usd = held.usd
         last: Slot | None = None
@@ -303,9 +207,10 @@ class State:
             self.holds[held.id] = held, bound
             raise
 
-    def close(self, entry: tuple[Held, Bound], at: int, used: Used, reason: str = "") -> None:
+    def close(self, entry: tuple[Held, BoundRoute], at: int, used: Used, reason: str = "") -> None:
         """Charge an open hold."""
         held, bound = entry
+        # Accounts or limits have come or gone since the hold: its names may mean other objects now.
         if bound.generation != self._generation:
             bound = self.bind(bytes(held.route))
         ended = Ended(held.id, held.at, held.usd, held.route, used, at, reason)
@@ -340,7 +245,7 @@ class State:
         )
         self._book(
             Ended(id, ended.opened, ended.held, ended.route, used, at, reason),
-            _with_later_limits(self.bind(bytes(ended.route)), ended.opened),
+            with_later_limits(self.bind(bytes(ended.route)), ended.opened),
             None,
             difference,
             (used.usd if reason else 0) - (before.usd if ended.reason else 0),
@@ -349,7 +254,7 @@ class State:
         self.fold()
 
     def _book(
-        self, ended: Ended, bound: Bound, closing: Held | None, used: Used, uncertain: int, calls: int = 1
+        self, ended: Ended, bound: BoundRoute, closing: Held | None, used: Used, uncertain: int, calls: int = 1
     ) -> None:
         """End a hold: off its limits with what it held, on with what it is charged; an ended period is left alone.
 
@@ -382,7 +287,7 @@ class State:
                 last.held -= held_calls
                 spent = last.spent + calls
                 last.spent = spent if spent > 0 else 0
-            entry = bound.tally, used, calls, uncertain
+            entry = bound.sums, used, calls, uncertain
             self.applied += 1
         except BaseException:
             # A signal's handler raised. Handlers run between two rounds of a loop and behind calls, never within a
@@ -397,57 +302,26 @@ class State:
         """Add what was charged to accounts and the report's rows; whoever reads these does so first."""
         charged = self.charged
         while charged:
-            tally, used, calls, uncertain = charged[-1]
-            if not tally.listed:
-                self._changed.append(tally)
+            # Looked at first and taken off last: what an exception leaves is still to be added.
+            sums, used, calls, uncertain = charged[-1]
+            if not sums.listed:
+                self._changed.append(sums)
             # No call and no loop from here to the pop: no signal's handler comes in between.
-            tally.listed = True
-            tally.calls += calls
-            tally.usd += used.usd
-            tally.input_tokens += used.input_tokens
-            tally.output_tokens += used.output_tokens
-            tally.uncertain += uncertain
+            sums.listed = True
+            sums.calls += calls
+            sums.usd += used.usd
+            sums.input_tokens += used.input_tokens
+            sums.output_tokens += used.output_tokens
+            sums.uncertain += uncertain
             charged.pop()
         changed = self._changed
         while changed:
-            tally = changed[-1]
+            sums = changed[-1]
             find = self.reports.row
-            rows = tuple([find(tally.day, name, tally.provider, tally.model) for name in tally.names])
-            self._add(tally, tally.accounts, rows)
-            tally.listed = False
+            rows = tuple([find(sums.day, name, sums.provider, sums.model) for name in sums.names])
+            sums.add_to(sums.accounts, rows)
+            sums.listed = False
             changed.pop()
-
-    def _add(self, tally: Tally, accounts: tuple[Account, ...], rows: tuple[RollupRow, ...]) -> None:
-        """Fold one tally."""
-        usd, calls, model = tally.usd, tally.calls, tally.model
-        tokens = tally.input_tokens + tally.output_tokens
-        account: Account | None = None
-        row: RollupRow | None = None
-        try:
-            for account in accounts:
-                total = account.usd + usd
-                account.usd = total if total > 0 else 0
-                total = account.tokens + tokens
-                account.tokens = total if total > 0 else 0
-                account.calls += calls
-                slots = account.slots
-                since = slots[0].start if slots else 0
-                if account.models is None or account.models_since != since:
-                    account.models = {}
-                    account.models_since = since
-                models = account.models
-                total = models[model] + usd if model in models else usd
-                models[model] = total if total > 0 else 0
-            for row in rows:
-                row.calls += calls
-                row.usd += usd
-                row.input_tokens += tally.input_tokens
-                row.output_tokens += tally.output_tokens
-                row.uncertain += tally.uncertain
-            tally.calls = tally.usd = tally.input_tokens = tally.output_tokens = tally.uncertain = 0
-        except BaseException:  # see _book
-            self._add(tally, _behind(accounts, account), _behind(rows, row))
-            raise
 
     def set_limits(self, account_id: str, limits: Sequence[LimitSpec], *, explicit: bool) -> None:
         """Replace an account's limits; those it has keep their numbers, new ones count what they are told to."""
@@ -455,6 +329,7 @@ class State:
         account = self.accounts.get(account_id)
         known = account is not None
         if account is None:
+            # One string for all that name it: equal names are mostly found so by identity.
             account = Account(sys.intern(account_id))
         old = {slot.limit: slot for slot in account.slots}
         slots, new = [], []
@@ -463,7 +338,7 @@ class State:
             if slot is None:
                 slot = Slot(sys.intern(spec.limit), spec.unit, spec.amount, spec.start, spec.end, since=spec.since)
                 if known and spec.since >= 0:
-                    slot.spent = self._spent_since(account, spec)
+                    slot.spent = spent_since(account, spec, self.reports)
                 new.append((slot, spec.since >= 0))
             slot.amount = spec.amount
             slots.append(slot)
@@ -545,27 +420,10 @@ class State:
             if account.id not in bound.names:
                 continue
             for slot, catches_up in new:
-                held = _count_in(held, account.id, slot, catches_up=catches_up)  # noqa: PLW2901
+                held = count_in(held, account.id, slot, catches_up=catches_up)  # noqa: PLW2901
+            # To replace what a key has does not disturb the loop.
             self.holds[id] = held, self.bind(bytes(held.route))
         self.periods += 1
-
-    def _spent_since(self, account: Account, spec: LimitSpec) -> int:
-        """What of an account's past counts in a limit it did not have.
-
-        The rows know days, the account's totals know the last reset: the lower of the two is exact, whichever of
-        the reset and the period's start came last.
-        """
-        since_reset = (account.usd, account.tokens, account.calls)[spec.unit]
-        if spec.since == 0:
-            return since_reset
-        rows = self.reports.of(account.id, spec.since)
-        if spec.unit == USD:
-            in_period = sum(row.usd for row in rows)
-        elif spec.unit == TOKENS:
-            in_period = sum(row.input_tokens + row.output_tokens for row in rows)
-        else:
-            in_period = sum(row.calls for row in rows)
-        return min(since_reset, in_period)
 
     # -- snapshots
 
@@ -582,12 +440,12 @@ class State:
             list(charges.before.values()),
             list(self.reports.since(0)),
         )
-        return _encode(saved)
+        return snapshot.encode(saved)
 
     @classmethod
     def decode(cls, data: bytes) -> State:
         """The state that :meth:`encode` wrote."""
-        saved = _saved.decode(data)
+        saved = snapshot.decode(data)
         state = cls()
         state.version = saved.version
         for account in saved.accounts:
@@ -621,47 +479,3 @@ def _slot(account: Account, limit: str, start: int, end: int) -> Slot:
         if slot.limit == limit:
             return slot
     return Slot(limit, USD, 0, start, end)
-
-
-def _with_later_limits(bound: Bound, at: int) -> Bound:
-    """The route of a charge made at that time, with the limits that came later and counted it."""
-    known = [slot for slot, _, _ in bound.slots]
-    later = tuple(
-        (slot, slot.start, slot.end)
-        for account in bound.accounts
-        for slot in account.slots
-        if 0 <= slot.since <= bound.tally.day and slot.start <= at < slot.end and all(slot is not one for one in known)
-    )
-    if not later:
-        return bound
-    wider = copy.copy(bound)
-    wider.slots += later
-    wider.periods = -1
-    return wider
-
-
-def _behind(items: tuple[T, ...], last: T | None) -> tuple[T, ...]:
-    for i, item in enumerate(items):
-        if item is last:
-            return items[i + 1 :]
-    return items
-
-
-def _count_in(held: Held, account: str, slot: Slot, *, catches_up: bool) -> Held:
-    """Count an open hold on a limit that is new to an account, if it belongs there; returns the hold as it is now."""
-    day, provider, model, legs = _route.decode(held.route)
-    leg = next(leg for leg in legs if leg.account == account)
-    window = next(((start, end) for limit, start, end in leg.limits if limit == slot.limit), None)
-    if window is None:
-        if not catches_up or held.at < slot.start:
-            return held
-        counted = Leg(account, (*leg.limits, (slot.limit, slot.start, slot.end)))
-        legs = tuple(counted if one is leg else one for one in legs)
-        route = msgspec.json.encode((day, provider, model, legs))
-        held = msgspec.structs.replace(held, route=msgspec.Raw(route))
-    elif window[0] > slot.start:  # the hold has seen a later period: a clock set back does not reopen an earlier one
-        slot.start, slot.end, slot.spent, slot.held = *window, 0, 0
-    elif window[0] < slot.start:
-        return held
-    slot.held += held.usd if slot.unit == USD else held.tokens if slot.unit == TOKENS else 1
-    return held

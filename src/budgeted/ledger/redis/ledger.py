@@ -8,40 +8,39 @@ one account since its last reset, is exact to a nano-USD per charge.
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import inspect
-import logging
-import re
 import secrets
 from collections.abc import Sequence
-from importlib import resources
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
 from budgeted.errors import LedgerError, LedgerUnavailableError
-from budgeted.ledger.accounts import USD, Account, LimitSpec, Slot
+from budgeted.ledger.accounts import Account, LimitSpec
 from budgeted.ledger.admission import Ask, Refused
-from budgeted.ledger.charges import Charge, RollupRow, Used
-from budgeted.ledger.memory import ended_holds, records
-from budgeted.ledger.memory.records import Held
-from budgeted.ledger.network_ledger import DEADLINE, RemoteLedger, lasting
-from budgeted.ledger.project_discovery import redis_key
-from budgeted.ledger.protocol import in_flight
-from budgeted.ledger.routes import STALE, Leg, Route, Stale, period_at
-from budgeted.money import format_usd
+from budgeted.ledger.cost_routing import STALE, Route, Stale, period_at
+from budgeted.ledger.interface import in_flight
+from budgeted.ledger.memory import change_records, ended_holds
+from budgeted.ledger.memory.change_records import Held
+from budgeted.ledger.network_ledger import RemoteLedger, lasting
+from budgeted.ledger.redis.connection import Commands, address, new_client, warn_of_policy
+from budgeted.ledger.redis.exact_integers import check_ask, check_limits, check_used
+from budgeted.ledger.redis.keys import redis_key
+from budgeted.ledger.redis.lua_scripts import script
+from budgeted.ledger.redis.stored_records import (
+    account_of,
+    charge_of,
+    encode,
+    hold_of,
+    packed_ask,
+    packed_route,
+    report_rows,
+    stored_account,
+    stored_charge,
+)
+from budgeted.ledger.spending_records import Charge, RollupRow, Used
 
 if TYPE_CHECKING:
-    import redis
-
-logger = logging.getLogger("budgeted")
-
-EXACT = 2**53
-"""Integers below this are exact in Lua. In nano-USD it is $9,007,199.25."""
-
-PER_TOKEN = 2**43
-"""Rates and output tokens below this leave room for a factor of 1000."""
+    from budgeted.ledger.redis.connection import Client
 
 PAGE = 1000
 """Accounts read, or holds swept, by one script: nobody else is served meanwhile."""
@@ -58,94 +57,6 @@ MOST_ROUTES = 10_000
 FORMAT = "1 "
 """How the mark of a ledger begins that this version can read."""
 
-_PLAIN = ("common", "keys")
-_BOOKING = (*_PLAIN, "booking")
-_ONCE = (*_PLAIN, "once")
-_PARTS: dict[str, tuple[str, ...]] = {
-    "hold": ("common", "routing", "admit"),
-    "settle": _BOOKING,
-    "release": _BOOKING,
-    "sweep": _BOOKING,
-    "post": (*_BOOKING, "routing"),
-    "correct": (*_BOOKING, "once"),
-    "set_limits": _ONCE,
-    "reset": _ONCE,
-    "delete": _ONCE,
-}
-"""The files that a verb's own file comes behind."""
-
-_encode = msgspec.msgpack.Encoder().encode
-
-
-class _Stored(msgspec.Struct, array_like=True, gc=False):
-    """An account's record."""
-
-    id: str
-    version: int
-    explicit: bool
-    slots: tuple[Slot, ...]
-    usd: int
-    tokens: int
-    calls: int
-    held: int
-    models_since: int
-
-
-class _Path(msgspec.Struct, array_like=True, gc=False):
-    """What is kept of a route."""
-
-    day: int
-    provider: str
-    model: str
-    legs: tuple[Leg, ...]
-
-
-class _Hold(msgspec.Struct, array_like=True, gc=False):
-    """An open hold's record."""
-
-    id: str
-    at: int
-    granted: int
-    usd: int
-    tokens: int
-    guess: Used | Literal[False]
-    owner: str
-    route: _Path
-
-    def held(self) -> Held:
-        """The hold as every ledger shows it."""
-        route = msgspec.Raw(msgspec.json.encode(self.route))
-        return Held(self.id, self.at, self.granted, self.usd, self.tokens, self.guess or None, route)
-
-
-class _Ended(msgspec.Struct, array_like=True, gc=False):
-    """The record of a hold that has ended."""
-
-    id: str
-    opened: int
-    held: int
-    route: _Path
-    used: Used | Literal[False]
-    at: int
-    reason: str
-
-    def charge(self) -> Charge:
-        """The charge as every ledger shows it."""
-        return Charge(
-            id=self.id,
-            opened=self.opened,
-            at=self.at,
-            accounts=tuple(leg.account for leg in self.route.legs),
-            provider=self.route.provider,
-            model=self.route.model,
-            used=self.used or Used(),
-            held=self.held,
-            reason=self.reason,
-        )
-
-
-_Row = tuple[str, str, int, int, int, int, int]
-
 
 class RedisLedger(RemoteLedger):
     """Balances in Redis or Valkey, shared by all processes and hosts that use the same project.
@@ -161,13 +72,13 @@ class RedisLedger(RemoteLedger):
         LedgerUnavailableError: it cannot be reached, or refuses.
     """
 
-    def __init__(self, server: str | redis.Redis, project: str) -> None:
+    def __init__(self, server: str | Client, project: str) -> None:
         import redis
 
         self._server = server
         self._no_script = redis.exceptions.NoScriptError
         self._key = redis_key(project).encode()
-        where, secret = _address(_client(server))
+        where, secret = address(new_client(server))
         super().__init__(where, (redis.RedisError, OSError), secret)
         try:
             self._open()
@@ -180,7 +91,7 @@ class RedisLedger(RemoteLedger):
         self._clients: set[str] = set()
         self._routes: dict[int, tuple[Route, msgspec.Raw]] = {}
         # Also in a forked child: a pool's locks may be held by threads that only the parent has.
-        self._client = _client(self._server)
+        self._client: Commands = new_client(self._server)
 
     def _open(self) -> None:
         mark, policy = self._run("open", FORMAT + secrets.token_hex(8), guarded=False)
@@ -195,7 +106,7 @@ class RedisLedger(RemoteLedger):
             )
             raise LedgerError(msg)
         if not policy:
-            _warn_of_policy(self.where)
+            warn_of_policy(self.where)
 
     # -- scripts
 
@@ -205,11 +116,12 @@ class RedisLedger(RemoteLedger):
         ``guarded`` refuses to go on with balances that are not those that were opened. Verbs that end what began
         before go without, and those with a route look at the same time as at its accounts.
         """
+        # Nearly every verb needs nothing of this, and entering a generator each time takes its time.
         if self.closed or timeout == 0 or not self._watched:
             with self._verb(timeout):  # raises, or looks after the lease from now on
                 pass
-        text, sha = _script(verb)
-        rest = 1, self._key, self._mark if guarded else "", _encode(args)
+        text, sha = script(verb)
+        rest = 1, self._key, self._mark if guarded else "", encode(args)
         run = self._client.execute_command
         try:
             try:
@@ -229,12 +141,14 @@ class RedisLedger(RemoteLedger):
 
     def _packed(self, route: Route) -> msgspec.Raw:
         """A route as the scripts take it. It is packed once, as many calls take the same."""
+        # By identity, which is fast. The route is kept beside it, so that its id is nobody else's meanwhile.
         known = self._routes.get(id(route))
         if known is not None and known[0] is route:
             return known[1]
+        # All at once: to drop the oldest, each call would have to keep an order up to date.
         if len(self._routes) >= MOST_ROUTES:
             self._routes = {}
-        packed = _packed(route)
+        packed = packed_route(route)
         self._routes[id(route)] = route, packed
         return packed
 
@@ -256,10 +170,11 @@ class RedisLedger(RemoteLedger):
                 Redis can count; or the server's clock is in none of the periods that the route offers.
             LedgerUnavailableError: the server did not answer. If it has made the hold after all, that is given back.
         """
-        _check_ask(ask)
+        check_ask(ask)
+        # From before the request: the server counts from when it gets it, so that the lease ends here first.
         began, owner = lasting(), self._owner_of(id)
         lease = self.lease if owner is self.owner and began >= self._lease_due else False
-        asked = id, at, owner, lease, self._mark, _ask_fields(ask), self._packed(route)
+        asked = id, at, owner, lease, self._mark, packed_ask(ask), self._packed(route)
         try:
             reply = self._run("hold", *asked, guarded=False, timeout=timeout)
         except LedgerUnavailableError as error:
@@ -268,10 +183,10 @@ class RedisLedger(RemoteLedger):
         if lease:
             self._lease_due = began + self.lease / 2
         if isinstance(reply, int):
-            return records.held(id, at, reply, ask, route.raw)
+            return change_records.held(id, at, reply, ask, route.raw)
         if isinstance(reply, list):
             granted, at = reply
-            return records.held(id, at, granted, ask, route.raw)
+            return change_records.held(id, at, granted, ask, route.raw)
         kind, *answer = msgspec.msgpack.decode(reply)
         if kind == "refused":
             return Refused(*answer[0])
@@ -291,6 +206,7 @@ class RedisLedger(RemoteLedger):
             return self.owner
         owner = id.partition(".")[0]
         if owner not in self._clients:
+            # All at once: each is noted again at its next hold.
             if len(self._clients) >= MOST_CLIENTS:
                 self._clients.clear()
             self._clients.add(owner)
@@ -305,7 +221,7 @@ class RedisLedger(RemoteLedger):
         Raises:
             LedgerError: the hold was settled before, with another figure.
         """
-        _check_used(used)
+        check_used(used)
         return self._end("settle", id, used, at, reason, timeout=timeout)
 
     def release(self, id: str, at: int, timeout: float | None = None) -> bool:  # noqa: ARG002 - the verbs are alike
@@ -328,7 +244,7 @@ class RedisLedger(RemoteLedger):
         Returns:
             True, or :data:`STALE` as :meth:`hold`.
         """
-        _check_used(used)
+        check_used(used)
         kind, *answer = self._ask(
             "post",
             ended_holds.REMEMBERED,
@@ -352,18 +268,18 @@ class RedisLedger(RemoteLedger):
 
     def ended(self, id: str) -> Charge | None:
         """What became of a hold, if it has ended lately or is uncertain."""
-        return _charge(self._run("ended", id))
+        return charge_of(self._run("ended", id))
 
     def correct(self, id: str, used: Used, at: int) -> Charge | None:
         """Replace the figure of a charge. Returns what it was before, or None if it is not known (any more)."""
-        _check_used(used)
-        return _charge(self._run("correct", ended_holds.REMEMBERED, self.new_id(), id, used, at))
+        check_used(used)
+        return charge_of(self._run("correct", ended_holds.REMEMBERED, self.new_id(), id, used, at))
 
     # -- accounts
 
     def read(self, account: str) -> Account | None:
         """A copy of an account, or None."""
-        return _account(*self._run("read", account))
+        return account_of(*self._run("read", account))
 
     def set_limits(
         self, account: str, limits: Sequence[LimitSpec], *, explicit: bool = True, create: bool = False
@@ -373,7 +289,7 @@ class RedisLedger(RemoteLedger):
         Raises:
             LedgerError: a limit is too large to be counted exactly.
         """
-        _check_limits(limits)
+        check_limits(limits)
         self._ask("set_limits", self.new_id(), account, limits, explicit, create)
         self.turns.wake_all()
 
@@ -396,14 +312,14 @@ class RedisLedger(RemoteLedger):
             LedgerError: one of the accounts has calls in flight, or a limit is too large to be counted exactly.
         """
         for account in accounts:
-            _check_limits(account.slots)
+            check_limits(account.slots)
             if account.held:
                 raise in_flight(account.id)
         busy = self._ask(
             "restore",
-            [(_taken(account), account.models or False) for account in accounts],
+            [(stored_account(account), account.models or False) for account in accounts],
             [(row.day, row.account, msgspec.structs.astuple(row)[2:]) for row in rows],
-            [_doubtful(charge, route) for charge, route in charges],
+            [stored_charge(charge, route) for charge, route in charges],
         )
         if busy:
             raise in_flight(busy)
@@ -416,7 +332,7 @@ class RedisLedger(RemoteLedger):
             page = min(PAGE, count - len(found))
             last = found[-1].id if found else after or False
             flat = self._run("accounts", prefix, last, page)
-            found += (account for pair in zip(flat[::2], flat[1::2], strict=True) if (account := _account(*pair)))
+            found += (account for pair in zip(flat[::2], flat[1::2], strict=True) if (account := account_of(*pair)))
             if len(flat) < 2 * page:
                 break
         return found
@@ -429,18 +345,18 @@ class RedisLedger(RemoteLedger):
         while found := self._run("rollups", since, account or False):
             day, flat = found
             for name, raw in zip(flat[::2], flat[1::2], strict=True):
-                rows += (RollupRow(day, name.decode(), *row) for row in _rows.decode(raw))
+                rows += report_rows(day, name.decode(), raw)
             since = day + 1
         return rows
 
     def uncertain(self) -> list[Charge]:
         """Charges that nobody confirmed, oldest first."""
-        found = [_ended.decode(raw).charge() for raw in self._run("uncertain")]
-        return sorted(found, key=lambda charge: (charge.at, charge.opened))
+        found = [charge_of(raw) for raw in self._run("uncertain")]
+        return sorted(filter(None, found), key=lambda charge: (charge.at, charge.opened))
 
     def open_holds(self) -> list[Held]:
         """The holds of calls in flight, of all processes."""
-        return [_hold.decode(raw).held() for raw in self._run("open_holds")]
+        return [hold_of(raw) for raw in self._run("open_holds")]
 
     # -- upkeep
 
@@ -471,178 +387,6 @@ class RedisLedger(RemoteLedger):
     def _disconnect(self) -> None:
         if isinstance(self._server, str):
             self._client.close()
-
-
-# -- opening
-
-
-def _client(server: Any) -> Any:
-    """A new client for a URL; else the client that was given."""
-    import redis
-    from redis.backoff import ConstantBackoff
-    from redis.retry import Retry
-
-    if inspect.iscoroutinefunction(getattr(server, "execute_command", None)):
-        msg = (
-            "ledger= takes a redis.Redis, not one of redis.asyncio: its verbs are called by threads and coroutines "
-            "alike, and block no event loop"
-        )
-        raise LedgerError(msg)
-    if not isinstance(server, str):
-        return server
-    try:
-        # One repetition, both tries within the deadline. What the URL says goes before.
-        return redis.Redis.from_url(
-            server,
-            socket_timeout=DEADLINE / 2,
-            socket_connect_timeout=DEADLINE / 2,
-            retry=Retry(ConstantBackoff(0.05), 1),
-        )
-    except (ValueError, TypeError):
-        # Not even as a cause: it may quote the password.
-        msg = "the ledger's URL cannot be read; write redis://user:password@host:6379/0, or rediss:// for TLS"
-        raise LedgerError(msg) from None
-
-
-def _address(client: Any) -> tuple[str, list[str]]:
-    """Where a client connects to, as errors name it, and the words that they must not."""
-    pool = getattr(client, "connection_pool", None)
-    if pool is None:  # of a cluster
-        node = client.get_default_node()
-        return f"{node.host}:{node.port}", []
-    known = pool.connection_kwargs
-    where = known.get("path") or f"{known.get('host', 'localhost')}:{known.get('port', 6379)}"
-    return str(where), [known.get("password") or ""]
-
-
-@functools.cache
-def _warn_of_policy(where: str) -> None:
-    logger.warning(
-        "budgeted: the Redis at %s does not tell its maxmemory-policy; see to it that it is noeviction, or budgets may "
-        "be evicted",
-        where,
-    )
-
-
-_CONSTANTS = re.compile(r"^local ([A-Z][A-Z_, ]*) = (\d[\d, ]*?)(?: *--.*)?$", re.MULTILINE)
-
-
-@functools.cache
-def _script(verb: str) -> tuple[str, bytes]:
-    """A verb's script and its SHA-1, which is what Redis knows it by."""
-    folder = resources.files("budgeted.ledger.redis") / "lua"
-    parts = *_PARTS.get(verb, _PLAIN), verb
-    text = "\n".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in parts)
-    # Numbers instead of their names: each function that names a constant would have to capture it in every call.
-    values: dict[str, str] = {}
-    for names, numbers in _CONSTANTS.findall(text):
-        values.update(zip(names.split(", "), numbers.split(", "), strict=True))
-    text = re.sub(r"\b[A-Z][A-Z_]*\b", lambda word: values.get(word[0], word[0]), _CONSTANTS.sub("", text))
-    return text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest().encode()
-
-
-# -- values on their way in and out
-
-_stored = msgspec.msgpack.Decoder(_Stored)
-_models = msgspec.msgpack.Decoder(dict[str, int])
-_hold = msgspec.msgpack.Decoder(_Hold)
-_ended = msgspec.msgpack.Decoder(_Ended)
-_maybe_ended = msgspec.msgpack.Decoder(_Ended | Literal[False])
-_rows = msgspec.msgpack.Decoder(tuple[_Row, ...])
-
-
-def _account(raw: bytes | None, models: bytes | None) -> Account | None:
-    if raw is None:
-        return None
-    one = _stored.decode(raw)
-    return Account(
-        one.id,
-        one.version,
-        one.explicit,
-        one.slots,
-        one.usd,
-        one.tokens,
-        one.calls,
-        one.held,
-        None if models is None else _models.decode(models),
-        one.models_since,
-    )
-
-
-def _taken(one: Account) -> _Stored:
-    """The record of an account that another ledger kept; the version is this one's to give."""
-    return _Stored(one.id, 0, one.explicit, one.slots, one.usd, one.tokens, one.calls, 0, one.models_since)
-
-
-def _doubtful(one: Charge, route: Route) -> _Ended:
-    """The record of an uncertain charge that another ledger kept."""
-    path = _Path(route.day, route.provider, route.model, route.legs)
-    return _Ended(one.id, one.opened, one.held, path, one.used, one.at, one.reason)
-
-
-def _charge(raw: bytes) -> Charge | None:
-    ended = _maybe_ended.decode(raw)
-    return ended.charge() if ended else None
-
-
-def _ask_fields(ask: Ask) -> tuple[object, ...]:
-    return (
-        ask.usd,
-        ask.usd_rate,
-        ask.tokens,
-        ask.tokens_rate,
-        ask.least,
-        ask.most,
-        ask.whole,
-        ask.uncertain_output,
-        ask.share,
-    )
-
-
-def _packed(route: Route) -> msgspec.Raw:
-    # What a hold keeps of it is a string in there, to be kept as it is: a `str 32`, since Redis 6 reads no `bin`.
-    # False instead of None: a Lua array ends where it has a hole.
-    kept = _encode((route.day, route.provider, route.model, route.legs))
-    string = msgspec.Raw(b"\xdb" + len(kept).to_bytes(4, "big") + kept)
-    names = [leg.account for leg in route.legs]
-    bounds = [
-        (False, start, end, leg.account, limit, place)
-        for place, leg in enumerate(route.legs, 1)
-        for limit, start, end in leg.limits
-    ]
-    return msgspec.Raw(_encode((string, names, route.versions, bounds, route.soft or False, route.around or False)))
-
-
-def _check_ask(ask: Ask) -> None:
-    most = ask.most
-    if (
-        ask.usd_rate < PER_TOKEN
-        and most < PER_TOKEN
-        and ask.least < PER_TOKEN
-        and ask.usd - (-ask.usd_rate * most // 1000) < EXACT
-        and ask.tokens + ask.tokens_rate * most < EXACT
-    ):
-        return
-    msg = (
-        f"a call that may cost {format_usd(ask.usd_for(most))} and {ask.tokens_for(most)} tokens is too large for "
-        f"Redis, which counts exactly up to {format_usd(EXACT - 1)}; cap its output, or correct its price"
-    )
-    raise LedgerError(msg)
-
-
-def _check_limits(limits: Sequence[LimitSpec | Slot]) -> None:
-    for limit in limits:
-        if limit.amount >= EXACT:
-            amount = format_usd(limit.amount) if limit.unit == USD else str(limit.amount)
-            most = format_usd(EXACT - 1) if limit.unit == USD else str(EXACT - 1)
-            msg = f"a limit of {amount} is too large for Redis, which counts exactly up to {most}; write less"
-            raise LedgerError(msg)
-
-
-def _check_used(used: Used) -> None:
-    if max(used.usd, used.input_tokens, used.output_tokens) >= EXACT:
-        msg = f"a charge of {used} is too large for Redis, which counts exactly up to {format_usd(EXACT - 1)}"
-        raise LedgerError(msg)
 
 
 def _settled_before(id: str, was: Sequence[int], used: Used) -> LedgerError:

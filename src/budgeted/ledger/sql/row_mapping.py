@@ -5,22 +5,24 @@ No text column takes a NUL, and names may hold one: it is written as an escape.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeAlias
 
 import msgspec
 
 from budgeted.ledger.accounts import Account, Slot
-from budgeted.ledger.charges import RollupRow, Used
+from budgeted.ledger.memory.change_records import Held
+from budgeted.ledger.memory.daily_rollups import shortened
 from budgeted.ledger.memory.ended_holds import Ended
-from budgeted.ledger.memory.records import Held
-from budgeted.ledger.memory.rollups import shortened
+from budgeted.ledger.spending_records import RollupRow, Used
+from budgeted.ledger.sql.driver_interface import StoredRow, Value
 
 _encode = msgspec.json.Encoder().encode
 _slots = msgspec.json.Decoder(tuple[Slot, ...]).decode
 _models = msgspec.json.Decoder(dict[str, int]).decode
 _used = msgspec.json.Decoder(Used).decode
 
-Row = dict[str, Any]
+Row: TypeAlias = dict[str, Value]
+"""A row as it is written: by the names of its columns."""
 
 
 def written(text: str) -> str:
@@ -55,7 +57,7 @@ def account_row(project: str, account: Account, *, gone: bool = False) -> Row:
     }
 
 
-def account(row: Any) -> Account:
+def account(row: StoredRow) -> Account:
     """The account of a row."""
     id, version, explicit, _, slots, usd, tokens, calls, held, models, since = row[:11]
     return Account(
@@ -72,12 +74,12 @@ def account(row: Any) -> Account:
     )
 
 
-def same(given: Row, row: Any) -> bool:
+def same(given: Row, row: StoredRow) -> bool:
     """Whether an account's row is what was read."""
     return tuple(given.values())[1:] == tuple(row[:11])
 
 
-def is_gone(row: Any) -> bool:
+def is_gone(row: StoredRow) -> bool:
     """Whether the row is that of a deleted account."""
     return bool(row[3])
 
@@ -113,7 +115,7 @@ def hold_row(project: str, one: Held | Ended) -> Row:
     }
 
 
-def hold(row: Any) -> Held | Ended:
+def hold(row: StoredRow) -> Held | Ended:
     """What a row says of a hold: that it is open, or how it ended."""
     id, _, opened, granted, usd, tokens, guess, route, ended, used, reason = row
     raw = msgspec.Raw(route.encode())
@@ -143,7 +145,7 @@ def report_row(project: str, row: RollupRow) -> Row:
     }
 
 
-def report(row: Any) -> RollupRow:
+def report(row: StoredRow) -> RollupRow:
     """The report's row of a row."""
     day, account, provider, model, *figures = row
     return RollupRow(day, read(account), read(provider), read(model), *figures)

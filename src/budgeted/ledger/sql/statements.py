@@ -1,4 +1,4 @@
-"""The tables of an SQL ledger, and every statement on them, as text for one database's driver.
+"""Every statement on the tables of an SQL ledger, as text for one database's driver.
 
 Statements are built with SQLAlchemy once per ledger and run by the driver itself: compiling one at each call would
 take longer than SQLite needs to run it. Constants are written into them, and all else is a named parameter.
@@ -6,75 +6,16 @@ take longer than SQLite needs to run it. Constants are written into them, and al
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.sql.elements import BindParameter, ColumnElement
+from sqlalchemy.sql.elements import BindParameter, ClauseElement, ColumnElement
 
-VERSION = 1
-"""Of the tables. A ledger refuses those of a later version."""
+from budgeted.ledger.sql.schema import EMPTY, TEXT, ZERO, Column, Tables
 
-PREFIX = "budgeted_"
-"""What the tables' names begin with, unless somebody says otherwise."""
-
-TEXT: sa.types.TypeEngine[str] = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
-"""Sorts by code points, as Python does, whatever the database's own order is."""
-
-ZERO: ColumnElement[int] = sa.literal_column("0")
-EMPTY: ColumnElement[str] = sa.literal_column("''")
-
-
-class Tables:
-    """The tables of a prefix. All but ``schema`` and ``owners`` keep the projects of a database apart.
-
-    An account is one row, so that locking it locks its limits: ``slots`` has them as JSON, ``gone`` marks a deleted
-    account that calls in flight still name. A hold stays one row when it has ended: then ``ended`` says when, ``used``
-    what it was charged (NULL: released), and ``reason`` why nobody has confirmed that.
-    """
-
-    def __init__(self, prefix: str) -> None:
-        self.metadata = sa.MetaData()
-
-        def table(name: str, *columns: sa.Column[Any]) -> sa.Table:
-            return sa.Table(prefix + name, self.metadata, *columns)
-
-        self.schema = table("schema", _number("version", primary_key=True))
-        self.projects = table("projects", _text("project", primary_key=True), _number("version"))
-        self.owners = table("owners", _text("id", primary_key=True), sa.Column("until", sa.Double, nullable=False))
-        self.accounts = table(
-            "accounts",
-            _text("project", primary_key=True),
-            _text("id", primary_key=True),
-            *map(_number, ("version", "explicit", "gone")),
-            _text("slots"),
-            *map(_number, ("usd", "tokens", "calls", "held")),
-            _text("models", nullable=True),
-            _number("models_since"),
-        )
-        self.holds = table(
-            "holds",
-            _text("project", primary_key=True),
-            _text("id", primary_key=True),
-            _text("owner"),
-            *map(_number, ("opened", "granted", "usd", "tokens")),
-            _text("guess", nullable=True),
-            _text("route"),
-            _number("ended", nullable=True),
-            _text("used", nullable=True),
-            _text("reason"),
-        )
-        self.reports = table(
-            "reports",
-            _text("project", primary_key=True),
-            _number("day", primary_key=True),
-            *(_text(name, primary_key=True) for name in ("account", "provider", "model")),
-            *map(_number, ("calls", "usd", "input_tokens", "output_tokens", "uncertain")),
-        )
-        columns = self.holds.c
-        doubtful = columns.reason != EMPTY
-        sa.Index(f"{prefix}holds_ended", columns.project, columns.ended)
-        sa.Index(f"{prefix}holds_uncertain", columns.project, sqlite_where=doubtful, postgresql_where=doubtful)
+Insert: TypeAlias = Callable[[sa.Table], sqlite.Insert] | Callable[[sa.Table], postgresql.Insert]
 
 
 class Statements:
@@ -85,7 +26,7 @@ class Statements:
         on_sqlite = dialect.name == "sqlite"
         # Named parameters everywhere: SQLite's driver takes them, though SQLAlchemy does not use them with it.
         self._dialect = sqlite.dialect(paramstyle="named") if on_sqlite else dialect
-        self._insert: Any = sqlite.insert if on_sqlite else postgresql.insert
+        self._insert: Insert = sqlite.insert if on_sqlite else postgresql.insert
         self.now: ColumnElement[float] = (
             (sa.func.julianday(sa.literal_column("'now'")) - sa.literal_column("2440587.5"))
             * sa.literal_column("86400.0")
@@ -138,6 +79,7 @@ class Statements:
 
     def lock_accounts(self, count: int) -> str:
         """Lock so many accounts (``id0``, ``id1``, ...) in the order of their ids, and tell the time."""
+        # Kept for each number of accounts: compiling it takes longer than running it.
         found = self._locking.get(count)
         if found is None:
             accounts = self._tables.accounts
@@ -222,23 +164,15 @@ class Statements:
         newest = sa.select(sa.func.max(reports.c.day)).where(mine).scalar_subquery()
         self.prune_reports = self._sql(sa.delete(reports).where(mine, reports.c.day < newest - _integer("days")))
 
-    def _sql(self, statement: Any) -> str:
+    def _sql(self, statement: ClauseElement) -> str:
         return str(statement.compile(dialect=self._dialect))
-
-
-def _number(name: str, **options: Any) -> sa.Column[int]:
-    return sa.Column(name, sa.BigInteger, **{"nullable": False, "autoincrement": False, **options})
-
-
-def _text(name: str, **options: Any) -> sa.Column[str]:
-    return sa.Column(name, TEXT, **{"nullable": False, **options})
 
 
 def _word(name: str) -> BindParameter[str]:
     return sa.bindparam(name, type_=TEXT)
 
 
-def _integer(name: str, type_: Any = sa.BigInteger) -> BindParameter[int]:
+def _integer(name: str, type_: type[sa.Integer] = sa.BigInteger) -> BindParameter[int]:
     return sa.bindparam(name, type_=type_)
 
 
@@ -246,19 +180,19 @@ def _real(name: str) -> BindParameter[float]:
     return sa.bindparam(name, type_=sa.Double)
 
 
-def _param(column: sa.Column[Any]) -> BindParameter[Any]:
+def _param(column: Column) -> BindParameter[object]:
     return sa.bindparam(column.name, type_=column.type)
 
 
-def _given(table: sa.Table) -> dict[str, BindParameter[Any]]:
+def _given(table: sa.Table) -> dict[str, BindParameter[object]]:
     """Every figure of a row as a parameter of its column's name."""
     return {column.name: _param(column) for column in _figures(table)}
 
 
-def _figures(table: sa.Table) -> list[sa.Column[Any]]:
+def _figures(table: sa.Table) -> list[Column]:
     return [column for column in table.c if not column.primary_key]
 
 
-def _bare(table: sa.Table) -> list[sa.Column[Any]]:
+def _bare(table: sa.Table) -> list[Column]:
     """A table's columns without the project."""
     return [column for column in table.c if column.name != "project"]

@@ -13,10 +13,10 @@ from budgeted import BudgetManager
 from budgeted.cli.command_group import budgeted
 from budgeted.errors import LedgerError
 from budgeted.ledger.accounts import GLOBAL
-from budgeted.ledger.charges import Used
 from budgeted.ledger.memory.ledger import MemoryLedger
 from budgeted.ledger.move_project import content, migrate
 from budgeted.ledger.opening import exists
+from budgeted.ledger.spending_records import Used
 from budgeted.ledger.sql.ledger import SQLLedger
 from budgeted.ledger.urls import public
 

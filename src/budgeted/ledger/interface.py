@@ -8,9 +8,9 @@ from typing import Protocol
 from budgeted.errors import LedgerError
 from budgeted.ledger.accounts import Account, LimitSpec, account_name
 from budgeted.ledger.admission import Ask, Refused
-from budgeted.ledger.charges import Charge, RollupRow, Used
-from budgeted.ledger.routes import Route, Stale
-from budgeted.ledger.waiting_calls import Turns
+from budgeted.ledger.cost_routing import Route, Stale
+from budgeted.ledger.spending_records import Charge, RollupRow, Used
+from budgeted.ledger.wait_queues import WaitQueues
 
 PAGE = 1000
 """Accounts that are asked for at a time, where all are gone through."""
@@ -67,7 +67,7 @@ class Ledger(Protocol):
     hold_timeout: float
     """Seconds after which :meth:`sweep` charges a hold that nobody ended."""
 
-    turns: Turns
+    turns: WaitQueues
     """The calls of this process that wait for calls in flight."""
 
     poll: float | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 
-from budgeted.ledger.charges import RollupRow
+from budgeted.ledger.spending_records import RollupRow
 
 RETENTION_DAYS = 400
 """How long rows are kept."""
@@ -18,6 +18,7 @@ def shortened(name: str) -> str:
     """A name that fits an index; a long one keeps its beginning. One that was shortened stays as it is."""
     if len(name) <= LONGEST:
         return name
+    # The hash keeps names apart that begin alike.
     mark = "... " + hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:16]
     return name[: LONGEST - len(mark)] + mark
 

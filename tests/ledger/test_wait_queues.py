@@ -11,13 +11,13 @@ from ledgers import ALICE, AT, BOB, check, cost, give, hold, route, usd
 
 from budgeted.ledger.accounts import GLOBAL
 from budgeted.ledger.admission import Refused
-from budgeted.ledger.charges import Used
 from budgeted.ledger.memory.ledger import MemoryLedger
-from budgeted.ledger.waiting_calls import Turns
+from budgeted.ledger.spending_records import Used
+from budgeted.ledger.wait_queues import WaitQueues
 
 
 def test_tickets_are_served_in_the_order_they_were_taken() -> None:
-    turns, woken = Turns(), []
+    turns, woken = WaitQueues(), []
     tickets = [turns.ticket(lambda i=i: woken.append(i)) for i in range(3)]  # type: ignore[misc]
     for ticket in reversed(tickets):
         turns.join(ticket, ALICE)
@@ -30,7 +30,7 @@ def test_tickets_are_served_in_the_order_they_were_taken() -> None:
 
 
 def test_a_ticket_keeps_its_number_when_it_moves() -> None:
-    turns, woken = Turns(), []
+    turns, woken = WaitQueues(), []
     first, second = (turns.ticket(lambda i=i: woken.append(i)) for i in range(2))  # type: ignore[misc]
     turns.join(first, ALICE)
     turns.join(second, BOB)
@@ -42,7 +42,7 @@ def test_a_ticket_keeps_its_number_when_it_moves() -> None:
 
 
 def test_leaving_is_possible_at_any_time_and_often() -> None:
-    turns = Turns()
+    turns = WaitQueues()
     ticket = turns.ticket(lambda: None)
     turns.leave(ticket)
     turns.join(ticket, ALICE)
@@ -55,7 +55,7 @@ def test_leaving_is_possible_at_any_time_and_often() -> None:
 
 
 def test_a_waiter_that_cannot_be_woken_loses_its_place(caplog: pytest.LogCaptureFixture) -> None:
-    turns, woken = Turns(), []
+    turns, woken = WaitQueues(), []
 
     def closed() -> None:
         raise RuntimeError("Event loop is closed")

@@ -9,8 +9,8 @@ import msgspec
 
 from budgeted.ledger.accounts import Account, LimitSpec
 from budgeted.ledger.admission import Ask
-from budgeted.ledger.charges import RollupRow, Used
 from budgeted.ledger.memory.ended_holds import Ended
+from budgeted.ledger.spending_records import RollupRow, Used
 
 
 class Record(msgspec.Struct, array_like=True, gc=False):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 
 logger = logging.getLogger("budgeted")
 
+# The next number is taken in one step of the interpreter: no two threads get the same one.
 _numbers = itertools.count()
 
 
@@ -27,7 +28,7 @@ class Ticket:
         self.account: str | None = None
 
 
-class Turns:
+class WaitQueues:
     """The queues of one ledger, one per account that is waited for.
 
     Whether ``queues`` has any tells whether anybody waits, without the lock.
@@ -52,6 +53,7 @@ class Turns:
 
     def crowded(self, accounts: Iterable[str]) -> str | None:
         """The first of these accounts that somebody waits for already."""
+        # Without the lock: nearly always nobody waits, and this is asked before every call.
         queues = self.queues
         if not queues:
             return None
@@ -93,6 +95,7 @@ class Turns:
         """Room came back on these accounts."""
         with self._lock:
             heads = [queue[0] for account in accounts if (queue := self.queues.get(account))]
+        # Outside the lock: what wakes a call may take locks of its own, such as an event loop's.
         self._wake(heads)
 
     def wake_all(self) -> None:

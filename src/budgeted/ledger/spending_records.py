@@ -32,9 +32,6 @@ class Charge(msgspec.Struct, frozen=True, gc=False):
     reason: str
 
 
-Uncertain = Charge
-
-
 class RollupRow(msgspec.Struct, array_like=True, gc=False):
     """What an account was charged for one model on one day (days since 1970-01-01 in the manager's time zone)."""
 

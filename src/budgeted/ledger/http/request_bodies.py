@@ -1,0 +1,217 @@
+"""What a request of each verb says, as JSON, and which numbers and names a server takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, TypeAlias
+
+import msgspec
+
+from budgeted.ledger.accounts import GLOBAL, Account, Count, LimitSpec
+from budgeted.ledger.admission import Ask
+from budgeted.ledger.cost_routing import Leg, Route
+from budgeted.ledger.spending_records import Charge, RollupRow, Used
+from budgeted.validation import shown
+
+AccountId: TypeAlias = Annotated[str, msgspec.Meta(pattern="^(g$|[a-z]:)", description="`g`, `u:USER` or `b:KEY`")]
+
+Owner: TypeAlias = Annotated[str, msgspec.Meta(pattern="^[0-9A-Za-z_-]{1,64}$")]
+
+HoldId: TypeAlias = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[0-9A-Za-z_-]{1,64}\.[0-9A-Za-z_.-]{1,64}$",
+        description="The owner's name, a dot, and what is unique among its holds",
+    ),
+]
+
+Whole: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
+"""A number that every ledger can keep."""
+
+LONGEST = 10**12
+"""Seconds at most: JSON has no infinity."""
+
+Seconds: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=LONGEST)]
+
+LAST = 250_000_000_000
+"""Unix seconds, of the year 9892: later times are in no calendar, and no report could tell of them."""
+
+LAST_DAY = LAST // 86_400
+
+Moment: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=LAST)]
+
+Day: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=LAST_DAY)]
+
+
+class RouteBody(msgspec.Struct, frozen=True):
+    """A :class:`~budgeted.ledger.cost_routing.Route` without its encoded form."""
+
+    legs: tuple[Leg, ...]
+    versions: tuple[Whole, ...]
+    day: Day
+    provider: str
+    model: str
+    soft: tuple[bool, ...] | None = None
+    around: tuple[tuple[Whole, Whole], ...] | None = None
+
+    @classmethod
+    def of(cls, route: Route) -> RouteBody:
+        """What of a route is sent."""
+        return cls(route.legs, route.versions, route.day, route.provider, route.model, route.soft, route.around)
+
+    def route(self) -> Route:
+        """The route that was sent."""
+        limits = [(leg.account, limit) for leg in self.legs for limit, _, _ in leg.limits]
+        if not self.legs or any(len(given) != len(limits) for given in (self.soft, self.around) if given is not None):
+            msg = "a route has at least one leg, and `soft` and `around` say something about each of its limits"
+            raise ValueError(msg)
+        names = [leg.account for leg in self.legs]
+        # What is there twice would be taken off twice, and set aside but once.
+        if len(set(names)) < len(names) or len(set(limits)) < len(limits) or len(self.versions) != len(names):
+            msg = "a route names each account and each of its limits once, and has a version for each of its accounts"
+            raise ValueError(msg)
+        check_accounts(names)
+        return Route.make(
+            self.legs, self.versions, self.day, self.provider, self.model, self.soft or (), self.around or ()
+        )
+
+
+class HoldBody(msgspec.Struct):
+    """Set a call's bound aside. ``at`` is the client's clock, in unix seconds."""
+
+    id: HoldId
+    route: RouteBody
+    ask: Ask
+    at: Moment
+
+
+class SettleBody(msgspec.Struct):
+    """Replace a hold by what the call cost; with a ``reason``, as far as anybody knows."""
+
+    id: HoldId
+    used: Used
+    at: Moment
+    reason: str = ""
+
+
+class ReleaseBody(msgspec.Struct):
+    """Drop a hold."""
+
+    id: HoldId
+    at: Moment
+
+
+class PostBody(msgspec.Struct):
+    """Record a charge that no hold came before."""
+
+    id: HoldId
+    route: RouteBody
+    used: Used
+    at: Moment
+    reason: str = ""
+
+
+class ChargeBody(msgspec.Struct):
+    """Name a charge."""
+
+    id: HoldId
+
+
+class CorrectBody(msgspec.Struct):
+    """Replace the figure of a charge."""
+
+    id: HoldId
+    used: Used
+    at: Moment
+
+
+class AccountBody(msgspec.Struct):
+    """Name an account."""
+
+    account: AccountId
+
+
+class LimitsBody(msgspec.Struct):
+    """Give an account these limits; with ``create``, only if it is not there."""
+
+    account: AccountId
+    limits: tuple[LimitSpec, ...]
+    explicit: bool = True
+    create: bool = False
+
+
+class ResetBody(msgspec.Struct):
+    """Forget what an account has spent."""
+
+    account: AccountId
+    at: Moment
+
+
+class RestoreBody(msgspec.Struct):
+    """Take over what another ledger knew."""
+
+    accounts: tuple[Account, ...] = ()
+    rows: tuple[RollupRow, ...] = ()
+    charges: tuple[tuple[Charge, RouteBody], ...] = ()
+
+
+class PageBody(msgspec.Struct):
+    """Ask for a page of accounts, in order of their ids."""
+
+    prefix: str = ""
+    after: str | None = None
+    count: Count = 1000
+
+
+class SinceBody(msgspec.Struct):
+    """Ask for the report's rows from a day on (days since 1970-01-01), of one account or of all."""
+
+    since: Whole = 0
+    account: str | None = None
+
+
+class NothingBody(msgspec.Struct):
+    """Nothing needs to be said."""
+
+
+class SweepBody(msgspec.Struct):
+    """Charge the holds that nobody ends: of dead processes, and those older than ``hold_timeout`` seconds.
+
+    ``at`` is unix seconds; without it, the server's clock.
+    """
+
+    hold_timeout: Seconds
+    at: Whole | None = None
+
+
+class RenewBody(msgspec.Struct):
+    """Count an owner as alive for so many seconds; 0: as gone."""
+
+    owner: Owner
+    seconds: Seconds
+
+
+def check_accounts(names: Iterable[str]) -> None:
+    """Refuse what is no account's name.
+
+    Raises:
+        ValueError: one is none.
+    """
+    for name in names:
+        if name != GLOBAL and not ("a" <= name[:1] <= "z" and name[1:2] == ":"):
+            msg = f"{shown(name)} is no account; write 'g', 'u:USER' or 'b:KEY'"
+            raise ValueError(msg)
+
+
+_MOST = {"day": LAST_DAY, "at": LAST, "opened": LAST}
+
+
+def check_counts(*structs: msgspec.Struct) -> None:
+    """Refuse numbers that are negative or absurd; only a slot's ``since`` may be -1."""
+    for one in structs:
+        for name in one.__struct_fields__:
+            value = getattr(one, name)
+            most = _MOST.get(name, 2**62)
+            if isinstance(value, int) and not (-1 if name == "since" else 0) <= value <= most:
+                msg = f"{name}={shown(value)} of {type(one).__name__} must be from 0 to {most}"
+                raise ValueError(msg)

@@ -1,0 +1,50 @@
+"""A limit that is new to an account: what of the account's past, and of its calls in flight, counts in it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from budgeted.ledger.accounts import TOKENS, USD, Account, LimitSpec, Slot
+from budgeted.ledger.cost_routing import Leg
+from budgeted.ledger.memory.bound_routes import decode_route
+from budgeted.ledger.memory.change_records import Held
+from budgeted.ledger.memory.daily_rollups import Reports
+
+
+def spent_since(account: Account, spec: LimitSpec, reports: Reports) -> int:
+    """What of an account's past counts in a limit it did not have.
+
+    The rows know days, the account's totals know the last reset: the lower of the two is exact, whichever of
+    the reset and the period's start came last.
+    """
+    since_reset = (account.usd, account.tokens, account.calls)[spec.unit]
+    if spec.since == 0:
+        return since_reset
+    rows = reports.of(account.id, spec.since)
+    if spec.unit == USD:
+        in_period = sum(row.usd for row in rows)
+    elif spec.unit == TOKENS:
+        in_period = sum(row.input_tokens + row.output_tokens for row in rows)
+    else:
+        in_period = sum(row.calls for row in rows)
+    return min(since_reset, in_period)
+
+
+def count_in(held: Held, account: str, slot: Slot, *, catches_up: bool) -> Held:
+    """Count an open hold on a limit that is new to an account, if it belongs there; returns the hold as it is now."""
+    day, provider, model, legs = decode_route(held.route)
+    leg = next(leg for leg in legs if leg.account == account)
+    window = next(((start, end) for limit, start, end in leg.limits if limit == slot.limit), None)
+    if window is None:
+        if not catches_up or held.at < slot.start:
+            return held
+        counted = Leg(account, (*leg.limits, (slot.limit, slot.start, slot.end)))
+        legs = tuple(counted if one is leg else one for one in legs)
+        route = msgspec.json.encode((day, provider, model, legs))
+        held = msgspec.structs.replace(held, route=msgspec.Raw(route))
+    elif window[0] > slot.start:  # the hold has seen a later period: a clock set back does not reopen an earlier one
+        slot.start, slot.end, slot.spent, slot.held = *window, 0, 0
+    elif window[0] < slot.start:
+        return held
+    slot.held += held.usd if slot.unit == USD else held.tokens if slot.unit == TOKENS else 1
+    return held

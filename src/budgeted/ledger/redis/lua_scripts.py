@@ -1,0 +1,40 @@
+"""The Lua scripts of the verbs, put together from the files in ``lua/``."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+from importlib import resources
+
+_PLAIN = ("common", "keys")
+_BOOKING = (*_PLAIN, "booking")
+_ONCE = (*_PLAIN, "once")
+_PARTS: dict[str, tuple[str, ...]] = {
+    "hold": ("common", "routing", "admit"),
+    "settle": _BOOKING,
+    "release": _BOOKING,
+    "sweep": _BOOKING,
+    "post": (*_BOOKING, "routing"),
+    "correct": (*_BOOKING, "once"),
+    "set_limits": _ONCE,
+    "reset": _ONCE,
+    "delete": _ONCE,
+}
+"""The files that a verb's own file comes behind."""
+
+_CONSTANTS = re.compile(r"^local ([A-Z][A-Z_, ]*) = (\d[\d, ]*?)(?: *--.*)?$", re.MULTILINE)
+
+
+@functools.cache
+def script(verb: str) -> tuple[str, bytes]:
+    """A verb's script and its SHA-1, which is what Redis knows it by."""
+    folder = resources.files("budgeted.ledger.redis") / "lua"
+    parts = *_PARTS.get(verb, _PLAIN), verb
+    text = "\n".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in parts)
+    # Numbers instead of their names: each function that names a constant would have to capture it in every call.
+    values: dict[str, str] = {}
+    for names, numbers in _CONSTANTS.findall(text):
+        values.update(zip(names.split(", "), numbers.split(", "), strict=True))
+    text = re.sub(r"\b[A-Z][A-Z_]*\b", lambda word: values.get(word[0], word[0]), _CONSTANTS.sub("", text))
+    return text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest().encode()

@@ -1,0 +1,167 @@
+"""What is kept in Redis, as MessagePack: accounts, holds and charges, to and from the structs of all ledgers."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from budgeted.ledger.accounts import Account, Slot
+from budgeted.ledger.admission import Ask
+from budgeted.ledger.cost_routing import Leg, Route
+from budgeted.ledger.memory.change_records import Held
+from budgeted.ledger.spending_records import Charge, RollupRow, Used
+
+# Made once: every verb packs its arguments.
+encode = msgspec.msgpack.Encoder().encode
+
+
+class StoredAccount(msgspec.Struct, array_like=True, gc=False):
+    """An account's record."""
+
+    id: str
+    version: int
+    explicit: bool
+    slots: tuple[Slot, ...]
+    usd: int
+    tokens: int
+    calls: int
+    held: int
+    models_since: int
+
+
+class StoredRoute(msgspec.Struct, array_like=True, gc=False):
+    """What is kept of a route."""
+
+    day: int
+    provider: str
+    model: str
+    legs: tuple[Leg, ...]
+
+
+class StoredHold(msgspec.Struct, array_like=True, gc=False):
+    """An open hold's record."""
+
+    id: str
+    at: int
+    granted: int
+    usd: int
+    tokens: int
+    guess: Used | Literal[False]
+    owner: str
+    route: StoredRoute
+
+    def held(self) -> Held:
+        """The hold as every ledger shows it."""
+        route = msgspec.Raw(msgspec.json.encode(self.route))
+        return Held(self.id, self.at, self.granted, self.usd, self.tokens, self.guess or None, route)
+
+
+class StoredCharge(msgspec.Struct, array_like=True, gc=False):
+    """The record of a hold that has ended."""
+
+    id: str
+    opened: int
+    held: int
+    route: StoredRoute
+    used: Used | Literal[False]
+    at: int
+    reason: str
+
+    def charge(self) -> Charge:
+        """The charge as every ledger shows it."""
+        return Charge(
+            id=self.id,
+            opened=self.opened,
+            at=self.at,
+            accounts=tuple(leg.account for leg in self.route.legs),
+            provider=self.route.provider,
+            model=self.route.model,
+            used=self.used or Used(),
+            held=self.held,
+            reason=self.reason,
+        )
+
+
+_ReportRow = tuple[str, str, int, int, int, int, int]
+_stored = msgspec.msgpack.Decoder(StoredAccount)
+_models = msgspec.msgpack.Decoder(dict[str, int])
+_hold = msgspec.msgpack.Decoder(StoredHold)
+_charge = msgspec.msgpack.Decoder(StoredCharge | Literal[False])
+_rows = msgspec.msgpack.Decoder(tuple[_ReportRow, ...])
+
+
+def account_of(raw: bytes | None, models: bytes | None) -> Account | None:
+    """The account that a record and its spending by model stand for; None where there is no record."""
+    if raw is None:
+        return None
+    one = _stored.decode(raw)
+    return Account(
+        one.id,
+        one.version,
+        one.explicit,
+        one.slots,
+        one.usd,
+        one.tokens,
+        one.calls,
+        one.held,
+        None if models is None else _models.decode(models),
+        one.models_since,
+    )
+
+
+def stored_account(one: Account) -> StoredAccount:
+    """The record of an account that another ledger kept; the version is this one's to give."""
+    return StoredAccount(one.id, 0, one.explicit, one.slots, one.usd, one.tokens, one.calls, 0, one.models_since)
+
+
+def stored_charge(one: Charge, route: Route) -> StoredCharge:
+    """The record of an uncertain charge that another ledger kept."""
+    path = StoredRoute(route.day, route.provider, route.model, route.legs)
+    return StoredCharge(one.id, one.opened, one.held, path, one.used, one.at, one.reason)
+
+
+def hold_of(raw: bytes) -> Held:
+    """The open hold that a record stands for."""
+    return _hold.decode(raw).held()
+
+
+def charge_of(raw: bytes) -> Charge | None:
+    """The charge that a record stands for; None for ``false``, which says that nothing is known."""
+    ended = _charge.decode(raw)
+    return ended.charge() if ended else None
+
+
+def report_rows(day: int, account: str, raw: bytes) -> list[RollupRow]:
+    """An account's rows of a day."""
+    return [RollupRow(day, account, *row) for row in _rows.decode(raw)]
+
+
+def packed_ask(ask: Ask) -> tuple[object, ...]:
+    """What a call may need, as the script of a hold takes it."""
+    return (
+        ask.usd,
+        ask.usd_rate,
+        ask.tokens,
+        ask.tokens_rate,
+        ask.least,
+        ask.most,
+        ask.whole,
+        ask.uncertain_output,
+        ask.share,
+    )
+
+
+def packed_route(route: Route) -> msgspec.Raw:
+    """A route as the scripts take it."""
+    # What a hold keeps of it is a string in there, to be kept as it is: a `str 32`, since Redis 6 reads no `bin`.
+    # False instead of None: a Lua array ends where it has a hole.
+    kept = encode((route.day, route.provider, route.model, route.legs))
+    string = msgspec.Raw(b"\xdb" + len(kept).to_bytes(4, "big") + kept)
+    names = [leg.account for leg in route.legs]
+    bounds = [
+        (False, start, end, leg.account, limit, place)
+        for place, leg in enumerate(route.legs, 1)
+        for limit, start, end in leg.limits
+    ]
+    return msgspec.Raw(encode((string, names, route.versions, bounds, route.soft or False, route.around or False)))

@@ -1,0 +1,180 @@
+"""A database as a ledger uses it: transactions that are tried again until a deadline, and tables made on first use."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Generic, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.pool import PoolProxiedConnection
+
+from budgeted.errors import LedgerError
+from budgeted.ledger.sql.driver_interface import Driver
+from budgeted.ledger.sql.schema import VERSION, Tables
+from budgeted.ledger.sql.statements import Statements
+
+T = TypeVar("T")
+D = TypeVar("D", bound=Driver)
+
+PAUSE, LONGEST_PAUSE = 0.0005, 0.005
+"""Seconds before trying again what another process's transaction was in the way of: at first, and at most."""
+
+of_parents: list[object] = []
+"""Connections that a forked child has from its parent: kept, since even collecting them may close them for both."""
+
+
+class BusyError(TimeoutError):
+    """Others were in the way until the deadline."""
+
+
+class Database(Generic[D]):
+    """A database that a ledger is in.
+
+    Args:
+        engine: made by :func:`open_database`, or the user's own.
+        prefix: what the tables' names begin with.
+        mine: whether the engine is this ledger's to dispose of.
+
+    Attributes:
+        where: host and port, or the file, as errors name it.
+        remote: whether it is reached over a network.
+        errors: what its driver raises.
+    """
+
+    remote = True
+    where: str
+    lock_out_others: tuple[str, ...] = ()
+
+    def __init__(self, engine: sa.Engine, prefix: str, *, mine: bool) -> None:
+        self.engine = engine
+        self.mine = mine
+        self._closed = False
+        self.tables = Tables(prefix)
+        self.statements = Statements(self.tables, engine.dialect)
+        driver = engine.dialect.loaded_dbapi
+        self.errors: tuple[type[Exception], ...] = (driver.Error, sa.exc.SQLAlchemyError, OSError)
+
+    def run(self, work: Callable[[D], T], deadline: float, *, alone: bool = False) -> T:
+        """Do some work in one transaction, again if that came to nothing through no fault of its own.
+
+        Args:
+            work: given the driver's connection. An exception undoes what it did.
+            deadline: by ``time.monotonic()``.
+            alone: True for a single statement, which needs no transaction around it.
+
+        Raises:
+            The driver's errors, and those of the work.
+        """
+        pause = PAUSE
+        while True:
+            with self._connected(deadline) as connection:
+                try:
+                    with self._transaction(connection, deadline, alone=alone) as driver:
+                        return work(driver)
+                except LedgerError:
+                    raise
+                except BaseException as error:
+                    if not (isinstance(error, self.errors) and self._passing(error, connection)):
+                        # How far the transaction came is not known: it ends with its connection.
+                        connection.invalidate()
+                        if isinstance(error, self.errors) and time.monotonic() >= deadline:
+                            raise TimeoutError from error
+                        raise
+                    if time.monotonic() + pause >= deadline:
+                        late = TimeoutError() if self.remote else BusyError("with calls of other processes")
+                        raise late from error
+            time.sleep(pause)
+            pause = min(pause * 1.5, LONGEST_PAUSE)
+
+    @contextmanager
+    def _connected(self, deadline: float) -> Iterator[PoolProxiedConnection]:
+        pool = self.engine.pool
+        try:
+            connection = pool.connect()
+        except self.errors:
+            if time.monotonic() >= deadline:
+                raise
+            connection = pool.connect()  # once more: only the connection may have been lost
+        try:
+            yield connection
+        finally:
+            # Meanwhile: nobody closes what comes back later.
+            if self._closed and not self.mine:
+                connection.invalidate()
+            connection.close()
+            if self._closed and self.mine:
+                pool.dispose()
+
+    def sync_always(self) -> None:
+        """Nothing: how durable a commit is, its server says."""
+
+    def driver(self, connection: PoolProxiedConnection) -> D:
+        """The driver's own connection."""
+        found: D | None = connection.driver_connection
+        if found is None:
+            msg = "the connection is gone"
+            raise sa.exc.ResourceClosedError(msg)
+        return found
+
+    def _transaction(
+        self, connection: PoolProxiedConnection, deadline: float, *, alone: bool
+    ) -> AbstractContextManager[D]:
+        """A transaction that is committed at its end, if not before; yields the driver's connection."""
+        raise NotImplementedError
+
+    def answered(self, driver: D) -> None:
+        """Have all statements of the transaction answered so far, where they are sent together."""
+
+    def _passing(self, error: Exception, connection: PoolProxiedConnection) -> bool:
+        """Whether the same may succeed if it is tried again: its connection was lost, or others were in the way."""
+        raise NotImplementedError
+
+    # -- the tables
+
+    def prepare(self, project: str, deadline: float) -> None:
+        """Make the tables if they are not there, and note the project.
+
+        Raises:
+            LedgerError: the tables are those of a later version.
+        """
+        statements = self.statements
+        # Looked at first: making them takes a lock that all processes which begin at once would wait for.
+        if not sa.inspect(self.engine).has_table(self.tables.schema.name):
+            self.run(self._make_tables, deadline)
+
+        def note(driver: D) -> int:
+            [[version]] = driver.execute(statements.read_schema).fetchall()
+            if not driver.execute(statements.lock_project, {"project": project}).fetchall():
+                driver.execute(statements.insert_project, {"project": project, "version": 0})
+            return int(version)
+
+        version = self.run(note, deadline)
+        if version != VERSION:
+            msg = (
+                f"the tables {self.tables.schema.name[:-6]}* at {self.where} are of version {version}, and this "
+                f"release of budgeted knows {VERSION}; upgrade it, or name another table prefix"
+            )
+            raise LedgerError(msg)
+
+    def _make_tables(self, driver: D) -> None:
+        """Make the tables that are not there, alone."""
+        for statement in (*self.lock_out_others, *self.statements.make_tables):
+            driver.execute(statement)
+        # Asked under the lock: another process may have made them meanwhile.
+        if not driver.execute(self.statements.read_schema).fetchall():
+            driver.execute(self.statements.insert_schema, {"version": VERSION})
+
+    # -- the process
+
+    def forked(self) -> None:
+        """Leave the parent's connections to the parent: not even collecting them may close what it uses."""
+        of_parents.append(self.engine.pool)
+        self.engine.dispose(close=False)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._closed = True
+        if self.mine:
+            self.engine.dispose()

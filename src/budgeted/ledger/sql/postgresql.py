@@ -1,0 +1,135 @@
+"""A ledger's PostgreSQL, by psycopg.
+
+A transaction takes two round trips: what locks and reads is sent in one batch, what writes and commits in another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.pool import PoolProxiedConnection
+
+from budgeted.ledger.sql.connection_slots import ConnectionSlots
+from budgeted.ledger.sql.database import Database
+from budgeted.ledger.sql.driver_interface import PostgreSQLDriver
+from budgeted.ledger.sql.psycopg_deadlines import made_by, timed_connect, until
+
+CONNECTIONS = 8
+"""How many a process opens at most. A server takes a hundred, unless it is told otherwise, and all processes share."""
+
+MAKING = 5_831_927
+"""The advisory lock under which PostgreSQL's tables are made."""
+
+
+class PostgreSQL(Database[PostgreSQLDriver]):
+    """PostgreSQL, by psycopg."""
+
+    lock_out_others = (f"SELECT pg_advisory_xact_lock({MAKING})",)
+
+    def __init__(self, engine: sa.Engine, prefix: str, where: str, *, mine: bool) -> None:
+        super().__init__(engine, prefix, mine=mine)
+        self.where = where
+        self._free = ConnectionSlots(CONNECTIONS)
+
+    @contextmanager
+    def _connected(self, deadline: float) -> Iterator[PoolProxiedConnection]:
+        if not self.mine:  # the user's pool has its own size, and its own patience
+            with super()._connected(deadline) as connection:
+                yield connection
+            return
+        # A pool waits for a free connection as long as its engine says, not until a verb's deadline.
+        self._free.take(deadline)
+        try:
+            with made_by(deadline), super()._connected(deadline) as connection:
+                yield connection
+        finally:
+            self._free.give_back()
+
+    @contextmanager
+    def _transaction(
+        self, connection: PoolProxiedConnection, deadline: float, *, alone: bool
+    ) -> Iterator[PostgreSQLDriver]:
+        driver = self.driver(connection)
+        with self._timed(driver, deadline):
+            if not alone:
+                with driver.pipeline() as driver.sending:
+                    yield driver
+                    driver.commit()
+                return
+            driver.autocommit = True
+            try:
+                yield driver
+            finally:
+                with contextlib.suppress(*self.errors):  # a broken connection is given up anyway
+                    driver.autocommit = False
+
+    @contextmanager
+    def _timed(self, driver: PostgreSQLDriver, deadline: float) -> Iterator[None]:
+        """Around what a connection may wait for until the deadline; one of the user's waits otherwise as ever."""
+        if self.mine:
+            driver.deadline = deadline
+            yield
+            return
+        wait = driver.wait
+        # On this object alone: the class is that of all of the user's connections.
+        driver.wait = lambda steps, *args, **options: wait(until(steps, deadline), *args, **options)
+        try:
+            yield
+        finally:
+            del driver.wait
+
+    def answered(self, driver: PostgreSQLDriver) -> None:
+        """Have all statements of the transaction answered so far; they are sent together."""
+        # Fetching rows would do, but only this tells the server that it is waiting for us from now on.
+        driver.sending.sync()
+
+    def prepare(self, project: str, deadline: float) -> None:
+        """Make the tables if they are not there, and note the project."""
+        with made_by(deadline):
+            super().prepare(project, deadline)
+
+    def forked(self) -> None:
+        """Leave the parent's connections to the parent."""
+        # New ones: what other threads of the parent have taken is never given back here.
+        self._free = ConnectionSlots(CONNECTIONS)
+        super().forked()
+
+    def _passing(self, error: Exception, connection: PoolProxiedConnection) -> bool:
+        if isinstance(error, TimeoutError):
+            return False
+        driver = self.driver(connection)
+        if driver.closed:
+            connection.invalidate()
+            return True
+        # Serialization failures and deadlocks: they hit whoever uses other isolation than the default.
+        return getattr(error, "sqlstate", None) in ("40001", "40P01")
+
+
+def open_postgresql(where: str | sa.Engine, url: sa.URL, prefix: str, deadline: float) -> PostgreSQL:
+    """The database of a URL of PostgreSQL, to connect to within ``deadline`` seconds; or of the user's own engine."""
+    host = url.host or url.query.get("host") or "localhost"
+    hosts = host if isinstance(host, str) else ",".join(host)
+    name = f"{hosts}:{url.port or 5432}"
+    if isinstance(where, sa.Engine):
+        return PostgreSQL(where, prefix, name, mine=False)
+    connect_by_deadline = timed_connect()
+    # A process that is stopped in the middle of a transaction loses its locks before others give up waiting for them.
+    options = f"{url.query.get('options', '')} -c idle_in_transaction_session_timeout={int(deadline * 500)}".strip()
+    engine = sa.create_engine(
+        url,
+        pool_size=CONNECTIONS,
+        max_overflow=0,
+        pool_timeout=deadline,
+        # One that does not answer must leave time for the next.
+        connect_args={"connect_timeout": max(2, int(deadline / len(hosts.split(",")))), "options": options},
+    )
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: sa.Dialect, _record: object, args: list[str], params: dict[str, object]) -> object:
+        return connect_by_deadline(*args, **params)
+
+    return PostgreSQL(engine, prefix, name, mine=True)

@@ -1,0 +1,106 @@
+"""A ledger in memory that decides about rows: made of the few that were locked and read, and asked what has changed.
+
+So what all ledgers agree on is written once, in :mod:`budgeted.ledger.memory`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+
+import msgspec
+
+from budgeted.ledger.accounts import Account
+from budgeted.ledger.memory.change_records import Held
+from budgeted.ledger.memory.ended_holds import Ended
+from budgeted.ledger.memory.ledger import MemoryLedger
+from budgeted.ledger.memory.snapshot import Saved
+from budgeted.ledger.memory.state import State
+from budgeted.ledger.spending_records import RollupRow
+from budgeted.ledger.sql import row_mapping
+from budgeted.ledger.sql.driver_interface import Driver, StoredRow
+from budgeted.ledger.wait_queues import WaitQueues
+
+_nobody = WaitQueues()
+
+
+class Deciding(MemoryLedger):
+    """A ledger in memory for one decision on a few accounts and holds."""
+
+    def __init__(self, state: State) -> None:
+        # Not the constructor of ledgers that live on: nobody waits for this one, or looks after it.
+        self._state = state
+        self._lock = threading.Lock()
+        self._watched = True
+        self._kept = self._synced_always = False
+        self.turns = _nobody
+
+
+class Scratch(Deciding):
+    """One that knows what it was made of, and what of that has changed.
+
+    Attributes:
+        driver: the connection, in the transaction that it was read in.
+        found: the hold, as it was found.
+        payers: the accounts that the hold is charged to.
+        now: the server's clock, in unix seconds.
+    """
+
+    def __init__(self, driver: Driver, id: str, accounts: Iterable[StoredRow], holds: Iterable[StoredRow]) -> None:
+        super().__init__(State())
+        self.driver = driver
+        state = self._state
+        self.now = 0.0
+        self._id = id
+        self._accounts = {}
+        for row in accounts:
+            self.now = row[-1]
+            if not row_mapping.is_gone(row):
+                account = row_mapping.account(row)
+                state.accounts[account.id] = account
+                self._accounts[account.id] = row
+        self.found: Held | Ended | None = None
+        self.payers: tuple[str, ...] = ()
+        for row in holds:
+            one = self.found = row_mapping.hold(row)
+            bound = state.bind(bytes(one.route))
+            self.payers = bound.names
+            if isinstance(one, Held):
+                state.holds[one.id] = one, bound
+            else:
+                state.charges.put(one)
+
+    @property
+    def known(self) -> dict[str, Account]:
+        """The accounts that are there."""
+        return self._state.accounts
+
+    def changed_accounts(self, project: str) -> list[row_mapping.Row]:
+        """The rows of the accounts that are not what they were."""
+        self._state.fold()
+        held = self._state.held()  # of this hold alone: the accounts have others
+        before = self.found.usd if isinstance(self.found, Held) else 0
+        for name, account in self.known.items():
+            account.held += held.get(name, 0) - (before if name in self.payers else 0)
+        now = [(row_mapping.account_row(project, self.known[name]), row) for name, row in self._accounts.items()]
+        return [row for row, old in now if not row_mapping.same(row, old)]
+
+    def changed_hold(self) -> Held | Ended | None:
+        """The hold, if it is not what it was."""
+        state = self._state
+        one = state.holds[self._id][0] if self._id in state.holds else state.charges.get(self._id)
+        return None if one is self.found else one
+
+    def charged(self) -> Iterable[RollupRow]:
+        """What the report's rows get added."""
+        return self._state.reports.since(0)
+
+
+def state_of(
+    version: int, accounts: Iterable[StoredRow], holds: Iterable[StoredRow], past: Iterable[StoredRow]
+) -> State:
+    """All that calls in flight and the past mean for an account's limits."""
+    present = [row_mapping.account(row) for row in accounts if not row_mapping.is_gone(row)]
+    in_flight = [one for row in holds if isinstance(one := row_mapping.hold(row), Held)]
+    saved = Saved(version, present, in_flight, [], [], [], [row_mapping.report(row) for row in past])
+    return State.decode(msgspec.json.encode(saved))
