@@ -21,6 +21,8 @@ from budgeted.payers.scope import bind
 from budgeted.pricing.prices import Price, register_price
 from budgeted.pricing.usage import Usage
 
+__version__ = "0.1.0"
+
 __all__ = [
     "Balance",
     "BudgetError",
@@ -46,3 +48,8 @@ __all__ = [
     "register_price",
     "uninstrument",
 ]
+
+
+def __dir__() -> list[str]:
+    """What there is to import from here: not the modules that happen to be loaded by now."""
+    return list(__all__)
