@@ -1,6 +1,7 @@
 # make check   fast: lint, types, import rules and the quick tests
 # make test    everything: the above, all tests, and the SDK tests against the previous major version of openai
 # make matrix  every SDK and framework, in every form, with every ending of a stream: billed against recorded, as a table
+# make tests-pythons  the quick tests on every other CPython from 3.11 on that this machine has
 # make demo    the real OpenAI SDK against a provider simulated on loopback: no key needed
 # make bench   what a metered call costs
 # make picture docs/dashboard.svg, from a run of a minute (needs prometheus)
@@ -9,6 +10,8 @@
 #
 # Each makes its own virtual environment. Another interpreter, in an environment of its own beside the usual one:
 # make PYTHON=python3.13 VENV=.venv-3.13 ...
+#
+# SKIPS_FAIL=1 in the environment: a test that is skipped, for what this machine has not got, fails.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -19,7 +22,7 @@ PYTEST = -m pytest -n auto
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: check test matrix demo bench picture format clean lint types pyright
-.PHONY: tests-quick tests-all tests-openai2
+.PHONY: tests-quick tests-all tests-openai2 tests-pythons
 
 # $(call install,GROUP): a virtual environment, in the target's folder, with this checkout and a group of pyproject.toml.
 # The pip that comes with a Python may be too old to know groups.
@@ -71,6 +74,15 @@ tests-all: $(VENV)/.ready
 
 tests-openai2: .venv-openai2/.ready
 	.venv-openai2/bin/python $(PYTEST) -m "sdk and not matrix"
+
+tests-pythons:
+	@pythons=$$($(PYTHON) scripts/other_pythons.py) || exit 1; \
+	[ -n "$$pythons" ] || echo "no other CPython from 3.11 on is here"; \
+	for python in $$pythons; do \
+		minor=$$($$python -c 'import sys; print(sys.version_info.minor)') && \
+		echo "with $$python" && \
+		$(MAKE) --no-print-directory PYTHON=$$python VENV=.venv-3.$$minor tests-quick || exit 1; \
+	done
 
 # All tables are printed, whatever the first one says. --quiet: the table is the report.
 TABLE = $(PYTEST) --quiet --table tests/sdk/matrix
