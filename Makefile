@@ -1,75 +1,88 @@
 # make check   fast: lint, types, import rules and the quick tests
 # make test    everything: the above, all tests, and the SDK tests against the previous major version of openai
 # make matrix  every SDK and framework, in every form, with every ending of a stream: billed against recorded, as a table
+# make tests-pythons  the quick tests on every other CPython from 3.11 on that this machine has
 # make demo    the real OpenAI SDK against a provider simulated on loopback: no key needed
 # make bench   what a metered call costs
 # make picture docs/dashboard.svg, from a run of a minute (needs prometheus)
 # make format  let ruff fix and format
 # make clean   remove what these made
 #
-# Each makes its own virtual environment. Another interpreter: make PYTHON=python3.13 ...
+# Each makes its own virtual environment. Another interpreter, in an environment of its own beside the usual one:
+# make PYTHON=python3.13 VENV=.venv-3.13 ...
+#
+# SKIPS_FAIL=1 in the environment: a test that is skipped, for what this machine has not got, fails.
 
 PYTHON ?= python3
-BIN = .venv/bin
+VENV ?= .venv
+BIN = $(VENV)/bin
 PYTEST = -m pytest -n auto
 
 .DEFAULT_GOAL = check
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: check test matrix demo bench picture format clean lint types pyright tests-quick tests-all tests-openai2
+.PHONY: check test matrix demo bench picture format clean lint types pyright
+.PHONY: tests-quick tests-all tests-openai2 tests-pythons
 
-# $(call install,FOLDER,WHAT): a virtual environment with this checkout and WHAT in it
+# $(call install,GROUP): a virtual environment, in the target's folder, with this checkout and a group of pyproject.toml.
+# The pip that comes with a Python may be too old to know groups.
 define install
 @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	echo "budgeted needs Python 3.11 or newer, and '$(PYTHON)' is not one. Name another: make PYTHON=python3.13 ..." >&2; \
 	exit 1; }
-@echo "installing into $(1)"
-@$(PYTHON) -m venv $(1)
-@$(1)/bin/python -m pip --disable-pip-version-check install --quiet --quiet --editable $(2)
+@echo "installing into $(@D)"
+@$(PYTHON) -m venv $(@D)
+@$(@D)/bin/python -m pip --disable-pip-version-check install --quiet --quiet --upgrade "pip>=25.1"
+@$(@D)/bin/python -m pip install --quiet --quiet --editable ".[all]" --group $(1)
+@touch $@
 endef
 
-.venv/.ready: pyproject.toml
-	$(call install,.venv,".[dev]")
-	@touch $@
+$(VENV)/.ready: pyproject.toml
+	$(call install,dev)
 
 .venv-openai2/.ready: pyproject.toml
-	$(call install,.venv-openai2,".[test]" "openai~=2.0")
-	@touch $@
+	$(call install,test-openai2)
 
 .venv-matrix/.ready: pyproject.toml
-	$(call install,.venv-matrix,".[matrix]")
-	@touch $@
+	$(call install,matrix)
 
 .venv-matrix-openai2/.ready: pyproject.toml
-	$(call install,.venv-matrix-openai2,".[matrix-openai2]")
-	@touch $@
+	$(call install,matrix-openai2)
 
 .venv-matrix-litellm/.ready: pyproject.toml
-	$(call install,.venv-matrix-litellm,".[matrix-litellm]")
-	@touch $@
+	$(call install,matrix-litellm)
 
 check: lint types tests-quick
 test: lint types pyright tests-all tests-openai2
 
-lint: .venv/.ready
+lint: $(VENV)/.ready
 	$(BIN)/ruff check --quiet
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/lint-imports --no-logo
 
-types: .venv/.ready
+types: $(VENV)/.ready
 	$(BIN)/mypy
 
-pyright: .venv/.ready
+pyright: $(VENV)/.ready
 	$(BIN)/pyright
 
-tests-quick: .venv/.ready
+tests-quick: $(VENV)/.ready
 	$(BIN)/python $(PYTEST) -m "not slow and not matrix"
 
-tests-all: .venv/.ready
+tests-all: $(VENV)/.ready
 	$(BIN)/python $(PYTEST) -m "not matrix"
 
 tests-openai2: .venv-openai2/.ready
 	.venv-openai2/bin/python $(PYTEST) -m "sdk and not matrix"
+
+tests-pythons:
+	@pythons=$$($(PYTHON) scripts/other_pythons.py) || exit 1; \
+	[ -n "$$pythons" ] || echo "no other CPython from 3.11 on is here"; \
+	for python in $$pythons; do \
+		minor=$$($$python -c 'import sys; print(sys.version_info.minor)') && \
+		echo "with $$python" && \
+		$(MAKE) --no-print-directory PYTHON=$$python VENV=.venv-3.$$minor tests-quick || exit 1; \
+	done
 
 # All tables are printed, whatever the first one says. --quiet: the table is the report.
 TABLE = $(PYTEST) --quiet --table tests/sdk/matrix
@@ -80,19 +93,19 @@ matrix: .venv-matrix/.ready .venv-matrix-openai2/.ready .venv-matrix-litellm/.re
 	.venv-matrix-litellm/bin/python $(TABLE) -k litellm || failed=1; \
 	exit $$failed
 
-demo: .venv/.ready
+demo: $(VENV)/.ready
 	$(BIN)/python demo/demo.py
 
-bench: .venv/.ready
+bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks
 
-picture: .venv/.ready
+picture: $(VENV)/.ready
 	$(BIN)/python scripts/picture.py
 
-format: .venv/.ready
+format: $(VENV)/.ready
 	$(BIN)/ruff check --fix --quiet
 	$(BIN)/ruff format
 
 clean:
-	rm -rf .venv .venv-openai2 .venv-matrix .venv-matrix-openai2 .venv-matrix-litellm .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist
+	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist
 	find src tests benchmarks demo -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true

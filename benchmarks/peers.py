@@ -1,10 +1,10 @@
-"""budgeted beside the other packages that limit what LLM calls cost, in the same run: `pip install -e '.[dev,peers]'`.
+"""budgeted beside the other packages that limit what LLM calls cost, in the same run.
 
 Race: a budget of $1.00, calls that cost $0.099 (so that ten fit) and take 50 ms, 50 of them at once, through the real
 OpenAI SDK, on a provider simulated on loopback that counts what it bills. Then 50 more. Overhead: what the package adds
 to a call that is answered at once. kill -9: how many of the calls that were billed the next process does not know of,
 where a package keeps anything. Every package has a process of its own for each of these; `peer_adapters` says how each
-is used.
+is used, and the dependency group `peers` brings them.
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@ import gc
 import os
 import random
 import tempfile
-from typing import TYPE_CHECKING
+from collections.abc import Generator
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 import trustme
@@ -15,6 +16,8 @@ from hypothesis import settings
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 # Else importing LiteLLM goes to the network.
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
@@ -49,6 +52,30 @@ def pytest_collection_finish() -> None:
 def pytest_report_header(config: pytest.Config) -> str:
     """Say how to repeat this run."""
     return f"to repeat: --hypothesis-seed={config.option.hypothesis_seed}"
+
+
+if os.environ.get("SKIPS_FAIL"):
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Have a skipped test fail: this machine was set up so that all of them run."""
+        return failing(item.nodeid, (yield))
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report(
+        collector: pytest.Collector,
+    ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+        """Have a module that is skipped as a whole fail likewise."""
+        return failing(collector.nodeid, (yield))
+
+
+def failing(what: str, report: Report) -> Report:
+    """The report, of a failure if it was of a skip."""
+    if report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"SKIPS_FAIL: {what} was skipped here. {reason}"
+    return report
 
 
 @pytest.fixture(autouse=True)

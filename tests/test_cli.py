@@ -309,15 +309,24 @@ def python(code: str, *args: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=os.environ, capture_output=True, text=True, timeout=60, check=False)
 
 
+AS_PROCESSES = {
+    "script": "from budgeted.cli import main; main()",
+    "package": "import runpy; runpy.run_module('budgeted', run_name='__main__', alter_sys=True)",  # python -m budgeted
+}
+ways = pytest.mark.parametrize("program", AS_PROCESSES.values(), ids=AS_PROCESSES)
+
+
+@ways
 @pytest.mark.slow
-def test_the_command_runs_as_a_process(spent: Path) -> None:
-    done = python("from budgeted.cli import main; main()", "balance", "alice")
+def test_the_command_runs_as_a_process(spent: Path, program: str) -> None:
+    done = python(program, "balance", "alice")
     assert (done.returncode, done.stderr) == (0, "")
     assert "$0.75" in done.stdout
 
 
+@ways
 @pytest.mark.slow
-def test_without_its_packages_the_command_says_what_to_install() -> None:
-    done = python("import sys; sys.modules['click'] = None; from budgeted.cli import main; main()")
+def test_without_its_packages_the_command_says_what_to_install(program: str) -> None:
+    done = python("import sys; sys.modules['click'] = None; " + program)
     assert done.returncode == 1
     assert "pip install 'budgeted[cli]'" in done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from importlib import metadata
 from types import ModuleType
 from typing import Any
 
@@ -29,6 +30,16 @@ def test_exactly_the_public_names_are_exported() -> None:
     assert budgeted.__all__ == sorted(budgeted.__all__)
     own = {name for name, value in vars(budgeted).items() if name[0] != "_" and not isinstance(value, ModuleType)}
     assert own - {"annotations"} == set(budgeted.__all__)
+
+
+def test_the_public_names_are_all_that_dir_shows() -> None:
+    import budgeted.testing  # an attribute of the package from now on
+
+    assert dir(budgeted) == budgeted.__all__
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    assert budgeted.__version__ == metadata.version("budgeted")
 
 
 @pytest.mark.parametrize("name", EXPORTED.split())

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,6 +73,26 @@ def test_what_has_to_be_installed_besides_is_told() -> None:
         assert f"`{extra}`" in install, extra
     for command in re.findall(r"^```\n(pip install 'budgeted.*?)^```", text, re.MULTILINE | re.DOTALL):
         assert "postgresql" not in command or "sql" in command.partition("]")[0]
+
+
+def on_an_index() -> str:
+    """The README as the metadata of a distribution has it."""
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for one in build["metadata"]["hooks"]["fancy-pypi-readme"]["substitutions"]:
+        text = re.sub(one["pattern"], one["replacement"], text)
+    return text
+
+
+def test_on_a_package_index_every_link_leads_somewhere() -> None:
+    text = on_an_index()
+    titles = re.findall("^##+ (.+)", text, re.MULTILINE)
+    headings = {"#" + re.sub("[^a-z ]", "", title.lower()).replace(" ", "-") for title in titles}
+    links = re.findall(r"\]\(([^)]*)\)", text)
+    assert [link for link in links if not link.startswith("https://") and link not in headings] == []
+    files = re.findall(r"`([^`]+)` in the source distribution", text)
+    assert len(files) == 3
+    assert [name for name in files if not (ROOT / name).is_file()] == []
 
 
 def test_there_are_examples_to_run() -> None:

@@ -22,6 +22,8 @@ from budgeted.pricing.model_price import Price
 from budgeted.pricing.price_registry import register_price
 from budgeted.pricing.usage import Usage
 
+__version__ = "0.1.0"
+
 __all__ = [
     "Balance",
     "BudgetError",
@@ -47,3 +49,8 @@ __all__ = [
     "register_price",
     "uninstrument",
 ]
+
+
+def __dir__() -> list[str]:
+    """What there is to import from here: not the modules that happen to be loaded by now."""
+    return list(__all__)

