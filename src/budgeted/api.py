@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, Never, TypeVar, Unpack, overload
 
 from budgeted import providers
-from budgeted.functions import options
-from budgeted.manager import registry
+from budgeted.functions import decorator_options
+from budgeted.manager import open_managers
+from budgeted.manager.argument_types import Keywords, LedgerLike, Limits, OnExceed
 from budgeted.manager.budget_manager import BudgetManager
-from budgeted.manager.keywords import Keywords, LedgerLike, Limits, OnExceed, documented, refuse_unknown
+from budgeted.manager.unknown_keywords import documented, refuse_unknown
 from budgeted.metering.manual_hold import Hold
 from budgeted.payers.block import Budget
-from budgeted.payers.payer import Payer
+from budgeted.payers.payer_interface import Payer
 from budgeted.payers.scope import current
 from budgeted.pricing.price_registry import Amount
 from budgeted.validation import shown
@@ -51,7 +52,7 @@ def configure(
     """
     given = {"max_budget": max_budget, "duration": duration, "project_name": project_name, "ledger": ledger}
     given = {name: value for name, value in given.items() if value is not None}
-    manager = registry.configure_default(BudgetManager, {**given, **settings})
+    manager = open_managers.configure_default(BudgetManager, {**given, **settings})
     providers.instrument()
     return manager
 
@@ -61,7 +62,7 @@ def get_manager() -> BudgetManager:
     scope = current()
     if scope is not None and scope.payer is not None and isinstance(scope.payer.front, BudgetManager):
         return scope.payer.front
-    return registry.get_default(BudgetManager)
+    return open_managers.get_default(BudgetManager)
 
 
 def _payer_here() -> Payer:
@@ -69,7 +70,7 @@ def _payer_here() -> Payer:
     scope = current()
     if scope is not None and scope.payer is not None:
         return scope.payer
-    return registry.get_default(BudgetManager).payer
+    return open_managers.get_default(BudgetManager).payer
 
 
 def _given(manager: object) -> BudgetManager:
@@ -179,7 +180,7 @@ def budgeted(
     else:
         payer = _given(manager).payer
         paying = lambda: payer  # noqa: E731 - asked at each call, so as little as can be
-    return options.decorate(paying, target, user, cap, (on_exceed, fallback, wait))
+    return decorator_options.decorate(paying, target, user, cap, (on_exceed, fallback, wait))
 
 
 @documented

@@ -13,7 +13,7 @@ import httpx2
 import pytest
 from serving import READER, TOKEN, Asking, Serving
 
-from budgeted.ledger.http.json_verbs import VERBS
+from budgeted.ledger.http.verbs_as_json import VERBS
 from budgeted.ledger.opening import open_ledger
 from budgeted.server import ServerSettings, openapi_document
 

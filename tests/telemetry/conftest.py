@@ -11,7 +11,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader, Metric, NumberDataPoint
 
 from budgeted import BudgetManager, Usage, register_price
-from budgeted.manager import registry
+from budgeted.manager import open_managers
 from budgeted.telemetry import instruments
 
 _numbers = itertools.count(1)
@@ -23,7 +23,7 @@ class Metrics:
     def __init__(self, **options: Any) -> None:
         self.reader = InMemoryMetricReader(**options.pop("reader", {}))
         self.provider = MeterProvider(metric_readers=[self.reader], shutdown_on_exit=False, **options)
-        instruments.observe(self.provider.get_meter("budgeted"), registry.open_payers)
+        instruments.observe(self.provider.get_meter("budgeted"), open_managers.open_payers)
 
     def all(self) -> dict[str, Metric]:
         data = self.reader.get_metrics_data()

@@ -28,7 +28,7 @@ from budgeted import (
     Usage,
 )
 from budgeted.events import Event
-from budgeted.payers.payer import Group
+from budgeted.payers.payer_interface import Group
 from budgeted.telemetry import events
 
 MOMENT = 1_795_564_800  # 2026-11-25T00:00:00+00:00

@@ -6,7 +6,7 @@ import functools
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import TypeVar
 
-from budgeted.functions.steps import Steps
+from budgeted.functions.returned_stream import Steps
 from budgeted.functions.who_pays import Payment
 from budgeted.metering import runner
 from budgeted.metering.call import Call

@@ -13,8 +13,8 @@ from budgeted.functions.request_from_arguments import Metered
 from budgeted.ledger import background_worker
 from budgeted.metering.call import Call
 from budgeted.payers.block import Budget
-from budgeted.payers.payer import Group, Payer
-from budgeted.payers.policy import Policy
+from budgeted.payers.on_exceed_policy import Policy
+from budgeted.payers.payer_interface import Group, Payer
 from budgeted.payers.scope import Scope, joined
 from budgeted.validation import check_name, looks_like_a_limit
 from budgeted.wire import response_usage

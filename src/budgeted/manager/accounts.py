@@ -18,7 +18,7 @@ from budgeted.limits.limit import Limit, LimitLike
 from budgeted.limits.periods import NEVER
 from budgeted.manager import balances
 from budgeted.manager.balances import AccountInfo, Balance, UncertainCharge
-from budgeted.manager.payer import ProjectPayer
+from budgeted.manager.project_payer import ProjectPayer
 from budgeted.metering.manual_hold import counted
 from budgeted.money import nano_usd, to_usd
 from budgeted.pricing.price_registry import Amount

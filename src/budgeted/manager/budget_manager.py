@@ -1,6 +1,6 @@
 """``BudgetManager``: what users make, configure and close.
 
-It is a front of its parts: what calls need of it is a :class:`~budgeted.manager.payer.ProjectPayer`, limits and
+It is a front of its parts: what calls need of it is a :class:`~budgeted.manager.project_payer.ProjectPayer`, limits and
 balances are :class:`~budgeted.manager.accounts.Accounts`, and LiteLLM's methods are a thin layer over both.
 """
 
@@ -12,29 +12,21 @@ from typing import Any, Literal, Never, Self, TypeVar, cast, overload
 
 import msgspec
 
-from budgeted.functions import options
+from budgeted.functions import decorator_options
 from budgeted.ledger import background_worker
 from budgeted.ledger.interface import Ledger
 from budgeted.ledger.opening import open_ledger
-from budgeted.manager import registry, reports
+from budgeted.manager import open_managers, reports
 from budgeted.manager.accounts import Accounts
+from budgeted.manager.argument_types import Fsync, LedgerLike, Limits, MetricUsers, OnExceed, UserLimitsLike
 from budgeted.manager.balances import AccountInfo, Balance, ReportRow, UncertainCharge
-from budgeted.manager.keywords import (
-    Fsync,
-    LedgerLike,
-    Limits,
-    MetricUsers,
-    OnExceed,
-    UserLimitsLike,
-    documented,
-    refuse_unknown,
-)
 from budgeted.manager.litellm_methods import LiteLLMMethods
-from budgeted.manager.payer import ProjectPayer
+from budgeted.manager.project_payer import ProjectPayer
 from budgeted.manager.settings import Settings, check_fsync, check_headers, global_limits, read_settings
+from budgeted.manager.unknown_keywords import documented, refuse_unknown
 from budgeted.metering.manual_hold import Hold, make_hold
 from budgeted.payers.block import Budget
-from budgeted.payers.policy import make_policy
+from budgeted.payers.on_exceed_policy import make_policy
 from budgeted.pricing.price_registry import Amount
 from budgeted.pricing.usage import Usage
 from budgeted.telemetry.events import Event
@@ -188,7 +180,7 @@ class BudgetManager(LiteLLMMethods):
 
     def _take_part(self) -> None:
         """Pay for calls of this process from now on, and show up in its metrics."""
-        registry.register(self)
+        open_managers.register(self)
 
     def reconfigure(self, **changes: object) -> None:
         """Change settings in place; those not named stay as they are. Takes the constructor's keywords.
@@ -218,7 +210,7 @@ class BudgetManager(LiteLLMMethods):
                 raise ValueError(msg)
             self.payer.adopt(ledger, settings, limits)
             self.payer.project_name, self._where, self._fsync = project, where, fsync
-            registry.cover()
+            open_managers.cover()
             if before is not ledger:
                 self._former.append(before)  # calls in flight still settle there
 
@@ -289,7 +281,7 @@ class BudgetManager(LiteLLMMethods):
     ) -> object:
         """Decorate a function so that its calls are paid for. See :func:`budgeted.budgeted`."""
         refuse_unknown(unknown, self.budgeted)
-        return options.decorate(lambda: self.payer, target, user, cap, (on_exceed, fallback, wait))
+        return decorator_options.decorate(lambda: self.payer, target, user, cap, (on_exceed, fallback, wait))
 
     @documented
     def hold(
@@ -415,7 +407,7 @@ class BudgetManager(LiteLLMMethods):
         """Flush, and give up the ledger if no other manager uses it. Repeating it does nothing."""
         background_worker.drain()
         self.payer.repeats.write_rest()
-        registry.unregister(self)
+        open_managers.unregister(self)
         for ledger in (*self._former, self.ledger):
-            if not any(other.ledger is ledger for other in registry.open_payers()):
+            if not any(other.ledger is ledger for other in open_managers.open_payers()):
                 ledger.close()

@@ -21,11 +21,11 @@ from budgeted.limits.limit import Anchor, Limit
 from budgeted.limits.periods import parse_period
 from budgeted.manager import reported_call
 from budgeted.manager.accounts import Accounts
-from budgeted.manager.payer import ProjectPayer, no_price
+from budgeted.manager.project_payer import ProjectPayer, no_price
 from budgeted.manager.reported_call import Report
 from budgeted.metering.charged_responses import charged, remember_also
 from budgeted.money import nano_usd, to_usd
-from budgeted.payers.payer import Group
+from budgeted.payers.payer_interface import Group
 from budgeted.pricing import price_registry
 from budgeted.pricing.input_token_bound import input_bound
 from budgeted.pricing.price_registry import Amount

@@ -9,7 +9,7 @@ from budgeted.ledger.accounts import USD, account_kind, account_name
 from budgeted.ledger.limit_conversion import EPOCH
 from budgeted.manager.accounts import Accounts
 from budgeted.manager.balances import ReportRow
-from budgeted.manager.payer import ProjectPayer
+from budgeted.manager.project_payer import ProjectPayer
 from budgeted.money import to_usd
 from budgeted.pricing import price_registry
 from budgeted.telemetry.forecast import exhausted_at

@@ -15,7 +15,7 @@ import msgspec
 from budgeted.limits.limit import Limit, LimitLike
 from budgeted.limits.periods import zone
 from budgeted.money import nano_usd
-from budgeted.payers.policy import check_fallback, check_on_exceed
+from budgeted.payers.on_exceed_policy import check_fallback, check_on_exceed
 from budgeted.telemetry.events import Event
 from budgeted.telemetry.user_names import UserNames, user_names
 from budgeted.validation import check_count, check_seconds, shown

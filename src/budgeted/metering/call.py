@@ -25,7 +25,7 @@ from budgeted.metering.ledger_hold import LedgerHold
 from budgeted.metering.refusal import Refusal, by_ledger
 from budgeted.payers import block_figures
 from budgeted.payers.block_figures import NO_CAP, BlockFigures, caps_lock
-from budgeted.payers.payer import Group, Plan
+from budgeted.payers.payer_interface import Group, Plan
 from budgeted.payers.scope import Scope
 from budgeted.pricing import input_token_bound, model_price, price_registry
 from budgeted.pricing.model_price import Price

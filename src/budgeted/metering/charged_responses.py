@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from budgeted.payers.payer import Group
+from budgeted.payers.payer_interface import Group
 
 REMEMBERED = 4096
 

@@ -9,8 +9,8 @@ from budgeted.ledger.admission import Refused
 from budgeted.ledger.wait_queues import WaitQueues
 from budgeted.payers import block_figures
 from budgeted.payers.block_figures import BlockFigures
-from budgeted.payers.payer import Group, Payer
-from budgeted.payers.policy import Policy
+from budgeted.payers.on_exceed_policy import Policy
+from budgeted.payers.payer_interface import Group, Payer
 
 
 class Refusal(msgspec.Struct, frozen=True, eq=False):

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from budgeted.payers.block_figures import BlockFigures
-from budgeted.payers.hook_check import fixtures
+from budgeted.payers.hooks_in_place import fixtures
 from budgeted.payers.scope import Scope, current, enter, joined, leave
 
 if TYPE_CHECKING:

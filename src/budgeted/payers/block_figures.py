@@ -8,8 +8,8 @@ import threading
 from budgeted.ledger.accounts import USD, Slot, block_account
 from budgeted.ledger.wait_queues import WaitQueues
 from budgeted.money import nano_usd, to_usd
-from budgeted.payers.payer import Payer
-from budgeted.payers.policy import Policy
+from budgeted.payers.on_exceed_policy import Policy
+from budgeted.payers.payer_interface import Payer
 from budgeted.validation import check_name
 
 NO_CAP = 2**62

@@ -14,8 +14,8 @@ from opentelemetry.context import Context, attach, create_key, detach, get_curre
 
 from budgeted.ledger.accounts import user_account
 from budgeted.payers.block_figures import BlockFigures
-from budgeted.payers.payer import Group, Payer
-from budgeted.payers.policy import Policy
+from budgeted.payers.on_exceed_policy import Policy
+from budgeted.payers.payer_interface import Group, Payer
 from budgeted.wire.normalized_request import Request
 
 KEY = create_key("budgeted-scope")

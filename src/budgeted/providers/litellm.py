@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from budgeted.functions.returned_value import GENERATOR, STREAM, kind_of
+from budgeted.functions.result_kinds import GENERATOR, STREAM, kind_of
 from budgeted.metering.call import Call
 from budgeted.metering.item_streams import Items, metered
 from budgeted.pricing import model_price, token_types

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from budgeted.payers.hook_check import fixtures
+from budgeted.payers.hooks_in_place import fixtures
 
 logger = logging.getLogger("budgeted")
 _CELL = "cell_contents"

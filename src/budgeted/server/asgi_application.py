@@ -21,7 +21,7 @@ from starlette.routing import Route
 from budgeted.errors import BudgetError, LedgerError
 from budgeted.ledger.admission import Refused
 from budgeted.ledger.cost_routing import Stale
-from budgeted.ledger.http import json_verbs
+from budgeted.ledger.http import verbs_as_json
 from budgeted.ledger.http.connections import AGAIN, ONCE
 from budgeted.ledger.http.server_address import is_loopback
 from budgeted.manager.environment import warn_of_unknown
@@ -167,8 +167,8 @@ class _Server:
             again = headers.get(AGAIN, "").lower() == "true"
             found = self._answers.once((endpoint.path, name, key), run, again=again)
         if isinstance(found, Refused):
-            problem = json_verbs.Problem("BudgetExceededError", refusal_text(found), found)
-            return json_response(402, json_verbs.ProblemBody(problem))
+            problem = verbs_as_json.Problem("BudgetExceededError", refusal_text(found), found)
+            return json_response(402, verbs_as_json.ProblemBody(problem))
         if isinstance(found, Stale):
             raise Refusal(409, "Stale", "the route was computed from older limits or periods; compute it again")
         return json_response(200, found)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
-from budgeted.ledger.http import json_verbs, request_bodies
+from budgeted.ledger.http import request_bodies, verbs_as_json
 from budgeted.manager.balances import AccountInfo, Balance, ReportRow, UncertainCharge
 from budgeted.pricing.usage import Usage
 from budgeted.server.ledger_per_project import Project
@@ -158,7 +158,7 @@ def _set_budget(project: Project, body: UserDict) -> Status:
 
 def _hold(project: Project, body: request_bodies.HoldBody) -> object:
     project.clients.hold(body.id.partition(".")[0])
-    return json_verbs.VERBS["hold"].run(project.ledger, body)
+    return verbs_as_json.VERBS["hold"].run(project.ledger, body)
 
 
 def _renew(project: Project, body: request_bodies.RenewBody) -> None:
@@ -169,7 +169,7 @@ _HERE: dict[str, Callable[[Project, Any], object]] = {"hold": _hold, "renew": _r
 """Verbs that tell which clients live."""
 
 
-def _verb(name: str, verb: json_verbs.Verb) -> Endpoint:
+def _verb(name: str, verb: verbs_as_json.Verb) -> Endpoint:
     run = _HERE.get(name, lambda project, body: verb.run(project.ledger, body))
     path, makes = f"/v1/ledger/{name}", verb.changes and name != "sweep"
     return Endpoint(
@@ -255,5 +255,5 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         _set_budget,
         project=lambda body: body.project_name,
     ),
-    *(_verb(name, verb) for name, verb in json_verbs.VERBS.items()),
+    *(_verb(name, verb) for name, verb in verbs_as_json.VERBS.items()),
 )

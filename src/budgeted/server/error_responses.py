@@ -18,7 +18,7 @@ from budgeted.errors import (
 )
 from budgeted.ledger.accounts import UNITS, account_kind, account_name
 from budgeted.ledger.admission import Refused
-from budgeted.ledger.http import json_verbs
+from budgeted.ledger.http import verbs_as_json
 from budgeted.limits.limit import Limit
 
 _encode = msgspec.json.Encoder().encode
@@ -63,7 +63,7 @@ def problem_response(error: Exception) -> Response:
 
 
 def _problem(status: int, kind: str, text: str, headers: Mapping[str, str]) -> Response:
-    return json_response(status, json_verbs.ProblemBody(json_verbs.Problem(kind, text)), **headers)
+    return json_response(status, verbs_as_json.ProblemBody(verbs_as_json.Problem(kind, text)), **headers)
 
 
 def refusal_text(refused: Refused) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from budgeted.ledger.http.connections import AGAIN, ONCE
-from budgeted.ledger.http.json_verbs import ProblemBody
+from budgeted.ledger.http.verbs_as_json import ProblemBody
 from budgeted.server.endpoints import ENDPOINTS, NAME, Endpoint
 
 _REFERENCE = "#/components/schemas/{name}"

@@ -29,7 +29,7 @@ from budgeted.ledger.spending_records import Used
 from budgeted.limits.limit import Limit
 from budgeted.limits.periods import NEVER
 from budgeted.money import to_usd
-from budgeted.payers.payer import Group, Payer
+from budgeted.payers.payer_interface import Group, Payer
 from budgeted.telemetry import counters, events
 from budgeted.telemetry.forecast import exhausted_at, recent_rates
 

@@ -21,14 +21,14 @@ from budgeted.ledger.spending_records import Used
 from budgeted.money import to_usd
 from budgeted.telemetry import counters, events, span_attributes
 from budgeted.telemetry.events import Event
-from budgeted.telemetry.operations import Operation, operated
+from budgeted.telemetry.operation_buffer import Operation, operated
 from budgeted.telemetry.user_names import user_of
 from budgeted.validation import shown
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
-    from budgeted.payers.payer import Group, Payer
+    from budgeted.payers.payer_interface import Group, Payer
     from budgeted.pricing.model_price import Price
     from budgeted.wire.normalized_request import Request
     from budgeted.wire.response_usage import Answer

@@ -13,7 +13,7 @@ from typing import Generic, Protocol, TypeVar
 import msgspec
 
 from budgeted.ledger.spending_records import Used
-from budgeted.payers.payer import Group
+from budgeted.payers.payer_interface import Group
 from budgeted.telemetry.user_names import UserNames, user_of
 
 logger = logging.getLogger("budgeted")

@@ -26,7 +26,7 @@ from budgeted.telemetry import log_throttling
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
-    from budgeted.payers.payer import Group, Payer
+    from budgeted.payers.payer_interface import Group, Payer
 
 logger = logging.getLogger("budgeted")
 

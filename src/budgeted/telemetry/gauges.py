@@ -24,7 +24,7 @@ from budgeted.ledger.interface import Ledger, all_accounts
 from budgeted.limits.limit import Limit
 from budgeted.limits.periods import NEVER
 from budgeted.money import to_usd
-from budgeted.payers.payer import Payer
+from budgeted.payers.payer_interface import Payer
 from budgeted.telemetry import forecast
 from budgeted.telemetry.user_names import UserNames
 

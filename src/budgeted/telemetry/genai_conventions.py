@@ -15,7 +15,7 @@ from opentelemetry.trace import set_span_in_context
 from budgeted.money import to_usd
 from budgeted.pricing import price_registry
 from budgeted.telemetry import counters
-from budgeted.telemetry.operations import Operation
+from budgeted.telemetry.operation_buffer import Operation
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import Meter

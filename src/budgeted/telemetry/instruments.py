@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from budgeted.money import to_usd
-from budgeted.payers.payer import Payer
+from budgeted.payers.payer_interface import Payer
 from budgeted.telemetry import counters, gauges
 from budgeted.telemetry.gauges import GAUGES, Series
 from budgeted.telemetry.genai_conventions import Conventions, attributes_of, instrumented_by_others, version
-from budgeted.telemetry.operations import operations
+from budgeted.telemetry.operation_buffer import operations
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import CallbackOptions, Meter, Observation

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from budgeted.money import NANO
-from budgeted.payers.payer import Group
+from budgeted.payers.payer_interface import Group
 from budgeted.telemetry.user_names import UserNames, user_of
 
 if TYPE_CHECKING:

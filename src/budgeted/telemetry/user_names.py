@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-from budgeted.payers.payer import Group
+from budgeted.payers.payer_interface import Group
 from budgeted.validation import check_name, shown
 
 logger = logging.getLogger("budgeted")

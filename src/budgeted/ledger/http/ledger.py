@@ -13,7 +13,7 @@ from budgeted.errors import LedgerError
 from budgeted.ledger.accounts import Account, LimitSpec
 from budgeted.ledger.admission import Ask, Refused
 from budgeted.ledger.cost_routing import STALE, Route, Stale
-from budgeted.ledger.http import json_verbs, request_bodies
+from budgeted.ledger.http import request_bodies, verbs_as_json
 from budgeted.ledger.http.connections import Channel, new_key
 from budgeted.ledger.http.server_address import Address, token_from_environment
 from budgeted.ledger.memory.change_records import Held
@@ -21,8 +21,8 @@ from budgeted.ledger.network_ledger import RemoteLedger
 from budgeted.ledger.spending_records import Charge, RollupRow, Used
 
 _encode = msgspec.json.Encoder().encode
-_decoders = {name: msgspec.json.Decoder(verb.answer) for name, verb in json_verbs.VERBS.items()}
-_problem = msgspec.json.Decoder(json_verbs.ProblemBody)
+_decoders = {name: msgspec.json.Decoder(verb.answer) for name, verb in verbs_as_json.VERBS.items()}
+_problem = msgspec.json.Decoder(verbs_as_json.ProblemBody)
 _ERRORS = {
     one.__name__: one
     for one in (LedgerError, errors.LedgerUnavailableError, errors.LedgerLockedError, errors.LedgerCorruptError)
@@ -178,7 +178,7 @@ class HTTPLedger(RemoteLedger):
 
     def _request(self, verb: str, body: msgspec.Struct, deadline: float) -> Any:
         # A repeated hold or charge is known by its id; what has none gets a key.
-        once = None if json_verbs.VERBS[verb].repeatable else new_key()
+        once = None if verbs_as_json.VERBS[verb].repeatable else new_key()
         status, content = self._channel.post(verb + self._query, _encode(body), deadline, once=once)
         try:
             return _decoders[verb].decode(content) if status == 200 else self._problem(status, content)

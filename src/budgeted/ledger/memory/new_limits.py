@@ -6,9 +6,9 @@ import msgspec
 
 from budgeted.ledger.accounts import TOKENS, USD, Account, LimitSpec, Slot
 from budgeted.ledger.cost_routing import Leg
-from budgeted.ledger.memory.bound_routes import decode_route
 from budgeted.ledger.memory.change_records import Held
 from budgeted.ledger.memory.daily_rollups import Reports
+from budgeted.ledger.memory.resolved_routes import decode_route
 
 
 def spent_since(account: Account, spec: LimitSpec, reports: Reports) -> int:

@@ -16,7 +16,6 @@ import msgspec
 
 from budgeted.ledger.accounts import USD, Account, LimitSpec, Slot
 from budgeted.ledger.memory import ended_holds, snapshot
-from budgeted.ledger.memory.bound_routes import BoundRoute, decode_route, slot_of, with_later_limits
 from budgeted.ledger.memory.change_records import (
     Deleted,
     Held,
@@ -31,6 +30,7 @@ from budgeted.ledger.memory.change_records import (
 from budgeted.ledger.memory.daily_rollups import Reports
 from budgeted.ledger.memory.ended_holds import Charges, Ended
 from budgeted.ledger.memory.new_limits import count_in, spent_since
+from budgeted.ledger.memory.resolved_routes import BoundRoute, decode_route, slot_of, with_later_limits
 from budgeted.ledger.memory.route_sums import RouteSums
 from budgeted.ledger.memory.snapshot import Saved
 from budgeted.ledger.spending_records import Charge, RollupRow, Used

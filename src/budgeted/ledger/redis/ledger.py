@@ -268,7 +268,7 @@ class RedisLedger(RemoteLedger):
 
     def ended(self, id: str) -> Charge | None:
         """What became of a hold, if it has ended lately or is uncertain."""
-        return charge_of(self._run("ended", id))
+        return charge_of(self._run("ended_hold", id))
 
     def correct(self, id: str, used: Used, at: int) -> Charge | None:
         """Replace the figure of a charge. Returns what it was before, or None if it is not known (any more)."""
@@ -351,7 +351,7 @@ class RedisLedger(RemoteLedger):
 
     def uncertain(self) -> list[Charge]:
         """Charges that nobody confirmed, oldest first."""
-        found = [charge_of(raw) for raw in self._run("uncertain")]
+        found = [charge_of(raw) for raw in self._run("uncertain_charges")]
         return sorted(filter(None, found), key=lambda charge: (charge.at, charge.opened))
 
     def open_holds(self) -> list[Held]:

@@ -9,14 +9,14 @@ from importlib import resources
 
 _PLAIN = ("common", "keys")
 _BOOKING = (*_PLAIN, "booking")
-_ONCE = (*_PLAIN, "once")
+_ONCE = (*_PLAIN, "same_answer_to_repeated_request")
 _PARTS: dict[str, tuple[str, ...]] = {
     "hold": ("common", "routing", "admit"),
     "settle": _BOOKING,
     "release": _BOOKING,
     "sweep": _BOOKING,
     "post": (*_BOOKING, "routing"),
-    "correct": (*_BOOKING, "once"),
+    "correct": (*_BOOKING, "same_answer_to_repeated_request"),
     "set_limits": _ONCE,
     "reset": _ONCE,
     "delete": _ONCE,

@@ -27,9 +27,9 @@ from budgeted.ledger.spending_records import Charge, RollupRow, Used
 from budgeted.ledger.sql import row_mapping
 from budgeted.ledger.sql.database import BusyError
 from budgeted.ledger.sql.driver_interface import StoredRow, Value
+from budgeted.ledger.sql.in_memory_working_copy import Scratch
 from budgeted.ledger.sql.opening import open_database
 from budgeted.ledger.sql.schema import PREFIX
-from budgeted.ledger.sql.scratch_ledger import Scratch
 from budgeted.ledger.sql.transactions import Transactions
 
 T = TypeVar("T")

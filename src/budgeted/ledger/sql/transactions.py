@@ -19,8 +19,8 @@ from budgeted.ledger.memory.ledger import MemoryLedger
 from budgeted.ledger.spending_records import Charge, RollupRow
 from budgeted.ledger.sql import row_mapping
 from budgeted.ledger.sql.driver_interface import Driver, StoredRow, Value
+from budgeted.ledger.sql.in_memory_working_copy import Deciding, Scratch, state_of
 from budgeted.ledger.sql.opening import AnyDatabase
-from budgeted.ledger.sql.scratch_ledger import Deciding, Scratch, state_of
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar, cast
 
 from budgeted import providers
-from budgeted.manager.payer import ProjectPayer
+from budgeted.manager.project_payer import ProjectPayer
 from budgeted.payers import scope
 from budgeted.telemetry import instruments
 

@@ -10,8 +10,8 @@ from typing import TypeAlias
 from budgeted.functions import decorator
 from budgeted.functions.who_pays import Function, Payment
 from budgeted.money import nano_usd
-from budgeted.payers.payer import Payer
-from budgeted.payers.policy import Policy, make_policy
+from budgeted.payers.on_exceed_policy import Policy, make_policy
+from budgeted.payers.payer_interface import Payer
 from budgeted.validation import shown
 
 Choices: TypeAlias = tuple[str | None, object, float | None]

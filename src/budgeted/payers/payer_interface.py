@@ -12,7 +12,7 @@ from opentelemetry.trace import Span
 from budgeted.ledger.admission import Refused
 from budgeted.ledger.cost_routing import Route
 from budgeted.ledger.interface import Ledger
-from budgeted.payers.policy import Policy
+from budgeted.payers.on_exceed_policy import Policy
 from budgeted.pricing.usage import Counts
 from budgeted.wire.normalized_request import Request
 

@@ -1,34 +1,13 @@
-"""Which keywords managers and blocks take, and what is said of those that users of other packages bring."""
+"""Refusing keywords that a function does not have, such as users of other packages bring, by naming ours."""
 
 from __future__ import annotations
 
-import datetime as dt
 import difflib
 import inspect
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, TypeVar
-
-from budgeted.ledger.interface import Ledger
-from budgeted.limits.limit import LimitLike
-from budgeted.telemetry.events import Event
-
-if TYPE_CHECKING:
-    from sqlalchemy import Engine
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 F = TypeVar("F", bound=Callable[..., object])
-
-Limits: TypeAlias = "LimitLike | Iterable[LimitLike]"
-"""What a limit, or several, may be given as."""
-
-UserLimitsLike: TypeAlias = "Limits | Mapping[str, Limits]"
-MetricUsers: TypeAlias = "bool | str | Iterable[str] | Callable[[str], str | None] | None"
-"""How telemetry may name users; see :class:`~budgeted.BudgetManager`."""
-
-LedgerLike: TypeAlias = "str | os.PathLike[str] | Ledger | Engine | None"
-
-OnExceed: TypeAlias = Literal["clamp", "raise", "warn"]
-Fsync: TypeAlias = Literal["background", "always"]
 
 ELSEWHERE = {
     "max_usd": "max_budget cap cost",
@@ -65,30 +44,6 @@ ELSEWHERE = {
     "project": "project_name",
 }
 """What other packages call things, and what they are called here: the first that the function at hand has."""
-
-
-class Keywords(TypedDict, total=False):
-    """The keywords that ``configure`` takes besides those it names, for type checkers and editors."""
-
-    default_user_limits: UserLimitsLike
-    unknown_users: Literal["allow", "deny"]
-    timezone: str | dt.tzinfo
-    on_exceed: OnExceed
-    wait: float
-    fallback: str | Sequence[str]
-    min_output_tokens: int
-    unpriced: Literal["deny", "free"]
-    unattributed: Literal["warn", "deny"]
-    on_ledger_error: Literal["deny", "allow"]
-    on_uncertain: Literal["estimate", "hold", "release"]
-    uncertain_output_tokens: int
-    hold_timeout: float
-    alerts: float | Iterable[float]
-    on_event: Callable[[Event], object] | None
-    metric_users: MetricUsers
-    semconv: bool
-    fsync: Fsync
-    clock: Callable[[], float] | None
 
 
 def refuse_unknown(names: Iterable[str], fn: Callable[..., object]) -> None:

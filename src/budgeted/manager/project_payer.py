@@ -1,7 +1,7 @@
 """What a call needs of the manager that pays for it: its accounts, its limits, and what is let through.
 
-It is what :class:`budgeted.payers.payer.Payer` describes. A call asks for a *plan*, the route that its hold takes
-through the ledger: which limits of which accounts count for its model, in which periods.
+It is what :class:`budgeted.payers.payer_interface.Payer` describes. A call asks for a *plan*, the route that its hold
+takes through the ledger: which limits of which accounts count for its model, in which periods.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from budgeted.limits.limit import Limit
 from budgeted.limits.periods import NEVER, Period, window
 from budgeted.manager.settings import Settings
 from budgeted.payers.block_figures import caps_lock
-from budgeted.payers.payer import Group, KeyedBlock, Plan
-from budgeted.payers.policy import Policy
+from budgeted.payers.on_exceed_policy import Policy
+from budgeted.payers.payer_interface import Group, KeyedBlock, Plan
 from budgeted.payers.scope import Scope
 from budgeted.pricing import price_registry
 from budgeted.pricing.usage import Counts
