@@ -17,7 +17,7 @@ from budgeted.errors import (
 from budgeted.limits.limit import Limit
 from budgeted.manager.balances import Balance
 from budgeted.manager.budget_manager import BudgetManager
-from budgeted.payers.bind import bind
+from budgeted.payers.function_context_propagation import bind
 from budgeted.pricing.model_price import Price
 from budgeted.pricing.price_registry import register_price
 from budgeted.pricing.usage import Usage

@@ -15,7 +15,7 @@ from opentelemetry.sdk.metrics.view import View
 from budgeted import BudgetExceededError, BudgetManager, Usage, register_price
 from budgeted.telemetry import counters
 from budgeted.telemetry.genai_conventions import Conventions
-from budgeted.telemetry.operation_buffer import Operation
+from budgeted.telemetry.genai_histogram_queue import Operation
 from budgeted.telemetry.user_names import user_names
 
 DELTA = {

@@ -9,7 +9,7 @@ from typing import TypeVar
 import click
 
 from budgeted.ledger.opening import exists, projects_beside
-from budgeted.manager.admin_only_manager import Books
+from budgeted.manager.administrative_manager import Books
 
 MOST_NAMED = 20
 """Projects that are named where one is not there; of more, those with the most similar names."""

@@ -12,7 +12,7 @@ from typing import Any
 from opentelemetry.context import get_current
 
 from budgeted.functions import generators
-from budgeted.functions.result_kinds import GENERATOR, STREAM, kind_of
+from budgeted.functions.result_type_classification import GENERATOR, STREAM, kind_of
 from budgeted.functions.returned_stream import Steps
 from budgeted.functions.who_pays import Payment, withdrawn
 from budgeted.metering import item_streams, runner

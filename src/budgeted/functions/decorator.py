@@ -15,7 +15,7 @@ from typing import Any
 from opentelemetry.context import detach, get_current
 
 from budgeted.functions import coroutines, generators
-from budgeted.functions.result_kinds import ANSWER, kind_of
+from budgeted.functions.result_type_classification import ANSWER, kind_of
 from budgeted.functions.returned_stream import Steps
 from budgeted.functions.who_pays import Payment
 from budgeted.metering import item_streams, runner

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote, urlsplit
 
 from budgeted.errors import LedgerError
+from budgeted.ledger.existing_projects import directory_name, has_directory, has_project, projects_at, projects_in
 from budgeted.ledger.interface import Ledger
 from budgeted.ledger.memory.ledger import MemoryLedger
 from budgeted.ledger.network_ledger import RemoteLedger
-from budgeted.ledger.project_discovery import directory_name, has_directory, has_project, projects_at, projects_in
 from budgeted.ledger.urls import HTTP, MEMORY, PATH, REDIS, SQL, kind_of, path_of, public
 from budgeted.validation import shown
 

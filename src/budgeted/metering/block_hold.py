@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from budgeted.ledger.admission import Ask, Refused, admit
-from budgeted.metering.refusal import Refusal, behind, by_cap
+from budgeted.metering.blocking_limit import Refusal, behind, by_cap
 from budgeted.payers import block_figures
 from budgeted.payers.block_figures import NO_CAP, BlockFigures, caps_lock
 

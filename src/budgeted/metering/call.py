@@ -19,10 +19,10 @@ from budgeted.errors import BudgetError, LedgerError, LedgerLockedError, LedgerU
 from budgeted.ledger import background_worker
 from budgeted.ledger.admission import Ask
 from budgeted.ledger.spending_records import Used
-from budgeted.metering import block_hold, ledger_hold, request_bound
+from budgeted.metering import block_hold, input_or_context_window_bound, ledger_hold
+from budgeted.metering.blocking_limit import Refusal, by_ledger
 from budgeted.metering.charged_responses import remember
 from budgeted.metering.ledger_hold import LedgerHold
-from budgeted.metering.refusal import Refusal, by_ledger
 from budgeted.payers import block_figures
 from budgeted.payers.block_figures import NO_CAP, BlockFigures, caps_lock
 from budgeted.payers.payer_interface import Group, Plan
@@ -135,7 +135,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         price = self.price = price_registry.find(request.model, request.provider or None, request.base_url)
         size = self._input
         if size == -2:
-            size = request_bound.input_tokens(request, price)
+            size = input_or_context_window_bound.input_tokens(request, price)
             self._input = size
         n = request.n
         most = request.cap if request.output else 0

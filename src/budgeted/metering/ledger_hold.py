@@ -15,7 +15,7 @@ from budgeted.ledger.admission import Ask, Refused
 from budgeted.ledger.cost_routing import Stale
 from budgeted.ledger.interface import Granted, Ledger
 from budgeted.ledger.spending_records import Used
-from budgeted.metering.refusal import behind
+from budgeted.metering.blocking_limit import behind
 from budgeted.payers.payer_interface import Group, Payer, Plan
 from budgeted.telemetry.log_throttling import say
 from budgeted.wire.normalized_request import Request

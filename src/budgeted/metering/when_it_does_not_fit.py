@@ -11,8 +11,8 @@ import msgspec
 from budgeted.errors import BudgetExceededError, UnpricedModelError
 from budgeted.ledger.accounts import UNITS, account_kind, account_name
 from budgeted.metering import block_hold
+from budgeted.metering.blocking_limit import Refusal
 from budgeted.metering.call import Call
-from budgeted.metering.refusal import Refusal
 from budgeted.telemetry import call_reporting, counters, events, span_attributes
 
 logger = logging.getLogger("budgeted")

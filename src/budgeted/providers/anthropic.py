@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from budgeted.providers.billed_searches import searches
-from budgeted.providers.request_parameters import count, items, mapping
+from budgeted.providers.parameter_coercion import count, items, mapping
 from budgeted.providers.stainless_generated_sdks import Dialect, address, hooks, lineage
 from budgeted.providers.unmeterable_requests import refuse_unseen, refuse_unseen_at
 from budgeted.wire.normalized_request import ANY, Request

@@ -20,7 +20,7 @@ from budgeted.providers import billed_searches, metered_method
 from budgeted.providers.billed_searches import searches_to_rank
 from budgeted.providers.metered_method import End, run
 from budgeted.providers.monkeypatching import Hook
-from budgeted.providers.request_parameters import count, items, mapping
+from budgeted.providers.parameter_coercion import count, items, mapping
 from budgeted.providers.sdk_retries import note_lost
 from budgeted.providers.unmeterable_requests import refuse_unseen
 from budgeted.wire import usage_report_formats

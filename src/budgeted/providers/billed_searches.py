@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from budgeted.providers.request_parameters import count, items, mapping
+from budgeted.providers.parameter_coercion import count, items, mapping
 
 RANKED_AT_ONCE = 100
 RANKED_TOKENS = 500

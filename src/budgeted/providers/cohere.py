@@ -13,7 +13,7 @@ from budgeted.providers.billed_searches import searches_to_rank
 from budgeted.providers.generator_context_propagation import for_caller
 from budgeted.providers.metered_method import End, Sent, http_end, run, run_async, units_end
 from budgeted.providers.monkeypatching import Hook, enabled
-from budgeted.providers.request_parameters import count, is_structured, items, mapping, text
+from budgeted.providers.parameter_coercion import count, is_structured, items, mapping, text
 from budgeted.providers.sdk_retries import repeat, repeat_async
 from budgeted.providers.unmeterable_requests import refuse_unseen
 from budgeted.wire import usage_report_formats

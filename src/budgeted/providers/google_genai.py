@@ -23,7 +23,7 @@ from budgeted.providers.billed_searches import GOOGLES_SEARCHES, MOST_SEARCHES
 from budgeted.providers.generator_context_propagation import for_caller, for_caller_async
 from budgeted.providers.metered_method import End, Sent, pair, units_end
 from budgeted.providers.monkeypatching import Hook
-from budgeted.providers.request_parameters import count, mapping, text
+from budgeted.providers.parameter_coercion import count, mapping, text
 from budgeted.providers.sdk_retries import attempt, attempt_async, repeat_async
 from budgeted.providers.unmeterable_requests import refuse_connection, refuse_unseen, refuse_unseen_at
 from budgeted.wire import response_usage, usage_report_formats

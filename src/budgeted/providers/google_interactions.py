@@ -11,7 +11,7 @@ from typing import Any
 from budgeted.metering.call import Call
 from budgeted.pricing.token_types import kinds_in, kinds_out
 from budgeted.providers.billed_searches import MOST_SEARCHES
-from budgeted.providers.request_parameters import count, items, mapping, text
+from budgeted.providers.parameter_coercion import count, items, mapping, text
 from budgeted.providers.speakeasy_generated_sdks import Dialect, decoded, hooks
 from budgeted.providers.unmeterable_requests import refuse_unseen
 from budgeted.wire.normalized_request import Request

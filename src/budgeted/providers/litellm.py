@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from budgeted.functions.result_kinds import GENERATOR, STREAM, kind_of
+from budgeted.functions.result_type_classification import GENERATOR, STREAM, kind_of
 from budgeted.metering.call import Call
 from budgeted.metering.item_streams import Items, metered
 from budgeted.pricing import model_price, token_types
@@ -25,7 +25,7 @@ from budgeted.pricing.usage import Usage
 from budgeted.providers.billed_searches import GOOGLES_SEARCHES, MOST_SEARCHES, searches
 from budgeted.providers.metered_method import End, Sent, run, run_async
 from budgeted.providers.monkeypatching import Hook
-from budgeted.providers.request_parameters import count, items, mapping, prompts, text
+from budgeted.providers.parameter_coercion import count, items, mapping, prompts, text
 from budgeted.providers.sdk_retries import note_lost_async
 from budgeted.providers.unmeterable_requests import refuse_unseen
 from budgeted.wire import response_usage, usage_report_formats

@@ -10,7 +10,7 @@ from budgeted.metering.call import Call
 from budgeted.providers.metered_method import End, units_end
 from budgeted.providers.monkeypatching import Hook
 from budgeted.providers.openai import read_responses
-from budgeted.providers.request_parameters import count, is_structured, items, mapping
+from budgeted.providers.parameter_coercion import count, is_structured, items, mapping
 from budgeted.providers.speakeasy_generated_sdks import Dialect, decoded, hooks
 from budgeted.providers.unmeterable_requests import refuse_connection, refuse_unseen, refuse_unseen_at
 from budgeted.wire.normalized_request import Request

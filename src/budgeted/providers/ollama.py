@@ -14,7 +14,7 @@ from budgeted.payers.scope import Scope
 from budgeted.providers.generator_context_propagation import payers
 from budgeted.providers.metered_method import Sent, run, run_async
 from budgeted.providers.monkeypatching import Hook, enabled
-from budgeted.providers.request_parameters import count, mapping
+from budgeted.providers.parameter_coercion import count, mapping
 from budgeted.wire.normalized_request import Request
 from budgeted.wire.sdk_object_fields import fields_of
 from budgeted.wire.stream_usage import ItemMeter

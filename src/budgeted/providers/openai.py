@@ -10,7 +10,7 @@ from budgeted.pricing import price_registry
 from budgeted.providers import openai_images_and_audio
 from budgeted.providers.billed_searches import most_searches
 from budgeted.providers.monkeypatching import Hook
-from budgeted.providers.request_parameters import count, is_structured, items, mapping, prompts, text
+from budgeted.providers.parameter_coercion import count, is_structured, items, mapping, prompts, text
 from budgeted.providers.stainless_generated_sdks import Dialect, address, hooks, lineage
 from budgeted.providers.unmeterable_requests import refuse_connection, refuse_unseen, refuse_unseen_at
 from budgeted.wire.normalized_request import ANY, Request

@@ -13,7 +13,7 @@ from typing import Any
 
 from budgeted.pricing import token_types
 from budgeted.pricing.usage import Usage
-from budgeted.providers.request_parameters import count
+from budgeted.providers.parameter_coercion import count
 from budgeted.providers.stainless_generated_sdks import FILES
 from budgeted.wire.normalized_request import Request
 

@@ -17,7 +17,7 @@ from budgeted.metering import http_streams
 from budgeted.metering.call import Call
 from budgeted.providers.metered_method import End, Sent, pair
 from budgeted.providers.monkeypatching import Hook
-from budgeted.providers.request_parameters import mapping
+from budgeted.providers.parameter_coercion import mapping
 from budgeted.providers.sdk_retries import repeat, repeat_async
 from budgeted.wire import response_usage
 from budgeted.wire.exception_classification import came_through

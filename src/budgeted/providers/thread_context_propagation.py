@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import MethodType
 from typing import Any
 
-from budgeted.payers.bind import bind
+from budgeted.payers.function_context_propagation import bind
 from budgeted.payers.scope import current
 from budgeted.providers.monkeypatching import Hook, enabled
 

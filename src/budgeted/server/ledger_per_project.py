@@ -10,7 +10,7 @@ from budgeted.ledger.accounts import GLOBAL
 from budgeted.ledger.interface import Ledger
 from budgeted.ledger.memory.ledger import MemoryLedger
 from budgeted.ledger.opening import exists, open_ledger
-from budgeted.manager.admin_only_manager import Books
+from budgeted.manager.administrative_manager import Books
 from budgeted.server.client_leases import Clients
 from budgeted.server.settings import ServerSettings
 from budgeted.validation import check_name

@@ -21,7 +21,7 @@ from budgeted.ledger.spending_records import Used
 from budgeted.money import to_usd
 from budgeted.telemetry import counters, events, span_attributes
 from budgeted.telemetry.events import Event
-from budgeted.telemetry.operation_buffer import Operation, operated
+from budgeted.telemetry.genai_histogram_queue import Operation, operated
 from budgeted.telemetry.user_names import user_of
 from budgeted.validation import shown
 

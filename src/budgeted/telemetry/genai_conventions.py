@@ -15,7 +15,7 @@ from opentelemetry.trace import set_span_in_context
 from budgeted.money import to_usd
 from budgeted.pricing import price_registry
 from budgeted.telemetry import counters
-from budgeted.telemetry.operation_buffer import Operation
+from budgeted.telemetry.genai_histogram_queue import Operation
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import Meter

@@ -18,7 +18,7 @@ from budgeted.payers.payer_interface import Payer
 from budgeted.telemetry import counters, gauges
 from budgeted.telemetry.gauges import GAUGES, Series
 from budgeted.telemetry.genai_conventions import Conventions, attributes_of, instrumented_by_others, version
-from budgeted.telemetry.operation_buffer import operations
+from budgeted.telemetry.genai_histogram_queue import operations
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import CallbackOptions, Meter, Observation

@@ -94,7 +94,7 @@ class RedisLedger(RemoteLedger):
         self._client: Commands = new_client(self._server)
 
     def _open(self) -> None:
-        mark, policy = self._run("open", FORMAT + secrets.token_hex(8), guarded=False)
+        mark, policy = self._run("open_ledger", FORMAT + secrets.token_hex(8), guarded=False)
         self._mark = mark.decode()
         if not self._mark.startswith(FORMAT):
             msg = f"the ledger at {self.where} was written by a newer version of budgeted; upgrade this one"
@@ -268,7 +268,7 @@ class RedisLedger(RemoteLedger):
 
     def ended(self, id: str) -> Charge | None:
         """What became of a hold, if it has ended lately or is uncertain."""
-        return charge_of(self._run("ended_hold", id))
+        return charge_of(self._run("find_ended_hold", id))
 
     def correct(self, id: str, used: Used, at: int) -> Charge | None:
         """Replace the figure of a charge. Returns what it was before, or None if it is not known (any more)."""
@@ -279,7 +279,7 @@ class RedisLedger(RemoteLedger):
 
     def read(self, account: str) -> Account | None:
         """A copy of an account, or None."""
-        return account_of(*self._run("read", account))
+        return account_of(*self._run("read_account", account))
 
     def set_limits(
         self, account: str, limits: Sequence[LimitSpec], *, explicit: bool = True, create: bool = False
@@ -331,7 +331,7 @@ class RedisLedger(RemoteLedger):
         while len(found) < count:
             page = min(PAGE, count - len(found))
             last = found[-1].id if found else after or False
-            flat = self._run("accounts", prefix, last, page)
+            flat = self._run("list_accounts", prefix, last, page)
             found += (account for pair in zip(flat[::2], flat[1::2], strict=True) if (account := account_of(*pair)))
             if len(flat) < 2 * page:
                 break
@@ -342,7 +342,7 @@ class RedisLedger(RemoteLedger):
     def rollups(self, since: int = 0, account: str | None = None) -> list[RollupRow]:
         """The report's rows from a day on, of one account or of all."""
         rows: list[RollupRow] = []
-        while found := self._run("rollups", since, account or False):
+        while found := self._run("list_daily_rollups", since, account or False):
             day, flat = found
             for name, raw in zip(flat[::2], flat[1::2], strict=True):
                 rows += report_rows(day, name.decode(), raw)
@@ -351,12 +351,12 @@ class RedisLedger(RemoteLedger):
 
     def uncertain(self) -> list[Charge]:
         """Charges that nobody confirmed, oldest first."""
-        found = [charge_of(raw) for raw in self._run("uncertain_charges")]
+        found = [charge_of(raw) for raw in self._run("list_uncertain_charges")]
         return sorted(filter(None, found), key=lambda charge: (charge.at, charge.opened))
 
     def open_holds(self) -> list[Held]:
         """The holds of calls in flight, of all processes."""
-        return [hold_of(raw) for raw in self._run("open_holds")]
+        return [hold_of(raw) for raw in self._run("list_open_holds")]
 
     # -- upkeep
 

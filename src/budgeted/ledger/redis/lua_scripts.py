@@ -21,7 +21,7 @@ _PARTS: dict[str, tuple[str, ...]] = {
     "reset": _ONCE,
     "delete": _ONCE,
 }
-"""The files that a verb's own file comes behind."""
+"""The files of ``lua/parts/`` that a verb's own file comes behind."""
 
 _CONSTANTS = re.compile(r"^local ([A-Z][A-Z_, ]*) = (\d[\d, ]*?)(?: *--.*)?$", re.MULTILINE)
 
@@ -30,8 +30,8 @@ _CONSTANTS = re.compile(r"^local ([A-Z][A-Z_, ]*) = (\d[\d, ]*?)(?: *--.*)?$", r
 def script(verb: str) -> tuple[str, bytes]:
     """A verb's script and its SHA-1, which is what Redis knows it by."""
     folder = resources.files("budgeted.ledger.redis") / "lua"
-    parts = *_PARTS.get(verb, _PLAIN), verb
-    text = "\n".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in parts)
+    files = *(f"parts/{part}.lua" for part in _PARTS.get(verb, _PLAIN)), f"{verb}.lua"
+    text = "\n".join((folder / file).read_text(encoding="utf-8") for file in files)
     # Numbers instead of their names: each function that names a constant would have to capture it in every call.
     values: dict[str, str] = {}
     for names, numbers in _CONSTANTS.findall(text):

@@ -29,8 +29,8 @@ from budgeted.ledger.sql.database import BusyError
 from budgeted.ledger.sql.driver_interface import StoredRow, Value
 from budgeted.ledger.sql.in_memory_working_copy import Scratch
 from budgeted.ledger.sql.opening import open_database
+from budgeted.ledger.sql.row_locking import Transactions
 from budgeted.ledger.sql.schema import PREFIX
-from budgeted.ledger.sql.transactions import Transactions
 
 T = TypeVar("T")
 
