@@ -8,10 +8,9 @@ import pickle
 import msgspec
 import pytest
 
-from budgeted.pricing.usage import Usage
+from budgeted.pricing.usage import COUNTS, Usage
 from budgeted.validation import shown
 
-COUNTS = Usage.__struct_fields__[:-1]
 EVERYTHING = Usage(
     input_tokens=1000,
     output_tokens=500,

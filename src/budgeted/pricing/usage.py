@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -38,6 +39,10 @@ class Counts(msgspec.Struct, frozen=True, gc=False, eq=False):
     output_image_tokens: int = 0
     web_searches: int = 0
     service_tier: str | None = None
+    audio_ms: int = 0
+    fees: tuple[tuple[str, int], ...] = ()
+    region: str = ""
+    unread: tuple[str, ...] = ()
 
     @property
     def total_tokens(self) -> int:
@@ -71,6 +76,10 @@ class Usage(Counts, frozen=True, gc=False, eq=False):
         output_image_tokens: those of the output that were images.
         web_searches: searches made by the provider and billed each.
         service_tier: the tier that served the call, as the provider named it, or None.
+        audio_ms: milliseconds of sound that are billed by time, beside the tokens.
+        fees: further units that are billed each, by what they are: ``(("maps", 1), ("file_search", 2))``.
+        region: where the call was served, as the provider named it, where that has a price of its own; "" else.
+        unread: what the provider's report says besides and nobody here can price: such a charge is uncertain.
 
     Raises:
         TypeError: a count is not an int, or the tier not a str.
@@ -92,18 +101,21 @@ class Usage(Counts, frozen=True, gc=False, eq=False):
             and cached + written <= self.input_tokens <= _MOST
             and 0 <= reasoning <= self.output_tokens <= _MOST
             and self.input_audio_tokens is self.cached_audio_tokens is self.output_audio_tokens is _NONE
-            and self.input_image_tokens is self.output_image_tokens is self.web_searches is _NONE
+            and self.input_image_tokens is self.output_image_tokens is self.web_searches is self.audio_ms is _NONE
+            and not (self.fees or self.unread or self.region)
             and (self.service_tier is None or type(self.service_tier) is str)
         ):
             _check(self)
 
 
 _NONE: Final = 0
-_COUNTS: Final = Usage.__struct_fields__[:-1]
+_OTHERS: Final = ("service_tier", "fees", "region", "unread")
+COUNTS: Final = tuple(name for name in Usage.__struct_fields__ if name not in _OTHERS)
+"""The names of the counts, which are numbers."""
 
 
 def _check(usage: Usage) -> None:
-    for name in _COUNTS:
+    for name in COUNTS:
         count = getattr(usage, name)
         if not isinstance(count, int) or isinstance(count, bool):
             raise TypeError(f"{name} must be an int, got {shown(count)}")
@@ -116,5 +128,17 @@ def _check(usage: Usage) -> None:
                 f"{total}={getattr(usage, total)} must include its parts, got {named}: "
                 f"add them to {total} if the provider counts them apart"
             )
-    if usage.service_tier is not None and not isinstance(usage.service_tier, str):
-        raise TypeError(f"service_tier must be a str or None, got {shown(usage.service_tier)}")
+    _check_others(usage)
+
+
+def _check_others(usage: Usage) -> None:
+    pairs: Iterable[tuple[object, object]] = usage.fees
+    for name, units in pairs:
+        if not isinstance(name, str) or isinstance(units, bool) or not isinstance(units, int):
+            raise TypeError(f"fees must be pairs such as (('maps', 1),), got {shown(usage.fees)}")
+        if not 0 <= units <= _MOST:
+            raise ValueError(f"{name} of fees must be from 0 to {_MOST:,}, got {shown(units)}")
+    for field in ("region", "service_tier"):
+        text = getattr(usage, field)
+        if not isinstance(text, str) and (field == "region" or text is not None):
+            raise TypeError(f"{field} must be a str{' or None' if field == 'service_tier' else ''}, got {shown(text)}")

@@ -21,7 +21,7 @@ from budgeted.metering.call import Call
 from budgeted.metering.item_streams import Items, metered
 from budgeted.pricing import model_price, token_types
 from budgeted.pricing.token_types import kinds_of
-from budgeted.pricing.usage import Usage
+from budgeted.pricing.usage import COUNTS, Usage
 from budgeted.providers.billed_searches import GOOGLES_SEARCHES, MOST_SEARCHES, searches
 from budgeted.providers.metered_method import End, Sent, run, run_async
 from budgeted.providers.monkeypatching import Hook
@@ -168,7 +168,7 @@ def _total(chunks: Any) -> Answer:
         return response_usage.NOTHING
     last = answers[-1]
     reports = [answer.usage for answer in answers if answer.usage is not None]
-    counts = {name: max(getattr(one, name) for one in reports) for name in Usage.__struct_fields__[:-1]}
+    counts = {name: max(getattr(one, name) for one in reports) for name in COUNTS}
     tier = next((one.service_tier for one in reversed(reports) if one.service_tier), None)
     return _as_billed(Answer(Usage(**counts, service_tier=tier), last.model, last.id))
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import msgspec
 
 from budgeted.pricing.model_price import gemini_bills_answers
-from budgeted.pricing.usage import Counts, Usage
+from budgeted.pricing.usage import COUNTS, Counts, Usage
 from budgeted.wire.sdk_object_fields import EMPTY, Fields, fields_of
 
 _READ = (Counts, Usage)
@@ -158,7 +158,7 @@ def _with_compactions(used: Usage, iterations: Iterable[object]) -> Usage:
         iteration = fields_of(each)
         more = _messages_usage(iteration, None) if iteration.get("type") == "compaction" else None
         if more is not None:
-            counts = {name: getattr(used, name) + getattr(more, name) for name in Usage.__struct_fields__[:-1]}
+            counts = {name: getattr(used, name) + getattr(more, name) for name in COUNTS}
             used = Usage(**counts, service_tier=used.service_tier)
     return used
 
