@@ -67,7 +67,6 @@ def test_the_managers_settings_and_their_defaults() -> None:
         "unattributed": "warn",
         "on_ledger_error": "deny",
         "on_uncertain": "estimate",
-        "uncertain_output_tokens": 1024,
         "hold_timeout": 900.0,
         "alerts": (0.8, 1.0),
         "on_event": None,

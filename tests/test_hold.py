@@ -299,17 +299,16 @@ def test_an_answer_that_comes_late_replaces_the_estimate(manager: BudgetManager)
     assert (block.remaining, block.calls, manager.uncertain()) == (49.6, 1, [])
 
 
-def test_a_stream_that_breaks_is_charged_what_was_received_at_least(manager: BudgetManager) -> None:
-    manager.reconfigure(uncertain_output_tokens=1)
+def test_a_stream_that_breaks_is_charged_all_it_held(manager: BudgetManager) -> None:
     with pytest.raises(HttpError), manager.hold("free-input", "", 500) as held:
         for _ in range(10):
             held.add("sixteen letters.")
         raise HttpError(500)
-    assert manager.uncertain()[0].cost == 0.4
+    assert manager.uncertain()[0].cost == 5
     with manager.hold("free-input", "", 500) as held:
         for _ in range(30):
             held.add("a")
-    assert manager.uncertain()[1].cost == 0.3
+    assert manager.uncertain()[1].cost == 5
 
 
 # -- coroutines
@@ -444,3 +443,26 @@ def interrupted(function: str) -> Iterator[None]:
             yield
         finally:
             sys.setprofile(None)
+
+
+def test_a_hold_by_its_cost_that_is_settled_by_tokens_nobody_can_price_is_charged_all_it_held(
+    manager: BudgetManager,
+) -> None:
+    with manager.hold(cost=2) as held:
+        held.settle(usage=Usage(1000, 100))
+    with manager.hold(cost=3) as held:
+        held.settle({"id": "x", "model": "nobody-knows-it", "usage": {"prompt_tokens": 5, "completion_tokens": 5}})
+    assert [charge.cost for charge in manager.uncertain()] == [2, 3]
+    assert all("nobody can price" in charge.reason for charge in manager.uncertain())
+
+
+@pytest.mark.parametrize(
+    "result", [{"total_cost_usd": 0.25, "usage": {"input_tokens": 9, "output_tokens": 9}}, {"cost": "0.25"}]
+)
+def test_an_agents_result_that_states_its_cost_is_believed(manager: BudgetManager, result: dict[str, Any]) -> None:
+    with manager.hold(cost=2) as held:
+        held.settle(result)
+    assert (manager.balance().spent, manager.uncertain()) == (0.25, [])
+    with manager.hold(cost=2) as held:
+        held.settle({**result, "total_cost_usd": float("nan"), "cost": None})
+    assert manager.balance().spent == 2.25

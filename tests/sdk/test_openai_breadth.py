@@ -107,7 +107,7 @@ def test_speech_billed_by_tokens_is_an_estimate_that_is_listed_and_never_above_i
             assert chat.audio.speech.create(**ask).content
     (charge,) = payer.guessed()
     assert provider.billed_nano() / 1e9 <= charge.cost <= charge.held
-    assert charge.cost < 0.05
+    assert streamed or charge.cost == charge.held  # no answer says what it used: the most that it can have been
 
 
 def test_slow_speech_is_held_at_more(payer: Paying, chat: openai.OpenAI, provider: SimulatedProvider) -> None:

@@ -307,7 +307,7 @@ def test_a_stream_without_a_sensible_usage_is_charged_an_estimate(
 def test_what_was_received_is_charged_where_that_is_more_than_the_guess(
     paying: Callable[..., Paying], chat: openai.OpenAI, provider: SimulatedProvider
 ) -> None:
-    payer = paying(uncertain_output_tokens=3)
+    payer = paying()
     provider.reply(usage=None, output_tokens=200, pieces=200)
     with payer.block():
         list(chat.chat.completions.create(**ASK))

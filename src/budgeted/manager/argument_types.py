@@ -41,7 +41,6 @@ class Keywords(TypedDict, total=False):
     unattributed: Literal["warn", "deny"]
     on_ledger_error: Literal["deny", "allow"]
     on_uncertain: Literal["estimate", "hold", "release"]
-    uncertain_output_tokens: int
     hold_timeout: float
     alerts: float | Iterable[float]
     on_event: Callable[[Event], object] | None

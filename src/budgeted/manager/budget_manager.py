@@ -67,8 +67,9 @@ class BudgetManager(LiteLLMMethods):
         unpriced: ``"deny"`` refuses models without a price where a USD limit applies; ``"free"`` lets them pass.
         unattributed: ``"warn"`` or ``"deny"`` calls that no user pays for, while users have limits.
         on_ledger_error: ``"deny"`` refuses calls while the ledger is away; ``"allow"`` records them later.
-        on_uncertain: what a call costs that nobody confirms: ``"estimate"``, ``"hold"`` (all it held), ``"release"``.
-        uncertain_output_tokens: output tokens of that estimate.
+        on_uncertain: what a call is charged whose cost nobody confirms: ``"estimate"``, the most that it can have cost
+            (of a stream that was left at a provider that then stops, what was received and what may have been under
+            way; else all that it held); ``"hold"``, all it held; ``"release"``, nothing.
         hold_timeout: seconds after which a hold that nobody ends is charged as uncertain.
         alerts: shares of a limit at which to alert: once per account, limit, period and share, in one of the
             processes that share the ledger. Limits of less than an hour, and caps without a key, alert nobody.
@@ -113,7 +114,6 @@ class BudgetManager(LiteLLMMethods):
         unattributed: Literal["warn", "deny"] = "warn",
         on_ledger_error: Literal["deny", "allow"] = "deny",
         on_uncertain: Literal["estimate", "hold", "release"] = "estimate",
-        uncertain_output_tokens: int = 1024,
         hold_timeout: float = 900.0,
         alerts: float | Iterable[float] = (0.8, 1.0),
         on_event: Callable[[Event], object] | None = None,

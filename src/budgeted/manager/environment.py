@@ -13,7 +13,7 @@ logger = logging.getLogger("budgeted")
 
 _LISTS = {"alerts": float, "fallback": str}
 _FLOATS = ("wait", "hold_timeout")
-_TOKENS = ("min_output_tokens", "uncertain_output_tokens")
+_TOKENS = ("min_output_tokens",)
 _TEXTS = (
     "max_budget duration project_name ledger default_user_limits unknown_users timezone on_exceed unpriced "
     "unattributed on_ledger_error on_uncertain fsync"

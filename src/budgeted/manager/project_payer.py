@@ -108,6 +108,7 @@ class ProjectPayer:
         self.timezone: dt.tzinfo = settings.timezone
         self.min_output_tokens = settings.min_output_tokens
         self.uncertain_output = settings.uncertain_output
+        self.on_uncertain = settings.on_uncertain
         self.unpriced = settings.unpriced
         self.user_limits = user_limits
         self.policy = Policy(settings.on_exceed, settings.wait, settings.fallback)
@@ -179,7 +180,7 @@ class ProjectPayer:
                     self._keyed = {name: one for name, one in self._keyed.items() if one.blocks}
                 keyed = self._keyed[account] = _Keyed()
             keyed.cap = cap
-            keyed.blocks.add(block)
+            keyed.add(block)
 
     def _account(self, name: str, *, refuse: bool) -> Account:
         """An account as the ledger has it; made with its default limits if it is not there."""
@@ -205,8 +206,10 @@ class ProjectPayer:
             account = self.ledger.read(name)
         taken = sum(slot.spent + slot.held for slot in account.slots)
         with caps_lock:
-            for block in list(keyed.blocks):
-                block.taken_elsewhere(taken)
+            for one in list(keyed.blocks):
+                block = one()
+                if block is not None:
+                    block.taken_elsewhere(taken)
         return account
 
     def _require_budget(self, user: str, account: Account | None) -> None:
@@ -313,7 +316,12 @@ class _Keyed:
 
     def __init__(self) -> None:
         self.cap = 0
-        self.blocks: weakref.WeakSet[KeyedBlock] = weakref.WeakSet()
+        # A dict, since its keys can be listed while other threads add to it; a WeakSet's cannot.
+        self.blocks: dict[weakref.ref[KeyedBlock], None] = {}
+
+    def add(self, block: KeyedBlock) -> None:
+        """A block spends the cap, until it is gone."""
+        self.blocks[weakref.ref(block, self.blocks.pop)] = None
 
 
 def _around(limit: Limit, start: int, end: int, tz: dt.tzinfo) -> tuple[int, int]:

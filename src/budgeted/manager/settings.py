@@ -74,7 +74,6 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     unattributed: str = "warn"
     on_ledger_error: str = "deny"
     on_uncertain: str = "estimate"
-    uncertain_output_tokens: int = 1024
     hold_timeout: float = 900.0
     alerts: tuple[float, ...] = (0.8, 1.0)
     on_event: Callable[[Event], object] | None = None
@@ -84,10 +83,8 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
 
     @property
     def uncertain_output(self) -> int:
-        """Output tokens charged to a call that nobody confirms; -1 charges nothing."""
-        if self.on_uncertain == "release":
-            return -1
-        return WHOLE_HOLD if self.on_uncertain == "hold" else self.uncertain_output_tokens
+        """Output tokens charged to a call that nobody confirms, at most; -1 charges nothing."""
+        return -1 if self.on_uncertain == "release" else WHOLE_HOLD
 
 
 def read_settings(given: Mapping[str, object], before: Settings | None = None) -> Settings:
@@ -235,7 +232,6 @@ _READERS: Final[Mapping[str, Reader]] = {
     "hold_timeout": _hold_timeout,
     "fallback": lambda _, value: check_fallback(value),
     "min_output_tokens": _count,
-    "uncertain_output_tokens": _count,
     "default_user_limits": lambda _, value: UserLimits(value),
     "timezone": lambda _, value: zone(cast("str", value)),
     "alerts": _shares,

@@ -26,6 +26,7 @@ ELSEWHERE = {
     "reset": "duration",
     "period": "duration",
     "soft_budget": "alerts",
+    "uncertain_output_tokens": "on_uncertain",
     "warn_at": "alerts",
     "path": "ledger",
     "storage": "ledger",

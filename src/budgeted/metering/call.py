@@ -19,7 +19,7 @@ from budgeted.errors import BudgetError, LedgerError, LedgerLockedError, LedgerU
 from budgeted.ledger import background_worker
 from budgeted.ledger.admission import Ask
 from budgeted.ledger.spending_records import Used
-from budgeted.metering import block_hold, input_or_context_window_bound, ledger_hold
+from budgeted.metering import after_disconnect, block_hold, input_or_context_window_bound, ledger_hold
 from budgeted.metering.blocking_limit import Refusal, by_ledger
 from budgeted.metering.charged_responses import remember
 from budgeted.metering.ledger_hold import LedgerHold
@@ -43,6 +43,8 @@ OUTPUT_UNKNOWN = 128_000
 """Output tokens assumed for a model of which nobody knows the maximum. It is not written into a request that fits:
 servers refuse a cap above what their model can do."""
 
+
+UNPRICED_TOKENS = "it was held by its cost, and nobody can price the tokens that it is settled by"
 
 MOST_SHARES = 64
 """Into how many parts what is left is divided at most, however many calls wait for it."""
@@ -335,6 +337,9 @@ class Call(msgspec.Struct, eq=False, weakref=True):
             if price is None and self.price is not None:
                 price = self.price
                 reason = f"{shown(model)} answered, and its price is not known"
+        if price is None and request.fixed is not None:
+            self.estimate(UNPRICED_TOKENS, usage, answer, timeout)
+            return
         cost = 0
         if price is not None:
             cost = price.cost(usage, self.at)
@@ -351,6 +356,9 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         """The caller says what the call used or cost (nano-USD)."""
         usage = usage or Usage()
         if cost is None:
+            if self.price is None and self.request.fixed is not None:
+                self.estimate(UNPRICED_TOKENS, usage, None, timeout)
+                return
             cost = self._cost(usage)
         self._end(Used(cost, usage.input_tokens, usage.output_tokens), "", None, timeout)
 
@@ -364,9 +372,19 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         received: Counts | None = None,
         answer: Answer | None = None,
         timeout: float | None = None,
+        *,
+        most_output: int | None = None,
     ) -> None:
-        """Nobody says what the call cost: charge rule 8's figure, or what was received if that is more."""
-        guess = self.ask.guess(self.granted)
+        """Nobody says what the call cost: charge the most that it can have cost, and what was received at the least.
+
+        Args:
+            reason: why nobody says it.
+            received: what has arrived, as far as it was counted.
+            answer: what came of the answer.
+            timeout: seconds to wait for a ledger's lock.
+            most_output: the most output tokens that can have been billed; None for all that were held.
+        """
+        guess = self.ask.guess(self.granted if most_output is None else min(most_output, self.granted))
         if received is not None and received.total_tokens:
             cost = self._cost(received)
             if guess is None or cost > guess.usd or received.total_tokens > guess.input_tokens + guess.output_tokens:
@@ -379,6 +397,16 @@ class Call(msgspec.Struct, eq=False, weakref=True):
             self.release(timeout)
         else:
             self._end(guess, reason, answer, timeout)
+
+    def after_disconnect(self, *, ended: bool = False) -> str:
+        """What is known of whether the provider goes on where the stream is left; unknown where nobody wants to know.
+
+        Args:
+            ended: True where the stream came to its end: then nobody goes on.
+        """
+        if any(group.payer.on_uncertain != "estimate" for group in self.groups):
+            return after_disconnect.UNKNOWN
+        return after_disconnect.STOPS if ended else after_disconnect.behaviour(self.request, self.price)
 
     def fail(self, error: BaseException, timeout: float | None = None, *, sent: bool = True) -> None:
         """The call has ended with an exception: released if it cannot have cost anything, else uncertain."""

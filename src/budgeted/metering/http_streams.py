@@ -8,12 +8,15 @@ end settles exactly; one that is left, broken, collected or never read settles a
 from __future__ import annotations
 
 import functools
+import time
 import weakref
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from typing import Any, Protocol
 
-from budgeted.metering import runner
+from budgeted.metering import drain, runner
+from budgeted.metering.after_disconnect import STOPS, most_output
 from budgeted.metering.call import Call
+from budgeted.pricing.usage import Counts
 from budgeted.wire.content_type_and_encoding import Meter, PackedMeter, meter_of
 from budgeted.wire.exception_classification import reason_of
 from budgeted.wire.server_sent_events import EventMeter
@@ -53,6 +56,12 @@ class Watch:
         self.meter = meter
         self.reading = False
         self.decoding = False
+        self.begun = self.last = time.monotonic()
+        self.source: Iterator[object] | AsyncIterator[object] | None = None
+        self.feed: Callable[[Any], object] = meter.feed
+        self.close: Callable[[], object] | None = None
+        self.aclose: Callable[[], Awaitable[object]] | None = None
+        self.draining = False
 
     def raw_meter(self, response: HTTPResponse) -> Meter:
         """For a body that is read without being decoded."""
@@ -77,13 +86,30 @@ class Watch:
         else:
             reason = LEFT_EARLY if isinstance(error, GeneratorExit) else reason_of(error)
         received = self.call.request.likely or self.meter.received()
-        return functools.partial(self.call.estimate, reason, received, answer)
+        most = self._most_output(received, ended=at_end and error is None)
+        return functools.partial(self.call.estimate, reason, received, answer, most_output=most)
+
+    def _most_output(self, received: Counts, *, ended: bool) -> int | None:
+        """The most output that can have been billed, where all came or the provider stops with its reader."""
+        if self.call.after_disconnect(ended=ended) != STOPS:
+            return None
+        now = self.last if ended else time.monotonic()
+        # Of text nobody counted, a token may be shorter than the average that was assumed.
+        came = -(-received.output_tokens * 4 // 3)
+        return most_output(self.call.request, came, now - self.last, now - self.begun + SETUP_SECONDS)
 
     def end_early(self, error: BaseException | None = None) -> None:
         """The stream is left. May run in a finaliser: in the midst of whatever this thread was doing."""
-        if not self.call.ended:
-            self.meter.flush()  # some SDKs take an event before its last byte has come
-            runner.end_anywhere(self.call, self.outcome(error, at_end=False))
+        if self.call.ended or self.draining:
+            return
+        self.meter.flush()  # some SDKs take an event before its last byte has come
+        if isinstance(error, (GeneratorExit, type(None))) and drain.begin(self):
+            return
+        runner.end_anywhere(self.call, self.outcome(error, at_end=False))
+
+
+SETUP_SECONDS = 1.0
+"""How long before its first byte a request may have been under way, beside what is measured: clocks tell seconds."""
 
 
 def watch(response: HTTPResponse, call: Call, *, drop_usage: bool = False) -> None:
@@ -140,6 +166,7 @@ def items_async(source: AsyncIterator[Any], state: Watch) -> AsyncGenerator[Any,
 
 
 def _metered(source: Iterator[Any], state: Watch, meter: Meter) -> Iterator[Any]:
+    state.source, state.feed = source, meter.feed
     try:
         while True:
             state.reading = True
@@ -149,6 +176,7 @@ def _metered(source: Iterator[Any], state: Watch, meter: Meter) -> Iterator[Any]
                 state.reading = False
             if data is None:
                 break
+            state.last = time.monotonic()
             data = meter.feed(data)
             if state.meter.final and not state.call.ended:
                 state.outcome(None, at_end=True)(None)
@@ -165,6 +193,7 @@ def _metered(source: Iterator[Any], state: Watch, meter: Meter) -> Iterator[Any]
 
 
 async def _ametered(source: AsyncIterator[Any], state: Watch, meter: Meter) -> AsyncGenerator[Any, None]:
+    state.source, state.feed = source, meter.feed
     try:
         while True:
             state.reading = True
@@ -174,6 +203,7 @@ async def _ametered(source: AsyncIterator[Any], state: Watch, meter: Meter) -> A
                 state.reading = False
             if data is None:
                 break
+            state.last = time.monotonic()
             data = meter.feed(data)
             if state.meter.final and not state.call.ended:
                 await runner.settled(state.call, state.outcome(None, at_end=True))
@@ -190,20 +220,24 @@ async def _ametered(source: AsyncIterator[Any], state: Watch, meter: Meter) -> A
 
 
 def _close(response: HTTPResponse, kind: type[HTTPResponse], state: Watch) -> None:
+    state.close = functools.partial(kind.close, response)
     try:
-        kind.close(response)
-    finally:
         # The response closes itself when its last byte has come, while more may be left to decode.
         if not state.reading:
             state.end_early()
+    finally:
+        if not state.draining:  # else it is closed when the rest has been read
+            kind.close(response)
 
 
 async def _aclose(response: HTTPResponse, kind: type[HTTPResponse], state: Watch) -> None:
+    state.aclose = functools.partial(kind.aclose, response)
     try:
-        await kind.aclose(response)
-    finally:
         if not state.reading:
             state.end_early()
+    finally:
+        if not state.draining:
+            await kind.aclose(response)
 
 
 def _stream(

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from types import TracebackType
 from typing import Protocol
 
 from budgeted.metering import runner
+from budgeted.metering.after_disconnect import STOPS, most_output
 from budgeted.metering.call import Call
 from budgeted.metering.http_streams import LEFT_EARLY, NO_USAGE
 from budgeted.metering.runner import end_anywhere
@@ -59,6 +61,7 @@ class Items:
         self.answer = response_usage.NOTHING
         self.text_bytes = 0
         self.items = 0
+        self.begun = time.monotonic()
 
     def add(self, item: object) -> bool:
         """Note a chunk: its usage report, or its text."""
@@ -93,7 +96,12 @@ class Items:
             return functools.partial(call.settle, answer)
         if error is None or self.items or isinstance(error, GeneratorExit):
             received = Usage(0, estimated(self.text_bytes, self.items))
-            return functools.partial(call.estimate, NO_USAGE if error is None else LEFT_EARLY, received, None)
+            if error is not None:
+                return functools.partial(call.estimate, LEFT_EARLY, received, None)
+            most = None
+            if call.after_disconnect(ended=True) == STOPS:
+                most = most_output(call.request, -(-received.output_tokens * 4 // 3), 0, time.monotonic() - self.begun)
+            return functools.partial(call.estimate, NO_USAGE, received, None, most_output=most)
         return functools.partial(call.fail, error)
 
 

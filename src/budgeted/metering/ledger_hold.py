@@ -72,7 +72,8 @@ class LedgerHold(msgspec.Struct):
         try:
             self.ledger.release(self.id, at, timeout)
         except LedgerError as error:
-            background_worker.retry(functools.partial(self.ledger.release, self.id, at, timeout))
+            # There it may wait, even where the caller may not: a ledger over a network never takes a verb at once.
+            background_worker.retry(functools.partial(self.ledger.release, self.id, at, None))
             say(logging.WARNING, "budgeted: a hold is given back later: %s", (error,), {})
 
 

@@ -20,6 +20,7 @@ from budgeted.pricing.usage import Counts, Usage
 from budgeted.validation import check_count, check_text, shown
 from budgeted.wire import response_usage, usage_report_formats
 from budgeted.wire.normalized_request import ANY, CAPS, CONTENT, Request
+from budgeted.wire.sdk_object_fields import fields_of
 from budgeted.wire.stream_usage import estimated
 
 if TYPE_CHECKING:
@@ -159,7 +160,8 @@ class Hold:
 
         Args:
             response: what came back: an SDK's object, a mapping, or an HTTP response with a JSON body. One with the
-                status of an error, and without a usage, cost nothing.
+                status of an error, and without a usage, cost nothing. An agent's result that states its cost in USD
+                (``total_cost_usd``, ``cost``) is believed.
             usage: tokens, instead of a response.
             cost: USD, instead of either.
 
@@ -183,8 +185,11 @@ class Hold:
                 self._end(call, lambda timeout: call.charge(spent, nano, timeout))
             return
         answer = response_usage.read(response)
+        stated = _stated(response)
         if call.ended:
-            _settle_late(call, usage=answer.usage)
+            _settle_late(call, usage=None if stated is not None else answer.usage, cost=stated)
+        elif stated is not None:
+            self._end(call, lambda timeout: call.charge(answer.usage, stated, timeout))
         elif answer.usage is None and _refused(response):
             self._end(call, call.release)
         else:
@@ -237,6 +242,23 @@ def _settle_late(call: Call, *, usage: Counts | None = None, cost: int | None = 
             difference = 0 if now is None else now.used.usd - call.cost
             call.cost += difference
             block_hold.charge(call.blocks, difference)
+
+
+def _stated(response: object) -> int | None:
+    """What an agent's result states that it cost, in nano-USD; None if it states nothing, or nothing sensible.
+
+    The Claude Agent SDK's result has ``total_cost_usd``
+    (https://docs.claude.com/en/api/agent-sdk/cost-tracking); others call it ``cost``.
+    """
+    fields = fields_of(response)
+    for name in ("total_cost_usd", "cost"):
+        value = fields.get(name)
+        if value is not None:
+            try:
+                return nano_usd(value, name)
+            except (TypeError, ValueError):
+                return None
+    return None
 
 
 def _size(text: object) -> int:

@@ -119,7 +119,8 @@ class Payer(Protocol):
         policy: what happens to a call that does not fit, unless its block says otherwise.
         group: the global account, alone.
         min_output_tokens: the fewest output tokens worth having.
-        uncertain_output: output tokens charged to a call that nobody confirms; -1 charges nothing.
+        uncertain_output: output tokens charged to a call that nobody confirms, at most; -1 charges nothing.
+        on_uncertain: ``"estimate"``, ``"hold"`` or ``"release"``: how such a call is charged.
         unpriced: ``"deny"`` or ``"free"``: what is done with models that nobody priced.
         user_limits: whether users have limits.
         project_name: the namespace in the ledger.
@@ -136,6 +137,7 @@ class Payer(Protocol):
     group: Group
     min_output_tokens: int
     uncertain_output: int
+    on_uncertain: str
     unpriced: str
     user_limits: bool
     project_name: str

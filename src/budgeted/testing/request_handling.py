@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -104,7 +105,8 @@ class Exchange:
         if reply.drop:
             self._connection.reset()
         elif call.stream and api.events is not None:
-            streamed = StreamedAnswer(self._connection, self._pauses, reply, billed, api)
+            cut = functools.partial(self._bill_until, billed, written) if reply.stops else None
+            streamed = StreamedAnswer(self._connection, self._pauses, reply, billed, api, cut)
             await streamed.send(api.events(call, written), self._headers)
         else:
             if api.headers is not None:
@@ -127,6 +129,11 @@ class Exchange:
         if reply.is_billed:
             self._state.bill.add(billed)
         return billed
+
+    def _bill_until(self, billed: Billed, written: Answer, pieces: int) -> None:
+        """Bill only what was sent, of an answer whose reader has left."""
+        billed.usage = _generated_until(pieces, written)
+        billed.nano_usd = self._state.tariff.nano_usd(written.model, billed.usage, written.tier)
 
     async def _first_byte_is_due(self, reply: Reply) -> bool:
         """Wait as long as the first byte is to wait; return whether the client is still there."""

@@ -67,6 +67,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         crlf: Whether the lines of a stream end with CR LF.
         write_size: The body is sent in HTTP chunks of this many bytes.
         split_usage: The event with the usage is sent in HTTP chunks of 7 bytes.
+        stops: Whether the provider stops writing when its reader leaves, and bills only what it has sent. Streams only.
         billed: Whether the call is billed, in place of the rule above.
     """
 
@@ -100,6 +101,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     crlf: bool = False
     write_size: int | None = None
     split_usage: bool = False
+    stops: bool = False
     billed: bool | None = None
 
     @property

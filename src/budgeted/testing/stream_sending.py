@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -29,9 +29,19 @@ class StreamedAnswer:
         reply: How the request is answered.
         billed: The call on the bill.
         api: The API that it is an answer of.
+        cut: Bills only so many pieces, where the provider stops when its reader leaves; None where it does not.
     """
 
-    def __init__(self, connection: Connection, pauses: Pauses, reply: Reply, billed: Billed, api: Api) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        pauses: Pauses,
+        reply: Reply,
+        billed: Billed,
+        api: Api,
+        cut: Callable[[int], None] | None = None,
+    ) -> None:
+        self._cut = cut
         self._connection = connection
         self._pauses = pauses
         self._reply = reply
@@ -49,6 +59,8 @@ class StreamedAnswer:
         await self._connection.send(response_head(200, headers, None))
         for event in events:
             if not await self._go_on(event) or not await self._send(event):
+                if self._cut is not None and self._connection.gone:
+                    self._cut(self._pieces)
                 return
             self._pieces += event.role == "piece"
         if await self._go_on(_END):
