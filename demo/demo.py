@@ -3,7 +3,8 @@
 A provider simulated on loopback speaks OpenAI's wire format and counts what it bills. Two processes, one after the
 other, call it through the real OpenAI SDK from many threads: plain answers, streams, and streams that are abandoned.
 The first process is killed with SIGKILL while calls are in flight. Afterwards every single call is looked up twice,
-in the provider's bill and in the ledger. Needs no key and no network.
+in the provider's bill and in the ledger. Last, streams are abandoned at providers of each kind, to show how far what is
+charged for them lies above the bill. Needs no key and no network.
 """
 
 from __future__ import annotations
@@ -19,16 +20,19 @@ import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import openai
 
 import budgeted
+from budgeted.metering import drain
 from budgeted.testing import SimulatedProvider
 
 MODEL = "gpt-4o-mini"
 THREADS = 24
 CALLS = 150
 KILL_AFTER = 60
+MOST_OUTPUT = 800
 GLOBAL_LIMIT = 0.04
 ALICE_LIMIT = 0.012
 KINDS = ("answer", "stream", "abandoned stream")
@@ -72,6 +76,7 @@ def call(client: openai.OpenAI, number: int) -> None:
             model=MODEL,
             messages=[{"role": "user", "content": f"Tell me about the number {number}."}],
             stream=kind != "answer",
+            max_completion_tokens=MOST_OUTPUT,
             user=f"call-{number}",
             extra_headers={"x-simulate": json.dumps(behaviour)},
         )
@@ -166,6 +171,69 @@ def limits_kept(manager: budgeted.BudgetManager) -> bool:
     return good
 
 
+LEFT_AT = (
+    (
+        "api.openai.com/v1",
+        "stops with its reader",
+        "gpt-4o-mini",
+        {"stops": True, "gate_after": 40, "pieces": MOST_OUTPUT},
+    ),
+    ("api.groq.com/groq/openai/v1", "goes on, and bills all", "llama-3.3-70b-versatile", {"pieces": 100}),
+    ("gateway.example/v1", "nobody knows", "gpt-4o-mini", {"pieces": 100}),
+)
+"""Where streams are left early: the address, what the provider does then, the model, and how it is simulated."""
+
+
+def loopback(provider: SimulatedProvider) -> openai.DefaultHttpxClient:
+    """An HTTP client that takes every address for the simulated provider's."""
+    package = sys.modules[openai.DefaultHttpxClient.__mro__[1].__module__.partition(".")[0]]
+    where = package.URL(provider.url)
+
+    class Loopback(package.HTTPTransport):  # type: ignore[name-defined]
+        def handle_request(self, request: Any) -> Any:
+            request.url = request.url.copy_with(scheme="http", host=where.host, port=where.port)
+            return super().handle_request(request)
+
+    return openai.DefaultHttpxClient(transport=Loopback())
+
+
+def leave_early(provider: SimulatedProvider, streams: int = 10) -> bool:
+    """Abandon streams at each kind of provider; print what was billed and what was charged; True if never below."""
+    print(f"\n{streams} streams of up to {MOST_OUTPUT} tokens abandoned at each of three providers:")
+    print(f"{'':30}{'':26}{'billed':>14}{'charged':>14}{'ratio':>8}  because")
+    good = True
+    for address, behaviour, model, reply in LEFT_AT:
+        provider.reset()
+        with budgeted.BudgetManager("left", ledger="memory://", max_budget=1) as manager, loopback(provider) as web:
+            client = openai.OpenAI(base_url=f"https://{address}", api_key="none", max_retries=0, http_client=web)
+            for _ in range(streams):
+                with manager.budget("alice"):
+                    answer = client.chat.completions.create(
+                        model=model,
+                        messages=[{"role": "user", "content": "Tell me a long story."}],
+                        stream=True,
+                        max_completion_tokens=MOST_OUTPUT,
+                        extra_headers={"x-simulate": json.dumps({"output_tokens": 700, **reply})},
+                    )
+                    for _ in zip(range(20), answer, strict=False):
+                        pass
+                    answer.close()
+            provider.wait_idle()
+            drain.finish(30)
+            billed, charged = provider.billed_nano(), round(manager.balance().spent * budgeted.money.NANO)
+            unsure = len(manager.uncertain())
+        why = (
+            "what came, and may have been under way"
+            if reply.get("stops")
+            else "all it held"
+            if unsure
+            else "read to its end"
+        )
+        print(f"{address:30}{behaviour:26}{usd(billed):>14}{usd(charged):>14}{charged / billed:8.2f}  {why}")
+        good = good and charged >= billed
+    return good
+
+
 def usd(nano: int) -> str:
     """Nano-USD to the nano-dollar."""
     return f"${nano / budgeted.money.NANO:.9f}"
@@ -187,6 +255,7 @@ def main() -> int:
         refused = race(provider, ledger)
         with manage(ledger) as manager:
             good = compare(provider, manager, refused)
+        good = leave_early(provider) and good
     print("\nas promised" if good else "\nNOT as promised")
     return 0 if good else 1
 
