@@ -115,7 +115,12 @@ class Proxy:
                 elif self.parking or self._has_parked(sink):  # in its order
                     self.parked.append((sink, data))
                     continue
-                sink.sendall(data)
+                try:
+                    sink.sendall(data)
+                except OSError:
+                    # The client has gone; its server stays for as long as it is to have what was parked.
+                    if not (replies and self._has_parked(source)):
+                        break
         late = self._has_parked(sink)  # the server is to have that, though its client has gone
         with self._lock:
             for one in (source,) if late else (source, sink):
