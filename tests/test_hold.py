@@ -466,3 +466,11 @@ def test_an_agents_result_that_states_its_cost_is_believed(manager: BudgetManage
     with manager.hold(cost=2) as held:
         held.settle({**result, "total_cost_usd": float("nan"), "cost": None})
     assert manager.balance().spent == 2.25
+
+
+def test_numbers_that_nobody_can_price_make_a_charge_uncertain_at_the_hold(manager: BudgetManager) -> None:
+    with manager.hold("cent", "", 40) as held:
+        held.settle(usage=Usage(0, 1, unread=("citation_tokens",)))
+    (charge,) = manager.uncertain()
+    assert charge.cost == charge.held
+    assert "citation_tokens" in charge.reason

@@ -19,7 +19,7 @@ from budgeted.errors import BudgetError, LedgerError, LedgerLockedError, LedgerU
 from budgeted.ledger import background_worker
 from budgeted.ledger.admission import Ask
 from budgeted.ledger.spending_records import Used
-from budgeted.metering import after_disconnect, block_hold, input_or_context_window_bound, ledger_hold
+from budgeted.metering import after_disconnect, block_hold, input_or_context_window_bound, ledger_hold, settlement
 from budgeted.metering.blocking_limit import Refusal, by_ledger
 from budgeted.metering.charged_responses import remember
 from budgeted.metering.ledger_hold import LedgerHold
@@ -33,8 +33,6 @@ from budgeted.pricing.token_types import kinds_of
 from budgeted.pricing.usage import Counts, Usage
 from budgeted.telemetry import call_reporting, counters, span_attributes
 from budgeted.telemetry.log_throttling import say
-from budgeted.validation import shown
-from budgeted.wire import response_usage
 from budgeted.wire.exception_classification import REFUSED, UNSENT, classify, reason_of
 from budgeted.wire.normalized_request import ANY, Request, unpriced
 from budgeted.wire.response_usage import Answer
@@ -331,33 +329,29 @@ class Call(msgspec.Struct, eq=False, weakref=True):
                 return
             usage = Usage()
         reason = ""
-        model = answer.model
-        if model is not None and model != request.model and not self._answers_as(price):
-            price = price_registry.find(model, request.provider or None, request.base_url)
-            if price is None and self.price is not None:
-                price = self.price
-                reason = f"{shown(model)} answered, and its price is not known"
+        if answer.model is not None and answer.model != request.model:
+            price, reason = settlement.price_of_answer(request, price, answer.model, self.at)
         if price is None and request.fixed is not None:
             self.estimate(UNPRICED_TOKENS, usage, answer, timeout)
             return
         cost = 0
         if price is not None:
             cost = price.cost(usage, self.at)
-            if price.stated or request.units != 1:
-                cost += price.beside_tokens(request.units - 1, 0, self.at, usage.service_tier)
-                cost = (response_usage.stated_cost(answer.report) if price.stated else None) or cost
+            if price.stated or request.units != 1 or usage.unread:
+                cost, unknown = settlement.cost_of_answer(request, price, usage, answer, self.at)
+                if unknown:
+                    reason, cost = unknown, max(cost, self.usd)
         self._end(Used(cost, usage.input_tokens, usage.output_tokens), reason, answer, timeout)
-
-    def _answers_as(self, price: Price | None) -> bool:
-        """Whether the price of the model asked for holds whatever name the answer gives it."""
-        return self.request.renamed or (price is not None and price.registered)
 
     def charge(self, usage: Counts | None = None, cost: int | None = None, timeout: float | None = None) -> None:
         """The caller says what the call used or cost (nano-USD)."""
         usage = usage or Usage()
         if cost is None:
+            unknown = settlement.unpriced(usage)
             if self.price is None and self.request.fixed is not None:
-                self.estimate(UNPRICED_TOKENS, usage, None, timeout)
+                unknown = UNPRICED_TOKENS
+            if unknown:
+                self.estimate(unknown, usage, None, timeout)
                 return
             cost = self._cost(usage)
         self._end(Used(cost, usage.input_tokens, usage.output_tokens), "", None, timeout)

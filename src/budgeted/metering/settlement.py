@@ -1,27 +1,26 @@
-"""What a call is charged once its answer has come: at whose price, for which attempts, and whether that is certain."""
+"""What a call is charged once its answer has come: at whose price, and whether that is certain."""
 
 from __future__ import annotations
-
-from collections.abc import Iterable
 
 from budgeted.pricing import price_registry
 from budgeted.pricing.model_price import Price
 from budgeted.pricing.usage import Counts
 from budgeted.validation import shown
+from budgeted.wire import response_usage
 from budgeted.wire.normalized_request import Request
 from budgeted.wire.response_usage import Answer
 
 
-def price_of_answer(request: Request, price: Price | None, model: str | None, at: int) -> tuple[Price | None, str]:
+def price_of_answer(request: Request, price: Price | None, model: str, at: int) -> tuple[Price | None, str]:
     """The price of the model that answered, and why it is not certain, or "".
 
     Args:
         request: what was asked.
         price: of the model that was asked for, if it is known.
-        model: the model that answered, if the answer names it.
+        model: the model that answered, by another name than was asked for.
         at: when the call began, in unix seconds.
     """
-    if model is None or model == request.model or request.renamed or (price is not None and price.registered):
+    if request.renamed or (price is not None and price.registered):
         return price, ""
     found = price_registry.find(model, request.provider or None, request.base_url)
     if found is None and price is not None:
@@ -53,23 +52,12 @@ def cost_of_answer(request: Request, price: Price, usage: Counts, answer: Answer
     cost = price.cost(usage, at)
     if price.stated or request.units != 1:
         cost += price.beside_tokens(request.units - 1, 0, at, usage.service_tier)
-    if price.stated and answer.cost is not None:  # elsewhere nobody vouches for what a server states
-        return answer.cost, ""
-    reason = f"nobody can price {', '.join(usage.unread)}" if usage.unread else ""
-    if answer.attempts:
-        more, why = _attempts(request, price, answer.attempts, at)
-        return cost + more, reason or why
-    return cost, reason
+        stated = response_usage.stated_cost(answer.report) if price.stated else None
+        if stated is not None:  # elsewhere nobody vouches for what a server states
+            return stated, ""
+    return cost, unpriced(usage)
 
 
-def _attempts(request: Request, price: Price, attempts: Iterable[tuple[str, Counts]], at: int) -> tuple[int, str]:
-    """What further models cost that wrote something in the same call, each at its own price."""
-    total, reason = 0, ""
-    for model, usage in attempts:
-        own = price_registry.find(model, request.provider or None, request.base_url)
-        if own is None:
-            own, reason = price, f"{shown(model)} wrote a part, and its price is not known"
-        total += own.cost(usage, at)
-        if usage.unread:
-            reason = f"nobody can price {', '.join(usage.unread)}"
-    return total, reason
+def unpriced(usage: Counts) -> str:
+    """What of a usage nobody can price, in words; "" where there is nothing."""
+    return f"nobody can price {', '.join(usage.unread)}" if usage.unread else ""
