@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import json
 import math
 import random
@@ -10,6 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -851,6 +854,27 @@ class TestManyAtOnce:
     def test_a_port_that_is_taken_is_an_error(self, provider: SimulatedProvider) -> None:
         with pytest.raises(OSError, match="in use"):
             SimulatedProvider(port=port_of(provider))
+
+    def test_a_provider_that_is_closed_while_clients_come_in_leaves_no_socket_open(self) -> None:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            ports = [str(closed_while_clients_come_in()) for _ in range(5)]
+            gc.collect()
+        told = [str(one.message) for one in caught]
+        assert [text for text in told if any(port in text for port in ports)] == []
+
+
+def closed_while_clients_come_in() -> int:
+    """The port of a provider that was closed when it had clients of whom it had not heard yet."""
+    with contextlib.ExitStack() as stack:
+        provider = SimulatedProvider()
+        port = int(provider.url.rpartition(":")[2])
+        for _ in range(12):
+            client = stack.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(("127.0.0.1", port))
+        provider.close()
+    return port
 
 
 MESSAGE = {"model": CLAUDE, "max_tokens": 50, "messages": HELLO}

@@ -76,6 +76,11 @@ class SimulatedProvider(Provider):
             return
         started.set_result(listening.sockets[0].getsockname()[1])
         await self._stop.wait()
+        # Nobody else is let in; those who were just now become connections first, which takes two turns of the loop:
+        # asyncio leaves their sockets open if the server is closed before that.
+        self._loop.remove_reader(listening.sockets[0].fileno())
+        for _ in range(2):
+            await asyncio.sleep(0)
         listening.close()
         await server.stop()
 
