@@ -1,9 +1,12 @@
 """Real answers and the bill for each: what is recorded is the bill, to the nano-dollar.
 
 Each JSON file has the rows of one provider. A row has a ``name``, the ``request``, the ``answer`` and the ``stream`` as
-they are sent, the ``bill_usd`` that a person worked out from the published price (``arithmetic``, ``price_source``) and
-where the shape was ``reported``. It is called through the provider's own SDK, plain and streamed, and through LiteLLM
-where the request has that name. What nobody can price is ``"uncertain"``: at least the bill, and listed.
+they are sent, the ``bill_usd`` that its ``arithmetic`` comes to by a price of which ``price_source`` is the place, and
+where the shape was ``reported``. A report that nobody has looked at again begins with "unconfirmed"; and most rates are
+those of genai-prices, so that these rows find no mistake in its list.
+
+A row is called through the provider's own SDK, plain and streamed, and through LiteLLM where the request has that name.
+What nobody can price is ``"uncertain"``: at least the bill, and listed.
 
     PYTHONPATH=tests python tests/bills/compare.py [PROVIDER ...]
 
