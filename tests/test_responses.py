@@ -129,9 +129,27 @@ def test_the_searches_that_a_response_counts_as_billed_are_charged(told: Any, bi
     assert streamed.web_searches == billed
 
 
-def test_reasoning_that_is_only_in_the_total_counts_as_output() -> None:
-    usage = read_usage({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 65})
-    assert usage == Usage(10, 55)
+@pytest.mark.parametrize(
+    ("model", "usage"),
+    [
+        ("grok-4", Usage(10, 55)),
+        ("x-ai/grok-4-fast", Usage(10, 55)),
+        ("gemini-2.5-pro", Usage(10, 55)),
+        ("voxtral-mini-2507", Usage(10, 5)),
+        ("", Usage(10, 5)),
+    ],
+)
+def test_what_is_only_in_the_total_counts_as_output_where_its_provider_counts_so(model: str, usage: Usage) -> None:
+    report = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 65}
+    assert read_usage(report, model=model) == usage
+    assert read({"model": model, "choices": [], "usage": report}).usage == usage
+
+
+def test_what_tools_brought_is_input_through_litellm() -> None:
+    report = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 65}
+    details = {"reasoning_tokens": 2, "text_tokens": 3}
+    found = read_usage({**report, "completion_tokens_details": details}, model="gemini-2.5-pro")
+    assert found == Usage(60, 5, reasoning_tokens=2)
 
 
 def test_embeddings_have_no_output() -> None:
@@ -275,8 +293,10 @@ def test_the_start_of_an_anthropic_stream_is_not_its_usage() -> None:
     assert not meter.final
     assert meter.received().input_tokens == 100
     meter.feed(_sse({"type": "message_delta", "delta": {}, "usage": {"output_tokens": 40}}, named=True, done=False))
-    assert meter.final
+    assert not meter.final  # more counts may come
     assert meter.answer().usage == EXPECTED[2][1]
+    meter.feed(_sse({"type": "message_stop"}, named=True, done=False))
+    assert meter.final
 
 
 @pytest.mark.parametrize("kind", ["response.completed", "response.incomplete", "response.failed"])
@@ -383,7 +403,7 @@ OTHERS = [
     ({**GEMINI, "modelVersion": "gemini-3-pro"}, Usage(100, 40, 60), ("gemini-3-pro", "r1")),
     (VERTEX_EMBEDDINGS, Usage(14), (None, None)),
     (COHERE, Usage(100, 40), (None, "c1")),
-    (COHERE_EMBEDDINGS, Usage(13), (None, "c2")),
+    (COHERE_EMBEDDINGS, Usage(13, input_image_tokens=4), (None, "c2")),
     (OLLAMA, Usage(100, 40), ("llama3.2", None)),
 ]
 

@@ -321,6 +321,9 @@ class Call(msgspec.Struct, eq=False, weakref=True):
 
     def settle(self, answer: Answer, timeout: float | None = None) -> None:
         """The call has ended with a response: charge what it says, or the guess if it does not say."""
+        if answer.error:
+            self.release(timeout)
+            return
         request, price = self.request, self.price
         usage = answer.usage or request.known
         if usage is None:
@@ -335,13 +338,17 @@ class Call(msgspec.Struct, eq=False, weakref=True):
             self.estimate(UNPRICED_TOKENS, usage, answer, timeout)
             return
         cost = 0
+        sent, output = usage.input_tokens, usage.output_tokens
         if price is not None:
-            cost = price.cost(usage, self.at)
-            if price.stated or request.units != 1 or usage.unread:
+            if usage.__class__ is Counts and usage.service_tier is None and request.units == 1 and not price.stated:
+                cost = price.cost(usage, self.at)  # tokens, and nothing else: nearly always
+            else:
                 cost, unknown = settlement.cost_of_answer(request, price, usage, answer, self.at)
                 if unknown:
                     reason, cost = unknown, max(cost, self.usd)
-        self._end(Used(cost, usage.input_tokens, usage.output_tokens), reason, answer, timeout)
+        if answer.attempts:
+            sent, output = settlement.tokens_of(usage, answer)
+        self._end(Used(cost, sent, output), reason, answer, timeout)
 
     def charge(self, usage: Counts | None = None, cost: int | None = None, timeout: float | None = None) -> None:
         """The caller says what the call used or cost (nano-USD)."""

@@ -71,7 +71,7 @@ class Watch:
     def outcome(self, error: BaseException | None, *, at_end: bool) -> Callable[[float | None], None]:
         """How the call ends, as a step that takes a ledger timeout."""
         answer = self.meter.answer()
-        if answer.usage is not None and (self.meter.final or (at_end and error is None and self.meter.whole)):
+        if answer.usage is not None and (self.meter.told or (at_end and error is None and self.meter.whole)):
             return functools.partial(self.call.settle, answer)
         if error is None and at_end and self.call.request.known is not None:
             return functools.partial(self.call.settle, answer)
@@ -86,7 +86,9 @@ class Watch:
         else:
             reason = LEFT_EARLY if isinstance(error, GeneratorExit) else reason_of(error)
         received = self.call.request.likely or self.meter.received()
-        most = self._most_output(received, ended=at_end and error is None)
+        # Some end as if nothing were missing when their connection is lost: all has come where the end was told.
+        ended = at_end and error is None and (self.meter.final or isinstance(self.meter, BodyMeter))
+        most = self._most_output(received, ended=ended)
         return functools.partial(self.call.estimate, reason, received, answer, most_output=most)
 
     def _most_output(self, received: Counts, *, ended: bool) -> int | None:

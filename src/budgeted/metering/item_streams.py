@@ -12,7 +12,7 @@ import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from types import TracebackType
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from budgeted.metering import runner
 from budgeted.metering.after_disconnect import STOPS, most_output
@@ -52,9 +52,14 @@ class _Watching(Protocol):
 
 
 class Items:
-    """A call whose answer comes item by item: what came so far, and how the call ends with it."""
+    """A call whose answer comes item by item: what came so far, and how the call ends with it.
+
+    Attributes:
+        ends_when_cut: whether the stream ends as if nothing were missing when its connection is lost.
+    """
 
     inside: Scope | None = None
+    ends_when_cut: ClassVar[bool] = False
 
     def __init__(self, call: Call) -> None:
         self.call = call
@@ -99,7 +104,7 @@ class Items:
             if error is not None:
                 return functools.partial(call.estimate, LEFT_EARLY, received, None)
             most = None
-            if call.after_disconnect(ended=True) == STOPS:
+            if call.after_disconnect(ended=not self.ends_when_cut) == STOPS:
                 most = most_output(call.request, -(-received.output_tokens * 4 // 3), 0, time.monotonic() - self.begun)
             return functools.partial(call.estimate, NO_USAGE, received, None, most_output=most)
         return functools.partial(call.fail, error)

@@ -274,16 +274,16 @@ def counted(usage: object) -> Counts:
     Raises:
         TypeError, ValueError: it is none of these, or makes no sense.
     """
+    if isinstance(usage, Mapping) and usage and usage.keys() <= _FIELDS:
+        return Usage(**usage)
     found = usage_report_formats.read_usage(usage)
     if found is not None:
         return found
     if not isinstance(usage, Mapping) or not usage:
         msg = f"usage must be a Usage or a mapping, such as Usage(1200, 300), got {shown(usage)}"
         raise TypeError(msg)
-    if not usage.keys() <= _FIELDS:
-        msg = f"usage must have the fields of Usage, such as input_tokens and output_tokens, got {shown(dict(usage))}"
-        raise TypeError(msg)
-    return Usage(**usage)
+    msg = f"usage must have the fields of Usage, such as input_tokens and output_tokens, got {shown(dict(usage))}"
+    raise TypeError(msg)
 
 
 def _refused(response: object) -> bool:

@@ -6,7 +6,6 @@ from budgeted.pricing import price_registry
 from budgeted.pricing.model_price import Price
 from budgeted.pricing.usage import Counts
 from budgeted.validation import shown
-from budgeted.wire import response_usage
 from budgeted.wire.normalized_request import Request
 from budgeted.wire.response_usage import Answer
 
@@ -40,7 +39,7 @@ _MUCH = Counts(100_000, 100_000)
 
 
 def cost_of_answer(request: Request, price: Price, usage: Counts, answer: Answer, at: int) -> tuple[int, str]:
-    """Nano-USD for an answer, and why they are not certain, or "".
+    """Nano-USD for an answer that says more than its tokens, and why they are not certain, or "".
 
     Args:
         request: what was asked.
@@ -49,13 +48,25 @@ def cost_of_answer(request: Request, price: Price, usage: Counts, answer: Answer
         answer: what it says besides.
         at: when the call began, in unix seconds.
     """
-    cost = price.cost(usage, at)
-    if price.stated or request.units != 1:
+    if answer.cost is not None and price.stated:  # elsewhere nobody vouches for what a server states
+        return answer.cost, ""
+    cost, reasons = price.cost(usage, at), [unpriced(usage)]
+    if request.units != 1:
         cost += price.beside_tokens(request.units - 1, 0, at, usage.service_tier)
-        stated = response_usage.stated_cost(answer.report) if price.stated else None
-        if stated is not None:  # elsewhere nobody vouches for what a server states
-            return stated, ""
-    return cost, unpriced(usage)
+    for model, used in answer.attempts:
+        theirs = price_registry.find(model, request.provider or None, request.base_url) if model else None
+        if theirs is None:
+            reasons.append(f"{shown(model) if model else 'another model'} wrote, too, and its price is not known")
+        else:
+            cost += theirs.cost(used, at)
+            reasons.append(unpriced(used))
+    return cost, "; ".join(reason for reason in reasons if reason)
+
+
+def tokens_of(usage: Counts, answer: Answer) -> tuple[int, int]:
+    """Tokens of input and output, over all the models that wrote."""
+    every = (usage, *(used for _, used in answer.attempts))
+    return sum(one.input_tokens for one in every), sum(one.output_tokens for one in every)
 
 
 def unpriced(usage: Counts) -> str:

@@ -26,7 +26,7 @@ from budgeted.providers.monkeypatching import Hook
 from budgeted.providers.parameter_coercion import count, mapping, text
 from budgeted.providers.sdk_retries import attempt, attempt_async, repeat_async
 from budgeted.providers.unmeterable_requests import refuse_connection, refuse_unseen, refuse_unseen_at
-from budgeted.wire import response_usage, usage_report_formats
+from budgeted.wire import response_usage
 from budgeted.wire.normalized_request import Request
 from budgeted.wire.stream_usage import ItemMeter
 
@@ -95,7 +95,7 @@ class _Sent(Sent):
             return units_end(call, _pictures(body))
         if isinstance(body, list):
             return functools.partial(call.settle, response_usage.read(body[0] if body else None))
-        _watch(response, call, self.request)
+        _watch(response, call)
         return None
 
 
@@ -186,9 +186,9 @@ def _pictures(body: Any) -> int | None:
         return None
 
 
-def _watch(response: Any, call: Call, request: Request) -> None:
+def _watch(response: Any, call: Call) -> None:
     """Meter a stream at the SDK's own parts: the transport below may be httpx, httpx2, aiohttp or requests."""
-    state = Watch(call, ItemMeter(_decoded, functools.partial(_is_last, request.n)))
+    state = Watch(call, ItemMeter(_decoded))
     # No reference to the response: it is to be collected when its reader forgets it.
     itself = weakref.ref(response)
     response._iter_response_stream = functools.partial(_parts, itself, state)  # noqa: SLF001 - no other place
@@ -208,14 +208,7 @@ def _parts_async(itself: weakref.ref[Any], state: Watch) -> AsyncIterator[Any]:
 
 def _decoded(part: str) -> Mapping[str, Any]:
     body: dict[str, Any] = msgspec.json.decode(part)
-    searches = usage_report_formats.gemini_searches(body)
-    if searches:
-        body.setdefault("usageMetadata", {})["webSearches"] = searches
     return body
-
-
-def _is_last(n: int, body: Mapping[str, Any]) -> bool:
-    return n == 1 and any(mapping(candidate).get("finishReason") for candidate in body.get("candidates") or ())
 
 
 HOOKS = (

@@ -21,18 +21,19 @@ from budgeted.metering.call import Call
 from budgeted.metering.item_streams import Items, metered
 from budgeted.pricing import model_price, token_types
 from budgeted.pricing.token_types import kinds_of
-from budgeted.pricing.usage import COUNTS, Usage
+from budgeted.pricing.usage import COUNTS
 from budgeted.providers.billed_searches import GOOGLES_SEARCHES, MOST_SEARCHES, searches
 from budgeted.providers.metered_method import End, Sent, run, run_async
 from budgeted.providers.monkeypatching import Hook
 from budgeted.providers.parameter_coercion import count, items, mapping, prompts, text
 from budgeted.providers.sdk_retries import note_lost_async
 from budgeted.providers.unmeterable_requests import refuse_unseen
-from budgeted.wire import response_usage, usage_report_formats
+from budgeted.wire import response_usage
 from budgeted.wire.exception_classification import came_through
 from budgeted.wire.normalized_request import Request
 from budgeted.wire.response_usage import Answer
 from budgeted.wire.sdk_object_fields import fields_of, text_bytes
+from budgeted.wire.usage_report_formats.google_gemini import Grounding
 
 _OPERATIONS = {
     "completion": "chat",
@@ -117,6 +118,8 @@ def _origin(error: BaseException) -> BaseException:
 class _Items(Items):
     """A stream whose own items say what it used."""
 
+    ends_when_cut = True
+
     def __init__(self, call: Call, *, hide: bool) -> None:
         super().__init__(call)
         self._hide = hide
@@ -129,6 +132,8 @@ class _Items(Items):
 
 class _Chunks(Items):
     """A stream that keeps all its chunks, with the usage that it takes out of those that it passes on."""
+
+    ends_when_cut = True
 
     def __init__(self, call: Call, stream: Any) -> None:
         super().__init__(call)
@@ -170,7 +175,9 @@ def _total(chunks: Any) -> Answer:
     reports = [answer.usage for answer in answers if answer.usage is not None]
     counts = {name: max(getattr(one, name) for one in reports) for name in COUNTS}
     tier = next((one.service_tier for one in reversed(reports) if one.service_tier), None)
-    return _as_billed(Answer(Usage(**counts, service_tier=tier), last.model, last.id))
+    strangers = tuple(dict.fromkeys(name for one in reports for name in one.unread))
+    usage = msgspec.structs.replace(reports[-1], **counts, service_tier=tier, unread=strangers)
+    return _as_billed(msgspec.structs.replace(last, usage=usage))
 
 
 def _as_billed(answer: Answer, response: Any = None) -> Answer:
@@ -181,9 +188,11 @@ def _as_billed(answer: Answer, response: Any = None) -> Answer:
     found = usage.web_searches
     groundings = fields_of(response).get("vertex_ai_grounding_metadata")
     if groundings:
-        parts = [{"groundingMetadata": each} for each in items(groundings)]
-        found = usage_report_formats.gemini_searches({"candidates": parts, "modelVersion": answer.model})
-    elif found > 1 and model_price.gemini_bills_answers(str(answer.model)):
+        grounding = Grounding()
+        grounding.add({"candidates": [{"groundingMetadata": each} for each in items(groundings)]})
+        usage = response_usage.grounded(msgspec.structs.replace(usage, web_searches=0), grounding, answer.model)
+        return msgspec.structs.replace(answer, usage=usage)
+    if found > 1 and model_price.gemini_bills_answers(str(answer.model)):
         found = 1
     if found == usage.web_searches:
         return answer

@@ -112,7 +112,7 @@ async def _stream_async(
 
 
 def _watch(call: Call) -> Watch:
-    return Watch(call, ItemMeter(_said, lambda _: True))
+    return Watch(call, ItemMeter(_said, ends=True))
 
 
 def _said(part: Any) -> Mapping[str, Any] | str:

@@ -14,7 +14,6 @@ from collections.abc import Mapping
 
 import msgspec
 
-from budgeted.wire import usage_report_formats
 from budgeted.wire.response_usage import Answer
 from budgeted.wire.sdk_object_fields import fields_of
 from budgeted.wire.server_sent_events import EventMeter
@@ -71,7 +70,8 @@ class FrameMeter(EventMeter):
 
     def answer(self) -> Answer:
         """What the stream has said of itself so far: the answer has another name for the model that is billed."""
-        return Answer(usage_report_formats.read_usage(self._usage or None, self._tier))
+        found = super().answer()
+        return Answer(found.usage, report=found.report, attempts=found.attempts, error=found.error)
 
     def _take(self, payload: bytes) -> None:
         """Read one payload: an event, or a model's own event in Base64."""

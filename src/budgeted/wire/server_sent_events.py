@@ -18,7 +18,13 @@ _TEXT = re.compile(
 )
 
 _string = re.compile(rb'(?:[^"\\]++|\\.)*+').match
+_MOST_HEAD = 200
+"""Bytes in which an event of OpenAI's responses names its type."""
+
 _DONE = re.compile(rb"^data:[ ]?\[DONE\]", re.MULTILINE)
+
+# Events without a usage report that end a stream.
+_ENDS = re.compile(rb'"(?:message_stop|message-end|stream-end|response\.(?:failed|cancelled|incomplete))"')
 
 # Of this API, only the deltas are text that was not there before.
 _REPEATING = (b"event: response.", b"event:response.", b'data: {"type":"response.')
@@ -65,7 +71,10 @@ class EventMeter(StreamMeter):
 
     def _read(self, event: bytes) -> bool:
         """Note what an event says; True if all it carries is usage."""
-        if b'"usage"' in event and (b'"usage":null' not in event or b'"x_groq"' in event):
+        # Not where it is null, unless there is another one: Groq's, or Moonshot's in a choice.
+        if b'"usage' in event and (
+            b'"usage":null' not in event or event.count(b'"usage') != event.count(b'"usage":null')
+        ):
             body = _decoded(event)
             if body is not None and self._note(body):
                 # Only what was asked for on the caller's behalf comes without choices.
@@ -74,9 +83,15 @@ class EventMeter(StreamMeter):
         if event.startswith(self._head):
             start = self._head_size
             self._events += 1
-            self._text_bytes += _string(event, start).end() - start  # type: ignore[union-attr]
+            size = _string(event, start).end() - start  # type: ignore[union-attr]
+            self._text_bytes += size
+            self._told = False
+            if not size and b'"error"' in event:
+                self._note_end(event)
         elif not event.startswith(_REPEATING) or b'.delta"' in event:
             self._search(event)
+        elif _ENDS.search(event, 0, _MOST_HEAD):
+            self._note_end(event)
         return False
 
     def _search(self, event: bytes) -> None:
@@ -85,11 +100,20 @@ class EventMeter(StreamMeter):
         if found:
             self._events += 1
             self._text_bytes += sum([match.end(1) - match.start(1) for match in found])
+            self._told = False
             if len(found) == 1:  # nearly always, the next event has its text in the same place
                 self._head_size = found[0].start(1)
                 self._head = event[: self._head_size]
         elif b"[DONE]" in event and _DONE.search(event):
             self.final = True
+        if b'"error"' in event or _ENDS.search(event):
+            self._note_end(event)
+
+    def _note_end(self, event: bytes) -> None:
+        """Note an event that may end the stream, or say that the provider gave up."""
+        body = _decoded(event)
+        if body is not None:
+            self._note(body)
 
 
 def _decoded(event: bytes) -> dict[str, object] | None:
@@ -118,7 +142,5 @@ class LineMeter(EventMeter):
 
     def _take(self, line: bytes) -> None:
         body = _decoded(b"data:" + line) if b'"billed_units"' in line else None
-        if body is not None and self._note(body):
-            self.final = True
-        else:
-            self._search(line)
+        if body is None or not self._note(body):
+            self._search(b"data:" + line)

@@ -8,9 +8,11 @@ from typing import Any, TypeVar
 import msgspec
 
 from budgeted.pricing.usage import Counts, Usage
-from budgeted.wire import response_usage, usage_report_formats
+from budgeted.wire import response_usage
 from budgeted.wire.response_usage import Answer
 from budgeted.wire.sdk_object_fields import text_bytes
+from budgeted.wire.usage_report_formats.google_gemini import Grounding
+from budgeted.wire.usage_report_formats.report_detection import report_in
 
 _Item = TypeVar("_Item")
 
@@ -20,11 +22,14 @@ BYTES_PER_TOKEN = 4
 MOST_BODY = 16 * 2**20
 """Bytes of a body that is no event stream that are kept to read its usage."""
 
-_FINAL_TYPES = (
-    *("response.completed", "response.incomplete", "response.failed", "message_delta", "message-end"),
-    *("conversation.response.done", "interaction.completed"),
-    *("image_generation.completed", "image_edit.completed", "speech.audio.done", "transcript.text.done"),
+_FINAL_TYPES = frozenset(
+    (
+        *("response.completed", "response.incomplete", "response.failed", "response.cancelled", "message_stop"),
+        *("message-end", "stream-end", "conversation.response.done", "interaction.completed"),
+        *("speech.audio.done", "transcript.text.done"),
+    )
 )
+"""Events after which nothing comes. Counts alone are no such event: more of them may come."""
 
 _NAMES = (
     ("model", "_model"),
@@ -46,28 +51,54 @@ def estimated(size: int, pieces: int = 0) -> int:
 
 
 class StreamMeter:
-    """What a stream has said of itself so far, and how much has come."""
+    """What a stream has said of itself so far, and how much has come.
+
+    Attributes:
+        final: whether the event has come that ends the stream: what was said is all, whatever becomes of it.
+        failed: whether an event has said that the provider gave up.
+    """
 
     def __init__(self) -> None:
         self.final = False
+        self.failed = False
         self._usage: dict[str, object] = {}
         self._tier: str | None = None
         self._model: str | None = None
         self._id: str | None = None
         self._begun = False
+        self._told = False
         self._events = 0
         self._text_bytes = 0
+        self._grounding: Grounding | None = None
+        self._body: dict[str, object] = {}
 
     @property
     def whole(self) -> bool:
         """Whether the usage seen so far is all of it, if nothing more comes: not so at the start of a message."""
         return not self._begun
 
+    @property
+    def told(self) -> bool:
+        """Whether the provider has said why it stopped and what that used, though more counts may come."""
+        return self.final or self._told
+
     def answer(self) -> Answer:
         """What the stream has said of itself so far."""
-        return Answer(
-            usage_report_formats.read_usage(self._usage or None, self._tier), self._model, self._id, self._usage
-        )
+        found = response_usage.answer_of(self._usage or None, self._tier, self._model, self._id)
+        if self._body:
+            found = response_usage.with_tools(found, self._body)
+        if self._grounding is not None and found.usage is not None:
+            usage = response_usage.grounded(found.usage, self._grounding, self._model)
+            found = msgspec.structs.replace(found, usage=usage)
+        if self.failed:
+            return msgspec.structs.replace(found, error=not self._anything(found.usage))
+        return found
+
+    def _anything(self, usage: Counts | None) -> bool:
+        """Whether a stream that failed brought anything that may be billed: OpenRouter bills no empty answer."""
+        if self._text_bytes or (usage is not None and usage.output_tokens):
+            return True
+        return usage is not None and usage.input_tokens > 0 and not (self._id or "").startswith("gen-")
 
     def received(self) -> Counts:
         """What has arrived, at least: reported counts, and the text that came through."""
@@ -85,20 +116,55 @@ class StreamMeter:
             value = report.get(name)
             if isinstance(value, str) and value:
                 setattr(self, attribute, value)
-        usage = body.get("usage") or usage_report_formats.report_in(report)
+        kind = body.get("type") or body.get("event_type")
+        if kind in _FINAL_TYPES:
+            self.final = True
+        if body.get("error") or kind == "error":
+            self.failed = True
+        if "candidates" in report:
+            self._grounding = self._grounding or Grounding()
+            self._grounding.add(report)
+        self._keep(body, report)
+        usage = body.get("usage") or report_in(report)
         if not isinstance(usage, dict):
             return False
         # Later counts replace earlier ones: they are cumulative.
-        self._usage.update({name: value for name, value in usage.items() if value is not None})
-        if isinstance(report.get("output"), list):
-            self._usage["webSearches"] = usage_report_formats.searches(report)
-        kind = body.get("type") or body.get("event_type")
+        _merge(self._usage, usage)
         self._begun = kind == "message_start"
-        if body.get("choices") == [] or kind in _FINAL_TYPES:
-            self.final = True
-        else:
+        delta = body.get("delta")
+        ended = isinstance(delta, dict) and delta.get("stop_reason")
+        self._told = body.get("choices") == [] or bool(ended) or kind in _TOLD_TYPES
+        if not self._told and not self.final:
             self._events += 1
         return True
+
+    def _keep(self, body: Mapping[str, object], report: Mapping[str, object]) -> None:
+        """Keep what is billed beside the report: tools' items, what guarded it, where code ran, pictures."""
+        for name in _BESIDE:
+            if report.get(name):
+                self._body[name] = report[name]
+        delta = body.get("delta")
+        if isinstance(delta, dict) and delta.get("container"):
+            self._body["container"] = delta["container"]
+        if body.get("b64_json") and str(body.get("type")).endswith(".completed"):
+            self._body["b64_json"] = True
+
+
+_BESIDE = ("output", "tools", "tool_usage", "trace", "amazon-bedrock-trace", "container", "provider")
+_TOLD_TYPES = frozenset(("image_generation.completed", "image_edit.completed"))
+
+
+def _merge(counts: dict[str, object], later: Mapping[str, object], depth: int = 3) -> None:
+    """Put later counts in the place of earlier ones. A count never falls to 0, and no part is taken back."""
+    for name, value in later.items():
+        earlier = counts.get(name)
+        if value is None or (not value and earlier):
+            continue
+        if depth and isinstance(value, dict) and isinstance(earlier, dict):
+            counts[name] = earlier = {**earlier}
+            _merge(earlier, value, depth - 1)
+        else:
+            counts[name] = value
 
 
 class ItemMeter(StreamMeter):
@@ -106,16 +172,14 @@ class ItemMeter(StreamMeter):
 
     Args:
         decode: what an item says, by its provider's names; its text if that is all.
-        is_last: whether an item that has a usage report is the last one that matters.
+        ends: True if nothing comes after an item that has a usage report.
     """
 
-    def __init__(
-        self, decode: Callable[[Any], Mapping[str, object] | str], is_last: Callable[[Mapping[str, object]], bool]
-    ) -> None:
+    def __init__(self, decode: Callable[[Any], Mapping[str, object] | str], *, ends: bool = False) -> None:
         super().__init__()
         self.begun = False
         self._decode = decode
-        self._is_last = is_last
+        self._ends = ends
 
     def feed(self, item: _Item) -> _Item:
         """Read an item as it passes."""
@@ -128,7 +192,7 @@ class ItemMeter(StreamMeter):
             elif not self._note(body):
                 self._events += 1
                 self._text_bytes += text_bytes(body)
-            elif self._is_last(body):
+            elif self._ends:
                 self.final = True
         except Exception:  # noqa: BLE001 - a stranger's item may be anything, and what was paid for is returned
             self._events += 1
@@ -142,6 +206,8 @@ class BodyMeter:
     """Keeps a body that is no event stream, to read its usage at the end."""
 
     final = False
+    failed = False
+    told = False
     whole = True
 
     def __init__(self) -> None:
