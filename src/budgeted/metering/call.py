@@ -133,6 +133,10 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         if request.fixed is not None:
             return Ask(request.fixed, uncertain_output=payer.uncertain_output)
         price = self.price = price_registry.find(request.model, request.provider or None, request.base_url)
+        others: list[Price] = []
+        if request.others:
+            others = self._others()
+            price = self.price = price if len(others) == len(request.others) else None
         size = self._input
         if size == -2:
             size = input_or_context_window_bound.input_tokens(request, price)
@@ -151,8 +155,17 @@ class Call(msgspec.Struct, eq=False, weakref=True):
             fixed, rate = price.bound(size, self.at, request.tier, kinds)
             if request.searches or request.units != 1:
                 fixed += price.beside_tokens(request.units - 1, request.searches, self.at, request.tier)
+            for other in others:  # whichever answers
+                theirs, each = other.bound(size, self.at, request.tier, kinds)
+                fixed, rate = max(fixed, theirs), max(rate, each)
         least = payer.min_output_tokens + request.thinking
         return Ask(fixed, rate * n, size, n, least, most, whole, payer.uncertain_output)
+
+    def _others(self) -> list[Price]:
+        """The known prices of the models that may answer instead."""
+        request = self.request
+        found = [price_registry.find(each, request.provider or None, request.base_url) for each in request.others]
+        return [price for price in found if price is not None]
 
     def _untouchable(self) -> bool:
         return any(group.untouched for group in self.groups) or any(
@@ -234,10 +247,13 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         """Nobody knows what the call costs: that is refused where a limit in USD applies."""
         if self.request.fixed is not None:
             return
+        request = self.request
         capped = any(block.cap is not None for block in self.blocks)
         for group, plan in zip(self.groups, plans, strict=True):
             if (plan is None or plan.priced or capped) and group.payer.unpriced == "deny":
-                raise unpriced(self.request)
+                models = (request.model, *request.others)
+                where = (request.provider or None, request.base_url)
+                raise unpriced(request, next((one for one in models if price_registry.find(one, *where) is None), ""))
 
     def _undo(self, usd: int, timeout: float | None = None) -> None:
         """Give back what was held before somebody refused."""
@@ -306,7 +322,9 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         mine, price = self.request, price_registry.find(request.model, request.provider or None, request.base_url)
         if request.model != mine.model or request.n > mine.n or not model_price.alike(price, self.price):
             return False
-        if request.units > mine.units or request.searches > mine.searches:
+        if request.units > mine.units or request.searches > mine.searches or request.audio_ms > mine.audio_ms:
+            return False
+        if request.fees != mine.fees or request.region != mine.region or not set(request.others) <= set(mine.others):
             return False
         size = input_token_bound.input_bound(request.body, request.model, exact_bytes=request.exact_bytes)
         if size > self._input or request.elsewhere or request.tier != mine.tier or request.kinds & ~mine.kinds:
@@ -340,8 +358,13 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         cost = 0
         sent, output = usage.input_tokens, usage.output_tokens
         if price is not None:
-            if usage.__class__ is Counts and usage.service_tier is None and request.units == 1 and not price.stated:
-                cost = price.cost(usage, self.at)  # tokens, and nothing else: nearly always
+            if (
+                usage.__class__ is Counts
+                and usage.service_tier is request.tier is None
+                and request.units == 1
+                and not (price.stated or request.region)
+            ):
+                cost = price.cost(usage, self.at)  # tokens, and nothing else
             else:
                 cost, unknown = settlement.cost_of_answer(request, price, usage, answer, self.at)
                 if unknown:

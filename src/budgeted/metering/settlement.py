@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from budgeted.pricing import price_registry
 from budgeted.pricing.model_price import Price
 from budgeted.pricing.usage import Counts
@@ -50,6 +52,7 @@ def cost_of_answer(request: Request, price: Price, usage: Counts, answer: Answer
     """
     if answer.cost is not None and price.stated:  # elsewhere nobody vouches for what a server states
         return answer.cost, ""
+    usage = _as_asked(request, price, usage, at)
     cost, reasons = price.cost(usage, at), [unpriced(usage)]
     if request.units != 1:
         cost += price.beside_tokens(request.units - 1, 0, at, usage.service_tier)
@@ -61,6 +64,17 @@ def cost_of_answer(request: Request, price: Price, usage: Counts, answer: Answer
             cost += theirs.cost(used, at)
             reasons.append(unpriced(used))
     return cost, "; ".join(reason for reason in reasons if reason)
+
+
+def _as_asked(request: Request, price: Price, usage: Counts, at: int) -> Counts:
+    """A usage with what the request named and the answer does not tell: a region, and a tier if that is dearer."""
+    if request.region and not usage.region:
+        usage = msgspec.structs.replace(usage, region=request.region)
+    if request.tier is not None and usage.service_tier is None:
+        asked = msgspec.structs.replace(usage, service_tier=request.tier)
+        if price.cost(asked, at) > price.cost(usage, at):
+            return asked
+    return usage
 
 
 def tokens_of(usage: Counts, answer: Answer) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from budgeted.providers.billed_searches import searches
+from budgeted.providers.billed_tools import fees_of, region, searches
 from budgeted.providers.parameter_coercion import count, items, mapping
 from budgeted.providers.stainless_generated_sdks import Dialect, address, hooks, lineage
 from budgeted.providers.unmeterable_requests import refuse_unseen, refuse_unseen_at
@@ -51,6 +51,10 @@ class Anthropic(Dialect):
         )
         request.elsewhere = _elsewhere(body)
         request.searches = sum(map(searches, items(body.get("tools"))))
+        request.fees = fees_of(body.get("tools"), None)
+        request.region = region(body)
+        others = [mapping(other).get("model") for other in items(body.get("fallbacks"))]
+        request.others = tuple(name for name in others if isinstance(name, str))
         return request
 
     def cap_name(self, url: str, request: Request) -> str:  # noqa: ARG002 - the dialects are alike

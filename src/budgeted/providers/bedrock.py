@@ -16,8 +16,8 @@ from budgeted.metering import http_streams
 from budgeted.metering.call import Call
 from budgeted.pricing.token_types import kinds_in
 from budgeted.pricing.usage import Usage
-from budgeted.providers import billed_searches, metered_method
-from budgeted.providers.billed_searches import searches_to_rank
+from budgeted.providers import billed_tools, metered_method
+from budgeted.providers.billed_tools import searches_to_rank
 from budgeted.providers.metered_method import End, run
 from budgeted.providers.monkeypatching import Hook
 from budgeted.providers.parameter_coercion import count, items, mapping
@@ -209,7 +209,7 @@ def _ranking(model: str, query: str, documents: Any) -> Request:
     """A request that is billed by the search: it is known as how many where that many are the fewest, too."""
     most, fewest = (
         searches_to_rank(query, documents),
-        max(1, -(-len(items(documents)) // billed_searches.RANKED_AT_ONCE)),
+        max(1, -(-len(items(documents)) // billed_tools.RANKED_AT_ONCE)),
     )
     return Request(
         provider="aws",

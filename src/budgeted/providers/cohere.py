@@ -9,7 +9,7 @@ from typing import Any
 
 from budgeted.metering import runner
 from budgeted.metering.call import Call
-from budgeted.providers.billed_searches import searches_to_rank
+from budgeted.providers.billed_tools import searches_to_rank
 from budgeted.providers.generator_context_propagation import for_caller
 from budgeted.providers.metered_method import End, Sent, http_end, run, run_async, units_end
 from budgeted.providers.monkeypatching import Hook, enabled

@@ -19,7 +19,7 @@ from budgeted.metering.call import Call
 from budgeted.metering.http_streams import Watch, items, items_async
 from budgeted.pricing import token_types
 from budgeted.pricing.token_types import draws, kinds_in, kinds_out
-from budgeted.providers.billed_searches import GOOGLES_SEARCHES, MOST_SEARCHES
+from budgeted.providers.billed_tools import GOOGLES_MAPS, GOOGLES_SEARCHES, MOST_SEARCHES
 from budgeted.providers.generator_context_propagation import for_caller, for_caller_async
 from budgeted.providers.metered_method import End, Sent, pair, units_end
 from budgeted.providers.monkeypatching import Hook
@@ -58,6 +58,7 @@ _UNSEEN_PATHS = {
 }
 """The same, by the end of the path."""
 
+_TIER_HEADER = "x-gemini-service-tier"
 _CAPITAL = re.compile("[A-Z]")
 MOST_PICTURES = 4
 """Pictures that Imagen makes at once (https://ai.google.dev/gemini-api/docs/imagen)."""
@@ -94,7 +95,12 @@ class _Sent(Sent):
         if call.request.operation == _PICTURES:
             return units_end(call, _pictures(body))
         if isinstance(body, list):
-            return functools.partial(call.settle, response_usage.read(body[0] if body else None))
+            answer = response_usage.read(body[0] if body else None)
+            tier = _served_tier(response)
+            if tier is not None and answer.usage is not None and answer.usage.service_tier is None:
+                usage = msgspec.structs.replace(answer.usage, service_tier=tier)
+                answer = msgspec.structs.replace(answer, usage=usage)
+            return functools.partial(call.settle, answer)
         _watch(response, call)
         return None
 
@@ -150,8 +156,11 @@ def _read_content(request: Request, body: Mapping[str, Any]) -> None:
         request.thinking += MOST_PICTURE_TOKENS  # a cap is to leave room for it, as it does for thoughts
     request.kinds |= kinds_in(body.get("contents"))
     request.elsewhere = _elsewhere(body)
-    if any(_field(mapping(tool), name) is not None for tool in body.get("tools") or () for name in GOOGLES_SEARCHES):
+    tools = [mapping(tool) for tool in body.get("tools") or ()]
+    if any(_field(tool, name) is not None for tool in tools for name in GOOGLES_SEARCHES):
         request.searches = MOST_SEARCHES
+    if any(_field(tool, GOOGLES_MAPS) is not None for tool in tools):
+        request.fees = (("maps", MOST_SEARCHES),)
 
 
 def _field(fields: Mapping[str, Any], name: str) -> Any:
@@ -186,9 +195,15 @@ def _pictures(body: Any) -> int | None:
         return None
 
 
+def _served_tier(response: Any) -> str | None:
+    """The service tier that a response's headers name (https://ai.google.dev/gemini-api/docs/service-tiers)."""
+    headers = mapping(getattr(response, "headers", None))
+    return next((str(value).lower() for name, value in headers.items() if name.lower() == _TIER_HEADER), None)
+
+
 def _watch(response: Any, call: Call) -> None:
     """Meter a stream at the SDK's own parts: the transport below may be httpx, httpx2, aiohttp or requests."""
-    state = Watch(call, ItemMeter(_decoded))
+    state = Watch(call, ItemMeter(_decoded, tier=_served_tier(response)))
     # No reference to the response: it is to be collected when its reader forgets it.
     itself = weakref.ref(response)
     response._iter_response_stream = functools.partial(_parts, itself, state)  # noqa: SLF001 - no other place

@@ -10,7 +10,7 @@ from typing import Any
 
 from budgeted.metering.call import Call
 from budgeted.pricing.token_types import kinds_in, kinds_out
-from budgeted.providers.billed_searches import MOST_SEARCHES
+from budgeted.providers.billed_tools import MOST_SEARCHES
 from budgeted.providers.parameter_coercion import count, items, mapping, text
 from budgeted.providers.speakeasy_generated_sdks import Dialect, decoded, hooks
 from budgeted.providers.unmeterable_requests import refuse_unseen
@@ -19,7 +19,6 @@ from budgeted.wire.normalized_request import Request
 _DECISIONS = "/decisions"
 _PATHS = ("/interactions", _DECISIONS)
 _ELSEWHERE = ("previous_interaction_id", "cached_content", "environment")
-_SEARCHES = ("google_search", "google_maps")
 
 
 class _Interactions(Dialect):
@@ -67,8 +66,10 @@ def _read_interaction(request: Request, body: Mapping[str, Any]) -> None:
         kind = text(mapping(tool).get("type")) or "function"
         if kind != "function":
             request.elsewhere = f"what the server-side tool {kind} brings"
-        if kind in _SEARCHES:
+        if kind == "google_search":
             request.searches = MOST_SEARCHES
+        elif kind == "google_maps":
+            request.fees = (("maps", MOST_SEARCHES),)
 
 
 HOOKS = hooks(

@@ -22,7 +22,7 @@ from budgeted.metering.item_streams import Items, metered
 from budgeted.pricing import model_price, token_types
 from budgeted.pricing.token_types import kinds_of
 from budgeted.pricing.usage import COUNTS
-from budgeted.providers.billed_searches import GOOGLES_SEARCHES, MOST_SEARCHES, searches
+from budgeted.providers.billed_tools import GOOGLES_MAPS, GOOGLES_SEARCHES, MOST_SEARCHES, fees_of, region, searches
 from budgeted.providers.metered_method import End, Sent, run, run_async
 from budgeted.providers.monkeypatching import Hook
 from budgeted.providers.parameter_coercion import count, items, mapping, prompts, text
@@ -221,11 +221,15 @@ def _request(operation: str, given: Mapping[str, Any]) -> Request:
         elsewhere=next((name for name in _ELSEWHERE if given.get(name)), ""),
         # A prefix says where the model is hosted; the answer names it without.
         renamed=True,
+        region=region(given),
     )
     if given.get("cache_control_injection_points"):
         request.kinds |= token_types.CACHE_WRITE | token_types.CACHE_WRITE_1H
     request.searches = sum(map(_searches, items(given.get("tools"))))
-    if request.searches:
+    request.fees = fees_of(given.get("tools"), count(given.get("max_tool_calls")))
+    if any(GOOGLES_MAPS in mapping(tool) for tool in items(given.get("tools"))):
+        request.fees = (*request.fees, ("maps", MOST_SEARCHES))
+    if request.searches or request.fees:
         request.elsewhere = "what a search by the provider brings"
     elif given.get("web_search_options") is not None:
         request.searches = MOST_SEARCHES

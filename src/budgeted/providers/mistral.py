@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import parse_qsl
 
 from budgeted.metering.call import Call
+from budgeted.pricing import token_types
 from budgeted.providers.metered_method import End, units_end
 from budgeted.providers.monkeypatching import Hook
 from budgeted.providers.openai import read_responses
 from budgeted.providers.parameter_coercion import count, is_structured, items, mapping
 from budgeted.providers.speakeasy_generated_sdks import Dialect, decoded, hooks
 from budgeted.providers.unmeterable_requests import refuse_connection, refuse_unseen, refuse_unseen_at
+from budgeted.wire import sound_duration
 from budgeted.wire.normalized_request import Request
 
 _CHAT = ("/chat/completions", "/fim/completions", "/agents/completions", "/rawPredict", "/streamRawPredict")
@@ -20,9 +23,11 @@ _CONVERSATIONS = re.compile(r".*/conversations(?P<earlier>/(?P<id>[^/]+)(/restar
 _RESPONSES = "/responses"
 _EMBEDDINGS = "/embeddings"
 _OCR = "/ocr"
+_TRANSCRIPTS = "/audio/transcriptions"
+_FORM_MODEL = re.compile(rb'name="model"(?:\r\n[^\r\n]+)*\r\n\r\n([^\r\n]*)\r\n')
+_FORM_FILE = re.compile(rb'name="file"(?:[^\r\n]*)(?:\r\n[^\r\n]+)*\r\n\r\n')
 _UNSEEN = {
     "/batch/jobs": "a batch that the provider runs",
-    "/audio/transcriptions": "a transcript",
     "/audio/speech": "speech",
     "/audio/sessions": "what is said in a live session",
     "/client/sessions": "what is said in a live session",
@@ -38,6 +43,9 @@ _SAFE_PROMPT = " " * 512
 
 MOST_PAGES = 1_000
 """The most pages of a document (https://docs.mistral.ai/capabilities/document_ai/basic_ocr)."""
+
+MOST_SOUND_MS = 3 * 3_600_000
+"""The longest recording that is transcribed (https://docs.mistral.ai/capabilities/audio_transcription)."""
 
 MOST_REMEMBERED = 10_000
 _models: dict[str, str] = {}
@@ -58,7 +66,7 @@ class _Mistral(Dialect):
             return None
         if reader is None and turn is None:
             return None
-        body = decoded(http)
+        body = _form(http) if path.endswith(_TRANSCRIPTS) else decoded(http)
         if body is None:
             return None
         request = Request(
@@ -87,6 +95,14 @@ class _Mistral(Dialect):
             altered["max_output_tokens" if path.endswith(_RESPONSES) else "max_tokens"] = call.granted
         return altered
 
+    def encoded(self, http: Any, body: dict[str, Any]) -> bytes:
+        """What is sent: JSON, or a form whose model is replaced."""
+        content: bytes = http.read()
+        form = _FORM_MODEL.search(content)
+        if form is None or content.lstrip()[:1] == b"{":
+            return super().encoded(http, body)
+        return content[: form.start(1)] + str(body["model"]).encode() + content[form.end(1) :]
+
     def finish(self, call: Call, response: Any) -> End | None:
         """How the call ends with its HTTP response; None for one that ends it when it has been read."""
         end = super().finish(call, response)
@@ -111,7 +127,28 @@ def _read_chat(request: Request, body: Mapping[str, Any]) -> None:
     request.cap = count(body.get("max_tokens"))
     request.n = count(body.get("n")) or 1
     request.structured = is_structured(body.get("response_format"))
+    sound = sound_duration.most_milliseconds_in(body.get("messages"))
+    request.audio_ms = MOST_SOUND_MS if sound is None else sound
     _read_tools(request, body)
+
+
+def _read_transcript(request: Request, body: Mapping[str, Any]) -> None:
+    """Billed by its length, which only a recording that comes with the request tells."""
+    request.operation, request.output, request.cappable = "transcription", False, False
+    request.kinds = token_types.AUDIO
+    request.elsewhere = "a recording"
+    request.audio_ms = sound_duration.most_milliseconds(body.get("file")) or MOST_SOUND_MS
+    request.body = {}
+
+
+def _form(http: Any) -> dict[str, Any]:
+    """What a form says of the model and the recording that it brings."""
+    content: bytes = http.read()
+    model, file = _FORM_MODEL.search(content), _FORM_FILE.search(content)
+    if model is None:
+        return decoded(http) or dict(parse_qsl(content.decode("utf-8", "replace")))
+    found: dict[str, Any] = {"model": model[1].decode("utf-8", "replace")}
+    return found if file is None else {**found, "file": content[file.end() :]}
 
 
 def _read_turn(request: Request, body: Mapping[str, Any], earlier: str | None) -> None:
@@ -166,6 +203,7 @@ _READERS: dict[str, Callable[[Request, Mapping[str, Any]], None]] = {
     _RESPONSES: read_responses,
     _EMBEDDINGS: _read_embeddings,
     _OCR: _read_ocr,
+    _TRANSCRIPTS: _read_transcript,
 }
 
 HOOKS = (

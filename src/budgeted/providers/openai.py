@@ -8,7 +8,7 @@ from typing import Any
 
 from budgeted.pricing import price_registry
 from budgeted.providers import openai_images_and_audio
-from budgeted.providers.billed_searches import most_searches
+from budgeted.providers.billed_tools import MOST_SOURCES, fees_of, most_searches
 from budgeted.providers.monkeypatching import Hook
 from budgeted.providers.parameter_coercion import count, is_structured, items, mapping, prompts, text
 from budgeted.providers.stainless_generated_sdks import Dialect, address, hooks, lineage
@@ -57,7 +57,10 @@ _UNSEEN = {
 WEB_RESULTS = 5
 """Results that OpenRouter's web search brings if the request does not say how many."""
 
-_SERVER_TOOLS = ("web_search", "file_search", "code_interpreter", "computer", "mcp", "image_generation", "local_shell")
+_SERVER_TOOLS = (
+    *("web_search", "x_search", "file_search", "collections_search", "code_interpreter", "code_execution"),
+    *("computer", "mcp", "image_generation", "local_shell"),
+)
 _OWN_HOST = ("api.openai.com", "azure.com", "azure-api.net")
 _HOSTS = {
     "openrouter.ai/": "openrouter",
@@ -171,6 +174,13 @@ def _read_chat(request: Request, body: Mapping[str, Any]) -> None:
     if body.get("web_search_options") is not None:
         request.elsewhere = "a web search"
         request.searches = 1
+    if "-search-preview" in request.model or "-search-api" in request.model:
+        request.searches = max(request.searches, 1)  # each answer searches, asked to or not
+    live = body.get("search_parameters")
+    if live is not None and mapping(live).get("mode") != "off":
+        request.elsewhere = "a live search"
+        request.fees = (("live_search", count(mapping(live).get("max_search_results")) or MOST_SOURCES),)
+    request.others = tuple(name for name in items(body.get("models")) if isinstance(name, str))
     if request.provider == "perplexity":
         request.searches = most_searches(request.model)
     elif request.provider == "openrouter":
@@ -203,8 +213,9 @@ def read_responses(request: Request, body: Mapping[str, Any]) -> None:
             refuse_unseen("a picture that a tool draws")
         if kind.startswith(_SERVER_TOOLS):
             request.elsewhere = f"what the server-side tool {kind} brings"
-        if kind.startswith("web_search"):
-            request.searches = count(body.get("max_tool_calls")) or most_searches(request.model)
+        if kind.startswith(("web_search", "x_search")):
+            request.searches += count(body.get("max_tool_calls")) or most_searches(request.model)
+    request.fees = fees_of(body.get("tools"), count(body.get("max_tool_calls")))
 
 
 def _read_completions(request: Request, body: Mapping[str, Any]) -> None:

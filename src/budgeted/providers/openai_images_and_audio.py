@@ -13,8 +13,9 @@ from typing import Any
 
 from budgeted.pricing import token_types
 from budgeted.pricing.usage import Usage
-from budgeted.providers.parameter_coercion import count
+from budgeted.providers.parameter_coercion import count, items
 from budgeted.providers.stainless_generated_sdks import FILES
+from budgeted.wire import sound_duration
 from budgeted.wire.normalized_request import Request
 
 _PICTURES = ("/images/generations", "/images/edits", "/images/variations")
@@ -32,6 +33,12 @@ digits, signs, letters of other scripts. Nobody states a bound, so this is a gen
 
 LIKELY_SPEECH_TOKENS = 2
 """Of a character, at the speed at which people usually talk, and some more."""
+
+MOST_SOUND_MS = 100 * 2**20 * 1000 // sound_duration.LEAST_BYTES_PER_SECOND
+"""Of a recording whose size nobody sees: 100 MB are the most that any of them takes.
+
+https://console.groq.com/docs/speech-to-text; at OpenAI's it is 25 MB.
+"""
 
 _DEFAULTS = {_PICTURES[0]: "dall-e-2", _PICTURES[1]: "gpt-image-1", _PICTURES[2]: "dall-e-2"}
 """The model that answers if none is named."""
@@ -67,9 +74,9 @@ def _read_pictures(request: Request, body: Mapping[str, Any]) -> None:
     request.cap = (most or MOST_PICTURE_TOKENS_DEFAULT) + PARTIAL_PICTURE_TOKENS * (
         count(body.get("partial_images")) or 0
     )
-    files = count(body.get(FILES)) or 0
+    files = items(body.get(FILES))
     if files:
-        request.body = {**request.body, "pictures": [{"type": "image"}] * files}
+        request.body = {**request.body, "pictures": [{"type": "image"}] * len(files)}
 
 
 def _read_speech(request: Request, body: Mapping[str, Any]) -> None:
@@ -100,3 +107,7 @@ def _read_transcript(request: Request, body: Mapping[str, Any]) -> None:
     request.operation = "transcription"
     request.kinds = token_types.AUDIO
     request.elsewhere = "a recording"
+    lengths = [sound_duration.most_milliseconds(file) for file in items(body.get(FILES))]
+    told = [length for length in lengths if length is not None]
+    # Groq's takes an address, too, of which nothing is seen, and others such as have no size.
+    request.audio_ms = sum(told) if told and len(told) == len(lengths) else MOST_SOUND_MS

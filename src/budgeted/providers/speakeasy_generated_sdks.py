@@ -41,6 +41,15 @@ class Dialect(ABC):
             call: which says what was granted.
         """
 
+    def encoded(self, http: Any, body: dict[str, Any]) -> bytes:  # noqa: ARG002 - for those that differ
+        """What is sent instead of an HTTP request's content.
+
+        Args:
+            http: as the SDK has built it.
+            body: the altered JSON.
+        """
+        return msgspec.json.encode(body)
+
     def finish(self, call: Call, response: Any) -> End | None:
         """How the call ends with its HTTP response; None for one that ends it when it has been read."""
         return http_end(call, response)
@@ -59,7 +68,7 @@ class _Sent(Sent):
         if not call.capped and call.request is self.request:
             return self.args, self.kwargs
         old = self.http
-        body = msgspec.json.encode(self.dialect.alter(self.path, self.body, call))
+        body = self.dialect.encoded(old, self.dialect.alter(self.path, self.body, call))
         headers = {name: value for name, value in old.headers.items() if name.lower() != "content-length"}
         http = type(old)(old.method, old.url, headers=headers, content=body, extensions=old.extensions)
         if len(self.args) > 1:

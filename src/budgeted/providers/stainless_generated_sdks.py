@@ -30,7 +30,7 @@ _PREPARING = frozenset(
 
 
 FILES = "budgeted.files"
-"""Under this name a body that is read says how many files come with it."""
+"""Under this name a body that is read has the files that come with it, as the SDK was given them."""
 
 
 class Dialect(ABC):
@@ -43,7 +43,7 @@ class Dialect(ABC):
         Args:
             client: the SDK's.
             url: the path, without a query, that the request is for.
-            body: its JSON; under ``FILES``, how many files come with it.
+            body: its JSON; under ``FILES``, a list of the files that come with it.
 
         Raises:
             UnpricedModelError: it starts what is billed out of sight.
@@ -182,7 +182,11 @@ def _read(dialect: Dialect, client: Any, args: tuple[Any, ...], kwargs: dict[str
         body = {**body, **extra}
     url = "/" + str(given["url"]).partition("?")[0].strip("/")
     files = given.get("files")
-    request = dialect.read(client, url, {**body, FILES: len(files)} if files else body)
+    seen = body
+    if files:
+        named = files.items() if isinstance(files, Mapping) else files
+        seen = {**body, FILES: [file for _, file in named]}
+    request = dialect.read(client, url, seen)
     if request is None:
         return None
     return _Sent(

@@ -31,6 +31,10 @@ class Request(msgspec.Struct):
         n: how many answers are asked for.
         units: how many units the price of a call is for, such as pictures.
         searches: how many searches the provider may make and bill each.
+        fees: how many of what else it may bill each, by the names that :class:`budgeted.pricing.usage.Usage` has.
+        audio_ms: at most how much sound it is sent, in milliseconds, where that may be billed by time.
+        region: where it is to be served, if the request says so, as the provider names it.
+        others: models that may answer instead, at prices of their own.
         known: what the call uses, where the request alone decides that and no answer says it.
         likely: what it probably uses, where no answer says it: charged as an estimate.
         thinking: thinking budget in tokens, part of the output.
@@ -65,16 +69,26 @@ class Request(msgspec.Struct):
     renamed: bool = False
     units: int = 1
     searches: int = 0
+    fees: tuple[tuple[str, int], ...] = ()
+    audio_ms: int = 0
+    region: str = ""
+    others: tuple[str, ...] = ()
     known: Usage | None = None
     likely: Usage | None = None
     fixed: int | None = None
 
 
-def unpriced(request: Request) -> UnpricedModelError:
-    """The refusal of a model that nobody priced."""
+def unpriced(request: Request, other: str = "") -> UnpricedModelError:
+    """The refusal of a model that nobody priced.
+
+    Args:
+        request: what was asked.
+        other: which of its other models it is; "" for the one that it is for.
+    """
     where = f" of {request.provider}" if request.provider else ""
+    model = other or request.model
     return UnpricedModelError(
-        f"no price is known for model {request.model!r}{where}, and a USD limit applies; nothing was sent. Tell its "
-        f"price with budgeted.register_price({request.model!r}, input=..., output=...) in USD per million tokens, "
+        f"no price is known for model {model!r}{where}, and a USD limit applies; nothing was sent. Tell its "
+        f"price with budgeted.register_price({model!r}, input=..., output=...) in USD per million tokens, "
         f'or let unpriced models pass with unpriced="free"'
     )

@@ -173,10 +173,14 @@ class ItemMeter(StreamMeter):
     Args:
         decode: what an item says, by its provider's names; its text if that is all.
         ends: True if nothing comes after an item that has a usage report.
+        tier: the service tier that was named before the first item.
     """
 
-    def __init__(self, decode: Callable[[Any], Mapping[str, object] | str], *, ends: bool = False) -> None:
+    def __init__(
+        self, decode: Callable[[Any], Mapping[str, object] | str], *, ends: bool = False, tier: str | None = None
+    ) -> None:
         super().__init__()
+        self._tier = tier
         self.begun = False
         self._decode = decode
         self._ends = ends

@@ -152,7 +152,7 @@ def served(fields: Fields, tier: str | None) -> str | None:
     speed = text(fields, "speed")
     if speed is not None and speed != "standard":
         return speed
-    return text(fields, "service_tier") or tier
+    return text(fields, "service_tier") or tier or speed
 
 
 def _totals(fields: Fields, model: str) -> tuple[int, int]:
