@@ -75,6 +75,25 @@ def pico_per_token(usd_per_million: object, what: str = "price") -> int:
     return _scaled(usd_per_million, _PICO_PER_MILLION, what, up=True)
 
 
+def pico_usd(value: object, what: str = "price", *, units: int = 1) -> int:
+    """Turn a price in USD into whole pico-USD, rounded up.
+
+    Args:
+        value: the price of one unit, in any form that `nano_usd` takes.
+        what: what the price is, for the error's text.
+        units: for how many units the pico-USD are.
+
+    Raises:
+        TypeError: the price is no amount at all.
+        ValueError: it is negative, not finite, above ``MAX_USD``, or text that is no number.
+
+    Example:
+        >>> pico_usd("0.0001", units=3600)
+        360000000000
+    """
+    return _scaled(value, NANO * PICO_PER_NANO * units, what, up=True)
+
+
 def to_usd(nano: int) -> float:
     """Return the float nearest to ``nano`` nano-USD, in USD."""
     return nano / NANO

@@ -13,39 +13,45 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from budgeted.money import pico_per_token
+from budgeted.pricing import own_price_list
+from budgeted.pricing.openrouter_variants import variants_of
+from budgeted.pricing.price_entry import Entry
+from budgeted.pricing.rate_schedule import DAY_SECONDS, Day, Schedule, Steps, dearest
+from budgeted.pricing.token_rates import PAGE, Rates, rates_of
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice, Provider
-from budgeted.pricing.rate_schedule import DAY_SECONDS, Day, Schedule, Steps
-from budgeted.pricing.token_rates import Rates, rates_of
 
 _ALIASES: Final = {
+    "aws.bedrock": "aws",
     "azure.ai.inference": "azure",
     "azure.ai.openai": "azure",
     "azure_ai": "azure",
     "azure_openai": "azure",
+    "bedrock": "aws",
     "fireworks_ai": "fireworks",
+    "gcp.gemini": "google",
+    "gcp.gen_ai": "google",
+    "gcp.vertex_ai": "google",
+    "gemini": "google",
+    "mistral_ai": "mistral",
+    "ollama_chat": "ollama",
+    "together_ai": "together",
+    "vertex_ai": "google",
     "x_ai": "x-ai",
     "xai": "x-ai",
 }
+"""Providers by the names that OpenTelemetry and LiteLLM have for them."""
 
-_FREE: Final = frozenset({"ollama", "ollama_chat"})
+_FREE: Final = "ollama"
 _TIER_KEYS: Final = frozenset({"service_tier", "processing", "speed"})
 _PAGES: Final = "input_document_kpages"
 _ANNOTATED_PAGES: Final = "input_annotated_document_kpages"
-_PRICED: Final = frozenset({"input_mtok", _PAGES})
+_CHARACTERS: Final = "input_mchars"
+_SOUND: Final = "input_audio_hours"
+_PRICED: Final = frozenset({"input_mtok", _PAGES, _CHARACTERS, _SOUND})
 _MAKERS: Final = ("openai", "anthropic", "google", "mistral", "cohere", "voyageai", "deepseek", "x-ai")
 _BEDROCK_ID: Final = re.compile(r"([a-z]{2,6}(-gov)?\.)?[a-z0-9]+\.[a-z][^/]*", re.IGNORECASE)
-
-
-class Listed(NamedTuple):
-    """An entry of the price list: `tiers` holds the service tiers that are priced apart, by name."""
-
-    provider: str
-    model: str
-    context_window: int | None
-    standard: Schedule
-    tiers: Mapping[str, Schedule]
 
 
 def same_provider(provider: str) -> str:
@@ -54,30 +60,30 @@ def same_provider(provider: str) -> str:
     return _ALIASES.get(name, name)
 
 
-def lookup(model: str, provider: str | None, base_url: str | None) -> Listed | None:
-    """Return the entry for a model, or None when the list has no price in tokens for it.
+def lookup(model: str, provider: str | None, base_url: str | None) -> Entry | None:
+    """Return the entry for a model, or None when neither list has a price for it.
 
     Where the call goes decides first (`base_url`), then the provider's name. A place and a provider that the list
     does not know, such as a gateway on localhost, leave it to the model's name, whose own prefix
     (`openai/gpt-5`, `bedrock/...`) is then taken as the provider. How loosely a provider's own list matches names is
     genai-prices' choice: `claude-sonnet-4-5-custom` is taken for claude-sonnet-4-5, and `gemini-1.5-flash-8b`
-    for gemini-1.5-flash.
+    for gemini-1.5-flash. What the list of our own says is laid over it.
 
     Raises:
         ValueError: the entry has a price that is no price.
     """
-    if provider is not None and same_provider(provider) in _FREE:
-        return Listed("ollama", model, None, Schedule.always(rates_of(input=0, output=0)), {})
+    if provider is not None and same_provider(provider) == _FREE:
+        return Entry(_FREE, model, None, Schedule.always(rates_of({})), {})
     providers = _providers()
     named = _by_id(providers, provider) if provider else None
     place = _by_url(providers, base_url, named) if base_url else None
     if place is not None:
-        return _listed(place, model, providers)
+        return _offer(place, model, providers, base_url)
     if named is not None:
-        found = _listed(named, model, providers)
+        found = _offer(named, model, providers, base_url)
         if found is not None or not base_url:
             return found
-    return _by_name(providers, model, trusted=provider is None or provider == "litellm")
+    return _by_name(providers, model, base_url, trusted=provider is None or provider == "litellm")
 
 
 def _providers() -> list[Provider]:
@@ -97,31 +103,54 @@ def _by_url(providers: list[Provider], base_url: str, preferred: Provider | None
     return next((each for each in several if re.match(each.api_pattern, base_url)), None)
 
 
-def _by_name(providers: list[Provider], model: str, *, trusted: bool) -> Listed | None:
+def _by_name(providers: list[Provider], model: str, base_url: str | None, *, trusted: bool) -> Entry | None:
     """Find the provider by the model's name alone; `trusted` if a prefix in it says where the call goes."""
     prefix, slash, rest = model.partition("/")
-    if slash and trusted and prefix.lower() in _FREE:
+    if slash and trusted and same_provider(prefix) == _FREE:
         return lookup(rest, prefix, None)
     if slash and (provider := _by_id(providers, prefix)):
-        return _listed(provider, model, providers)
+        return _offer(provider, model, providers, base_url)
     for provider in providers:
         if provider.model_match is not None and provider.model_match.is_match(model):
-            if found := _listed(provider, model, providers):
+            if found := _offer(provider, model, providers, base_url):
                 return found
             break
     if _BEDROCK_ID.fullmatch(model) and (bedrock := _by_id(providers, "aws")):
-        return _listed(bedrock, model, providers)
+        return _offer(bedrock, model, providers, base_url)
     # What names a provider goes by leaves some of its own models out: an exact one is its own all the same.
     exact = model.lower()
     for name in _MAKERS:
         maker = _by_id(providers, name)
         if maker is not None and any(each.id == exact for each in maker.models):
-            return _listed(maker, model, providers)
+            return _offer(maker, model, providers, base_url)
     return None
 
 
-def _listed(provider: Provider, model: str, providers: list[Provider]) -> Listed | None:
-    for name in _spellings(provider, model, providers):
+def _offer(provider: Provider, model: str, providers: list[Provider], base_url: str | None) -> Entry | None:
+    """Return what a provider asks for a model: the listed entry with the rows of our own over it, if there is any."""
+    names = list(_spellings(provider, model, providers))
+    entry = _listed(provider, names, providers)
+    if provider.id == "openrouter":
+        entry = variants_of(entry, names, lambda name: _listed(provider, [name], providers))
+    host = own_price_list.host_of(base_url)
+    for row in own_price_list.rows_for(provider.id, [*names, entry.model] if entry is not None else names):
+        entry = row.laid_over(entry, names[-1], host)
+        if entry is not None and row.routes_to:
+            entry = _routed(entry, row.routes_to)
+    return entry
+
+
+def _routed(router: Entry, models: Sequence[str]) -> Entry:
+    """Return a router's entry with the dearest rates of the models that it may route to, and its own fee."""
+    several = [found for model in models if (found := lookup(model, None, None)) is not None]
+    fee = router.router_fee or 0
+    highest = dearest([entry.standard for entry in several]).map(lambda rates: rates.plus_per_input_token(fee))
+    windows = [entry.context_window for entry in several if entry.context_window is not None]
+    return router._replace(standard=highest, context_window=router.context_window or max(windows, default=None))
+
+
+def _listed(provider: Provider, names: Sequence[str], providers: list[Provider]) -> Entry | None:
+    for name in names:
         found = provider.find_model(name, all_providers=providers)
         if found is not None:
             # As genai-prices has it: the variants of another provider's entry are not this provider's.
@@ -130,7 +159,7 @@ def _listed(provider: Provider, model: str, providers: list[Provider]) -> Listed
             if schedules is None:
                 return None
             standard = schedules.pop("")
-            return Listed(provider.id, found.id, found.context_window, standard, schedules)
+            return Entry(provider.id, found.id, found.context_window, standard, schedules)
     return None
 
 
@@ -236,24 +265,47 @@ def _rates(given: Mapping[str, object], input_tokens: int, pages: str) -> Rates:
                 return pico_per_token(value, name)
         return None
 
-    def each(name: str) -> int:
-        per_thousand = price(name) or 0
-        return per_thousand * 1000  # pico_per_token divides by a million
+    def per_thousand(*names: str) -> int | None:
+        found = price(*names)
+        return None if found is None else found * 1000  # pico_per_token divides by a million
 
+    hour = price(_SOUND, "audio_hours")
     if "output_mtok" in given and "input_mtok" not in given:
         raise ValueError("the price list has a price for the output alone")
+    rates = {
+        "input": price("input_mtok", _CHARACTERS),
+        "output": price("output_mtok"),
+        "cached_input": price("cache_read_mtok"),
+        "cache_write": price("cache_write_5m_mtok", "cache_write_mtok"),
+        "cache_write_1h": price("cache_write_1h_mtok"),
+        "reasoning": price("output_reasoning_mtok"),
+        "input_audio": price("input_audio_mtok"),
+        "cached_audio": price("cache_audio_read_mtok"),
+        "output_audio": price("output_audio_mtok"),
+        "input_image": price("input_image_mtok", "input_video_mtok"),
+        "output_image": price("output_image_mtok", "output_video_mtok"),
+        "per_search": per_thousand("web_searches_kcount"),
+        "per_call": per_thousand("requests_kcount", pages, _PAGES),
+        "per_hour": None if hour is None else hour * 1_000_000,
+    }
+    fees = {name: per_thousand(listed) for name, listed in _FEES_PER_THOUSAND.items()}
+    fees |= {name: price(listed) for name, listed in _FEES_PER_MILLION.items()}
+    annotated, page = fees["annotated_page"], fees[PAGE]
+    if annotated is not None and page is not None:
+        fees["annotated_page"] = annotated - page  # it is told as a page, too
     return rates_of(
-        input=price("input_mtok") or 0,
-        output=price("output_mtok") or 0,
-        cached_input=price("cache_read_mtok"),
-        cache_write=price("cache_write_5m_mtok", "cache_write_mtok"),
-        cache_write_1h=price("cache_write_1h_mtok", "cache_write_mtok"),
-        reasoning=price("output_reasoning_mtok"),
-        input_audio=price("input_audio_mtok"),
-        cached_audio=price("cache_audio_read_mtok"),
-        output_audio=price("output_audio_mtok"),
-        input_image=price("input_image_mtok", "input_video_mtok"),
-        output_image=price("output_image_mtok", "output_video_mtok"),
-        per_search=each("web_searches_kcount"),
-        per_call=each("requests_kcount") or each(pages) or each(_PAGES),
+        {name: rate for name, rate in rates.items() if rate is not None},
+        {name: fee for name, fee in fees.items() if fee is not None},
     )
+
+
+_FEES_PER_THOUSAND: Final = {
+    "file_search": "storage_searches_kcount",
+    PAGE: _PAGES,
+    "annotated_page": _ANNOTATED_PAGES,
+}
+_FEES_PER_MILLION: Final = {
+    "character": _CHARACTERS,
+    "citation_tokens": "output_citation_mtok",
+}
+"""What is billed beside tokens, by the names that usage has for it, and as genai-prices names it."""

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from budgeted.money import PICO_PER_NANO
+from budgeted.pricing.openrouter_variants import PER_RESULT
+from budgeted.pricing.price_entry import Entry
 from budgeted.pricing.rate_schedule import Schedule
-from budgeted.pricing.token_types import CACHE_WRITE, EVERY_KIND
+from budgeted.pricing.service_tiers import STANDARD, tier_of
+from budgeted.pricing.token_rates import MS_PER_HOUR, SEARCH, SOUND, Rates
+from budgeted.pricing.token_types import AUDIO, AUDIO_OUT, CACHE_WRITE, EVERY_KIND, IMAGE_OUT
 from budgeted.pricing.usage import Counts
+from budgeted.validation import shown
 
-PER_RESULT: Final = 4_000_000_000
-"""Pico-USD that OpenRouter bills for each result of a search of its own.
+ANYWHERE: Final = frozenset({"", "global", "not_available"})
+"""What providers say of inference that has no region of its own.
 
-https://openrouter.ai/docs/guides/features/plugins/web-search
+https://platform.claude.com/docs/en/build-with-claude/data-residency
+"""
+
+_STATE_THEIR_COST: Final = frozenset({"openrouter", "perplexity", "x-ai"})
+"""Providers whose answers state what they cost.
+
+https://openrouter.ai/docs/use-cases/usage-accounting, https://docs.perplexity.ai/docs/getting-started/pricing,
+https://docs.x.ai/developers/cost-tracking
 """
 
 
@@ -28,19 +40,25 @@ class Price:
         per_call: the most that one call costs beside its tokens, in nano-USD.
         per_search: the most that one web search by the provider costs, in nano-USD.
         flat: True if calls have a price and tokens have none, so that what a call costs is known without them.
+        by_time: True if sound is billed by its length.
         stated: True if the provider's answers state what they cost.
+        router: True if other models answer, and a fee is billed beside theirs: see `answered_by`.
         registered: True if `register_price` made it: it holds whatever name the answer gives the model.
     """
 
     __slots__ = (
         "_answers",
+        "_by_region",
+        "_by_tier",
+        "_entry",
         "_flat",
+        "_free",
         "_only",
         "_per_result",
-        "_standard",
-        "_tiers",
         "_unasked",
+        "_unpriced",
         "by_kind",
+        "by_time",
         "context_window",
         "flat",
         "max_output_tokens",
@@ -49,42 +67,51 @@ class Price:
         "per_search",
         "provider",
         "registered",
+        "router",
         "stated",
     )
 
-    def __init__(
-        self,
-        provider: str,
-        model: str,
-        standard: Schedule,
-        tiers: Mapping[str, Schedule] | None = None,
-        *,
-        max_output_tokens: int | None = None,
-        context_window: int | None = None,
-        registered: bool = False,
-    ) -> None:
-        """`tiers` holds the service tiers priced apart from the standard one, by name."""
-        self.provider = provider
-        self.model = model
-        self.max_output_tokens = max_output_tokens
-        self.context_window = context_window
+    def __init__(self, entry: Entry, *, max_output_tokens: int | None = None, registered: bool = False) -> None:
+        """Work out what a bound and a cost need: they are asked for with every call.
+
+        Args:
+            entry: what is known of the model.
+            max_output_tokens: the most tokens that one answer can have, if the entry does not say.
+            registered: whether the application has said it for that very name.
+        """
+        self._entry = entry
+        self.provider = entry.provider
+        self.model = entry.model
+        self.max_output_tokens = entry.max_output_tokens or max_output_tokens
+        self.context_window = entry.context_window
         self.registered = registered
-        self._standard = standard
-        self._tiers = dict(tiers or {})
+        self.router = entry.router_fee is not None
+        self._by_tier = _by_tier(entry.standard, entry.tiers)
+        self._by_region: dict[str, Mapping[str, Schedule]] = {}
         # Anthropic writes a cache only when asked to; elsewhere it may just happen.
-        self._unasked = 0 if provider == "anthropic" else CACHE_WRITE
-        self._only = standard.only
+        self._unasked = 0 if entry.provider == "anthropic" else CACHE_WRITE
+        self._only = entry.standard.only
         # The highest rates for input and output, and the price per call, of a plain request whose price never changes.
         self._flat = None if self._only is None else (*self._only.highest(self._unasked), self._only.per_call)
-        levels = [rates for schedule in (standard, *self._tiers.values()) for rates in schedule.levels()]
+        self._describe([rates for schedule in (entry.standard, *entry.tiers.values()) for rates in schedule.levels()])
+        self.stated = entry.provider in _STATE_THEIR_COST
+        self._per_result = PER_RESULT if entry.provider == "openrouter" else 0
+        self._answers = entry.provider == "google" and gemini_bills_answers(entry.model)
+
+    def _describe(self, levels: Sequence[Rates]) -> None:
+        """Set what is said of all the rates that ever apply."""
         self.per_search = -(-max(rates.per_search for rates in levels) // PICO_PER_NANO)
         self.per_call = -(-max(rates.per_call for rates in levels) // PICO_PER_NANO)
-        # Whether sound, pictures or what goes into a cache may cost more than text.
-        self.by_kind = any(rates.highest(EVERY_KIND) != rates.highest(self._unasked) for rates in levels)
-        self.flat = self.per_call > 0 and all(max(rates.highest(EVERY_KIND)) == 0 for rates in levels)
-        self.stated = provider in ("openrouter", "perplexity")
-        self._per_result = PER_RESULT if provider == "openrouter" else 0
-        self._answers = provider == "google" and gemini_bills_answers(model)
+        self.by_time = any(rates.per_hour for rates in levels)
+        self._unpriced = ~0
+        for rates in levels:
+            self._unpriced &= rates.unpriced
+        # Whether sound, pictures or what goes into a cache may cost more than text. For want of a rate, only where the
+        # model's name says that it hears or draws: looking through every request of all the others would cost more.
+        known = EVERY_KIND if "audio" in self.model else EVERY_KIND & ~self._unpriced
+        self.by_kind = any(rates.highest(known) != rates.highest(self._unasked) for rates in levels)
+        self.flat = self.per_call > 0 and all(rates.free for rates in levels)
+        self._free = all(rates.free and not rates.per_call and not rates.per_hour for rates in levels)
 
     def __repr__(self) -> str:
         return f"<Price of {self.model!r} at {self.provider or 'any provider'!r}>"
@@ -93,65 +120,187 @@ class Price:
         """Return what a call cost.
 
         Args:
-            usage: what it used. Its `service_tier` picks the rates; a tier that has no price of its own
-                ("default", "auto", any unknown name) has the standard ones.
+            usage: what it used. Its `service_tier` and `region` pick the rates, and its `fees` and `audio_ms` are
+                charged beside the tokens. What this price does not know is charged at the dearest rate that it has,
+                a fee at nothing: `unknown` tells of it.
             at: when it was made, in Unix seconds.
 
         Returns:
             nano-USD, rounded up once.
         """
         rates = self._only
-        if rates is None or usage.service_tier is not None:
-            rates = self._schedule(usage.service_tier).rates(at, usage.input_tokens)
+        tier = usage.service_tier
+        if rates is None or tier is not None or usage.region:
+            schedule = self._by_tier.get(tier or "") if not usage.region else None
+            if schedule is None:
+                several = self._schedules(tier, usage.region)
+                return max(one.rates(at, usage.input_tokens).cost(usage) for one in several)
+            rates = schedule.only or schedule.rates(at, usage.input_tokens)
         return rates.cost(usage)
 
-    def bound(self, input_tokens: int, at: float, tier: str | None = None, kinds: int = 0) -> tuple[int, int]:
+    def unknown(self, usage: Counts) -> str:
+        """Return what of a usage this price does not know, in words, or "" as nearly always.
+
+        Args:
+            usage: what a call used.
+
+        Example:
+            >>> find("gpt-5", "openai").unknown(Usage(10, 10, service_tier="turbo"))
+            "service tier 'turbo'"
+        """
+        if (
+            (usage.service_tier is None or usage.service_tier in self._by_tier)
+            and not usage.region
+            and not usage.fees
+            and not usage.audio_ms
+            and not usage.web_searches
+            and not usage.input_audio_tokens
+            and not usage.output_audio_tokens
+            and not usage.output_image_tokens
+        ):
+            return ""
+        return ", ".join(self._unknown(usage))
+
+    def bound(
+        self, input_tokens: int, at: float, tier: str | None = None, kinds: int = 0, region: str = ""
+    ) -> tuple[int, int]:
         """Return the most that a call can cost, over sizes of input, times of day, and dates of the next hour.
 
         Args:
             input_tokens: at most this much input.
             at: when the call starts, in Unix seconds.
-            tier: the service tier that the request names. None, "auto" and unknown names are the standard one.
+            tier: the service tier that the request names. None and "auto" are the standard one; one that this price
+                does not know is taken for the dearest.
             kinds: which dearer tokens it may use, as bits: `CACHE_WRITE`, `CACHE_WRITE_1H` (the request asks for
                 a cache), `AUDIO`, `IMAGE` (it has such input), `AUDIO_OUT`, `IMAGE_OUT` (it may be answered so).
+            region: where the request asks to be served, as the provider names it; an unknown one is the dearest.
 
         Returns:
             What is fixed, in nano-USD, with the price per call; and pico-USD per output token. Searches are not
             in it: `beside_tokens` is for those.
         """
-        if self._flat is not None and tier is None and not kinds:
+        if self._flat is not None and tier is None and not kinds and not region:
             given, made, each = self._flat
         else:
-            rates = self._schedule(tier).ceiling(at, input_tokens)
-            given, made = rates.highest(kinds | self._unasked)
-            each = rates.per_call
+            given = made = each = 0
+            for schedule in self._schedules(tier, region):
+                rates = schedule.ceiling(at, input_tokens)
+                most_given, most_made = rates.highest(kinds | self._unasked)
+                given, made, each = max(given, most_given), max(made, most_made), max(each, rates.per_call)
         return -(-(input_tokens * given + each) // PICO_PER_NANO), made
 
-    def beside_tokens(self, calls: int, searches: int, at: float, tier: str | None = None) -> int:
-        """Return what further calls and searches cost at most beside their tokens, in nano-USD.
+    def beside_tokens(
+        self,
+        calls: int,
+        searches: int,
+        at: float,
+        tier: str | None = None,
+        fees: Sequence[tuple[str, int]] = (),
+        audio_ms: int = 0,
+        region: str = "",
+    ) -> int:
+        """Return what further calls, searches, fees and sound cost at most beside their tokens, in nano-USD.
 
         Args:
             calls: how many calls, beyond the one that `bound` has the price of.
             searches: how many searches the provider may make.
             at: when the call starts, in Unix seconds.
             tier: the service tier that the request names.
+            fees: units that may be billed each, by what they are, as `Usage` has them.
+            audio_ms: milliseconds of sound that is billed by time.
+            region: where the request asks to be served.
         """
-        rates = self._schedule(tier).ceiling(at, 0)
         if self._answers:
             searches = min(searches, 1)
-        each = rates.per_search or self._per_result
-        return -(-(calls * rates.per_call + searches * each) // PICO_PER_NANO)
+        picos: list[int] = []
+        for schedule in self._schedules(tier, region):
+            rates = schedule.ceiling(at, 0)
+            pico = calls * rates.per_call + searches * (rates.per_search or self._per_result)
+            if audio_ms:
+                pico -= -audio_ms * rates.per_hour // MS_PER_HOUR
+            if fees:
+                per_unit = dict(rates.fees)
+                pico += sum(units * per_unit.get(name, 0) for name, units in fees)
+            picos.append(pico)
+        return -(-max(picos) // PICO_PER_NANO)
+
+    def answered_by(self, found: Price) -> Price:
+        """Return what is charged where another model has answered than the one that was asked for.
+
+        Args:
+            found: the price of the model that answered.
+
+        Returns:
+            The same, but with this one's fee in it if this is a router's price.
+        """
+        fee = self._entry.router_fee
+        if fee is None or found.router:
+            return found
+        entry = found._entry.map(lambda rates: rates.plus_per_input_token(fee))
+        return Price(entry, max_output_tokens=found.max_output_tokens, registered=found.registered)
 
     def charges_as(self, other: Price) -> bool:
         """Whether it charges what another price does, for answers that are as long at most."""
-        mine = (self.max_output_tokens, self.context_window, self._unasked, self._standard, self._tiers)
-        return mine == (other.max_output_tokens, other.context_window, other._unasked, other._standard, other._tiers)
+        return self._charged() == other._charged()
 
-    def _schedule(self, tier: str | None) -> Schedule:
-        if tier is None:
-            return self._standard
-        found = self._tiers.get(tier)
-        return found if found is not None else self._tiers.get(tier.lower(), self._standard)
+    def _charged(self) -> tuple[object, ...]:
+        entry = self._entry
+        same = (entry.standard, dict(entry.tiers), dict(entry.regions), entry.router_fee)
+        return (self.max_output_tokens, self.context_window, self._unasked, same)
+
+    def _schedules(self, tier: str | None, region: str) -> Sequence[Schedule]:
+        """Return the schedule for a tier in a region, or all that it may be if one of them is unknown."""
+        several: list[Schedule] = []
+        for tiers in self._tiers_in(region):
+            found = tiers.get(tier or "")
+            if found is None:
+                found = tiers.get(tier_of(tier or ""))
+            several += [found] if found is not None else tiers.values()
+        return several
+
+    def _tiers_in(self, region: str) -> Sequence[Mapping[str, Schedule]]:
+        """Return the schedules by tier for a region, or those for all regions if nobody knows it."""
+        place = region.lower()
+        if place in ANYWHERE:
+            return (self._by_tier,)
+        if place in self._entry.regions:
+            return (self._in(place),)
+        return (self._by_tier, *map(self._in, self._entry.regions))
+
+    def _in(self, region: str) -> Mapping[str, Schedule]:
+        # Without a lock: threads that work it out at once all find the same.
+        found = self._by_region.get(region)
+        if found is None:
+            factor = self._entry.regions[region]
+            there = self._entry.map(lambda rates: rates.scaled(factor))
+            found = self._by_region[region] = _by_tier(there.standard, there.tiers)
+        return found
+
+    def _unknown(self, usage: Counts) -> list[str]:
+        found: list[str] = []
+        tier, region = usage.service_tier, usage.region.lower()
+        if not self._free:
+            if tier is not None and tier not in self._by_tier and tier_of(tier) not in self._by_tier:
+                found.append(f"service tier {shown(tier)}")
+            if region not in ANYWHERE and region not in self._entry.regions:
+                found.append(f"region {shown(usage.region)}")
+        missing = self._unpriced
+        if (usage.input_audio_tokens and missing & AUDIO) or (usage.output_audio_tokens and missing & AUDIO_OUT):
+            found.append("audio tokens")
+        if usage.output_image_tokens and missing & IMAGE_OUT:
+            found.append("image tokens")
+        if usage.audio_ms and missing & SOUND and not self._free:
+            found.append("sound by its length")
+        if usage.web_searches and missing & SEARCH:
+            found.append(f"{usage.web_searches} searches")
+        known = {name for rates in self._entry.standard.levels() for name, _ in rates.fees}
+        found += [f"{units} {name.replace('_', ' ')}" for name, units in usage.fees if units and name not in known]
+        return found
+
+
+def _by_tier(standard: Schedule, tiers: Mapping[str, Schedule]) -> Mapping[str, Schedule]:
+    """Return schedules by all the names that tiers have, in the letters in which they come most often."""
+    return {**dict.fromkeys(STANDARD, standard), **tiers}
 
 
 def alike(one: Price | None, other: Price | None) -> bool:

@@ -2,66 +2,31 @@
 
 from __future__ import annotations
 
-import fnmatch
 import logging
 import os
 import threading
+from collections.abc import Mapping
+from datetime import date
 from decimal import Decimal
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final
 
-from budgeted.money import PICO_PER_NANO, nano_usd, pico_per_token
 from budgeted.pricing import max_output_tokens as longest
+from budgeted.pricing import price_arguments
 from budgeted.pricing.bundled_price_list import lookup, same_provider
 from budgeted.pricing.model_price import Price
-from budgeted.pricing.rate_schedule import Schedule
-from budgeted.pricing.token_rates import Rates, rates_of
+from budgeted.pricing.price_arguments import Amount as Amount
+from budgeted.pricing.price_dimensions import Dimensions
+from budgeted.pricing.price_entry import Entry
+from budgeted.pricing.registered_price import Registration, begins, covering, directory, entry_of
 from budgeted.validation import check_count, shown
 
-Amount: TypeAlias = float | str | Decimal
 _log = logging.getLogger("budgeted")
 _LONGEST_NAME: Final = 512
 _LONGEST_URL: Final = 2048
 _MOST_REMEMBERED: Final = 4096
 
 
-class _Registration(NamedTuple):
-    """A price of the application's own, and what it is for."""
-
-    model: str
-    provider: str | None
-    base_url: str | None
-    rates: Rates
-    max_output_tokens: int | None
-
-    @property
-    def is_pattern(self) -> bool:
-        return any(sign in self.model for sign in "*?[")
-
-    @property
-    def weight(self) -> tuple[bool, int, int, bool]:
-        """Exact names first, then long patterns, then those meant for one place or provider."""
-        return not self.is_pattern, len(self.model), len(self.base_url or ""), self.provider is not None
-
-    def covers(self, model: str, provider: str | None, base_url: str | None) -> bool:
-        if self.provider is not None and (provider is None or same_provider(provider) != self.provider):
-            return False
-        if self.base_url is not None and not _directory(base_url or "").startswith(self.base_url):
-            return False
-        names = {model.lower(), model.lower().removeprefix("models/")}
-        return self.model in names or (self.is_pattern and any(fnmatch.fnmatchcase(name, self.model) for name in names))
-
-    def price(self, model: str) -> Price:
-        most = self.max_output_tokens
-        return Price(
-            self.provider or "",
-            model,
-            Schedule.always(self.rates),
-            max_output_tokens=longest.find(model) if most is None else most,
-            registered=True,
-        )
-
-
-_registered: dict[tuple[str, str | None, str | None], _Registration] = {}
+_registered: dict[tuple[str, str | None, str | None, int | None], Registration] = {}
 _remembered: dict[tuple[str, str | None, str | None], Price | None] = {}
 _lock = threading.RLock()
 
@@ -114,82 +79,178 @@ def _find_and_remember(model: str, provider: str | None, base_url: str | None) -
 
 
 def _search(model: str, provider: str | None, base_url: str | None) -> Price | None:
-    covering = [each for each in _registered.values() if each.covers(model, provider, base_url)]
-    if covering:
-        return max(covering, key=lambda each: each.weight).price(model)
+    groups = covering(_registered.values(), model, provider, base_url)
+    if not groups:
+        entry = _listed(model, provider, base_url)
+        return None if entry is None else _price(entry, model)
+    entry = entry_of(groups, model, lambda: _listed(model, provider, base_url))
+    if entry is None:
+        return None
+    winner = groups[0][0]
+    # What a pattern only changes is found again by the name that an answer gives.
+    return _price(entry, model, registered=winner.dimensions.whole or not winner.is_pattern)
+
+
+def _listed(model: str, provider: str | None, base_url: str | None) -> Entry | None:
     if not model.isprintable():
         return None
     try:
-        listed = lookup(model, provider, base_url)
+        return lookup(model, provider, base_url)
     except Exception:  # noqa: BLE001  # whatever is wrong in the list, the model has no price then, and the call is refused
         _log.exception("budgeted: the price list has no usable price for %s", shown(model))
         return None
-    if listed is None:
-        return None
-    limit = longest.find(model) or longest.find(listed.model) or listed.context_window
-    return Price(
-        listed.provider,
-        listed.model,
-        listed.standard,
-        listed.tiers,
-        max_output_tokens=limit,
-        context_window=listed.context_window,
-    )
+
+
+def _price(entry: Entry, model: str, *, registered: bool = False) -> Price:
+    most = longest.find(model) or longest.find(entry.model) or entry.context_window
+    return Price(entry, max_output_tokens=most, registered=registered)
+
+
+class _NotGiven(Decimal):
+    """The 0 that an argument has by default, which says nothing of a listed price."""
+
+
+_NOT_GIVEN: Final = _NotGiven(0)
 
 
 def register_price(
     model: str,
     *,
-    input: Amount,
-    output: Amount,
+    input: Amount = _NOT_GIVEN,
+    output: Amount = _NOT_GIVEN,
     cached_input: Amount | None = None,
     cache_write: Amount | None = None,
-    per_call: Amount = 0,
+    cache_write_1h: Amount | None = None,
+    audio_input: Amount | None = None,
+    cached_audio_input: Amount | None = None,
+    audio_output: Amount | None = None,
+    image_input: Amount | None = None,
+    image_output: Amount | None = None,
+    per_call: Amount = _NOT_GIVEN,
+    per_search: Amount | None = None,
+    per_second: Amount | None = None,
+    tiers: Mapping[str, Amount | Mapping[str, Amount]] | None = None,
+    multiplier: Amount | None = None,
+    steps: Mapping[int, Mapping[str, Amount]] | None = None,
+    valid_from: date | str | None = None,
     max_output_tokens: int | None = None,
     provider: str | None = None,
     base_url: str | None = None,
-) -> Price:
-    """Say what a model costs. It wins over the bundled price list, and replaces what was registered for the same.
+) -> Price | None:
+    """Say what a model costs, or what of its listed price is otherwise. It wins over the bundled price list.
+
+    With both ``input`` and ``output`` it is the whole price: nothing of a listed one is left. Else what is given is laid
+    over the listed price of each model that the name stands for, and the rest stays as listed; of a model that is not
+    listed, tokens without a price are free. The most exact name counts: the name itself, then the name without a
+    provider's prefix (``my-model`` for ``openai/my-model``, and the other way round), then the longest pattern. The
+    same name, provider, address and date again replace what was registered.
 
     Args:
-        model: its name, in any case of letters, or a glob such as "my-*". An exact name wins over a glob, and
-            a long glob over a short one.
+        model: its name, in any case of letters, or a glob such as "my-*".
         input: USD per million input tokens: a number or text, 0 if it is free.
         output: USD per million output tokens.
         cached_input: USD per million tokens read from a cache. None means the input's price.
-        cache_write: USD per million tokens written to a cache. None means the input's price.
-        per_call: USD for each call.
+        cache_write: USD per million tokens written to a cache, for five minutes where that has a price of its own.
+            None means the input's price.
+        cache_write_1h: USD per million tokens written to a cache for an hour. None means the price of ``cache_write``.
+        audio_input: USD per million input tokens that are sound. None means that nobody knows: a call with such
+            tokens is charged at the dearest rate that is known, or all that it held, and listed as uncertain.
+        cached_audio_input: USD per million tokens of sound read from a cache. None means the price of ``audio_input``.
+        audio_output: USD per million output tokens that are sound. None is as for ``audio_input``.
+        image_input: USD per million input tokens that are images or video. None means the input's price.
+        image_output: USD per million output tokens that are images or video. None is as for ``audio_input``.
+        per_call: USD for each call, picture, page or reranking.
+        per_search: USD for each search that the provider makes. None means that nobody knows.
+        per_second: USD for each second of sound that is billed by its length. None means that nobody knows.
+        tiers: for service tiers by name, what the standard price of tokens, calls and sound is multiplied by
+            (``{"priority": 1.8}``), or prices of their own by the names of these arguments
+            (``{"flex": {"input": 1, "output": 4}}``). A tier that is not named is one that nobody knows.
+        multiplier: what all of the price is multiplied by: 1.1 for a tenth more, 0.8 for a discount of a fifth.
+        steps: by how many input tokens have to be exceeded, the prices per million tokens that all of the call has
+            then, by the names of these arguments: ``{200_000: {"input": 2.5, "output": 15}}``.
+        valid_from: when this begins to hold; before, the price stays what it was. A date, a date with a time, or
+            either as ISO text; in UTC where it says no other offset. None means always.
         max_output_tokens: the most that one answer can have. None means what is known about the name, if anything.
         provider: only for calls to this provider, as genai-prices names it.
         base_url: only for calls to addresses that begin so.
 
+    Returns:
+        The price for that very name; None if what is given only changes prices, and none is listed by that name, as
+        for a pattern.
+
     Raises:
-        TypeError: a name is not a str, or a price not an amount.
-        ValueError: a name is empty or too long, or a price negative, not finite or absurd.
+        TypeError: a name is not a str, or a price not an amount; or nothing is said.
+        ValueError: a name is empty or too long, or a price negative, not finite or absurd; a tier is one that no
+            provider has; or a price per second is said of a model that is known not to hear or speak.
 
     Example:
         >>> register_price("llama-3.3-70b", input="0.10", output="0.40", base_url="http://localhost:8000")
         <Price of 'llama-3.3-70b' at 'any provider'>
+        >>> register_price("gpt-4o-audio-preview", audio_input=40, audio_output=80)
+        <Price of 'gpt-4o-audio-preview' at 'openai'>
+        >>> register_price("claude-*", multiplier=1.1, base_url="https://gateway.example.com")
+        >>> register_price("my-model", input=1, output=4, tiers={"priority": 1.8}, valid_from="2026-12-01")
+        <Price of 'my-model' at 'any provider'>
+        >>> register_price("my-transcripts", per_second=0.0001)
+        <Price of 'my-transcripts' at 'any provider'>
     """
     _check_text("model", model, _LONGEST_NAME)
     if provider is not None:
         provider = same_provider(_check_text("provider", provider, _LONGEST_NAME))
     if base_url is not None:
-        base_url = _directory(_check_text("base_url", base_url, _LONGEST_URL))
+        base_url = directory(_check_text("base_url", base_url, _LONGEST_URL))
     if max_output_tokens is not None:
         check_count(max_output_tokens, "max_output_tokens", 1)
-    rates = rates_of(
-        input=pico_per_token(input, "input"),
-        output=pico_per_token(output, "output"),
-        cached_input=None if cached_input is None else pico_per_token(cached_input, "cached_input"),
-        cache_write=None if cache_write is None else pico_per_token(cache_write, "cache_write"),
-        per_call=nano_usd(per_call, "per_call") * PICO_PER_NANO,
+    always = {"input": input, "output": output, "per_call": per_call}
+    amounts: dict[str, object] = {
+        "cached_input": cached_input,
+        "cache_write": cache_write,
+        "cache_write_1h": cache_write_1h,
+        "audio_input": audio_input,
+        "cached_audio_input": cached_audio_input,
+        "audio_output": audio_output,
+        "image_input": image_input,
+        "image_output": image_output,
+        "per_search": per_search,
+        "per_second": per_second,
+    }
+    given = price_arguments.needed({name: amount for name, amount in always.items() if amount is not _NOT_GIVEN})
+    said = Dimensions(
+        given={**given, **price_arguments.rates(amounts)},
+        tiers={} if tiers is None else price_arguments.tiers(tiers),
+        multiplier=None if multiplier is None else price_arguments.factor(multiplier, "multiplier"),
+        steps=() if steps is None else price_arguments.steps(steps),
+        valid_from=None if valid_from is None else price_arguments.moment(valid_from),
+        max_output_tokens=max_output_tokens,
     )
-    registration = _Registration(model.strip().lower(), provider, base_url, rates, max_output_tokens)
+    if not said.says_anything:
+        raise TypeError(f"register_price({shown(model)}) says no price: give input=... and output=..., or multiplier=...")
+    name = model.strip().lower()
+    registration = Registration(name, provider, base_url, said.valid_from, said)
+    if per_second is not None:
+        _check_sound(registration, per_second)
     with _lock:
-        _registered[registration[:3]] = registration
+        _registered[registration[:4]] = registration
         _remembered.clear()
-    return registration.price(model)
+        group = [each for each in _registered.values() if each.subject == registration.subject]
+    entry = entry_of([sorted(group, key=begins)], model, lambda: _listed(model, provider, base_url))
+    return None if entry is None else _price(entry, model, registered=said.whole or not registration.is_pattern)
+
+
+_SOUND: Final = ("audio", "live", "realtime", "sonic", "speech", "transcri", "tts", "voice", "voxtral", "whisper")
+"""What names of models have in them that hear or speak."""
+
+
+def _check_sound(registration: Registration, per_second: object) -> None:
+    """Refuse a price by the second of a model that is listed as one of text, whose answers tell no seconds."""
+    if registration.is_pattern or any(word in registration.model for word in _SOUND):
+        return
+    listed = _listed(registration.model, registration.provider, registration.base_url)
+    if listed is not None and not any(rates.hears for rates in listed.standard.levels()):
+        raise ValueError(
+            f"per_second is for sound that is billed by its length, and {shown(registration.model)} is listed without "
+            f"sound, got {shown(per_second)}; give input=... and output=... in USD per million tokens"
+        )
 
 
 def _check_text(what: str, value: object, longest: int) -> str:
@@ -198,11 +259,6 @@ def _check_text(what: str, value: object, longest: int) -> str:
     if not value.strip() or len(value) > longest:
         raise ValueError(f"{what} must have 1 to {longest} characters, got {shown(value)}")
     return value
-
-
-def _directory(url: str) -> str:
-    """End a URL with one slash, so that one is the beginning of another only at a boundary."""
-    return url.strip().rstrip("/") + "/"
 
 
 def preload() -> None:

@@ -1,20 +1,54 @@
-"""Rates of a price as integers: pico-USD per token of each type, per search and per call."""
+"""Rates of a price as integers: pico-USD per token of each type, and for each unit of what else is billed."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Final
 
 from budgeted.money import PICO_PER_NANO
 from budgeted.pricing.token_types import AUDIO, AUDIO_OUT, CACHE_WRITE, CACHE_WRITE_1H, IMAGE, IMAGE_OUT
 from budgeted.pricing.usage import Counts
 
+MS_PER_HOUR: Final = 3_600_000
+SEARCH: Final = 64
+SOUND: Final = 128
+"""Bits beside those of `token_types`, for what a price may not know: searches, and sound that is billed by time."""
+
+_TOKENS: Final = (
+    "input",
+    "output",
+    "cached_input",
+    "cache_write",
+    "cache_write_1h",
+    "reasoning",
+    "input_audio",
+    "cached_audio",
+    "output_audio",
+    "input_image",
+    "output_image",
+)
+_TEXT: Final = {
+    "input_audio": "input",
+    "cached_audio": "cached_input",
+    "output_audio": "output",
+    "input_image": "input",
+    "output_image": "output",
+}
+_APART: Final = {"input_audio": AUDIO, "output_audio": AUDIO_OUT, "output_image": IMAGE_OUT}
+_PROCESSING: Final = (*_TOKENS, "per_call", "per_hour")
+_WHOLE: Final = (*_PROCESSING, "per_search")
+NO_FEES: Final[Mapping[str, int]] = {}
+
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """What one call is charged by: pico-USD per token, and per search and call.
+    """What one call is charged by: pico-USD per token, per search and call, per hour of sound, and per unit of a fee.
 
     Every rate is set. Where a provider has no price of its own for a kind of token, it is the rate that such tokens
-    are charged at instead (`rates_of`).
+    are charged at instead (`rates_of`). `given` has the rates that were given, and `unpriced` the kinds, as bits, that
+    nobody has given a rate for.
     """
 
     input: int
@@ -30,16 +64,15 @@ class Rates:
     output_image: int
     per_search: int
     per_call: int
+    per_hour: int = 0
+    fees: tuple[tuple[str, int], ...] = ()
+    unpriced: int = 0
+    given: Mapping[str, int] = field(default_factory=dict, repr=False, compare=False)
     plain: bool = field(init=False, repr=False, compare=False)
     _highest: dict[int, tuple[int, int]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        ordinary = (
-            self.reasoning == self.output_audio == self.output_image == self.output
-            and self.input_audio == self.input_image == self.input
-            and self.cached_audio == self.cached_input
-        )
-        object.__setattr__(self, "plain", ordinary)
+        object.__setattr__(self, "plain", self.reasoning == self.output)
 
     def cost(self, usage: Counts) -> int:
         """Return what `usage` costs in nano-USD, rounded up once."""
@@ -49,11 +82,30 @@ class Rates:
         if written:
             for_an_hour = usage.cache_write_1h_tokens
             pico += (written - for_an_hour) * self.cache_write + for_an_hour * self.cache_write_1h
-        if usage.web_searches:
-            pico += usage.web_searches * self.per_search
-        if not self.plain:
+        if (
+            usage.input_audio_tokens
+            or usage.input_image_tokens
+            or usage.output_audio_tokens
+            or usage.output_image_tokens
+            or not self.plain
+        ):
             pico += self._surcharge(usage, fresh)
+        if usage.web_searches or usage.fees or usage.audio_ms:
+            pico += self._beside_tokens(usage)
         return -(-pico // PICO_PER_NANO)
+
+    def _beside_tokens(self, usage: Counts) -> int:
+        """Return what searches, sound that is billed by time, and fees cost, in pico-USD.
+
+        Where an answer tells its pages, these are what the price per call is for.
+        """
+        pico = usage.web_searches * self.per_search - (-usage.audio_ms * self.per_hour // MS_PER_HOUR)
+        rates = dict(self.fees)
+        for name, units in usage.fees:
+            pico += units * rates.get(name, 0)
+            if name == PAGE and name in rates:
+                pico -= self.per_call
+        return pico
 
     def _surcharge(self, usage: Counts, fresh: int) -> int:
         """Return what audio, images and reasoning cost more, or less, than text does, in pico-USD.
@@ -104,40 +156,84 @@ class Rates:
         made += [self.output_image] if kinds & IMAGE_OUT else []
         return max(given), max(made)
 
+    @property
+    def free(self) -> bool:
+        """Whether no kind of token costs anything."""
+        return not any(getattr(self, name) for name in _TOKENS)
 
-def rates_of(
-    *,
-    input: int,
-    output: int,
-    cached_input: int | None = None,
-    cache_write: int | None = None,
-    cache_write_1h: int | None = None,
-    reasoning: int | None = None,
-    input_audio: int | None = None,
-    cached_audio: int | None = None,
-    output_audio: int | None = None,
-    input_image: int | None = None,
-    output_image: int | None = None,
-    per_search: int = 0,
-    per_call: int = 0,
-) -> Rates:
-    """Return rates (pico-USD) where None means the rate of the tokens that these are a part of."""
+    @property
+    def hears(self) -> bool:
+        """Whether sound has a price of its own."""
+        return not {"input_audio", "output_audio", "per_hour"}.isdisjoint(self.given)
 
-    def first(*rates: int | None) -> int:
-        return next(rate for rate in rates if rate is not None)
+    def with_given(self, more: Mapping[str, int], fees: Mapping[str, int] = NO_FEES) -> Rates:
+        """Return these rates with more of them given, over those that are."""
+        return rates_of({**self.given, **more}, {**dict(self.fees), **fees})
 
+    def filled(self, more: Mapping[str, int], fees: Mapping[str, int] = NO_FEES) -> Rates:
+        """Return these rates with more of them given, where none is."""
+        return rates_of({**more, **self.given}, {**fees, **dict(self.fees)})
+
+    def as_text(self, kinds: Collection[str]) -> Rates:
+        """Return these rates with kinds of token that are charged as the text they stand in, where none is given."""
+        text = {name: getattr(self, _TEXT[name]) for name in kinds}
+        return self.filled(text)
+
+    def scaled(self, factor: Fraction, *, whole: bool = False) -> Rates:
+        """Return these rates times a factor, rounded up: those of processing, or the searches and fees as well."""
+
+        def times(rate: int) -> int:
+            return -(-rate * factor.numerator // factor.denominator)
+
+        names = _WHOLE if whole else _PROCESSING
+        given = {name: times(rate) if name in names else rate for name, rate in self.given.items()}
+        return rates_of(given, {name: times(rate) if whole else rate for name, rate in self.fees})
+
+    def plus_per_input_token(self, fee: int) -> Rates:
+        """Return these rates with a fee, pico-USD, for each token of input, of whatever kind."""
+        kinds = ("input", "cached_input", "cache_write", "cache_write_1h", "input_audio", "cached_audio", "input_image")
+        raised = {name: getattr(self, name) + fee for name in kinds}
+        return replace(self, **raised)
+
+
+PAGE: Final = "page"
+"""The fee for a page that was read. Of a model that reads pages, each is a call, unless the answer tells how many."""
+
+
+def rates_of(given: Mapping[str, int], fees: Mapping[str, int] = NO_FEES) -> Rates:
+    """Return rates (pico-USD) where what is not given has the rate of the tokens that it is a part of.
+
+    Sound, and pictures that are drawn, are never charged as text for want of a rate: they have the dearest one that
+    is given, and are told as unpriced.
+
+    Args:
+        given: rates by the names of the fields of `Rates`; those for input and output are 0 if missing.
+        fees: pico-USD for each unit of what is billed beside.
+    """
+    input, output = given.get("input", 0), given.get("output", 0)
+    text = {
+        "input": input,
+        "output": output,
+        "cached_input": given.get("cached_input", input),
+        "cache_write": given.get("cache_write", input),
+        "cache_write_1h": given.get("cache_write_1h", given.get("cache_write", input)),
+        "reasoning": given.get("reasoning", output),
+        "input_image": given.get("input_image", input),
+    }
+    dearest = max(*text.values(), *(given.get(name, 0) for name in _APART))
+    missing = [bit for name, bit in _APART.items() if name not in given] if dearest else []
+    missing += [bit for name, bit in (("per_search", SEARCH), ("per_hour", SOUND)) if name not in given]
+    heard = given.get("input_audio", dearest)
     return Rates(
-        input=input,
-        output=output,
-        cached_input=first(cached_input, input),
-        cache_write=first(cache_write, input),
-        cache_write_1h=first(cache_write_1h, cache_write, input),
-        reasoning=first(reasoning, output),
-        input_audio=first(input_audio, input),
-        cached_audio=first(cached_audio, cached_input if input_audio is None else input_audio, input),
-        output_audio=first(output_audio, output),
-        input_image=first(input_image, input),
-        output_image=first(output_image, output),
-        per_search=per_search,
-        per_call=per_call,
+        **text,
+        input_audio=heard,
+        cached_audio=given.get("cached_audio", heard),
+        output_audio=given.get("output_audio", dearest),
+        output_image=given.get("output_image", dearest),
+        per_search=given.get("per_search", 0),
+        per_call=given.get("per_call", 0),
+        per_hour=given.get("per_hour", 0),
+        fees=tuple(sorted(fees.items())),
+        unpriced=sum(missing),
+        given=given,
     )
