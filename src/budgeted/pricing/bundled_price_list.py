@@ -16,7 +16,7 @@ from budgeted.money import pico_per_token
 from budgeted.pricing import own_price_list
 from budgeted.pricing.openrouter_variants import variants_of
 from budgeted.pricing.price_entry import Entry
-from budgeted.pricing.rate_schedule import DAY_SECONDS, Day, Schedule, Steps, dearest
+from budgeted.pricing.rate_schedule import DAY_SECONDS, Cycle, Schedule, Steps, dearest
 from budgeted.pricing.token_rates import PAGE, Rates, rates_of
 
 if TYPE_CHECKING:
@@ -206,14 +206,16 @@ def _schedule(
     """Ask the list for its prices at every moment at which one of the constraints begins or ends to hold."""
     dates, times = _boundaries(constraints)
     before = dates[0] - DAY_SECONDS if dates else 0
-    days: list[Day] = []
+    cycles: list[Cycle] = []
     for midnight in (before, *dates):
         moments = (dt.datetime.fromtimestamp(midnight + second, dt.UTC) for second in (0, *times))
         steps = [_steps(model.get_prices(moment, context), pages) for moment in moments]
         changes = [index for index in range(1, len(steps)) if steps[index] != steps[index - 1]]
-        days.append(Day(tuple(times[index - 1] for index in changes), (steps[0], *(steps[index] for index in changes))))
-    changes = [index for index in range(1, len(days)) if days[index] != days[index - 1]]
-    return Schedule([dates[index - 1] for index in changes], [days[0], *(days[index] for index in changes)])
+        cycles.append(
+            Cycle(tuple(times[index - 1] for index in changes), (steps[0], *(steps[index] for index in changes)))
+        )
+    changes = [index for index in range(1, len(cycles)) if cycles[index] != cycles[index - 1]]
+    return Schedule([dates[index - 1] for index in changes], [cycles[0], *(cycles[index] for index in changes)])
 
 
 def _boundaries(constraints: Sequence[object]) -> tuple[list[int], list[int]]:

@@ -53,8 +53,8 @@ class Price:
         "_entry",
         "_flat",
         "_free",
-        "_only",
         "_per_result",
+        "_plain",
         "_unasked",
         "_unpriced",
         "by_kind",
@@ -90,9 +90,11 @@ class Price:
         self._by_region: dict[str, Mapping[str, Schedule]] = {}
         # Anthropic writes a cache only when asked to; elsewhere it may just happen.
         self._unasked = 0 if entry.provider == "anthropic" else CACHE_WRITE
-        self._only = entry.standard.only
-        # The highest rates for input and output, and the price per call, of a plain request whose price never changes.
-        self._flat = None if self._only is None else (*self._only.highest(self._unasked), self._only.per_call)
+        only = entry.standard.only
+        # The highest rates for input and output, and the price per call, of a plain request whose price never changes;
+        # and what its answer is charged by.
+        self._flat = None if only is None else (*only.highest(self._unasked), only.per_call)
+        self._plain = only.text if only is not None else None
         self._describe([rates for schedule in (entry.standard, *entry.tiers.values()) for rates in schedule.levels()])
         self.stated = entry.provider in _STATE_THEIR_COST
         self._per_result = PER_RESULT if entry.provider == "openrouter" else 0
@@ -128,15 +130,29 @@ class Price:
         Returns:
             nano-USD, rounded up once.
         """
-        rates = self._only
-        tier = usage.service_tier
-        if rates is None or tier is not None or usage.region:
-            schedule = self._by_tier.get(tier or "") if not usage.region else None
-            if schedule is None:
-                several = self._schedules(tier, usage.region)
-                return max(one.rates(at, usage.input_tokens).cost(usage) for one in several)
-            rates = schedule.only or schedule.rates(at, usage.input_tokens)
-        return rates.cost(usage)
+        plain = self._plain
+        # Nearly always, and without a further call: tokens of text, at rates that never change.
+        if (
+            plain is not None
+            and usage.service_tier is None
+            and not usage.cache_write_tokens
+            and not usage.input_audio_tokens
+            and not usage.output_audio_tokens
+            and not usage.output_image_tokens
+            and not usage.web_searches
+            and not usage.audio_ms
+            and not usage.fees
+            and not usage.region
+        ):
+            given, made, kept = plain
+            cached = usage.cached_input_tokens
+            pico = (usage.input_tokens - cached) * given + cached * kept + usage.output_tokens * made
+            return -(-pico // 1000)  # pico-USD in a nano-USD
+        schedule = None if usage.region else self._by_tier.get(usage.service_tier or "")
+        if schedule is None:
+            several = self._schedules(usage.service_tier, usage.region)
+            return max(one.rates(at, usage.input_tokens).cost(usage) for one in several)
+        return (schedule.only or schedule.rates(at, usage.input_tokens)).cost(usage)
 
     def unknown(self, usage: Counts) -> str:
         """Return what of a usage this price does not know, in words, or "" as nearly always.
@@ -182,12 +198,25 @@ class Price:
         if self._flat is not None and tier is None and not kinds and not region:
             given, made, each = self._flat
         else:
-            given = made = each = 0
-            for schedule in self._schedules(tier, region):
-                rates = schedule.ceiling(at, input_tokens)
-                most_given, most_made = rates.highest(kinds | self._unasked)
-                given, made, each = max(given, most_given), max(made, most_made), max(each, rates.per_call)
+            schedule = None if region else self._by_tier.get(tier or "")
+            if schedule is None:
+                return self._bound_of_several(input_tokens, at, tier, kinds, region)
+            rates = schedule.ceiling(at, input_tokens)
+            given, made = rates.highest(kinds | self._unasked)
+            each = rates.per_call
         return -(-(input_tokens * given + each) // PICO_PER_NANO), made
+
+    def _bound_of_several(
+        self, input_tokens: int, at: float, tier: str | None, kinds: int, region: str
+    ) -> tuple[int, int]:
+        """Return the bound where it is looked for a tier or a region whose name is not at hand, or unknown."""
+        fixed, made = [], []
+        for schedule in self._schedules(tier, region):
+            rates = schedule.ceiling(at, input_tokens)
+            most_given, most_made = rates.highest(kinds | self._unasked)
+            fixed.append(-(-(input_tokens * most_given + rates.per_call) // PICO_PER_NANO))
+            made.append(most_made)
+        return max(fixed), max(made)
 
     def beside_tokens(
         self,

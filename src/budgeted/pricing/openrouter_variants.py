@@ -47,8 +47,10 @@ def variants_of(entry: Entry | None, names: Sequence[str], find: Callable[[str],
             return Entry("openrouter", name, None, Schedule.always(rates_of({})), {})
         if variant == "online":
             found = variants_of(find(rest), [rest], find)
-            return None if found is None else found.map(
-                lambda rates: rates.with_given({"per_call": rates.per_call + RESULTS * PER_RESULT})
+            return (
+                None
+                if found is None
+                else found.map(lambda rates: rates.with_given({"per_call": rates.per_call + RESULTS * PER_RESULT}))
             )
         if variant in _SAME_PRICE:
             found = variants_of(find(rest), [rest], find)

@@ -50,7 +50,9 @@ class Row:
         """Return an entry, if there is one, with what this says of it where the call goes to that host."""
         factor = next((factor for pattern, factor in self.hosts.items() if fnmatchcase(host, pattern)), None)
         changed = self.dimensions.laid_over(entry, self.provider, model)
-        return changed.map(lambda rates: rates.scaled(factor)) if changed is not None and factor is not None else changed
+        return (
+            changed.map(lambda rates: rates.scaled(factor)) if changed is not None and factor is not None else changed
+        )
 
 
 def rows_for(provider: str, names: Iterable[str]) -> list[Row]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from budgeted.pricing.price_entry import Entry
-from budgeted.pricing.rate_schedule import Schedule, Steps, peak_hours
+from budgeted.pricing.rate_schedule import Schedule, Steps
 from budgeted.pricing.token_rates import Rates, rates_of
 
 
@@ -113,9 +113,7 @@ class Dimensions:
             standard = standard.map_steps(self._stepped)
         if self.peak is not None:
             factor = self.peak.factor
-            standard = standard.map_days(
-                peak_hours(self.peak.hours, self.peak.days, lambda rates: rates.scaled(factor))
-            )
+            standard = standard.at_peaks(self.peak.hours, self.peak.days, lambda rates: rates.scaled(factor))
         tiers = {**entry.tiers, **{name: standard.map(tier.of) for name, tier in self.tiers.items()}}
         entry = entry._replace(
             standard=standard,

@@ -224,7 +224,9 @@ def register_price(
         max_output_tokens=max_output_tokens,
     )
     if not said.says_anything:
-        raise TypeError(f"register_price({shown(model)}) says no price: give input=... and output=..., or multiplier=...")
+        raise TypeError(
+            f"register_price({shown(model)}) says no price: give input=... and output=..., or multiplier=..."
+        )
     name = model.strip().lower()
     registration = Registration(name, provider, base_url, said.valid_from, said)
     if per_second is not None:

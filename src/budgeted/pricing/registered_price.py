@@ -113,9 +113,7 @@ def begins(registration: Registration) -> tuple[bool, int]:
     return registration.valid_from is not None, registration.valid_from or 0
 
 
-def entry_of(
-    groups: Sequence[Sequence[Registration]], model: str, listed: Callable[[], Entry | None]
-) -> Entry | None:
+def entry_of(groups: Sequence[Sequence[Registration]], model: str, listed: Callable[[], Entry | None]) -> Entry | None:
     """Return what registrations make of a model: the most exact ones, over the next whole price or what is listed.
 
     Args:

@@ -162,6 +162,12 @@ class Rates:
         return not any(getattr(self, name) for name in _TOKENS)
 
     @property
+    def text(self) -> tuple[int, int, int] | None:
+        """What is charged for input, output and cached input, if thinking and images cost that too, and calls nothing."""
+        same = self.plain and self.input_image == self.input and not self.per_call
+        return (self.input, self.output, self.cached_input) if same else None
+
+    @property
     def hears(self) -> bool:
         """Whether sound has a price of its own."""
         return not {"input_audio", "output_audio", "per_hour"}.isdisjoint(self.given)
