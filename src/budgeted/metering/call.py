@@ -152,12 +152,13 @@ class Call(msgspec.Struct, eq=False, weakref=True):
             kinds = request.kinds
             if kinds == ANY:
                 kinds = request.kinds = kinds_of(request.model, request.body) if price.by_kind else 0
-            fixed, rate = price.bound(size, self.at, request.tier, kinds)
-            if request.searches or request.units != 1:
-                fixed += price.beside_tokens(request.units - 1, request.searches, self.at, request.tier)
+            fixed, rate = price.bound(size, self.at, request.tier, kinds, request.region)
+            if request.searches or request.units != 1 or request.fees or request.audio_ms:
+                fixed += settlement.beside_tokens(request, price, self.at)
             for other in others:  # whichever answers
-                theirs, each = other.bound(size, self.at, request.tier, kinds)
-                fixed, rate = max(fixed, theirs), max(rate, each)
+                theirs, each = other.bound(size, self.at, request.tier, kinds, request.region)
+                fixed = max(fixed, theirs + settlement.beside_tokens(request, other, self.at))
+                rate = max(rate, each)
         least = payer.min_output_tokens + request.thinking
         return Ask(fixed, rate * n, size, n, least, most, whole, payer.uncertain_output)
 

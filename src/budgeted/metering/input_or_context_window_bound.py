@@ -26,7 +26,7 @@ def input_tokens(request: Request, price: Price | None) -> int:
 
 def _window(request: Request, price: Price | None) -> int:
     """The bound of an input that is not all in the request."""
-    if price is not None and price.flat:
+    if price is not None and (price.flat or (price.by_time and request.audio_ms)):
         return 0
     window = price.context_window if price is not None else None
     if window is not None:

@@ -18,7 +18,8 @@ from budgeted.payers.scope import BY_HAND, Scope, current, enter, leave
 from budgeted.pricing import price_registry
 from budgeted.pricing.usage import Counts, Usage
 from budgeted.validation import check_count, check_text, shown
-from budgeted.wire import response_usage, usage_report_formats
+from budgeted.wire import usage_report_formats
+from budgeted.wire.content_type_and_encoding import read_whole
 from budgeted.wire.normalized_request import ANY, CAPS, CONTENT, Request
 from budgeted.wire.sdk_object_fields import fields_of
 from budgeted.wire.stream_usage import estimated
@@ -184,7 +185,7 @@ class Hold:
             else:
                 self._end(call, lambda timeout: call.charge(spent, nano, timeout))
             return
-        answer = response_usage.read(response)
+        answer = read_whole(response)
         stated = _stated(response)
         if call.ended:
             _settle_late(call, usage=None if stated is not None else answer.usage, cost=stated)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 import msgspec
 
 from budgeted.pricing import price_registry
@@ -24,11 +27,19 @@ def price_of_answer(request: Request, price: Price | None, model: str, at: int) 
     if request.renamed or (price is not None and price.registered):
         return price, ""
     found = price_registry.find(model, request.provider or None, request.base_url)
+    if found is None and _DATE.fullmatch(model.removeprefix(request.model)):
+        return price, ""
     if found is None and price is not None:
         return price, f"{shown(model)} answered, and its price is not known"
+    if found is not None and price is not None and price.router:
+        return price.answered_by(found), ""
     if found is not None and price is not None and _is_vaguer(model, request.model):
         return (found if found.cost(_MUCH, at) > price.cost(_MUCH, at) else price), ""
     return found, ""
+
+
+_DATE: Final = re.compile(r"[-@]?20\d\d-?\d\d-?\d\d")
+"""What an answer adds to the name of the model that was asked for."""
 
 
 def _is_vaguer(answered: str, asked: str) -> bool:
@@ -53,16 +64,16 @@ def cost_of_answer(request: Request, price: Price, usage: Counts, answer: Answer
     if answer.cost is not None and price.stated:  # elsewhere nobody vouches for what a server states
         return answer.cost, ""
     usage = _as_asked(request, price, usage, at)
-    cost, reasons = price.cost(usage, at), [unpriced(usage)]
+    cost, reasons = price.cost(usage, at), [unpriced(usage, price)]
     if request.units != 1:
-        cost += price.beside_tokens(request.units - 1, 0, at, usage.service_tier)
+        cost += price.beside_tokens(request.units - 1, 0, at, usage.service_tier, region=usage.region)
     for model, used in answer.attempts:
         theirs = price_registry.find(model, request.provider or None, request.base_url) if model else None
         if theirs is None:
             reasons.append(f"{shown(model) if model else 'another model'} wrote, too, and its price is not known")
         else:
             cost += theirs.cost(used, at)
-            reasons.append(unpriced(used))
+            reasons.append(unpriced(used, theirs))
     return cost, "; ".join(reason for reason in reasons if reason)
 
 
@@ -83,6 +94,26 @@ def tokens_of(usage: Counts, answer: Answer) -> tuple[int, int]:
     return sum(one.input_tokens for one in every), sum(one.output_tokens for one in every)
 
 
-def unpriced(usage: Counts) -> str:
-    """What of a usage nobody can price, in words; "" where there is nothing."""
-    return f"nobody can price {', '.join(usage.unread)}" if usage.unread else ""
+def unpriced(usage: Counts, price: Price | None = None) -> str:
+    """What of a usage nobody can price, in words; "" where there is nothing.
+
+    Args:
+        usage: what was used.
+        price: which may not know all of it.
+    """
+    unknown = price.unknown(usage) if price is not None else ""
+    found = (*usage.unread, unknown) if unknown else usage.unread
+    return f"nobody can price {', '.join(found)}" if found else ""
+
+
+def beside_tokens(request: Request, price: Price, at: int) -> int:
+    """The most that a request may be billed beside its tokens, in nano-USD.
+
+    Args:
+        request: what is asked.
+        price: of a model that may answer.
+        at: when the call begins, in unix seconds.
+    """
+    return price.beside_tokens(
+        request.units - 1, request.searches, at, request.tier, request.fees, request.audio_ms, request.region
+    )

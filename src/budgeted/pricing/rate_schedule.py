@@ -59,7 +59,7 @@ class Cycle:
 class Schedule:
     """The rates of one service tier, for ever: `cycles[i]` applies from `dates[i - 1]`, in Unix seconds."""
 
-    __slots__ = ("_ceilings", "_dates", "_cycles", "_edges", "only")
+    __slots__ = ("_ceilings", "_cycles", "_dates", "_edges", "only")
 
     def __init__(self, dates: Sequence[int], cycles: Sequence[Cycle]) -> None:
         """Work out the ceilings, so that a bound is as quickly found as a cost."""

@@ -23,7 +23,7 @@ from budgeted.providers.monkeypatching import Hook
 from budgeted.providers.parameter_coercion import count, items, mapping
 from budgeted.providers.sdk_retries import note_lost
 from budgeted.providers.unmeterable_requests import refuse_unseen
-from budgeted.wire import usage_report_formats
+from budgeted.wire import response_usage, usage_report_formats
 from budgeted.wire.exception_classification import came_through
 from budgeted.wire.normalized_request import Request
 from budgeted.wire.response_usage import Answer
@@ -139,7 +139,8 @@ class Sent(metered_method.Sent):
         if call.request.operation == "rerank":  # no answer says as how many searches it is billed
             return metered_method.units_end(call, None if call.request.known is None else call.request.units)
         if "usage" in response:
-            return functools.partial(call.settle, _answer(response["usage"], response.get("serviceTier")))
+            answer = _answer(response["usage"], response.get("serviceTier"))
+            return functools.partial(call.settle, response_usage.with_tools(answer, response))
         counts = _counts(response)
         stream = response.get("stream") or response.get("body")
         if counts and not counts.get("cacheWriteInputTokens"):
@@ -162,7 +163,8 @@ class Sent(metered_method.Sent):
 def _answer(usage: Any, tier: Any) -> Answer:
     kind = tier.get("type") if isinstance(tier, Mapping) else None
     found = usage_report_formats.read_usage(usage or None)
-    return Answer(found if found is None or kind is None else msgspec.structs.replace(found, service_tier=kind))
+    found = found if found is None or kind is None else msgspec.structs.replace(found, service_tier=kind)
+    return Answer(found, report=usage)
 
 
 def _counts(response: Mapping[str, Any]) -> dict[str, int]:

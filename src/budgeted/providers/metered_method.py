@@ -16,6 +16,7 @@ from budgeted.payers.scope import enter, leave
 from budgeted.pricing.usage import Usage
 from budgeted.providers.monkeypatching import Hook, enabled
 from budgeted.wire import response_usage
+from budgeted.wire.content_type_and_encoding import read_whole
 from budgeted.wire.normalized_request import Request
 
 End: TypeAlias = Callable[[float | None], None]
@@ -66,7 +67,7 @@ class Sent:
         Returns:
             The step that ends it; None for a stream, which ends it when it has been read.
         """
-        return functools.partial(call.settle, response_usage.read(response))
+        return functools.partial(call.settle, read_whole(response))
 
 
 Read: TypeAlias = Callable[[Any, tuple[Any, ...], dict[str, Any]], Sent | None]
@@ -163,7 +164,7 @@ def http_end(call: Call, response: Any) -> End | None:
     if response.status_code >= 400:
         return call.release
     if getattr(response, "is_stream_consumed", True):
-        return functools.partial(call.settle, response_usage.read(response))
+        return functools.partial(call.settle, read_whole(response))
     http_streams.watch(response, call)
     return None
 

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 
 from budgeted.metering.call import Call
 from budgeted.pricing import token_types
-from budgeted.providers.metered_method import End, units_end
+from budgeted.providers.metered_method import End
 from budgeted.providers.monkeypatching import Hook
 from budgeted.providers.openai import read_responses
 from budgeted.providers.parameter_coercion import count, is_structured, items, mapping
@@ -108,9 +108,6 @@ class _Mistral(Dialect):
         end = super().finish(call, response)
         if end is None or response.status_code >= 400:
             return end
-        if call.request.operation == "ocr":
-            answer = decoded(response) or {}
-            return units_end(call, count(mapping(answer.get("usage_info")).get("pages_processed")))
         if b'"conversation_id"' in response.content:
             _remember((decoded(response) or {}).get("conversation_id"), call.request.model)
         return end
@@ -177,9 +174,10 @@ def _read_ocr(request: Request, body: Mapping[str, Any]) -> None:
     """Billed by the page, and more where annotations are asked for."""
     request.operation, request.output = "ocr", False
     request.body = {}
-    request.units = _pages(body)
+    pages = _pages(body)
+    request.fees = (("page", pages),)
     if body.get("bbox_annotation_format") or body.get("document_annotation_format"):
-        request.tier = "annotated"
+        request.fees = (("page", pages), ("annotated_page", pages))
 
 
 def _pages(body: Mapping[str, Any]) -> int:

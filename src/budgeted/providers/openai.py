@@ -183,6 +183,7 @@ def _read_chat(request: Request, body: Mapping[str, Any]) -> None:
     request.others = tuple(name for name in items(body.get("models")) if isinstance(name, str))
     if request.provider == "perplexity":
         request.searches = most_searches(request.model)
+        request.tier = text(mapping(body.get("web_search_options")).get("search_context_size"))
     elif request.provider == "openrouter":
         _read_plugins(request, body)
 

@@ -20,6 +20,7 @@ from budgeted.providers.monkeypatching import Hook
 from budgeted.providers.parameter_coercion import mapping
 from budgeted.providers.sdk_retries import repeat, repeat_async
 from budgeted.wire import response_usage
+from budgeted.wire.content_type_and_encoding import read_whole
 from budgeted.wire.exception_classification import came_through
 from budgeted.wire.normalized_request import Request
 
@@ -160,7 +161,7 @@ class _Sent(Sent):
         if http is not None:
             http_streams.watch(http, call, drop_usage=self.hide_usage)
             return None
-        return functools.partial(call.settle, response_usage.read(response))
+        return functools.partial(call.settle, read_whole(response))
 
 
 def _read(dialect: Dialect, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sent | None:

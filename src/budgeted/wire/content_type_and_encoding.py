@@ -5,10 +5,31 @@ from __future__ import annotations
 import zlib
 from typing import TypeAlias
 
-from budgeted.wire import aws_event_stream
+from budgeted.wire import aws_event_stream, response_usage
 from budgeted.wire.aws_event_stream import FrameMeter
+from budgeted.wire.response_usage import Answer
 from budgeted.wire.server_sent_events import EventMeter, LineMeter
 from budgeted.wire.stream_usage import BodyMeter, ItemMeter
+
+_EVENTS = (b"data:", b"event:", b": ")
+
+
+def read_whole(response: object) -> Answer:
+    """What a response says of itself that was read whole, also if its body is a stream's events.
+
+    Args:
+        response: an SDK's object, a mapping, JSON, events, or an HTTP response with a body of either.
+    """
+    answer = response_usage.read(response)
+    if answer.usage is not None or answer.error:
+        return answer
+    body = response_usage.body_of(response)
+    if body is None or not body.lstrip()[:6].startswith(_EVENTS):
+        return answer
+    meter = EventMeter()
+    meter.feed(body)
+    meter.flush()
+    return meter.answer()
 
 
 class PackedMeter:

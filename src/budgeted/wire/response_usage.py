@@ -247,11 +247,15 @@ def _inner(response: object, fields: Fields) -> object:
         return None
     if "response" in fields and "type" in fields:
         return fields["response"]
-    if isinstance(response, (str, bytes, bytearray)):
-        text = response.encode("utf-8", "replace") if isinstance(response, str) else bytes(response)
-        return json_of(text) if text.lstrip()[:1] == b"{" else None
-    raw = getattr(response, "http_response", None)
-    content = getattr(response if raw is None else raw, "content", None)
-    if isinstance(content, (bytes, str)):
-        return json_of(content)
-    return None
+    body = body_of(response)
+    return json_of(body) if body is not None and body.lstrip()[:1] == b"{" else None
+
+
+def body_of(response: object) -> bytes | None:
+    """The body of an HTTP response that was read, or of what is a body itself; None if it has none."""
+    if not isinstance(response, (str, bytes, bytearray)):
+        raw = getattr(response, "http_response", None)
+        response = getattr(response if raw is None else raw, "content", None)
+    if isinstance(response, str):
+        return response.encode("utf-8", "replace")
+    return bytes(response) if isinstance(response, (bytes, bytearray)) else None

@@ -58,7 +58,7 @@ def served_by_google(fields: Fields, tier: str | None) -> str | None:
     """The tier that a report tells of, by the names that prices have; one without is in Google's words."""
     kind = text(fields, "trafficType") or text(fields, "traffic_type")
     if kind is not None:
-        return _TIERS.get(kind.upper(), kind.lower())
+        return _TIERS.get(kind.upper(), kind)
     named = text(fields, "serviceTier") or text(fields, "service_tier") or tier
     named = None if named is None else named.lower().removeprefix("service_tier_")
     return None if named == "unspecified" else named

@@ -44,13 +44,13 @@ KNOWN: Final[Known] = {
     "prompt_tokens_details": names(
         "cached_tokens cache_write_tokens cache_creation_tokens cache_creation_input_tokens",
         "cache_creation_token_details cache_creation",
-        "audio_tokens image_tokens video_tokens text_tokens web_search_requests",
+        "audio_tokens image_tokens text_tokens web_search_requests",
     ),
     "prompt_tokens_details.cache_creation_token_details": names("ephemeral_5m_input_tokens ephemeral_1h_input_tokens"),
     "prompt_tokens_details.cache_creation": names("ephemeral_5m_input_tokens ephemeral_1h_input_tokens"),
     "cache_creation": names("ephemeral_5m_input_tokens ephemeral_1h_input_tokens"),
     "completion_tokens_details": names(
-        "reasoning_tokens audio_tokens image_tokens video_tokens text_tokens",
+        "reasoning_tokens audio_tokens image_tokens text_tokens",
         "accepted_prediction_tokens rejected_prediction_tokens",
     ),
     "server_tool_use": names("web_search_requests web_fetch_requests tool_search_requests"),
@@ -97,7 +97,7 @@ def _is_plain(seen: tuple[str, ...]) -> bool:
 
 def _usage(fields: Fields, tier: str | None, model: str) -> Usage | None:
     if fields["prompt_tokens"] is None:
-        return None
+        return None if fields.get("total_tokens") is None else total_usage(fields, tier)
     ins = fields_of(fields.get("prompt_tokens_details"))
     outs = fields_of(fields.get("completion_tokens_details"))
     sent, output = _totals(fields, model)
@@ -132,15 +132,23 @@ def _usage(fields: Fields, tier: str | None, model: str) -> Usage | None:
         reasoning,
         input_audio_tokens=count(ins, "audio_tokens"),
         output_audio_tokens=count(outs, "audio_tokens"),
-        input_image_tokens=count(ins, "image_tokens") + count(ins, "video_tokens"),
-        output_image_tokens=count(outs, "image_tokens") + count(outs, "video_tokens"),
+        input_image_tokens=count(ins, "image_tokens"),
+        output_image_tokens=count(outs, "image_tokens"),
         web_searches=searches,
-        service_tier=served(fields, tier),
+        service_tier=text(fields, "search_context_size") if model.startswith("sonar") else served(fields, tier),
         audio_ms=milliseconds(fields, "prompt_audio_seconds"),
         fees=tuple((name, units) for name, units in fees.items() if units),
         region=region if region not in NO_REGIONS else "",
         unread=strangers,
     )
+
+
+def total_usage(fields: Fields, tier: str | None) -> Usage:
+    """Read a report that has a total alone: what embeddings and rerankings have read, as Voyage tells it.
+
+    https://docs.voyageai.com/reference/embeddings-api
+    """
+    return Usage(count(fields, "total_tokens"), service_tier=served(fields, tier), unread=unread(fields, KNOWN))
 
 
 NO_REGIONS: Final = ("global", "not_available")

@@ -20,7 +20,9 @@ from budgeted.wire.usage_report_formats.unread_numbers import (
 _MODALITIES: Final = names("audio_tokens image_tokens text_tokens")
 _INPUT: Final = _MODALITIES | names("cached_tokens cached_tokens_details cache_write_tokens cache_write_tokens_details")
 _OUTPUT: Final = _MODALITIES | names("reasoning_tokens")
-_WRITTEN: Final = names("ttl_30m_tokens ttl_12h_tokens")
+_WRITTEN: Final = names("ttl_30m_tokens")
+"""What is kept for longer has no published price of its own, and is not known here."""
+
 _TOOLS: Final = {
     "web_search_calls": "web_search",
     "x_search_calls": "web_search",

@@ -13,7 +13,7 @@ from budgeted.wire.usage_report_formats.cohere import cohere_usage
 from budgeted.wire.usage_report_formats.google_gemini import gemini_usage, interaction_usage, vertex_tokens
 from budgeted.wire.usage_report_formats.mistral_ocr import ocr_usage
 from budgeted.wire.usage_report_formats.ollama import ollama_usage
-from budgeted.wire.usage_report_formats.openai_chat_completions import chat_usage
+from budgeted.wire.usage_report_formats.openai_chat_completions import chat_usage, total_usage
 from budgeted.wire.usage_report_formats.openai_responses import duration_usage, responses_usage
 
 _READ: Final = (Counts, Usage)
@@ -58,6 +58,8 @@ _OTHERS: Final[tuple[tuple[str, Callable[[Fields, str | None], Counts | None]], 
     ("prompt_eval_count", ollama_usage),
     ("pages_processed", ocr_usage),
     ("seconds", duration_usage),
+    ("eval_count", ollama_usage),
+    ("total_tokens", total_usage),
 )
 """Shapes of other providers, by a field that only they have."""
 
@@ -81,4 +83,6 @@ def report_in(fields: Fields) -> object:
             return found
     if fields.get("predictions"):
         return {"promptTokenCount": vertex_tokens(fields["predictions"])}
-    return fields if fields.get("prompt_eval_count") is not None else None  # Ollama's, among what else it says
+    # Ollama's, among what else it says; of a prompt that was cached it gives no count.
+    told = any(fields.get(name) is not None for name in ("prompt_eval_count", "eval_count"))
+    return fields if told else None

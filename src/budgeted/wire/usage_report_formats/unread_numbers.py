@@ -22,7 +22,7 @@ _NUMBERS: Final = (int, float, Decimal)
 _LISTED: Final = (*_NUMBERS, list, tuple)
 _MOST_FIELDS: Final = 1_000
 _MOST_NAMES: Final = 16
-_MOST_LETTERS: Final = 60
+_MOST_LETTERS: Final = 80
 _ABSENT: Final = ("Unset", "NotGiven", "Omit")
 """Classes of what SDKs put where a field was not sent."""
 
