@@ -288,7 +288,6 @@ def test_a_tier_without_a_price_is_the_dearest_and_named(tier: str) -> None:
 
 
 def test_a_region_multiplies_tokens_and_not_searches() -> None:
-    """https://platform.claude.com/docs/en/about-claude/pricing#data-residency-pricing"""
     price = found("claude-opus-4-8", "anthropic")
     tokens, searches = Usage(1000, 100), Usage(web_searches=2)
     there = {"region": "us"}

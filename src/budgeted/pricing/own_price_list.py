@@ -31,7 +31,7 @@ class Row:
         routes_to: the models that a router may route to, as they are looked up without a provider.
         dimensions: what it says.
         source: the page that says so.
-        read: the day on which that was read, as text.
+        read: the month in which that was looked at, such as "2026-11".
     """
 
     provider: str

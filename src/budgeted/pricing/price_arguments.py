@@ -88,7 +88,8 @@ def factor(value: object, what: str) -> Fraction:
     except ArithmeticError:
         pass
     raise ValueError(
-        f"{what} must be a number above 0 and up to {LARGEST_FACTOR:,}, such as 1.1 for a tenth more, got {shown(value)}"
+        f"{what} must be a number above 0 and up to {LARGEST_FACTOR:,}, such as 1.1 for a tenth more, "
+        f"got {shown(value)}"
     )
 
 

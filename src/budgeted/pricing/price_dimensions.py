@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import Final
 
-from budgeted.pricing.price_entry import Entry
+from budgeted.pricing.price_entry import NO_REGIONS, Entry
 from budgeted.pricing.rate_schedule import Schedule, Steps
 from budgeted.pricing.token_rates import Rates, rates_of
+
+_NOTHING: Final = Schedule.always(rates_of({}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +93,9 @@ class Dimensions:
         if listed is None or self.whole:
             if not self.sufficient:
                 return None
-            base = Entry(provider, model, None, Schedule.always(rates_of(self.given, self.fees)), {})
-            if listed is not None:
-                base = base._replace(context_window=listed.context_window, max_output_tokens=listed.max_output_tokens)
+            base = listed or Entry(provider, model, None, _NOTHING, {})
+            rates = Schedule.always(rates_of(self.given, self.fees))
+            base = base._replace(standard=rates, tiers={}, regions=NO_REGIONS)
         else:
             base = listed._replace(
                 standard=listed.standard.map(lambda rates: rates.with_given(self.given, self.fees)),

@@ -44,7 +44,6 @@ class Entry(NamedTuple):
     def until(self, date: int, later: Entry) -> Entry:
         """Return this entry up to a date, in Unix seconds, and another one from then on."""
         tiers = {name: self.tiers.get(name, schedule).until(date, schedule) for name, schedule in later.tiers.items()}
-        gone = {
-            name: schedule.until(date, later.standard) for name, schedule in self.tiers.items() if name not in tiers
-        }
-        return later._replace(standard=self.standard.until(date, later.standard), tiers={**gone, **tiers})
+        for name, schedule in self.tiers.items():
+            tiers.setdefault(name, schedule.until(date, later.standard))
+        return later._replace(standard=self.standard.until(date, later.standard), tiers=tiers)

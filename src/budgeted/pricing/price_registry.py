@@ -8,18 +8,18 @@ import threading
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
-from typing import Final
+from typing import Final, TypeAlias
 
 from budgeted.pricing import max_output_tokens as longest
 from budgeted.pricing import price_arguments
 from budgeted.pricing.bundled_price_list import lookup, same_provider
 from budgeted.pricing.model_price import Price
-from budgeted.pricing.price_arguments import Amount as Amount
 from budgeted.pricing.price_dimensions import Dimensions
 from budgeted.pricing.price_entry import Entry
 from budgeted.pricing.registered_price import Registration, begins, covering, directory, entry_of
 from budgeted.validation import check_count, shown
 
+Amount: TypeAlias = price_arguments.Amount
 _log = logging.getLogger("budgeted")
 _LONGEST_NAME: Final = 512
 _LONGEST_URL: Final = 2048
@@ -139,9 +139,9 @@ def register_price(
 ) -> Price | None:
     """Say what a model costs, or what of its listed price is otherwise. It wins over the bundled price list.
 
-    With both ``input`` and ``output`` it is the whole price: nothing of a listed one is left. Else what is given is laid
-    over the listed price of each model that the name stands for, and the rest stays as listed; of a model that is not
-    listed, tokens without a price are free. The most exact name counts: the name itself, then the name without a
+    With both ``input`` and ``output`` it is the whole price: nothing of a listed one is left. Else what is given is
+    laid over the listed price of each model that the name stands for, and the rest stays as listed; of a model that is
+    not listed, tokens without a price are free. The most exact name counts: the name itself, then the name without a
     provider's prefix (``my-model`` for ``openai/my-model``, and the other way round), then the longest pattern. The
     same name, provider, address and date again replace what was registered.
 

@@ -14,9 +14,7 @@ WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _WEEK_SECONDS: Final = 7 * DAY_SECONDS
 _SINCE_MONDAY: Final = 3 * DAY_SECONDS  # at the beginning of the Unix time, which was a Thursday
 _LONGEST_CALL: Final = 3600  # seconds; a price that starts within them may be the one that the call meets
-_MAXIMA: Final = tuple(
-    each.name for each in fields(Rates) if each.init and each.type == "int" and each.name != "unpriced"
-)
+_AMOUNTS: Final = tuple(each.name for each in fields(Rates) if each.type == "int" and each.name != "unpriced")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +157,7 @@ def _dearest(several: Sequence[Rates]) -> Rates:
     for rates in several:
         for name, rate in rates.fees:
             fees[name] = max(rate, fees.get(name, 0))
-    highest = {name: max(getattr(rates, name) for rates in several) for name in _MAXIMA}
+    highest = {name: max(getattr(rates, name) for rates in several) for name in _AMOUNTS}
     return Rates(**highest, fees=tuple(sorted(fees.items())))
 
 

@@ -163,7 +163,7 @@ class Rates:
 
     @property
     def text(self) -> tuple[int, int, int] | None:
-        """What is charged for input, output and cached input, if thinking and images cost that too, and calls nothing."""
+        """What input, output and cached input cost, if thinking and images cost that too, and calls nothing."""
         same = self.plain and self.input_image == self.input and not self.per_call
         return (self.input, self.output, self.cached_input) if same else None
 
