@@ -109,8 +109,9 @@ class Usage(Counts, frozen=True, gc=False, eq=False):
 
 
 _NONE: Final = 0
-_OTHERS: Final = ("service_tier", "fees", "region", "unread")
-COUNTS: Final = tuple(name for name in Usage.__struct_fields__ if name not in _OTHERS)
+OTHERS: Final = ("service_tier", "fees", "region", "unread")
+"""The names of what is not a count."""
+COUNTS: Final = tuple(name for name in Usage.__struct_fields__ if name not in OTHERS)
 """The names of the counts, which are numbers."""
 
 

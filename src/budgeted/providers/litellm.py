@@ -21,7 +21,7 @@ from budgeted.metering.call import Call
 from budgeted.metering.item_streams import Items, metered
 from budgeted.pricing import model_price, token_types
 from budgeted.pricing.token_types import kinds_of
-from budgeted.pricing.usage import COUNTS
+from budgeted.pricing.usage import COUNTS, OTHERS, Usage
 from budgeted.providers.billed_tools import GOOGLES_MAPS, GOOGLES_SEARCHES, MOST_SEARCHES, fees_of, region, searches
 from budgeted.providers.metered_method import End, Sent, run, run_async
 from budgeted.providers.monkeypatching import Hook
@@ -84,8 +84,7 @@ class _Sent(Sent):
         if kind_of(response) not in (STREAM, GENERATOR):
             return functools.partial(call.settle, _as_billed(response_usage.read(response), response))
         if hasattr(_below(response), "chunks"):
-            if not self.asked_for_usage:
-                self._hide_usage(response)
+            self._keep_usage(response)
             items: Items = _Chunks(call, response)
         else:
             items = _Items(call, hide=not self.asked_for_usage)
@@ -93,12 +92,18 @@ class _Sent(Sent):
         self.stream = metered(items, response)
         return None
 
-    def _hide_usage(self, stream: Any) -> None:
-        """Have LiteLLM keep to itself what was asked for on the caller's behalf."""
+    def _keep_usage(self, stream: Any) -> None:
+        """Have LiteLLM keep a chunk that only brings the usage, and to itself what was asked for on the caller's behalf.
+
+        Most of its providers' streams know only the options that its decorator read, before they were altered: they
+        drop such a chunk, and count tokens themselves, for which some models' tokenizers are downloaded.
+        """
         below = _below(stream)
-        below.send_stream_usage = False
-        if below is not stream:
-            stream.stream_options = self.given.get("stream_options")
+        below.stream_options = {**mapping(below.stream_options), "include_usage": True}
+        if not self.asked_for_usage:
+            below.send_stream_usage = False
+            if below is not stream:
+                stream.stream_options = self.given.get("stream_options")
 
     def outcome(self, call: Call, error: BaseException) -> End:
         """How a call ends that raised."""
@@ -174,10 +179,9 @@ def _total(chunks: Any) -> Answer:
     last = answers[-1]
     reports = [answer.usage for answer in answers if answer.usage is not None]
     counts = {name: max(getattr(one, name) for one in reports) for name in COUNTS}
-    tier = next((one.service_tier for one in reversed(reports) if one.service_tier), None)
-    strangers = tuple(dict.fromkeys(name for one in reports for name in one.unread))
-    usage = msgspec.structs.replace(reports[-1], **counts, service_tier=tier, unread=strangers)
-    return _as_billed(msgspec.structs.replace(last, usage=usage))
+    others = {name: next(filter(None, (getattr(one, name) for one in reversed(reports))), None) for name in OTHERS}
+    told = {name: value for name, value in others.items() if value is not None}
+    return _as_billed(msgspec.structs.replace(last, usage=Usage(**counts, **told)))
 
 
 def _as_billed(answer: Answer, response: Any = None) -> Answer:
