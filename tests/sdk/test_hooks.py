@@ -10,6 +10,7 @@ import inspect
 import subprocess
 import sys
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +78,7 @@ NEWER = {
 
 NOT_IN_EVERY_LITELLM = {
     "litellm.llms.anthropic.experimental_pass_through.messages.handler",
+    "litellm.llms.anthropic.messages.native.handler",
     "litellm.llms.anthropic.pass_through.messages.handler",
     "litellm.ocr.main",
     "litellm.rust_bridge.runtime",
@@ -94,10 +96,12 @@ def test_every_hook_is_in_place_and_none_is_missing() -> None:
 
 
 def _imported(module: str) -> bool:
-    try:
-        return bool(importlib.import_module(module))
-    except ModuleNotFoundError:
-        return False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of what LiteLLM has moved, and keeps under its old name
+        try:
+            return importlib.import_module(module).__name__ == module  # else it is another one's old name
+        except ModuleNotFoundError:
+            return False
 
 
 def test_a_stream_goes_on_being_metered_when_the_hooks_are_taken_out(payer: Paying, chat: openai.OpenAI) -> None:
@@ -336,8 +340,23 @@ def test_an_sdk_without_the_function_is_left_alone(caplog: pytest.LogCaptureFixt
     for _ in range(3):
         monkeypatching.install([strange, absent])
     assert caplog.text.count("no_such_method are not metered") == 1
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
     monkeypatching.remove([strange, absent])
     monkeypatching._missing.discard(strange)
+
+
+def test_a_function_is_found_by_the_name_that_older_versions_give_it(caplog: pytest.LogCaptureFixture) -> None:
+    hook = monkeypatching.Hook(
+        "openai._base_client", "make_new_name", lambda *_: None, formerly="make_request_options", watched=False
+    )
+    monkeypatching.install([hook])
+    try:
+        assert isinstance(openai._base_client.make_request_options, wrapt.FunctionWrapper)
+        assert not caplog.records
+    finally:
+        monkeypatching.remove([hook])
+        del monkeypatching._places[hook]
+    assert not isinstance(openai._base_client.make_request_options, wrapt.FunctionWrapper)
 
 
 # -- threads

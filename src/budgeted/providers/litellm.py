@@ -93,7 +93,7 @@ class _Sent(Sent):
         return None
 
     def _keep_usage(self, stream: Any) -> None:
-        """Have LiteLLM keep a chunk that only brings the usage, and to itself what was asked for on the caller's behalf.
+        """Have LiteLLM keep the chunk that only brings the usage, and to itself where the caller did not ask for it.
 
         Most of its providers' streams know only the options that its decorator read, before they were altered: they
         drop such a chunk, and count tokens themselves, for which some models' tokenizers are downloaded.
@@ -321,5 +321,10 @@ HOOKS = (
         )
         for name in _OPERATIONS
     ),
-    Hook("litellm.llms.custom_httpx.http_handler", "AsyncHTTPHandler.single_connection_post_request", _again),
+    Hook(
+        "litellm.llms.custom_httpx.http_handler",
+        "AsyncHTTPHandler.single_connection_request",
+        _again,
+        formerly="AsyncHTTPHandler.single_connection_post_request",
+    ),
 )

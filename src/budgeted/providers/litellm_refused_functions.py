@@ -45,6 +45,7 @@ _SOUND_BY_SDK = ("azure", "groq", "fireworks_ai", "together_ai", "deepinfra", "h
 _BRIDGES = {
     "llms.anthropic.experimental_pass_through.messages.handler": ("anthropic_messages",),
     "llms.anthropic.pass_through.messages.handler": ("anthropic_messages",),
+    "llms.anthropic.messages.native.handler": ("anthropic_messages",),
     "google_genai.main": (
         *("generate_content", "agenerate_content"),
         *("generate_content_stream", "agenerate_content_stream"),

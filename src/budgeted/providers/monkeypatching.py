@@ -28,7 +28,7 @@ class Hook(NamedTuple):
 
     Given ``inside``, it is the function that the attribute, a decorated function, keeps in its closure by that name. So
     whoever has imported the decorated one by its name before is caught as well. ``watched`` says that other tools may
-    wrap it too, so that it is looked at again and again.
+    wrap it too, so that it is looked at again and again. ``formerly`` is what older versions call the attribute.
     """
 
     module: str
@@ -36,6 +36,7 @@ class Hook(NamedTuple):
     wrapper: Wrapper
     inside: str = ""
     watched: bool = True
+    formerly: str = ""
 
 
 class _Place(NamedTuple):
@@ -151,7 +152,8 @@ def _wrap_whole(hook: Hook) -> None:
     try:
         module = importlib.import_module(hook.module)
     except Exception as error:  # noqa: BLE001 - whatever is wrong with it is its importer's to hear
-        logger.warning("budgeted: %s cannot be imported, so its calls are not metered: %s", hook.module, error)
+        text = "budgeted: %s cannot be imported, so its calls are not metered: %s"
+        logger.error(text, hook.module, error)  # noqa: TRY400 - the trace is its importer's to show
         return
     _wrap(hook, module)
 
@@ -160,15 +162,15 @@ def _imported(hook: Hook, module: ModuleType) -> None:
     _awaited.discard(hook)
     spec = getattr(module, "__spec__", None)
     # It may be half executed as yet, as when another thread began to import it just before the hook was registered.
-    if getattr(spec, "_initializing", False) and not _resolves(hook, module):
+    if getattr(spec, "_initializing", False) and not _resolves(hook.attribute, module):
         _wrap_whole(hook)
     else:
         _wrap(hook, module)
 
 
-def _resolves(hook: Hook, module: ModuleType) -> bool:
+def _resolves(attribute: str, module: ModuleType) -> bool:
     found: Any = module
-    for name in hook.attribute.split("."):
+    for name in attribute.split("."):
         found = getattr(found, name, None)
     return found is not None
 
@@ -181,7 +183,8 @@ def _wrap(hook: Hook, module: ModuleType) -> None:
         if not _enabled or _is_in_place(hook):
             return
         try:
-            owner, name, found = wrapt.resolve_path(module, hook.attribute)
+            older = hook.formerly and not _resolves(hook.attribute, module)
+            owner, name, found = wrapt.resolve_path(module, hook.formerly if older else hook.attribute)
             if hook.inside:
                 owner, name = _cell(found, hook.inside), _CELL
             place = _places[hook] = _Place(owner, name, hook.wrapper)
@@ -191,7 +194,8 @@ def _wrap(hook: Hook, module: ModuleType) -> None:
         except (AttributeError, ImportError) as error:
             # An SDK without the function, too old or too new, must not fail its user's import.
             _missing.add(hook)
-            logger.warning("budgeted: calls through %s.%s are not metered: %s", hook.module, hook.attribute, error)
+            text = "budgeted: calls through %s.%s are not metered: %s"
+            logger.error(text, hook.module, hook.attribute, error)  # noqa: TRY400 - its trace says no more
 
 
 def _cell(function: Any, name: str) -> Any:
