@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ledgers import ALICE, AT, calls, check, cost, give, hold, route, tokens, usd
+from ledgers import ALICE, AT, calls, charge, check, cost, give, hold, route, tokens, usd
 
 from budgeted.ledger.accounts import CALLS, GLOBAL, TOKENS, USD, Slot
 from budgeted.ledger.admission import Ask, Refused, admit
+from budgeted.ledger.spending_records import Used
 
 amounts = st.integers(0, 10**6)
 slots = st.builds(
@@ -31,6 +34,7 @@ asks = st.builds(
     least=st.integers(0, 5000),
     most=st.integers(0, 10**5),
     whole=st.booleans(),
+    firm=st.booleans(),
 )
 
 
@@ -54,18 +58,18 @@ def test_what_is_granted_fits_every_hard_limit_and_a_refusal_names_one_where_it_
     assert 0 <= granted <= ask.most
     assert granted == ask.most or not ask.whole
     for i, slot in enumerate(limits):
-        if soft[i]:
+        if soft[i] or (slot.unit == USD and ask.usd == ask.usd_rate == 0):
             continue
         assert ask.need(slot.unit, granted) <= left[i]
         if granted < ask.most:
-            assert granted >= min(256, ask.most)
+            assert granted >= min(ask.least if ask.firm else min(ask.least, 256), ask.most)
 
 
 @given(asks, st.lists(slots, max_size=4))
 def test_a_request_without_a_cap_gets_at_most_a_quarter_beyond_its_floor(ask: Ask, limits: list[Slot]) -> None:
     """Beyond the floor, no limit that the output counts on gives more than a quarter of what it has left."""
     granted = admit(ask, [(slot, 10, 20) for slot in limits])
-    if isinstance(granted, Refused) or ask.whole or granted <= max(ask.least, 256):
+    if isinstance(granted, Refused) or ask.whole or granted <= ask.least:
         return
     for slot in limits:
         left = slot.amount - slot.spent - slot.held if slot.start == 10 else slot.amount
@@ -88,6 +92,59 @@ def test_a_ledger_grants_the_smallest_over_all_accounts(ledger: Any) -> None:
     assert (first.granted, first.tokens, first.usd) == (1900, 2000, 1910)
     second = ledger.hold("x.2", route(ledger, GLOBAL, ALICE), ask, AT)
     assert second.granted == 1400
+    check(ledger)
+
+
+@pytest.mark.parametrize(
+    ("least", "firm", "granted"),
+    [(4096, False, 500), (300, False, 500), (1500, True, 1500), (4096, True, None)],
+    ids=["a quarter", "no less than a quarter", "firm", "firm and too much"],
+)
+def test_a_small_account_lowers_what_is_worth_having_to_a_quarter_unless_that_is_firm(
+    ledger: Any, least: int, firm: bool, granted: int | None
+) -> None:
+    give(ledger, ALICE, usd(2000))
+    ask = Ask(usd_rate=1000, least=least, most=100_000, whole=False, firm=firm)
+    held = ledger.hold("x.1", route(ledger, ALICE), ask, AT)
+    if granted is None:
+        assert (held.reason, held.requested, held.affordable) == ("spent", least, 2000)
+    else:
+        assert held.granted == granted
+    check(ledger)
+
+
+@pytest.mark.parametrize(("least", "granted"), [(10, 20), (50, 50), (80, 80), (0, 20), (256, None), (4096, None)])
+def test_a_floor_below_256_means_what_it_says(ledger: Any, least: int, granted: int | None) -> None:
+    give(ledger, ALICE, usd(80))
+    ask = Ask(usd_rate=1000, least=least, most=100_000, whole=False)
+    held = ledger.hold("x.1", route(ledger, ALICE), ask, AT)
+    assert getattr(held, "granted", None) == granted
+    if granted is None:
+        assert (held.requested, held.affordable) == (256, 80)
+    check(ledger)
+
+
+def test_nobody_is_granted_nothing(ledger: Any) -> None:
+    give(ledger, ALICE, usd(2))
+    ask = Ask(usd_rate=1000, least=0, most=100_000, whole=False)
+    assert ledger.hold("x.1", route(ledger, ALICE), ask, AT).granted == 1
+    check(ledger)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_what_costs_nothing_passes_limits_in_usd_that_are_overrun_and_no_others(ledger: Any, whole: bool) -> None:
+    give(ledger, GLOBAL, usd(100), tokens(1000))
+    give(ledger, ALICE, usd(100), calls(3))
+    late = charge(ledger, 90, GLOBAL, ALICE)
+    ledger.correct(late, Used(500, 1, 1), AT)
+    free = Ask(tokens=10, tokens_rate=1, least=50, most=400, whole=whole)
+    assert ledger.hold("x.1", route(ledger, GLOBAL, ALICE), free, AT).usd == 0
+    assert isinstance(hold(ledger, 1, GLOBAL, ALICE), Refused)
+    large = msgspec.structs.replace(free, tokens=2000)
+    assert ledger.hold("x.2", route(ledger, GLOBAL, ALICE), large, AT).limit == "tokens"
+    assert ledger.hold("x.3", route(ledger, GLOBAL, ALICE), free, AT).usd == 0
+    refused = ledger.hold("x.4", route(ledger, GLOBAL, ALICE), free, AT)
+    assert (refused.account, refused.limit, refused.reason) == (ALICE, "calls", "held")
     check(ledger)
 
 

@@ -14,7 +14,7 @@ from budgeted.ledger.accounts import CALLS, TOKENS, USD, Count, Slot
 from budgeted.ledger.spending_records import Used
 
 MIN_GRANT = 256
-"""Output tokens below which no request is cut: less buys nothing but a cut-off answer."""
+"""Output tokens below which a small account cuts no request, unless it asks for fewer: a stump is no answer."""
 
 
 class Ask(msgspec.Struct, frozen=True, gc=False):
@@ -30,6 +30,7 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
         whole: True grants ``most`` or nothing.
         uncertain_output: output tokens charged when nobody says what the call cost; -1 charges nothing.
         share: a call that is not granted whole gets at most one part in so many of what is left.
+        firm: True where less than ``least`` is worth nothing; else a small account may give less.
     """
 
     usd: Count = 0
@@ -41,6 +42,12 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
     whole: bool = True
     uncertain_output: int = 0
     share: Annotated[int, msgspec.Meta(ge=1)] = 4
+    firm: bool = False
+
+    @property
+    def costs_nothing(self) -> bool:
+        """Whether no answer to it costs money: then no limit of money is in its way, not even one that is overrun."""
+        return not (self.usd or self.usd_rate)
 
     def usd_for(self, output: int) -> int:
         """Nano-USD for that much output, rounded up."""
@@ -129,14 +136,20 @@ def admit(ask: Ask, slots: Sequence[tuple[Slot, int, int]], soft: Sequence[bool]
 
 def _ration(ask: Ask, slots: Sequence[tuple[Slot, int, int]], soft: Sequence[bool] | None) -> int | Refused:
     """The share of a call that does not simply get all it can use."""
-    rooms = [(i, slot, *_room(slot, start)) for i, (slot, start, _) in enumerate(slots) if soft is None or not soft[i]]
+    rooms = [
+        (i, slot, *_room(slot, start))
+        for i, (slot, start, _) in enumerate(slots)
+        if not (soft is not None and soft[i]) and not (slot.unit == USD and ask.costs_nothing)
+    ]
     granted = ask.most
     if not ask.whole:
         shares = [
             (slot.unit, left // ask.share, idle >> 2) for _, slot, left, idle in rooms if not ask.fixed(slot.unit)
         ]
-        floor = min([ask.least, ask.most, *(ask.affords(unit, idle) for unit, _, idle in shares)])
-        floor = max(floor, min(MIN_GRANT, ask.most))
+        floor = ask.least
+        if not ask.firm:
+            floor = max(min([floor, *(ask.affords(unit, idle) for unit, _, idle in shares)]), min(floor, MIN_GRANT))
+        floor = min(max(floor, 1), ask.most)
         granted = max(floor, min([ask.most, *(ask.affords(unit, left) for unit, left, _ in shares)]))
     blocked = [room for room in rooms if ask.affords(room[1].unit, room[2]) < granted]
     if not blocked:

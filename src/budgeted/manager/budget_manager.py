@@ -63,7 +63,8 @@ class BudgetManager(LiteLLMMethods):
             lets calls through and says so.
         wait: seconds to wait while only calls in flight are in the way.
         fallback: models to try instead of refusing.
-        min_output_tokens: the fewest output tokens worth having.
+        min_output_tokens: the fewest output tokens worth having. A small limit grants fewer, a quarter of what it
+            buys, but no fewer than 256 unless these are fewer.
         unpriced: ``"deny"`` refuses models without a price where a USD limit applies; ``"free"`` lets them pass.
         unattributed: ``"warn"`` or ``"deny"`` calls that no user pays for, while users have limits.
         on_ledger_error: ``"deny"`` refuses calls while the ledger is away; ``"allow"`` records them later.

@@ -23,7 +23,7 @@ def hold(blocks: Sequence[BlockFigures], ask: Ask, queued: int) -> int | Refusal
     Returns:
         The output tokens that it may ask for, or the refusal of a cap.
     """
-    if block_figures.cap_turns.queues and not queued:
+    if block_figures.cap_turns.queues and not (queued or ask.costs_nothing):
         crowded = block_figures.cap_turns.crowded([block.queue for block in blocks])
         if crowded is not None:
             return by_cap(behind(crowded), next(block for block in blocks if block.queue == crowded))

@@ -110,7 +110,8 @@ def hold(
         None when held, else the refusal.
     """
     ledger = group.payer.ledger
-    if ledger.turns.queues and not queued:
+    # What costs nothing stands behind nobody who waits for money, which most do.
+    if ledger.turns.queues and not (queued or ask.costs_nothing):
         crowded = ledger.turns.crowded(group.accounts)
         if crowded is not None:
             return behind(crowded)

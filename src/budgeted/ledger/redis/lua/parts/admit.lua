@@ -1,8 +1,8 @@
--- The decision about money: the same as budgeted.ledger.base.admit, number for number. The client has seen to it that
--- rates and tokens are below 2^43, and all that a call may cost below 2^53: no product here is larger than that.
+-- The decision about money: the same as budgeted.ledger.admission.admit, number for number. The client has seen to it
+-- that rates and tokens are below 2^43, and all that a call may cost below 2^53: no product here is larger than that.
 
 local ASK_USD, USD_RATE, ASK_TOKENS, TOKENS_RATE = 1, 2, 3, 4 -- of what is asked
-local LEAST, MOST, WHOLE, UNCERTAIN_OUTPUT, SHARE = 5, 6, 7, 8, 9
+local LEAST, MOST, WHOLE, UNCERTAIN_OUTPUT, SHARE, FIRM = 5, 6, 7, 8, 9, 10
 local MIN_GRANT = 256
 
 local function usd_for(ask, output)
@@ -63,23 +63,25 @@ local function ration(ask, slots, soft)
     return (rest - over) / ask[USD_RATE] * 1000 + math.floor(over * 1000 / ask[USD_RATE])
   end
 
+  local costs_nothing = ask[ASK_USD] == 0 and ask[USD_RATE] == 0
   local rooms = {}
   for i, bound in ipairs(slots) do
-    if not (soft and soft[i]) then
+    if not (soft and soft[i]) and not (bound[1][UNIT] == 0 and costs_nothing) then
       local left, idle = room(bound[1], bound[2])
       rooms[#rooms + 1] = {i = i, unit = bound[1][UNIT], left = left, idle = idle}
     end
   end
   local granted = ask[MOST]
   if not ask[WHOLE] then
-    local floor, share = math.min(ask[LEAST], ask[MOST]), ask[MOST]
+    local quarter, share = ask[LEAST], ask[MOST]
     for _, one in ipairs(rooms) do
       if not fixed(one.unit) then
-        floor = math.min(floor, affords(one.unit, math.floor(one.idle / 4)))
+        quarter = math.min(quarter, affords(one.unit, math.floor(one.idle / 4)))
         share = math.min(share, affords(one.unit, math.floor(one.left / ask[SHARE])))
       end
     end
-    floor = math.max(floor, math.min(MIN_GRANT, ask[MOST]))
+    local floor = ask[FIRM] and ask[LEAST] or math.max(quarter, math.min(ask[LEAST], MIN_GRANT))
+    floor = math.min(math.max(floor, 1), ask[MOST])
     granted = math.max(floor, share)
   end
   local tightest, reason, affordable
