@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clocks import Clock
+from clocks import NOON, Clock
 
 from budgeted import BudgetExceededError, BudgetManager, LedgerError, Usage, register_price
 from budgeted.telemetry import events
@@ -58,18 +58,34 @@ def test_a_call_that_goes_well_is_not_worth_a_word(records: pytest.LogCaptureFix
     assert records.records == []
 
 
-@pytest.mark.parametrize(("budget", "level", "word"), [("$0.004", "INFO", "at most"), ("$1", "WARNING", "estimate")])
-def test_levels_tell_what_needs_a_look(
-    records: pytest.LogCaptureFixture, make_manager: Any, model: str, budget: str, level: str, word: str
+@pytest.mark.parametrize(("budget", "settled", "word"), [("$0.004", True, "at most"), ("$1", False, "estimate")])
+def test_what_needs_a_look_is_a_warning(
+    records: pytest.LogCaptureFixture, make_manager: Any, model: str, budget: str, settled: bool, word: str
 ) -> None:
     manager = make_manager(max_budget=budget)
     with manager.hold(model, "x") as held:
-        if level == "INFO":
+        if settled:
             held.settle(usage=Usage(1, 1))
     (record,) = records.records
-    assert record.levelname == level
+    assert record.levelname == "WARNING"
     assert record.name == "budgeted"
     assert word in record.getMessage()
+
+
+def test_calls_that_are_capped_are_a_record_a_minute_and_model(
+    records: pytest.LogCaptureFixture, make_manager: Any, model: str
+) -> None:
+    register_price("capped-as-well", input=1, output=2, max_output_tokens=100_000)
+    clock = Clock()
+    manager = make_manager(max_budget="$0.004", clock=clock)
+    for seconds, name, times in ((0, model, 3), (59, model, 1), (59, "capped-as-well", 1), (60, model, 1)):
+        clock.now = NOON + seconds
+        for _ in range(times):
+            with manager.hold(name, "x") as held:
+                held.release()
+    told = [record.getMessage() for record in records.records if "may write at most" in record.getMessage()]
+    assert [text.split()[1] for text in told] == [model, "capped-as-well", model]
+    assert "(the last of 4 alike)" in told[2]
 
 
 def test_a_refusal_is_one_record_that_wakes_nobody(records: pytest.LogCaptureFixture, make_manager: Any) -> None:

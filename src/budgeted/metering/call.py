@@ -8,7 +8,6 @@ or for a coroutine beside its event loop.
 from __future__ import annotations
 
 import functools
-import logging
 import time
 from collections.abc import Sequence
 
@@ -32,7 +31,6 @@ from budgeted.pricing.model_price import Price
 from budgeted.pricing.token_types import kinds_of
 from budgeted.pricing.usage import Counts, Usage
 from budgeted.telemetry import call_reporting, counters, span_attributes
-from budgeted.telemetry.log_throttling import say
 from budgeted.wire.exception_classification import REFUSED, UNSENT, classify, reason_of
 from budgeted.wire.normalized_request import ANY, Request, unpriced
 from budgeted.wire.response_usage import Answer
@@ -285,8 +283,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
     def _note_clamped(self) -> None:
         counters.clamp(self.request, self.groups)
         block_hold.count(self.blocks, clamped=1)
-        text = "budgeted: %s may write at most %d tokens, so that it fits"
-        say(logging.INFO, text, (self.request.model, self.granted), {})
+        call_reporting.note_clamped(self)
 
     # -- run and settle
 

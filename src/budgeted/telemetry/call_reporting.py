@@ -6,6 +6,7 @@ Nothing here runs for a call that goes well, except what ``semconv=True`` keeps 
 from __future__ import annotations
 
 import datetime as dt
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -43,10 +44,12 @@ TURNED_AWAY: tuple[tuple[type[BudgetError], str, str], ...] = (
 
 
 class MeteredCall(Protocol):
-    """What is told of a call: what it asked, who paid, and how it ended (nano-USD)."""
+    """What is told of a call: what it asked, who paid, when, what it was granted, and how it ended (nano-USD)."""
 
     request: Request
     groups: tuple[Group, ...]
+    at: int
+    granted: int
     span: Span | None
     price: Price | None
     cost: int
@@ -101,6 +104,15 @@ def note_turned_away(request: Request, groups: Sequence[Group], error: BudgetErr
     )
     text = "budgeted: %s was refused: %s"
     events.report(event, _payers(groups), text, _asked(request), str(error) if kind == "" else reason)
+
+
+def note_clamped(call: MeteredCall) -> None:
+    """A call's output was capped so that it fits: its answer may be cut off, so somebody should hear of it."""
+    text = "budgeted: %s may write at most %d tokens, so that it fits"
+    shown_model, request = _model(call), call.request
+    fields = {"gen_ai.request.model": shown_model, "gen_ai.provider.name": request.provider}
+    args = shown_model, call.granted
+    call.groups[0].payer.repeats.log(("clamped", request.model), call.at, logging.WARNING, text, args, fields)
 
 
 def note_overrun(call: MeteredCall, cost: int, over: int) -> None:
