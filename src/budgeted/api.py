@@ -107,7 +107,7 @@ def budget(
         manager: whose accounts; None for :func:`get_manager`'s.
         on_exceed: ``"clamp"``, ``"raise"`` or ``"warn"``; None for the manager's.
         fallback: models to try instead of refusing.
-        wait: seconds to wait while only calls in flight are in the way.
+        wait: seconds to wait while only calls in flight are in the way, or a tokenizer is being loaded.
         unknown: any other keyword is refused, naming the one that was meant.
 
     Returns:

@@ -61,7 +61,7 @@ class BudgetManager(LiteLLMMethods):
         timezone: in which days and months begin.
         on_exceed: ``"clamp"`` caps the output so that the call fits, ``"raise"`` leaves requests alone, ``"warn"``
             lets calls through and says so.
-        wait: seconds to wait while only calls in flight are in the way.
+        wait: seconds to wait while only calls in flight are in the way, or a tokenizer is being loaded.
         fallback: models to try instead of refusing.
         min_output_tokens: the fewest output tokens worth having. A small limit grants fewer, a quarter of what it
             buys, but no fewer than 256 unless these are fewer.
@@ -237,7 +237,7 @@ class BudgetManager(LiteLLMMethods):
             key: keeps the cap in the ledger under this name: whoever opens it again goes on with what is left.
             on_exceed: ``"clamp"``, ``"raise"`` or ``"warn"``; None for the manager's.
             fallback: models to try instead of refusing.
-            wait: seconds to wait while only calls in flight are in the way.
+            wait: seconds to wait while only calls in flight are in the way, or a tokenizer is being loaded.
             unknown: any other keyword is refused, naming the one that was meant.
 
         Returns:

@@ -175,8 +175,8 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         """Count the input with the model's tokenizer, once. True if that made it smaller."""
         if self._counted or self.request.elsewhere:
             return False
-        self._counted = True
         counted = input_token_bound.counted_bound(self.request.body, self.request.model)
+        self._counted = counted is not None
         if counted is None or counted >= self._input:
             return False
         self._input = counted

@@ -9,10 +9,11 @@ from collections.abc import Callable, Generator
 import msgspec
 
 from budgeted.errors import BudgetExceededError, UnpricedModelError
-from budgeted.ledger.accounts import UNITS, account_kind, account_name
+from budgeted.ledger.accounts import CALLS, UNITS, account_kind, account_name
 from budgeted.metering import block_hold
 from budgeted.metering.blocking_limit import Refusal
 from budgeted.metering.call import Call
+from budgeted.pricing import tiktoken_counting
 from budgeted.telemetry import call_reporting, counters, events, span_attributes
 
 logger = logging.getLogger("budgeted")
@@ -40,20 +41,40 @@ def negotiate(
         BudgetExceededError: nothing helped.
     """
     again: Refusal | None = refusal
-    if call.recount():
+    began = now()
+    if (yield from _counted(call, refusal, began + refusal.policy.wait, wake, now)):
         again = call.try_hold()
     if again is not None and again.refused.reason == "held":
-        again = yield from _wait(call, again, wake, now)
+        again = yield from _wait(call, again, began, wake, now)
     if again is not None:
         again = _fall_back(call, again)
     if again is not None:
         raise _exceeded(call, again)
 
 
+def _counted(
+    call: Call, refusal: Refusal, deadline: float, wake: Callable[[], None], now: Callable[[], float]
+) -> Generator[float, None, bool]:
+    """Count the input exactly, if need be once the tokenizer is loaded. True if that made it smaller."""
+    if refusal.refused.unit == CALLS:
+        return False
+    if call.recount():
+        return True
+    while tiktoken_counting.when_loaded(call.request.model, wake):
+        left = deadline - now()
+        if left <= 0 or call.request.elsewhere or refusal.refused.reason == "held":  # that waits for its turn, as well
+            return False
+        yield left
+        if call.recount():
+            return True
+    return call.recount()  # it may just have been loaded
+
+
 def _wait(
-    call: Call, refusal: Refusal, wake: Callable[[], None], now: Callable[[], float]
+    call: Call, refusal: Refusal, began: float, wake: Callable[[], None], now: Callable[[], float]
 ) -> Generator[float, None, Refusal | None]:
-    deadline = now() + refusal.policy.wait
+    """Wait for calls in flight to end, so long as the policy has it since the call ``began`` to wait."""
+    deadline = began + refusal.policy.wait
     turns = refusal.turns
     ticket = turns.ticket(wake)
     try:
@@ -63,6 +84,7 @@ def _wait(
             payer.ledger.watch()
             if turns.first(ticket):
                 call.at = int(call.groups[0].payer.clock())  # its period is the one in which it gets its turn
+                call.recount()
                 again = call.try_hold(queued=turns.waiting_for(refused.account))
                 if again is None or again.refused.reason != "held":
                     return again

@@ -16,7 +16,7 @@ class Policy(msgspec.Struct, frozen=True):
 
     Args:
         on_exceed: ``"clamp"``, ``"raise"`` or ``"warn"``.
-        wait: seconds to wait while only calls in flight are in the way.
+        wait: seconds to wait while only calls in flight are in the way, or a tokenizer is being loaded.
         fallback: models to try after that.
     """
 

@@ -3,6 +3,10 @@
 A token of any known tokenizer covers at least one byte of UTF-8, after NFKC for some. So the length of the request's
 JSON is a bound: its punctuation and keys outweigh the few tokens that a provider adds per message, name and tool.
 Pictures, sound and files are bytes that are no text: each has an allowance of its own.
+
+No script has a tighter bound than its bytes where the tokenizer is not at hand. Those that work on bytes, or fall back
+on them, write what their vocabulary lacks as one token per byte: a rare ideograph as three, a rare Cyrillic letter as
+two; which those are depends on the vocabulary, and Anthropic publishes none. A letter of ASCII is one byte anyway.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ are the bound: a token covers at least one.
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
 import hashlib
 import importlib.util
@@ -18,6 +19,7 @@ import re
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NotRequired, TypedDict
 
@@ -39,6 +41,7 @@ _NO_TIKTOKEN: Final = ("", "")  # among them: nothing can be loaded at all
 _encodings: dict[str, str | None] = {}  # by model
 _lock = threading.Lock()
 _loading: threading.Thread | None = None
+_waiting: list[Callable[[], None]] = []  # what is called when that has ended
 
 
 class _Description(TypedDict):
@@ -83,6 +86,26 @@ def wait_loaded(timeout: float) -> bool:
     if thread is not None and thread is not threading.current_thread():
         thread.join(timeout)
         return not thread.is_alive()
+    return True
+
+
+def when_loaded(model: str, tell: Callable[[], None]) -> bool:
+    """Have a function called when it is known whether a model's texts can be counted, if that is being found out.
+
+    Args:
+        model: the model's name, as :func:`count` was given it before, and had no count.
+        tell: called once, in another thread; it may raise ``RuntimeError``, as what wakes a closed event loop does.
+
+    Returns:
+        False, and nothing is called, if there is nothing to wait for.
+    """
+    name = _encodings.get(model, "")  # "" while it is not known
+    if name is None or _base(model) is None or name in _loaded or (name, _cache_directory()) in _absent:
+        return False
+    with _lock:
+        if _loading is None:
+            return False
+        _waiting.append(tell)
     return True
 
 
@@ -174,12 +197,26 @@ def _default_cache_directory() -> str:
 def _start(what: str) -> None:
     global _loading  # noqa: PLW0603
     with _lock:
-        if _loading is None or not _loading.is_alive():
-            _loading = threading.Thread(target=_run, args=(what,), name="budgeted-tokens", daemon=True)
-            _loading.start()
+        if _loading is None:
+            thread = threading.Thread(target=_run, args=(what,), name="budgeted-tokens", daemon=True)
+            thread.start()
+            _loading = thread
 
 
 def _run(what: str) -> None:
+    global _loading  # noqa: PLW0603
+    try:
+        _load(what)
+    finally:
+        with _lock:
+            _loading = None
+            told, _waiting[:] = _waiting[:], []
+        for tell in told:
+            with contextlib.suppress(RuntimeError):
+                tell()
+
+
+def _load(what: str) -> None:
     """Load an encoding, given its name or that of a model. Whatever is wrong, texts are then bounded by their bytes."""
     directory = _cache_directory()
     name: str | None = what
@@ -242,5 +279,12 @@ def _before_fork() -> None:
     _lock.acquire()
 
 
+def _after_fork_in_child() -> None:
+    global _loading  # noqa: PLW0603
+    _loading = None  # what took too long to wait for is loaded by nobody here
+    _waiting.clear()
+    _lock.release()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_lock.release, after_in_child=_lock.release)
+    os.register_at_fork(before=_before_fork, after_in_parent=_lock.release, after_in_child=_after_fork_in_child)
