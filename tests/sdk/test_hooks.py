@@ -285,7 +285,7 @@ IMPORTS = {
     "before": "import openai, budgeted\nbudgeted.instrument()",
     "after": "import budgeted\nbudgeted.instrument()\nimport openai",
     "between": "import budgeted\nbudgeted.instrument()\nbudgeted.uninstrument()\nimport openai\nbudgeted.instrument()",
-    "by a manager": "import budgeted\nbudgeted.configure(max_budget=1, ledger='memory://')\nimport openai",
+    "by a manager": "import budgeted\nbudgeted.configure(max_budget=2, ledger='memory://')\nimport openai",
     "in another thread": """
 import threading, budgeted
 def load():
@@ -316,7 +316,7 @@ budgeted.instrument()
 @pytest.mark.parametrize("order", IMPORTS.values(), ids=IMPORTS)
 def test_it_does_not_matter_when_the_sdk_is_imported(order: str, provider: SimulatedProvider) -> None:
     script = f"""{order}
-manager = budgeted.configure(max_budget=1, ledger="memory://")
+manager = budgeted.configure(max_budget=2, ledger="memory://")
 with budgeted.budget("alice") as block:
     openai.OpenAI(base_url={provider.openai_url!r}, api_key="any").chat.completions.create(**{ASK!r})
 print(block.calls, round(manager.balance().spent * 1e9))

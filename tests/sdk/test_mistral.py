@@ -526,14 +526,19 @@ def test_other_calls_of_the_clouds_are_charged_too(
     payer.agrees(calls=2)
 
 
-def test_what_is_billed_by_the_minute_or_out_of_sight_is_refused(
+def test_a_recording_elsewhere_is_held_at_the_longest_that_is_transcribed(
     payer: Paying, client: Mistral, provider: SimulatedProvider
 ) -> None:
+    ask = {"model": "voxtral-mini-2602", "file_url": "https://example.com/a.mp3"}
+    with payer.block(cap="0.539"), pytest.raises(budgeted.BudgetExceededError):  # three hours
+        client.audio.transcriptions.complete(**ask)
+    assert provider.requests == []
+
+
+def test_what_is_billed_out_of_sight_is_refused(payer: Paying, client: Mistral, provider: SimulatedProvider) -> None:
     with payer.block():
         with pytest.raises(budgeted.UnpricedModelError, match="speech"):
             client.audio.speech.complete(input="Hello", model="voxtral-tts")
-        with pytest.raises(budgeted.UnpricedModelError, match="a transcript"):
-            client.audio.transcriptions.complete(model="voxtral-mini-latest", file_url="https://example.com/a.mp3")
         with pytest.raises(budgeted.UnpricedModelError, match="a batch"):
             client.batch.jobs.create(endpoint="/v1/chat/completions", model=MODEL, input_files=["a"])
         with pytest.raises(budgeted.UnpricedModelError, match="a moderation"):

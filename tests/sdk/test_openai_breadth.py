@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import wave
 from typing import TYPE_CHECKING, Any
 
 import anthropic
@@ -130,12 +131,46 @@ def test_a_transcript_is_held_at_the_models_window_and_charged_by_its_tokens(
     assert block.calls == 1
 
 
-def test_a_transcript_billed_by_the_minute_is_refused_until_it_has_a_price(
+WAV_SECONDS = 90
+
+
+def wav() -> io.BytesIO:
+    """A minute and a half of silence."""
+    made = io.BytesIO()
+    with wave.open(made, "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(8_000)
+        sound.writeframes(bytes(2 * 8_000 * WAV_SECONDS))
+    made.seek(0)
+    return made
+
+
+def test_a_transcript_billed_by_the_minute_is_held_by_the_length_of_its_sound(
+    payer: Paying, chat: openai.OpenAI, provider: SimulatedProvider
+) -> None:
+    with payer.block(cap="0.008"), pytest.raises(budgeted.BudgetExceededError):
+        chat.audio.transcriptions.create(model="whisper-1", file=wav())
+    assert provider.requests == []
+    provider.reply(usage={"type": "duration", "seconds": 61})
+    with payer.block(cap="0.0091") as block:  # $0.006 a minute
+        chat.audio.transcriptions.create(model="whisper-1", file=wav())
+    assert block.spent == pytest.approx(0.0061)
+
+
+def test_a_transcript_whose_length_nobody_tells_is_charged_at_the_length_of_its_sound(
+    payer: Paying, chat: openai.OpenAI, provider: SimulatedProvider
+) -> None:
+    provider.reply(usage=None)
+    with payer.block():
+        chat.audio.transcriptions.create(model="whisper-1", file=wav())
+    (charge,) = payer.guessed()
+    assert charge.cost == pytest.approx(0.009, abs=0.0001)
+
+
+def test_a_price_per_call_holds_for_sound_too(
     payer: Paying, chat: openai.OpenAI, provider: SimulatedProvider, prices: Any
 ) -> None:
-    with payer.block(), pytest.raises(budgeted.UnpricedModelError):
-        chat.audio.transcriptions.create(model="whisper-1", file=io.BytesIO(b"sound"))
-    assert provider.requests == []
     prices("whisper-1", input=0, output=0, per_call="0.06")
     provider.queue(Reply(usage=None))
     with payer.block() as block:

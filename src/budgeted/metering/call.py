@@ -343,7 +343,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         request, price = self.request, self.price
         usage = answer.usage or request.known
         if usage is None:
-            if price is None or not price.flat:
+            if price is None or not price.flat or request.fees:
                 self.estimate("the response does not say what it used", request.likely, answer, timeout)
                 return
             usage = Usage()

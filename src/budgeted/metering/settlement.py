@@ -63,6 +63,8 @@ def cost_of_answer(request: Request, price: Price, usage: Counts, answer: Answer
     """
     if answer.cost is not None and price.stated:  # elsewhere nobody vouches for what a server states
         return answer.cost, ""
+    if price.free and not answer.attempts:
+        return 0, ""
     usage = _as_asked(request, price, usage, at)
     cost, reasons = price.cost(usage, at), [unpriced(usage, price)]
     if request.units != 1:

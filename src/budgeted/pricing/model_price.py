@@ -40,6 +40,7 @@ class Price:
         per_call: the most that one call costs beside its tokens, in nano-USD.
         per_search: the most that one web search by the provider costs, in nano-USD.
         flat: True if calls have a price and tokens have none, so that what a call costs is known without them.
+        free: True if nothing that it has a price for costs anything.
         by_time: True if sound is billed by its length.
         stated: True if the provider's answers state what they cost.
         router: True if other models answer, and a fee is billed beside theirs: see `answered_by`.
@@ -52,7 +53,6 @@ class Price:
         "_by_tier",
         "_entry",
         "_flat",
-        "_free",
         "_per_result",
         "_plain",
         "_unasked",
@@ -61,6 +61,7 @@ class Price:
         "by_time",
         "context_window",
         "flat",
+        "free",
         "max_output_tokens",
         "model",
         "per_call",
@@ -113,7 +114,7 @@ class Price:
         known = EVERY_KIND if "audio" in self.model else EVERY_KIND & ~self._unpriced
         self.by_kind = any(rates.highest(known) != rates.highest(self._unasked) for rates in levels)
         self.flat = self.per_call > 0 and all(rates.free for rates in levels)
-        self._free = all(rates.free and not rates.per_call and not rates.per_hour for rates in levels)
+        self.free = all(rates.free and not rates.per_call and not rates.per_hour for rates in levels)
 
     def __repr__(self) -> str:
         return f"<Price of {self.model!r} at {self.provider or 'any provider'!r}>"
@@ -248,8 +249,7 @@ class Price:
             if audio_ms:
                 pico -= -audio_ms * rates.per_hour // MS_PER_HOUR
             if fees:
-                per_unit = dict(rates.fees)
-                pico += sum(units * per_unit.get(name, 0) for name, units in fees)
+                pico += rates.billed_each(fees)
             picos.append(pico)
         return -(-max(picos) // PICO_PER_NANO)
 
@@ -308,7 +308,7 @@ class Price:
     def _unknown(self, usage: Counts) -> list[str]:
         found: list[str] = []
         tier, region = usage.service_tier, usage.region.lower()
-        if not self._free:
+        if not self.free:
             if tier is not None and tier not in self._by_tier and tier_of(tier) not in self._by_tier:
                 found.append(f"service tier {shown(tier)}")
             if region not in ANYWHERE and region not in self._entry.regions:
@@ -318,7 +318,7 @@ class Price:
             found.append("audio tokens")
         if usage.output_image_tokens and missing & IMAGE_OUT:
             found.append("image tokens")
-        if usage.audio_ms and missing & SOUND and not self._free:
+        if usage.audio_ms and missing & SOUND and not self.free:
             found.append("sound by its length")
         if usage.web_searches and missing & SEARCH:
             found.append(f"{usage.web_searches} searches")

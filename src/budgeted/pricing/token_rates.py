@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Final
@@ -100,8 +100,16 @@ class Rates:
         Where an answer tells its pages, these are what the price per call is for.
         """
         pico = usage.web_searches * self.per_search - (-usage.audio_ms * self.per_hour // MS_PER_HOUR)
-        rates = dict(self.fees)
-        for name, units in usage.fees:
+        return pico + self.billed_each(usage.fees)
+
+    def billed_each(self, fees: Sequence[tuple[str, int]]) -> int:
+        """Return what fees cost, in pico-USD. Of a model that reads pages, the price per call is that of one page.
+
+        Args:
+            fees: units that are billed each, by what they are, as `Usage` has them.
+        """
+        pico, rates = 0, dict(self.fees)
+        for name, units in fees:
             pico += units * rates.get(name, 0)
             if name == PAGE and name in rates:
                 pico -= self.per_call

@@ -160,7 +160,7 @@ def _read_content(request: Request, body: Mapping[str, Any]) -> None:
     if any(_field(tool, name) is not None for tool in tools for name in GOOGLES_SEARCHES):
         request.searches = MOST_SEARCHES
     if any(_field(tool, GOOGLES_MAPS) is not None for tool in tools):
-        request.fees = (("maps", MOST_SEARCHES),)
+        request.fees = (("maps", 1),)  # the prompt is billed, however often it looks
 
 
 def _field(fields: Mapping[str, Any], name: str) -> Any:

@@ -232,7 +232,7 @@ def _request(operation: str, given: Mapping[str, Any]) -> Request:
     request.searches = sum(map(_searches, items(given.get("tools"))))
     request.fees = fees_of(given.get("tools"), count(given.get("max_tool_calls")))
     if any(GOOGLES_MAPS in mapping(tool) for tool in items(given.get("tools"))):
-        request.fees = (*request.fees, ("maps", MOST_SEARCHES))
+        request.fees = (*request.fees, ("maps", 1))
     if request.searches or request.fees:
         request.elsewhere = "what a search by the provider brings"
     elif given.get("web_search_options") is not None:

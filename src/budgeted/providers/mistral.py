@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
+
+import msgspec
 
 from budgeted.metering.call import Call
 from budgeted.pricing import token_types
@@ -15,8 +18,9 @@ from budgeted.providers.openai import read_responses
 from budgeted.providers.parameter_coercion import count, is_structured, items, mapping
 from budgeted.providers.speakeasy_generated_sdks import Dialect, decoded, hooks
 from budgeted.providers.unmeterable_requests import refuse_connection, refuse_unseen, refuse_unseen_at
-from budgeted.wire import sound_duration
+from budgeted.wire import response_usage, sound_duration
 from budgeted.wire.normalized_request import Request
+from budgeted.wire.response_usage import Answer
 
 _CHAT = ("/chat/completions", "/fim/completions", "/agents/completions", "/rawPredict", "/streamRawPredict")
 _CONVERSATIONS = re.compile(r".*/conversations(?P<earlier>/(?P<id>[^/]+)(/restart)?)?")
@@ -108,6 +112,8 @@ class _Mistral(Dialect):
         end = super().finish(call, response)
         if end is None or response.status_code >= 400:
             return end
+        if call.request.operation == "ocr":
+            return functools.partial(call.settle, _with_annotations(response_usage.read(response), call.request))
         if b'"conversation_id"' in response.content:
             _remember((decoded(response) or {}).get("conversation_id"), call.request.model)
         return end
@@ -178,6 +184,15 @@ def _read_ocr(request: Request, body: Mapping[str, Any]) -> None:
     request.fees = (("page", pages),)
     if body.get("bbox_annotation_format") or body.get("document_annotation_format"):
         request.fees = (("page", pages), ("annotated_page", pages))
+
+
+def _with_annotations(answer: Answer, request: Request) -> Answer:
+    """An answer with as many annotated pages as pages, where annotations were asked for and it counts none apart."""
+    usage = answer.usage
+    if usage is None or "annotated_page" not in dict(request.fees) or "annotated_page" in dict(usage.fees):
+        return answer
+    fees = (*usage.fees, ("annotated_page", dict(usage.fees).get("page", 0)))
+    return msgspec.structs.replace(answer, usage=msgspec.structs.replace(usage, fees=fees))
 
 
 def _pages(body: Mapping[str, Any]) -> int:

@@ -15,7 +15,6 @@ KNOWN: Final[Known] = {"": names("pages_processed pages_processed_annotation doc
 def ocr_usage(fields: Fields, tier: str | None) -> Usage:
     """Read a report of https://docs.mistral.ai/api/endpoint/ocr. No pages are a number of pages, too."""
     fees = [("page", count(fields, "pages_processed"))]
-    annotated = count(fields, "pages_processed_annotation")
-    if annotated:
-        fees.append(("annotated_page", annotated))
+    if fields.get("pages_processed_annotation") is not None:
+        fees.append(("annotated_page", count(fields, "pages_processed_annotation")))
     return Usage(service_tier=tier, fees=tuple(fees), unread=unread(fields, KNOWN))

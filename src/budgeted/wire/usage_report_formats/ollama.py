@@ -19,7 +19,12 @@ KNOWN: Final[Known] = {
 
 
 def ollama_usage(fields: Fields, tier: str | None) -> Usage:
-    """Read an answer that has ``prompt_eval_count``."""
+    """Read an answer that has one of the counts. Of a prompt that was cached, there is none.
+
+    https://github.com/ollama/ollama/issues/2068
+    """
+    if fields.get("prompt_eval_count") is None:
+        return Usage(0, count(fields, "eval_count"), service_tier=tier, unread=("prompt_eval_count",))
     return Usage(
         count(fields, "prompt_eval_count"),
         count(fields, "eval_count"),
