@@ -82,7 +82,7 @@ def factor(value: object, what: str) -> Fraction:
         raise TypeError(f"{what} must be a number such as 1.1, got {shown(value)}")
     try:
         # A float means the number that it prints as; a long exponent is never written out.
-        exact = Decimal(str(value)) if not isinstance(value, Fraction) else value
+        exact = Fraction(value) if isinstance(value, (int, Fraction)) else Decimal(str(value))
         if 0 < exact <= LARGEST_FACTOR and (isinstance(exact, Fraction) or exact.adjusted() > -_FINEST):
             return Fraction(exact)
     except ArithmeticError:

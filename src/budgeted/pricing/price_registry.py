@@ -16,7 +16,7 @@ from budgeted.pricing.bundled_price_list import lookup, same_provider
 from budgeted.pricing.model_price import Price
 from budgeted.pricing.price_dimensions import Dimensions
 from budgeted.pricing.price_entry import Entry
-from budgeted.pricing.registered_price import Registration, begins, covering, directory, entry_of
+from budgeted.pricing.registered_price import Registration, covering, directory, entry_of
 from budgeted.validation import check_count, shown
 
 Amount: TypeAlias = price_arguments.Amount
@@ -175,8 +175,8 @@ def register_price(
         base_url: only for calls to addresses that begin so.
 
     Returns:
-        The price for that very name; None if what is given only changes prices, and none is listed by that name, as
-        for a pattern.
+        The price for that very name; None if what is given only changes prices, and there is none by that name, as
+        for most patterns.
 
     Raises:
         TypeError: a name is not a str, or a price not an amount; or nothing is said.
@@ -234,9 +234,7 @@ def register_price(
     with _lock:
         _registered[registration[:4]] = registration
         _remembered.clear()
-        group = [each for each in _registered.values() if each.subject == registration.subject]
-    entry = entry_of([sorted(group, key=begins)], model, lambda: _listed(model, provider, base_url))
-    return None if entry is None else _price(entry, model, registered=said.whole or not registration.is_pattern)
+        return _search(model, provider, base_url)
 
 
 _SOUND: Final = ("audio", "live", "realtime", "sonic", "speech", "transcri", "tts", "voice", "voxtral", "whisper")

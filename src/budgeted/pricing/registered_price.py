@@ -105,11 +105,11 @@ def covering(
             found.setdefault(each.subject, []).append(each)
             weights[each.subject] = each.weight(match)
     subjects = sorted(found, key=weights.__getitem__, reverse=True)
-    return [sorted(found[subject], key=begins) for subject in subjects]
+    return [sorted(found[subject], key=_begins) for subject in subjects]
 
 
-def begins(registration: Registration) -> tuple[bool, int]:
-    """Return what puts registrations for the same models in order: those that hold always are first."""
+def _begins(registration: Registration) -> tuple[bool, int]:
+    """What puts registrations for the same models in order: those that hold always are first."""
     return registration.valid_from is not None, registration.valid_from or 0
 
 
