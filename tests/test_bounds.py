@@ -82,12 +82,73 @@ def test_what_the_model_does_not_read_does_not_count(name: str) -> None:
     assert input_bound({**chat("Hello"), name: "x" * 1000}) == input_bound(chat("Hello"))
 
 
-def test_anthropics_hidden_prompt_for_tools_is_covered() -> None:
-    tools = [{"name": "f", "input_schema": {"type": "object"}}]
-    assert input_bound({**chat("Hello"), "tools": tools}) > input_bound(chat("Hello")) + 530
+def added_by_tools(model: str, *tools: dict[str, Any]) -> int:
+    """What tools add to a bound beside their bytes."""
+    given = list(tools or ({"name": "now", "input_schema": {"type": "object"}},))
+    size = bytes_of(json.dumps(given, separators=(",", ":")))
+    return input_bound({**chat("Hello"), "tools": given}, model) - input_bound(chat("Hello"), model) - size
 
 
 PICTURE = base64.b64encode(bytes(300_000)).decode()
+
+# As https://platform.claude.com/docs/en/agents-and-tools/tool-use/overview has it, and has had it.
+CLAUDES = {
+    "claude-opus-5": (286, 406),
+    "claude-opus-4-8": (290, 410),
+    "claude-opus-4-7": (675, 804),
+    "anthropic/claude-opus-4.6": (497, 589),
+    "us.anthropic.claude-opus-4-5-20251101-v1:0": (496, 588),
+    "claude-opus-4-1-20250805": (346, 315),
+    "claude-opus-4-20250514": (346, 315),
+    "claude-3-opus-20240229": (530, 281),
+    "claude-sonnet-5": (354, 474),
+    "claude-sonnet-4-6": (497, 589),
+    "claude-sonnet-4-5@20250929": (496, 588),
+    "claude-sonnet-4-0": (346, 315),
+    "claude-3-7-sonnet-latest": (346, 313),
+    "claude-3-5-sonnet-20241022": (346, 313),
+    "claude-3-sonnet-20240229": (159, 235),
+    "claude-haiku-4-5": (496, 588),
+    "claude-3-5-haiku-20241022": (264, 355),
+    "anthropic.claude-3-haiku-20240307-v1:0": (264, 340),
+}
+
+
+@pytest.mark.parametrize(("model", "published"), CLAUDES.items(), ids=CLAUDES)
+def test_the_hidden_prompt_that_anthropic_publishes_is_covered_and_not_much_more(
+    model: str, published: tuple[int, int]
+) -> None:
+    assert max(published) <= added_by_tools(model) <= max(published) + 40
+
+
+@pytest.mark.parametrize("model", ["claude-opus-5-5", "claude-fable-5", "claude-opus-4-10", "nobodys-model"])
+def test_where_nobody_publishes_a_hidden_prompt_it_is_larger_than_any_that_is(model: str) -> None:
+    assert 1_000 <= added_by_tools(model) <= 1_040
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["gpt-5-mini", "openai/gpt-4.1", "o3", "chatgpt-4o-latest", "gemini-2.5-pro", "models/gemini-3-pro"],
+)
+def test_openai_and_google_add_no_such_prompt(model: str) -> None:
+    assert 12 <= added_by_tools(model) <= 100
+
+
+@pytest.mark.parametrize("model", ["openai/gpt-oss-120b", "gpt-neo", "llama-3.3-70b", "my-gpt-4"])
+def test_models_that_others_serve_may_have_one(model: str) -> None:
+    assert added_by_tools(model) >= 1_000
+
+
+@pytest.mark.parametrize(
+    ("kind", "tokens"),
+    [("bash_20250124", 245), ("text_editor_20250728", 700), ("computer_20251124", 735 + 499), ("memory_20250818", 700)],
+)
+def test_definitions_that_anthropic_keeps_are_covered(kind: str, tokens: int) -> None:
+    """They are told by name only, and each of them is billed."""
+    bare = added_by_tools("claude-opus-4-7")
+    tool = {"type": kind, "name": "x"}
+    assert added_by_tools("claude-opus-4-7", tool) >= bare + int(tokens * 1.35)
+    assert added_by_tools("claude-opus-4-7", tool, tool) >= bare + int(tokens * 2.7)
 
 
 @pytest.mark.parametrize(

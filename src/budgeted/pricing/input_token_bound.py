@@ -5,8 +5,9 @@ JSON is a bound: its punctuation and keys outweigh the few tokens that a provide
 Pictures, sound and files are bytes that are no text: each has an allowance of its own.
 
 No script has a tighter bound than its bytes where the tokenizer is not at hand. Those that work on bytes, or fall back
-on them, write what their vocabulary lacks as one token per byte: a rare ideograph as three, a rare Cyrillic letter as
-two; which those are depends on the vocabulary, and Anthropic publishes none. A letter of ASCII is one byte anyway.
+on them, write what their vocabulary lacks as one token per byte: a rare ideograph as three or four, a rare Cyrillic
+letter as two; which those are depends on the vocabulary, and Anthropic publishes none. A letter of ASCII is one byte
+anyway.
 """
 
 from __future__ import annotations
@@ -18,15 +19,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import msgspec
 
 from budgeted.pricing import tiktoken_counting
+from budgeted.pricing.tool_prompt_tokens import tool_prompt
 
 PER_REQUEST = 16
 """Tokens for what frames a prompt, beyond its messages."""
 
 PER_MESSAGE = 8
 """Tokens for what frames one message, tool or name; OpenAI documents 3 to 4."""
-
-TOOL_PROMPT = 1_000
-"""Tokens of the hidden prompt that Anthropic adds when tools are given (159 to 530 measured)."""
 
 SOUND_BYTES_PER_TOKEN = 16
 """Base64 characters of sound that a token covers at least; speech at 8 kbit/s has some hundred."""
@@ -65,7 +64,7 @@ _MEDIA = re.compile(f'"(?:{"|".join((*_KIND_OF, *_GEMINI))})"|"data:'.encode())
 _NO_TEXT = frozenset(
     {"model", "stream", "stream_options", "metadata", "user", "store", "service_tier", "n", "extra_headers"}
 )
-
+_TOOLS = frozenset({"tools", "functions"})
 
 _READ_ONCE = {"type": "file"}
 """Stands for what can be read only once, such as a generator: whoever it is meant for finds it unread."""
@@ -93,7 +92,7 @@ def input_bound(body: Mapping[str, object], model: str = "", *, exact_bytes: boo
 
     Args:
         body: the request's payload, by the provider's names. What has no text in it is passed over.
-        model: decides what a picture may cost.
+        model: decides what a picture may cost, and what tools add.
         exact_bytes: True if the tokenizer works on the bytes as they are (OpenAI's do); False allows for NFKC.
 
     Returns:
@@ -118,8 +117,8 @@ def input_bound(body: Mapping[str, object], model: str = "", *, exact_bytes: boo
         else:
             size = len(data) if exact_bytes or data.isascii() else max(len(data), _nfkc_bytes(data.decode()))
         total += size
-        if key == "tools":
-            total += TOOL_PROMPT
+        if key in _TOOLS:
+            total += tool_prompt(model, value)
     return total
 
 
@@ -139,6 +138,8 @@ def counted_bound(body: Mapping[str, object], model: str) -> int | None:
         if size == UNKNOWN:
             return None
         total += size
+        if key in _TOOLS:
+            total += tool_prompt(model, value)
     return total
 
 
