@@ -29,7 +29,6 @@ pytestmark = [
     pytest.mark.sdk,
     pytest.mark.filterwarnings(
         "ignore:Pydantic serializer warnings",
-        "ignore:Item .* on TypedDict:UserWarning",
         "ignore:unclosed",
         "ignore:coroutine 'Logging:RuntimeWarning",
         "ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning",

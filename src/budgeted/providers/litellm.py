@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from typing import Any
 
 import msgspec
@@ -22,7 +22,9 @@ from budgeted.metering.item_streams import Items, metered
 from budgeted.pricing import model_price, token_types
 from budgeted.pricing.token_types import kinds_of
 from budgeted.pricing.usage import COUNTS, OTHERS, Usage
+from budgeted.providers import stream_usage_option
 from budgeted.providers.billed_tools import GOOGLES_MAPS, GOOGLES_SEARCHES, MOST_SEARCHES, fees_of, region, searches
+from budgeted.providers.litellm_deferred_streams import repeated, repeated_async
 from budgeted.providers.metered_method import End, Sent, run, run_async
 from budgeted.providers.monkeypatching import Hook
 from budgeted.providers.parameter_coercion import count, items, mapping, prompts, text
@@ -61,10 +63,14 @@ _PREPARING = frozenset({"get_llm_provider", "get_optional_params", "validate_env
 class _Sent(Sent):
     """One call of a function of LiteLLM's."""
 
-    def __init__(self, operation: str, given: dict[str, Any], names: frozenset[str]) -> None:
+    def __init__(
+        self, function: Callable[..., Any], operation: str, given: dict[str, Any], names: frozenset[str]
+    ) -> None:
         super().__init__(_request(operation, given), (), given)
+        self.function = function
         self.given = given
-        self.asked_for_usage = True
+        self.asks_usage = False
+        self.refused_asking = False
         self.stream: Any = None
         self._names = names
 
@@ -73,24 +79,59 @@ class _Sent(Sent):
         given = {**self.given, "model": call.request.model}
         if call.capped:
             given["max_output_tokens" if "max_output_tokens" in self._names else "max_tokens"] = call.granted
-        if given.get("stream") and "stream_options" in self._names:
-            asked = mapping(given.get("stream_options"))
-            self.asked_for_usage = bool(asked.get("include_usage"))
-            given["stream_options"] = {**asked, "include_usage": True}
+        options = None
+        if given.get("stream") and stream_usage_option.OPTION in self._names and not self.refused_asking:
+            options = stream_usage_option.asking(given, self._place(call))
+        self.asks_usage = options is not None
+        if options is not None:
+            given[stream_usage_option.OPTION] = options
         return (), given
+
+    def again(self, call: Call, error: Exception) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        """The arguments without what asks for the usage, where the endpoint refuses that."""
+        self.refused_asking = self.asks_usage and stream_usage_option.is_refused(error)
+        return self.altered(call) if self.refused_asking else None
+
+    def _place(self, call: Call) -> str:
+        """Where a request is sent: LiteLLM knows the address by the provider's name, if it is not told one."""
+        request = call.request
+        return request.base_url or request.provider or request.model.partition("/")[0]
 
     def finish(self, call: Call, response: Any) -> End | None:
         """Settle at the usage in the answer; a stream settles when it has been read."""
+        self._answered(call)
         if kind_of(response) not in (STREAM, GENERATOR):
-            return functools.partial(call.settle, _as_billed(response_usage.read(response), response))
+            return functools.partial(call.settle, _as_billed(_read_usage(response), response))
         if hasattr(_below(response), "chunks"):
             self._keep_usage(response)
             items: Items = _Chunks(call, response)
         else:
-            items = _Items(call, hide=not self.asked_for_usage)
+            self._defer(call, response)
+            items = _Items(call, hide=self.asks_usage)
         items.inside = call.inside()  # some send their request when the first item is asked for
         self.stream = metered(items, response)
         return None
+
+    def _answered(self, call: Call) -> None:
+        if self.refused_asking:
+            stream_usage_option.note_refusing(self._place(call))
+
+    def _defer(self, call: Call, stream: Any) -> None:
+        """Have a stream that is yet to send its request do so once more, where the endpoint refuses to be asked."""
+        source: Any = getattr(stream, "completion_stream", None)
+        answered = functools.partial(self._answered, call)
+        if self.asks_usage and isinstance(source, Generator):
+            stream.completion_stream = repeated(source, functools.partial(self._other, call), answered)
+        elif self.asks_usage and isinstance(source, AsyncGenerator):
+            stream.completion_stream = repeated_async(source, functools.partial(self._other_async, call), answered)
+
+    def _other(self, call: Call, error: Exception) -> Any:
+        again = self.again(call, error)
+        return None if again is None else self.function(*again[0], **again[1]).completion_stream
+
+    async def _other_async(self, call: Call, error: Exception) -> Any:
+        again = self.again(call, error)
+        return None if again is None else (await self.function(*again[0], **again[1])).completion_stream
 
     def _keep_usage(self, stream: Any) -> None:
         """Have LiteLLM keep the chunk that only brings the usage, and to itself where the caller did not ask for it.
@@ -100,10 +141,10 @@ class _Sent(Sent):
         """
         below = _below(stream)
         below.stream_options = {**mapping(below.stream_options), "include_usage": True}
-        if not self.asked_for_usage:
+        if not mapping(self.given.get(stream_usage_option.OPTION)).get("include_usage"):
             below.send_stream_usage = False
             if below is not stream:
-                stream.stream_options = self.given.get("stream_options")
+                stream.stream_options = self.given.get(stream_usage_option.OPTION)
 
     def outcome(self, call: Call, error: BaseException) -> End:
         """How a call ends that raised."""
@@ -120,10 +161,18 @@ def _origin(error: BaseException) -> BaseException:
     return cause if cause is not None else error
 
 
-class _Items(Items):
-    """A stream whose own items say what it used."""
+class _Stream(Items):
+    """A stream of LiteLLM's, which makes an error of its own of what broke it."""
 
     ends_when_cut = True
+
+    def ending(self, error: BaseException | None) -> End | None:
+        """How the call ends."""
+        return super().ending(None if error is None else _origin(error))
+
+
+class _Items(_Stream):
+    """A stream whose own items say what it used."""
 
     def __init__(self, call: Call, *, hide: bool) -> None:
         super().__init__(call)
@@ -131,14 +180,15 @@ class _Items(Items):
 
     def add(self, item: Any) -> bool:
         """Note a chunk; the one that only brings the usage, asked for on the caller's behalf, is hidden."""
+        before = self.answer
         super().add(item)
+        if self.answer is not before and not _says_usage(self.answer):
+            self.answer = before
         return not (self._hide and getattr(item, "usage", None) is not None)
 
 
-class _Chunks(Items):
+class _Chunks(_Stream):
     """A stream that keeps all its chunks, with the usage that it takes out of those that it passes on."""
-
-    ends_when_cut = True
 
     def __init__(self, call: Call, stream: Any) -> None:
         super().__init__(call)
@@ -150,7 +200,7 @@ class _Chunks(Items):
         self.text_bytes += text_bytes(item)
         return True
 
-    def ending(self, error: BaseException | None) -> Callable[[float | None], None] | None:
+    def ending(self, error: BaseException | None) -> End | None:
         """How the call ends: what the provider has said counts only if it has said all."""
         if error is None:
             self.answer = _total(self._chunks)
@@ -163,12 +213,23 @@ def _below(stream: Any) -> Any:
     return inner if hasattr(inner, "chunks") else stream
 
 
+def _says_usage(answer: Answer) -> bool:
+    """Whether an answer says what it used: LiteLLM fills in zeros where its provider says nothing."""
+    usage = answer.usage
+    return usage is not None and any(getattr(usage, name) for name in (*COUNTS, "fees", "unread"))
+
+
+def _read_usage(response: Any) -> Answer:
+    answer = response_usage.read(response)
+    return answer if _says_usage(answer) else msgspec.structs.replace(answer, usage=None)
+
+
 def _total(chunks: Any) -> Answer:
     """What the chunks of a stream say that it used. Counts are cumulative, and some providers give them in parts."""
     answers = []
     whole = False
     for chunk in list(chunks):
-        answer = response_usage.read(chunk)
+        answer = _read_usage(chunk)
         if answer.usage is not None:
             answers.append(answer)
             whole = True
@@ -275,7 +336,8 @@ def _read(wrapped: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sent 
         return None
     if given.get("background"):
         refuse_unseen("a background response")
-    return _Sent(operation, given, frozenset((*names, "stream_options" if operation == "atext_completion" else "")))
+    unnamed = (stream_usage_option.OPTION,) if operation == "atext_completion" else ()
+    return _Sent(wrapped, operation, given, frozenset((*names, *unnamed)))
 
 
 class _Reader:

@@ -48,6 +48,18 @@ class Sent:
         """
         return self.args, self.kwargs
 
+    def again(self, call: Call, error: Exception) -> tuple[tuple[Any, ...], dict[str, Any]] | None:  # noqa: ARG002 - as above
+        """What the method is called with once more, where it was refused for what was written into its request.
+
+        Args:
+            call: the metered call, which goes on.
+            error: what the method raised.
+
+        Returns:
+            The positional arguments and those by name; None if the error is the caller's to see.
+        """
+        return None
+
     def outcome(self, call: Call, error: BaseException) -> End:
         """How the call ends that raised.
 
@@ -114,7 +126,15 @@ def run(read: Read, wrapped: Callable[..., Any], client: Any, args: tuple[Any, .
         inner = call.inside()  # what the method calls in turn, hooked or not, is a part of this call
         enter(inner)
         try:
-            response = wrapped(*args, **kwargs)
+            response = again = None
+            try:
+                response = wrapped(*args, **kwargs)
+            except Exception as error:
+                again = sent.again(call, error)
+                if again is None:
+                    raise
+            if again is not None:  # not while the error is handled: what is raised now would seem to come of it
+                response = wrapped(*again[0], **again[1])
         finally:
             leave(inner)
     except BaseException as error:  # Ctrl-C as well: a hold that nobody ends would count until it times out
@@ -139,7 +159,15 @@ async def run_async(
         inner = call.inside()
         enter(inner)
         try:
-            response = await wrapped(*args, **kwargs)
+            response = again = None
+            try:
+                response = await wrapped(*args, **kwargs)
+            except Exception as error:
+                again = sent.again(call, error)
+                if again is None:
+                    raise
+            if again is not None:
+                response = await wrapped(*again[0], **again[1])
         finally:
             leave(inner)
     except BaseException as error:  # a cancelled task as well

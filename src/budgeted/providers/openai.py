@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from budgeted.pricing import price_registry
-from budgeted.providers import openai_images_and_audio
+from budgeted.providers import openai_images_and_audio, stream_usage_option
 from budgeted.providers.billed_tools import MOST_SOURCES, fees_of, most_searches
 from budgeted.providers.monkeypatching import Hook
 from budgeted.providers.parameter_coercion import count, is_structured, items, mapping, prompts, text
@@ -142,10 +142,10 @@ class OpenAI(Dialect):
             changes["usage"] = {"include": True}
         if not body.get("stream") or path not in ("/chat/completions", "/completions"):
             return changes, False
-        asked = mapping(body.get("stream_options"))
-        if asked.get("include_usage") is not True:
-            changes["stream_options"] = {**asked, "include_usage": True}
-        return changes, not asked.get("include_usage")
+        asking = stream_usage_option.asking(body, request.base_url or "")
+        if asking is not None:
+            changes[stream_usage_option.OPTION] = asking
+        return changes, asking is not None
 
 
 # Remembered, as every call asks for both.

@@ -15,6 +15,7 @@ import msgspec
 
 from budgeted.metering import http_streams
 from budgeted.metering.call import Call
+from budgeted.providers import stream_usage_option
 from budgeted.providers.metered_method import End, Sent, pair
 from budgeted.providers.monkeypatching import Hook
 from budgeted.providers.parameter_coercion import mapping
@@ -115,6 +116,8 @@ class _Sent(Sent):
         self.as_given = as_given
         self.dialect = dialect
         self.hide_usage = False
+        self.asks_usage = False
+        self.refused_asking = False
         self.parsed: Any = None
 
     def altered(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -123,6 +126,10 @@ class _Sent(Sent):
         if not self.body:  # there is none, or one that is not understood: it is not ours to replace
             return self.args, self.kwargs
         changes, self.hide_usage = self.dialect.ask_usage(self.url, request, self.body)
+        if self.refused_asking:
+            changes.pop(stream_usage_option.OPTION, None)
+            self.hide_usage = False
+        self.asks_usage = stream_usage_option.OPTION in changes
         if self.body.get("model") != request.model:
             changes["model"] = request.model
         if call.capped:
@@ -143,6 +150,11 @@ class _Sent(Sent):
             return (self.args[0], options, *self.args[2:]), self.kwargs
         return self.args, {**self.kwargs, "options": options}
 
+    def again(self, call: Call, error: Exception) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        """The arguments without what asks for the usage, where the endpoint refuses that."""
+        self.refused_asking = self.asks_usage and stream_usage_option.is_refused(error)
+        return self.altered(call) if self.refused_asking else None
+
     def _parse(self, parser: Callable[[Any], Any], response: Any) -> Any:
         # A parser that refuses the answer must not hide what it cost.
         self.parsed = response
@@ -157,6 +169,8 @@ class _Sent(Sent):
 
     def finish(self, call: Call, response: Any) -> End | None:
         """How the call ends with this response; None for a stream, which ends it when it has been read."""
+        if self.refused_asking:
+            stream_usage_option.note_refusing(call.request.base_url or "")
         http = _unread(response)
         if http is not None:
             http_streams.watch(http, call, drop_usage=self.hide_usage)

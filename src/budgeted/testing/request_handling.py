@@ -86,7 +86,8 @@ class Exchange:
         elif reply.status is None:
             await self._generate(api, call, reply)
         elif await self._first_byte_is_due(reply):
-            await self.fail(reply.status, _MESSAGES.get(reply.status, "Simulated failure."), reply.retry_after)
+            message = reply.message or _MESSAGES.get(reply.status, "Simulated failure.")
+            await self.fail(reply.status, message, reply.retry_after)
 
     def _read(self, api: Api) -> Call:
         if not self._received.is_json:

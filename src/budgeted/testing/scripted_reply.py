@@ -52,6 +52,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         latency: Seconds before the first byte.
         gate: The first byte waits until this event is set (not across processes).
         status: An HTTP error status, with an error body in the API's own shape.
+        message: What the error says; None: a sentence that goes with the status.
         retry_after: Seconds for the headers `retry-after` and `retry-after-ms` of an error.
         refuse: The connection is reset at once.
         hang: No byte is sent until `release()`.
@@ -87,6 +88,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     latency: float = 0.0
     gate: threading.Event | None = None
     status: int | None = None
+    message: str | None = None
     retry_after: float | None = None
     refuse: bool = False
     hang: bool = False
