@@ -254,3 +254,19 @@ def test_a_caller_who_says_nothing_sees_no_usage_and_pays_exactly(
         chunks = ask(provider)
     assert _usage_in(chunks) == []
     payer.agrees()
+
+
+@pytest.mark.parametrize(
+    "host", ["cerebras", "deepinfra", "featherless_ai", "fireworks_ai", "hyperbolic", "nvidia_nim"]
+)
+def test_litellm_passes_it_to_all_who_speak_like_openai(host: str, payer: Paying, provider: SimulatedProvider) -> None:
+    budgeted.register_price(f"{host}/of-no-list", input=2, output=8, max_output_tokens=128_000)
+    with payer.block():
+        chunks = list(litellm.completion(**_at(provider, host, UNLISTED), allowed_openai_params=["seed"], seed=1))
+        assert _usage_in(chunks) == []
+        assert list(litellm.completion(**_at(provider, host, UNLISTED), stream_options={"include_usage": False}))
+    assert provider.requests[0].body["stream_options"] == {"include_usage": True}
+    assert provider.requests[0].body["seed"] == 1
+    assert not provider.requests[1].body.get("stream_options", {}).get("include_usage")
+    (charge,) = payer.guessed()
+    assert payer.spent - round(charge.cost * 1e9) == provider.bill[0].nano_usd

@@ -85,6 +85,12 @@ class _Sent(Sent):
         self.asks_usage = options is not None
         if options is not None:
             given[stream_usage_option.OPTION] = options
+            if _speaks_like_openai(call.request):
+                # Of some of these LiteLLM thinks that they do not know the option, and leaves it out.
+                given["allowed_openai_params"] = [
+                    *items(given.get("allowed_openai_params")),
+                    stream_usage_option.OPTION,
+                ]
         return (), given
 
     def again(self, call: Call, error: Exception) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
@@ -149,6 +155,12 @@ class _Sent(Sent):
     def outcome(self, call: Call, error: BaseException) -> End:
         """How a call ends that raised."""
         return functools.partial(call.fail, _origin(error), sent=not came_through(error, _PREPARING))
+
+
+def _speaks_like_openai(request: Request) -> bool:
+    """Whether LiteLLM counts the provider among those that take what OpenAI takes."""
+    provider = request.provider or request.model.partition("/")[0]
+    return request.operation == "chat" and provider in sys.modules["litellm"].openai_compatible_providers
 
 
 def _origin(error: BaseException) -> BaseException:
