@@ -14,28 +14,22 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from typing import Any
 
-import msgspec
-
 from budgeted.functions.result_type_classification import GENERATOR, STREAM, kind_of
 from budgeted.metering.call import Call
 from budgeted.metering.item_streams import Items, metered
-from budgeted.pricing import model_price, token_types
+from budgeted.pricing import token_types
 from budgeted.pricing.token_types import kinds_of
-from budgeted.pricing.usage import COUNTS, OTHERS, Usage
 from budgeted.providers import stream_usage_option
 from budgeted.providers.billed_tools import GOOGLES_MAPS, GOOGLES_SEARCHES, MOST_SEARCHES, fees_of, region, searches
+from budgeted.providers.litellm_answers import Chunks, SayingItems, as_billed, below, origin, read_usage
 from budgeted.providers.litellm_deferred_streams import repeated, repeated_async
 from budgeted.providers.metered_method import End, Sent, run, run_async
 from budgeted.providers.monkeypatching import Hook
 from budgeted.providers.parameter_coercion import count, items, mapping, prompts, text
 from budgeted.providers.sdk_retries import note_lost_async
 from budgeted.providers.unmeterable_requests import refuse_unseen
-from budgeted.wire import response_usage
 from budgeted.wire.exception_classification import came_through
 from budgeted.wire.normalized_request import Request
-from budgeted.wire.response_usage import Answer
-from budgeted.wire.sdk_object_fields import fields_of, text_bytes
-from budgeted.wire.usage_report_formats.google_gemini import Grounding
 
 _OPERATIONS = {
     "completion": "chat",
@@ -107,13 +101,13 @@ class _Sent(Sent):
         """Settle at the usage in the answer; a stream settles when it has been read."""
         self._answered(call)
         if kind_of(response) not in (STREAM, GENERATOR):
-            return functools.partial(call.settle, _as_billed(_read_usage(response), response))
-        if hasattr(_below(response), "chunks"):
+            return functools.partial(call.settle, as_billed(read_usage(response), response))
+        if hasattr(below(response), "chunks"):
             self._keep_usage(response)
-            items: Items = _Chunks(call, response)
+            items: Items = Chunks(call, response)
         else:
             self._defer(call, response)
-            items = _Items(call, hide=self.asks_usage)
+            items = SayingItems(call, hide=self.asks_usage)
         items.inside = call.inside()  # some send their request when the first item is asked for
         self.stream = metered(items, response)
         return None
@@ -145,135 +139,22 @@ class _Sent(Sent):
         Most of its providers' streams know only the options that its decorator read, before they were altered: they
         drop such a chunk, and count tokens themselves, for which some models' tokenizers are downloaded.
         """
-        below = _below(stream)
-        below.stream_options = {**mapping(below.stream_options), "include_usage": True}
+        chunks = below(stream)
+        chunks.stream_options = {**mapping(chunks.stream_options), "include_usage": True}
         if not mapping(self.given.get(stream_usage_option.OPTION)).get("include_usage"):
-            below.send_stream_usage = False
-            if below is not stream:
+            chunks.send_stream_usage = False
+            if chunks is not stream:
                 stream.stream_options = self.given.get(stream_usage_option.OPTION)
 
     def outcome(self, call: Call, error: BaseException) -> End:
         """How a call ends that raised."""
-        return functools.partial(call.fail, _origin(error), sent=not came_through(error, _PREPARING))
+        return functools.partial(call.fail, origin(error), sent=not came_through(error, _PREPARING))
 
 
 def _speaks_like_openai(request: Request) -> bool:
     """Whether LiteLLM counts the provider among those that take what OpenAI takes."""
     provider = request.provider or request.model.partition("/")[0]
     return request.operation == "chat" and provider in sys.modules["litellm"].openai_compatible_providers
-
-
-def _origin(error: BaseException) -> BaseException:
-    """What LiteLLM made its exception of: its own carry a status even if no server sent one."""
-    cause: BaseException | None = error
-    for _ in range(10):
-        if cause is None or not type(cause).__module__.startswith("litellm"):
-            break
-        cause = cause.__cause__ or cause.__context__
-    return cause if cause is not None else error
-
-
-class _Stream(Items):
-    """A stream of LiteLLM's, which makes an error of its own of what broke it."""
-
-    ends_when_cut = True
-
-    def ending(self, error: BaseException | None) -> End | None:
-        """How the call ends."""
-        return super().ending(None if error is None else _origin(error))
-
-
-class _Items(_Stream):
-    """A stream whose own items say what it used."""
-
-    def __init__(self, call: Call, *, hide: bool) -> None:
-        super().__init__(call)
-        self._hide = hide
-
-    def add(self, item: Any) -> bool:
-        """Note a chunk; the one that only brings the usage, asked for on the caller's behalf, is hidden."""
-        before = self.answer
-        super().add(item)
-        if self.answer is not before and not _says_usage(self.answer):
-            self.answer = before
-        return not (self._hide and getattr(item, "usage", None) is not None)
-
-
-class _Chunks(_Stream):
-    """A stream that keeps all its chunks, with the usage that it takes out of those that it passes on."""
-
-    def __init__(self, call: Call, stream: Any) -> None:
-        super().__init__(call)
-        self._chunks = _below(stream).chunks
-
-    def add(self, item: Any) -> bool:
-        """Note a chunk."""
-        self.items += 1
-        self.text_bytes += text_bytes(item)
-        return True
-
-    def ending(self, error: BaseException | None) -> End | None:
-        """How the call ends: what the provider has said counts only if it has said all."""
-        if error is None:
-            self.answer = _total(self._chunks)
-        return super().ending(error)
-
-
-def _below(stream: Any) -> Any:
-    """The stream of chunks: itself, or what a stream of text completions is made of."""
-    inner = getattr(stream, "completion_stream", None)
-    return inner if hasattr(inner, "chunks") else stream
-
-
-def _says_usage(answer: Answer) -> bool:
-    """Whether an answer says what it used: LiteLLM fills in zeros where its provider says nothing."""
-    usage = answer.usage
-    return usage is not None and any(getattr(usage, name) for name in (*COUNTS, "fees", "unread"))
-
-
-def _read_usage(response: Any) -> Answer:
-    answer = response_usage.read(response)
-    return answer if _says_usage(answer) else msgspec.structs.replace(answer, usage=None)
-
-
-def _total(chunks: Any) -> Answer:
-    """What the chunks of a stream say that it used. Counts are cumulative, and some providers give them in parts."""
-    answers = []
-    whole = False
-    for chunk in list(chunks):
-        answer = _read_usage(chunk)
-        if answer.usage is not None:
-            answers.append(answer)
-            whole = True
-        elif text_bytes(chunk):
-            whole = False  # LiteLLM ends some streams as if nothing were missing when their connection is lost
-    if not whole:
-        return response_usage.NOTHING
-    last = answers[-1]
-    reports = [answer.usage for answer in answers if answer.usage is not None]
-    counts = {name: max(getattr(one, name) for one in reports) for name in COUNTS}
-    others = {name: next(filter(None, (getattr(one, name) for one in reversed(reports))), None) for name in OTHERS}
-    told = {name: value for name, value in others.items() if value is not None}
-    return _as_billed(msgspec.structs.replace(last, usage=Usage(**counts, **told)))
-
-
-def _as_billed(answer: Answer, response: Any = None) -> Answer:
-    """An answer with its searches as Google bills them: LiteLLM tells how many there were, or only what they were."""
-    usage = answer.usage
-    if usage is None:
-        return answer
-    found = usage.web_searches
-    groundings = fields_of(response).get("vertex_ai_grounding_metadata")
-    if groundings:
-        grounding = Grounding()
-        grounding.add({"candidates": [{"groundingMetadata": each} for each in items(groundings)]})
-        usage = response_usage.grounded(msgspec.structs.replace(usage, web_searches=0), grounding, answer.model)
-        return msgspec.structs.replace(answer, usage=usage)
-    if found > 1 and model_price.gemini_bills_answers(str(answer.model)):
-        found = 1
-    if found == usage.web_searches:
-        return answer
-    return msgspec.structs.replace(answer, usage=msgspec.structs.replace(usage, web_searches=found))
 
 
 def _request(operation: str, given: Mapping[str, Any]) -> Request:
@@ -381,7 +262,7 @@ async def _coroutine(wrapped: Callable[..., Any], instance: Any, args: tuple[Any
 async def _again(wrapped: Callable[..., Any], handler: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """LiteLLM's own HTTP handler repeats a request whose connection broke: it may have been billed."""
     error = sys.exception()
-    await note_lost_async(None if error is None else _origin(error))
+    await note_lost_async(None if error is None else origin(error))
     return await wrapped(*args, **kwargs)
 
 
