@@ -13,6 +13,7 @@ from budgeted import (
     BudgetExceededError,
     BudgetManager,
     Limit,
+    Price,
     Usage,
     bind,
     budget,
@@ -156,5 +157,14 @@ def refused(error: BudgetExceededError) -> Iterator[object]:
 
 
 register_price("mine", input="0.10", output=Decimal("0.4"), max_output_tokens=100)
+register_price(
+    "mine",
+    audio_input=1,
+    tiers={"priority": 1.8, "flex": {"input": 1, "output": "4"}},
+    steps={200_000: {"input": 2.5}},
+    multiplier="1.1",
+    valid_from=dt.date(2026, 12, 1),
+)
+assert_type(register_price("claude-*", multiplier=1.1, valid_from="2026-12-01"), Price | None)
 instrument()
 uninstrument()

@@ -165,7 +165,8 @@ def register_price(
         tiers: for service tiers by name, what the standard price of tokens, calls and sound is multiplied by
             (``{"priority": 1.8}``), or prices of their own by the names of these arguments
             (``{"flex": {"input": 1, "output": 4}}``). A tier that is not named is one that nobody knows.
-        multiplier: what all of the price is multiplied by: 1.1 for a tenth more, 0.8 for a discount of a fifth.
+        multiplier: what all of the price is multiplied by: 1.1 for a tenth more, 0.8 for a discount of a fifth. What
+            a provider states as its cost (OpenRouter, Perplexity, xAI) is charged as stated.
         steps: by how many input tokens have to be exceeded, the prices per million tokens that all of the call has
             then, by the names of these arguments: ``{200_000: {"input": 2.5, "output": 15}}``.
         valid_from: when this begins to hold; before, the price stays what it was. A date, a date with a time, or
