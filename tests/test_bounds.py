@@ -141,7 +141,14 @@ def test_models_that_others_serve_may_have_one(model: str) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "tokens"),
-    [("bash_20250124", 245), ("text_editor_20250728", 700), ("computer_20251124", 735 + 499), ("memory_20250818", 700)],
+    [
+        ("bash_20250124", 245),
+        ("text_editor_20250728", 700),
+        ("computer_20251124", 735 + 499),
+        ("memory_20250818", 700),
+        ("computer_toolset_20260801", 4_500),
+        ("browser_toolset_20260801", 6_600),
+    ],
 )
 def test_definitions_that_anthropic_keeps_are_covered(kind: str, tokens: int) -> None:
     """They are told by name only, and each of them is billed."""

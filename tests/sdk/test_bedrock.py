@@ -479,3 +479,17 @@ def test_several_answers_are_held_as_so_many(payer: Paying, bedrock: Any, provid
     with payer.block(cap="0.70", wait=0), pytest.raises(budgeted.BudgetExceededError):
         bedrock.invoke_model(modelId="ai21.jamba-of-a-tenth", body=body)
     assert provider.requests == []
+
+
+@pytest.mark.parametrize("how", ["converse", "invoke"])
+def test_what_claude_is_only_referred_to_is_held_at_the_context_window(
+    how: str, payer: Paying, bedrock: Any, provider: SimulatedProvider
+) -> None:
+    reference = {"container": "container_1"}
+    with payer.block(cap="0.19"), pytest.raises(budgeted.BudgetExceededError):
+        if how == "converse":
+            most = {"inferenceConfig": {"maxTokens": 100}}
+            bedrock.converse(modelId=CLAUDE, messages=MESSAGES, additionalModelRequestFields=reference, **most)
+        else:
+            bedrock.invoke_model(modelId=CLAUDE, body=claude_body(**reference))
+    assert provider.requests == []

@@ -502,3 +502,15 @@ KEPT = [{"type": "function", "function": {"name": "x" * 10_000}, "cache_control"
 def test_dearer_tokens_are_held_at_their_own_price(ask: dict[str, Any], cap: str, payer: Paying) -> None:
     with payer.block(cap=cap, wait=0), pytest.raises(budgeted.BudgetExceededError):
         litellm.completion(**ask, api_base="http://127.0.0.1:9", api_key="any")
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [{"previous_response_id": "resp_1"}, {"prompt": {"id": "pmpt_1"}}, {"extra_body": {"conversation": "c"}}],
+)
+def test_what_a_response_is_only_referred_to_is_held_at_the_context_window(
+    reference: dict[str, Any], payer: Paying, at: At, provider: SimulatedProvider
+) -> None:
+    with payer.block(cap="0.06"), pytest.raises(budgeted.BudgetExceededError):
+        litellm.responses(input="Go on.", max_output_tokens=100, **at.gpt, **reference)
+    assert provider.requests == []

@@ -21,6 +21,7 @@ from budgeted.validation import check_count, check_text, shown
 from budgeted.wire import usage_report_formats
 from budgeted.wire.content_type_and_encoding import read_whole
 from budgeted.wire.normalized_request import ANY, CAPS, CONTENT, Request
+from budgeted.wire.referenced_input import referenced
 from budgeted.wire.sdk_object_fields import fields_of
 from budgeted.wire.stream_usage import estimated
 
@@ -340,6 +341,7 @@ def make_hold(
         base_url=base_url,
         kinds=ANY,
         exact_bytes=False,
+        elsewhere=referenced(body) if body is input else "",
     )
     return Hold(request, block)
 

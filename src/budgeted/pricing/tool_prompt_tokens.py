@@ -46,8 +46,15 @@ _CLAUDE_PROMPT: Final = {
 https://platform.claude.com/docs/en/agents-and-tools/tool-use/overview#pricing
 """
 
-_CLAUDE_TOOLS: Final = {"bash": 245, "text_editor": 700, "computer": 735 + 499}
-"""What tools cost whose definition Anthropic keeps, by the beginning of their type; others as the largest.
+_CLAUDE_TOOLS: Final = {
+    "bash": 245,
+    "text_editor": 700,
+    "computer_toolset": 4_500,
+    "computer": 735 + 499,
+    "browser_toolset": 6_600,
+    "": 735 + 499,
+}
+"""What tools cost whose definition Anthropic keeps, by the beginning of their type.
 
 https://platform.claude.com/docs/en/agents-and-tools/tool-use/bash-tool#pricing and its neighbours
 """
@@ -94,6 +101,6 @@ def _kept_definition(tool: object) -> int:
     kind = tool.get("type") if isinstance(tool, Mapping) else None
     if not isinstance(kind, str) or kind in ("custom", "function"):
         return 0
-    most = next((size for name, size in _CLAUDE_TOOLS.items() if kind.startswith(name)), max(_CLAUDE_TOOLS.values()))
+    most = next(size for name, size in _CLAUDE_TOOLS.items() if kind.startswith(name))
     times, part = _CLAUDE_TOOLS_NEWER
     return most * times // part

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from budgeted.providers.billed_tools import fees_of, region, searches
+from budgeted.providers.billed_tools import MOST_SEARCHES, fees_of, region, searches
 from budgeted.providers.parameter_coercion import count, items, mapping
 from budgeted.providers.stainless_generated_sdks import Dialect, address, hooks, lineage
 from budgeted.providers.unmeterable_requests import refuse_unseen, refuse_unseen_at
 from budgeted.wire.normalized_request import ANY, Request
+from budgeted.wire.referenced_input import continues_thread, referenced
 
 _HOSTS = {"Bedrock": "aws", "Vertex": "google"}
 _UNSEEN = {
@@ -49,8 +50,9 @@ class Anthropic(Dialect):
             exact_bytes=False,
             renamed=any(host in kind for host in _HOSTS),
         )
-        request.elsewhere = _elsewhere(body)
-        request.searches = sum(map(searches, items(body.get("tools"))))
+        request.elsewhere = elsewhere(body)
+        # A thread keeps its tools, among which may be one that searches.
+        request.searches = MOST_SEARCHES if continues_thread(body) else sum(map(searches, items(body.get("tools"))))
         request.fees = fees_of(body.get("tools"), None)
         request.region = region(body)
         others = [mapping(other).get("model") for other in items(body.get("fallbacks"))]
@@ -62,25 +64,19 @@ class Anthropic(Dialect):
         return "max_tokens"
 
 
-def _edits(body: Mapping[str, Any]) -> Sequence[Any]:
-    return items(mapping(body.get("context_management")).get("edits"))
+def elsewhere(body: Mapping[str, Any]) -> str:
+    """What a request refers to without holding it.
 
-
-def _elsewhere(body: Mapping[str, Any]) -> str:
-    """What the request refers to without holding it."""
-    if body.get("mcp_servers"):
-        return "what MCP servers bring"
-    if body.get("container"):
-        return "a container"
-    if any(str(mapping(edit).get("type")).startswith("compact") for edit in _edits(body)):
-        return "what compacts the conversation"
+    Raises:
+        UnpricedModelError: it may be answered at the price of another model.
+    """
     for tool in items(body.get("tools")):
         kind = mapping(tool).get("type")
         if isinstance(kind, str) and kind.startswith("advisor"):
             refuse_unseen("what an advisor answers")
         if isinstance(kind, str) and kind.startswith(("web_search", "web_fetch", "code_execution", "tool_search")):
             return f"what the server-side tool {kind} brings"
-    return ""
+    return referenced(body)
 
 
 HOOKS = hooks("anthropic", Anthropic())

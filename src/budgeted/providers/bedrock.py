@@ -17,6 +17,7 @@ from budgeted.metering.call import Call
 from budgeted.pricing.token_types import kinds_in
 from budgeted.pricing.usage import Usage
 from budgeted.providers import billed_tools, metered_method
+from budgeted.providers.anthropic import elsewhere
 from budgeted.providers.billed_tools import searches_to_rank
 from budgeted.providers.metered_method import End, run
 from budgeted.providers.monkeypatching import Hook
@@ -195,7 +196,7 @@ def _read_converse(params: Mapping[str, Any]) -> Request:
         tier=mapping(params.get("serviceTier")).get("type"),
         kinds=kinds_in([params.get(name) for name in ("messages", "system", "toolConfig")]),
         exact_bytes=False,
-        elsewhere="a stored prompt" if ":prompt/" in model else "",
+        elsewhere="a stored prompt" if ":prompt/" in model else elsewhere(extra),
         renamed=True,
     )
 
@@ -243,6 +244,7 @@ def _read_invoke(model: str, body: Mapping[str, Any], content: Any) -> Request:
         structured=any(body.get(name) is not None for name in ("output_format", "output_config", "response_format")),
         kinds=kinds_in(body),
         exact_bytes=False,
+        elsewhere=elsewhere(body),
         renamed=True,
     )
 

@@ -18,6 +18,7 @@ from budgeted.providers.sdk_retries import repeat, repeat_async
 from budgeted.providers.unmeterable_requests import refuse_unseen
 from budgeted.wire import usage_report_formats
 from budgeted.wire.normalized_request import Request
+from budgeted.wire.referenced_input import referenced
 from budgeted.wire.sdk_object_fields import fields_of, json_of
 
 _MODULE = "cohere.core.http_client"
@@ -112,10 +113,7 @@ def _read(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sent |
         request.cap = count(body.get("max_tokens"))
         request.thinking = count(mapping(body.get("thinking")).get("token_budget")) or 0
         request.structured = is_structured(body.get("response_format"))
-        if body.get("connectors"):
-            request.elsewhere = "what connectors bring"
-        elif body.get("conversation_id"):
-            request.elsewhere = "an earlier conversation"
+        request.elsewhere = referenced(body)
     return _Sent(request, args, kwargs)
 
 

@@ -28,6 +28,7 @@ from budgeted.providers.sdk_retries import attempt, attempt_async, repeat_async
 from budgeted.providers.unmeterable_requests import refuse_connection, refuse_unseen, refuse_unseen_at
 from budgeted.wire import response_usage
 from budgeted.wire.normalized_request import Request
+from budgeted.wire.referenced_input import referenced
 from budgeted.wire.stream_usage import ItemMeter
 
 _MODULE = "google.genai._api_client"
@@ -171,13 +172,11 @@ def _field(fields: Mapping[str, Any], name: str) -> Any:
 
 def _elsewhere(body: Mapping[str, Any]) -> str:
     """What the request refers to without holding it."""
-    if _field(body, "cachedContent"):
-        return "cached content"
     for tool in body.get("tools") or ():
         for name in mapping(tool):
             if name not in ("functionDeclarations", "function_declarations"):
                 return f"what the server-side tool {name} brings"
-    return ""
+    return referenced(body)
 
 
 def _embeds(body: Mapping[str, Any]) -> bool:

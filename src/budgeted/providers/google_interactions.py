@@ -15,10 +15,10 @@ from budgeted.providers.parameter_coercion import count, items, mapping, text
 from budgeted.providers.speakeasy_generated_sdks import Dialect, decoded, hooks
 from budgeted.providers.unmeterable_requests import refuse_unseen
 from budgeted.wire.normalized_request import Request
+from budgeted.wire.referenced_input import referenced
 
 _DECISIONS = "/decisions"
 _PATHS = ("/interactions", _DECISIONS)
-_ELSEWHERE = ("previous_interaction_id", "cached_content", "environment")
 
 
 class _Interactions(Dialect):
@@ -61,7 +61,7 @@ def _read_interaction(request: Request, body: Mapping[str, Any]) -> None:
     )
     modalities = body.get("response_modalities") or None
     request.kinds = kinds_out(request.model, modalities) | kinds_in(body.get("input"))
-    request.elsewhere = next((name for name in _ELSEWHERE if body.get(name)), "")
+    request.elsewhere = "an environment" if body.get("environment") else referenced(body)
     for tool in items(body.get("tools")):
         kind = text(mapping(tool).get("type")) or "function"
         if kind != "function":

@@ -30,6 +30,7 @@ from budgeted.providers.sdk_retries import note_lost_async
 from budgeted.providers.unmeterable_requests import refuse_unseen
 from budgeted.wire.exception_classification import came_through
 from budgeted.wire.normalized_request import Request
+from budgeted.wire.referenced_input import referenced
 
 _OPERATIONS = {
     "completion": "chat",
@@ -49,7 +50,6 @@ _TELLING = ("messages", "input", "tools", "modalities")
 _CAPS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 _STRUCTURED = ("response_format", "text_format")
 _FREE = ("mock_response", "mock_tool_calls", "mock_timeout")
-_ELSEWHERE = ("previous_response_id", "conversation", "web_search_options")
 _PREPARING = frozenset({"get_llm_provider", "get_optional_params", "validate_environment", "transform_request"})
 """Functions that an exception passes through only before anything is sent."""
 
@@ -176,7 +176,7 @@ def _request(operation: str, given: Mapping[str, Any]) -> Request:
         base_url=text(base_url),
         kinds=kinds_of(str(given.get("model")), {name: given[name] for name in _TELLING if name in given}),
         exact_bytes=False,
-        elsewhere=next((name for name in _ELSEWHERE if given.get(name)), ""),
+        elsewhere=referenced(given),
         # A prefix says where the model is hosted; the answer names it without.
         renamed=True,
         region=region(given),

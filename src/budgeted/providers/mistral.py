@@ -20,6 +20,7 @@ from budgeted.providers.speakeasy_generated_sdks import Dialect, decoded, hooks
 from budgeted.providers.unmeterable_requests import refuse_connection, refuse_unseen, refuse_unseen_at
 from budgeted.wire import response_usage, sound_duration
 from budgeted.wire.normalized_request import Request
+from budgeted.wire.referenced_input import referenced
 from budgeted.wire.response_usage import Answer
 
 _CHAT = ("/chat/completions", "/fim/completions", "/agents/completions", "/rawPredict", "/streamRawPredict")
@@ -79,6 +80,7 @@ class _Mistral(Dialect):
             body={**body, "safe_prompt": _SAFE_PROMPT} if body.get("safe_prompt") else body,
             base_url=str(http.url.copy_with(raw_path=b"/")),
             exact_bytes=False,
+            elsewhere=referenced(body),
         )
         if turn is not None:
             _read_turn(request, body, turn["id"])

@@ -14,6 +14,7 @@ from budgeted.providers.parameter_coercion import count, is_structured, items, m
 from budgeted.providers.stainless_generated_sdks import Dialect, address, hooks, lineage
 from budgeted.providers.unmeterable_requests import refuse_connection, refuse_unseen, refuse_unseen_at
 from budgeted.wire.normalized_request import ANY, Request
+from budgeted.wire.referenced_input import referenced
 
 _OPERATIONS = {
     "/chat/completions": "chat",
@@ -59,7 +60,7 @@ WEB_RESULTS = 5
 
 _SERVER_TOOLS = (
     *("web_search", "x_search", "file_search", "collections_search", "code_interpreter", "code_execution"),
-    *("computer", "mcp", "image_generation", "local_shell"),
+    *("computer", "mcp", "image_generation", "local_shell", "programmatic"),
 )
 _OWN_HOST = ("api.openai.com", "azure.com", "azure-api.net")
 _HOSTS = {
@@ -104,12 +105,12 @@ class OpenAI(Dialect):
             body=body,
             tier=text(body.get("service_tier")),
             base_url=base_url,
+            elsewhere=referenced(body),
         )
         if path == "/chat/completions":
             _read_chat(request, body)
         elif path in _UNCAPPED:
             request.cappable = False
-            request.elsewhere = "an earlier response" if body.get("previous_response_id") else ""
         elif path == "/responses":
             read_responses(request, body)
         elif path == "/completions":
@@ -185,6 +186,8 @@ def _read_chat(request: Request, body: Mapping[str, Any]) -> None:
         request.searches = most_searches(request.model)
         request.tier = text(mapping(body.get("web_search_options")).get("search_context_size"))
     elif request.provider == "openrouter":
+        if "@preset/" in request.model:
+            request.elsewhere = "a preset"
         _read_plugins(request, body)
 
 
@@ -205,14 +208,12 @@ def read_responses(request: Request, body: Mapping[str, Any]) -> None:
     request.structured = is_structured(mapping(body.get("text")).get("format"))
     if request.provider == "openrouter":
         _read_plugins(request, body)
-    for name in ("previous_response_id", "conversation", "prompt"):
-        if body.get(name):
-            request.elsewhere = name
     for tool in items(body.get("tools")):
         kind = text(mapping(tool).get("type")) or ""
         if kind == "image_generation":
             refuse_unseen("a picture that a tool draws")
-        if kind.startswith(_SERVER_TOOLS):
+        hosted = kind == "shell" and str(mapping(mapping(tool).get("environment")).get("type")).startswith("container")
+        if hosted or kind.startswith(_SERVER_TOOLS):
             request.elsewhere = f"what the server-side tool {kind} brings"
         if kind.startswith(("web_search", "x_search")):
             request.searches += count(body.get("max_tool_calls")) or most_searches(request.model)
