@@ -1,6 +1,7 @@
 # make check   fast: lint, types, import rules and the quick tests
 # make test    everything: the above, all tests, and the SDK tests against the previous major version of openai
 # make matrix  every SDK and framework, in every form, with every ending of a stream: billed against recorded, as a table
+# make matrix-newest  the tests of the SDKs and that table, on the newest version of each SDK, as it is today
 # make tests-pythons  the quick tests on every other CPython from 3.11 on that this machine has
 # make demo    the real OpenAI SDK against a provider simulated on loopback: no key needed
 # make bench   what a metered call costs
@@ -21,7 +22,7 @@ PYTEST = -m pytest -n auto
 .DEFAULT_GOAL = check
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: check test matrix demo bench picture format clean lint types pyright
+.PHONY: check test matrix matrix-newest demo bench picture format clean lint types pyright
 .PHONY: tests-quick tests-all tests-openai2 tests-pythons
 
 # $(call install,GROUP): a virtual environment, in the target's folder, with this checkout and a group of pyproject.toml.
@@ -91,6 +92,20 @@ matrix: .venv-matrix/.ready .venv-matrix-openai2/.ready .venv-matrix-litellm/.re
 	.venv-matrix/bin/python $(TABLE) || failed=1; \
 	.venv-matrix-openai2/bin/python $(TABLE) || failed=1; \
 	.venv-matrix-litellm/bin/python $(TABLE) -k litellm || failed=1; \
+	exit $$failed
+
+# Upgraded each time. uv, as pip gives up where packages disagree about one that none of the tests is about.
+NEWEST = .venv-newest/bin
+matrix-newest:
+	$(PYTHON) -m venv .venv-newest
+	$(NEWEST)/python -m pip --disable-pip-version-check install --quiet --upgrade uv
+	echo certifi >.venv-newest/overrides.txt
+	$(NEWEST)/python scripts/unbounded_requirements.py sdks >.venv-newest/requirements.txt
+	$(NEWEST)/uv pip install --quiet --python $(NEWEST)/python --upgrade --override .venv-newest/overrides.txt \
+		--editable ".[all]" --group newest --requirements .venv-newest/requirements.txt
+	@failed=0; \
+	$(NEWEST)/python $(PYTEST) -m "sdk and not matrix" || failed=1; \
+	$(NEWEST)/python $(TABLE) || failed=1; \
 	exit $$failed
 
 demo: $(VENV)/.ready
