@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from budgeted.providers.billed_tools import MOST_SEARCHES, fees_of, region, searches
+from budgeted.providers.generator_context_propagation import for_caller
+from budgeted.providers.monkeypatching import Hook
 from budgeted.providers.parameter_coercion import count, items, mapping
-from budgeted.providers.stainless_generated_sdks import Dialect, address, hooks, lineage
+from budgeted.providers.stainless_generated_sdks import Dialect, address, attempt_hooks, hooks, lineage
 from budgeted.providers.unmeterable_requests import refuse_unseen, refuse_unseen_at
 from budgeted.wire.normalized_request import ANY, Request
 from budgeted.wire.referenced_input import continues_thread, referenced
@@ -79,4 +81,15 @@ def elsewhere(body: Mapping[str, Any]) -> str:
     return referenced(body)
 
 
-HOOKS = hooks("anthropic", Anthropic())
+_DIALECT = Anthropic()
+_FALLBACKS = "BetaRefusalFallbackMiddleware._spliced_frames"
+"""What reads a stream, and asks another model once the first has refused."""
+
+HOOKS = (
+    *hooks("anthropic", _DIALECT),
+    *attempt_hooks("anthropic", _DIALECT),
+    *(
+        Hook("anthropic.lib.middleware._fallbacks", name, for_caller, watched=False)
+        for name in (_FALLBACKS, f"{_FALLBACKS}_async")
+    ),
+)

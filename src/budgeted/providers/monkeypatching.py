@@ -28,7 +28,8 @@ class Hook(NamedTuple):
 
     Given ``inside``, it is the function that the attribute, a decorated function, keeps in its closure by that name. So
     whoever has imported the decorated one by its name before is caught as well. ``watched`` says that other tools may
-    wrap it too, so that it is looked at again and again. ``formerly`` is what older versions call the attribute.
+    wrap it too, so that it is looked at again and again. ``formerly`` is what older versions call the attribute,
+    and ``optional`` says that there are supported ones which need no such hook.
     """
 
     module: str
@@ -37,6 +38,7 @@ class Hook(NamedTuple):
     inside: str = ""
     watched: bool = True
     formerly: str = ""
+    optional: bool = False
 
 
 class _Place(NamedTuple):
@@ -194,6 +196,8 @@ def _wrap(hook: Hook, module: ModuleType) -> None:
         except (AttributeError, ImportError) as error:
             # An SDK without the function, too old or too new, must not fail its user's import.
             _missing.add(hook)
+            if hook.optional:
+                return
             text = "budgeted: calls through %s.%s are not metered: %s"
             logger.error(text, hook.module, hook.attribute, error)  # noqa: TRY400 - its trace says no more
 

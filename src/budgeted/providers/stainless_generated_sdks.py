@@ -16,7 +16,7 @@ import msgspec
 from budgeted.metering import http_streams
 from budgeted.metering.call import Call
 from budgeted.providers import stream_usage_option
-from budgeted.providers.metered_method import End, Sent, pair
+from budgeted.providers.metered_method import End, Sent, http_end, pair
 from budgeted.providers.monkeypatching import Hook
 from budgeted.providers.parameter_coercion import mapping
 from budgeted.providers.sdk_retries import repeat, repeat_async
@@ -30,6 +30,9 @@ _PREPARING = frozenset(
 )
 """Methods that an exception passes through only before anything is sent."""
 
+
+_ATTEMPT = "_attempt_request"
+"""The method that sends once, and returns the HTTP response whatever its status."""
 
 FILES = "budgeted.files"
 """Under this name a body that is read has the files that come with it, as the SDK was given them."""
@@ -75,10 +78,24 @@ def hooks(package: str, dialect: Dialect) -> tuple[Hook, ...]:
     """
     module = f"{package}._base_client"
     return (
-        *pair(module, "SyncAPIClient.request", "AsyncAPIClient.request", functools.partial(_read, dialect)),
+        *pair(module, "SyncAPIClient.request", "AsyncAPIClient.request", functools.partial(_read_call, dialect)),
         Hook(module, "SyncAPIClient._sleep_for_retry", repeat, watched=False),
         Hook(module, "AsyncAPIClient._sleep_for_retry", repeat_async, watched=False),
     )
+
+
+def attempt_hooks(package: str, dialect: Dialect) -> tuple[Hook, ...]:
+    """The hooks of an SDK that takes middleware, which may send a call's request again, or another one, or none.
+
+    Where a client has any, each attempt is metered, and not the call that it is a part of.
+
+    Args:
+        package: what its modules are in.
+        dialect: how its requests are read.
+    """
+    read = functools.partial(_read_attempt, dialect)
+    methods = (f"SyncAPIClient.{_ATTEMPT}", f"AsyncAPIClient.{_ATTEMPT}")
+    return tuple(hook._replace(optional=True) for hook in pair(f"{package}._base_client", *methods, read))
 
 
 def lineage(client: Any) -> str:
@@ -107,8 +124,10 @@ class _Sent(Sent):
         extra: Mapping[str, Any],
         as_given: bool,
         dialect: Dialect,
+        place: int,
     ) -> None:
         super().__init__(request, args, kwargs)
+        self.place = place
         self.url = url
         self.options = options
         self.body = body
@@ -146,8 +165,9 @@ class _Sent(Sent):
         if callable(parser):
             update["post_parser"] = functools.partial(self._parse, parser)
         options = options.model_copy(update=update)
-        if len(self.args) > 1:
-            return (self.args[0], options, *self.args[2:]), self.kwargs
+        place = self.place
+        if len(self.args) > place:
+            return (*self.args[:place], options, *self.args[place + 1 :]), self.kwargs
         return self.args, {**self.kwargs, "options": options}
 
     def again(self, call: Call, error: Exception) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
@@ -178,8 +198,31 @@ class _Sent(Sent):
         return functools.partial(call.settle, read_whole(response))
 
 
-def _read(dialect: Dialect, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sent | None:
-    options = args[1] if len(args) > 1 else kwargs.get("options")
+class _Attempt(_Sent):
+    """One attempt to send it, of those that middleware has under its hands."""
+
+    def finish(self, call: Call, response: Any) -> End | None:
+        """How the call ends with this HTTP response, which comes with the options that it was made of."""
+        return http_end(call, response[0])
+
+
+def _has_middleware(client: Any) -> bool:
+    return bool(vars(client).get("_middleware")) and hasattr(client, _ATTEMPT)
+
+
+def _read_call(dialect: Dialect, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sent | None:
+    return None if _has_middleware(client) else _read(_Sent, 1, dialect, client, args, kwargs)
+
+
+def _read_attempt(dialect: Dialect, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sent | None:
+    return _read(_Attempt, 0, dialect, client, args, kwargs) if _has_middleware(client) else None
+
+
+def _read(
+    kind: type[_Sent], place: int, dialect: Dialect, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> _Sent | None:
+    """What is sent by a method whose argument at this place is the options."""
+    options = args[place] if len(args) > place else kwargs.get("options")
     if options is None:
         return None
     given = vars(options)  # it looks long for what it is asked for by name
@@ -204,7 +247,7 @@ def _read(dialect: Dialect, client: Any, args: tuple[Any, ...], kwargs: dict[str
     request = dialect.read(client, url, seen)
     if request is None:
         return None
-    return _Sent(
+    return kind(
         request,
         args,
         kwargs,
@@ -214,6 +257,7 @@ def _read(dialect: Dialect, client: Any, args: tuple[Any, ...], kwargs: dict[str
         extra=extra,
         as_given=as_given,
         dialect=dialect,
+        place=place,
     )
 
 
