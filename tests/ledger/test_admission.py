@@ -34,7 +34,7 @@ asks = st.builds(
     least=st.integers(0, 5000),
     most=st.integers(0, 10**5),
     whole=st.booleans(),
-    firm=st.booleans(),
+    floor=st.integers(0, 5000),
 )
 
 
@@ -62,7 +62,7 @@ def test_what_is_granted_fits_every_hard_limit_and_a_refusal_names_one_where_it_
             continue
         assert ask.need(slot.unit, granted) <= left[i]
         if granted < ask.most:
-            assert granted >= min(ask.least if ask.firm else min(ask.least, 256), ask.most)
+            assert granted >= min(ask.least, max(ask.floor, 256), ask.most)
 
 
 @given(asks, st.lists(slots, max_size=4))
@@ -96,18 +96,18 @@ def test_a_ledger_grants_the_smallest_over_all_accounts(ledger: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("least", "firm", "granted"),
-    [(4096, False, 500), (300, False, 500), (1500, True, 1500), (4096, True, None)],
-    ids=["a quarter", "no less than a quarter", "firm", "firm and too much"],
+    ("least", "floor", "granted"),
+    [(4096, 0, 500), (300, 1500, 500), (4096, 1500, 1500), (1200, 1500, 1200), (4096, 3000, None)],
+    ids=["a quarter", "no less than a quarter", "the floor", "fewer are enough", "too much"],
 )
-def test_a_small_account_lowers_what_is_worth_having_to_a_quarter_unless_that_is_firm(
-    ledger: Any, least: int, firm: bool, granted: int | None
+def test_a_small_account_lowers_what_is_worth_having_to_a_quarter_but_not_below_its_floor(
+    ledger: Any, least: int, floor: int, granted: int | None
 ) -> None:
     give(ledger, ALICE, usd(2000))
-    ask = Ask(usd_rate=1000, least=least, most=100_000, whole=False, firm=firm)
+    ask = Ask(usd_rate=1000, least=least, most=100_000, whole=False, floor=floor)
     held = ledger.hold("x.1", route(ledger, ALICE), ask, AT)
     if granted is None:
-        assert (held.reason, held.requested, held.affordable) == ("spent", least, 2000)
+        assert (held.reason, held.requested, held.affordable) == ("spent", floor, 2000)
     else:
         assert held.granted == granted
     check(ledger)

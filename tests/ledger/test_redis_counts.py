@@ -68,7 +68,7 @@ def asks(draw: st.DrawFn) -> Ask:
         whole=draw(st.booleans()),
         uncertain_output=draw(st.integers(-1, most + 1)),
         share=draw(st.integers(2, 16)),
-        firm=draw(st.booleans()),
+        floor=draw(st.integers(0, most)),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 import litellm
@@ -502,6 +502,20 @@ KEPT = [{"type": "function", "function": {"name": "x" * 10_000}, "cache_control"
 def test_dearer_tokens_are_held_at_their_own_price(ask: dict[str, Any], cap: str, payer: Paying) -> None:
     with payer.block(cap=cap, wait=0), pytest.raises(budgeted.BudgetExceededError):
         litellm.completion(**ask, api_base="http://127.0.0.1:9", api_key="any")
+
+
+@pytest.mark.parametrize(
+    ("more", "sent"),
+    [({}, 0), ({"reasoning_effort": "none"}, 1), ({"reasoning_effort": "minimal"}, 1)],
+    ids=str,
+)
+def test_a_model_that_thinks_is_not_cut_so_low_that_no_answer_is_left(
+    more: dict[str, Any], sent: int, paying: Callable[..., Paying], at: At, provider: SimulatedProvider
+) -> None:
+    payer = paying(max_budget="0.006", wait=0)  # 3,000 tokens of output
+    with payer.block(), suppress(budgeted.BudgetExceededError):
+        litellm.completion(messages=MESSAGES, allowed_openai_params=list(more), **at.gpt, **more)
+    assert len(provider.requests) == sent
 
 
 @pytest.mark.parametrize(

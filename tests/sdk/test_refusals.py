@@ -96,6 +96,26 @@ def test_a_clamped_stream_is_capped_as_well(
     assert payer.spent <= 0.1e9
 
 
+@pytest.mark.parametrize(
+    ("ask", "at_once"), [(_chat, {"reasoning_effort": "minimal"}), (_responses, {"reasoning": {"effort": "minimal"}})]
+)
+def test_a_model_that_thinks_is_refused_where_its_thoughts_would_leave_no_answer(
+    ask: Callable[..., Any],
+    at_once: dict[str, Any],
+    paying: Callable[..., Paying],
+    chat: openai.OpenAI,
+    provider: SimulatedProvider,
+) -> None:
+    payer = paying(max_budget="0.03")  # 3,000 tokens of output
+    with payer.block(), pytest.raises(BudgetExceededError, match=r"with an output cap of 29\d\d tokens"):
+        ask(chat)
+    assert provider.requests == []
+    with payer.block() as block:
+        ask(chat, **at_once)
+    assert block.clamped == 1
+    payer.agrees()
+
+
 def test_other_servers_are_told_by_the_old_name_of_the_cap(
     paying: Callable[..., Paying], chat: openai.OpenAI, provider: SimulatedProvider
 ) -> None:

@@ -10,7 +10,8 @@ from typing import TypeGuard
 from budgeted.metering.call import Call
 from budgeted.wire.normalized_request import ANY, CAPS, CONTENT, Request
 
-_BODY = (*CONTENT, "system", "instructions", "tools", "functions", "response_format", "modalities")
+_REASONING = ("reasoning_effort", "reasoning", "thinking")
+_BODY = (*CONTENT, "system", "instructions", "tools", "functions", "response_format", "modalities", *_REASONING)
 _STRUCTURED = ("response_format", "text_format", "output_format", "response_model")
 _RARE = ("n", "base_url", "api_base", "service_tier", "custom_llm_provider", *_STRUCTURED)
 _CONTENT = frozenset(CONTENT)

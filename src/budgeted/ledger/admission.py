@@ -30,7 +30,7 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
         whole: True grants ``most`` or nothing.
         uncertain_output: output tokens charged when nobody says what the call cost; -1 charges nothing.
         share: a call that is not granted whole gets at most one part in so many of what is left.
-        firm: True where less than ``least`` is worth nothing; else a small account may give less.
+        floor: the fewest output tokens that are worth anything: unless ``least`` is fewer, no account grants less.
     """
 
     usd: Count = 0
@@ -42,7 +42,7 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
     whole: bool = True
     uncertain_output: int = 0
     share: Annotated[int, msgspec.Meta(ge=1)] = 4
-    firm: bool = False
+    floor: Count = 0
 
     @property
     def costs_nothing(self) -> bool:
@@ -146,10 +146,8 @@ def _ration(ask: Ask, slots: Sequence[tuple[Slot, int, int]], soft: Sequence[boo
         shares = [
             (slot.unit, left // ask.share, idle >> 2) for _, slot, left, idle in rooms if not ask.fixed(slot.unit)
         ]
-        floor = ask.least
-        if not ask.firm:
-            floor = max(min([floor, *(ask.affords(unit, idle) for unit, _, idle in shares)]), min(floor, MIN_GRANT))
-        floor = min(max(floor, 1), ask.most)
+        quarter = min([ask.least, *(ask.affords(unit, idle) for unit, _, idle in shares)])
+        floor = min(max(quarter, min(ask.least, max(ask.floor, MIN_GRANT)), 1), ask.most)
         granted = max(floor, min([ask.most, *(ask.affords(unit, left) for unit, left, _ in shares)]))
     blocked = [room for room in rooms if ask.affords(room[1].unit, room[2]) < granted]
     if not blocked:

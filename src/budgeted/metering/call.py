@@ -34,6 +34,7 @@ from budgeted.telemetry import call_reporting, counters, span_attributes
 from budgeted.wire.exception_classification import REFUSED, UNSENT, classify, reason_of
 from budgeted.wire.normalized_request import ANY, Request, unpriced
 from budgeted.wire.response_usage import Answer
+from budgeted.wire.room_for_thinking import room_for_thinking
 
 OUTPUT_UNKNOWN = 128_000
 """Output tokens assumed for a model of which nobody knows the maximum. It is not written into a request that fits:
@@ -141,10 +142,12 @@ class Call(msgspec.Struct, eq=False, weakref=True):
             self._input = size
         n = request.n
         most = request.cap if request.output else 0
-        whole = True
+        whole, floor = True, 0
         if most is None:
             most = (price and price.max_output_tokens) or OUTPUT_UNKNOWN
             whole = self._whole = request.structured or not request.cappable or self._untouchable()
+            if not whole:
+                floor = room_for_thinking(request)
         fixed = rate = 0
         if price is not None:
             kinds = request.kinds
@@ -158,7 +161,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
                 fixed = max(fixed, theirs + settlement.beside_tokens(request, other, self.at))
                 rate = max(rate, each)
         least = payer.min_output_tokens + request.thinking
-        return Ask(fixed, rate * n, size, n, least, most, whole, payer.uncertain_output)
+        return Ask(fixed, rate * n, size, n, least, most, whole, payer.uncertain_output, floor=floor)
 
     def _others(self) -> list[Price]:
         """The known prices of the models that may answer instead."""

@@ -45,6 +45,7 @@ _OPERATIONS = {
 _CONTENT = (
     *("messages", "prompt", "input", "instructions", "suffix"),
     *("tools", "functions", "response_format", "text", "text_format"),
+    *("reasoning_effort", "reasoning", "thinking"),
 )
 _TELLING = ("messages", "input", "tools", "modalities")
 _CAPS = ("max_completion_tokens", "max_tokens", "max_output_tokens")

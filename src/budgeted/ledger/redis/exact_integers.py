@@ -24,6 +24,7 @@ def check_ask(ask: Ask) -> None:
         ask.usd_rate < PER_TOKEN
         and most < PER_TOKEN
         and ask.least < PER_TOKEN
+        and ask.floor < PER_TOKEN
         and ask.usd - (-ask.usd_rate * most // 1000) < EXACT
         and ask.tokens + ask.tokens_rate * most < EXACT
     ):

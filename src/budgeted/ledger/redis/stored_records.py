@@ -149,7 +149,7 @@ def packed_ask(ask: Ask) -> tuple[object, ...]:
         ask.whole,
         ask.uncertain_output,
         ask.share,
-        ask.firm,
+        ask.floor,
     )
 
 

@@ -2,7 +2,7 @@
 -- that rates and tokens are below 2^43, and all that a call may cost below 2^53: no product here is larger than that.
 
 local ASK_USD, USD_RATE, ASK_TOKENS, TOKENS_RATE = 1, 2, 3, 4 -- of what is asked
-local LEAST, MOST, WHOLE, UNCERTAIN_OUTPUT, SHARE, FIRM = 5, 6, 7, 8, 9, 10
+local LEAST, MOST, WHOLE, UNCERTAIN_OUTPUT, SHARE, FLOOR = 5, 6, 7, 8, 9, 10
 local MIN_GRANT = 256
 
 local function usd_for(ask, output)
@@ -80,8 +80,8 @@ local function ration(ask, slots, soft)
         share = math.min(share, affords(one.unit, math.floor(one.left / ask[SHARE])))
       end
     end
-    local floor = ask[FIRM] and ask[LEAST] or math.max(quarter, math.min(ask[LEAST], MIN_GRANT))
-    floor = math.min(math.max(floor, 1), ask[MOST])
+    local floor = math.min(ask[LEAST], math.max(ask[FLOOR], MIN_GRANT))
+    floor = math.min(math.max(quarter, floor, 1), ask[MOST])
     granted = math.max(floor, share)
   end
   local tightest, reason, affordable
