@@ -23,7 +23,8 @@ from canned_server import Canned, CannedServer, stream, whole
 from clocks import Clock
 from sdk_calls import CALLS, texts
 
-from budgeted import BudgetManager, UncertainCharge
+from budgeted import BudgetManager
+from budgeted.manager.balances import UncertainCharge
 from budgeted.metering import drain
 
 _HERE = Path(__file__).parent

@@ -493,3 +493,14 @@ def test_what_claude_is_only_referred_to_is_held_at_the_context_window(
         else:
             bedrock.invoke_model(modelId=CLAUDE, body=claude_body(**reference))
     assert provider.requests == []
+
+
+def test_a_guardrail_of_which_the_answer_tells_nothing_is_charged_as_held_and_listed(
+    payer: Paying, bedrock: Any
+) -> None:
+    guarded = {"guardrailConfig": {"guardrailIdentifier": "g", "guardrailVersion": "1"}}
+    with payer.block():
+        bedrock.converse(**ASK, **guarded)
+    (charge,) = payer.guessed()
+    assert "guardrail" in charge.reason
+    assert charge.cost == charge.held

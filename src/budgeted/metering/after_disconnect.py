@@ -6,12 +6,12 @@ tells, where it has one: what a gateway or a server of one's own does, nobody kn
 
 from __future__ import annotations
 
-import re
 from typing import Final
 from urllib.parse import urlsplit
 
 from budgeted.pricing.model_price import Price
 from budgeted.wire.normalized_request import Request
+from budgeted.wire.room_for_thinking import room_for_thinking, thinks
 
 STOPS, GOES_ON, UNKNOWN = "stops", "goes on", "unknown"
 
@@ -57,10 +57,6 @@ BY_PROVIDER: Final[dict[str, str]] = {
 }
 """As genai-prices names providers, for requests whose address is their SDK's own."""
 
-_THINKS = re.compile(
-    r"(^|/)(o[134]\b|gpt-5|gpt-oss|grok-[34]|deepseek-r|magistral|claude-.*-4)|reason|think|deep-research"
-)
-
 
 def behaviour(request: Request, price: Price | None) -> str:
     """What is known of who serves a request: STOPS, GOES_ON or UNKNOWN."""
@@ -83,5 +79,5 @@ def most_output(request: Request, received: int, since_chunk: float, since_reque
         since_chunk: seconds since the last of them.
         since_request: seconds since the request, in which a model may have thought unseen.
     """
-    unseen = since_request if request.thinking or _THINKS.search(request.model) else since_chunk
+    unseen = since_request if thinks(request.model) or room_for_thinking(request) else since_chunk
     return received + request.n * (1 + int(unseen * TOKENS_PER_SECOND))

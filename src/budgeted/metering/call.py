@@ -363,7 +363,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
                 usage.__class__ is Counts
                 and usage.service_tier is request.tier is None
                 and request.units == 1
-                and not (price.stated or request.region)
+                and not (price.stated or request.region or request.fees)
             ):
                 cost = price.cost(usage, self.at)  # tokens, and nothing else
             else:
@@ -378,7 +378,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         """The caller says what the call used or cost (nano-USD)."""
         usage = usage or Usage()
         if cost is None:
-            unknown = settlement.unpriced(usage)
+            unknown = settlement.unpriced(usage, self.price)
             if self.price is None and self.request.fixed is not None:
                 unknown = UNPRICED_TOKENS
             if unknown:

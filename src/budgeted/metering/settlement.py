@@ -67,6 +67,8 @@ def cost_of_answer(request: Request, price: Price, usage: Counts, answer: Answer
         return 0, ""
     usage = _as_asked(request, price, usage, at)
     cost, reasons = price.cost(usage, at), [unpriced(usage, price)]
+    if any(name in UNTOLD and name not in dict(usage.fees) for name, _ in request.fees):
+        reasons.append("the answer does not tell what its guardrail read")
     if request.units != 1:
         cost += price.beside_tokens(request.units - 1, 0, at, usage.service_tier, region=usage.region)
     for model, used in answer.attempts:
@@ -77,6 +79,10 @@ def cost_of_answer(request: Request, price: Price, usage: Counts, answer: Answer
             cost += theirs.cost(used, at)
             reasons.append(unpriced(used, theirs))
     return cost, "; ".join(reason for reason in reasons if reason)
+
+
+UNTOLD: Final = frozenset({"guardrail"})
+"""Fees that a request is billed whether its answer tells of them or not."""
 
 
 def _as_asked(request: Request, price: Price, usage: Counts, at: int) -> Counts:

@@ -91,6 +91,13 @@ _CAP_OF: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 """By a part of the model's id, where its cap is written if there is none."""
 
+POLICIES = 6
+"""Kinds of policy that a guardrail may have and that are billed (https://aws.amazon.com/bedrock/pricing/)."""
+
+LETTERS_PER_TOKEN = 8
+MOST_GUARDED = 100_000
+"""Estimates for what a guardrail reads of an answer, and of what cannot be measured: nobody states a bound."""
+
 _MEDIA = ("image", "video", "audio", "document")
 _PREPARING = frozenset({"_emit_api_params", "_resolve_endpoint_ruleset", "_convert_to_request_dict", "create_request"})
 """Methods that an exception passes through only before anything is sent."""
@@ -121,6 +128,8 @@ class Sent(metered_method.Sent):
             else:
                 request = _read_invoke(model, self.body, content)
         request.base_url = str(client.meta.endpoint_url)
+        if self.params.get("guardrailConfig") or self.params.get("guardrailIdentifier"):
+            request.fees = (("guardrail", _guarded(request)),)
         super().__init__(request, (operation, self.params), {})
 
     def altered(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -159,6 +168,15 @@ class Sent(metered_method.Sent):
     def outcome(self, call: Call, error: BaseException) -> End:
         """How a call ends that raised."""
         return functools.partial(call.fail, error, sent=not came_through(error, _PREPARING))
+
+
+def _guarded(request: Request) -> int:
+    """The most units that a guardrail may bill: of each of its policies, one for a thousand characters."""
+    try:
+        sent = len(msgspec.json.encode(request.body, enc_hook=str))
+    except (TypeError, ValueError, RecursionError):
+        sent = MOST_GUARDED
+    return POLICIES * (2 + (sent + LETTERS_PER_TOKEN * (request.cap or MOST_GUARDED)) // 1000)
 
 
 def _answer(usage: Any, tier: Any) -> Answer:

@@ -41,7 +41,7 @@ _THINKS: Final = re.compile(
     r"o[1-9](?![a-z0-9])|gpt-(?:[5-9](?![0-9])(?!-chat)|oss)|codex-|deepseek-reasoner|(?:deepseek[-.])r1|"
     r"claude-(?:fable|mythos|(?:opus|sonnet|haiku)-[5-9](?![0-9]))|"
     r"gemini-(?:2[.-]5-(?:pro|flash(?!-lite))|[3-9](?![0-9]))|grok-(?:3-mini|[4-9](?![0-9])|code|build)|"
-    r"magistral|qwq|(?:[\w.-]+-)?(?:thinking|reasoning)(?![a-z0-9]))"
+    r"magistral|qwq|(?:[\w.-]+-)?(?:thinking|reasoning|reasoner|deep-research)(?![a-z0-9]))"
 )
 """Models that think unless they are told not to, by a part of the name.
 
