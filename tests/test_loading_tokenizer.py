@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 pytestmark = needs_encodings
 
 MODEL = "gpt-4o"
-register_price("unknown-tokenizer", input=1, output=1, max_output_tokens=1000)
+register_price("counted-by-nobody", input=1, output=1, max_output_tokens=1000)
 TEXT = "Hello there, how are you doing today? " * 500
 """19,000 bytes, and 4,500 tokens."""
 
@@ -129,7 +129,7 @@ def test_a_count_that_does_not_fit_either_is_refused(manager: BudgetManager, tok
             call.result(timeout=30)
 
 
-@pytest.mark.parametrize("model", ["claude-sonnet-4-5", "unknown-tokenizer"])
+@pytest.mark.parametrize("model", ["claude-sonnet-4-5", "counted-by-nobody"])
 def test_models_that_nobody_can_count_do_not_wait(manager: BudgetManager, tokenizer: Tokenizer, model: str) -> None:
     assert tiktoken_counting.count("", MODEL) is None  # is being loaded
     with pytest.raises(BudgetExceededError):
@@ -146,7 +146,7 @@ def test_a_limit_in_calls_waits_for_no_count(manager: BudgetManager, tokenizer: 
 
 
 def test_a_turn_that_comes_first_is_taken(manager: BudgetManager, tokenizer: Tokenizer) -> None:
-    with ThreadPoolExecutor() as pool, manager.hold("unknown-tokenizer", "x" * 4_000, 100) as other:
+    with ThreadPoolExecutor() as pool, manager.hold("counted-by-nobody", "x" * 4_000, 100) as other:
         call = pool.submit(ask, manager, "x" * 9_000)
         wait_in_line(manager)
         other.release()
@@ -155,7 +155,7 @@ def test_a_turn_that_comes_first_is_taken(manager: BudgetManager, tokenizer: Tok
 
 
 def test_a_count_that_comes_before_the_turn_is_used(manager: BudgetManager, tokenizer: Tokenizer) -> None:
-    with ThreadPoolExecutor() as pool, manager.hold("unknown-tokenizer", "x" * 4_000, 100) as other:
+    with ThreadPoolExecutor() as pool, manager.hold("counted-by-nobody", "x" * 4_000, 100) as other:
         call = pool.submit(ask, manager, TEXT[:9_000])
         wait_in_line(manager)
         tokenizer.arrives()

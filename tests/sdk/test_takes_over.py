@@ -289,7 +289,7 @@ def test_a_call_inside_that_leaves_the_functions_cap_out_holds_for_itself(
 
     @payer.manager.budgeted("alice")
     def ask(model: str, messages: list[Any], max_tokens: int = 10) -> Any:
-        return chat.chat.completions.create(model=model, messages=messages)
+        return chat.chat.completions.create(model=model, messages=messages, reasoning_effort="minimal")
 
     provider.reply(output_tokens=5_000)
     ask(MODEL, MESSAGES)

@@ -88,6 +88,15 @@ def test_calls_that_are_capped_are_a_record_a_minute_and_model(
     assert "(the last of 4 alike)" in told[2]
 
 
+def test_a_cap_that_cuts_off_hardly_any_answer_wakes_nobody(
+    records: pytest.LogCaptureFixture, make_manager: Any, model: str
+) -> None:
+    manager = make_manager(max_budget="$0.0075")
+    with manager.hold(model, "x") as held:  # 900 of 1,000 tokens
+        held.release()
+    assert [record.levelname for record in records.records] == ["INFO"]
+
+
 def test_a_refusal_is_one_record_that_wakes_nobody(records: pytest.LogCaptureFixture, make_manager: Any) -> None:
     register_price("refused-quietly", input=1, output=2, max_output_tokens=1000)
     poor = make_manager("shop", max_budget="$0.0000001", wait=0)

@@ -272,9 +272,10 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         self.usd = ask.usd - (-ask.usd_rate * granted // 1000)
         if not self._whole:
             most = self.price.max_output_tokens if self.price is not None else None
-            self.capped = granted < (most or OUTPUT_UNKNOWN)
+            most = most or OUTPUT_UNKNOWN
+            self.capped = granted < most
             if self.capped:
-                self._note_clamped()
+                self._note_clamped(most)
         for group in self.groups:
             if group.soft:
                 group.payer.note_soft(group)
@@ -283,10 +284,10 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         if granted < ask.most and self.blocks:  # the last step: undone, the call gives back what it asked for
             block_hold.shrink(self.blocks, ask.usd_for(ask.most) - self.usd)
 
-    def _note_clamped(self) -> None:
+    def _note_clamped(self, most: int) -> None:
         counters.clamp(self.request, self.groups)
         block_hold.count(self.blocks, clamped=1)
-        call_reporting.note_clamped(self)
+        call_reporting.note_clamped(self, most)
 
     # -- run and settle
 

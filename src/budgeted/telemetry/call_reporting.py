@@ -106,13 +106,19 @@ def note_turned_away(request: Request, groups: Sequence[Group], error: BudgetErr
     events.report(event, _payers(groups), text, _asked(request), str(error) if kind == "" else reason)
 
 
-def note_clamped(call: MeteredCall) -> None:
-    """A call's output was capped so that it fits: its answer may be cut off, so somebody should hear of it."""
+def note_clamped(call: MeteredCall, most: int) -> None:
+    """A call's output was capped so that it fits: its answer may be cut off, so somebody should hear of it.
+
+    Args:
+        call: which was granted less.
+        most: the output tokens that its model can write: a cap near that cuts off hardly any answer.
+    """
     text = "budgeted: %s may write at most %d tokens, so that it fits"
-    shown_model, request = _model(call), call.request
-    fields = {"gen_ai.request.model": shown_model, "gen_ai.provider.name": request.provider}
-    args = shown_model, call.granted
-    call.groups[0].payer.repeats.log(("clamped", request.model), call.at, logging.WARNING, text, args, fields)
+    level = logging.WARNING if call.granted < most * 3 // 4 else logging.INFO
+    model, request = _model(call), call.request
+    fields = {"gen_ai.request.model": model, "gen_ai.provider.name": request.provider}
+    alike = text, level, request.model
+    call.groups[0].payer.repeats.log(alike, call.at, level, text, (model, call.granted), fields)
 
 
 def note_overrun(call: MeteredCall, cost: int, over: int) -> None:
