@@ -71,7 +71,8 @@ def chat_usage(fields: Fields, tier: str | None, model: str) -> Counts | None:
     if completion is None:
         completion = 0  # embeddings
     seen = tuple(fields)
-    # Most answers: nothing but the totals, and zeros. Checked here, and so without the checks of Usage.
+    # Most answers: nothing but the totals, what was cached and thought, and zeros. Checked here, and so without the
+    # checks of Usage.
     if (
         (seen in _plain or _is_plain(seen))
         and prompt.__class__ is completion.__class__ is int
@@ -80,12 +81,34 @@ def chat_usage(fields: Fields, tier: str | None, model: str) -> Counts | None:
         and fields.get("total_tokens") == prompt + completion
         and "-search-" not in model
     ):
-        details = fields.get("prompt_tokens_details")
-        if details is None or not any(fields_of(details).values()):
-            details = fields.get("completion_tokens_details")
-            if details is None or not any(fields_of(details).values()):
-                return Counts(prompt, completion, service_tier=tier)
+        ins, outs = fields.get("prompt_tokens_details"), fields.get("completion_tokens_details")
+        if ins is outs is None:
+            return Counts(prompt, completion, service_tier=tier)
+        cached = only(fields_of(ins), "cached_tokens", IN_THE_INPUT)
+        thought = only(fields_of(outs), "reasoning_tokens", IN_THE_OUTPUT)
+        if 0 <= cached <= prompt and 0 <= thought <= completion:
+            return Counts(prompt, completion, cached, reasoning_tokens=thought, service_tier=tier)
     return _usage(fields, tier, model.rpartition("/")[2])
+
+
+IN_THE_INPUT: Final = names("text_tokens")
+IN_THE_OUTPUT: Final = names("text_tokens accepted_prediction_tokens rejected_prediction_tokens")
+"""Parts that are billed as what they are parts of."""
+
+
+def only(details: Fields, name: str, harmless: frozenset[str]) -> int:
+    """A count of a report's details if nothing else in them matters; -1 if something does, or it is no count."""
+    found = 0
+    for each, value in details.items():
+        if not value:
+            continue
+        if value.__class__ is not int:
+            return -1
+        if each == name:
+            found = value
+        elif each not in harmless:
+            return -1
+    return found
 
 
 def _is_plain(seen: tuple[str, ...]) -> bool:

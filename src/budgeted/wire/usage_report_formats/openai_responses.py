@@ -7,7 +7,7 @@ from typing import Final
 
 from budgeted.pricing.usage import Counts, Usage
 from budgeted.wire.sdk_object_fields import Fields, fields_of
-from budgeted.wire.usage_report_formats.openai_chat_completions import served
+from budgeted.wire.usage_report_formats.openai_chat_completions import IN_THE_INPUT, IN_THE_OUTPUT, only, served
 from budgeted.wire.usage_report_formats.unread_numbers import (
     MOST_TOKENS,
     Known,
@@ -51,13 +51,29 @@ KNOWN: Final[Known] = {
 }
 """What is read here, and sums and parts that are billed as what they are parts of."""
 
-_plain: set[tuple[str, ...]] = set()
+_PLAIN_NAMES: Final = names("input_tokens output_tokens total_tokens input_tokens_details output_tokens_details")
+
+
+def _plain_usage(fields: Fields, tier: str | None) -> Counts | None:
+    """Most answers: checked here, and so without the checks of Usage. None if they are not that plain."""
+    sent, output = fields["input_tokens"], fields.get("output_tokens")
+    if not (sent.__class__ is output.__class__ is int and 0 <= sent <= MOST_TOKENS and 0 <= output <= MOST_TOKENS):
+        return None
+    cached = only(fields_of(fields.get("input_tokens_details")), "cached_tokens", IN_THE_INPUT)
+    thought = only(fields_of(fields.get("output_tokens_details")), "reasoning_tokens", IN_THE_OUTPUT)
+    if not (0 <= cached <= sent and 0 <= thought <= output):
+        return None
+    return Counts(sent, output, cached, reasoning_tokens=thought, service_tier=tier)
 
 
 def responses_usage(fields: Fields, tier: str | None) -> Counts | None:
     """Read a report that has ``input_tokens``, and whose totals include their subsets."""
     if fields["input_tokens"] is None:
         return None
+    if _PLAIN_NAMES.issuperset(fields):
+        plain = _plain_usage(fields, tier)
+        if plain is not None:
+            return plain
     sent, output = count(fields, "input_tokens"), count(fields, "output_tokens")
     ins = fields_of(fields.get("input_tokens_details") or fields.get("input_token_details"))
     outs = fields_of(fields.get("output_tokens_details") or fields.get("output_token_details"))
