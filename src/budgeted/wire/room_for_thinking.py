@@ -36,6 +36,8 @@ _INSIDE: Final = (
 )
 """What may hold the above, in a request or in each other."""
 
+_TELLING: Final = frozenset((*_EFFORT, *_BUDGET, *_SWITCH, *_INSIDE))
+
 _THINKS: Final = re.compile(
     r"(?<![a-z0-9])(?:"
     r"o[1-9](?![a-z0-9])|gpt-(?:[5-9](?![0-9])(?!-chat)|oss)|codex-|deepseek-reasoner|(?:deepseek[-.])r1|"
@@ -76,6 +78,8 @@ def thinks(model: str) -> bool:
 
 def _said(fields: Mapping[str, object]) -> int | None:
     """What a request says of it; None if it leaves it to the model."""
+    if _TELLING.isdisjoint(fields):  # nearly always: looking for each name would take longer than all else of a bound
+        return None
     for name in _EFFORT:
         effort = fields.get(name)
         if isinstance(effort, str):

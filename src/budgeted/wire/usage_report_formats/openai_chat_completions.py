@@ -78,7 +78,7 @@ def chat_usage(fields: Fields, tier: str | None, model: str) -> Counts | None:
         and prompt.__class__ is completion.__class__ is int
         and 0 <= prompt <= MOST_TOKENS
         and 0 <= completion <= MOST_TOKENS
-        and fields.get("total_tokens") == prompt + completion
+        and fields.get("total_tokens") in (None, prompt + completion)
         and "-search-" not in model
     ):
         ins, outs = fields.get("prompt_tokens_details"), fields.get("completion_tokens_details")
