@@ -57,6 +57,8 @@ _PLAIN_NAMES: Final = names("input_tokens output_tokens total_tokens input_token
 def _plain_usage(fields: Fields, tier: str | None) -> Counts | None:
     """Most answers: checked here, and so without the checks of Usage. None if they are not that plain."""
     sent, output = fields["input_tokens"], fields.get("output_tokens")
+    if fields.get("output_tokens_details") is None:
+        return None  # what is drawn may come without
     if not (sent.__class__ is output.__class__ is int and 0 <= sent <= MOST_TOKENS and 0 <= output <= MOST_TOKENS):
         return None
     cached = only(fields_of(fields.get("input_tokens_details")), "cached_tokens", IN_THE_INPUT)
