@@ -14,6 +14,8 @@ import trustme
 from clocks import Clock
 from hypothesis import settings
 
+from budgeted.pricing import price_registry
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -90,3 +92,10 @@ def budgeted_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def clock() -> Clock:
     """A clock at noon, for managers that the test makes."""
     return Clock()
+
+
+@pytest.fixture
+def nothing_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave no price that another test has registered, and none to the next."""
+    monkeypatch.setattr(price_registry, "_registered", {})
+    monkeypatch.setattr(price_registry, "_remembered", {})

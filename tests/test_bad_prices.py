@@ -14,16 +14,12 @@ import pytest
 from budgeted import register_price
 from budgeted.pricing import price_registry
 
+pytestmark = pytest.mark.usefixtures("nothing_registered")
+
 AMOUNTS = """
     input output cached_input cache_write cache_write_1h audio_input cached_audio_input audio_output image_input
     image_output per_call per_search per_second
 """.split()
-
-
-@pytest.fixture(autouse=True)
-def nothing_registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(price_registry, "_registered", {})
-    monkeypatch.setattr(price_registry, "_remembered", {})
 
 
 @pytest.mark.parametrize("wrong", [-0.5, math.nan, math.inf, "-1", "NaN", "cheap", 10**12])

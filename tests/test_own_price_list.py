@@ -8,31 +8,17 @@ from fnmatch import fnmatchcase
 
 import pytest
 from genai_prices.data_snapshot import get_snapshot
+from known_prices import found, usd
 
 from budgeted.pricing import bundled_price_list, own_price_list, price_registry
-from budgeted.pricing.model_price import Price
 from budgeted.pricing.own_price_list import Row
 from budgeted.pricing.price_entry import Entry
 from budgeted.pricing.usage import Usage
 
+pytestmark = pytest.mark.usefixtures("nothing_registered")
+
 NOW = 1_795_608_000.0  # a Wednesday: 2026-11-25 12:00 UTC
 MILLION = 1_000_000
-
-
-@pytest.fixture(autouse=True)
-def nothing_registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(price_registry, "_registered", {})
-    monkeypatch.setattr(price_registry, "_remembered", {})
-
-
-def found(model: str, provider: str | None = None, base_url: str | None = None) -> Price:
-    price = price_registry.find(model, provider, base_url)
-    assert price is not None
-    return price
-
-
-def usd(nano: int) -> Decimal:
-    return Decimal(nano) / 10**9
 
 
 def cost(model: str, provider: str, usage: Usage, at: float | str = NOW, base_url: str | None = None) -> Decimal:

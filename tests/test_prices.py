@@ -20,10 +20,12 @@ from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import StartDateConstraint
 from hypothesis import given
 from hypothesis import strategies as st
+from known_prices import found, usd
 
 from budgeted.pricing import own_price_list, price_registry, token_types
-from budgeted.pricing.model_price import Price
 from budgeted.pricing.usage import Usage
+
+pytestmark = pytest.mark.usefixtures("nothing_registered")
 
 NOW = 1_795_348_800.0  # 2026-11-22 12:00 UTC
 MILLION = 1_000_000
@@ -34,22 +36,6 @@ EVERY_KIND = 63
 def nothing_of_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave only what genai-prices says."""
     monkeypatch.setattr(own_price_list, "rows", tuple)
-
-
-@pytest.fixture(autouse=True)
-def nothing_registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(price_registry, "_registered", {})
-    monkeypatch.setattr(price_registry, "_remembered", {})
-
-
-def found(model: str, provider: str | None = None, base_url: str | None = None) -> Price:
-    price = price_registry.find(model, provider, base_url)
-    assert price is not None
-    return price
-
-
-def usd(nano: int) -> Decimal:
-    return Decimal(nano) / 10**9
 
 
 # --- against the price list itself ---

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from known_prices import found, usd
 
 import budgeted
 from budgeted import register_price
@@ -16,30 +17,16 @@ from budgeted.pricing import price_registry, token_types
 from budgeted.pricing.model_price import Price
 from budgeted.pricing.usage import Usage
 
+pytestmark = pytest.mark.usefixtures("nothing_registered")
+
 NOW = 1_795_608_000.0  # 2026-11-25 12:00 UTC
 MILLION = 1_000_000
-
-
-@pytest.fixture(autouse=True)
-def nothing_registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(price_registry, "_registered", {})
-    monkeypatch.setattr(price_registry, "_remembered", {})
 
 
 def registered(model: str, **arguments: Any) -> Price:
     price = register_price(model, **arguments)
     assert price is not None
     return price
-
-
-def found(model: str, provider: str | None = None, base_url: str | None = None) -> Price:
-    price = price_registry.find(model, provider, base_url)
-    assert price is not None
-    return price
-
-
-def usd(nano: int) -> Decimal:
-    return Decimal(nano) / 10**9
 
 
 # --- whole prices ---

@@ -13,10 +13,11 @@ from recorded_bills import FILES as PROVIDERS
 from recorded_bills import cases, read, wrong
 
 from budgeted import register_price
-from budgeted.pricing import price_registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+pytestmark = pytest.mark.usefixtures("nothing_registered")
 
 FILES = sorted(Path(__file__).parent.glob("*.json"))
 ROWS = [(provider, row) for provider in PROVIDERS for row in read(provider)["rows"]]
@@ -40,12 +41,6 @@ def test_every_row_is_whole_and_its_arithmetic_is_its_bill() -> None:
 def server() -> Iterator[CannedServer]:
     with CannedServer() as made:
         yield made
-
-
-@pytest.fixture(autouse=True)
-def nothing_registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(price_registry, "_registered", {})
-    monkeypatch.setattr(price_registry, "_remembered", {})
 
 
 # Several SDKs leave it to the collector to close their connections, and LiteLLM looks at all that a model has.

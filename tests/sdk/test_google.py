@@ -377,33 +377,21 @@ def test_searches_may_be_awaited(payer: Paying, provider: SimulatedProvider) -> 
     payer.agrees()
 
 
-SEARCHING = [
-    types.Tool(google_search=types.GoogleSearch()),
-    types.Tool(google_search_retrieval=types.GoogleSearchRetrieval()),
+SEARCH = types.Tool(google_search=types.GoogleSearch())
+GROUNDED = [
+    pytest.param(SEARCH, MODEL, 0.035, id="search"),
+    pytest.param(types.Tool(google_search_retrieval=types.GoogleSearchRetrieval()), MODEL, 0.035, id="retrieval"),
+    pytest.param(SEARCH, "gemini-3.5-flash", 0.14, id="searches of newer models, each"),
+    pytest.param(types.Tool(google_maps=types.GoogleMaps()), MODEL, 0.025, id="maps, by the prompt"),
 ]
 
 
-@pytest.mark.parametrize(("model", "fees"), [(MODEL, "0.035"), ("gemini-3.5-flash", "0.14")])
-@pytest.mark.parametrize("tool", SEARCHING, ids=["search", "retrieval"])
-def test_the_fee_of_as_many_searches_as_there_may_be_is_held(
-    tool: types.Tool, model: str, fees: str, payer: Paying, client: genai.Client, provider: SimulatedProvider
+@pytest.mark.parametrize(("tool", "model", "fee"), GROUNDED)
+def test_the_fee_of_as_much_grounding_as_there_may_be_is_held(
+    tool: types.Tool, model: str, fee: float, payer: Paying, client: genai.Client, provider: SimulatedProvider
 ) -> None:
-    fee = float(fees)
     window = {MODEL: 1_048_576 * 0.3e-6, "gemini-3.5-flash": 1_000_000 * 1.5e-6}[model]
     ask = {**ASK, "model": model, "config": {"tools": [tool], "max_output_tokens": 10}}
-    with payer.block(cap=window + fee - 0.001), pytest.raises(budgeted.BudgetExceededError):
-        client.models.generate_content(**ask)
-    assert provider.requests == []
-    with payer.block(cap=window + fee + 0.001):
-        client.models.generate_content(**ask)
-    payer.agrees()
-
-
-def test_the_fee_of_a_prompt_that_maps_may_ground_is_held(
-    payer: Paying, client: genai.Client, provider: SimulatedProvider
-) -> None:
-    window, fee = 1_048_576 * 0.3e-6, 0.025
-    ask = {**ASK, "config": {"tools": [types.Tool(google_maps=types.GoogleMaps())], "max_output_tokens": 10}}
     with payer.block(cap=window + fee - 0.001), pytest.raises(budgeted.BudgetExceededError):
         client.models.generate_content(**ask)
     assert provider.requests == []

@@ -11,6 +11,7 @@ import litellm
 import pydantic
 import pytest
 from litellm import completion as imported_by_name
+from litellm_marks import MARKS
 from paying import MESSAGES
 from ways import consumer_raises, each_way
 
@@ -24,17 +25,7 @@ if TYPE_CHECKING:
 
     from budgeted.testing import SimulatedProvider
 
-# LiteLLM warns of its own serialisation, and leaves its clients open.
-pytestmark = [
-    pytest.mark.sdk,
-    pytest.mark.filterwarnings(
-        "ignore:Pydantic serializer warnings",
-        "ignore:unclosed",
-        "ignore:coroutine 'Logging:RuntimeWarning",
-        "ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning",
-        "ignore:.*:DeprecationWarning",
-    ),
-]
+pytestmark = MARKS
 
 
 class City(pydantic.BaseModel):

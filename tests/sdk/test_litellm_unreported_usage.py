@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import litellm
 import pytest
+from litellm_marks import MARKS
 from paying import MESSAGES
 
 import budgeted
@@ -19,17 +20,7 @@ if TYPE_CHECKING:
 
     from budgeted.testing import SimulatedProvider
 
-pytestmark = [
-    pytest.mark.sdk,
-    # LiteLLM warns of its own serialisation, and leaves its clients open.
-    pytest.mark.filterwarnings(
-        "ignore:Pydantic serializer warnings",
-        "ignore:unclosed",
-        "ignore:coroutine 'Logging:RuntimeWarning",
-        "ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning",
-        "ignore:.*:DeprecationWarning",
-    ),
-]
+pytestmark = MARKS
 
 CHAT: dict[str, Any] = {"model": "openai/gpt-5-mini", "messages": MESSAGES, "max_tokens": 500}
 OTHERS: dict[str, Any] = {**CHAT, "model": "openrouter/of-no-list"}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import litellm
 import openai
 import pytest
+from litellm_marks import MARKS
 from paying import MESSAGES
 
 import budgeted
@@ -22,17 +23,7 @@ if TYPE_CHECKING:
 
     from budgeted.testing import SimulatedProvider
 
-pytestmark = [
-    pytest.mark.sdk,
-    # LiteLLM warns of its own serialisation, and leaves its clients open.
-    pytest.mark.filterwarnings(
-        "ignore:Pydantic serializer warnings",
-        "ignore:unclosed",
-        "ignore:coroutine 'Logging:RuntimeWarning",
-        "ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning",
-        "ignore:.*:DeprecationWarning",
-    ),
-]
+pytestmark = MARKS
 
 CHAT: dict[str, Any] = {"model": "gpt-5-mini", "messages": MESSAGES, "stream": True}
 UNLISTED: dict[str, Any] = {**CHAT, "model": "of-no-list"}  # LiteLLM takes what it knows of OpenAI's for OpenAI's

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Sequence
 
 import msgspec
 from opentelemetry import trace
@@ -18,9 +17,17 @@ from budgeted.errors import BudgetError, LedgerError, LedgerLockedError, LedgerU
 from budgeted.ledger import background_worker
 from budgeted.ledger.admission import Ask
 from budgeted.ledger.spending_records import Used
-from budgeted.metering import after_disconnect, block_hold, input_or_context_window_bound, ledger_hold, settlement
+from budgeted.metering import (
+    after_disconnect,
+    block_hold,
+    cost_bound,
+    input_or_context_window_bound,
+    ledger_hold,
+    settlement,
+)
 from budgeted.metering.blocking_limit import Refusal, by_ledger
 from budgeted.metering.charged_responses import remember
+from budgeted.metering.cost_bound import OUTPUT_UNKNOWN
 from budgeted.metering.ledger_hold import LedgerHold
 from budgeted.payers import block_figures
 from budgeted.payers.block_figures import NO_CAP, BlockFigures, caps_lock
@@ -32,16 +39,9 @@ from budgeted.pricing.token_types import kinds_of
 from budgeted.pricing.usage import Counts, Usage
 from budgeted.telemetry import call_reporting, counters, span_attributes
 from budgeted.wire.exception_classification import REFUSED, UNSENT, classify, reason_of
-from budgeted.wire.normalized_request import ANY, Request, unpriced
+from budgeted.wire.normalized_request import ANY, Request
 from budgeted.wire.response_usage import Answer
 from budgeted.wire.room_for_thinking import room_for_thinking
-
-OUTPUT_UNKNOWN = 128_000
-"""Output tokens assumed for a model of which nobody knows the maximum. It is not written into a request that fits:
-servers refuse a cap above what their model can do."""
-
-
-UNPRICED_TOKENS = "it was held by its cost, and nobody can price the tokens that it is settled by"
 
 MOST_SHARES = 64
 """Into how many parts what is left is divided at most, however many calls wait for it."""
@@ -132,10 +132,8 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         if request.fixed is not None:
             return Ask(request.fixed, uncertain_output=payer.uncertain_output)
         price = self.price = price_registry.find(request.model, request.provider or None, request.base_url)
-        others: list[Price] = []
-        if request.others:
-            others = self._others()
-            price = self.price = price if len(others) == len(request.others) else None
+        if request.others and cost_bound.unpriced_model(request):
+            price = self.price = None
         size = self._input
         if size == -2:
             size = input_or_context_window_bound.input_tokens(request, price)
@@ -153,21 +151,12 @@ class Call(msgspec.Struct, eq=False, weakref=True):
             kinds = request.kinds
             if kinds == ANY:
                 kinds = request.kinds = kinds_of(request.model, request.body) if price.by_kind else 0
-            fixed, rate = price.bound(size, self.at, request.tier, kinds, request.region)
-            if request.searches or request.units != 1 or request.fees or request.audio_ms:
-                fixed += settlement.beside_tokens(request, price, self.at)
-            for other in others:  # whichever answers
-                theirs, each = other.bound(size, self.at, request.tier, kinds, request.region)
-                fixed = max(fixed, theirs + settlement.beside_tokens(request, other, self.at))
-                rate = max(rate, each)
+            if request.searches or request.units != 1 or request.fees or request.audio_ms or request.others:
+                fixed, rate = cost_bound.dearest(request, price, size, self.at, kinds)
+            else:
+                fixed, rate = price.bound(size, self.at, request.tier, kinds, request.region)
         least = payer.min_output_tokens + request.thinking
         return Ask(fixed, rate * n, size, n, least, most, whole, payer.uncertain_output, floor=floor)
-
-    def _others(self) -> list[Price]:
-        """The known prices of the models that may answer instead."""
-        request = self.request
-        found = [price_registry.find(each, request.provider or None, request.base_url) for each in request.others]
-        return [price for price in found if price is not None]
 
     def _untouchable(self) -> bool:
         return any(group.untouched for group in self.groups) or any(
@@ -213,10 +202,10 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         for group in self.groups:
             plan = group.plans.get((self.request.provider, self.request.model))
             if plan is None or self.at >= plan.expires:
-                plan = self._plan(group, timeout)
+                plan = ledger_hold.plan(group, self.request, self.at, timeout)
             plans.append(plan)
         if self.price is None:
-            self._require_price(plans)
+            cost_bound.require_price(self.request, self.blocks, self.groups, plans)
         if self.blocks:
             granted = block_hold.hold(self.blocks, ask, queued)
             if isinstance(granted, Refusal):
@@ -236,27 +225,6 @@ class Call(msgspec.Struct, eq=False, weakref=True):
             raise
         return None
 
-    def _plan(self, group: Group, timeout: float | None) -> Plan | None:
-        """Where this call goes; None if the ledger is away and calls go on without it."""
-        try:
-            return group.payer.plan(group, self.request.provider, self.request.model, self.at)
-        except LedgerUnavailableError as error:
-            if not ledger_hold.excused(group.payer, error, timeout):
-                raise
-            return None
-
-    def _require_price(self, plans: Sequence[Plan | None]) -> None:
-        """Nobody knows what the call costs: that is refused where a limit in USD applies."""
-        if self.request.fixed is not None:
-            return
-        request = self.request
-        capped = any(block.cap is not None for block in self.blocks)
-        for group, plan in zip(self.groups, plans, strict=True):
-            if (plan is None or plan.priced or capped) and group.payer.unpriced == "deny":
-                models = (request.model, *request.others)
-                where = (request.provider or None, request.base_url)
-                raise unpriced(request, next((one for one in models if price_registry.find(one, *where) is None), ""))
-
     def _undo(self, usd: int, timeout: float | None = None) -> None:
         """Give back what was held before somebody refused."""
         block_hold.shrink(self.blocks, usd)
@@ -275,7 +243,9 @@ class Call(msgspec.Struct, eq=False, weakref=True):
             most = most or OUTPUT_UNKNOWN
             self.capped = granted < most
             if self.capped:
-                self._note_clamped(most)
+                counters.clamp(self.request, self.groups)
+                block_hold.count(self.blocks, clamped=1)
+                call_reporting.note_clamped(self, most)
         for group in self.groups:
             if group.soft:
                 group.payer.note_soft(group)
@@ -283,11 +253,6 @@ class Call(msgspec.Struct, eq=False, weakref=True):
             self.sent = time.perf_counter()
         if granted < ask.most and self.blocks:  # the last step: undone, the call gives back what it asked for
             block_hold.shrink(self.blocks, ask.usd_for(ask.most) - self.usd)
-
-    def _note_clamped(self, most: int) -> None:
-        counters.clamp(self.request, self.groups)
-        block_hold.count(self.blocks, clamped=1)
-        call_reporting.note_clamped(self, most)
 
     # -- run and settle
 
@@ -321,7 +286,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
 
     def takes_over(self, request: Request) -> bool:
         """Whether this call's hold covers a request that an SDK makes inside it."""
-        mine, price = self.request, price_registry.find(request.model, request.provider or None, request.base_url)
+        mine, price = self.request, cost_bound.price_of(request, request.model)
         if request.model != mine.model or request.n > mine.n or not model_price.alike(price, self.price):
             return False
         if request.units > mine.units or request.searches > mine.searches or request.audio_ms > mine.audio_ms:
@@ -355,7 +320,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         if answer.model is not None and answer.model != request.model:
             price, reason = settlement.price_of_answer(request, price, answer.model, self.at)
         if price is None and request.fixed is not None:
-            self.estimate(UNPRICED_TOKENS, usage, answer, timeout)
+            self.estimate(settlement.UNPRICED_TOKENS, usage, answer, timeout)
             return
         cost = 0
         sent, output = usage.input_tokens, usage.output_tokens
@@ -381,7 +346,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         if cost is None:
             unknown = settlement.unpriced(usage, self.price)
             if self.price is None and self.request.fixed is not None:
-                unknown = UNPRICED_TOKENS
+                unknown = settlement.UNPRICED_TOKENS
             if unknown:
                 self.estimate(unknown, usage, None, timeout)
                 return

@@ -93,6 +93,26 @@ class Holding(Protocol):
     granted: int
 
 
+def plan(group: Group, request: Request, at: int, timeout: float | None) -> Plan | None:
+    """Where a call goes; None if the ledger is away and calls go on without it.
+
+    Args:
+        group: a payer's accounts.
+        request: what is asked.
+        at: when the call begins, in unix seconds.
+        timeout: seconds to wait for the ledger's lock; None for its own deadline, 0 for not at all.
+
+    Raises:
+        LedgerError: the ledger does not tell, and calls wait for it.
+    """
+    try:
+        return group.payer.plan(group, request.provider, request.model, at)
+    except LedgerUnavailableError as error:
+        if not excused(group.payer, error, timeout):
+            raise
+        return None
+
+
 def hold(
     call: Holding, group: Group, plan: Plan | None, ask: Ask, timeout: float | None, queued: int
 ) -> Refused | None:

@@ -10,7 +10,8 @@ from opentelemetry.context import Context, attach, detach, get_value, set_value
 
 from budgeted.errors import LedgerLockedError
 from budgeted.metering import block_hold, runner
-from budgeted.metering.call import OUTPUT_UNKNOWN, Call
+from budgeted.metering.call import Call
+from budgeted.metering.cost_bound import OUTPUT_UNKNOWN
 from budgeted.metering.http_streams import LEFT_EARLY
 from budgeted.money import nano_usd
 from budgeted.payers.block import Budget

@@ -7,12 +7,14 @@ from typing import Final
 
 import msgspec
 
-from budgeted.pricing import price_registry
+from budgeted.metering.cost_bound import price_of
 from budgeted.pricing.model_price import Price
 from budgeted.pricing.usage import Counts
 from budgeted.validation import shown
 from budgeted.wire.normalized_request import Request
 from budgeted.wire.response_usage import Answer
+
+UNPRICED_TOKENS: Final = "it was held by its cost, and nobody can price the tokens that it is settled by"
 
 
 def price_of_answer(request: Request, price: Price | None, model: str, at: int) -> tuple[Price | None, str]:
@@ -26,7 +28,7 @@ def price_of_answer(request: Request, price: Price | None, model: str, at: int) 
     """
     if request.renamed or (price is not None and price.registered):
         return price, ""
-    found = price_registry.find(model, request.provider or None, request.base_url)
+    found = price_of(request, model)
     if found is None and _DATE.fullmatch(model.removeprefix(request.model)):
         return price, ""
     if found is None and price is not None:
@@ -72,7 +74,7 @@ def cost_of_answer(request: Request, price: Price, usage: Counts, answer: Answer
     if request.units != 1:
         cost += price.beside_tokens(request.units - 1, 0, at, usage.service_tier, region=usage.region)
     for model, used in answer.attempts:
-        theirs = price_registry.find(model, request.provider or None, request.base_url) if model else None
+        theirs = price_of(request, model) if model else None
         if theirs is None:
             reasons.append(f"{shown(model) if model else 'another model'} wrote, too, and its price is not known")
         else:
@@ -112,16 +114,3 @@ def unpriced(usage: Counts, price: Price | None = None) -> str:
     unknown = price.unknown(usage) if price is not None else ""
     found = (*usage.unread, unknown) if unknown else usage.unread
     return f"nobody can price {', '.join(found)}" if found else ""
-
-
-def beside_tokens(request: Request, price: Price, at: int) -> int:
-    """The most that a request may be billed beside its tokens, in nano-USD.
-
-    Args:
-        request: what is asked.
-        price: of a model that may answer.
-        at: when the call begins, in unix seconds.
-    """
-    return price.beside_tokens(
-        request.units - 1, request.searches, at, request.tier, request.fees, request.audio_ms, request.region
-    )

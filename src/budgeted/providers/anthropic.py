@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from budgeted.providers.billed_tools import MOST_SEARCHES, fees_of, region, searches
+from budgeted.providers.billed_tools import MOST_SEARCHES, fees_of, searches
 from budgeted.providers.generator_context_propagation import for_caller
 from budgeted.providers.monkeypatching import Hook
-from budgeted.providers.parameter_coercion import count, items, mapping
+from budgeted.providers.parameter_coercion import count, items, mapping, text
 from budgeted.providers.stainless_generated_sdks import Dialect, address, attempt_hooks, hooks, lineage
 from budgeted.providers.unmeterable_requests import refuse_unseen, refuse_unseen_at
 from budgeted.wire.normalized_request import ANY, Request
@@ -56,7 +56,7 @@ class Anthropic(Dialect):
         # A thread keeps its tools, among which may be one that searches.
         request.searches = MOST_SEARCHES if continues_thread(body) else sum(map(searches, items(body.get("tools"))))
         request.fees = fees_of(body.get("tools"), None)
-        request.region = region(body)
+        request.region = text(body.get("inference_geo")) or ""
         others = [mapping(other).get("model") for other in items(body.get("fallbacks"))]
         request.others = tuple(name for name in others if isinstance(name, str))
         return request

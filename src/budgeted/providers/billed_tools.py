@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from budgeted.providers.parameter_coercion import count, items, mapping, text
-from budgeted.wire.usage_report_formats.openai_chat_completions import NO_REGIONS
+from budgeted.providers.parameter_coercion import count, items, mapping
 
 RANKED_AT_ONCE = 100
 RANKED_TOKENS = 500
@@ -86,12 +84,3 @@ def searches(tool: Any) -> int:
 def most_searches(model: str) -> int:
     """The searches held for a model that searches as often as it likes."""
     return MOST_SEARCHES_OF_RESEARCH if "deep-research" in model else MOST_SEARCHES
-
-
-def region(body: Mapping[str, Any]) -> str:
-    """Where a request to Anthropic is to be served, if it names a place that has a price of its own.
-
-    https://platform.claude.com/docs/en/build-with-claude/data-residency
-    """
-    place = text(body.get("inference_geo")) or ""
-    return "" if place in NO_REGIONS else place

@@ -29,6 +29,7 @@ from budgeted.providers.unmeterable_requests import refuse_connection, refuse_un
 from budgeted.wire import response_usage
 from budgeted.wire.normalized_request import Request
 from budgeted.wire.referenced_input import referenced
+from budgeted.wire.sdk_object_fields import json_of
 from budgeted.wire.stream_usage import ItemMeter
 
 _MODULE = "google.genai._api_client"
@@ -220,9 +221,8 @@ def _parts_async(itself: weakref.ref[Any], state: Watch) -> AsyncIterator[Any]:
     return items_async(type(response)._aiter_response_stream(response), state)  # noqa: SLF001 - what was overridden
 
 
-def _decoded(part: str) -> Mapping[str, Any]:
-    body: dict[str, Any] = msgspec.json.decode(part)
-    return body
+def _decoded(part: object) -> Mapping[str, object]:
+    return (json_of(part) if isinstance(part, str) else None) or {}
 
 
 HOOKS = (

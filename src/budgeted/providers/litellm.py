@@ -20,7 +20,7 @@ from budgeted.metering.item_streams import Items, metered
 from budgeted.pricing import token_types
 from budgeted.pricing.token_types import kinds_of
 from budgeted.providers import stream_usage_option
-from budgeted.providers.billed_tools import GOOGLES_MAPS, GOOGLES_SEARCHES, MOST_SEARCHES, fees_of, region, searches
+from budgeted.providers.billed_tools import GOOGLES_MAPS, GOOGLES_SEARCHES, MOST_SEARCHES, fees_of, searches
 from budgeted.providers.litellm_answers import Chunks, SayingItems, as_billed, below, origin, read_usage
 from budgeted.providers.litellm_deferred_streams import repeated, repeated_async
 from budgeted.providers.metered_method import End, Sent, run, run_async
@@ -180,7 +180,7 @@ def _request(operation: str, given: Mapping[str, Any]) -> Request:
         elsewhere=referenced(given),
         # A prefix says where the model is hosted; the answer names it without.
         renamed=True,
-        region=region(given),
+        region=text(given.get("inference_geo")) or "",
     )
     if given.get("cache_control_injection_points"):
         request.kinds |= token_types.CACHE_WRITE | token_types.CACHE_WRITE_1H

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -177,7 +177,7 @@ class ItemMeter(StreamMeter):
     """
 
     def __init__(
-        self, decode: Callable[[Any], Mapping[str, object] | str], *, ends: bool = False, tier: str | None = None
+        self, decode: Callable[[object], Mapping[str, object] | str], *, ends: bool = False, tier: str | None = None
     ) -> None:
         super().__init__()
         self._tier = tier

@@ -8,9 +8,10 @@ from typing import Final
 
 import msgspec
 
+from budgeted.pricing.model_price import ANYWHERE
 from budgeted.pricing.usage import COUNTS, Counts, Usage
 from budgeted.wire.sdk_object_fields import Fields, fields_of
-from budgeted.wire.usage_report_formats.openai_chat_completions import NO_REGIONS, served
+from budgeted.wire.usage_report_formats.openai_chat_completions import served
 from budgeted.wire.usage_report_formats.unread_numbers import MOST_TOKENS, Known, count, names, text, unread
 
 _SPLIT: Final = names("ephemeral_5m_input_tokens ephemeral_1h_input_tokens")
@@ -61,7 +62,7 @@ def messages_usage(fields: Fields, tier: str | None) -> Counts | None:
     return _usage(fields, tier)
 
 
-_NOWHERE: Final = (None, *NO_REGIONS)
+_NOWHERE: Final = (None, *ANYWHERE)
 _USUAL: Final = (None, "standard")
 
 
@@ -112,7 +113,6 @@ def _counted(fields: Fields, tier: str | None, strangers: tuple[str, ...] = ()) 
     tools = fields_of(fields.get("server_tool_use"))
     sessions = count(tools, "code_execution_requests")
     thought = count(fields_of(fields.get("output_tokens_details")), "thinking_tokens")
-    region = text(fields, "inference_geo") or ""
     return Usage(
         sent,
         output,
@@ -123,7 +123,7 @@ def _counted(fields: Fields, tier: str | None, strangers: tuple[str, ...] = ()) 
         web_searches=count(tools, "web_search_requests"),
         service_tier=served(fields, tier),
         fees=(("code_session", sessions),) if sessions else (),
-        region=region if region not in NO_REGIONS else "",
+        region=text(fields, "inference_geo") or "",
         unread=strangers,
     )
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
+
+import msgspec
 
 from budgeted.pricing.model_price import gemini_bills_answers
 from budgeted.pricing.usage import Usage
@@ -43,25 +45,19 @@ KNOWN_OF_INTERACTIONS: Final[Known] = {
     "grounding_tool_count": names("type count"),
 }
 
-_TIERS: Final = {
-    "ON_DEMAND": "standard",
-    "ON_DEMAND_PRIORITY": "priority",
-    "ON_DEMAND_FLEX": "flex",
-    "TRAFFIC_TYPE_UNSPECIFIED": None,
-}
+_UNSPECIFIED: Final = ("TRAFFIC_TYPE_UNSPECIFIED", "SERVICE_TIER_UNSPECIFIED", "UNSPECIFIED")
 """https://docs.cloud.google.com/vertex-ai/generative-ai/docs/reference/rest/v1/GenerateContentResponse#TrafficType"""
 
 _FREE_GROUNDING: Final = ("retrieval",)
 
 
 def served_by_google(fields: Fields, tier: str | None) -> str | None:
-    """The tier that a report tells of, by the names that prices have; one without is in Google's words."""
-    kind = text(fields, "trafficType") or text(fields, "traffic_type")
-    if kind is not None:
-        return _TIERS.get(kind.upper(), kind)
-    named = text(fields, "serviceTier") or text(fields, "service_tier") or tier
-    named = None if named is None else named.lower().removeprefix("service_tier_")
-    return None if named == "unspecified" else named
+    """The tier that a report tells of, as Google names it; prices know it by that name."""
+    for name in ("trafficType", "traffic_type", "serviceTier", "service_tier"):
+        told = text(fields, name)
+        if told is not None:
+            return None if told.upper() in _UNSPECIFIED else told
+    return tier
 
 
 def gemini_usage(fields: Fields, tier: str | None) -> Usage | None:
@@ -86,20 +82,16 @@ def gemini_usage(fields: Fields, tier: str | None) -> Usage | None:
     cached = _by_modality(fields, strangers, "cacheTokensDetails", "cache_tokens_details")
     outs = _by_modality(fields, strangers, "candidatesTokensDetails", "candidates_tokens_details")
     outs = outs or _by_modality(fields, strangers, "responseTokensDetails", "response_tokens_details")
-    return Usage(
+    usage = Usage(
         sent,
         output,
         either("cachedContentTokenCount", "cached_content_token_count"),
         reasoning_tokens=thoughts,
-        input_audio_tokens=ins.get("AUDIO", 0),
-        cached_audio_tokens=min(cached.get("AUDIO", 0), ins.get("AUDIO", 0)),
-        output_audio_tokens=outs.get("AUDIO", 0),
-        input_image_tokens=ins.get("IMAGE", 0) + ins.get("VIDEO", 0),
-        output_image_tokens=outs.get("IMAGE", 0) + outs.get("VIDEO", 0),
         web_searches=count(fields, "webSearches"),  # noted by who reads a stream: they come apart from its usage
         service_tier=served_by_google(fields, tier),
         unread=tuple(strangers),
     )
+    return _with_media(usage, ins, cached, outs)
 
 
 def interaction_usage(fields: Fields, tier: str | None) -> Usage | None:
@@ -119,20 +111,28 @@ def interaction_usage(fields: Fields, tier: str | None) -> Usage | None:
             grounded[kind] += count(part, "count")
         elif kind not in _FREE_GROUNDING and count(part, "count"):
             strangers.append(f"grounding_tool_count.{kind}")
-    return Usage(
+    usage = Usage(
         sent,
         output,
         count(fields, "total_cached_tokens"),
         reasoning_tokens=thoughts,
+        web_searches=grounded["google_search"],
+        service_tier=served_by_google(fields, tier),
+        fees=(("maps", grounded["google_maps"]),) if grounded["google_maps"] else (),
+        unread=tuple(strangers),
+    )
+    return _with_media(usage, ins, cached, outs)
+
+
+def _with_media(usage: Usage, ins: Mapping[str, int], cached: Mapping[str, int], outs: Mapping[str, int]) -> Usage:
+    """A usage with what of its input, its cached input and its output was sound and pictures, by modality."""
+    return msgspec.structs.replace(
+        usage,
         input_audio_tokens=ins.get("AUDIO", 0),
         cached_audio_tokens=min(cached.get("AUDIO", 0), ins.get("AUDIO", 0)),
         output_audio_tokens=outs.get("AUDIO", 0),
         input_image_tokens=ins.get("IMAGE", 0) + ins.get("VIDEO", 0),
         output_image_tokens=outs.get("IMAGE", 0) + outs.get("VIDEO", 0),
-        web_searches=grounded["google_search"],
-        service_tier=served_by_google(fields, tier),
-        fees=(("maps", grounded["google_maps"]),) if grounded["google_maps"] else (),
-        unread=tuple(strangers),
     )
 
 

@@ -145,7 +145,6 @@ def _usage(fields: Fields, tier: str | None, model: str) -> Usage | None:
         strangers += tuple(_apart(fields, reasoning))
     if "-search-preview" in model or "-search-api" in model:
         searches = searches or 1  # one for each answer: https://developers.openai.com/api/docs/pricing
-    region = text(fields, "inference_geo") or ""
     return Usage(
         sent,
         output,
@@ -161,7 +160,7 @@ def _usage(fields: Fields, tier: str | None, model: str) -> Usage | None:
         service_tier=text(fields, "search_context_size") if model.startswith("sonar") else served(fields, tier),
         audio_ms=milliseconds(fields, "prompt_audio_seconds"),
         fees=tuple((name, units) for name, units in fees.items() if units),
-        region=region if region not in NO_REGIONS else "",
+        region=text(fields, "inference_geo") or "",
         unread=strangers,
     )
 
@@ -172,10 +171,6 @@ def total_usage(fields: Fields, tier: str | None) -> Usage:
     https://docs.voyageai.com/reference/embeddings-api
     """
     return Usage(count(fields, "total_tokens"), service_tier=served(fields, tier), unread=unread(fields, KNOWN))
-
-
-NO_REGIONS: Final = ("global", "not_available")
-"""What Anthropic says of inference that has no place of its own."""
 
 
 def served(fields: Fields, tier: str | None) -> str | None:
