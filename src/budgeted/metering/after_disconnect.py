@@ -75,9 +75,9 @@ def most_output(request: Request, received: int, since_chunk: float, since_reque
 
     Args:
         request: what was asked.
-        received: tokens that arrived, as far as they were counted.
+        received: tokens that arrived, estimated by their text: a token may be shorter than the average assumed.
         since_chunk: seconds since the last of them.
         since_request: seconds since the request, in which a model may have thought unseen.
     """
     unseen = since_request if thinks(request.model) or room_for_thinking(request) else since_chunk
-    return received + request.n * (1 + int(unseen * TOKENS_PER_SECOND))
+    return -(-received * 4 // 3) + request.n * (1 + int(unseen * TOKENS_PER_SECOND))

@@ -325,17 +325,20 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         cost = 0
         sent, output = usage.input_tokens, usage.output_tokens
         if price is not None:
+            unknown = ""
             if (
                 usage.__class__ is Counts
-                and usage.service_tier is request.tier is None
+                and request.tier is None
                 and request.units == 1
                 and not (price.stated or request.region or request.fees)
-            ):
-                cost = price.cost(usage, self.at)  # tokens, and nothing else
+            ):  # tokens, and nothing else but the tier that served them
+                cost = price.cost(usage, self.at)
+                if usage.service_tier is not None:
+                    unknown = settlement.unpriced(usage, price)
             else:
                 cost, unknown = settlement.cost_of_answer(request, price, usage, answer, self.at)
-                if unknown:
-                    reason, cost = unknown, max(cost, self.usd)
+            if unknown:
+                reason, cost = unknown, max(cost, self.usd)
         if answer.attempts:
             sent, output = settlement.tokens_of(usage, answer)
         self._end(Used(cost, sent, output), reason, answer, timeout)

@@ -96,9 +96,7 @@ class Watch:
         if self.call.after_disconnect(ended=ended) != STOPS:
             return None
         now = self.last if ended else time.monotonic()
-        # Of text nobody counted, a token may be shorter than the average that was assumed.
-        came = -(-received.output_tokens * 4 // 3)
-        return most_output(self.call.request, came, now - self.last, now - self.begun + SETUP_SECONDS)
+        return most_output(self.call.request, received.output_tokens, now - self.last, now - self.begun + SETUP_SECONDS)
 
     def end_early(self, error: BaseException | None = None) -> None:
         """The stream is left. May run in a finaliser: in the midst of whatever this thread was doing."""

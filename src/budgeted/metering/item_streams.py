@@ -105,7 +105,7 @@ class Items:
                 return functools.partial(call.estimate, LEFT_EARLY, received, None)
             most = None
             if call.after_disconnect(ended=not self.ends_when_cut) == STOPS:
-                most = most_output(call.request, -(-received.output_tokens * 4 // 3), 0, time.monotonic() - self.begun)
+                most = most_output(call.request, received.output_tokens, 0, time.monotonic() - self.begun)
             return functools.partial(call.estimate, NO_USAGE, received, None, most_output=most)
         return functools.partial(call.fail, error)
 
