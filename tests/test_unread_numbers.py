@@ -131,6 +131,24 @@ def test_nonsense_for_a_count_is_no_report_or_names_itself(nonsense: object) -> 
         assert usage is None or usage.unread, shape
 
 
+@pytest.mark.parametrize("shape", ["responses", "messages"])
+def test_an_output_that_is_null_is_not_none_at_all(shape: str) -> None:
+    assert read_usage({**REPORTS[shape], "output_tokens": None}, model="any") is None
+
+
+@pytest.mark.parametrize("missing", ["prompt_tokens", "completion_tokens"])
+def test_a_total_does_not_stand_for_the_part_that_is_missing(missing: str) -> None:
+    report = {"prompt_tokens": 5, "completion_tokens": 5, "total_tokens": 10, missing: None}
+    assert read_usage(report, model="any") is None
+
+
+def test_a_total_is_the_input_where_nothing_was_written() -> None:
+    for report in ({"total_tokens": 10}, {"prompt_tokens": 10, "total_tokens": 10}, {"prompt_tokens": 10}):
+        usage = read_usage(report, model="any")
+        assert usage is not None
+        assert (usage.input_tokens, usage.output_tokens, usage.unread) == (10, 0, ())
+
+
 def test_an_answer_in_an_answer_that_never_ends_is_read_all_the_same() -> None:
     report: dict[str, Any] = {**REPORTS["chat completions"]}
     report["more"] = report

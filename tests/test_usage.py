@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from typing import Any
 
 import msgspec
 import pytest
@@ -79,3 +80,17 @@ def test_a_service_tier_is_text() -> None:
     assert Usage(1, 1, service_tier="priority").service_tier == "priority"
     with pytest.raises(TypeError, match="service_tier must be a str or None, got 1"):
         Usage(1, 1, service_tier=1)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "fees", ["maps", 5, ["maps"], (("maps",),), (("maps", True),), ((1, 1),), {"maps": 1}], ids=repr
+)
+def test_fees_that_are_no_pairs_are_told_as_they_are(fees: Any) -> None:
+    with pytest.raises(TypeError, match=r"fees must be pairs such as .*, got "):
+        Usage(1, 1, fees=fees)
+
+
+@pytest.mark.parametrize("unread", ["abc", 5, [1], (1,)], ids=repr)
+def test_unread_numbers_are_names(unread: Any) -> None:
+    with pytest.raises(TypeError, match=r"unread must be names such as .*, got "):
+        Usage(1, 1, unread=unread)

@@ -168,6 +168,16 @@ def test_a_transcript_whose_length_nobody_tells_is_charged_at_the_length_of_its_
     assert charge.cost == pytest.approx(0.009, abs=0.0001)
 
 
+def test_an_empty_recording_is_the_providers_to_refuse(
+    payer: Paying, chat: openai.OpenAI, provider: SimulatedProvider
+) -> None:
+    provider.reply(usage={"type": "duration", "seconds": 0})
+    with payer.block() as block:
+        chat.audio.transcriptions.create(model="whisper-1", file=io.BytesIO(b""))
+    assert block.spent == 0
+    assert len(provider.requests) == 1
+
+
 def test_a_price_per_call_holds_for_sound_too(
     payer: Paying, chat: openai.OpenAI, provider: SimulatedProvider, prices: Any
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -133,13 +132,21 @@ def _check(usage: Usage) -> None:
 
 
 def _check_others(usage: Usage) -> None:
-    pairs: Iterable[tuple[object, object]] = usage.fees
-    for name, units in pairs:
+    fees: object = usage.fees
+    if not isinstance(fees, tuple) or not all(isinstance(pair, tuple) and len(pair) == _PAIR for pair in fees):
+        raise TypeError(f"fees must be pairs such as (('maps', 1),), got {shown(fees)}")
+    for name, units in fees:
         if not isinstance(name, str) or isinstance(units, bool) or not isinstance(units, int):
-            raise TypeError(f"fees must be pairs such as (('maps', 1),), got {shown(usage.fees)}")
+            raise TypeError(f"fees must be pairs such as (('maps', 1),), got {shown(fees)}")
         if not 0 <= units <= _MOST:
             raise ValueError(f"{name} of fees must be from 0 to {_MOST:,}, got {shown(units)}")
+    unread: object = usage.unread
+    if not isinstance(unread, tuple) or not all(isinstance(name, str) for name in unread):
+        raise TypeError(f"unread must be names such as ('citation_tokens',), got {shown(unread)}")
     for field in ("region", "service_tier"):
         text = getattr(usage, field)
         if not isinstance(text, str) and (field == "region" or text is not None):
             raise TypeError(f"{field} must be a str{' or None' if field == 'service_tier' else ''}, got {shown(text)}")
+
+
+_PAIR: Final = 2

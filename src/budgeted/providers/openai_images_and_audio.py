@@ -110,4 +110,5 @@ def _read_transcript(request: Request, body: Mapping[str, Any]) -> None:
     lengths = [sound_duration.most_milliseconds(file) for file in items(body.get(FILES))]
     told = [length for length in lengths if length is not None]
     # Groq's takes an address, too, of which nothing is seen, and others such as have no size.
-    request.audio_ms = sum(told) if told and len(told) == len(lengths) else MOST_SOUND_MS
+    # An empty one is the provider's to refuse: 0 would say that nothing is billed by time.
+    request.audio_ms = max(1, sum(told)) if told and len(told) == len(lengths) else MOST_SOUND_MS

@@ -69,7 +69,11 @@ def chat_usage(fields: Fields, tier: str | None, model: str) -> Counts | None:
     """Read a report that has ``prompt_tokens``."""
     prompt, completion = fields["prompt_tokens"], fields.get("completion_tokens")
     if completion is None:
-        completion = 0  # embeddings
+        if prompt is None:
+            return None if fields.get("total_tokens") is None else total_usage(fields, tier)
+        completion = 0  # embeddings, whose input is all there is
+        if fields.get("total_tokens") not in (None, prompt):
+            return None
     seen = tuple(fields)
     # Most answers: nothing but the totals, what was cached and thought, and zeros. Checked here, and so without the
     # checks of Usage.
@@ -120,7 +124,7 @@ def _is_plain(seen: tuple[str, ...]) -> bool:
 
 def _usage(fields: Fields, tier: str | None, model: str) -> Usage | None:
     if fields["prompt_tokens"] is None:
-        return None if fields.get("total_tokens") is None else total_usage(fields, tier)
+        return None
     ins = fields_of(fields.get("prompt_tokens_details"))
     outs = fields_of(fields.get("completion_tokens_details"))
     sent, output = _totals(fields, model)

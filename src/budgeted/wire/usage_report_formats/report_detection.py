@@ -40,6 +40,8 @@ def read_fields(fields: Fields, tier: str | None, model: str) -> Counts | None:
         if "prompt_tokens" in fields:
             return chat_usage(fields, tier, model)
         if "input_tokens" in fields:
+            if fields.get("output_tokens", 0) is None:  # it was told, and not how many
+                return None
             return messages_usage(fields, tier) if is_messages(fields) else responses_usage(fields, tier)
         for name, reader in _OTHERS:
             if name in fields:
