@@ -70,7 +70,7 @@ def chat_usage(fields: Fields, tier: str | None, model: str) -> Counts | None:
     prompt, completion = fields["prompt_tokens"], fields.get("completion_tokens")
     if completion is None:
         if prompt is None:
-            return None if fields.get("total_tokens") is None else total_usage(fields, tier)
+            return total_usage(fields, tier)
         completion = 0  # embeddings, whose input is all there is
         if fields.get("total_tokens") not in (None, prompt):
             return None
@@ -169,11 +169,13 @@ def _usage(fields: Fields, tier: str | None, model: str) -> Usage | None:
     )
 
 
-def total_usage(fields: Fields, tier: str | None) -> Usage:
+def total_usage(fields: Fields, tier: str | None) -> Usage | None:
     """Read a report that has a total alone: what embeddings and rerankings have read, as Voyage tells it.
 
     https://docs.voyageai.com/reference/embeddings-api
     """
+    if fields.get("total_tokens") is None or fields.get("completion_tokens"):
+        return None  # how much of it was written decides what it costs
     return Usage(count(fields, "total_tokens"), service_tier=served(fields, tier), unread=unread(fields, KNOWN))
 
 
