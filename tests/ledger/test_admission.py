@@ -69,7 +69,7 @@ def test_what_is_granted_fits_every_hard_limit_and_a_refusal_names_one_where_it_
 def test_a_request_without_a_cap_gets_at_most_a_quarter_beyond_its_floor(ask: Ask, limits: list[Slot]) -> None:
     """Beyond the floor, no limit that the output counts on gives more than a quarter of what it has left."""
     granted = admit(ask, [(slot, 10, 20) for slot in limits])
-    if isinstance(granted, Refused) or ask.whole or granted <= ask.least:
+    if isinstance(granted, Refused) or ask.whole or granted <= max(ask.least, 1):  # nobody is granted nothing
         return
     for slot in limits:
         left = slot.amount - slot.spent - slot.held if slot.start == 10 else slot.amount

@@ -76,6 +76,7 @@ class Paying:
     def guessed(self, calls: int = 1) -> list[Any]:
         """So many charges were recorded as uncertain, none of them at zero; returns them."""
         gc.collect()
+        self.manager.flush()  # what a cancelled task has left behind is written beside it
         found = self.manager.uncertain()
         assert len(found) == calls
         assert all(charge.cost > 0 for charge in found)

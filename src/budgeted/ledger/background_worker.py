@@ -17,14 +17,23 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from budgeted.errors import LedgerError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 logger = logging.getLogger("budgeted")
 
 PERIOD = 0.5
 """Seconds between two rounds, unless somebody asks for a shorter time."""
+
+
+LONGEST = 30.0
+"""Seconds that work beside a coroutine that has gone is waited for: more than any ledger's deadline."""
+
+T = TypeVar("T")
 
 
 class Kept(Protocol):
@@ -141,6 +150,25 @@ def retry(job: Callable[[], object]) -> None:
     wanted(_Retried(job))
 
 
+def goes_on(work: Future[T]) -> None:
+    """Have :func:`drain` wait for work in a thread of its own, for which nobody else waits any more.
+
+    Args:
+        work: which a ledger's own deadline ends. What is to be done after it was added to it before.
+    """
+    ended = threading.Event()
+    _going_on[ended] = None
+
+    def end(_: object) -> None:
+        _going_on.pop(ended, None)
+        ended.set()
+
+    work.add_done_callback(end)  # not its result: those who wait for that are told before its callbacks run
+
+
+_going_on: dict[threading.Event, None] = {}
+
+
 class _Retried:
     def __init__(self, job: Callable[[], object]) -> None:
         self.job = job
@@ -177,7 +205,12 @@ def start() -> None:
 
 
 def drain() -> None:
-    """Do now, in this thread, everything that was enqueued, and try once what was to be repeated."""
+    """Do now, in this thread, everything that was enqueued, and try once what was to be repeated.
+
+    What goes on beside a coroutine that has gone is waited for.
+    """
+    for ended in list(_going_on):
+        ended.wait(LONGEST)  # not for ever: this may be a signal's handler, and the thread that it stopped has a lock
     _upkeep.drain()
     # Copies, and taken off with a default: other threads may drain at the same time.
     for wish in list(_later):
@@ -200,6 +233,7 @@ def _after_fork() -> None:
     _upkeep = _Upkeep()
     _retried.clear()
     _later.clear()
+    _going_on.clear()
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -198,6 +198,7 @@ async def _beside(
         # In the executor's own thread: the loop may be gone by then.
         if undo is not None and not work.cancel():
             work.add_done_callback(lambda done: done.exception() or undo())
+        background_worker.goes_on(work)
         raise
     return work.result()
 
