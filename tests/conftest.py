@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
-# Else importing LiteLLM goes to the network.
+# Else importing LiteLLM goes to the network, and so does its first call to Claude: a name may take minutes to look up.
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+os.environ.setdefault("LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS", "True")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # for the tokenizers of models that others have trained
 
 # No deadline: it would judge the machine's load, not the code. The blob repeats a failing example.
 settings.register_profile("budgeted", deadline=None, print_blob=True)
