@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -232,12 +233,13 @@ def by_litellm(request: Request, place: str, *, stream: bool) -> Any:
 
     body = {**request["body"], "model": request["litellm"]}
     body.pop("stream_options", None)
-    return _read(
-        litellm.completion(
-            **body, api_base=place, api_key="any", num_retries=0, **({"stream": True} if stream else {})
-        ),
-        stream=stream,
-    )
+    more = {"stream": True} if stream else {}
+    answer = _read(litellm.completion(**body, api_base=place, api_key="any", num_retries=0, **more), stream=stream)
+    if stream:
+        # LiteLLM leaves the connection of a stream open, in a cycle of objects. A collection that comes while httpcore
+        # has its pool's lock would close it there, and wait for that lock for ever.
+        gc.collect()
+    return answer
 
 
 CALLS: Mapping[str, Callable[..., Any]] = {
