@@ -11,6 +11,7 @@ from budgeted.ledger.admission import Ask, Refused
 from budgeted.ledger.cost_routing import Route, Stale
 from budgeted.ledger.spending_records import Charge, RollupRow, Used
 from budgeted.ledger.wait_queues import WaitQueues
+from budgeted.ledger.whole_content import Content
 
 PAGE = 1000
 """Accounts that are asked for at a time, where all are gone through."""
@@ -126,6 +127,9 @@ class Ledger(Protocol):
 
     def open_holds(self) -> Sequence[Granted]:
         """The holds of calls in flight, of all processes."""
+
+    def everything(self) -> Content:
+        """All that it knows, as it is at one instant, though calls go on."""
 
     def sweep(self) -> int:
         """Charge the holds of processes that died, and those older than their time. Returns how many were ended."""

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 import msgspec
 
 from budgeted.errors import LedgerError
-from budgeted.ledger.accounts import Account, Slot, account_name
+from budgeted.ledger.accounts import Slot, account_name
 from budgeted.ledger.cost_routing import Leg, Route
 from budgeted.ledger.interface import Ledger, all_accounts
 from budgeted.ledger.limit_conversion import limit_of
 from budgeted.ledger.memory.daily_rollups import shortened
 from budgeted.ledger.spending_records import Charge, RollupRow
+from budgeted.ledger.whole_content import Content
 
 T = TypeVar("T")
 Reported = TypeVar("Reported", RollupRow, Charge)
@@ -25,29 +26,13 @@ BATCH = 500
 DAY_SECONDS = 86_400
 
 
-class Content(NamedTuple):
-    """Everything that a ledger can be asked for, in an order of its own."""
-
-    accounts: list[Account]
-    rows: list[RollupRow]
-    charges: list[Charge]
-
-    def comparable(self) -> Iterator[tuple[str, object]]:
-        """What must be equal in two ledgers, each with what it is called."""
-        for one in self.accounts:
-            figures = (one.explicit, one.slots, one.usd, one.tokens, one.calls, one.held, one.models or {})
-            yield f"the account {account_name(one.id)!r}", (one.id, figures)
-        for row in self.rows:
-            yield f"the report's row of {account_name(row.account)!r} and {row.model!r}", row
-        for charge in self.charges:
-            yield f"the uncertain charge {charge.id!r}", charge
-
-
 def content(ledger: Ledger) -> Content:
     """Read a whole ledger, with names of models and providers that every ledger takes."""
-    rows = sorted(map(_named, ledger.rollups()), key=lambda row: (row.day, row.account, row.provider, row.model))
-    charges = sorted(map(_named, ledger.uncertain()), key=lambda charge: charge.id)
-    return Content(list(all_accounts(ledger)), rows, charges)
+    found = ledger.everything()
+    found.rows = list(map(_named, found.rows))
+    found.charges = list(map(_named, found.charges))
+    found.sort()
+    return found
 
 
 def _named(one: Reported) -> Reported:
@@ -86,7 +71,16 @@ def migrate(source: Ledger, target: Ledger, *, overwrite: bool = False) -> Conte
         raise LedgerError(msg)
     taken = content(source)
     if not overwrite:
-        _refuse_used(target, taken)
+        refuse_used(target, taken)
+    hand_over(taken, target)
+    # Read again: whoever made calls in spite of all is noticed here.
+    compare(taken, content(source), f"{source!r} was changed meanwhile: stop what uses it, then migrate again")
+    compare(taken, content(target), f"{target!r} did not take everything over", extra=overwrite)
+    return taken
+
+
+def hand_over(taken: Content, target: Ledger) -> None:
+    """Have a ledger take over accounts, the report's rows and uncertain charges, as they are; nothing is counted."""
     # In batches: what is handed over at once is written under one lock, or in one transaction.
     for accounts in _batches(taken.accounts):
         target.restore(accounts, (), ())
@@ -94,14 +88,14 @@ def migrate(source: Ledger, target: Ledger, *, overwrite: bool = False) -> Conte
         target.restore((), rows, ())
     for charges in _batches([(charge, _route(charge, taken)) for charge in taken.charges]):
         target.restore((), (), charges)
-    # Read again: whoever made calls in spite of all is noticed here.
-    _compare(taken, content(source), f"{source!r} was changed meanwhile: stop what uses it, then migrate again")
-    _compare(taken, content(target), f"{target!r} did not take everything over", extra=overwrite)
-    return taken
 
 
-def _refuse_used(target: Ledger, taken: Content) -> None:
-    """The target may hold what an interrupted migration left, and nothing else."""
+def refuse_used(target: Ledger, taken: Content) -> None:
+    """Refuse a ledger that is in use: it may hold what an interrupted migration left, and nothing else.
+
+    Raises:
+        LedgerError: it holds something else; the text names an account.
+    """
     known = {account.id: account for account in taken.accounts}
     for account in all_accounts(target):
         used = account.usd or account.held or account.calls or (account.explicit and account.id not in known)
@@ -109,7 +103,7 @@ def _refuse_used(target: Ledger, taken: Content) -> None:
         if used and (mine is None or (mine.usd, mine.calls) != (account.usd, account.calls)):
             msg = (
                 f"{target!r} is in use: {account_name(account.id)!r} has limits or charges there that are not those of "
-                f"the source; migrate to another project, or replace what it has of the same names with --overwrite"
+                f"the source; name another project, or replace what it has of the same names with --overwrite"
             )
             raise LedgerError(msg)
 
@@ -145,8 +139,18 @@ def _batches(items: Sequence[T]) -> Iterable[Sequence[T]]:
     return (items[at : at + BATCH] for at in range(0, len(items), BATCH))
 
 
-def _compare(one: Content, other: Content, problem: str, *, extra: bool = False) -> None:
-    """Raise if two are not equal; ``extra``: the other may have more."""
+def compare(one: Content, other: Content, problem: str, *, extra: bool = False) -> None:
+    """Raise if what two ledgers have is not equal.
+
+    Args:
+        one: what one of them has.
+        other: what the other has.
+        problem: what the error says before it names what differs.
+        extra: whether the other may have more.
+
+    Raises:
+        LedgerError: they differ.
+    """
     mine, theirs = list(one.comparable()), list(other.comparable())
     if extra:
         wanted = {name for name, _ in mine}

@@ -25,6 +25,9 @@ from budgeted.ledger.weak_registry import WeakRegistry
 DEADLINE = 5.0
 """Seconds within which a server must have answered, unless a verb's ``timeout`` says otherwise."""
 
+READING_SECONDS = 600.0
+"""Seconds within which all that a ledger knows must have been read."""
+
 LEASE = 30.0
 """Seconds after which a process that was not heard of is taken for dead."""
 

@@ -17,8 +17,9 @@ from budgeted.ledger.http import request_bodies, verbs_as_json
 from budgeted.ledger.http.connections import Channel, new_key
 from budgeted.ledger.http.server_address import Address, token_from_environment
 from budgeted.ledger.memory.change_records import Held
-from budgeted.ledger.network_ledger import RemoteLedger
+from budgeted.ledger.network_ledger import READING_SECONDS, RemoteLedger
 from budgeted.ledger.spending_records import Charge, RollupRow, Used
+from budgeted.ledger.whole_content import Content
 
 _encode = msgspec.json.Encoder().encode
 _decoders = {name: msgspec.json.Decoder(verb.answer) for name, verb in verbs_as_json.VERBS.items()}
@@ -155,6 +156,11 @@ class HTTPLedger(RemoteLedger):
     def open_holds(self) -> list[Held]:
         """The holds of calls in flight, of all processes."""
         answer: list[Held] = self._ask("open_holds", request_bodies.NothingBody())
+        return answer
+
+    def everything(self) -> Content:
+        """All that it knows, as it is at one instant, though calls go on."""
+        answer: Content = self._ask("everything", request_bodies.NothingBody(), READING_SECONDS)
         return answer
 
     # -- the lease

@@ -37,6 +37,7 @@ from budgeted.ledger.interface import Granted, Ledger
 from budgeted.ledger.memory.change_records import Held
 from budgeted.ledger.memory.ledger import MemoryLedger
 from budgeted.ledger.spending_records import Charge, RollupRow
+from budgeted.ledger.whole_content import Content
 
 
 class Verb(NamedTuple):
@@ -170,6 +171,9 @@ VERBS: dict[str, Verb] = {
     ),
     "open_holds": Verb(
         "The holds of calls in flight", NothingBody, list[Held], False, lambda ledger, _: list(ledger.open_holds())
+    ),
+    "everything": Verb(
+        "All that is known, as it is at one instant", NothingBody, Content, False, lambda ledger, _: ledger.everything()
     ),
     "sweep": Verb("Charge the holds that nobody ends", SweepBody, int, True, _sweep),
     "renew": Verb(

@@ -32,9 +32,11 @@ from budgeted.ledger.memory.change_records import (
 )
 from budgeted.ledger.memory.ended_holds import Ended
 from budgeted.ledger.memory.lock_waiting import seen_free
+from budgeted.ledger.memory.resolved_routes import in_flight_of
 from budgeted.ledger.memory.state import MOST_UNFOLDED, State
 from budgeted.ledger.spending_records import Charge, RollupRow, Used
 from budgeted.ledger.wait_queues import WaitQueues
+from budgeted.ledger.whole_content import Content
 
 LOCK_SECONDS = 10.0
 """How long a verb waits for the ledger's lock before it gives up."""
@@ -333,6 +335,17 @@ class MemoryLedger:
         """The holds of calls in flight, of all processes."""
         with self._entered() as state:
             return [held for held, _ in state.holds.values()]
+
+    def everything(self) -> Content:
+        """All that it knows, as it is at one instant, though calls go on."""
+        with self._entered() as state:
+            held = state.held()
+            return Content(
+                [_copy(account, held) for account in state.accounts.values()],
+                [msgspec.structs.replace(row) for row in state.reports.since(0)],
+                [state.charge(ended) for ended in state.charges.uncertain.values()],
+                [in_flight_of(one) for one, _ in state.holds.values()],
+            )
 
     # -- upkeep
 

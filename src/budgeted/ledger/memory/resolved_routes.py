@@ -8,10 +8,18 @@ import msgspec
 
 from budgeted.ledger.accounts import USD, Account, Slot
 from budgeted.ledger.cost_routing import Leg
+from budgeted.ledger.memory.change_records import Held
 from budgeted.ledger.memory.route_sums import RouteSums, items_behind
+from budgeted.ledger.whole_content import OpenHold
 
 decode_route = msgspec.json.Decoder(tuple[int, str, str, tuple[Leg, ...]]).decode
 """Day, provider, model and legs of a route's encoded form."""
+
+
+def in_flight_of(held: Held) -> OpenHold:
+    """A hold as every ledger lists it among all that it knows."""
+    day, provider, model, legs = decode_route(held.route)
+    return OpenHold(held.id, held.at, held.usd, held.tokens, held.guess, day, provider, model, legs)
 
 
 class BoundRoute:

@@ -21,7 +21,8 @@ from budgeted.ledger.cost_routing import STALE, Route, Stale, period_at
 from budgeted.ledger.interface import in_flight
 from budgeted.ledger.memory import change_records, ended_holds
 from budgeted.ledger.memory.change_records import Held
-from budgeted.ledger.network_ledger import RemoteLedger, lasting
+from budgeted.ledger.memory.resolved_routes import in_flight_of
+from budgeted.ledger.network_ledger import READING_SECONDS, RemoteLedger, lasting
 from budgeted.ledger.redis.connection import Commands, address, new_client, warn_of_policy
 from budgeted.ledger.redis.exact_integers import check_ask, check_limits, check_used
 from budgeted.ledger.redis.keys import redis_key
@@ -38,6 +39,7 @@ from budgeted.ledger.redis.stored_records import (
     stored_charge,
 )
 from budgeted.ledger.spending_records import Charge, RollupRow, Used
+from budgeted.ledger.whole_content import Content
 
 if TYPE_CHECKING:
     from budgeted.ledger.redis.connection import Client
@@ -357,6 +359,23 @@ class RedisLedger(RemoteLedger):
     def open_holds(self) -> list[Held]:
         """The holds of calls in flight, of all processes."""
         return [hold_of(raw) for raw in self._run("list_open_holds")]
+
+    def everything(self) -> Content:
+        """All that it knows, as it is at one instant, though calls go on; the server answers nobody else meanwhile."""
+        accounts, models, holds, charges, days = self._run("everything", timeout=READING_SECONDS)
+        spent = dict(zip(models[::2], models[1::2], strict=True))
+        pairs = zip(accounts[::2], accounts[1::2], strict=True)
+        found = [account_of(raw, spent.get(name)) for name, raw in pairs if name]  # what has no name is the mark
+        rows: list[RollupRow] = []
+        for day, flat in zip(days[::2], days[1::2], strict=True):
+            for name, raw in zip(flat[::2], flat[1::2], strict=True):
+                rows += report_rows(day, name.decode(), raw)
+        return Content(
+            [account for account in found if account is not None],
+            rows,
+            [charge for raw in charges if (charge := charge_of(raw)) is not None],
+            [in_flight_of(hold_of(raw)) for raw in holds],
+        )
 
     # -- upkeep
 

@@ -40,12 +40,14 @@ class Database(Generic[D]):
     Attributes:
         where: host and port, or the file, as errors name it.
         remote: whether it is reached over a network.
+        begin_reading: begins a transaction whose queries all see the same, and that is in nobody's way.
         errors: what its driver raises.
     """
 
     remote = True
     where: str
     lock_out_others: tuple[str, ...] = ()
+    begin_reading = "BEGIN"
 
     def __init__(self, engine: sa.Engine, prefix: str, *, mine: bool) -> None:
         self.engine = engine

@@ -21,8 +21,9 @@ from budgeted.ledger.memory import ended_holds
 from budgeted.ledger.memory.change_records import Held
 from budgeted.ledger.memory.daily_rollups import RETENTION_DAYS
 from budgeted.ledger.memory.ended_holds import Ended
+from budgeted.ledger.memory.resolved_routes import in_flight_of
 from budgeted.ledger.memory.state import State
-from budgeted.ledger.network_ledger import DEADLINE, DIED, RemoteLedger
+from budgeted.ledger.network_ledger import DEADLINE, DIED, READING_SECONDS, RemoteLedger
 from budgeted.ledger.spending_records import Charge, RollupRow, Used
 from budgeted.ledger.sql import row_mapping
 from budgeted.ledger.sql.database import BusyError
@@ -31,6 +32,7 @@ from budgeted.ledger.sql.in_memory_working_copy import Scratch
 from budgeted.ledger.sql.opening import open_database
 from budgeted.ledger.sql.row_locking import Transactions
 from budgeted.ledger.sql.schema import PREFIX
+from budgeted.ledger.whole_content import Content
 
 T = TypeVar("T")
 
@@ -258,6 +260,27 @@ class SQLLedger(RemoteLedger):
         """The holds of calls in flight, of all processes."""
         found = [row_mapping.hold(row) for row in self._find(self._sql.open_holds)]
         return [one for one in found if isinstance(one, Held)]
+
+    def everything(self) -> Content:
+        """All that it knows, as it is at one instant, though calls go on."""
+        state = State()
+        everybody: dict[str, Value] = {"prefix": "", "length": 0, "after": "", "count": 2**62}
+        with self._verb(READING_SECONDS) as deadline:
+            accounts, rows, charges, holds = self._rows.find_at_one_instant(
+                deadline,
+                (self._sql.list_accounts, everybody),
+                (self._sql.list_reports, {"since": 0}),
+                (self._sql.uncertain, {}),
+                (self._sql.open_holds, {}),
+            )
+        ended = [one for one in map(row_mapping.hold, charges) if isinstance(one, Ended)]
+        held = [one for one in map(row_mapping.hold, holds) if isinstance(one, Held)]
+        return Content(
+            list(map(row_mapping.account, accounts)),
+            list(map(row_mapping.report, rows)),
+            list(map(state.charge, ended)),
+            list(map(in_flight_of, held)),
+        )
 
     # -- upkeep
 

@@ -29,6 +29,7 @@ class PostgreSQL(Database[PostgreSQLDriver]):
     """PostgreSQL, by psycopg."""
 
     lock_out_others = (f"SELECT pg_advisory_xact_lock({MAKING})",)
+    begin_reading = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
     def __init__(self, engine: sa.Engine, prefix: str, where: str, *, mine: bool) -> None:
         super().__init__(engine, prefix, mine=mine)

@@ -47,6 +47,18 @@ class Transactions:
 
         return self._database.run(query, deadline, alone=True)
 
+    def find_at_one_instant(self, deadline: float, *queries: tuple[str, Mapping[str, Value]]) -> list[list[StoredRow]]:
+        """The rows of several queries, of this project, which all see the same; nobody waits for it."""
+        project = {"project_": self._project}
+
+        def work(driver: Driver) -> list[list[StoredRow]]:
+            driver.execute(self._database.begin_reading)
+            found = [driver.execute(statement, {**given, **project}).fetchall() for statement, given in queries]
+            driver.execute("COMMIT")
+            return found
+
+        return self._database.run(work, deadline, alone=True)
+
     def do(self, deadline: float, statement: str, given: Mapping[str, Value]) -> None:
         """Run one statement that changes rows."""
         self._database.run(lambda driver: driver.execute(statement, given), deadline, alone=True)
