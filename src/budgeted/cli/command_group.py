@@ -6,7 +6,15 @@ import os
 
 import click
 
-from budgeted.cli import balances_and_limits, copy_to_other_ledger, export_dashboards, import_litellm_budgets, serve
+from budgeted.cli import (
+    backup_and_restore,
+    balances_and_limits,
+    copy_to_other_ledger,
+    export_dashboards,
+    import_litellm_budgets,
+    serve,
+    verify_and_repair,
+)
 from budgeted.errors import BudgetError
 from budgeted.manager.environment import unknown_variables
 
@@ -41,5 +49,8 @@ for _command in (
     import_litellm_budgets.take_over,
     copy_to_other_ledger.migrate,
     serve.serve,
+    backup_and_restore.backup,
+    backup_and_restore.restore,
+    verify_and_repair.verify,
 ):
     budgeted.add_command(_command)

@@ -131,6 +131,9 @@ class Ledger(Protocol):
     def everything(self) -> Content:
         """All that it knows, as it is at one instant, though calls go on."""
 
+    def damage(self) -> list[str]:
+        """What is wrong with the files that it is kept in, as far as that can be asked for; a sentence each."""
+
     def sweep(self) -> int:
         """Charge the holds of processes that died, and those older than their time. Returns how many were ended."""
 

@@ -206,6 +206,10 @@ class RemoteLedger:
         """
         raise NotImplementedError
 
+    def damage(self) -> list[str]:
+        """Nothing: its server looks after its files."""
+        return []
+
     # -- upkeep
 
     def watch(self) -> None:

@@ -150,6 +150,17 @@ def projects_beside(where: object) -> tuple[str, list[str] | None]:
     return public(where) if isinstance(where, str) else repr(where), projects_at(where)
 
 
+def directory_of(where: object, project: str) -> Path | None:
+    """The directory of a ledger that is kept in one; None of any other.
+
+    Raises:
+        LedgerError: as :func:`open_ledger`.
+    """
+    if isinstance(where, (MemoryLedger, RemoteLedger)) or kind_of(where) != PATH:
+        return None
+    return _directory(where, project)
+
+
 def _directory(where: object, project: str) -> Path:
     return _root(where) / directory_name(project)
 

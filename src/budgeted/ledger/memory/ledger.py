@@ -7,7 +7,7 @@ import itertools
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import msgspec
@@ -30,9 +30,9 @@ from budgeted.ledger.memory.change_records import (
     Settled,
     WasReset,
 )
+from budgeted.ledger.memory.content_of_state import content_of, copied
 from budgeted.ledger.memory.ended_holds import Ended
 from budgeted.ledger.memory.lock_waiting import seen_free
-from budgeted.ledger.memory.resolved_routes import in_flight_of
 from budgeted.ledger.memory.state import MOST_UNFOLDED, State
 from budgeted.ledger.spending_records import Charge, RollupRow, Used
 from budgeted.ledger.wait_queues import WaitQueues
@@ -255,7 +255,7 @@ class MemoryLedger:
         """A copy of an account, or None."""
         with self._entered() as state:
             found = state.accounts.get(account)
-            return None if found is None else _copy(found, state.held())
+            return None if found is None else copied(found, state.held().get(account, 0))
 
     def set_limits(
         self, account: str, limits: Sequence[LimitSpec], *, explicit: bool = True, create: bool = False
@@ -318,7 +318,7 @@ class MemoryLedger:
                 state.order = order
             found = [state.accounts.get(name) for name in itertools.islice(names, count)]
             held = state.held()
-            return [_copy(account, held) for account in found if account is not None]
+            return [copied(account, held.get(account.id, 0)) for account in found if account is not None]
 
     def rollups(self, since: int = 0, account: str | None = None) -> list[RollupRow]:
         """The report's rows from a day on, of one account or of all."""
@@ -339,13 +339,11 @@ class MemoryLedger:
     def everything(self) -> Content:
         """All that it knows, as it is at one instant, though calls go on."""
         with self._entered() as state:
-            held = state.held()
-            return Content(
-                [_copy(account, held) for account in state.accounts.values()],
-                [msgspec.structs.replace(row) for row in state.reports.since(0)],
-                [state.charge(ended) for ended in state.charges.uncertain.values()],
-                [in_flight_of(one) for one, _ in state.holds.values()],
-            )
+            return content_of(state)
+
+    def damage(self) -> list[str]:
+        """Nothing: it is kept in no file, or checked as it is read."""
+        return []
 
     # -- upkeep
 
@@ -471,10 +469,3 @@ class MemoryLedger:
         """Forget owners whose holds were all charged."""
         for owner in dead:
             self._vouched.pop(owner, None)
-
-
-def _copy(account: Account, held: Mapping[str, int]) -> Account:
-    copy = msgspec.structs.replace(account, held=held.get(account.id, 0))
-    copy.slots = tuple(msgspec.structs.replace(slot) for slot in account.slots)
-    copy.models = dict(account.models) if account.models else None
-    return copy

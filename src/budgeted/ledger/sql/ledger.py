@@ -282,6 +282,14 @@ class SQLLedger(RemoteLedger):
             list(map(in_flight_of, held)),
         )
 
+    def damage(self) -> list[str]:
+        """What SQLite finds wrong with its file. A server looks after its own."""
+        if self.remote:
+            return []
+        with self._verb(READING_SECONDS) as deadline:
+            found = self._rows.find(deadline, "PRAGMA integrity_check", {})
+        return [f"{self.where}: {text}" for (text,) in found if text != "ok"]
+
     # -- upkeep
 
     def _renew_by(self, owner: str, seconds: float, deadline: float) -> None:
