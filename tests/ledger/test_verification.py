@@ -12,7 +12,7 @@ from ledgers import ALICE, AT, charge, give, hold, usd
 
 from budgeted.cli.command_group import budgeted
 from budgeted.ledger.accounts import GLOBAL
-from budgeted.ledger.journal import segment_files
+from budgeted.ledger.journal import segment_files, snapshot_files
 from budgeted.ledger.journal.ledger import JournalLedger
 from budgeted.ledger.opening import open_ledger
 from budgeted.ledger.spending_records import Used
@@ -97,11 +97,9 @@ def test_a_damaged_file_is_named_and_the_exit_code_says_so(root: Path, name: str
 
 def test_a_snapshot_that_tells_something_else_than_the_files_before_it_is_named(root: Path) -> None:
     path = root / "p" / "snapshot-00000002"
-    from budgeted.ledger.journal import snapshot_files
-
-    data = snapshot_files.read_snapshot(root / "p", 2).replace(b'"usd",0,1000', b'"usd",0,2000')
+    data = path.read_bytes()[9:].replace(b'"usd",0,1000', b'"usd",0,2000')
     path.unlink()
-    snapshot_files.write_snapshot(root / "p", 2, data)
+    snapshot_files.write_snapshot(root / "p", 2, [data])
     found = run("verify", "--ledger", root, "--project", "p")
     assert found.exit_code == 3
     assert "does not tell what the files before it do" in found.output

@@ -77,7 +77,7 @@ def write(path: Path, first: Heading, content: Content, tell: Tell = lambda _: N
     """
     whole = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        write_new(whole, *_lines(first, content, tell))
+        write_new(whole, _lines(first, content, tell))
         try:
             os.link(whole, path)  # which replaces nothing, as renaming would
         finally:

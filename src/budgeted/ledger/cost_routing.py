@@ -17,6 +17,10 @@ class Leg(msgspec.Struct, frozen=True, array_like=True):
     limits: tuple[tuple[str, int, int], ...]
 
 
+decode_route = msgspec.json.Decoder(tuple[int, str, str, tuple[Leg, ...]]).decode
+"""Day, provider, model and legs of a route's encoded form."""
+
+
 class Route(msgspec.Struct, frozen=True):
     """Where a call's cost goes: the accounts, their limits, and the day, provider and model it is reported under.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from budgeted.errors import LedgerError
@@ -125,6 +125,13 @@ class Ledger(Protocol):
     def uncertain(self) -> list[Charge]:
         """Charges that nobody confirmed, oldest first."""
 
+    def uncertain_sums(self, wanted: Sequence[tuple[str, int, int]]) -> list[dict[str, int]]:
+        """Nano-USD per model that nobody confirmed, of an account's calls opened in a time, for each wanted one.
+
+        Args:
+            wanted: accounts, each with the unix seconds from which on and before which calls were opened.
+        """
+
     def open_holds(self) -> Sequence[Granted]:
         """The holds of calls in flight, of all processes."""
 
@@ -151,6 +158,23 @@ class Ledger(Protocol):
 
     def close(self) -> None:
         """Flush, and give up the ledger. Repeating it does nothing."""
+
+
+def sums_of(charges: Iterable[Charge], wanted: Sequence[tuple[str, int, int]]) -> list[dict[str, int]]:
+    """What :meth:`Ledger.uncertain_sums` returns, of a ledger that only lists charges that nobody confirmed."""
+    mine: dict[str, list[Charge]] = {account: [] for account, _, _ in wanted}
+    for charge in charges:
+        for account in charge.accounts:
+            if account in mine:
+                mine[account].append(charge)
+    found = []
+    for account, start, end in wanted:
+        sums: dict[str, int] = {}
+        for one in mine[account]:
+            if start <= one.opened < end:
+                sums[one.model] = sums.get(one.model, 0) + one.used.usd
+        found.append(sums)
+    return found
 
 
 def all_accounts(ledger: Ledger, prefix: str = "") -> Iterator[Account]:

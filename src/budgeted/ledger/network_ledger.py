@@ -18,7 +18,8 @@ from contextlib import contextmanager
 
 from budgeted.errors import LedgerError, LedgerLockedError, LedgerUnavailableError
 from budgeted.ledger import background_worker
-from budgeted.ledger.interface import is_closed
+from budgeted.ledger.interface import is_closed, sums_of
+from budgeted.ledger.spending_records import Charge
 from budgeted.ledger.wait_queues import WaitQueues
 from budgeted.ledger.weak_registry import WeakRegistry
 
@@ -174,6 +175,14 @@ class RemoteLedger:
         return None if self.clock is time.time else self.clock()
 
     # -- the lease
+
+    def uncertain(self) -> list[Charge]:
+        """Charges that nobody confirmed, oldest first."""
+        raise NotImplementedError
+
+    def uncertain_sums(self, wanted: Sequence[tuple[str, int, int]]) -> list[dict[str, int]]:
+        """Nano-USD per model that nobody confirmed, of an account's calls opened in a time, for each wanted one."""
+        return sums_of(self.uncertain(), wanted) if wanted else []
 
     def renew(self, owner: str, seconds: float, timeout: float | None = None) -> None:
         """Count an owner (what its holds' ids begin with) as alive for so many seconds from now; 0: as gone."""

@@ -12,8 +12,7 @@ from budgeted.errors import LedgerUnavailableError, UnknownUserError
 from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import GLOBAL, Account, LimitSpec, Slot, account_kind, account_name, user_account
 from budgeted.ledger.interface import all_accounts
-from budgeted.ledger.limit_conversion import limit_of, spec
-from budgeted.ledger.spending_records import Charge
+from budgeted.ledger.limit_conversion import spec
 from budgeted.limits.limit import Limit, LimitLike
 from budgeted.limits.periods import NEVER
 from budgeted.manager import balances
@@ -57,8 +56,9 @@ class Accounts:
         usd = [balance for balance in self.balances(user) if balance.unit == "usd"]
         if usd:
             return min(usd, key=lambda balance: balance.remaining or 0.0)
-        ledger = self._payer.ledger
-        return balances.unlimited(ledger.read(self.name_of(user)), ledger.uncertain())
+        ledger, name = self._payer.ledger, self.name_of(user)
+        [uncertain] = ledger.uncertain_sums([(name, 0, NEVER)])
+        return balances.unlimited(ledger.read(name), sum(uncertain.values()))
 
     def balances(self, user: str | None = None) -> list[Balance]:
         """The balance of every limit of a user, or of the global account. A user not seen yet has the default ones."""
@@ -69,7 +69,7 @@ class Accounts:
             limits = payer.settings.default_user_limits.of(user) if user is not None else ()
             now = payer.clock()
             account = Account(name, slots=tuple(_empty(spec(limit, now, payer.timezone)) for limit in limits))
-        return self._balances(account, payer.ledger.uncertain(), self.rates([account]).get(name))
+        return self._balances([account])[0]
 
     def rates(self, accounts: Iterable[Account]) -> dict[str, Recent]:
         """What was charged lately, where accounts have limits whose own period tells nothing of that."""
@@ -79,12 +79,19 @@ class Accounts:
             return {}
         return recent_rates(payer.ledger, payer.clock(), payer.timezone, names[0] if len(names) == 1 else None)
 
-    def _balances(self, account: Account, uncertain: Sequence[Charge], recent: Recent | None) -> list[Balance]:
+    def _balances(self, accounts: Sequence[Account]) -> list[list[Balance]]:
+        """The balances of each of some accounts."""
         at, timezone = self._payer.clock(), self._payer.timezone
-        mine = [one for one in uncertain if account.id in one.accounts]
+        periods = [
+            (account.id, now.start, now.end)
+            for account in accounts
+            for now in (balances.present(slot, at, timezone) for slot in account.slots)
+        ]
+        uncertain = iter(self._payer.ledger.uncertain_sums(periods) if periods else ())
+        recent = self.rates(accounts)
         return [
-            balances.of_slot(slot, limit_of(slot.limit, slot.amount), at, timezone, mine, recent)
-            for slot in account.slots
+            [balances.of_slot(slot, at, timezone, next(uncertain), recent.get(account.id)) for slot in account.slots]
+            for account in accounts
         ]
 
     def page(self, prefix: str = "", after: str | None = None, count: int = 1000) -> list[AccountInfo]:
@@ -94,13 +101,9 @@ class Accounts:
         check_count(count, "count")
         background_worker.drain()
         found = self._payer.ledger.accounts(begin, last, count)
-        uncertain = self._payer.ledger.uncertain()
-        recent = self.rates(found)
         return [
-            AccountInfo(
-                account_name(one.id), account_kind(one.id), tuple(self._balances(one, uncertain, recent.get(one.id)))
-            )
-            for one in found
+            AccountInfo(account_name(one.id), account_kind(one.id), tuple(mine))
+            for one, mine in zip(found, self._balances(found), strict=True)
         ]
 
     def uncertain(self) -> list[UncertainCharge]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
 from budgeted.ledger.accounts import UNITS, Account, Slot
-from budgeted.ledger.spending_records import Charge
-from budgeted.limits.limit import Limit
+from budgeted.ledger.limit_conversion import limit_of
 from budgeted.limits.periods import NEVER
 from budgeted.money import to_usd
 from budgeted.telemetry.forecast import Recent, exhausted_at
@@ -98,26 +99,31 @@ class AccountInfo:
     balances: tuple[Balance, ...]
 
 
+def present(slot: Slot, at: float, tz: dt.tzinfo) -> Slot:
+    """A limit's running numbers now (unix seconds): a period that has ended by now counts as begun anew."""
+    if slot.end > at:
+        return slot
+    start, end = limit_of(slot.limit, slot.amount).window(at, tz)
+    return msgspec.structs.replace(slot, start=start, end=end, spent=0, held=0)
+
+
 def of_slot(
-    slot: Slot, limit: Limit, at: float, tz: dt.tzinfo, uncertain: Sequence[Charge], recent: Recent | None = None
+    slot: Slot, at: float, tz: dt.tzinfo, uncertain: Mapping[str, int], recent: Recent | None = None
 ) -> Balance:
-    """The balance of one limit; a period that has ended by now counts as begun anew.
+    """The balance of one limit.
 
     Args:
         slot: the limit's running numbers.
-        limit: what it limits.
         at: now, in unix seconds.
         tz: the time zone whose calendar counts.
-        uncertain: the account's charges that nobody confirmed.
+        uncertain: what nobody has confirmed of the account's calls in the present period: nano-USD by model.
         recent: what the account was charged lately.
     """
-    start, end, spent, held = slot.start, slot.end, slot.spent, slot.held
-    if end <= at:
-        start, end = limit.window(at, tz)
-        spent = held = 0
+    limit, now = limit_of(slot.limit, slot.amount), present(slot, at, tz)
+    start, end, spent, held = now.start, now.end, now.spent, now.held
     usd = limit.unit == "usd"
     left = max(0, slot.amount - spent - held)
-    guessed = sum(one.used.usd for one in uncertain if start <= one.opened < end and limit.matches(one.model))
+    guessed = sum(nano for model, nano in uncertain.items() if limit.matches(model))
     return Balance(
         limit=to_usd(slot.amount) if usd else slot.amount,
         spent=to_usd(spent) if usd else spent,
@@ -132,9 +138,8 @@ def of_slot(
     )
 
 
-def unlimited(account: Account | None, uncertain: Sequence[Charge]) -> Balance:
-    """The balance of an account without a USD limit."""
+def unlimited(account: Account | None, guessed: int) -> Balance:
+    """The balance of an account without a USD limit, and with so many nano-USD that nobody confirmed."""
     if account is None:
         return Balance(None, 0.0, 0.0, None)
-    guessed = sum(one.used.usd for one in uncertain if account.id in one.accounts)
     return Balance(None, to_usd(account.usd), to_usd(account.held), None, uncertain=to_usd(min(guessed, account.usd)))

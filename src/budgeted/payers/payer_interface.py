@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -16,7 +17,11 @@ from budgeted.payers.on_exceed_policy import Policy
 from budgeted.pricing.usage import Counts
 from budgeted.wire.normalized_request import Request
 
-MOST_GROUPS = 100_000
+MOST_GROUPS = 20_000
+"""Accounts that join a group and are kept in mind with the plans of their calls: users may be invented."""
+
+FORGOTTEN_AT_A_TIME = 50
+"""Of them that are forgotten when there are so many: no call waits for thousands to go."""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -66,7 +71,9 @@ class Group:
             else:
                 group = Group(self.payer, (*self.accounts, account), (*self.policies, policy))
             if len(self.joined) >= MOST_GROUPS:
-                self.joined.clear()
+                # The oldest. Listing them is one step of the interpreter: other threads add some meanwhile.
+                for old in list(itertools.islice(self.joined, FORGOTTEN_AT_A_TIME)):
+                    self.joined.pop(old, None)
             self.joined[key] = group
         return group
 

@@ -15,6 +15,7 @@ import os
 import struct
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -31,11 +32,15 @@ from budgeted.ledger.journal.system_calls import try_lock, unlock, write
 from budgeted.ledger.memory import fork_safety
 from budgeted.ledger.memory.change_records import Record
 from budgeted.ledger.memory.ledger import LOCK_SECONDS, MemoryLedger
+from budgeted.ledger.memory.snapshot import Frozen
 
 logger = logging.getLogger("budgeted")
 
 ROTATE_LINES = 100_000
 """Lines after which a segment is folded into a snapshot."""
+
+LONGEST_SAVING = 5.0
+"""Seconds that a flush waits for a snapshot. Without it, the next opening reads a little more."""
 
 WAITING_PERIOD = 0.1
 """Seconds between two looks at the journal while calls wait for holds of other processes."""
@@ -93,6 +98,7 @@ class JournalLedger(MemoryLedger):
         # Where this process has read to, and what belongs to it: `_applied` is behind `State.applied`, or ahead of
         # it, if a change of the balances was interrupted.
         self._applied = -1
+        self._saving: threading.Thread | None = None
         self._pid = os.getpid()
         self._mark = b""
         self._segment, self._offset, self._crc, self._lines = 0, 0, 0, 0
@@ -326,15 +332,17 @@ class JournalLedger(MemoryLedger):
     def _rotate_soon(self) -> None:
         """Go on in a new segment. Its snapshot is written without the lock: until it stands, the old one serves."""
         try:
-            segment, data = self._rotate()
+            segment = self._rotate()
         except (OSError, LedgerError, msgspec.MsgspecError, OverflowError) as error:
             self._rotate_at = self._lines + ROTATE_LINES // 10
             logger.warning("budgeted: %s cannot go on in a new file yet: %s", self._path, error)
         else:
-            background_worker.enqueue(lambda: self._save_snapshot(segment, data))
+            frozen = self._state.freeze(self._lock)
+            if frozen is not None:  # else the last one is still being written, and the next will do
+                self._saving = _in_a_thread(lambda: self._save_snapshot(segment, frozen))
 
-    def _rotate(self) -> tuple[int, bytes]:
-        """Go on in a new segment. Returns its number and its snapshot."""
+    def _rotate(self) -> int:
+        """Go on in a new segment. Returns its number."""
         following = self._segment + 1
         segment_files.create(self.directory, following)
         # Not _write: until the next segment is read, `_applied` stays ahead. An interruption here has all read again.
@@ -350,11 +358,14 @@ class JournalLedger(MemoryLedger):
         except BaseException:
             self._applied = -1  # nothing may follow the last line of a segment
             raise
-        return following, self._state.encode()
+        return following
 
-    def _save_snapshot(self, segment: int, data: bytes) -> None:
+    def _save_snapshot(self, segment: int, frozen: Frozen) -> None:
         try:
-            snapshot_files.write_snapshot(self.directory, segment, data)
+            try:
+                snapshot_files.write_snapshot(self.directory, segment, frozen.pieces())
+            finally:
+                frozen.thaw()
             with self._entered():
                 # The one before is kept, should this one be damaged.
                 segment_files.drop_before(self.directory, segment - 1)
@@ -404,7 +415,7 @@ class JournalLedger(MemoryLedger):
         try:
             if self._lines > 1:
                 self._rotate()
-            snapshot_files.write_snapshot(self.directory, self._segment, self._state.encode())
+            snapshot_files.write_snapshot(self.directory, self._segment, (self._state.encode(),))
             segment_files.drop_before(self.directory, self._segment - 1)
         except OSError as error:
             raise unavailable(error, f"{self._path} cannot be synced, and no new file be written") from failed
@@ -468,6 +479,10 @@ class JournalLedger(MemoryLedger):
         background_worker.drain()
         self._dirty = False
         self._sync_written()
+        saving = self._saving
+        if saving is not None:
+            # Not for ever: this may be a signal's handler, and the thread that it stopped have the lock.
+            saving.join(LONGEST_SAVING)
 
     def close(self) -> None:
         """Flush, and give up the files. Holds still open are charged by the next process that looks."""
@@ -481,6 +496,17 @@ class JournalLedger(MemoryLedger):
                     self._owners.withdraw()
                     self._detach()
                 self.turns.wake_all()
+
+
+def _in_a_thread(job: Callable[[], None]) -> threading.Thread | None:
+    """Have something done that takes seconds, for which neither verbs nor the background's other work wait."""
+    thread = threading.Thread(target=job, name="budgeted-snapshot", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:  # the interpreter is going down; this is drained at exit
+        background_worker.enqueue(job)
+        return None
+    return thread
 
 
 def _at_exit() -> None:

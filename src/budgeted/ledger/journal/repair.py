@@ -9,7 +9,6 @@ from pathlib import Path
 from budgeted.errors import LedgerCorruptError, LedgerError
 from budgeted.ledger.journal import checked_lines, segment_files, snapshot_files
 from budgeted.ledger.journal.host_lock import MARK, HostLock
-from budgeted.ledger.memory.state import State
 
 
 def repair(directory: str | os.PathLike[str]) -> int:
@@ -55,7 +54,7 @@ def _first_segment(directory: Path) -> int:
     """The segment of the newest snapshot that can be read; those that cannot are set aside."""
     for number in reversed(segment_files.numbers(directory, "snapshot")):
         try:
-            State.decode(snapshot_files.read_snapshot(directory, number))
+            snapshot_files.read_snapshot(directory, number)
         except (LedgerCorruptError, ValueError):
             path = segment_files.snapshot_path(directory, number)
             _set_aside(path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from budgeted.errors import LedgerError
@@ -38,18 +39,26 @@ def create(directory: Path, segment: int) -> None:
     """Make an empty segment, with its header; whatever a crash left under that name is replaced."""
     path = journal_path(directory, segment)
     path.unlink(missing_ok=True)
-    write_new(path, first_line(segment))
+    write_new(path, (first_line(segment),))
     sync_directory(directory)
 
 
-def write_new(path: Path, *parts: bytes) -> None:
-    """Write a file in full and make it durable, or leave nothing behind. Mode 0600. ``parts`` spare joining them."""
+def write_new(path: Path, parts: Iterable[bytes], finish: Callable[[int], object] | None = None) -> None:
+    """Write a file in full and make it durable, or leave nothing behind. Mode 0600.
+
+    Args:
+        path: of the file.
+        parts: what it holds.
+        finish: called with the open file when all parts are written, before they are made durable.
+    """
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         for part in parts:
             view = memoryview(part)
             while view:
                 view = view[os.write(fd, view) :]
+        if finish is not None:
+            finish(fd)
         os.fsync(fd)
     except BaseException:
         with contextlib.suppress(OSError):

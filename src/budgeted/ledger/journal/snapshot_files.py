@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -16,30 +18,58 @@ from budgeted.ledger.memory.state import State
 logger = logging.getLogger("budgeted")
 
 
-def write_snapshot(directory: Path, segment: int, data: bytes) -> None:
-    """Put a snapshot in place durably."""
+def write_snapshot(directory: Path, segment: int, pieces: Iterable[bytes]) -> None:
+    """Put a snapshot in place durably, without having all of it in memory."""
     path = snapshot_path(directory, segment)
     temporary = path.with_name(f".{path.name}")
     temporary.unlink(missing_ok=True)
-    write_new(temporary, b"%08x " % crc32(data), data)
+    check = _Check()
+    write_new(temporary, itertools.chain((check.head,), check.each(pieces)), lambda fd: os.pwrite(fd, check.head, 0))
     # Renamed when all of it is on the disk: half of one is never found under its name.
     temporary.rename(path)
     sync_directory(directory)
 
 
-def read_snapshot(directory: Path, segment: int) -> bytes:
-    """A snapshot's content.
+class _Check:
+    """The check of content that passes through piece by piece; it stands before that."""
+
+    def __init__(self) -> None:
+        self._crc = 0
+
+    @property
+    def head(self) -> bytes:
+        return b"%08x " % self._crc
+
+    def each(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        for piece in pieces:
+            self._crc = crc32(piece, self._crc)
+            yield piece
+
+
+def read_snapshot(directory: Path, segment: int) -> State:
+    """A snapshot's content, read without having all of the file in memory.
 
     Raises:
         LedgerCorruptError: it fails its check.
+        msgspec.DecodeError: it is no snapshot all the same.
     """
     path = snapshot_path(directory, segment)
+    check = _Check()
     with path.open("rb") as file:
-        head, data = file.read(9), file.read()
-    if head != b"%08x " % crc32(data):
+        head = file.read(len(check.head))
+        state: State | msgspec.DecodeError
+        try:
+            state = State.read(check.each(file))
+        except msgspec.DecodeError as error:
+            state = error
+        for _ in check.each(file):
+            pass
+    if head != check.head:
         msg = f"{path} is damaged: it fails its check. Nothing was changed; restore it from a backup"
         raise LedgerCorruptError(msg)
-    return data
+    if isinstance(state, msgspec.DecodeError):
+        raise state
+    return state
 
 
 def newest(directory: Path, snapshots: Iterable[int], journals: list[int]) -> tuple[State, int]:
@@ -47,7 +77,7 @@ def newest(directory: Path, snapshots: Iterable[int], journals: list[int]) -> tu
     damage: LedgerCorruptError | None = None
     for number in sorted(snapshots, reverse=True):
         try:
-            return State.decode(read_snapshot(directory, number)), number
+            return read_snapshot(directory, number), number
         except (LedgerCorruptError, msgspec.DecodeError) as error:
             # What a snapshot folds is mostly still there to be folded again.
             logger.warning("budgeted: %s; looking for the one before it", error)

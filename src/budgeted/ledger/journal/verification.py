@@ -102,7 +102,7 @@ def _snapshot(directory: Path, number: int, found: Found) -> State | None:
     """The state that a snapshot tells, or None with a problem."""
     found.files += 1
     try:
-        return State.decode(snapshot_files.read_snapshot(directory, number))
+        return snapshot_files.read_snapshot(directory, number)
     except (LedgerError, msgspec.DecodeError, OSError) as error:
         found.problems.append(str(error))
         return None
@@ -131,7 +131,8 @@ def _replay(fd: int, size: int, path: Path, state: State, found: Found, *, last:
     return True
 
 
-def _figures(state: State) -> list[object]:
+def _figures(state: State) -> Content:
     """What a state knows, in one order however it came about."""
-    saved: list[object] = msgspec.json.decode(state.encode())
-    return [sorted(part, key=msgspec.json.encode) if isinstance(part, list) else part for part in saved]
+    content = content_of(state)
+    content.sort()
+    return content

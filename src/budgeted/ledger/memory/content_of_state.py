@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from budgeted.ledger.accounts import Account
-from budgeted.ledger.memory.resolved_routes import in_flight_of
+from budgeted.ledger.memory.resolved_routes import charge_of, in_flight_of
 from budgeted.ledger.memory.state import State
 from budgeted.ledger.whole_content import Content
 
@@ -17,7 +17,7 @@ def content_of(state: State) -> Content:
     return Content(
         [copied(account, held.get(account.id, 0)) for account in state.accounts.values()],
         [msgspec.structs.replace(row) for row in state.reports.since(0)],
-        [state.charge(ended) for ended in state.charges.uncertain.values()],
+        [charge_of(ended) for ended in state.charges.uncertain.values()],
         [in_flight_of(one) for one, _ in state.holds.values()],
     )
 

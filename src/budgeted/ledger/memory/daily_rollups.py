@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import collections
 import hashlib
 from collections.abc import Iterable, Iterator
 
+import msgspec
+
+from budgeted.ledger.memory.compact_store import CompactStore
 from budgeted.ledger.spending_records import RollupRow
 
 RETENTION_DAYS = 400
@@ -23,19 +27,36 @@ def shortened(name: str) -> str:
     return name[: LONGEST - len(mark)] + mark
 
 
-class Reports:
-    """Rows by day and account."""
+MOST_IN_USE = 1_000
+"""Accounts of a day whose rows are kept as objects: those that were charged last."""
 
-    __slots__ = ("days",)
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(list[RollupRow]).decode
+
+
+class Reports:
+    """Rows by day and account. The caller holds the ledger's lock."""
+
+    __slots__ = ("_in_use", "days")
 
     def __init__(self, rows: Iterable[RollupRow] = ()) -> None:
-        self.days: dict[int, dict[str, list[RollupRow]]] = {}
+        self.days: dict[int, CompactStore[list[RollupRow]]] = {}
+        self._in_use: collections.deque[tuple[int, str]] = collections.deque()
         for row in rows:
-            self.days.setdefault(row.day, {}).setdefault(row.account, []).append(row)
+            self.put(row)
 
     def row(self, day: int, account: str, provider: str, model: str) -> RollupRow:
-        """The one row of these, made if it is not there."""
-        rows = self.days.setdefault(day, {}).setdefault(account, [])
+        """The one row of these, made if it is not there; it stays in use until :meth:`rest`."""
+        store = self.days.get(day)
+        if store is None:
+            store = self._day(day)
+        rows = store.live.get(account)
+        if rows is None:
+            rows = store.use(account)
+            if rows is None:
+                rows = store[account] = []
+            self._in_use.append((day, account))
         for row in rows:
             if row.model == model and row.provider == provider:
                 return row
@@ -43,24 +64,55 @@ class Reports:
         rows.append(row)
         return row
 
+    def _day(self, day: int) -> CompactStore[list[RollupRow]]:
+        return self.days.setdefault(day, CompactStore(_encode_rows, _decode_rows))
+
+    def rest(self) -> None:
+        """Pack the rows that were not charged lately."""
+        while len(self._in_use) > MOST_IN_USE:
+            day, account = self._in_use[0]
+            store = self.days.get(day)
+            if store is not None:
+                store.rest(account)
+            self._in_use.popleft()
+
     def put(self, row: RollupRow) -> None:
         """Have this row, instead of the one of the same day, account, provider and model."""
         mine = self.row(row.day, row.account, row.provider, row.model)
         for name in RollupRow.__struct_fields__:
             setattr(mine, name, getattr(row, name))
+        self.rest()
+
+    def load(self, day: int, account: str, data: bytes) -> None:
+        """Have rows of one account as :meth:`blobs` gives them."""
+        store = self._day(day)
+        store.load(account, data if account not in store else b"%b,%b" % (store.packed(account), data))
 
     def since(self, day: int) -> Iterator[RollupRow]:
         """All rows from a day on, by day."""
         for number in sorted(self.days):
             if number >= day:
-                for rows in self.days[number].values():
-                    yield from rows
+                store = self.days[number]
+                for account in store.names():
+                    yield from store[account]
 
     def of(self, account: str, since: int) -> Iterator[RollupRow]:
         """One account's rows from a day on."""
-        for number, accounts in self.days.items():
+        for number, store in self.days.items():
             if number >= since:
-                yield from accounts.get(account, ())
+                yield from store.find(account) or ()
+
+    def accounts(self, day: int) -> list[str]:
+        """The accounts that have rows of a day."""
+        store = self.days.get(day)
+        return [] if store is None else store.names()
+
+    def on(self, day: int, accounts: Iterable[str]) -> Iterator[RollupRow]:
+        """Some accounts' rows of a day."""
+        store = self.days.get(day)
+        if store is not None:
+            for account in accounts:
+                yield from store.find(account) or ()
 
     def prune(self) -> bool:
         """Drop rows older than the retention, counted from the newest. Returns whether there were any."""
@@ -69,3 +121,25 @@ class Reports:
         for day in stale:
             del self.days[day]
         return bool(stale)
+
+    def stores(self) -> list[CompactStore[list[RollupRow]]]:
+        """What the rows of each day are kept in, by day."""
+        return [self.days[day] for day in sorted(self.days)]
+
+    def is_frozen(self) -> bool:
+        """Whether any of them is."""
+        return any(store.is_frozen for store in self.days.values())
+
+    def freeze(self) -> None:
+        """Freeze them all: see :class:`CompactStore`."""
+        self._in_use.clear()
+        for store in self.days.values():
+            store.freeze()
+
+
+def _encode_rows(rows: list[RollupRow]) -> bytes:
+    return _encode(rows)[1:-1]
+
+
+def _decode_rows(_: str, data: bytes) -> list[RollupRow]:
+    return _decode(b"[%b]" % data)

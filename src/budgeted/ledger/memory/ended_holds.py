@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 import msgspec
 
+from budgeted.ledger.cost_routing import decode_route
+from budgeted.ledger.memory.uncertain_sums import UncertainSums
 from budgeted.ledger.spending_records import Used
 
 REMEMBERED = 10_000
@@ -30,7 +32,7 @@ class Ended(msgspec.Struct, array_like=True, gc=False):
 class Charges:
     """The holds that have ended, by their ids."""
 
-    __slots__ = ("before", "latest", "uncertain")
+    __slots__ = ("_sums", "before", "latest", "uncertain")
 
     def __init__(
         self, uncertain: Iterable[Ended] = (), latest: Iterable[Ended] = (), before: Iterable[Ended] = ()
@@ -39,6 +41,7 @@ class Charges:
         # Two generations instead of a queue: dropping the oldest costs nothing per call.
         self.latest = {one.id: one for one in latest}
         self.before = {one.id: one for one in before}
+        self._sums: UncertainSums | None = self._summed()
 
     def __contains__(self, id: str) -> bool:
         return id in self.latest or id in self.before or id in self.uncertain
@@ -50,12 +53,44 @@ class Charges:
     def put(self, one: Ended) -> None:
         """Remember it, instead of what was known before. Doing it twice changes nothing."""
         id = one.id
-        if one.reason:
-            self.uncertain[id] = one
-            return
-        # Added before it is taken off: interrupted in between, it is known twice, and never not at all.
+        if one.reason or id in self.uncertain:
+            self._put_uncertain(one)
+            if one.reason:
+                return
         self.latest[id] = one
-        if id in self.uncertain:
-            del self.uncertain[id]
         if len(self.latest) >= REMEMBERED:
             self.before, self.latest = self.latest, {}
+
+    def _put_uncertain(self, one: Ended) -> None:
+        # Gone meanwhile: what an exception of a signal's handler leaves is summed anew by whoever asks.
+        sums, self._sums = self._sums, None
+        before = self.uncertain.get(one.id)
+        if sums is not None and before is not None:
+            sums.take_off(*_summand(before))
+        if one.reason:
+            self.uncertain[one.id] = one
+            if sums is not None:
+                sums.add(*_summand(one))
+        else:
+            # Added before it is taken off: interrupted in between, it is known twice, and never not at all.
+            self.latest[one.id] = one
+            self.uncertain.pop(one.id, None)
+        self._sums = sums
+
+    @property
+    def sums(self) -> UncertainSums:
+        """What is uncertain, summed."""
+        if self._sums is None:
+            self._sums = self._summed()
+        return self._sums
+
+    def _summed(self) -> UncertainSums:
+        sums = UncertainSums()
+        for one in self.uncertain.values():
+            sums.add(*_summand(one))
+        return sums
+
+
+def _summand(one: Ended) -> tuple[tuple[str, ...], str, int, int]:
+    _, _, model, legs = decode_route(one.route)
+    return tuple([leg.account for leg in legs]), model, one.opened, one.used.usd if one.used else 0

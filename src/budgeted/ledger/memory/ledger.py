@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 import itertools
 import secrets
 import threading
@@ -17,7 +16,7 @@ from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import Account, LimitSpec
 from budgeted.ledger.admission import Ask, Refused, admit
 from budgeted.ledger.cost_routing import STALE, Route, Stale
-from budgeted.ledger.interface import in_flight
+from budgeted.ledger.interface import PAGE, in_flight
 from budgeted.ledger.memory import change_records, fork_safety
 from budgeted.ledger.memory.change_records import (
     Deleted,
@@ -33,6 +32,7 @@ from budgeted.ledger.memory.change_records import (
 from budgeted.ledger.memory.content_of_state import content_of, copied
 from budgeted.ledger.memory.ended_holds import Ended
 from budgeted.ledger.memory.lock_waiting import seen_free
+from budgeted.ledger.memory.resolved_routes import charge_of
 from budgeted.ledger.memory.state import MOST_UNFOLDED, State
 from budgeted.ledger.spending_records import Charge, RollupRow, Used
 from budgeted.ledger.wait_queues import WaitQueues
@@ -208,7 +208,7 @@ class MemoryLedger:
         """What became of a hold, if it has ended lately or is uncertain."""
         with self._entered() as state:
             ended = state.charges.get(id)
-            return None if ended is None else state.charge(ended)
+            return None if ended is None else charge_of(ended)
 
     def correct(self, id: str, used: Used, at: int) -> Charge | None:
         """Replace the figure of a charge. Returns what it was before, or None if it is not known (any more)."""
@@ -216,7 +216,7 @@ class MemoryLedger:
             ended = state.charges.get(id)
             if ended is None:
                 return None
-            before = state.charge(ended)
+            before = charge_of(ended)
             if ended.used != used or ended.reason:
                 self._do(Settled(id, at, used))
             return before
@@ -254,7 +254,7 @@ class MemoryLedger:
     def read(self, account: str) -> Account | None:
         """A copy of an account, or None."""
         with self._entered() as state:
-            found = state.accounts.get(account)
+            found = state.accounts.find(account)
             return None if found is None else copied(found, state.held().get(account, 0))
 
     def set_limits(
@@ -304,32 +304,48 @@ class MemoryLedger:
 
     def accounts(self, prefix: str = "", after: str | None = None, count: int = 1000) -> list[Account]:
         """Accounts in order of their ids: those with a prefix, behind ``after``, at most ``count``."""
-        with self._entered() as state:
-            known = state.order
-            new = list(itertools.islice(reversed(state.accounts), len(state.accounts) - len(known)))
-        order = sorted(known + new) if new else known  # a million take a second: not under the lock
-        first = bisect.bisect_left(order, prefix)
-        if after is not None:
-            first = max(first, bisect.bisect_right(order, after))
-        names = itertools.takewhile(lambda name: name.startswith(prefix), itertools.islice(order, first, None))
-        with self._entered() as state:
-            # Unless another thread was faster, or an account has gone meanwhile.
-            if state.order is known:
-                state.order = order
-            found = [state.accounts.get(name) for name in itertools.islice(names, count)]
-            held = state.held()
-            return [copied(account, held.get(account.id, 0)) for account in found if account is not None]
+        found: list[Account] = []
+        while count > 0:
+            # A page at a time: nobody waits while a million are copied.
+            with self._entered() as state:
+                names = state.order.page(prefix, after, min(count, PAGE))
+                held = state.held()
+                page = [state.accounts.find(name) for name in names]
+                found += [copied(account, held.get(account.id, 0)) for account in page if account is not None]
+            if len(names) < PAGE:
+                break
+            after = names[-1]
+            count -= PAGE
+        return found
 
     def rollups(self, since: int = 0, account: str | None = None) -> list[RollupRow]:
         """The report's rows from a day on, of one account or of all."""
+        if account is not None:
+            with self._entered() as state:
+                return [msgspec.structs.replace(row) for row in state.reports.of(account, since)]
         with self._entered() as state:
-            rows = state.reports.since(since) if account is None else state.reports.of(account, since)
-            return [msgspec.structs.replace(row) for row in rows]
+            days = sorted(day for day in state.reports.days if day >= since)
+        found: list[RollupRow] = []
+        for day in days:
+            with self._entered() as state:
+                names = state.reports.accounts(day)
+            for i in range(0, len(names), PAGE):
+                with self._entered() as state:
+                    rows = state.reports.on(day, names[i : i + PAGE])
+                    found += [msgspec.structs.replace(row) for row in rows]
+        return found
 
     def uncertain(self) -> list[Charge]:
         """Charges that nobody confirmed, oldest first."""
         with self._entered() as state:
-            return [state.charge(ended) for ended in state.charges.uncertain.values()]
+            charges = list(state.charges.uncertain.values())
+        return [charge_of(ended) for ended in charges]  # beside the lock: there may be many
+
+    def uncertain_sums(self, wanted: Sequence[tuple[str, int, int]]) -> list[dict[str, int]]:
+        """Nano-USD per model that nobody confirmed, of an account's calls opened in a time, for each wanted one."""
+        with self._entered() as state:
+            sums = state.charges.sums
+            return [sums.of(account, start, end) for account, start, end in wanted]
 
     def open_holds(self) -> list[Held]:
         """The holds of calls in flight, of all processes."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from budgeted.ledger.accounts import TOKENS, USD, Account, LimitSpec, Slot
-from budgeted.ledger.cost_routing import Leg
+from budgeted.ledger.cost_routing import Leg, decode_route
 from budgeted.ledger.memory.change_records import Held
 from budgeted.ledger.memory.daily_rollups import Reports
-from budgeted.ledger.memory.resolved_routes import decode_route
 
 
 def spent_since(account: Account, spec: LimitSpec, reports: Reports) -> int:

@@ -7,13 +7,12 @@ import copy
 import msgspec
 
 from budgeted.ledger.accounts import USD, Account, Slot
-from budgeted.ledger.cost_routing import Leg
+from budgeted.ledger.cost_routing import decode_route
 from budgeted.ledger.memory.change_records import Held
+from budgeted.ledger.memory.ended_holds import Ended
 from budgeted.ledger.memory.route_sums import RouteSums, items_behind
+from budgeted.ledger.spending_records import Charge, Used
 from budgeted.ledger.whole_content import OpenHold
-
-decode_route = msgspec.json.Decoder(tuple[int, str, str, tuple[Leg, ...]]).decode
-"""Day, provider, model and legs of a route's encoded form."""
 
 
 def in_flight_of(held: Held) -> OpenHold:
@@ -80,6 +79,22 @@ class BoundRoute:
         left = items_behind((*self.usd, *self.tokens, *self.calls), last)
         rest.usd, rest.tokens, rest.calls = (tuple(slot for slot in left if slot.unit == unit) for unit in range(3))
         return rest
+
+
+def charge_of(ended: Ended) -> Charge:
+    """What became of a hold, as others see it."""
+    _, provider, model, legs = decode_route(ended.route)
+    return Charge(
+        id=ended.id,
+        opened=ended.opened,
+        at=ended.at,
+        accounts=tuple([leg.account for leg in legs]),
+        provider=provider,
+        model=model,
+        used=ended.used or Used(),
+        held=ended.held,
+        reason=ended.reason,
+    )
 
 
 def slot_of(account: Account, limit: str, start: int, end: int) -> Slot:

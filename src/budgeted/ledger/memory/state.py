@@ -8,13 +8,17 @@ a hold counts on whatever bears the names of its route, now as after a restart.
 from __future__ import annotations
 
 import copy
+import io
+import itertools
 import sys
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
 
 from budgeted.ledger.accounts import USD, Account, LimitSpec, Slot
+from budgeted.ledger.cost_routing import decode_route
 from budgeted.ledger.memory import ended_holds, snapshot
 from budgeted.ledger.memory.change_records import (
     Deleted,
@@ -27,19 +31,27 @@ from budgeted.ledger.memory.change_records import (
     Settled,
     WasReset,
 )
+from budgeted.ledger.memory.compact_store import CompactStore
 from budgeted.ledger.memory.daily_rollups import Reports
 from budgeted.ledger.memory.ended_holds import Charges, Ended
 from budgeted.ledger.memory.new_limits import count_in, spent_since
-from budgeted.ledger.memory.resolved_routes import BoundRoute, decode_route, slot_of, with_later_limits
+from budgeted.ledger.memory.resolved_routes import BoundRoute, slot_of, with_later_limits
 from budgeted.ledger.memory.route_sums import RouteSums
-from budgeted.ledger.memory.snapshot import Saved
-from budgeted.ledger.spending_records import Charge, RollupRow, Used
+from budgeted.ledger.memory.snapshot import Frozen, Saved
+from budgeted.ledger.memory.sorted_names import SortedNames
+from budgeted.ledger.spending_records import RollupRow, Used
 
 MOST_UNFOLDED = 200
 """Charges after which they are added to accounts and the report's rows, though nobody has looked at these."""
 
-MOST_ROUTES = 50_000
+MOST_ROUTES = 20_000
 """Routes that are kept looked up."""
+
+FORGOTTEN_AT_A_TIME = 50
+"""Routes that are forgotten when there are so many."""
+
+PACKED_AT_A_TIME = 4
+"""Accounts that nobody uses any more that are packed with each route that is looked up."""
 
 _NOTHING = Used()
 
@@ -52,9 +64,9 @@ class State:
     """
 
     def __init__(self) -> None:
-        self.accounts: dict[str, Account] = {}
-        self.order: list[str] = []
-        """Names of accounts, sorted: of as many as there were then, and none has gone since."""
+        self.accounts: CompactStore[Account] = CompactStore(_encode, _decode_account)
+        self.order = SortedNames()
+        """Names of accounts."""
         self.holds: dict[str, tuple[Held, BoundRoute]] = {}
         self.charges = Charges()
         self.reports = Reports()
@@ -63,6 +75,8 @@ class State:
         self.periods = 0
         self._generation = 0
         self.bounds: dict[bytes, BoundRoute] = {}
+        self._uses: dict[str, int] = {}
+        """How many of these name an account; one that none names is packed."""
         self.charged: list[tuple[RouteSums, Used, int, int]] = []
         """What routes were charged since the last :meth:`fold`: the charge, calls, and nano-USD that are uncertain."""
         self._changed: list[RouteSums] = []
@@ -94,7 +108,7 @@ class State:
             accounts = self.accounts
             _, _, _, legs = decode_route(route)
             for leg in legs:
-                account = accounts.get(leg.account)
+                account = accounts.find(leg.account)
                 if account is None or not {name for name, _, _ in leg.limits} <= {s.limit for s in account.slots}:
                     return None
             found = self.bind(route)
@@ -105,14 +119,17 @@ class State:
         found = self.bounds.get(route)
         if found is not None:
             return found
+        if len(self.bounds) >= MOST_ROUTES:
+            self._forget_oldest_bounds()
+        self.accounts.settle(PACKED_AT_A_TIME)
         found = BoundRoute()
         found.periods = -1
         found.generation = self._generation
         found.raw = msgspec.Raw(route)
         day, provider, model, legs = decode_route(route)
-        found.names = tuple(leg.account for leg in legs)
-        found.accounts = tuple(self.accounts.get(name) or Account(name, 0) for name in found.names)
-        self._absent.update(name for name in found.names if name not in self.accounts)
+        found.accounts = tuple([self._used(leg.account) for leg in legs])
+        # The accounts' own names: of a million users, each is kept once.
+        found.names = tuple([account.id for account in found.accounts])
         found.slots = tuple(
             (slot_of(account, limit, start, end), start, end)
             for account, leg in zip(found.accounts, legs, strict=True)
@@ -121,34 +138,47 @@ class State:
         found.payers = tuple(leg.account for leg in legs for _ in leg.limits)
         found.sums = RouteSums(day, provider, model, found.names, found.accounts)
         found.versions = tuple(account.version for account in found.accounts)
-        # All at once: to drop the oldest, each call would have to keep an order up to date.
-        if len(self.bounds) >= MOST_ROUTES:
-            self.bounds = {}
         self.bounds[route] = found
         return found
+
+    def _used(self, name: str) -> Account:
+        """An account for a route to count on, until :meth:`_unused`."""
+        self._uses[name] = self._uses.get(name, 0) + 1
+        account = self.accounts.use(name)
+        if account is None:
+            self._absent.add(name)
+            return Account(name, 0)
+        return account
+
+    def _unused(self, name: str) -> None:
+        left = self._uses.get(name, 0) - 1
+        if left > 0:
+            self._uses[name] = left
+        else:
+            self._uses.pop(name, None)
+            self.accounts.rest(name)
+
+    def _forget_oldest_bounds(self) -> None:
+        """Make room for the routes of calls to come, a few at a time: no call waits for thousands to go."""
+        self.fold()  # what was charged belongs to the accounts that they name now
+        for route in list(itertools.islice(self.bounds, FORGOTTEN_AT_A_TIME)):
+            bound = self.bounds.pop(route)
+            bound.generation = -1  # for the open holds that have it
+            for name in bound.names:
+                self._unused(name)
 
     def _forget_bounds(self) -> None:
         """Accounts or limits have come or gone: look every route up again when it is needed."""
         # Before they are forgotten: what was charged belongs to the accounts that they name now.
         self.fold()
+        self._begin_generation()
+        self.accounts.cool()
+
+    def _begin_generation(self) -> None:
         self._generation += 1
         self.bounds = {}
+        self._uses = {}
         self._absent = set()
-
-    def charge(self, ended: Ended) -> Charge:
-        """What became of a hold, as others see it."""
-        bound = self.bind(bytes(ended.route))
-        return Charge(
-            id=ended.id,
-            opened=ended.opened,
-            at=ended.at,
-            accounts=bound.names,
-            provider=bound.sums.provider,
-            model=bound.sums.model,
-            used=ended.used or _NOTHING,
-            held=ended.held,
-            reason=ended.reason,
-        )
 
     # -- the changes
 
@@ -322,15 +352,15 @@ class State:
             sums.add_to(sums.accounts, rows)
             sums.listed = False
             changed.pop()
+        self.reports.rest()
 
     def set_limits(self, account_id: str, limits: Sequence[LimitSpec], *, explicit: bool) -> None:
         """Replace an account's limits; those it has keep their numbers, new ones count what they are told to."""
         self.fold()
-        account = self.accounts.get(account_id)
+        account = self.accounts.find(account_id)
         known = account is not None
         if account is None:
-            # One string for all that name it: equal names are mostly found so by identity.
-            account = Account(sys.intern(account_id))
+            account = Account(account_id)
         old = {slot.limit: slot for slot in account.slots}
         slots, new = [], []
         for spec in limits:
@@ -346,18 +376,21 @@ class State:
         account.version = self.version
         account.explicit = account.explicit or explicit
         account.slots = tuple(slots)
+        self.order.add(account_id)
         self.accounts[account_id] = account
         revived = account_id in self._gone
         if known or revived or account_id in self._absent:
             self._forget_bounds()
         if (known and new) or revived:
             self._gone.discard(account_id)
-            self._take_in_flight(account, new)
+            self._take_in_flight(account_id, new)
+        if account_id not in self._uses:
+            self.accounts.cool(account_id)
         self.applied += 1
 
     def same_limits(self, account_id: str, limits: Sequence[LimitSpec], *, explicit: bool) -> bool:
         """Whether an account has exactly these limits already."""
-        account = self.accounts.get(account_id)
+        account = self.accounts.find(account_id)
         return (
             account is not None
             and (account.explicit or not explicit)
@@ -367,19 +400,26 @@ class State:
     def reset(self, account_id: str) -> None:
         """Forget what an account has spent; what is held stays."""
         self.fold()
-        account = self.accounts.get(account_id)
+        account = self.accounts.find(account_id)
         if account is not None:
             account.usd = account.tokens = account.calls = 0
             account.models = None
             for slot in account.slots:
                 slot.spent = 0
+            self._put_back(account)
         self.applied += 1
+
+    def _put_back(self, account: Account) -> None:
+        """Keep what was changed of an account, which nobody may use."""
+        self.accounts[account.id] = account
+        if account.id not in self._uses:
+            self.accounts.cool(account.id)
 
     def delete(self, account_id: str) -> None:
         """Forget an account. Calls in flight are charged to the others, or to whoever bears the name by then."""
         self.fold()
-        self.order = []
-        self.accounts.pop(account_id, None)
+        self.accounts.pop(account_id)
+        self.order.discard(account_id)
         if any(account_id in bound.names for _, bound in self.holds.values()):
             self._gone.add(account_id)
         self._forget_bounds()
@@ -390,6 +430,7 @@ class State:
         self.fold()
         for account in accounts:
             self.version += 1
+            self.order.add(account.id)
             self.accounts[account.id] = msgspec.structs.replace(
                 account,
                 version=self.version,
@@ -409,59 +450,140 @@ class State:
         if self.reports.prune():
             self._forget_bounds()
 
-    def _take_in_flight(self, account: Account, new: list[tuple[Slot, bool]]) -> None:
+    def _take_in_flight(self, account: str, new: list[tuple[Slot, bool]]) -> None:
         """Let new limits count the holds that the account has open.
 
         Args:
             account: whose limits they are.
             new: each with whether it also counts holds that were opened without it.
         """
+        self._used(account)  # or else it might be packed, and these be no limits of it any more
         for id, (held, bound) in self.holds.items():
-            if account.id not in bound.names:
+            if account not in bound.names:
                 continue
             for slot, catches_up in new:
-                held = count_in(held, account.id, slot, catches_up=catches_up)  # noqa: PLW2901
+                held = count_in(held, account, slot, catches_up=catches_up)  # noqa: PLW2901
             # To replace what a key has does not disturb the loop.
             self.holds[id] = held, self.bind(bytes(held.route))
         self.periods += 1
+        self._unused(account)
 
     # -- snapshots
 
     def encode(self) -> bytes:
         """Everything that a later start has to know, as JSON."""
         self.fold()
+        accounts = map(self.accounts.packed, sorted(self.accounts.names()))
+        rows = (store.packed(name) for store in self.reports.stores() for name in store.names())
+        return b"".join(snapshot.pieces(self.version, accounts, self._kept(), rows))
+
+    def freeze(self, lock: threading.Lock) -> Frozen | None:
+        """The same in pieces, beside the lock: what it is now, however it goes on. None while one is not thawed."""
+        if self.accounts.is_frozen or self.reports.is_frozen():
+            return None
+        self.fold()
+        self._begin_generation()
+        self.accounts.freeze()
+        self.reports.freeze()
+        return Frozen(self.version, self._kept(), self.accounts, self.reports.stores(), lock)
+
+    def _kept(self) -> tuple[Sequence[Held | Ended], ...]:
         charges = self.charges
-        saved = Saved(
-            self.version,
-            list(self.accounts.values()),
+        return (
             [held for held, _ in self.holds.values()],
             list(charges.uncertain.values()),
             list(charges.latest.values()),
             list(charges.before.values()),
-            list(self.reports.since(0)),
         )
-        return snapshot.encode(saved)
 
     @classmethod
     def decode(cls, data: bytes) -> State:
         """The state that :meth:`encode` wrote."""
-        saved = snapshot.decode(data)
+        return cls.read(io.BytesIO(data))
+
+    @classmethod
+    def read(cls, lines: Iterable[bytes]) -> State:
+        """The same from a file's lines.
+
+        Raises:
+            msgspec.DecodeError: it is no snapshot.
+        """
+        lines = iter(lines)
+        first = next(lines, b"")
         state = cls()
-        state.version = saved.version
+        if snapshot.is_in_pieces(first):
+            state._read_pieces(itertools.chain((first,), lines))
+        else:
+            state._read_whole(snapshot.decode(b"".join((first, *lines))))
+        return state
+
+    def _read_whole(self, saved: Saved) -> None:
+        self.version = saved.version
         for account in saved.accounts:
             for slot in account.slots:
                 slot.limit = sys.intern(slot.limit)
-            state.accounts[account.id] = account
-        state.reports = Reports(saved.rows)
-        state.charges = Charges(saved.uncertain, saved.latest, saved.before)
+            self.accounts[account.id] = account
+        self.order = SortedNames(account.id for account in saved.accounts)
+        self.reports = Reports(saved.rows)
+        routes: dict[bytes, msgspec.Raw] = {}
         for ended in (*saved.uncertain, *saved.latest, *saved.before):
-            ended.route = state.bind(bytes(ended.route)).raw  # or else it would keep all of the data
-        for held in saved.holds:
-            bound = state.bind(bytes(held.route))
+            ended.route = _shared(ended.route, routes)
+        self.charges = Charges(saved.uncertain, saved.latest, saved.before)
+        self._read_holds(saved.holds)
+
+    def _read_pieces(self, lines: Iterable[bytes]) -> None:
+        names: dict[str, str] = {}  # one string for all that name an account
+        routes: dict[bytes, msgspec.Raw] = {}
+        ended: tuple[list[Ended], ...] = [], [], []
+        for number, items in snapshot.sections(lines):
+            match number:
+                case 0:
+                    self.version = msgspec.json.decode(items, type=int)
+                case 1:
+                    for data in snapshot.each(items):
+                        name = snapshot.name_of(data)
+                        self.accounts.load(name, data)
+                        names[name] = name
+                case 2:
+                    self._read_holds(snapshot.decode_holds(items))
+                case 6:
+                    for data in snapshot.each(items):
+                        day, name = snapshot.date_of(data)
+                        self.reports.load(day, names.setdefault(name, name), data)
+                case _:
+                    for one in snapshot.decode_ended(items):
+                        one.route = _shared(one.route, routes)
+                        ended[number - 3].append(one)
+        self.order = SortedNames(self.accounts.names())
+        self.charges = Charges(*ended)
+
+    def _read_holds(self, holds: Iterable[Held]) -> None:
+        for held in holds:
+            bound = self.bind(bytes(held.route))
             held.route = bound.raw
-            state.holds[held.id] = held, bound
-            state._gone.update(name for name in bound.names if name not in state.accounts)
-        return state
+            self.holds[held.id] = held, bound
+            self._gone.update(name for name in bound.names if name not in self.accounts)
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Account).decode
+
+
+def _decode_account(name: str, data: bytes) -> Account:
+    account = _decode(data)
+    account.id = name
+    for slot in account.slots:
+        slot.limit = sys.intern(slot.limit)
+    return account
+
+
+def _shared(route: msgspec.Raw, known: dict[bytes, msgspec.Raw]) -> msgspec.Raw:
+    """A route of its own, which many charges share: one that was read would keep all that was read with it."""
+    data = bytes(route)
+    found = known.get(data)
+    if found is None:
+        found = known[data] = msgspec.Raw(data)
+    return found
 
 
 _APPLY: dict[type[Record], Callable[[State, Any], None]] = {

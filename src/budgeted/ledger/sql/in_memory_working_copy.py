@@ -6,7 +6,7 @@ So what all ledgers agree on is written once, in :mod:`budgeted.ledger.memory`.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -71,7 +71,7 @@ class Scratch(Deciding):
                 state.charges.put(one)
 
     @property
-    def known(self) -> dict[str, Account]:
+    def known(self) -> Mapping[str, Account]:
         """The accounts that are there."""
         return self._state.accounts
 

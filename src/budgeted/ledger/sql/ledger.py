@@ -21,8 +21,7 @@ from budgeted.ledger.memory import ended_holds
 from budgeted.ledger.memory.change_records import Held
 from budgeted.ledger.memory.daily_rollups import RETENTION_DAYS
 from budgeted.ledger.memory.ended_holds import Ended
-from budgeted.ledger.memory.resolved_routes import in_flight_of
-from budgeted.ledger.memory.state import State
+from budgeted.ledger.memory.resolved_routes import charge_of, in_flight_of
 from budgeted.ledger.network_ledger import DEADLINE, DIED, READING_SECONDS, RemoteLedger
 from budgeted.ledger.spending_records import Charge, RollupRow, Used
 from budgeted.ledger.sql import row_mapping
@@ -263,7 +262,6 @@ class SQLLedger(RemoteLedger):
 
     def everything(self) -> Content:
         """All that it knows, as it is at one instant, though calls go on."""
-        state = State()
         everybody: dict[str, Value] = {"prefix": "", "length": 0, "after": "", "count": 2**62}
         with self._verb(READING_SECONDS) as deadline:
             accounts, rows, charges, holds = self._rows.find_at_one_instant(
@@ -278,7 +276,7 @@ class SQLLedger(RemoteLedger):
         return Content(
             list(map(row_mapping.account, accounts)),
             list(map(row_mapping.report, rows)),
-            list(map(state.charge, ended)),
+            list(map(charge_of, ended)),
             list(map(in_flight_of, held)),
         )
 
@@ -352,9 +350,8 @@ class SQLLedger(RemoteLedger):
     # -- what runs in a transaction
 
     def _charges(self, statement: str, **given: str) -> list[Charge]:
-        state = State()
         found = [row_mapping.hold(row) for row in self._find(statement, **given)]
-        return [state.charge(one) for one in found if isinstance(one, Ended)]
+        return [charge_of(one) for one in found if isinstance(one, Ended)]
 
     def _find(self, statement: str, **given: Value) -> list[StoredRow]:
         """The rows of one query."""
