@@ -24,10 +24,11 @@ MAX_USD: Final = 10**9
 _PICO_PER_MILLION: Final = 10**6  # 1 USD per million tokens is 1e-6 USD, so a million pico-USD, per token
 _HUGE, _TINY = Decimal("1e40"), Decimal("1e-40")
 _CONTEXT: Final = Context(traps=[InvalidOperation])
+# Blanks are never given back (`*+`): where two runs of them meet, many blanks would take many seconds.
 _MONEY: Final = re.compile(
-    r"""\s* (?P<sign>-)? (?:us\$|usd|\$)? \s*
+    r"""\s*+ (?P<sign>-)? (?:us\$|usd|\$)? \s*+
     (?P<number> -? (?: \d{1,3}(?:,\d{3})+(?:\.\d*)? | \d+(?:_\d+)*(?:\.\d*)? | \.\d+ ) (?:e[+-]?\d{1,9})? )
-    \s* (?:us\$|usd|\$|dollars?)? \s*""",
+    \s*+ (?:us\$|usd|\$|dollars?)? \s*+""",
     re.ASCII | re.IGNORECASE | re.VERBOSE,
 )
 

@@ -8,7 +8,7 @@ MOST = 1_000_000_000
 """The largest count that is taken, of tokens or of anything else."""
 
 _NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
-_LIKE_A_LIMIT = re.compile(r"\s*(\$|.*\d\s*(/|per\b|usd\b|tokens?\b|calls?\b))", re.IGNORECASE)
+_LIKE_A_LIMIT = re.compile(r"\s*+(\$|.*\d\s*+(/|per\b|usd\b|tokens?\b|calls?\b))", re.IGNORECASE)
 
 
 def shown(value: object) -> str:
@@ -60,16 +60,15 @@ def check_text(value: object, what: str) -> str:
 
     Raises:
         TypeError: it is no text, or an empty one.
-        ValueError: it cannot be encoded.
+        ValueError: it holds control characters or lone surrogates.
     """
     if not isinstance(value, str) or not value:
         msg = f"{what} must be a name as text, got {shown(value)}"
         raise TypeError(msg)
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        msg = f"{what} {shown(value)} holds lone surrogates, which no server takes; write plain text"
-        raise ValueError(msg) from None
+    if not _NAME.fullmatch(value):
+        problem = "lone surrogates" if any("\ud800" <= one <= "\udfff" for one in value) else "control characters"
+        msg = f"{what} {shown(value)} holds {problem}, which no server takes; write plain text"
+        raise ValueError(msg)
     return value
 
 

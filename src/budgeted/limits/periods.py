@@ -64,7 +64,7 @@ WORDS: Final = (*(name for name in _NAMES if len(name) > 2), *_ADVERBS)
 """What periods are called, for whoever suggests a spelling."""
 
 _PERIOD: Final = re.compile(
-    r"\s*(?:(?:/|(?:per|an?|each|every)\b)\s*)?(?P<count>\d{1,15})?\s*(?P<name>[a-z]+)\s*",
+    r"\s*+(?:(?:/|(?:per|an?|each|every)\b)\s*+)?(?P<count>\d{1,15})?\s*+(?P<name>[a-z]+)\s*+",
     re.ASCII | re.IGNORECASE,
 )
 

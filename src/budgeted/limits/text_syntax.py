@@ -29,20 +29,21 @@ _WORDS: Final = (*WORDS, "tokens", "calls", "requests", "dollars", "usd", "per",
 _DATE: Final = r"\d{4}-\d\d-\d\d (?: [T\s] \d\d:\d\d (?::\d\d(?:\.\d+)?)? (?: \s?z | [+-]\d\d:?\d\d )? )? (?!\w)"
 
 # One limit, and the "+" before the next one. Behind a model it takes an amount to follow: command-r+ is a model.
+# Blanks are never given back (`*+`): a thousand of them took a minute, where several runs of them may meet.
 _LIMIT: Final = re.compile(
-    rf"""\s* (?P<sign>-)? \s* (?P<dollar>us\$|usd|\$)? \s* (?P<minus>-)?
+    rf"""\s*+ (?P<sign>-)? \s*+ (?P<dollar>us\$|usd|\$)? \s*+ (?P<minus>-)?
     (?P<number> (?: \d{{1,3}}(?:,\d{{3}})+ | \d+(?:_\d+)* ) (?:\.\d*)? (?:e[+-]?\d{{1,3}})? | \.\d+ )
-    (?: \s* (?P<scale>[kmb]) \b )?
-    (?: \s* (?P<unit>us\$|usd|\$|dollars?|tokens?|calls?|requests?|reqs?) (?!\w) )?
-    (?: \s* (?: / | \b(?:per|an?|each|every)\b ) \s* (?P<period>(?:\d+\s*)?[a-z]+)
-      | \s+ (?P<adverb>[a-z]+ly) )?
-    (?P<clauses> (?: \s+on\s+\S+?(?=\s|\Z|\+\s*[$\d]) | \s+from\s+{_DATE} )* )
-    \s* (?: \Z | (?P<more>\+) )""",
+    (?: \s*+ (?P<scale>[kmb]) \b )?
+    (?: \s*+ (?P<unit>us\$|usd|\$|dollars?|tokens?|calls?|requests?|reqs?) (?!\w) )?
+    (?: \s*+ (?: / | \b(?:per|an?|each|every)\b ) \s*+ (?P<period>(?:\d+\s*+)?[a-z]+)
+      | \s++ (?P<adverb>[a-z]+ly) )?
+    (?P<clauses> (?: \s++on\s++\S+?(?=\s|\Z|\+\s*+[$\d]) | \s++from\s++{_DATE} )* )
+    \s*+ (?: \Z | (?P<more>\+) )""",
     re.ASCII | re.IGNORECASE | re.VERBOSE,
 )
 
 _CLAUSE: Final = re.compile(
-    rf"\s+ (?: on\s+(?P<models>\S+) | from\s+(?P<anchor>{_DATE}) )", re.ASCII | re.IGNORECASE | re.VERBOSE
+    rf"\s++ (?: on\s++(?P<models>\S+) | from\s++(?P<anchor>{_DATE}) )", re.ASCII | re.IGNORECASE | re.VERBOSE
 )
 
 _ID: Final = re.compile(

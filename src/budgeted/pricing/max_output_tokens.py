@@ -18,8 +18,8 @@ _BEFORE: Final = re.compile(  # Bedrock: us.anthropic.claude-...; fine-tuned: ft
     r"(ft:|((us|us-gov|eu|apac|jp|au|ca|in|sa|global|regional)\.)?"
     r"(ai21|amazon|anthropic|cohere|deepseek|google|meta|minimax|mistral|moonshot(ai)?|nvidia|openai|qwen|writer|zai)\.)"
 )
-_AFTER: Final = re.compile(r"(-v\d:\d|-v1|:.*)$")  # Bedrock: ...-v1:0; OpenRouter: ...:free
-_DATE: Final = re.compile(r"-(latest|20\d\d-?[01]\d-?[0-3]\d)$")
+_AFTER: Final = re.compile(r"(-v\d:\d|-v1|:(?s:.*))\Z")  # Bedrock: ...-v1:0; OpenRouter: ...:free
+_DATE: Final = re.compile(r"-(latest|20\d\d-?[01]\d-?[0-3]\d)\Z")
 
 
 def find(model: str) -> int | None:

@@ -12,14 +12,14 @@ from budgeted.manager.balances import AccountInfo, Balance, ReportRow, Uncertain
 from budgeted.pricing.usage import Usage
 from budgeted.server.ledger_per_project import Project
 
-NAME = {"minLength": 1, "maxLength": 256, "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]+$"}
+NAME = {"minLength": 1, "maxLength": 256, "pattern": f"^{request_bodies.PLAIN}+{request_bodies.END}"}
 """What a user and a project may be called, for the description. Where it is checked, errors have better words."""
 
 Asked = TypeVar("Asked", bound=msgspec.Struct)
 """What an endpoint is asked."""
 
 Name: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema=NAME)]
-Day: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date", "pattern": r"^\d{4}-\d{2}-\d{2}$"})]
+Day: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date"})]
 Grouping: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"enum": ["user", "model", "provider", "day"]})]
 
 

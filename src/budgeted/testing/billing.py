@@ -194,7 +194,7 @@ MAX_OUTPUT_TOKENS: dict[str, int] = {
 }
 DEFAULT_MAX_OUTPUT_TOKENS = 16_384
 
-_DATED = re.compile(r"-(latest|\d{8}|\d{4}-\d{2}-\d{2})$")
+_DATED = re.compile(r"-(latest|\d{8}|\d{4}-\d{2}-\d{2})\Z")
 
 
 def base_model(model: str) -> str:
