@@ -4,6 +4,7 @@
 # make matrix-newest  the tests of the SDKs and that table, on the newest version of each SDK, as it is today
 # make tests-pythons  the quick tests on the newest other CPython that this machine has, and on the others from 3.11 on
 #              those that are not about SDKs
+# make proof   attacks on the ledgers, each repeatable by its seed, as a table; LONG=1, or make proof-long: the long form
 # make demo    the real OpenAI SDK against a provider simulated on loopback: no key needed
 # make bench   what a metered call costs
 # make picture docs/dashboard.svg, from a run of a minute (needs prometheus)
@@ -23,7 +24,7 @@ PYTEST = -m pytest -n auto
 .DEFAULT_GOAL = check
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: check test matrix matrix-newest demo bench picture format clean lint types pyright
+.PHONY: check test matrix matrix-newest proof proof-long demo bench picture format clean lint types pyright
 .PHONY: tests-quick tests-own tests-all tests-openai2 tests-pythons
 
 # $(call install,GROUP): a virtual environment, in the target's folder, with this checkout and a group of pyproject.toml.
@@ -41,6 +42,11 @@ endef
 
 $(VENV)/.ready: pyproject.toml
 	$(call install,dev)
+
+# What the proof needs besides: a few packages more in the same environment.
+$(VENV)/.proof-ready: $(VENV)/.ready
+	@$(BIN)/python -m pip install --quiet --quiet --group proof
+	@touch $@
 
 .venv-openai2/.ready: pyproject.toml
 	$(call install,test-openai2)
@@ -115,6 +121,13 @@ matrix-newest:
 	$(NEWEST)/python $(TABLE) || failed=1; \
 	exit $$failed
 
+# PROOF: more arguments, as in make proof PROOF="--part simulator --seed 7"
+proof: $(VENV)/.proof-ready
+	$(BIN)/python -m proof $(if $(LONG),--long) $(PROOF)
+
+proof-long: $(VENV)/.proof-ready
+	$(BIN)/python -m proof --long $(PROOF)
+
 demo: $(VENV)/.ready
 	$(BIN)/python demo/demo.py
 
@@ -130,4 +143,4 @@ format: $(VENV)/.ready
 
 clean:
 	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist
-	find src tests benchmarks demo -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+	find src tests benchmarks proof demo -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
