@@ -150,7 +150,7 @@ def replayed(directory: Path, *, whole: bool = False) -> bytes:
     state, number = State(), 1
     if snapshots and not whole:
         number = snapshots[-1]
-        state = snapshot_files.read_snapshot(directory, number)
+        _, state = snapshot_files.read_snapshot(directory, number)
     while number:
         path = segment_files.journal_path(directory, number)
         number = 0

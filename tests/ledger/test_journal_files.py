@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from ledgers import ALICE, AT, BOB, canonical, charge, check, dump, finish, give, hold, python, replayed, spent, usd
+from ledgers import ALICE, AT, BOB, canonical, charge, check, finish, give, hold, python, replayed, spent, usd
 
 from budgeted.errors import LedgerCorruptError, LedgerError, LedgerLockedError, LedgerUnavailableError
 from budgeted.ledger import background_worker
@@ -47,7 +47,7 @@ def states(journal: Path) -> dict[int, bytes]:
 
 
 @pytest.mark.slow
-def test_a_journal_cut_off_anywhere_gives_the_balances_of_its_whole_lines(
+def test_a_journal_cut_off_anywhere_is_refused_and_repaired_to_the_balances_of_its_whole_lines(
     directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(JournalLedger, "sweep", lambda self: 0)  # what dead processes held is not charged here
@@ -57,6 +57,12 @@ def test_a_journal_cut_off_anywhere_gives_the_balances_of_its_whole_lines(
         copy = tmp_path / "copy"
         shutil.copytree(directory, copy)
         os.truncate(copy / journal.name, size)
+        if size < len(whole):
+            with pytest.raises(LedgerCorruptError, match=r"acknowledged are missing|byte 0"):
+                JournalLedger(copy)
+            assert (copy / journal.name).stat().st_size == size
+            repaired = repair.repair(copy)
+            assert repaired.set_aside + repaired.missing == len(whole) - max(at for at in after if at <= size)
         ledger = JournalLedger(copy)
         last = max(offset for offset in after if offset <= size)
         assert canonical(ledger._state) == after[last], size
@@ -112,13 +118,17 @@ def test_repair_keeps_what_stands_before_the_damage_and_sets_the_rest_aside(dire
     offsets = sorted(after)
     whole[offsets[5] + 20] ^= 4
     journal.write_bytes(whole)
-    assert repair.repair(directory) == len(whole) - offsets[5]
-    assert journal.with_name(journal.name + ".damaged").read_bytes() == whole
+    done = repair.repair(directory)
+    assert (done.set_aside, done.missing) == (len(whole) - offsets[5], 0)
+    assert journal.read_bytes() == whole[: offsets[5]]
+    [kept] = done.files
+    assert kept.read_bytes() == whole[offsets[5] :]
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
     ledger = JournalLedger(directory)
     assert canonical(ledger._state).startswith(after[offsets[5]][:40])
     check(ledger)
     ledger.close()
-    assert repair.repair(directory) == 0
+    assert repair.repair(directory) == repair.Repaired()
 
 
 def rotated(directory: Path, monkeypatch: pytest.MonkeyPatch, lines: int = 60) -> None:
@@ -233,6 +243,7 @@ def test_a_directory_of_other_files_is_not_taken_over(tmp_path: Path) -> None:
 
 def test_a_foreign_file_or_a_later_format_is_told(directory: Path) -> None:
     directory.mkdir()
+    (directory / "lock").touch()
     journal = segment_files.journal_path(directory, 1)
     journal.write_bytes(b"Dear diary,\n")
     with pytest.raises(LedgerCorruptError, match="damaged at byte 0"):
@@ -317,20 +328,6 @@ def test_an_abandoned_ledger_gives_its_files_back(directory: Path) -> None:
     assert not any(str(directory) in name for name in files())
 
 
-def test_a_directory_removed_under_a_running_process_is_noticed(
-    journal: JournalLedger, caplog: pytest.LogCaptureFixture
-) -> None:
-    give(journal, GLOBAL, usd(10))
-    shutil.rmtree(journal.directory)
-    give(journal, GLOBAL, usd(11))
-    journal._dirty = True
-    journal.upkeep()
-    assert "was removed while in use" in caplog.text
-    assert journal.read(GLOBAL) is None
-    give(journal, GLOBAL, usd(12))
-    assert dump(journal) == replayed(journal.directory)
-
-
 @pytest.mark.parametrize("added", [b"", b'["budgeted",1,1]'], ids=["an empty line", "a second header"])
 def test_a_line_that_checks_but_cannot_stand_where_it_does_is_damage(directory: Path, added: bytes) -> None:
     journal = small(directory)
@@ -339,7 +336,7 @@ def test_a_line_that_checks_but_cannot_stand_where_it_does_is_damage(directory: 
     journal.write_bytes(whole + checked_lines.line(added, checked_lines.crc32(added, crc)))
     with pytest.raises(LedgerCorruptError, match=f"at byte {len(whole)}"):
         JournalLedger(directory)
-    assert repair.repair(directory) > 0
+    assert repair.repair(directory).set_aside > 0
     assert journal.read_bytes() == whole
 
 

@@ -97,12 +97,22 @@ def test_a_damaged_file_is_named_and_the_exit_code_says_so(root: Path, name: str
 
 def test_a_snapshot_that_tells_something_else_than_the_files_before_it_is_named(root: Path) -> None:
     path = root / "p" / "snapshot-00000002"
-    data = path.read_bytes()[9:].replace(b'"usd",0,1000', b'"usd",0,2000')
+    origin, _ = snapshot_files.read_snapshot(root / "p", 2)
+    _, _, state = path.read_bytes().replace(b'"usd",0,1000', b'"usd",0,2000').partition(b"\n")
     path.unlink()
-    snapshot_files.write_snapshot(root / "p", 2, [data])
+    snapshot_files.write_snapshot(root / "p", 2, [state], origin)
     found = run("verify", "--ledger", root, "--project", "p")
     assert found.exit_code == 3
     assert "does not tell what the files before it do" in found.output
+
+
+def test_a_journal_that_is_shorter_than_was_acknowledged_is_named(root: Path) -> None:
+    path = root / "p" / "journal-00000002"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:-1]))
+    found = run("verify", "--ledger", root, "--project", "p")
+    assert found.exit_code == 3
+    assert f"{len(lines[-1])} bytes" in found.output
 
 
 def test_sums_that_do_not_fit_together_are_named(ledger: Any) -> None:

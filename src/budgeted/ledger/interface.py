@@ -153,6 +153,9 @@ class Ledger(Protocol):
     def idle(self) -> bool:
         """Whether no lock that a verb takes is held, by this thread or another: a finaliser may call one then."""
 
+    def repair(self) -> int:
+        """Write back what this process knows, where the ledger was lost or has gone backwards. Returns how much."""
+
     def flush(self) -> None:
         """Make everything acknowledged so far durable."""
 

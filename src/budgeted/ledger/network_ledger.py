@@ -105,6 +105,10 @@ class RemoteLedger:
         """What a forked child does first."""
         self._begin()
 
+    def repair(self) -> int:
+        """Write back what this process knows and the server does not. Returns how much; here nothing is known."""
+        return 0
+
     def new_id(self) -> str:
         """A hold id: this process's name and a number."""
         return f"{self._prefix}{next(self._numbers)}"

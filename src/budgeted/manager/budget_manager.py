@@ -396,6 +396,31 @@ class BudgetManager(LiteLLMMethods):
         """
         self._accounts.reconcile(charge_id, cost, usage)
 
+    def repair(self) -> int:
+        """Write back what this process still knows of a ledger that was lost, damaged or has gone backwards.
+
+        For when calls raise :class:`LedgerCorruptError`: a ledger's directory was removed, an older copy was put in its
+        place, its server was restored from a backup. Limits, what was spent and calls in flight are as they were for
+        this process, and calls go on. Other processes that have the ledger open go on with what was written; one that
+        knows more than that refuses, and says so.
+
+        Returns:
+            How many accounts, calls and charges were written back; 0 if nothing was wrong.
+
+        Raises:
+            LedgerCorruptError: this process does not know enough, or another ledger stands there; the text says which.
+            LedgerUnavailableError: the ledger cannot be reached or written.
+
+        Example:
+            >>> try:
+            ...     client.chat.completions.create(...)
+            ... except LedgerCorruptError:
+            ...     manager.repair()
+        """
+        put = self.ledger.repair()
+        background_worker.drain()  # settlements that were refused meanwhile
+        return put
+
     def flush(self) -> None:
         """Make everything recorded so far durable.
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from budgeted.errors import LedgerCorruptError, LedgerError
+from budgeted.ledger.journal.origin import Origin, Position
 from budgeted.ledger.memory.change_records import (
     Deleted,
     Held,
@@ -40,10 +41,17 @@ crc32 = zlib.crc32
 
 
 class Header(Record, tag="budgeted"):
-    """The first line of a segment."""
+    """The first line of a segment. Versions that knew no identity of a ledger wrote the first two fields."""
 
     format: int
     segment: int
+    ledger: str = ""
+    ends: tuple[Position, ...] = ()
+
+    @property
+    def origin(self) -> Origin:
+        """Which ledger it belongs to."""
+        return Origin(self.ledger, self.ends)
 
 
 class Continued(Record, tag="n"):
@@ -94,12 +102,26 @@ def read(data: bytes, crc: int, path: Path, offset: int) -> tuple[list[Record], 
     return found, crc, behind
 
 
-def intact(path: Path) -> tuple[int, bool]:
-    """How many bytes of a segment are intact, and whether the journal ends there."""
-    found, _, good, bad = _check(path.read_bytes(), 0, 0)
+def intact(path: Path) -> tuple[list[Record], int]:
+    """The records of a segment before its first damage, and how many bytes they take."""
+    found, _, good, _ = _check(path.read_bytes(), 0, 0)
     if found:
         _check_header(found[0], path)
-    return good, bad is not None or not found or found[-1].__class__ is not Continued
+    return found, good
+
+
+def ends_with(fd: int, offset: int, crc: int) -> bool:
+    """Whether the line that ends at an offset of a file is the one that the chain had reached by then."""
+    room = 1 << 10
+    while True:
+        start = max(0, offset - room)
+        data = os.pread(fd, offset - start, start)
+        if len(data) != offset - start or not data.endswith(b"\n"):
+            return False
+        found = data.rfind(b"\n", 0, -1)
+        if found >= 0 or not start:
+            return data[found + 1 : found + 9] == b"%08x" % crc
+        room *= 8
 
 
 def pieces(fd: int, offset: int, size: int) -> Iterator[bytes]:
@@ -168,19 +190,19 @@ def _check_header(record: Record, path: Path) -> None:
         raise LedgerError(msg)
 
 
-def first_line(segment: int) -> bytes:
+def first_line(segment: int, origin: Origin) -> bytes:
     """The line that a segment begins with."""
-    payload = encode(Header(FORMAT, segment))
+    payload = encode(Header(FORMAT, segment, *origin))
     return line(payload, crc32(payload))
 
 
 def check_beginning(data: bytes, segment: int, path: Path) -> None:
-    """Refuse a segment without a first line, unless it is one that a crash left half made.
+    """Refuse a segment without a first line, unless it is one that a crash of an earlier version left half made.
 
     Raises:
         LedgerCorruptError: what stands there is no beginning of a first line.
     """
-    if not first_line(segment).startswith(data):
+    if not first_line(segment, Origin()).startswith(data):
         msg = (
             f"{path} is damaged at byte 0: {data[:40]!r} is no journal's beginning. Nothing was changed; restore the "
             f"file from a backup"

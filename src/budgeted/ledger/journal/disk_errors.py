@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import errno
+import os
+import resource
 
 from budgeted.errors import LedgerUnavailableError
 
+_HINTS = {
+    errno.ENOSPC: "free some space, or name another directory",
+    errno.EDQUOT: "free some space, or name another directory",
+    errno.EFBIG: (
+        "no file of this process may grow beyond its limit RLIMIT_FSIZE (see ulimit -f), or its file system's; raise it"
+    ),
+}
+
+
+def short_write(end: int) -> OSError:
+    """Why only a part was written of what would have ended at a file's offset: the system has not said."""
+    most, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    number = errno.EFBIG if most != resource.RLIM_INFINITY and most < end else errno.ENOSPC
+    return OSError(number, os.strerror(number))
+
 
 def unavailable(error: OSError, what: str) -> LedgerUnavailableError:
-    """The error for ``what`` could not be done, with the system's reason and, on a full disk, what to do about it."""
+    """The error for ``what`` could not be done, with the system's reason and, where that is known, what to do."""
     reason = error.strerror or str(error)
-    hint = "; free some space, or name another directory" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+    hint = f"; {_HINTS[error.errno]}" if error.errno in _HINTS else ""
     return LedgerUnavailableError(f"{what}: {reason}{hint}. Nothing was recorded")

@@ -12,30 +12,55 @@ from pathlib import Path
 
 from budgeted.errors import LedgerLockedError
 from budgeted.ledger.backoff import pauses
+from budgeted.ledger.journal.origin import Origin, Position, boot_id
 
 _PID = struct.Struct("<q")
-_SIZE = 64
+_POSITION = struct.Struct("<qq")
+_SIZE = 128
+PID = slice(0, 8)
+"""Where in ``HostLock.memory`` the last holder signs."""
+
 MARK = slice(8, 24)
-"""Where in ``HostLock.memory`` its holders leave each other 16 bytes."""
+"""Where in ``HostLock.memory`` its holders leave each other 16 bytes: up to where the journal was acknowledged."""
 
 SIGNED = slice(0, 24)
 """The same behind the pid of the last holder."""
 
+ORIGIN = slice(24, 48)
+"""Which ledger it is: its identity and its generation."""
+
+_LEDGER, _GENERATION = slice(24, 40), slice(40, 48)
+_BOOT = slice(48, 64)
+_SYNCED = slice(64, 80)
+
+WRITING = 23
+"""A byte of the mark that is :data:`YES` while a line is being written: whoever dies then leaves half a line."""
+
+YES = 0x40
+_OFFSET_BITS = (1 << 56) - 1
+
 
 class HostLock:
-    """An exclusive ``flock`` on a small file, which also carries a mark that the lock's holders leave each other.
+    """An exclusive ``flock`` on a small file, which also carries what the lock's holders leave each other.
 
-    The mark is read far faster than a file's size is asked for. It is lost with the machine's memory, never trusted
-    for more than "nothing has changed since I set this".
+    That is a mark, up to where the journal was written, which is read far faster than a file's size is asked for; which
+    ledger it is; and up to where the journal was on the disk. The mark holds for as long as the machine runs; after
+    that the file may be older than the journal, and the journal than the mark.
+
+    Args:
+        path: the file.
+        create: whether to make it, or to raise :class:`FileNotFoundError` where it is missing.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, create: bool = True) -> None:
         self.path = path
-        self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        made = os.O_CREAT if create else 0
+        self.fd = os.open(path, os.O_RDWR | made | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
-            if os.fstat(self.fd).st_size < _SIZE:
-                # Really written, not only truncated to size: touching a hole on a full disk kills the process.
-                os.pwrite(self.fd, bytes(_SIZE), 0)
+            status = os.fstat(self.fd)
+            self._place = status.st_dev, status.st_ino
+            if status.st_size < _SIZE:
+                self._fill()
             self.memory = mmap.mmap(self.fd, _SIZE)
         except BaseException:
             os.close(self.fd)
@@ -43,35 +68,52 @@ class HostLock:
         # Packed once: every verb writes it. A forked child opens a lock of its own.
         self._pid = _PID.pack(os.getpid())
 
+    def _fill(self) -> None:
+        """Have all of the file written: touching a hole on a full disk kills the process."""
+        # Under the lock: another process may be at it, and has written in it what zeros must not replace.
+        self._take(10)
+        try:
+            size = os.fstat(self.fd).st_size
+            if size < _SIZE:
+                os.pwrite(self.fd, bytes(_SIZE - size), size)
+        finally:
+            self.release()
+
+    # -- locking
+
     def acquire(self, timeout: float) -> None:
         """Take the lock within ``timeout`` seconds, or raise :class:`LedgerLockedError` with the holder's pid.
 
         A process that has it already keeps it.
         """
+        self._take(timeout)
+        self.sign()
+
+    def _take(self, timeout: float) -> None:
         try:
             fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self.wait(timeout)
-        self.sign()
 
     def sign(self) -> None:
         """Say who has the lock: whoever takes it does so, unless the last holder was the same process."""
-        self.memory[:8] = self._pid
+        self.memory[PID] = self._pid
 
     def release(self) -> None:
         """Give the lock back."""
         fcntl.flock(self.fd, fcntl.LOCK_UN)
 
     def holder(self) -> int:
-        """The pid of the process that took the lock last."""
-        return int(_PID.unpack(self.memory[:8])[0])
+        """The pid of the process that took the lock last; 0 if none has signed."""
+        return int(_PID.unpack(os.pread(self.fd, 8, 0).ljust(8, b"\0"))[0])
 
-    def replaced(self) -> bool:
-        """Whether somebody removed the file, so that others lock another one."""
+    def in_place(self) -> bool:
+        """Whether the file still stands where others find it: if not, they lock another one."""
         try:
-            return not os.path.samestat(self.path.stat(), os.fstat(self.fd))
+            status = self.path.stat()
         except OSError:
-            return True
+            return False
+        return (status.st_dev, status.st_ino) == self._place
 
     def close(self) -> None:
         """Close the file; a lock still held is given back, unless a forked relative has the file open too."""
@@ -97,3 +139,58 @@ class HostLock:
             f"if that process hangs or is stopped, continue or end it (kill -CONT {pid}, kill {pid})"
         )
         raise LedgerLockedError(msg)
+
+    # -- what its holders leave each other
+
+    @property
+    def ledger(self) -> str:
+        """The ledger's identity; "" if it was given none yet."""
+        identity = self.memory[_LEDGER]
+        return identity.hex() if any(identity) else ""
+
+    @property
+    def generation(self) -> int:
+        """How often the ledger was written anew."""
+        return int(_PID.unpack(self.memory[_GENERATION])[0])
+
+    def begin(self, origin: Origin) -> None:
+        """Say which ledger this is, durably. The files of that generation are on the disk before."""
+        self.memory[_GENERATION] = _PID.pack(origin.generation)
+        self.memory[_LEDGER] = bytes.fromhex(origin.ledger)
+        self.memory.flush()
+
+    @property
+    def mark(self) -> Position:
+        """Up to where lines were acknowledged."""
+        segment, offset = _POSITION.unpack(self.memory[MARK])
+        return segment, offset & _OFFSET_BITS
+
+    def set_mark(self, position: Position) -> None:
+        """Say up to where lines are acknowledged."""
+        self.memory[MARK] = _POSITION.pack(*position)
+
+    def writing(self) -> bool:
+        """Whether somebody was writing a line and has not finished it."""
+        return bool(self.memory[WRITING] & YES)
+
+    @property
+    def synced(self) -> Position:
+        """Up to where the journal was on the disk when somebody last had it synced."""
+        segment, offset = _POSITION.unpack(self.memory[_SYNCED])
+        return segment, offset
+
+    @synced.setter
+    def synced(self, position: Position) -> None:
+        self.memory[_SYNCED] = _POSITION.pack(*position)
+
+    def of_this_boot(self) -> bool:
+        """Whether the mark was left while the machine ran as it runs now, so that nothing behind it can be lost."""
+        return any(_booted) and self.memory[_BOOT] == _booted
+
+    def note_boot(self) -> None:
+        """Say that the mark holds for as long as the machine runs."""
+        if self.memory[_BOOT] != _booted:
+            self.memory[_BOOT] = _booted
+
+
+_booted = boot_id()

@@ -2,36 +2,35 @@
 
 A verb takes the host's lock, reads the lines that other processes appended, decides, appends one line, and gives the
 lock back; only then is it acknowledged. Opening the ledger is the same catching up, from a snapshot. A process that
-dies leaves its lock and, after its last line, at most half a line, which the next one cuts off.
+dies leaves its lock and, after its last line, at most half a line, which the next one cuts off. Files that are gone, or
+less than what was acknowledged, are refused until they are repaired.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
-import errno
 import logging
 import os
-import struct
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import msgspec
 
 from budgeted.errors import LedgerCorruptError, LedgerError, LedgerLockedError, LedgerUnavailableError
 from budgeted.ledger import background_worker
-from budgeted.ledger.interface import is_closed
-from budgeted.ledger.journal import checked_lines, segment_files, snapshot_files
-from budgeted.ledger.journal.checked_lines import FORMAT, Continued, Header
-from budgeted.ledger.journal.disk_errors import unavailable
-from budgeted.ledger.journal.host_lock import MARK, SIGNED, HostLock
-from budgeted.ledger.journal.live_processes import Owners
+from budgeted.ledger.journal import checked_lines, segment_files, snapshot_files, writing_back
+from budgeted.ledger.journal.checked_lines import Continued, Header
+from budgeted.ledger.journal.disk_errors import short_write, unavailable
+from budgeted.ledger.journal.following import Follower
+from budgeted.ledger.journal.host_lock import MARK, ORIGIN, PID, SIGNED, WRITING, YES, HostLock
+from budgeted.ledger.journal.origin import Known, Origin, Position
+from budgeted.ledger.journal.shared_directory import SharedDirectory, pack_mark
 from budgeted.ledger.journal.system_calls import try_lock, unlock, write
 from budgeted.ledger.memory import fork_safety
 from budgeted.ledger.memory.change_records import Record
-from budgeted.ledger.memory.ledger import LOCK_SECONDS, MemoryLedger
+from budgeted.ledger.memory.ledger import LOCK_SECONDS
 from budgeted.ledger.memory.snapshot import Frozen
 
 logger = logging.getLogger("budgeted")
@@ -45,11 +44,11 @@ LONGEST_SAVING = 5.0
 WAITING_PERIOD = 0.1
 """Seconds between two looks at the journal while calls wait for holds of other processes."""
 
-_mark = struct.Struct("<qqq").pack
+_mark = pack_mark
 _encode, _crc32, _line = checked_lines.encode, checked_lines.crc32, checked_lines.line
 
 
-class JournalLedger(MemoryLedger):
+class JournalLedger(SharedDirectory):
     """A ledger in a directory, for all processes of one host.
 
     Args:
@@ -59,22 +58,18 @@ class JournalLedger(MemoryLedger):
             ``"always"`` syncs before every acknowledgement.
 
     Raises:
-        LedgerError: the directory is a file, or holds something else.
+        LedgerError: the directory is a file or a symbolic link, or holds something else.
         LedgerUnavailableError: it cannot be read, written or locked.
-        LedgerCorruptError: a file in it is damaged.
+        LedgerCorruptError: a file in it is damaged or missing, or less than what was acknowledged.
     """
 
     shared = True
 
     def __init__(self, directory: str | os.PathLike[str], *, fsync: str = "background") -> None:
-        self._host: HostLock | None = None
-        self._fd = -1
-        self._owners = Owners(Path(directory) / "owners")
         if fsync not in ("background", "always"):
             msg = f"fsync={fsync!r} is not known; write fsync='background' or fsync='always'"
             raise ValueError(msg)
-        self.directory = Path(directory)
-        super().__init__(kept=True, synced_always=fsync == "always")
+        super().__init__(directory, synced_always=fsync == "always")
         with self._entered():
             pass
         with contextlib.suppress(LedgerUnavailableError):  # a full disk can still be read from
@@ -85,167 +80,30 @@ class JournalLedger(MemoryLedger):
 
     def __del__(self) -> None:
         # No lock: a finaliser may run inside a verb of its thread, and nobody else has this ledger any more.
-        self._detach()
+        if self._host is not None or self._fd >= 0:
+            self._detach()
 
     # -- opening
 
     def _begin(self) -> None:
-        super()._begin()
-        self._sync_lock = threading.Lock()
         self._dirty = False
         self._failed: OSError | None = None
         self._synced = (0, 0)
-        # Where this process has read to, and what belongs to it: `_applied` is behind `State.applied`, or ahead of
-        # it, if a change of the balances was interrupted.
-        self._applied = -1
         self._saving: threading.Thread | None = None
-        self._pid = os.getpid()
-        self._mark = b""
-        self._segment, self._offset, self._crc, self._lines = 0, 0, 0, 0
         self._rotate_at = ROTATE_LINES
-        self._path = self.directory
-        self._detach()
-
-    def _attach(self) -> HostLock:
-        """Open the lock and announce this process; the balances are read afterwards."""
-        if self.closed:
-            raise is_closed(str(self.directory))
-        try:
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            segment_files.refuse_other_files(self.directory)
-            host = HostLock(self.directory / "lock")
-            try:
-                # Announced before its first hold, which would pass for a dead process's.
-                self._owners.register(self.owner)
-            except BaseException:
-                host.close()
-                raise
-        except (FileExistsError, NotADirectoryError) as error:
-            msg = f"the ledger needs a directory, and {self.directory} is (or runs through) a file; name another path"
-            raise LedgerError(msg) from error
-        except OSError as error:
-            raise unavailable(error, f"the ledger directory {self.directory} cannot be used") from error
-        self._host = host
-        return host
-
-    def _detach(self) -> None:
-        """Let go of everything open. A forked child must not share its parent's locks and file positions."""
-        self._owners.forget()
-        host, self._host = self._host, None
-        if host is not None:
-            host.close()
-        # Forgotten before it is closed: right afterwards its number may be another file's.
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
-        self._applied = -1
-
-    # -- reading
-
-    def _load(self) -> None:
-        """Read everything, from the newest intact snapshot on."""
-        directory = self.directory
-        snapshots = segment_files.numbers(directory, "snapshot")
-        journals = segment_files.numbers(directory, "journal")
-        if not snapshots and not journals:
-            segment_files.create(directory, 1)
-            journals = [1]
-        self._state, segment = snapshot_files.newest(directory, snapshots, journals)
-        if segment not in journals:
-            msg = f"{segment_files.journal_path(directory, segment)} is missing. Nothing was changed; restore it"
-            raise LedgerCorruptError(msg)
-        self._open_segment(segment)
-        complete = self._read_on()
-        behind = [n for n in {*journals, *snapshots} if n > self._segment]
-        # A new segment that nothing leads to and that holds nothing is what a crash leaves.
-        if not complete or [n for n in behind if n in snapshots or not segment_files.is_empty(directory, n)]:
-            following = segment_files.journal_path(directory, max(behind, default=self._segment + 1)).name
-            msg = (
-                f"{self._path} ends without leading to {following}: "
-                f"files are missing or cut off. Nothing was changed; restore them from a backup"
-            )
-            self._applied = -1
-            raise LedgerCorruptError(msg)
+        super()._begin()
 
     def _open_segment(self, segment: int) -> None:
-        path = segment_files.journal_path(self.directory, segment)
-        fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
-        # Not while a thread syncs: it has the old file in hand.
-        with self._sync_lock:
-            old, self._fd, self._path = self._fd, fd, path
-            self._segment, self._offset, self._crc, self._lines = segment, 0, 0, 0
-            self._rotate_at = ROTATE_LINES
-        if old >= 0:
-            os.close(old)
+        super()._open_segment(segment)
+        self._rotate_at = ROTATE_LINES
 
-    def _catch_up(self) -> None:
-        """Apply the lines that other processes appended."""
-        if not self._read_on():
-            self._load()
-
-    def _read_on(self) -> bool:
-        """Apply what follows, through all segments, and cut off what a dead process left unfinished.
-
-        Returns:
-            False if it goes on in a file that is not there.
-        """
-        size = self._follow()
-        if size < 0:
-            return False
-        if self._offset < size:
-            if not self._offset:
-                checked_lines.check_beginning(os.pread(self._fd, size, 0), self._segment, self._path)
-            # Half a line: whoever wrote it had the lock that is ours now, so that nobody is still at it.
-            os.ftruncate(self._fd, self._offset)
-        if self._offset:
-            self._set_mark(self._segment, self._offset)
-        else:
-            self._write(Header(FORMAT, self._segment))
-        return True
-
-    def _read_ahead(self) -> None:
-        """Apply what others append while they have the lock: a line that is complete stays as it is."""
-        if self._state.applied == self._applied and self._offset:
-            self._applied = -1  # whatever stops it half way, between two files too: all is read again under the lock
-            with contextlib.suppress(OSError, LedgerError):
-                self._follow()
-
-    def _follow(self) -> int:
-        """Apply what follows, through all segments. Returns the last one's size, -1 if a file is missing or shorter."""
-        state = self._state
-        before = state.applied
-        while True:
-            size = os.fstat(self._fd).st_size
-            # Shorter than what was read: it is not the file that it was.
-            if size < self._offset:
-                return -1
-            following = self._read(size)
-            if not following:
-                break
-            state.prune()
-            if not segment_files.journal_path(self.directory, following).exists():
-                return -1
-            self._open_segment(following)
-        self._applied = state.applied
-        if state.applied != before:
-            self.turns.wake_all()
-        return size
-
-    def _read(self, size: int) -> int:
-        """Apply the lines of this segment up to its size. Returns the number of the next segment, or 0."""
-        for data in checked_lines.pieces(self._fd, self._offset, size):
-            found, crc, behind = checked_lines.read(data, self._crc, self._path, self._offset)
-            following = found.pop() if found and found[-1].__class__ is Continued else None
-            self._state.replay(found if self._offset else found[1:])
-            self._lines += len(found)
-            self._crc, self._offset = crc, behind
-            if isinstance(following, Continued):
-                return following.segment
-        return 0
+    def _take_over(self, other: Follower) -> None:
+        super()._take_over(other)
+        self._rotate_at = ROTATE_LINES
 
     # -- the critical section
 
-    def _enter(self, timeout: float | None) -> None:
+    def _enter(self, timeout: float | None, *, closely: bool = True) -> None:
         host = self._host
         if host is None:
             host = self._attach()
@@ -253,24 +111,43 @@ class JournalLedger(MemoryLedger):
             host.wait(LOCK_SECONDS if timeout is None else timeout, self._read_ahead)
         try:
             # The last holder's mark is nearly always our own.
-            if host.memory[SIGNED] != self._mark or self._state.applied != self._applied or self._failed is not None:
+            if (
+                host.memory[SIGNED] != self._mark
+                or self._state.applied != self._applied
+                or self._failed is not None
+                or (closely and not self._unchanged(self._fd, self._offset))
+            ):
                 self._see(host)
         except BaseException as error:
             self._applied = -1
-            host.release()
+            if self._host is not None:
+                self._host.release()
             if isinstance(error, OSError):
                 raise unavailable(error, f"the ledger {self.directory} cannot be read") from error
+            if isinstance(error, LedgerCorruptError):
+                self._mark = b""
+                raise LedgerCorruptError(self._told(error)) from error
             raise
 
     def _see(self, host: HostLock) -> None:
-        """See what other processes have done, or what was left undone here."""
+        """See what other processes have done, what was left undone here, or what has become of the files."""
+        self._before = self._last_known()
+        # Where nobody has left a mark, something else is the matter.
+        if host.memory[SIGNED] == self._mark or not self._mark or host.memory[ORIGIN] != self._about:
+            host = self._same_lock(host)
+        last = host.memory[PID]
         host.sign()
-        if self._state.applied != self._applied:
-            self._load()
-        elif host.memory[MARK] != self._mark[MARK]:
-            self._catch_up()
-        else:
-            self._mark = host.memory[SIGNED]
+        try:
+            if self._state.applied != self._applied or host.memory[ORIGIN] != self._about:
+                self._load(host)
+            elif host.memory[MARK] == self._mark[MARK] and self._unchanged(self._fd, self._offset):
+                self._mark = host.memory[SIGNED]
+            else:
+                self._catch_up(host)
+        except LedgerCorruptError:
+            host.memory[PID] = last  # who left the mark knows more, and is asked to repair
+            raise
+        self._refusal = ("", "")
         if self._failed is not None:
             self._start_over(self._failed)
 
@@ -290,8 +167,9 @@ class JournalLedger(MemoryLedger):
         crc = _crc32(payload, self._crc)
         text = _line(payload, crc)
         end = self._offset + len(text)
-        # The mark goes first: should we die between the two, others look, and find the line there or not.
-        self._host.memory[SIGNED] = mark = _mark(self._pid, self._segment, end)  # type: ignore[union-attr]
+        memory = self._host.memory  # type: ignore[union-attr] # it was there when the verb began
+        # Said first: should we die before the mark is set, others look, and find the line there, half of it, or not.
+        memory[WRITING] = YES
         try:
             written = write(self._fd, text)
         except OSError as error:
@@ -299,7 +177,8 @@ class JournalLedger(MemoryLedger):
             raise unavailable(error, f"cannot write to {self._path}") from error
         if written != len(text):
             self._cut_back()
-            raise unavailable(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), f"cannot write to {self._path}")
+            raise unavailable(short_write(end), f"cannot write to {self._path}")
+        memory[SIGNED] = mark = _mark(self._pid, self._segment, end)
         # Nothing is called in between, so that an interruption finds the line counted in, or else reads it.
         self._mark, self._offset, self._crc, self._applied = mark, end, crc, self._applied + 1
         self._lines += 1
@@ -319,13 +198,9 @@ class JournalLedger(MemoryLedger):
         try:
             os.ftruncate(self._fd, self._offset)
         except OSError:
-            self._set_mark(-1, -1)
-            self._mark = b""
+            self._mark = b""  # that a line is being written is still said
         else:
             self._set_mark(self._segment, self._offset)
-
-    def _set_mark(self, segment: int, offset: int) -> None:
-        self._host.memory[SIGNED] = self._mark = _mark(self._pid, segment, offset)  # type: ignore[union-attr]
 
     # -- rotation
 
@@ -337,14 +212,14 @@ class JournalLedger(MemoryLedger):
             self._rotate_at = self._lines + ROTATE_LINES // 10
             logger.warning("budgeted: %s cannot go on in a new file yet: %s", self._path, error)
         else:
-            frozen = self._state.freeze(self._lock)
+            frozen, origin = self._state.freeze(self._lock), self._origin
             if frozen is not None:  # else the last one is still being written, and the next will do
-                self._saving = _in_a_thread(lambda: self._save_snapshot(segment, frozen))
+                self._saving = _in_a_thread(lambda: self._save_snapshot(segment, frozen, origin))
 
     def _rotate(self) -> int:
         """Go on in a new segment. Returns its number."""
         following = self._segment + 1
-        segment_files.create(self.directory, following)
+        segment_files.create(self.directory, following, self._origin)
         # Not _write: until the next segment is read, `_applied` stays ahead. An interruption here has all read again.
         self._append(Continued(following))
         try:
@@ -354,16 +229,17 @@ class JournalLedger(MemoryLedger):
         try:
             self._state.prune()
             self._open_segment(following)
-            self._read_on()
+            if not self._read_on(self._host):  # type: ignore[arg-type] # it was there when the verb began
+                self._load(self._host)  # type: ignore[arg-type] # which says what is missing
         except BaseException:
             self._applied = -1  # nothing may follow the last line of a segment
             raise
         return following
 
-    def _save_snapshot(self, segment: int, frozen: Frozen) -> None:
+    def _save_snapshot(self, segment: int, frozen: Frozen, origin: Origin) -> None:
         try:
             try:
-                snapshot_files.write_snapshot(self.directory, segment, frozen.pieces())
+                snapshot_files.write_snapshot(self.directory, segment, frozen.pieces(), origin)
             finally:
                 frozen.thaw()
             with self._entered():
@@ -398,7 +274,7 @@ class JournalLedger(MemoryLedger):
             try:
                 if self._failed is None:
                     os.fdatasync(self._fd)
-                    self._synced = position
+                    self._note_synced(position)
             except OSError as error:
                 self._failed = error
         if self._failed is not None:
@@ -415,12 +291,17 @@ class JournalLedger(MemoryLedger):
         try:
             if self._lines > 1:
                 self._rotate()
-            snapshot_files.write_snapshot(self.directory, self._segment, (self._state.encode(),))
+            snapshot_files.write_snapshot(self.directory, self._segment, (self._state.encode(),), self._origin)
             segment_files.drop_before(self.directory, self._segment - 1)
         except OSError as error:
             raise unavailable(error, f"{self._path} cannot be synced, and no new file be written") from failed
         self._failed = None
-        self._synced = self._segment, self._offset
+        self._note_synced((self._segment, self._offset))
+
+    def _note_synced(self, position: Position) -> None:
+        self._synced = position
+        if self._host is not None:
+            self._host.synced = position
 
     def idle(self) -> bool:
         """As in memory, and nobody is syncing."""
@@ -433,24 +314,31 @@ class JournalLedger(MemoryLedger):
         self._watched = False
         if self.closed:
             return None
-        if self._dirty:
+        dirty = self._dirty
+        if dirty:
             # Before the sync: a line that is appended meanwhile asks for the next one.
             self._dirty = False
             self._sync_written()
-            self._look_for_files()
-        if not self._state.holds and not self.turns.queues:
+        if not dirty and not self._state.holds and not self.turns.queues:
             return None
         self._watched = True
-        self.sweep()
+        try:
+            self._look_at_files()
+            self.sweep()
+        except LedgerCorruptError:
+            self.turns.wake_all()  # told when it was first refused
         return WAITING_PERIOD if self.turns.queues else background_worker.PERIOD
 
-    def _look_for_files(self) -> None:
-        """Notice that the directory was removed under a running process."""
+    def _look_at_files(self) -> None:
+        """Notice that files were removed or replaced under a running process."""
         host = self._host
-        if host is not None and host.replaced():
-            logger.error("budgeted: %s was removed while in use; what it knew is lost", self.directory)
-            with self._lock, self._sync_lock:
-                self._detach()
+        if host is None:
+            return
+        if not host.in_place() or not self._journal_in_place():
+            self._mark = b""  # looked into under the lock: a rotation may be under way
+        if not self._mark or not self._owners.in_place():
+            with self._entered():
+                self._announce()
 
     def renew(self, owner: str, seconds: float) -> None:
         """As in memory; all processes of the host believe it, also when this one has died."""
@@ -460,7 +348,17 @@ class JournalLedger(MemoryLedger):
             raise unavailable(error, f"the ledger directory {self.directory} cannot be used") from error
 
     def _dead_owners(self) -> frozenset[str]:
-        return self._owners.dead(self._holders() - {self.owner})
+        holders = self._holders() - {self.owner}
+        missing = self._owners.missing(holders)
+        if missing:
+            logger.error(
+                "budgeted: files of %s are missing in %s; whether these processes live cannot be told, and their calls "
+                "are charged when they are unheard of for %g seconds",
+                ", ".join(sorted(missing)),
+                self._owners.directory,
+                self.hold_timeout,
+            )
+        return self._owners.dead(holders)
 
     def _bury(self, dead: frozenset[str]) -> None:
         if dead:
@@ -469,6 +367,61 @@ class JournalLedger(MemoryLedger):
     def _holders(self) -> set[str]:
         # A copy: it is asked without the lock, too.
         return {id.partition(".")[0] for id in list(self._state.holds)}
+
+    def repair(self) -> int:
+        """Write back what this process knows, after its files were lost or damaged; calls go on afterwards.
+
+        A new generation of the ledger begins. Other processes that have it open go on with that, if it has all that
+        they know; one that knows more refuses, and says so.
+
+        Returns:
+            How many accounts, calls in flight and uncertain charges were written back; 0 if nothing was wrong.
+
+        Raises:
+            LedgerCorruptError: another ledger stands there, or another process knows more and is to repair it.
+            LedgerUnavailableError: the disk refuses.
+        """
+        if self._lock.locked():
+            self._line_up(None)
+        with self._lock:
+            try:
+                self._enter(None)
+            except LedgerCorruptError:
+                put = self._write_back()
+            else:
+                self._exit()
+                return 0
+        self.turns.wake_all()
+        return put
+
+    def _write_back(self) -> int:
+        shared = self._host
+        if shared is None or not self._offset:
+            raise LedgerCorruptError(self._refusal[1])
+        if not try_lock(shared.fd):
+            shared.wait(LOCK_SECONDS)
+        host = None
+        try:
+            self._read_rest()
+            known = Known(self._origin, self._segment, self._offset, self._crc)
+            host = writing_back.write_back(self.directory, shared, self._state, known, self._fd)
+            self._go_over_to(host)
+        except OSError as error:
+            raise unavailable(error, f"{self.directory} cannot be written back") from error
+        finally:
+            if host is not None and self._host is not host:
+                host.close()
+            if self._host is not None:
+                self._host.release()
+        self._refusal = ("", "")
+        return writing_back.count(self._state)
+
+    def _read_rest(self) -> None:
+        """Read what others have written to the file since, though it may have no name any more."""
+        with contextlib.suppress(LedgerError):
+            size = os.fstat(self._fd).st_size
+            if size > self._offset:
+                self._read(size)
 
     def flush(self) -> None:
         """Make everything acknowledged so far durable.
@@ -487,13 +440,18 @@ class JournalLedger(MemoryLedger):
     def close(self) -> None:
         """Flush, and give up the files. Holds still open are charged by the next process that looks."""
         if not self.closed:
+            with contextlib.suppress(LedgerError):
+                self._look_at_files()
             try:
                 self.flush()
             finally:
                 self.closed = True
                 # Neither a verb nor a sync may be at the files that are closed here.
                 with self._lock, self._sync_lock:
-                    self._owners.withdraw()
+                    if self._refusal[0]:
+                        logger.error("budgeted: closed without repair, so that this is lost: %s", self._refusal[1])
+                    mine = f"{self.owner}."
+                    self._owners.withdraw(holds=any(id.startswith(mine) for id in self._state.holds))
                     self._detach()
                 self.turns.wake_all()
 

@@ -1,8 +1,9 @@
 """Which processes are alive: each keeps a lock on a file of its own for as long as it lives.
 
 A lock vanishes with its process however that ends, and no process id is trusted, so that neither reused ids nor
-containers with their own numbering are mistaken for one another. For a process of another host, which cannot lock a
-file here, somebody here vouches: its file is dated to when that ends.
+containers with their own numbering are mistaken for one another. Who ends while calls of it are open leaves its file:
+one that is missing was removed by somebody else, and says nothing of its process. For a process of another host, which
+cannot lock a file here, somebody here vouches: its file is dated to when that ends.
 """
 
 from __future__ import annotations
@@ -22,12 +23,32 @@ class Owners:
         self.directory = directory
         self._fd = -1
         self._path: Path | None = None
+        self._missed: set[str] = set()
+
+    def in_place(self) -> bool:
+        """Whether others find the file that announces this process."""
+        if self._path is None:
+            return False
+        try:
+            return os.path.samestat(self._path.stat(), os.fstat(self._fd))
+        except OSError:
+            return False
+
+    def announce(self, owner: str) -> bool:
+        """Have this process announced, as it was or anew. Returns whether its file had been removed meanwhile."""
+        if self.in_place():
+            return False
+        before = self._path
+        self.forget()
+        self.register(owner)
+        return before is not None
 
     def register(self, owner: str) -> None:
         """Announce this process, until it ends or :meth:`withdraw`."""
         self.directory.mkdir(mode=0o700, exist_ok=True)
         # Locked before it has its name: nobody may find it unlocked and take its owner for dead.
         unnamed = self.directory / f".{owner}"
+        unnamed.unlink(missing_ok=True)  # left by an interruption
         fd = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self._path = self.directory / owner
@@ -40,9 +61,9 @@ class Owners:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
         os.utime(path, (until, until))
 
-    def withdraw(self) -> None:
-        """Give the announcement up."""
-        if self._path is not None:
+    def withdraw(self, *, holds: bool) -> None:
+        """Give the announcement up. With open holds its file stays, unlocked: they pass for a dead process's."""
+        if self._path is not None and not holds:
             # While it is still locked: with its name and unlocked, it would pass for a dead process's.
             self._path.unlink(missing_ok=True)
         self.forget()
@@ -55,8 +76,17 @@ class Owners:
         self._fd, self._path = -1, None
 
     def dead(self, owners: Iterable[str]) -> frozenset[str]:
-        """Those of these owners whose process is gone."""
+        """Those of these owners whose process is gone. One whose file is missing is not: what it holds runs out."""
         return frozenset(owner for owner in owners if self._is_dead(owner))
+
+    def missing(self, owners: Iterable[str]) -> frozenset[str]:
+        """Those of these owners whose file was removed, as far as that was not told before."""
+        found = frozenset(owner for owner in owners if owner not in self._missed and not self._stands(owner))
+        self._missed |= found
+        return found
+
+    def _stands(self, owner: str) -> bool:
+        return os.path.lexists(self.directory / owner)
 
     def bury(self, keep: Iterable[str]) -> None:
         """Remove the files of dead owners, except those in ``keep``."""
@@ -70,8 +100,6 @@ class Owners:
     def _is_dead(self, owner: str) -> bool:
         try:
             fd = os.open(self.directory / owner, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            return True
         except OSError:
             return False
         try:

@@ -1,68 +1,208 @@
-"""Cutting a damaged ledger back to what is intact: explicit, never on its own."""
+"""Writing a damaged ledger anew from what is intact of its files: explicit, never on its own."""
 
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
+import msgspec
+
 from budgeted.errors import LedgerCorruptError, LedgerError
-from budgeted.ledger.journal import checked_lines, segment_files, snapshot_files
-from budgeted.ledger.journal.host_lock import MARK, HostLock
+from budgeted.ledger.journal import checked_lines, loading, segment_files, snapshot_files, torn_ends, writing_back
+from budgeted.ledger.journal.checked_lines import Continued, Header
+from budgeted.ledger.journal.following import ends_before
+from budgeted.ledger.journal.host_lock import HostLock
+from budgeted.ledger.journal.origin import Origin, new_origin
+from budgeted.ledger.memory.change_records import Record
+from budgeted.ledger.memory.state import State
 
 
-def repair(directory: str | os.PathLike[str]) -> int:
-    """Keep everything before the first damage; set the rest aside as ``*.damaged``.
+class Repaired(msgspec.Struct, frozen=True):
+    """What a repair has done.
+
+    Attributes:
+        set_aside: bytes that were cut off or not used.
+        missing: bytes that were acknowledged once and that no file has any more.
+        records: records of calls and limits that could still be read in what was set aside.
+        files: where it was set aside.
+        told: sentences for whoever asked for the repair: what was lost, by ids and amounts in USD where they are known.
+    """
+
+    set_aside: int = 0
+    missing: int = 0
+    records: int = 0
+    files: tuple[Path, ...] = ()
+    told: tuple[str, ...] = ()
+
+
+def repair(directory: str | os.PathLike[str], *, anew: bool = False) -> Repaired:
+    """Keep everything before the first damage, and set the rest aside as ``*.cut-...``.
 
     Args:
-        directory: the ledger's own directory, as the error named it. No process may have it open.
+        directory: the ledger's own directory, as the error named it. No process should have it open: one that has, and
+            that knows more than the files, refuses to go on with them.
+        anew: whether to begin a new, empty ledger where no journal and no snapshot is left. All limits have to be set
+            again then, and nothing counts as spent.
 
     Returns:
-        How many bytes were set aside.
+        What was lost. Nothing is changed where nothing is wrong.
+
+    Raises:
+        LedgerError: it is no ledger's directory.
+        LedgerCorruptError: nothing is left of the ledger, and ``anew`` was not given.
+        LedgerLockedError: a process keeps its lock.
+
+    Example:
+        >>> for line in repair("/var/lib/budgeted/my-app").told:
+        ...     print(line)
     """
     directory = Path(directory)
-    if not directory.is_dir():
+    if not directory.is_dir() or directory.is_symlink():
         msg = f"{directory} is no directory; name the ledger's own, as the error did"
         raise LedgerError(msg)
+    segment_files.refuse_other_files(directory)
     lock = HostLock(directory / "lock")
     lock.acquire(10)
     try:
-        start = _first_segment(directory)
-        lost = 0
-        cut = False
-        for number in [n for n in segment_files.numbers(directory, "journal") if n >= start]:
-            path = segment_files.journal_path(directory, number)
-            size = path.stat().st_size
-            # Behind a damage nothing can be trusted to belong together.
-            good, ends_here = (0, True) if cut else checked_lines.intact(path)
-            if good < size:
-                _set_aside(path)
-                lost += size - good
-                if cut:
-                    path.unlink()
-                else:
-                    os.truncate(path, good)
-            cut = cut or ends_here
-        lock.memory[MARK] = bytes(16)  # whoever has it open after all reads it again
-        return lost
+        return _Repair(directory, lock).run(anew=anew)
     finally:
         lock.release()
         lock.close()
 
 
-def _first_segment(directory: Path) -> int:
-    """The segment of the newest snapshot that can be read; those that cannot are set aside."""
-    for number in reversed(segment_files.numbers(directory, "snapshot")):
+class _Found:
+    """What is intact of a ledger's files, and what is to be set aside. Reading changes nothing."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.origin = Origin()
+        self.segment = self.offset = 0
+        self.cuts: list[tuple[Path, int]] = []
+        """Files, and up to where each is kept."""
+        self.told: list[str] = []
+        self.state, start = self._find_start()
+        if self.state is not None:
+            self._read_segments(self.state, start)
+
+    def _find_start(self) -> tuple[State | None, int]:
+        """The newest snapshot that can be read, or the beginning of the first segment."""
+        for number in reversed(segment_files.numbers(self.directory, "snapshot")):
+            try:
+                self.origin, state = snapshot_files.read_snapshot(self.directory, number)
+            except (LedgerCorruptError, msgspec.DecodeError):
+                path = segment_files.snapshot_path(self.directory, number)
+                self.cuts.append((path, 0))
+                self.told.append(f"{path.name} is damaged")
+            else:
+                return state, number
+        return (State() if 1 in segment_files.numbers(self.directory, "journal") else None), 1
+
+    def _read_segments(self, state: State, start: int) -> None:
+        journals = segment_files.numbers(self.directory, "journal")
+        following = self.segment = start
+        for number in [n for n in journals if n >= start]:
+            path = segment_files.journal_path(self.directory, number)
+            records, good = checked_lines.intact(path)
+            # Behind a damage nothing can be trusted to belong together.
+            if number != following or not records or not self._belongs(records[0]):
+                self.cuts.append((path, 0))
+                continue
+            self.segment, self.offset, following = number, good, 0
+            last = records[-1]
+            if isinstance(last, Continued):
+                following = last.segment
+            state.replay(records[1 : -1 if following else None])
+            if following in journals:
+                state.prune()
+            if good < path.stat().st_size:
+                self.cuts.append((path, good))
+        if start not in journals:
+            self.told.append(f"journal-{start:08d} is missing")
+
+    def _belongs(self, header: Record) -> bool:
+        """Whether a segment is of the ledger that was read so far."""
+        if not isinstance(header, Header) or (self.origin.ledger and header.origin != self.origin):
+            return False
+        self.origin = header.origin
+        return True
+
+
+class _Repair:
+    """One repair of a ledger at rest, whose lock is taken."""
+
+    def __init__(self, directory: Path, lock: HostLock) -> None:
+        self.directory = directory
+        self.lock = lock
+        self.bytes = self.records = 0
+        self.files: list[Path] = []
+        self.told: list[str] = []
+
+    def run(self, *, anew: bool) -> Repaired:
+        if self._is_fine():
+            return Repaired()
+        mark, found = self.lock.mark, _Found(self.directory)
+        if found.state is None and not anew:
+            msg = (
+                f"nothing is left of the ledger in {self.directory} that balances could be read from: its limits and "
+                f"what was spent are gone. Restore the files from a backup; or begin a new, empty ledger with "
+                f"repair({str(self.directory)!r}, anew=True), and set all limits again"
+            )
+            raise LedgerCorruptError(msg)
+        self.told += found.told
+        if found.state is None:
+            self.told.append("nothing was left: the ledger is new and empty, and all limits have to be set again")
+            found.cuts += [(path, 0) for path in self._segments()]
+        position = found.segment, found.offset
+        if self.lock.ledger and position < mark:
+            self.told.append(ends_before(segment_files.journal_path(self.directory, found.segment), position, mark))
+        for path, good in found.cuts:
+            self._cut(path, good)
+        above = max(found.segment, mark[0], *(segment_files.number_of(path) for path in self._segments()), 0)
+        writing_back.begin_generation(
+            self.directory, self.lock, self._next_origin(found), found.state or State(), above
+        )
+        missing = max(0, mark[1] - found.offset - self.bytes) if found.segment == mark[0] else 0
+        return Repaired(self.bytes, missing, self.records, tuple(self.files), tuple(self.told))
+
+    def _is_fine(self) -> bool:
+        """Whether who opens the ledger would not complain."""
+        if not self._segments() and not loading.traces(self.directory) and self.lock.mark == (0, 0):
+            return not self.lock.ledger
         try:
-            snapshot_files.read_snapshot(directory, number)
-        except (LedgerCorruptError, ValueError):
-            path = segment_files.snapshot_path(directory, number)
-            _set_aside(path)
-            path.unlink()
+            loading.check(self.directory, self.lock)
+        except LedgerCorruptError:
+            return False
+        return True
+
+    def _segments(self) -> list[Path]:
+        kinds = ("journal", segment_files.journal_path), ("snapshot", segment_files.snapshot_path)
+        return [
+            path(self.directory, number)
+            for kind, path in kinds
+            for number in segment_files.numbers(self.directory, kind)
+        ]
+
+    def _cut(self, path: Path, good: int) -> None:
+        """Set aside what a file holds from an offset on; of nothing else the file is removed."""
+        data = path.read_bytes()[good:]
+        self.files.append(torn_ends.set_aside(path, good, data))
+        self.bytes += len(data)
+        self.records += len(torn_ends.records(data))
+        self.told.append(
+            f"{len(data)} bytes of {path.name} from byte {good} on are set aside; {torn_ends.readable(data)}"
+        )
+        if good:
+            os.truncate(path, good)
         else:
-            return number
-    return 1
+            path.unlink()
 
-
-def _set_aside(path: Path) -> None:
-    shutil.copy2(path, path.with_name(path.name + ".damaged"))
+    def _next_origin(self, found: _Found) -> Origin:
+        """A generation behind every one that somebody may have open."""
+        if found.state is None:
+            return new_origin()
+        origin = found.origin
+        if not origin.ledger:
+            origin = Origin(self.lock.ledger) if self.lock.ledger else new_origin()
+        # One that the lock tells of and the files do not is lost: whoever has read any of it knows more.
+        lost = ((0, 0),) * max(0, self.lock.generation - origin.generation)
+        return Origin(origin.ledger, (*origin.ends, *lost, (found.segment, found.offset)))

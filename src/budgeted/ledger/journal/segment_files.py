@@ -7,12 +7,17 @@ start of ``journal-N``.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from budgeted.errors import LedgerError
 from budgeted.ledger.journal.checked_lines import first_line
+from budgeted.ledger.journal.origin import Origin
+
+logger = logging.getLogger("budgeted")
 
 
 def journal_path(directory: Path, segment: int) -> Path:
@@ -25,6 +30,11 @@ def snapshot_path(directory: Path, segment: int) -> Path:
     return directory / f"snapshot-{segment:08d}"
 
 
+def number_of(path: Path) -> int:
+    """The segment that a journal or a snapshot is of."""
+    return int(path.name.partition("-")[2])
+
+
 def numbers(directory: Path, kind: str) -> list[int]:
     """The numbers of the segments (``"journal"``) or snapshots there are, ascending."""
     found = []
@@ -35,11 +45,14 @@ def numbers(directory: Path, kind: str) -> list[int]:
     return sorted(found)
 
 
-def create(directory: Path, segment: int) -> None:
+def create(directory: Path, segment: int, origin: Origin) -> None:
     """Make an empty segment, with its header; whatever a crash left under that name is replaced."""
     path = journal_path(directory, segment)
-    path.unlink(missing_ok=True)
-    write_new(path, (first_line(segment),))
+    temporary = path.with_name(f".{path.name}")
+    temporary.unlink(missing_ok=True)
+    write_new(temporary, (first_line(segment, origin),))
+    # Renamed when all of it is on the disk: half a header is never found under its name.
+    temporary.rename(path)
     sync_directory(directory)
 
 
@@ -70,7 +83,7 @@ def write_new(path: Path, parts: Iterable[bytes], finish: Callable[[int], object
 
 def drop_before(directory: Path, segment: int) -> None:
     """Remove the files of earlier segments. The caller holds the lock: who reads must find what it has listed."""
-    for kind in ("snapshot", ".snapshot", "journal"):
+    for kind in ("snapshot", ".snapshot", "journal", ".journal"):
         for old in numbers(directory, kind):
             if old < segment:
                 (directory / f"{kind}-{old:08d}").unlink(missing_ok=True)
@@ -106,3 +119,34 @@ def refuse_other_files(directory: Path) -> None:
             f"give the ledger a directory of its own"
         )
         raise LedgerError(msg)
+
+
+def refuse_symlink(directory: Path) -> None:
+    """Refuse a directory that somebody may lead elsewhere while it is in use.
+
+    Raises:
+        LedgerError: it is a symbolic link.
+    """
+    if directory.is_symlink():
+        msg = (
+            f"{directory} is a symbolic link, and a ledger's own directory must not be one: who changes it would have "
+            f"limits forgotten. Move the directory that it leads to in its place, or name another path; the path above "
+            f"it may be a link"
+        )
+        raise LedgerError(msg)
+
+
+def warn_of_writers(directory: Path) -> None:
+    """Warn if others than the owner may remove or replace a ledger's files, or its directory."""
+    for path in (directory, directory.parent):
+        with contextlib.suppress(OSError):
+            mode = path.stat().st_mode
+            if mode & (stat.S_IWGRP | stat.S_IWOTH) and not mode & stat.S_ISVTX:
+                who = "everybody" if mode & stat.S_IWOTH else "its group"
+                logger.warning(
+                    "budgeted: %s may be written by %s, who could remove or replace the ledger; chmod %s %s",
+                    path,
+                    who,
+                    "go-w" if mode & stat.S_IWOTH else "g-w",
+                    path,
+                )

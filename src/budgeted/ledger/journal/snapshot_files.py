@@ -12,19 +12,31 @@ import msgspec
 
 from budgeted.errors import LedgerCorruptError
 from budgeted.ledger.journal.checked_lines import crc32
+from budgeted.ledger.journal.origin import Origin, Position
 from budgeted.ledger.journal.segment_files import snapshot_path, sync_directory, write_new
 from budgeted.ledger.memory.state import State
 
 logger = logging.getLogger("budgeted")
 
 
-def write_snapshot(directory: Path, segment: int, pieces: Iterable[bytes]) -> None:
+class _Origin(msgspec.Struct):
+    """What a snapshot's content begins with; those of versions that knew no identity have nothing before the state."""
+
+    ledger: str
+    ends: tuple[Position, ...]
+
+
+_decode_origin = msgspec.json.Decoder(_Origin).decode
+
+
+def write_snapshot(directory: Path, segment: int, pieces: Iterable[bytes], origin: Origin) -> None:
     """Put a snapshot in place durably, without having all of it in memory."""
     path = snapshot_path(directory, segment)
     temporary = path.with_name(f".{path.name}")
     temporary.unlink(missing_ok=True)
     check = _Check()
-    write_new(temporary, itertools.chain((check.head,), check.each(pieces)), lambda fd: os.pwrite(fd, check.head, 0))
+    content = check.each(itertools.chain((msgspec.json.encode(_Origin(*origin)) + b"\n",), pieces))
+    write_new(temporary, itertools.chain((check.head,), content), lambda fd: os.pwrite(fd, check.head, 0))
     # Renamed when all of it is on the disk: half of one is never found under its name.
     temporary.rename(path)
     sync_directory(directory)
@@ -46,8 +58,8 @@ class _Check:
             yield piece
 
 
-def read_snapshot(directory: Path, segment: int) -> State:
-    """A snapshot's content, read without having all of the file in memory.
+def read_snapshot(directory: Path, segment: int) -> tuple[Origin, State]:
+    """Which ledger a snapshot is of, and the state, read without having all of the file in memory.
 
     Raises:
         LedgerCorruptError: it fails its check.
@@ -57,32 +69,43 @@ def read_snapshot(directory: Path, segment: int) -> State:
     check = _Check()
     with path.open("rb") as file:
         head = file.read(len(check.head))
-        state: State | msgspec.DecodeError
+        lines = check.each(file)
+        found: tuple[Origin, State] | msgspec.DecodeError
         try:
-            state = State.read(check.each(file))
+            found = _read(lines)
         except msgspec.DecodeError as error:
-            state = error
-        for _ in check.each(file):
+            found = error
+        for _ in lines:
             pass
     if head != check.head:
         msg = f"{path} is damaged: it fails its check. Nothing was changed; restore it from a backup"
         raise LedgerCorruptError(msg)
-    if isinstance(state, msgspec.DecodeError):
-        raise state
-    return state
+    if isinstance(found, msgspec.DecodeError):
+        raise found
+    return found
 
 
-def newest(directory: Path, snapshots: Iterable[int], journals: list[int]) -> tuple[State, int]:
-    """The state to start from, and the segment that follows it."""
+def _read(lines: Iterator[bytes]) -> tuple[Origin, State]:
+    first = next(lines, b"")
+    if not first.startswith(b"{"):
+        return Origin(), State.read(itertools.chain((first,), lines))
+    said = _decode_origin(first)
+    return Origin(said.ledger, said.ends), State.read(lines)
+
+
+def newest(directory: Path, snapshots: Iterable[int], journals: list[int]) -> tuple[State, int, Origin]:
+    """The state to start from, the segment that follows it, and which ledger it is of."""
     damage: LedgerCorruptError | None = None
     for number in sorted(snapshots, reverse=True):
         try:
-            return read_snapshot(directory, number), number
+            origin, state = read_snapshot(directory, number)
         except (LedgerCorruptError, msgspec.DecodeError) as error:
             # What a snapshot folds is mostly still there to be folded again.
             logger.warning("budgeted: %s; looking for the one before it", error)
             damage = error if isinstance(error, LedgerCorruptError) else LedgerCorruptError(f"{directory}: {error}")
+        else:
+            return state, number, origin
     if 1 in journals:
-        return State(), 1
+        return State(), 1, Origin()
     msg = f"{directory} has journals from {min(journals, default=0)} on but no snapshot: files are missing"
     raise damage or LedgerCorruptError(msg)

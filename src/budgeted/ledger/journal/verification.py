@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -11,12 +12,15 @@ import msgspec
 from budgeted.errors import LedgerError
 from budgeted.ledger.journal import checked_lines, segment_files, snapshot_files
 from budgeted.ledger.journal.checked_lines import Continued, Header
+from budgeted.ledger.journal.following import ends_before
 from budgeted.ledger.journal.host_lock import HostLock
+from budgeted.ledger.journal.origin import Origin, Position
 from budgeted.ledger.memory.content_of_state import content_of
 from budgeted.ledger.memory.state import State
 from budgeted.ledger.whole_content import Content
 
 LOCK_SECONDS = 10.0
+"""How long the ledger's lock is waited for."""
 
 
 class Found(msgspec.Struct):
@@ -30,9 +34,9 @@ class Found(msgspec.Struct):
     """
 
     state: State
-    lines: int
-    files: int
-    problems: list[str]
+    lines: int = 0
+    files: int = 0
+    problems: list[str] = []
 
     def content(self) -> Content:
         """All of it."""
@@ -42,7 +46,8 @@ class Found(msgspec.Struct):
 def read_files(directory: Path, tell: Callable[[int], object] = lambda _: None) -> Found:
     """Read every file of a ledger, while processes may be using it.
 
-    Every line of every segment is checked, and every snapshot against the one before it and the segment in between.
+    Every line of every segment is checked, every snapshot against the one before it and the segment in between, and
+    the end of the last segment against what the lock file says was acknowledged.
 
     Args:
         directory: the ledger's own directory.
@@ -51,84 +56,112 @@ def read_files(directory: Path, tell: Callable[[int], object] = lambda _: None) 
     Raises:
         LedgerError: it cannot be locked or read at all.
     """
-    found = Found(State(), 0, 0, [])
-    opened, snapshots = _open(directory)
-    try:
-        state: State | None = None
-        for number, (fd, size) in sorted(opened.items()):
-            path = segment_files.journal_path(directory, number)
-            stated = _snapshot(directory, number, found) if number in snapshots else None
+    with contextlib.ExitStack() as stack:
+        return _Reading(directory, stack).run(tell)
+
+
+class _Reading:
+    """What there was at one instant, under the lock; it is read without."""
+
+    def __init__(self, directory: Path, stack: contextlib.ExitStack) -> None:
+        self.directory = directory
+        self.found = Found(State())
+        self.segments: dict[int, tuple[int, int]] = {}
+        """Every segment's open file and size."""
+        self.origin = Origin()
+        self.end: Position = 0, 0
+        try:
+            with _locked(directory) as lock:
+                self.ledger, self.generation, self.mark = lock.ledger, lock.generation, lock.mark
+                self.snapshots = segment_files.numbers(directory, "snapshot")
+                for number in segment_files.numbers(directory, "journal"):
+                    path = segment_files.journal_path(directory, number)
+                    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+                    stack.callback(os.close, fd)
+                    self.segments[number] = fd, os.fstat(fd).st_size
+        except OSError as error:
+            msg = f"the ledger directory {directory} cannot be read: {error.strerror}"
+            raise LedgerError(msg) from error
+
+    def run(self, tell: Callable[[int], object]) -> Found:
+        found, state = self.found, None
+        for number, (fd, size) in self.segments.items():
+            path = segment_files.journal_path(self.directory, number)
+            stated = self._snapshot(number) if number in self.snapshots else None
             if stated is not None and state is not None and _figures(stated) != _figures(state):
-                found.problems.append(
-                    f"{segment_files.snapshot_path(directory, number)} does not tell what the files before it do"
-                )
+                snapshot = segment_files.snapshot_path(self.directory, number)
+                found.problems.append(f"{snapshot} does not tell what the files before it do")
             state = stated or state or (State() if number == 1 else None)
             if state is None:
                 found.problems.append(f"{path} has no snapshot before it, and no segment")
-                continue
-            if not _replay(fd, size, path, state, found, last=number == max(opened)):
+                break
+            if not self._replay(fd, size, path, number, state):
                 break
             tell(size)
-        found.state = state or State()
-    finally:
-        for fd, _ in opened.values():
-            os.close(fd)
-    return found
+        else:
+            self._compare_with_lock()
+        found.state = state or found.state
+        return found
 
-
-def _open(directory: Path) -> tuple[dict[int, tuple[int, int]], list[int]]:
-    """Every segment's open file and size, and the snapshots, as they are at one instant."""
-    try:
-        lock = HostLock(directory / "lock")
+    def _snapshot(self, number: int) -> State | None:
+        """The state that a snapshot tells, or None with a problem."""
+        self.found.files += 1
         try:
-            lock.acquire(LOCK_SECONDS)
-            try:
-                snapshots = segment_files.numbers(directory, "snapshot")
-                opened: dict[int, tuple[int, int]] = {}
-                for number in segment_files.numbers(directory, "journal"):
-                    fd = os.open(segment_files.journal_path(directory, number), os.O_RDONLY | os.O_CLOEXEC)
-                    opened[number] = fd, os.fstat(fd).st_size
-                return opened, snapshots
-            finally:
-                lock.release()
+            return snapshot_files.read_snapshot(self.directory, number)[1]
+        except FileNotFoundError:  # meanwhile a newer one has taken its place
+            return None
+        except (LedgerError, msgspec.DecodeError, OSError) as error:
+            self.found.problems.append(str(error))
+            return None
+
+    def _replay(self, fd: int, size: int, path: Path, number: int, state: State) -> bool:
+        """Apply a segment's lines. Returns False where it is damaged: nothing behind that can be trusted to follow."""
+        self.found.files += 1
+        crc = offset = 0
+        following = 0
+        try:
+            for data in checked_lines.pieces(fd, 0, size):
+                records, crc, offset = checked_lines.read(data, crc, path, offset)
+                self.found.lines += len(records)
+                for record in records:
+                    if isinstance(record, Continued):
+                        following = record.segment
+                        state.prune()
+                    elif isinstance(record, Header):
+                        self.origin = record.origin
+                    else:
+                        state.apply(record)
+        except (LedgerError, OSError) as error:
+            self.found.problems.append(str(error))
+            return False
+        self.end = number, offset
+        if not following and number != max(self.segments):
+            self.found.problems.append(f"{path} ends at byte {offset} without leading to the file behind it")
+        return True
+
+    def _compare_with_lock(self) -> None:
+        """See whether the last segment is the one that the lock file tells of, and as long."""
+        if not self.ledger:  # by a version that knew no identity
+            return
+        lock = self.directory / "lock"
+        if self.origin.ledger and (self.origin.ledger, self.origin.generation) != (self.ledger, self.generation):
+            self.found.problems.append(f"{lock} tells of another ledger, or another generation of it, than the journal")
+        elif self.end < self.mark:
+            path = segment_files.journal_path(self.directory, self.end[0])
+            self.found.problems.append(ends_before(path, self.end, self.mark))
+
+
+@contextlib.contextmanager
+def _locked(directory: Path) -> Iterator[HostLock]:
+    lock = HostLock(directory / "lock", create=False)
+    try:
+        lock.acquire(LOCK_SECONDS)
+        try:
+            yield lock
         finally:
-            lock.close()
-    except OSError as error:
-        msg = f"the ledger directory {directory} cannot be read: {error.strerror}"
-        raise LedgerError(msg) from error
-
-
-def _snapshot(directory: Path, number: int, found: Found) -> State | None:
-    """The state that a snapshot tells, or None with a problem."""
-    found.files += 1
-    try:
-        return snapshot_files.read_snapshot(directory, number)
-    except (LedgerError, msgspec.DecodeError, OSError) as error:
-        found.problems.append(str(error))
-        return None
-
-
-def _replay(fd: int, size: int, path: Path, state: State, found: Found, *, last: bool) -> bool:
-    """Apply a segment's lines. Returns False where it is damaged: nothing behind that can be trusted to follow."""
-    found.files += 1
-    crc = offset = 0
-    following: Continued | None = None
-    try:
-        for data in checked_lines.pieces(fd, 0, size):
-            records, crc, offset = checked_lines.read(data, crc, path, offset)
-            found.lines += len(records)
-            for record in records:
-                if isinstance(record, Continued):
-                    following = record
-                    state.prune()
-                elif not isinstance(record, Header):
-                    state.apply(record)
-    except (LedgerError, OSError) as error:
-        found.problems.append(str(error))
-        return False
-    if following is None and not last:
-        found.problems.append(f"{path} ends at byte {offset} without leading to the file behind it")
-    return True
+            lock.release()
+    finally:
+        lock.close()
 
 
 def _figures(state: State) -> Content:

@@ -142,7 +142,7 @@ class MemoryLedger:
             self._line_up(timeout)
         with lock:
             if self._kept:
-                self._enter(timeout)
+                self._enter(timeout, closely=False)
             try:
                 state = self._state
                 entry = state.holds.get(id)
@@ -168,7 +168,7 @@ class MemoryLedger:
         if lock.locked():
             self._line_up(timeout)
         with lock:
-            self._enter(timeout)
+            self._enter(timeout, closely=False)
             try:
                 state = self._state
                 entry = state.holds.get(id)
@@ -419,6 +419,10 @@ class MemoryLedger:
         self.sweep()
         return background_worker.PERIOD
 
+    def repair(self) -> int:
+        """Nothing to do: nothing but this process's end takes anything from memory. Returns 0."""
+        return 0
+
     def flush(self) -> None:
         """Nothing to do: memory keeps nothing."""
 
@@ -460,8 +464,8 @@ class MemoryLedger:
 
     # -- what the file ledger does differently
 
-    def _enter(self, timeout: float | None) -> None:
-        """See what other processes have done."""
+    def _enter(self, timeout: float | None, *, closely: bool = True) -> None:
+        """See what other processes have done, and ``closely`` whether what is kept elsewhere still stands there."""
 
     def _exit(self) -> None:
         """Let other processes in."""
