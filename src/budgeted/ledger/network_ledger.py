@@ -1,5 +1,8 @@
 """What ledgers that other hosts use too have in common: a lease per process, deadlines, errors that name the host.
 
+A server that has gone back to an earlier state is noticed by its count of a process's verbs, and told what it lacks:
+see :mod:`~budgeted.ledger.acknowledged_verbs`.
+
 Nobody can see from afar whether a process lives. So each one renews a lease, and the holds of one whose lease has run
 out are charged by whoever is alive: by :meth:`RemoteLedger.sweep`, once, and only if nobody has ended them meanwhile.
 """
@@ -10,18 +13,27 @@ import atexit
 import collections
 import contextlib
 import itertools
+import logging
 import os
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple, TypeVar
 
-from budgeted.errors import LedgerError, LedgerLockedError, LedgerUnavailableError
+from budgeted.errors import LedgerCorruptError, LedgerError, LedgerLockedError, LedgerUnavailableError
 from budgeted.ledger import background_worker
+from budgeted.ledger.acknowledged_verbs import AcknowledgedVerbs, WentBackError
 from budgeted.ledger.interface import is_closed, sums_of
+from budgeted.ledger.memory.change_records import Change
 from budgeted.ledger.spending_records import Charge
 from budgeted.ledger.wait_queues import WaitQueues
 from budgeted.ledger.weak_registry import WeakRegistry
+
+T = TypeVar("T")
+
+logger = logging.getLogger("budgeted")
 
 DEADLINE = 5.0
 """Seconds within which a server must have answered, unless a verb's ``timeout`` says otherwise."""
@@ -40,6 +52,26 @@ MOST_DOUBTFUL = 10_000
 
 DIED = "the process died"
 """Why a hold of a process without a lease was charged."""
+
+
+MOST_STEPS_BACK = 3
+"""How often one verb has a server told what it lacks: it may go back meanwhile."""
+
+
+REPAIR_SECONDS = 60.0
+"""Seconds that writing back what a server lacks may take."""
+
+
+class Standing(NamedTuple):
+    """How a server stands to what this process knows.
+
+    Attributes:
+        verbs: how many of this process it has done; 0 if it knows nothing of it.
+        gone: why this cannot be the ledger that was opened, such as "its tables were emptied"; "" if it is.
+    """
+
+    verbs: int
+    gone: str = ""
 
 
 def lasting() -> float:
@@ -100,14 +132,13 @@ class RemoteLedger:
         self._doubtful: collections.deque[tuple[str, int]] = collections.deque(maxlen=MOST_DOUBTFUL)
         self._watched = False
         self._beat_due = self._lease_due = 0.0
+        self._told = AcknowledgedVerbs()
+        # Reentrant: a signal's handler may use the ledger while its thread posts again.
+        self._posting_again = threading.RLock()
 
     def _forked(self) -> None:
         """What a forked child does first."""
         self._begin()
-
-    def repair(self) -> int:
-        """Write back what this process knows and the server does not. Returns how much; here nothing is known."""
-        return 0
 
     def new_id(self) -> str:
         """A hold id: this process's name and a number."""
@@ -177,6 +208,99 @@ class RemoteLedger:
     def _server_time(self) -> float | None:
         """None: the server's clock tells what time it is. One that was injected, as in tests, goes before it."""
         return None if self.clock is time.time else self.clock()
+
+    # -- a server that went back to an earlier state, or is another
+
+    def _in_step(self, verb: Callable[[], T], deadline: float) -> T:
+        """Do a verb; where the server lacks what it has acknowledged, post that again first.
+
+        Args:
+            verb: it raises :class:`WentBackError` before it does anything.
+            deadline: by ``time.monotonic()``.
+
+        Raises:
+            LedgerCorruptError: the server's state is another one, or so old that nobody knows what it lacks.
+        """
+        for _ in range(MOST_STEPS_BACK):
+            try:
+                return verb()
+            except WentBackError:
+                self._post_again(deadline)
+        msg = f"the ledger at {self.where} goes back to earlier states again and again"
+        raise LedgerUnavailableError(msg)
+
+    def _post_again(self, deadline: float, *, repair: bool = False) -> int:
+        """Have the server do again what it lacks, in one thread, while others wait. Returns how many changes that was.
+
+        Args:
+            deadline: by ``time.monotonic()``. What is left then is done by the next verb.
+            repair: True to go on with a server that lacks more than this process knows.
+        """
+        if not self._posting_again.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            msg = f"the ledger at {self.where} is being told what it lacks by another thread"
+            raise LedgerLockedError(msg)
+        try:
+            standing = self._standing(deadline)
+            missing = self._told.missing(standing.verbs)
+            if not repair and (standing.gone or missing.forgotten):
+                raise self._lost(standing.gone or "it is in an earlier state, as of a backup", str(missing))
+            done = 0
+            if repair or standing.verbs < self._told.sent():
+                text = (
+                    "budgeted: the ledger at %s lacks what it has acknowledged: %s; what is known of it is posted again"
+                )
+                logger.error(text, self.where, missing)
+                # Before the rest, as charges need their accounts, and before it is noted: interrupted, it is repeated.
+                done += self._write_limits_back(deadline, gone=bool(standing.gone))
+                self._told.go_back(standing.verbs)
+            while (change := self._told.next_again()) is not None:
+                self._told.done_again(change, self._do_again(change, deadline))
+                done += 1
+            if repair:
+                self._told.give_up_forgotten()
+            return done
+        finally:
+            self._posting_again.release()
+
+    def _lost(self, what: str, missing: str) -> LedgerCorruptError:
+        return LedgerCorruptError(
+            f"the balances at {self.where} are gone: {what}. Known to be missing: {missing}. Put the data back, or "
+            f"have programs that run write back what they know by manager.repair(); until then calls are refused"
+        )
+
+    def repair(self) -> int:
+        """Write back what this process knows and the server lacks: limits, charges and open holds, each once.
+
+        What nobody knows any more is given up: afterwards calls go on with what is there.
+
+        Returns:
+            How many changes the server was told again; 0 if it lacks nothing.
+
+        Raises:
+            LedgerUnavailableError: it did not answer.
+        """
+        with self._verb(REPAIR_SECONDS) as deadline:
+            standing = self._standing(deadline)
+            if not standing.gone and not self._told.missing(standing.verbs):
+                return 0
+            return self._post_again(deadline, repair=True)
+
+    def _standing(self, deadline: float) -> Standing:  # noqa: ARG002 - others ask their server
+        """How the server stands to this process. One that counts no verbs lacks none."""
+        return Standing(self._told.sent())
+
+    def _write_limits_back(self, deadline: float, *, gone: bool) -> int:
+        """Give accounts that lack them the limits that this process knows of. Returns how many.
+
+        Args:
+            deadline: by ``time.monotonic()``.
+            gone: whether all is gone, and what there is of this process's ledger is to be made anew.
+        """
+        raise NotImplementedError
+
+    def _do_again(self, change: Change, deadline: float) -> int:
+        """Have the server make a change that it lacks, unless it knows its id; returns its count of our verbs then."""
+        raise NotImplementedError
 
     # -- the lease
 

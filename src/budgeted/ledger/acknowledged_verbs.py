@@ -1,0 +1,241 @@
+"""What a process was told that a server has done, to notice when the server goes back, and to say it once more.
+
+A server counts, per owner (a process: what its holds' ids begin with), the verbs that it has done for it, in the same
+step as it does them. Whoever finds it counting less than it has acknowledged before has met an earlier state: a backup
+that was restored, a standby without the latest writes. What has a number above the server's count is exactly what that
+state lacks, whatever other processes have done meanwhile.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import msgspec
+from msgspec import Raw
+
+from budgeted.errors import LedgerError
+from budgeted.ledger.accounts import Account, LimitSpec
+from budgeted.ledger.memory.change_records import Change, Deleted, Held, LimitsSet, Posted, Released, Settled
+from budgeted.ledger.spending_records import Used
+from budgeted.money import format_usd
+
+MOST_REMEMBERED = 10_000
+"""Verbs of this process, and limits of accounts, that are kept in mind: the latest of each."""
+
+MOST_NAMED = 5
+"""Charges that an error names."""
+
+
+class WentBackError(LedgerError):
+    """The server knows less than it has acknowledged. Ledgers catch it: nobody else sees it."""
+
+
+class Missing(msgspec.Struct, frozen=True):
+    """What a server lacks of what it has acknowledged to this process.
+
+    ``changes`` are in the order in which the server did them; ``forgotten`` says of how many more verbs, at most, this
+    process does not remember what they were.
+    """
+
+    changes: tuple[Change, ...]
+    forgotten: int
+
+    def __bool__(self) -> bool:
+        return bool(self.changes or self.forgotten)
+
+    def __str__(self) -> str:
+        """For people: amounts in USD, and the latest ids."""
+        charges = [(one.id, one.used.usd) for one in self.changes if isinstance(one, Posted | Settled)]
+        holds = [(one.id, one.usd) for one in self.changes if isinstance(one, Held)]
+        parts = [_amount("charge", charges), _amount("hold", holds)]
+        others = len(self.changes) - len(charges) - len(holds)
+        if others:
+            parts.append(f"{others} releases and changes of limits")
+        if self.forgotten:
+            parts.append(f"up to {self.forgotten} earlier verbs that this process does not remember any more")
+        return ", ".join(part for part in parts if part) or "nothing that this process knows of"
+
+
+def _amount(what: str, found: list[tuple[str, int]]) -> str:
+    if not found:
+        return ""
+    latest = ", ".join(id for id, _ in found[-MOST_NAMED:])
+    ids = f"..., {latest}" if len(found) > MOST_NAMED else latest
+    return f"{len(found)} {what}{'s' if len(found) > 1 else ''} of {format_usd(sum(usd for _, usd in found))} ({ids})"
+
+
+class AcknowledgedVerbs:
+    """The latest changes that a server has acknowledged to this process, by their numbers there.
+
+    Args:
+        most: how many changes are kept, and how many accounts' limits.
+    """
+
+    def __init__(self, most: int = MOST_REMEMBERED) -> None:
+        self._most = most
+        # Reentrant: a signal's handler may use the ledger while its thread is in here.
+        self._lock = threading.RLock()
+        self._count = 0
+        self._changes: dict[int, Change] = {}
+        self._open: dict[str, tuple[int, Held]] = {}
+        self._dropped_to = 0
+        self._again: list[Change] = []
+        self._forgotten = 0
+        self._limits: dict[str, Account] = {}
+
+    # -- around a verb
+
+    def sent(self) -> int:
+        """The count that a verb's answer must not be below: asked for before it is sent."""
+        return self._count
+
+    def seen(self, before: int, now: int) -> None:
+        """The server has told its count of this process's verbs, before it does another or instead.
+
+        Args:
+            before: what :meth:`sent` said.
+            now: the server's count.
+
+        Raises:
+            WentBackError: it is less than before, or what it lacked then is still to be done again.
+        """
+        if now < before or self._again or self._forgotten:
+            raise WentBackError
+
+    def answered(self, before: int, now: int, change: Change | None = None) -> bool:
+        """A verb was done and counted.
+
+        Args:
+            before: what :meth:`sent` said.
+            now: the server's count, with this verb.
+            change: what the server did; None if it need not be done again where it is lost.
+
+        Returns:
+            False when the server has counted less than before: what it lacks is to be done again.
+        """
+        with self._lock:
+            # A number that another verb had: the server went back while this one was under way.
+            back = now <= before or now in self._changes
+            if back:
+                self.go_back(now - 1)
+            self._keep(now, change)
+        return not back
+
+    def charged(self, before: int, now: int, id: str, used: Used, at: int, reason: str, route: Raw | None) -> bool:
+        """A hold, or what none came before, was charged; as :meth:`answered`.
+
+        Args:
+            before: what :meth:`sent` said.
+            now: the server's count, with this verb.
+            id: the hold's.
+            used: what it was charged.
+            at: when, in unix seconds.
+            reason: why nobody is sure of it, or "".
+            route: by which it was charged, or that of a hold which this process made (None).
+        """
+        held = self._open.get(id)
+        if route is None and held is not None:
+            route = held[1].route
+        # By its route it can be charged where its hold is lost, too.
+        change = Settled(id, at, used, reason) if route is None else Posted(id, at, used, route, reason)
+        return self.answered(before, now, change)
+
+    # -- limits
+
+    def read(self, account: Account) -> None:
+        """An account was read: its limits are kept in mind."""
+        with self._lock:
+            self._limits.pop(account.id, None)  # so that it is the latest
+            self._limits[account.id] = account
+            while len(self._limits) > self._most:
+                self._limits.pop(next(iter(self._limits)))
+
+    def limits(self) -> list[Account]:
+        """Accounts with the limits that they had when they were seen last, and the version of these."""
+        with self._lock:
+            return list(self._limits.values())
+
+    def knows(self, account: str) -> bool:
+        """Whether an account was there when it was seen last."""
+        return account in self._limits
+
+    # -- what the server lacks
+
+    def missing(self, count: int) -> Missing:
+        """What a server lacks that has come to this count of this process's verbs."""
+        with self._lock:
+            lost = self._lost(count)
+            forgotten = max(self._forgotten, self._dropped_to - count)
+            return Missing((*(lost[number] for number in sorted(lost)), *self._again), forgotten)
+
+    def go_back(self, count: int) -> None:
+        """Begin with what a server lacks that has come to this count: it is to be done again, before anything else."""
+        with self._lock:
+            if count >= self._count:
+                return
+            missing = self.missing(count)
+            # What is still to be done again came later than what is lost now.
+            self._again = [one for one in missing.changes if not self._superseded(one)]
+            self._forgotten = missing.forgotten
+            self._changes = {number: one for number, one in self._changes.items() if number <= count}
+            self._open = {id: (number, one) for id, (number, one) in self._open.items() if number <= count}
+            self._count = count
+
+    def next_again(self) -> Change | None:
+        """What is to be done again next."""
+        return self._again[0] if self._again else None
+
+    def done_again(self, change: Change, now: int) -> None:
+        """The server has done that again, and come to this count."""
+        with self._lock:
+            self._again = [one for one in self._again if one is not change]
+            self._keep(now, change)
+
+    def give_up_forgotten(self) -> None:
+        """Go on without what is not remembered any more."""
+        with self._lock:
+            self._forgotten = 0
+            self._dropped_to = min(self._dropped_to, self._count)
+
+    def _superseded(self, change: Change) -> bool:
+        """Whether the account was read after it was changed: as it was then, it is written back."""
+        return isinstance(change, LimitsSet | Deleted) and change.account in self._limits
+
+    def _lost(self, count: int) -> dict[int, Change]:
+        lost: dict[int, Change] = {number: held for number, held in self._open.values() if number > count}
+        return lost | {number: one for number, one in self._changes.items() if number > count}
+
+    def _keep(self, now: int, change: Change | None) -> None:
+        self._count = max(self._count, now)
+        if change is None:
+            return
+        self._changes[now] = change
+        if isinstance(change, Held):
+            self._open[change.id] = now, change
+        elif isinstance(change, Posted | Settled | Released):
+            self._open.pop(change.id, None)
+        elif isinstance(change, LimitsSet | Deleted):
+            self._limits.pop(change.account, None)  # until it is read again
+        if len(self._changes) > self._most:
+            self._drop(next(iter(self._changes)))
+        if len(self._open) > self._most:
+            number, _ = self._open.pop(next(iter(self._open)))
+            if number not in self._changes:
+                self._dropped_to = max(self._dropped_to, number)
+
+    def _drop(self, number: int) -> None:
+        change = self._changes.pop(number)
+        if not (isinstance(change, Held) and change.id in self._open):  # where it is kept on
+            self._dropped_to = max(self._dropped_to, number)
+
+
+def limits_of(account: Account) -> tuple[LimitSpec, ...]:
+    """An account's limits as a client hands them to a ledger."""
+    return tuple(
+        LimitSpec(slot.limit, slot.unit, slot.amount, slot.start, slot.end, slot.since) for slot in account.slots
+    )
+
+
+def written_back(known: Account) -> LimitsSet:
+    """What gives an account the limits that this process knows."""
+    return LimitsSet(known.id, known.explicit, limits_of(known))
