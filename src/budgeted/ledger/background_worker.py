@@ -72,7 +72,7 @@ class _Upkeep:
         for one in list(self.kept):
             kept = one()
             # A server that does not answer lets each repetition wait. Those left out are first in the next round.
-            if isinstance(kept, _Retried) and time.monotonic() >= until:
+            if isinstance(kept, Retried) and time.monotonic() >= until:
                 continue
             # Taken off before the look, so that a wish that comes up meanwhile is not lost.
             self.kept.pop(one, None)
@@ -146,8 +146,14 @@ _later: dict[weakref.ref[Kept], None] = {}
 
 
 def retry(job: Callable[[], object]) -> None:
-    """Repeat a job until it succeeds: a charge that the ledger could not take yet."""
-    wanted(_Retried(job))
+    """Repeat a job until it succeeds, or its ledger is closed: a hold that could not be given back yet."""
+    try_again(_Job(job))
+
+
+def try_again(one: Retried) -> None:
+    """Have something tried again until it succeeds; it is kept alive as long."""
+    _retried.add(one)
+    wanted(one)
 
 
 def goes_on(work: Future[T]) -> None:
@@ -169,23 +175,57 @@ def goes_on(work: Future[T]) -> None:
 _going_on: dict[threading.Event, None] = {}
 
 
-class _Retried:
-    def __init__(self, job: Callable[[], object]) -> None:
-        self.job = job
-        _retried.add(self)
+class Retried:
+    """Something that is tried again until it succeeds, from :func:`try_again` on.
+
+    Attributes:
+        waiting: how many charges or holds wait for that.
+    """
+
+    waiting = 1
+
+    def again(self, until: float) -> bool:
+        """Try again, of several things as many as can be begun until then (``time.monotonic()``).
+
+        Returns:
+            Whether nothing is left to be tried.
+        """
+        raise NotImplementedError
 
     def upkeep(self) -> float | None:
+        """Try again. Returns the seconds until the next time, or None if nothing is left."""
+        return self.repeat(time.monotonic() + PERIOD)
+
+    def repeat(self, until: float = math.inf) -> float | None:
+        """The same, with another time at which nothing more is begun."""
+        if not self.again(until):
+            return PERIOD
+        _retried.discard(self)
+        if not self.left():
+            return None
+        _retried.add(self)  # what came up meanwhile
+        return PERIOD
+
+    def left(self) -> bool:
+        """Whether something is there to be tried, after all."""
+        return False
+
+
+class _Job(Retried):
+    def __init__(self, job: Callable[[], object]) -> None:
+        self.job = job
+
+    def again(self, until: float) -> bool:  # noqa: ARG002 - it is one thing
         try:
             self.job()
         except LedgerError as error:
             if not error.closed:
-                return PERIOD
+                return False
             logger.warning("budgeted: what was to be repeated is given up: %s", error)
-        _retried.discard(self)
-        return None
+        return True
 
 
-_retried: set[_Retried] = set()
+_retried: set[Retried] = set()
 
 
 def start() -> None:
@@ -219,12 +259,12 @@ def drain() -> None:
         if kept is not None:
             kept.upkeep()
     for one in list(_retried):
-        one.upkeep()
+        one.repeat()
 
 
 def refused() -> int:
-    """How many charges wait in memory because their ledger could not take them yet."""
-    return len(_retried)
+    """How many charges and holds wait because their ledger could not take them yet."""
+    return sum(one.waiting for one in list(_retried))
 
 
 def _after_fork() -> None:

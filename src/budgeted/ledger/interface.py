@@ -53,6 +53,9 @@ class Ledger(Protocol):
     :class:`~budgeted.errors.LedgerLockedError` instead of waiting at all.
     """
 
+    place: str | None
+    """Where its balances are, without credentials, for telling it from others; None if they end with the process."""
+
     remote: bool
     """Whether a verb does network I/O, so that a coroutine must not call it in its own thread."""
 

@@ -111,6 +111,7 @@ class RemoteLedger:
         self, where: str, errors: tuple[type[Exception], ...] = (OSError,), secret: Sequence[str] = ()
     ) -> None:
         self.where = where
+        self.place: str | None = where
         self.clock: Callable[[], float] = time.time
         self.hold_timeout = 900.0
         self._errors = errors

@@ -137,9 +137,15 @@ class Accounts:
         """Make everything recorded so far durable."""
         background_worker.drain()
         self._payer.ledger.flush()
+        for kept in self._payer.kept_charges():
+            if kept.waits():
+                kept.again()
+                kept.require_none()
         waiting = background_worker.refused()
         if waiting:
-            msg = f"{waiting} charges wait in memory for {self._payer.ledger!r}; they are repeated until it takes them"
+            msg = (
+                f"{waiting} holds wait to be given back to {self._payer.ledger!r}; that is repeated until it takes them"
+            )
             raise LedgerUnavailableError(msg)
 
     def users(self) -> Iterable[Account]:

@@ -209,8 +209,8 @@ class BudgetManager(LiteLLMMethods):
                     f"give it to BudgetManager(...), or to the first configure(...)"
                 )
                 raise ValueError(msg)
-            self.payer.adopt(ledger, settings, limits)
-            self.payer.project_name, self._where, self._fsync = project, where, fsync
+            self.payer.adopt(ledger, settings, limits, project)
+            self._where, self._fsync = where, fsync
             open_managers.cover()
             if before is not ledger:
                 self._former.append(before)  # calls in flight still settle there
@@ -425,15 +425,28 @@ class BudgetManager(LiteLLMMethods):
         """Make everything recorded so far durable.
 
         Raises:
-            LedgerUnavailableError: the disk refuses, or charges wait in memory that the ledger could not take yet.
+            LedgerUnavailableError: the disk refuses, or charges wait that the ledger could not take yet; the text says
+                how many, of how much, and where.
         """
         self._accounts.flush()
 
     def close(self) -> None:
-        """Flush, and give up the ledger if no other manager uses it. Repeating it does nothing."""
+        """Flush, and give up the ledger if no other manager uses it. Repeating it does nothing.
+
+        Charges that the ledger could not take, and that are on the disk, are told by a WARNING with the file's path and
+        their amount: the next process that opens the ledger posts them.
+
+        Raises:
+            LedgerError: the ledger cannot be written; or charges could neither be handed over nor be written to the
+                disk. Their figures are in the text, and in the log.
+        """
         background_worker.drain()
         self.payer.repeats.write_rest()
         open_managers.unregister(self)
-        for ledger in (*self._former, self.ledger):
-            if not any(other.ledger is ledger for other in open_managers.open_payers()):
-                ledger.close()
+        try:
+            for ledger in (*self._former, self.ledger):
+                if not any(other.ledger is ledger for other in open_managers.open_payers()):
+                    ledger.close()
+        finally:
+            for kept in self.payer.kept_charges():
+                kept.tell_rest()

@@ -10,19 +10,20 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from budgeted.errors import UnknownUserError
+from budgeted.errors import LedgerError, LedgerUnavailableError, UnknownUserError
 from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import GLOBAL, Account, Slot, account_name, user_account
-from budgeted.ledger.cost_routing import STALE
 from budgeted.ledger.limit_conversion import day_number, is_budget, limit_of, spec, spec_of
 from budgeted.ledger.litellm_hosted import user_dict
 from budgeted.ledger.spending_records import Used
+from budgeted.ledger.spill_file import Unposted
 from budgeted.limits.limit import Anchor, Limit
 from budgeted.limits.periods import parse_period
 from budgeted.manager import reported_call
 from budgeted.manager.accounts import Accounts
 from budgeted.manager.project_payer import ProjectPayer, no_price
 from budgeted.manager.reported_call import Report
+from budgeted.metering import ledger_hold
 from budgeted.metering.charged_responses import charged, remember_also
 from budgeted.money import nano_usd, to_usd
 from budgeted.payers.payer_interface import Group
@@ -171,6 +172,8 @@ class LiteLLMMethods:
             ValueError, TypeError: neither a response nor a model with its texts was given, or the user is no name.
             UnpricedModelError: no price is known for the model. The call is recorded all the same, as uncertain, and
                 gets its price when the response is reported again, or by ``reconcile``.
+            LedgerUnavailableError: the ledger did not take the charge. It is kept and charged when the ledger is back
+                (see :meth:`~budgeted.BudgetManager.close`); do not report the call again.
         """
         if not isinstance(user, str) and isinstance(completion_obj, str):
             user, completion_obj = completion_obj, user
@@ -203,7 +206,8 @@ class LiteLLMMethods:
         used = Used(0 if price is None else price.cost(usage, at), usage.input_tokens, usage.output_tokens)
         reason = UNPRICED if missing else report.reason
         id = self._unpriced.pop((report.id or "", name), None) or self._payer.ledger.new_id()
-        self._post(id, paying, report, used, at, reason)
+        charge = Unposted(id, owed, report.provider, report.model, at, used, reason)
+        waits = self._post(paying, charge)
         if GLOBAL in owed:  # else it was counted when it was charged there
             counters.charge(report, (group,), used, 0, estimated=bool(reason))
         self._payer.charged(paying, used.usd)
@@ -213,12 +217,20 @@ class LiteLLMMethods:
             raise no_price(report.model, f"; the call is recorded as the uncertain charge {id!r}")
         if report.id is not None:
             remember_also(report.id, group)
+        if waits is not None:
+            msg = (
+                f"{waits}. The call is kept as the charge {id!r}, and charged when the ledger takes it: report it once"
+            )
+            raise LedgerUnavailableError(msg) from waits
 
-    def _post(self, id: str, group: Group, report: Report, used: Used, at: int, reason: str) -> None:
-        while True:
-            plan = self._payer.plan_anew(group, report.provider, report.model, at, refuse=False)
-            if self._payer.ledger.post(id, plan.route, used, at, reason) is not STALE:
-                return
+    def _post(self, group: Group, charge: Unposted) -> LedgerError | None:
+        """Charge a reported call. Returns why it has to wait, if the ledger does not take it."""
+        try:
+            ledger_hold.post(group, charge, charge.at, None)
+        except LedgerError as error:
+            self._payer.kept(self._payer.ledger).keep(charge, error)
+            return error
+        return None
 
     def get_current_cost(self, user: str) -> float:
         """USD that the user has spent in the present period."""

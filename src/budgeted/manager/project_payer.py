@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from opentelemetry import trace
 
 from budgeted.errors import LedgerError, UnattributedCallError, UnknownUserError, UnpricedModelError
+from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import GLOBAL, USD, Account, account_kind, account_name
 from budgeted.ledger.admission import Refused
 from budgeted.ledger.cost_routing import Leg, Route
@@ -26,6 +27,7 @@ from budgeted.ledger.spending_records import Used
 from budgeted.limits.limit import Limit
 from budgeted.limits.periods import NEVER, Period, window
 from budgeted.manager.settings import Settings
+from budgeted.metering.kept_charges import KeptCharges
 from budgeted.payers.block_figures import caps_lock
 from budgeted.payers.on_exceed_policy import Policy
 from budgeted.payers.payer_interface import Group, KeyedBlock, Plan
@@ -88,14 +90,20 @@ class ProjectPayer:
         self.unlock()
         self._keyed: dict[str, _Keyed] = {}
         self._warned: set[str] = set()
+        self._kept: list[KeptCharges] = []
         self.adopt(ledger, settings, limits)
 
     def unlock(self) -> None:
         """Have a lock that nobody has, at first and in a forked child, where whoever had it may not be."""
         self.lock = threading.RLock()
 
-    def adopt(self, ledger: Ledger, settings: Settings, limits: tuple[Limit, ...] | None) -> None:
-        """Take everything over, also where calls are under way. What can fail comes first, and then changes nothing."""
+    def adopt(
+        self, ledger: Ledger, settings: Settings, limits: tuple[Limit, ...] | None, project_name: str | None = None
+    ) -> None:
+        """Take everything over, also where calls are under way. What can fail comes first, and then changes nothing.
+
+        Charges that wait for the ledger since another process, or this one, could not hand them over are posted.
+        """
         user_limits = bool(settings.default_user_limits) or _users_have_limits(ledger)
         if limits is None:
             ledger.set_limits(GLOBAL, (), explicit=False, create=True)
@@ -123,6 +131,25 @@ class ProjectPayer:
         self.outside = Scope((self.group,))
         ledger.clock = settings.clock
         ledger.hold_timeout = settings.hold_timeout
+        self.project_name = project_name or self.project_name
+        self._take_up(ledger)
+
+    def _take_up(self, ledger: Ledger) -> None:
+        """Have what waits for a ledger posted, before the first hold is made there."""
+        kept = self._kept[0] if self._kept else None
+        if kept is None or kept.ledger is not ledger or kept.project != self.project_name:
+            kept = KeptCharges(self, ledger, self.project_name)
+            self._kept.insert(0, kept)
+        if kept.waits() and not kept.again():
+            background_worker.try_again(kept)
+
+    def kept(self, ledger: Ledger) -> KeptCharges:
+        """Where charges wait that one of the payer's ledgers, present or former, could not take."""
+        return next(one for one in self._kept if one.ledger is ledger)
+
+    def kept_charges(self) -> list[KeptCharges]:
+        """The same of all of them, the present one first."""
+        return list(self._kept)
 
     # -- where calls go
 
@@ -198,7 +225,12 @@ class ProjectPayer:
 
     def _block_account(self, name: str, account: Account | None) -> Account:
         """A keyed block's account with the cap it has now; the open blocks are told what is spent of it."""
-        keyed = self._keyed[name]
+        keyed = self._keyed.get(name)
+        if keyed is None:  # of another process, which could not hand its charge over
+            while account is None:  # again if it was deleted meanwhile
+                self.limit(name, (), explicit=False, create=True)
+                account = self.ledger.read(name)
+            return account
         if account is not None and [slot.amount for slot in account.slots] != [keyed.cap]:
             account = None
         while account is None:  # again if it was deleted meanwhile
@@ -240,8 +272,7 @@ class ProjectPayer:
         """
         charge = self.ledger.ended(charge_id) if _may_be_id(charge_id) else None
         if charge is None:
-            msg = f"no charge {shown(charge_id)} is known; uncertain() lists those that can be reconciled"
-            raise LedgerError(msg)
+            raise _no_charge(charge_id)
         if usage is None:
             used = Used(cost or 0, charge.used.input_tokens, charge.used.output_tokens)
         else:
@@ -251,9 +282,10 @@ class ProjectPayer:
             usd = 0 if price is None else price.cost(usage, charge.opened)
             used = Used(usd, usage.input_tokens, usage.output_tokens)
         before = self.ledger.correct(charge_id, used, int(self.clock()))
-        if before is not None:
-            counters.correct(used.usd - before.used.usd)
-            self.charged(Group(self, before.accounts, ()), used.usd - before.used.usd)
+        if before is None:  # forgotten since it was looked up
+            raise _no_charge(charge_id)
+        counters.correct(used.usd - before.used.usd)
+        self.charged(Group(self, before.accounts, ()), used.usd - before.used.usd)
 
     def charged(self, group: Group, cost: int) -> None:
         """Accounts were charged (nano-USD) without a call of this process: their alerts may be due."""
@@ -336,6 +368,10 @@ def _users_have_limits(ledger: Ledger) -> bool:
 def _may_be_id(charge_id: object) -> bool:
     """Whether a ledger can be asked for it: ids are plain text, and databases choke on what is not."""
     return isinstance(charge_id, str) and charge_id.isascii() and charge_id.isprintable()
+
+
+def _no_charge(charge_id: object) -> LedgerError:
+    return LedgerError(f"no charge {shown(charge_id)} is known; uncertain() lists those that can be reconciled")
 
 
 def no_price(model: str, more: str = "") -> UnpricedModelError:

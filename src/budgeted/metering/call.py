@@ -13,7 +13,7 @@ import time
 import msgspec
 from opentelemetry import trace
 
-from budgeted.errors import BudgetError, LedgerError, LedgerLockedError, LedgerUnavailableError
+from budgeted.errors import BudgetError, LedgerError, LedgerLockedError
 from budgeted.ledger import background_worker
 from budgeted.ledger.admission import Ask
 from budgeted.ledger.spending_records import Used
@@ -270,13 +270,12 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         if guess is None:
             return
         for part in self.parts:
-            payer = part.group.payer
-            lost = LedgerHold(part.group, payer.ledger, payer.ledger.new_id(), None)
+            ledger = part.group.payer.ledger
+            lost = LedgerHold(part.group, ledger, ledger.new_id(), None)
             try:
-                lost.book(self.request, self.at, guess, reason, int(payer.clock()), timeout)
-            except LedgerError:
-                book = functools.partial(lost.book, self.request, self.at, guess, reason, self.at, None)
-                background_worker.retry(book)
+                lost.end(self.request, self.at, guess, reason, timeout)
+            except LedgerError as error:
+                lost.keep(self.request, self.at, guess, reason, error)
         block_hold.charge(self.blocks, guess.usd)
         counters.charge(self.request, self.groups, guess, 0, estimated=True)
         call_reporting.note_estimate(self, guess.usd, f"{reason}: a charge of its own")
@@ -429,22 +428,20 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         except IndexError:
             return
         try:
-            for part in self.parts:  # as in _commit, which every call would go through
-                part.end(self.request, self.at, used, reason, timeout)
-        except LedgerLockedError:
-            if timeout == 0:
-                self.running.append(True)
-                raise
-            self._commit_later(used, reason)
-        except LedgerUnavailableError as error:
-            call_reporting.note_trouble(self.groups, "a charge is kept in memory until the ledger takes it", error)
-            self._commit_later(used, reason)
-        except LedgerError as error:
-            call_reporting.note_trouble(self.groups, "a charge was not taken", error)
-        except BaseException:
-            # Ctrl-C while the ledger's lock was waited for: the charge must not go with it.
+            try:
+                for part in self.parts:
+                    part.end(self.request, self.at, used, reason, timeout)
+            except LedgerLockedError as error:
+                if timeout == 0:
+                    raise
+                self._keep(used, reason, error, timeout)
+            except Exception as error:  # noqa: BLE001 - a driver's mistake, too: what was paid for does not end with it
+                self._keep(used, reason, error, timeout)
+        except BaseException as error:
             self.running.append(True)
-            background_worker.enqueue(functools.partial(self._end, used, reason, answer, None))
+            if not isinstance(error, Exception):
+                # Ctrl-C while the ledger's lock was waited for: the charge must not go with it.
+                background_worker.enqueue(functools.partial(self._end, used, reason, answer, None))
             raise
         self.cost = 0 if used is None else used.usd
         if self.blocks:
@@ -478,17 +475,19 @@ class Call(msgspec.Struct, eq=False, weakref=True):
                 if alerts is not None:
                     alerts.charged(group, cost, self.span, timeout)
 
-    def _commit(self, used: Used | None, reason: str, timeout: float | None) -> None:
+    def _keep(self, used: Used | None, reason: str, error: Exception, timeout: float | None) -> None:
+        """Have what a ledger did not take wait for it; those behind it, which may be others, are tried."""
+        if used is None:
+            call_reporting.note_trouble(self.groups, "a hold is given back later", error)
+        failed: Exception | None = error
         for part in self.parts:
-            part.end(self.request, self.at, used, reason, timeout)
-
-    def _commit_later(self, used: Used | None, reason: str) -> None:
-        def again() -> None:
+            if part.ended:
+                continue
             try:
-                self._commit(used, reason, None)
-            except LedgerUnavailableError:
-                raise
-            except LedgerError as error:
-                call_reporting.note_trouble(self.groups, "a charge was not taken", error)
-
-        background_worker.retry(again)
+                if failed is None:
+                    part.end(self.request, self.at, used, reason, timeout)
+            except Exception as later:  # noqa: BLE001 - as above
+                failed = later
+            if failed is not None:
+                part.keep(self.request, self.at, used, reason, failed)
+            failed = None

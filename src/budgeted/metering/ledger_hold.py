@@ -8,15 +8,17 @@ from typing import Protocol
 
 import msgspec
 
-from budgeted.errors import LedgerError, LedgerLockedError, LedgerUnavailableError
+from budgeted.errors import LedgerCorruptError, LedgerError, LedgerLockedError, LedgerUnavailableError
 from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import account_name
 from budgeted.ledger.admission import Ask, Refused
 from budgeted.ledger.cost_routing import Stale
 from budgeted.ledger.interface import Granted, Ledger
 from budgeted.ledger.spending_records import Used
+from budgeted.ledger.spill_file import Unposted
 from budgeted.metering.blocking_limit import behind
 from budgeted.payers.payer_interface import Group, Payer, Plan
+from budgeted.telemetry import call_reporting
 from budgeted.telemetry.log_throttling import say
 from budgeted.wire.normalized_request import Request
 
@@ -46,35 +48,112 @@ class LedgerHold(msgspec.Struct):
         if self.ended:
             return
         now = int(self.group.payer.clock())
-        if self.held is None:
-            if used is not None:
-                self.book(request, at, used, reason, now, timeout)
-        elif used is None:
-            self.ledger.release(self.id, now, timeout)
-        else:
-            self.ledger.settle(self.id, used, now, reason, timeout)
+        if used is None:
+            self.release(now, timeout)
+        elif self.held is None:
+            post(self.group, self.charge(request, at, used, reason), now, timeout)
+        elif not self.ledger.settle(self.id, used, now, reason, timeout):
+            charge = self.charge(request, at, used, reason)
+            post(self.group, charge, now, timeout)
+            call_reporting.note_unknown_hold(self.group, charge)
         self.ended = True
 
-    def book(self, request: Request, at: int, used: Used, reason: str, now: int, timeout: float | None) -> None:
-        """Record a call that was let through while its ledger was away."""
-        payer = self.group.payer
-        fresh = False
-        while True:
-            plan = payer.plan(self.group, request.provider, request.model, at, fresh=fresh, refuse=False)
-            if not isinstance(payer.ledger.post(self.id, plan.route, used, now, reason, timeout), Stale):
-                return
-            fresh = True
+    def release(self, at: int, timeout: float | None) -> None:
+        """Give the hold back: nothing was spent, and what its ledger charged meanwhile, for want of news, was not."""
+        if self.held is None or self.ledger.release(self.id, at, timeout):
+            return
+        charge = self.ledger.ended(self.id)
+        if charge is not None and charge.reason:
+            self.ledger.settle(self.id, Used(), at, "", timeout)
+
+    def charge(self, request: Request, at: int, used: Used, reason: str, error: Exception | None = None) -> Unposted:
+        """What is to be charged, as it can be charged at any later time.
+
+        Args:
+            request: what was asked.
+            at: when the call began, in unix seconds.
+            used: what it used.
+            reason: why nobody knows that for sure, or "".
+            error: why its ledger has not taken it, if it was tried.
+        """
+        model = request.model.encode("utf-8", "replace").decode()  # it is written, whatever it calls itself
+        charge = Unposted(self.id, self.group.accounts, request.provider, model, at, used, reason)
+        if self.held is not None and error is not None and _may_be_done(error):
+            charge = msgspec.structs.replace(charge, doubtful=True)
+        return charge
+
+    def keep(self, request: Request, at: int, used: Used | None, reason: str, error: Exception) -> None:
+        """Have the charge, or the release, wait until the ledger takes it. A charge outlives this process.
+
+        Args:
+            request: what was asked.
+            at: when the call began, in unix seconds.
+            used: what it used; None for nothing.
+            reason: why nobody knows that for sure, or "".
+            error: why the ledger has not taken it.
+        """
+        if used is not None:
+            self.group.payer.kept(self.ledger).keep(self.charge(request, at, used, reason, error), error)
+        elif self.held is not None:
+            background_worker.retry(functools.partial(self.release, at, None))
+        self.ended = True
 
     def undo(self, at: int, timeout: float | None) -> None:
         """Give the hold back, now or later: the call is not sent."""
-        if self.held is None:
-            return
         try:
-            self.ledger.release(self.id, at, timeout)
+            self.release(at, timeout)
         except LedgerError as error:
             # There it may wait, even where the caller may not: a ledger over a network never takes a verb at once.
-            background_worker.retry(functools.partial(self.ledger.release, self.id, at, None))
+            background_worker.retry(functools.partial(self.release, at, None))
             say(logging.WARNING, "budgeted: a hold is given back later: %s", (error,), {})
+
+
+def _may_be_done(error: Exception) -> bool:
+    """Whether a ledger may have done what it did not answer to."""
+    if isinstance(error, LedgerLockedError | LedgerCorruptError):
+        return False
+    return not (isinstance(error, LedgerError) and error.closed)
+
+
+def post(group: Group, charge: Unposted, now: int, timeout: float | None) -> None:
+    """Record a charge without a hold, by the route that its call takes now.
+
+    Args:
+        group: who pays.
+        charge: what is charged.
+        now: unix seconds.
+        timeout: seconds to wait for the ledger's lock.
+    """
+    payer = group.payer
+    for count in range(MOST_PLANS):
+        plan = payer.plan(group, charge.provider, charge.model, charge.at, fresh=count > 0, refuse=False)
+        answer = payer.ledger.post(charge.id, plan.route, charge.used, now, charge.reason, timeout)
+        if not isinstance(answer, Stale):
+            return
+    raise _too_fast(group)
+
+
+def settle_or_post(group: Group, ledger: Ledger, charge: Unposted, now: int) -> None:
+    """Record a charge that has waited: instead of its hold, or of what was charged meanwhile, or without either.
+
+    Args:
+        group: who pays.
+        ledger: which may have a hold.
+        charge: what is charged.
+        now: unix seconds.
+    """
+    if ledger.settle(charge.id, charge.used, now, charge.reason):
+        return
+    if charge.doubtful:
+        reason = f"{charge.reason}; {MAY_REPEAT}" if charge.reason else MAY_REPEAT
+        charge = msgspec.structs.replace(charge, reason=reason)
+    post(group, charge, now, None)
+
+
+MAY_REPEAT = (
+    "its hold is not known, and what charged it before was not answered: it may have been charged and forgotten"
+)
+"""Why a charge is uncertain that may be a second one."""
 
 
 class Holding(Protocol):
@@ -172,8 +251,12 @@ def _hold_anew(id: str, group: Group, call: Holding, ask: Ask, timeout: float | 
         result = payer.ledger.hold(id, plan.route, ask, call.at, timeout)
         if not isinstance(result, Stale):
             return result
-    msg = f"the limits of {', '.join(map(account_name, group.accounts))} change faster than a call can be planned"
-    raise LedgerUnavailableError(msg)
+    raise _too_fast(group)
+
+
+def _too_fast(group: Group) -> LedgerUnavailableError:
+    names = ", ".join(map(account_name, group.accounts))
+    return LedgerUnavailableError(f"the limits of {names} change faster than a call can be planned")
 
 
 def excused(payer: Payer, error: LedgerUnavailableError, timeout: float | None) -> bool:

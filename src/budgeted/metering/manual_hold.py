@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.context import Context, attach, detach, get_value, set_value
 
 from budgeted.errors import LedgerLockedError
-from budgeted.metering import block_hold, runner
+from budgeted.metering import late_answers, runner
 from budgeted.metering.call import Call
 from budgeted.metering.cost_bound import OUTPUT_UNKNOWN
 from budgeted.metering.http_streams import LEFT_EARLY
@@ -183,14 +183,14 @@ class Hold:
             return
         if response is None:
             if call.ended:
-                _settle_late(call, usage=spent, cost=nano)
+                late_answers.settle(call, spent, nano)
             else:
                 self._end(call, lambda timeout: call.charge(spent, nano, timeout))
             return
         answer = read_whole(response)
         stated = _stated(response)
         if call.ended:
-            _settle_late(call, usage=None if stated is not None else answer.usage, cost=stated)
+            late_answers.settle(call, None if stated is not None else answer.usage, stated)
         elif stated is not None:
             self._end(call, lambda timeout: call.charge(answer.usage, stated, timeout))
         elif answer.usage is None and _refused(response):
@@ -231,20 +231,6 @@ class Hold:
             except LedgerLockedError:
                 pass
             self._pending = end
-
-
-def _settle_late(call: Call, *, usage: Counts | None = None, cost: int | None = None) -> None:
-    """The answer came after the call had been charged an estimate: it replaces that."""
-    if usage is None and cost is None:
-        return
-    for part in call.parts:
-        charge = part.ledger.ended(part.id)
-        if charge is not None and charge.reason:
-            part.group.payer.correct(part.id, usage, cost)
-            now = part.ledger.ended(part.id)
-            difference = 0 if now is None else now.used.usd - call.cost
-            call.cost += difference
-            block_hold.charge(call.blocks, difference)
 
 
 def _stated(response: object) -> int | None:

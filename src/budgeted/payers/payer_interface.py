@@ -13,6 +13,7 @@ from opentelemetry.trace import Span
 from budgeted.ledger.admission import Refused
 from budgeted.ledger.cost_routing import Route
 from budgeted.ledger.interface import Ledger
+from budgeted.ledger.spill_file import Unposted
 from budgeted.payers.on_exceed_policy import Policy
 from budgeted.pricing.usage import Counts
 from budgeted.wire.normalized_request import Request
@@ -116,6 +117,16 @@ class KeyedBlock(Protocol):
         """Learn what the ledger has taken of the cap (nano-USD)."""
 
 
+class KeptCharges(Protocol):
+    """What a ledger could not take."""
+
+    def keep(self, charge: Unposted, error: Exception) -> None:
+        """Have a charge wait for its ledger, which has not taken it for this reason."""
+
+    def waits(self) -> bool:
+        """Whether any charges wait."""
+
+
 class Payer(Protocol):
     """What a scope and a call need of a :class:`~budgeted.BudgetManager`.
 
@@ -184,6 +195,12 @@ class Payer(Protocol):
 
     def correct(self, charge_id: str, usage: Counts | None, cost: int | None) -> None:
         """Replace the figure of a charge: by what it used, or by its cost in nano-USD."""
+
+    def kept(self, ledger: Ledger) -> KeptCharges:
+        """Where charges wait that one of the payer's ledgers, present or former, could not take."""
+
+    def charged(self, group: Group, cost: int) -> None:
+        """Accounts were charged (nano-USD) without a call of this process: their alerts may be due."""
 
     def reset_time(self, refused: Refused) -> tuple[dt.datetime | None, float | None]:
         """When the refusing limit's period ends, and the seconds until then."""

@@ -18,9 +18,10 @@ from budgeted.errors import (
     UnknownUserError,
     UnpricedModelError,
 )
+from budgeted.ledger.accounts import account_kind, account_name
 from budgeted.ledger.spending_records import Used
-from budgeted.money import to_usd
-from budgeted.telemetry import counters, events, span_attributes
+from budgeted.money import format_usd, to_usd
+from budgeted.telemetry import counters, events, log_throttling, span_attributes
 from budgeted.telemetry.events import Event
 from budgeted.telemetry.genai_histogram_queue import Operation, operated
 from budgeted.telemetry.user_names import user_of
@@ -29,6 +30,7 @@ from budgeted.validation import shown
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
+    from budgeted.ledger.spill_file import Unposted
     from budgeted.payers.payer_interface import Group, Payer
     from budgeted.pricing.model_price import Price
     from budgeted.wire.normalized_request import Request
@@ -140,6 +142,66 @@ def note_trouble(groups: Sequence[Group], what: str, error: Exception) -> None:
     reason = type(error).__name__
     event = Event(kind="ledger", at=_now(payer), project=payer.project_name, reason=reason)
     events.report(event, _payers(groups), "budgeted: %s: %s", what, error)
+
+
+def note_kept(group: Group, charge: Unposted, where: str, error: Exception, *, lost: bool) -> None:
+    """A ledger has not taken a charge, which is kept.
+
+    Args:
+        group: who pays.
+        charge: what was not taken.
+        where: it is kept, in words.
+        error: why it was not taken.
+        lost: whether it ends with this process: then nothing of it may be left out here.
+    """
+    event = _of_charge(group, charge, type(error).__name__)
+    if lost:  # each of them, as it may be all that is left
+        log_throttling.say(logging.ERROR, KEPT, (all_figures(charge), where, error), {})
+    events.report(event, (group.payer,), KEPT, figures(group, charge), where, error)
+
+
+def note_unknown_hold(group: Group, charge: Unposted) -> None:
+    """A ledger did not know a hold any more as its call ended; what the call cost was charged all the same."""
+    event = _of_charge(group, charge, "unknown hold")
+    text = "budgeted: the ledger did not know the hold of %s any more; it was charged without one"
+    events.report(event, (group.payer,), text, figures(group, charge))
+
+
+KEPT = "budgeted: %s was not taken by its ledger. It is kept %s until it is: %s"
+
+
+def _of_charge(group: Group, charge: Unposted, reason: str) -> Event:
+    account, kind = events.innermost((group,))
+    return Event(
+        kind="ledger",
+        at=_now(group.payer),
+        project=group.payer.project_name,
+        account=account,
+        account_kind=kind,
+        reason=reason,
+        model=charge.model,
+        provider=charge.provider,
+        cost=to_usd(charge.used.usd),
+    )
+
+
+def figures(group: Group, charge: Unposted) -> str:
+    """What a charge is, by names that telemetry may know."""
+    who = [events.known_as(group.payer, account_name(one), account_kind(one)) for one in charge.accounts]
+    return _figures(charge, [name or f"a {account_kind(one)}" for name, one in zip(who, charge.accounts, strict=True)])
+
+
+def all_figures(charge: Unposted) -> str:
+    """What a charge is, with everybody who pays for it: for where nothing else may be left of it."""
+    return _figures(charge, [shown(account_name(one)) for one in charge.accounts])
+
+
+def _figures(charge: Unposted, who: Sequence[str]) -> str:
+    used = charge.used
+    model = shown(charge.model) if charge.model else "a call"
+    tokens = f"{used.input_tokens} + {used.output_tokens} tokens"
+    why = f", {charge.reason}" if charge.reason else ""
+    return f"the charge {charge.id} of {format_usd(used.usd)} ({model}, {tokens}, paid by {' and '.join(who)}{why})"
 
 
 def note_operation(call: MeteredCall, used: Used | None, answer: Answer | None, seconds: float) -> str:

@@ -57,6 +57,7 @@ class HTTPLedger(RemoteLedger):
         self._channel = Channel(f"{address.base}/v1/ledger/", headers)
         self._query = f"?project={quote(project, safe='')}"
         super().__init__(address.where, self._channel.errors, [token or ""])
+        self.place = address.base + self._query
 
     def _forked(self) -> None:
         self._channel.forget()

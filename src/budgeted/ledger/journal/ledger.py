@@ -69,6 +69,7 @@ class JournalLedger(SharedDirectory):
         if fsync not in ("background", "always"):
             msg = f"fsync={fsync!r} is not known; write fsync='background' or fsync='always'"
             raise ValueError(msg)
+        self.place = os.path.realpath(directory)
         super().__init__(directory, synced_always=fsync == "always")
         with self._entered():
             pass

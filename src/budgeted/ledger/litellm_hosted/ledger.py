@@ -15,6 +15,7 @@ from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import account_name
 from budgeted.ledger.http.connections import Channel
 from budgeted.ledger.http.server_address import Address
+from budgeted.ledger.interface import is_closed
 from budgeted.ledger.litellm_hosted import user_dict
 from budgeted.ledger.memory.change_records import Held, Record, Released
 from budgeted.ledger.memory.ledger import MemoryLedger
@@ -57,6 +58,7 @@ class HostedLedger(MemoryLedger):
             headers = {"authorization": f"Bearer {address.token}", **headers}
         self._channel = Channel(address.base, {"content-type": "application/json", **headers})
         self._where = address.where
+        self.place = f"{address.base} {project}"
         self._project = project
         self._tz = tz
         self._changed = self._forked = False
@@ -135,6 +137,8 @@ class HostedLedger(MemoryLedger):
         if self._forked:
             msg = f"the budgets at {self._where} have one writer, the process that opened them; make a new manager here"
             raise LedgerError(msg)
+        if self.closed and not isinstance(record, Released):
+            raise is_closed(f"at {self._where}")
         # Only noted: this is called under the lock, and the network is for the background thread.
         if not isinstance(record, Held | Released):
             self._changed = True

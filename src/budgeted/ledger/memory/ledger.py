@@ -48,6 +48,7 @@ class MemoryLedger:
     Every verb decides, hands the decision to :meth:`_append`, and applies it. Nothing is kept when the process ends.
     """
 
+    place: str | None = None
     remote = False
     shared = False
     closed = False

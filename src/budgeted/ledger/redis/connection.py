@@ -72,6 +72,13 @@ def address(client: Client) -> tuple[str, list[str]]:
     return str(where), [known.get("password") or ""]
 
 
+def database(client: Client) -> int:
+    """The number of the database that a client uses there; a cluster has one."""
+    import redis
+
+    return 0 if isinstance(client, redis.RedisCluster) else int(client.connection_pool.connection_kwargs.get("db") or 0)
+
+
 @functools.cache
 def warn_of_policy(where: str) -> None:
     """Tell, once for each server, that nobody knows whether it evicts keys."""

@@ -23,7 +23,7 @@ from budgeted.ledger.memory import change_records, ended_holds
 from budgeted.ledger.memory.change_records import Held
 from budgeted.ledger.memory.resolved_routes import in_flight_of
 from budgeted.ledger.network_ledger import READING_SECONDS, RemoteLedger, lasting
-from budgeted.ledger.redis.connection import Commands, address, new_client, warn_of_policy
+from budgeted.ledger.redis.connection import Commands, address, database, new_client, warn_of_policy
 from budgeted.ledger.redis.exact_integers import check_ask, check_limits, check_used
 from budgeted.ledger.redis.keys import redis_key
 from budgeted.ledger.redis.lua_scripts import script
@@ -80,8 +80,10 @@ class RedisLedger(RemoteLedger):
         self._server = server
         self._no_script = redis.exceptions.NoScriptError
         self._key = redis_key(project).encode()
-        where, secret = address(new_client(server))
+        client = new_client(server)
+        where, secret = address(client)
         super().__init__(where, (redis.RedisError, OSError), secret)
+        self.place = f"{where} {database(client)} {project}"
         try:
             self._open()
         except TypeError as error:  # of what the URL's query says, only now

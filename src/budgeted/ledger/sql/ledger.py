@@ -7,6 +7,7 @@ decides: what all ledgers agree on is written once. What has changed there is wr
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeVar
@@ -73,6 +74,8 @@ class SQLLedger(RemoteLedger):
         self._rows = Transactions(database, self._project)
         password = database.engine.url.password
         super().__init__(database.where, database.errors, [str(password or "")])
+        name = database.engine.url.database if self.remote else os.path.realpath(database.where)
+        self.place = f"{self.where if self.remote else ''} {name} {database.tables.schema.name} {project}"
         self._watched = True  # there is nothing to look after yet
         try:
             with self._verb() as deadline:
