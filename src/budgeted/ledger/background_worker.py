@@ -176,13 +176,12 @@ _going_on: dict[threading.Event, None] = {}
 
 
 class Retried:
-    """Something that is tried again until it succeeds, from :func:`try_again` on.
+    """Something that is tried again until it succeeds, from :func:`try_again` on."""
 
-    Attributes:
-        waiting: how many charges or holds wait for that.
-    """
-
-    waiting = 1
+    @property
+    def waiting(self) -> int:
+        """How many charges or holds wait for that."""
+        return 1
 
     def again(self, until: float) -> bool:
         """Try again, of several things as many as can be begun until then (``time.monotonic()``).

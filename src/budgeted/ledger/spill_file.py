@@ -136,11 +136,18 @@ class SpillFile:
                 raise
 
     @contextlib.contextmanager
-    def taken_up(self) -> Iterator[bool]:
-        """Around posting what waits: one at a time, of all threads and processes. Yields whether it is this one."""
+    def taken_up(self, seconds: float) -> Iterator[bool]:
+        """Around posting what waits: one at a time, of all threads and processes.
+
+        Args:
+            seconds: to wait for another.
+
+        Yields:
+            Whether it is this one.
+        """
         with _to_lock(self._taking, os.O_RDWR | os.O_CREAT) as fd:
             try:
-                _lock(fd, 0)
+                _lock(fd, time.monotonic() + seconds)
             except BlockingIOError:
                 yield False
                 return
@@ -169,8 +176,9 @@ class SpillFile:
         with self._opened(os.O_RDWR) as fd:
             if found.damaged:
                 self._set_aside(found.damaged)
-            later = _all_of(fd, found.size)
-            kept = b"".join(map(_line, left)) + later
+            # Notes of how far it came are about where lines began before.
+            later = [text for text in _all_of(fd, found.size).split(b"\n") if not isinstance(_checked(text), Progress)]
+            kept = b"".join(map(_line, left)) + b"\n".join(later)
             if kept:
                 new = self._folder / f"{self.path.name}.new"
                 new.unlink(missing_ok=True)

@@ -35,6 +35,9 @@ from budgeted.telemetry.log_throttling import say
 BATCH = 100
 """Charges between two notes, on the disk, of how far posting has come."""
 
+TURN_SECONDS = 5.0
+"""How long who wants to know the balances waits for another process that posts what waits."""
+
 
 class KeptCharges(background_worker.Retried):
     """What one ledger could not take of one project's charges.
@@ -67,7 +70,7 @@ class KeptCharges(background_worker.Retried):
         self._posting = threading.RLock()
 
     @property
-    def waiting(self) -> int:  # type: ignore[override] # it is counted
+    def waiting(self) -> int:
         """How many charges wait."""
         return len(self.unposted())
 
@@ -147,7 +150,7 @@ class KeptCharges(background_worker.Retried):
         file = self.file
         if file is None or not file.exists():
             return True
-        with file.taken_up() as mine:
+        with file.taken_up(TURN_SECONDS if until == math.inf else 0) as mine:
             if not mine:  # somebody else is at it; whether he comes to an end is seen later
                 return False
             found = file.read()
@@ -165,9 +168,12 @@ class KeptCharges(background_worker.Retried):
         # The first request to the ledger, so that what is away has nobody take a charge for tried.
         self.ledger.read(next(iter(run.left.values())).accounts[0])
         for begin, charge in run.begin_batch():
-            run.trying = begin
-            taken = self._post(charge)
-            run.trying = -1
+            try:
+                taken = self._post(charge)
+            except LedgerError as error:
+                if ledger_hold.may_be_done(error):
+                    run.not_answered(begin)
+                raise
             run.ended(begin, taken=taken)
 
     def _post_pending(self, until: float) -> None:
@@ -237,19 +243,23 @@ class KeptCharges(background_worker.Retried):
         """
         if self.file is None:  # what is in memory ends with it, balances and all
             return
+        with self._posting:  # another thread may be at it
+            self._tell_rest(self.file)
+
+    def _tell_rest(self, file: SpillFile) -> None:
         self._write()
         pending = list(self._pending)
         for charge in pending:
             text = "budgeted: %s is lost if this process ends now: it was not taken, and %s cannot be written (%s)"
-            say(logging.ERROR, text, (call_reporting.all_figures(charge), self.file.path, self._problem), {})
+            say(logging.ERROR, text, (call_reporting.all_figures(charge), file.path, self._problem), {})
         with contextlib.suppress(OSError):
             written = list(self._read().waiting.values())
             if written:
                 text = "budgeted: %s wait in %s for %r; the next process that opens it takes them up"
-                say(logging.WARNING, text, (_sum(written), self.file.path, self.ledger), {})
+                say(logging.WARNING, text, (_sum(written), file.path, self.ledger), {})
         if pending:
             msg = (
-                f"{_sum(pending)} could not be handed over to {self.ledger!r}, nor written to {self.file.path} "
+                f"{_sum(pending)} could not be handed over to {self.ledger!r}, nor written to {file.path} "
                 f"({self._problem}): {'; '.join(map(call_reporting.all_figures, pending[:10]))}"
             )
             raise LedgerUnavailableError(msg)
@@ -260,7 +270,6 @@ class _Run:
 
     def __init__(self, file: SpillFile, found: Found, left: dict[int, Unposted]) -> None:
         self.left = left
-        self.trying = -1
         self._file = file
         self._found = found
         self._taken: list[int] = []  # since the last note
@@ -282,11 +291,14 @@ class _Run:
             self._taken.append(begin)
             del self._found.waiting[begin]
 
+    def not_answered(self, begin: int) -> None:
+        """A ledger may have taken a charge."""
+        waiting = self._found.waiting
+        waiting[begin] = msgspec.structs.replace(waiting[begin], doubtful=True)
+
     def finish(self) -> None:
-        """Keep what is left. Only what a ledger did not answer may have been taken, of what was noted."""
-        waiting, trying = self._found.waiting, self.trying
-        if trying in waiting:
-            waiting[trying] = msgspec.structs.replace(waiting[trying], doubtful=True)
+        """Keep what is left, as it is known here: of what was noted as tried, most was not."""
+        waiting = self._found.waiting
         if self._noted or self._taken or self._found.damaged or not waiting:
             self._file.finish(self._found, list(waiting.values()))
 

@@ -78,7 +78,7 @@ class LedgerHold(msgspec.Struct):
         """
         model = request.model.encode("utf-8", "replace").decode()  # it is written, whatever it calls itself
         charge = Unposted(self.id, self.group.accounts, request.provider, model, at, used, reason)
-        if self.held is not None and error is not None and _may_be_done(error):
+        if self.held is not None and error is not None and may_be_done(error):
             charge = msgspec.structs.replace(charge, doubtful=True)
         return charge
 
@@ -108,7 +108,7 @@ class LedgerHold(msgspec.Struct):
             say(logging.WARNING, "budgeted: a hold is given back later: %s", (error,), {})
 
 
-def _may_be_done(error: Exception) -> bool:
+def may_be_done(error: Exception) -> bool:
     """Whether a ledger may have done what it did not answer to."""
     if isinstance(error, LedgerLockedError | LedgerCorruptError):
         return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 
+from budgeted.fork_locks import ForkLocks
 from budgeted.ledger.accounts import USD, Slot, block_account
 from budgeted.ledger.wait_queues import WaitQueues
 from budgeted.money import nano_usd, to_usd
@@ -129,24 +130,17 @@ class BlockFigures:
         self._clamped += clamped
 
 
-_taken_for_fork: list[threading.Lock] = []
+_taken_for_fork = ForkLocks()
 
 
 def _before_fork() -> None:
-    # A thread that forks while it has the lock, in a signal's handler, would wait for itself.
-    if caps_lock.acquire(timeout=1):
-        _taken_for_fork.append(caps_lock)
-
-
-def _after_fork_in_parent() -> None:
-    while _taken_for_fork:
-        _taken_for_fork.pop().release()
+    _taken_for_fork.take(caps_lock)
 
 
 def _after_fork_in_child() -> None:
     global cap_turns  # noqa: PLW0603
     cap_turns = WaitQueues()  # those who wait are the parent's
-    _after_fork_in_parent()
+    _taken_for_fork.give_back()
 
 
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+os.register_at_fork(before=_before_fork, after_in_parent=_taken_for_fork.give_back, after_in_child=_after_fork_in_child)

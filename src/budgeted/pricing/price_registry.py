@@ -10,6 +10,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Final, TypeAlias
 
+from budgeted.fork_locks import ForkLocks
 from budgeted.pricing import max_output_tokens as longest
 from budgeted.pricing import price_arguments
 from budgeted.pricing.bundled_price_list import lookup, same_provider
@@ -24,6 +25,7 @@ _log = logging.getLogger("budgeted")
 _LONGEST_NAME: Final = 512
 _LONGEST_URL: Final = 2048
 _MOST_REMEMBERED: Final = 4096
+_LONGEST_WAIT_TO_FORK: Final = 5.0  # seconds
 
 
 _registered: dict[tuple[str, str | None, str | None, int | None], Registration] = {}
@@ -31,9 +33,24 @@ _remembered: dict[tuple[str, str | None, str | None], Price | None] = {}
 _lock = threading.RLock()
 
 
-if hasattr(os, "register_at_fork"):
+_taken_for_fork = ForkLocks()
+
+
+def _before_fork() -> None:
     # No child may inherit the lock taken, nor the price list half imported, by a thread that it has not got.
-    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
+    _taken_for_fork.take(_lock, _LONGEST_WAIT_TO_FORK)
+
+
+def _after_fork_in_child() -> None:
+    global _lock  # noqa: PLW0603
+    _taken_for_fork.forget()
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_taken_for_fork.give_back, after_in_child=_after_fork_in_child
+    )
 
 
 def find(model: str, provider: str | None = None, base_url: str | None = None) -> Price | None:

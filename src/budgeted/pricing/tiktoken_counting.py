@@ -23,6 +23,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NotRequired, TypedDict
 
+from budgeted.fork_locks import ForkLocks
+
 if TYPE_CHECKING:
     import tiktoken
 
@@ -275,16 +277,22 @@ def _ranks(directory: str, url: str, expected_hash: str | None) -> dict[bytes, i
 
 def _before_fork() -> None:
     # A child forked in the middle of an import would wait for ever for the lock of the module.
-    wait_loaded(_LONGEST_WAIT_TO_FORK)
-    _lock.acquire()
+    with contextlib.suppress(Exception):  # such as gevent's, where that thread cannot run meanwhile
+        wait_loaded(_LONGEST_WAIT_TO_FORK)
+    _taken_for_fork.take(_lock)
 
 
 def _after_fork_in_child() -> None:
-    global _loading  # noqa: PLW0603
+    global _loading, _lock  # noqa: PLW0603
     _loading = None  # what took too long to wait for is loaded by nobody here
     _waiting.clear()
-    _lock.release()
+    _taken_for_fork.forget()
+    _lock = threading.Lock()
 
+
+_taken_for_fork = ForkLocks()
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_lock.release, after_in_child=_after_fork_in_child)
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_taken_for_fork.give_back, after_in_child=_after_fork_in_child
+    )

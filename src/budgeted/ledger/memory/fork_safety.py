@@ -6,6 +6,7 @@ import os
 import threading
 from typing import Protocol
 
+from budgeted.fork_locks import ForkLocks
 from budgeted.ledger.weak_registry import WeakRegistry
 
 
@@ -22,27 +23,22 @@ class InProcess(Protocol):
 ledgers: WeakRegistry[InProcess] = WeakRegistry()
 """Every ledger of this process that lives in it."""
 
-_taken_for_fork: list[threading.Lock] = []
+_taken_for_fork = ForkLocks()
 
 
 def _before_fork() -> None:
-    # A copy of balances must not be taken in the middle of a change. A thread that forks inside a verb, in a
-    # signal's handler, would wait for itself: a second is plenty for everybody else.
-    locks = [ledger._lock for ledger in ledgers.alive() if not ledger.shared]  # noqa: SLF001
-    _taken_for_fork.extend(lock for lock in locks if lock.acquire(timeout=1))
-
-
-def _after_fork_in_parent() -> None:
-    while _taken_for_fork:
-        _taken_for_fork.pop().release()
+    # A copy of balances must not be taken in the middle of a change.
+    for ledger in ledgers.alive():
+        if not ledger.shared:
+            _taken_for_fork.take(ledger._lock)  # noqa: SLF001
 
 
 def _after_fork_in_child() -> None:
     # The child has copies of locks that the thread that forked had taken, or that others had, who are not there:
     # each ledger makes new ones.
-    _taken_for_fork.clear()
+    _taken_for_fork.forget()
     for ledger in ledgers.alive():
         ledger._begin()  # noqa: SLF001
 
 
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+os.register_at_fork(before=_before_fork, after_in_parent=_taken_for_fork.give_back, after_in_child=_after_fork_in_child)

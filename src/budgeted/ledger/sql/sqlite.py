@@ -16,6 +16,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.pool import PoolProxiedConnection
 
 from budgeted.errors import LedgerError
+from budgeted.fork_locks import ForkLocks
 from budgeted.ledger.backoff import pauses
 from budgeted.ledger.sql.database import LONGEST_PAUSE, PAUSE, BusyError, Database, of_parents
 from budgeted.ledger.weak_registry import WeakRegistry
@@ -110,24 +111,19 @@ class SQLite(Database[sqlite3.Connection]):
 
 # SQLite keeps account of its locks in the process's memory, where a forked child would find those of its parent.
 _files: WeakRegistry[SQLite] = WeakRegistry()
-_taken_for_fork: list[threading.Lock] = []
+_taken_for_fork = ForkLocks()
 
 
 def _before_fork() -> None:
-    # A thread that forks inside a verb, in a signal's handler, would wait for itself.
     for database in _files.alive():
-        if database.lock.acquire(timeout=1):
-            _taken_for_fork.append(database.lock)
+        if _taken_for_fork.take(database.lock):
             database.let_go()
 
 
-def _after_fork() -> None:
-    while _taken_for_fork:
-        # In the child as well: the thread that took it is the one that forked, and goes on there.
-        _taken_for_fork.pop().release()
-
-
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
+# In the child as well: the thread that took it is the one that forked, and goes on there.
+os.register_at_fork(
+    before=_before_fork, after_in_parent=_taken_for_fork.give_back, after_in_child=_taken_for_fork.give_back
+)
 
 
 def open_sqlite(where: str | sa.Engine, url: sa.URL, prefix: str, fsync: str) -> SQLite:
