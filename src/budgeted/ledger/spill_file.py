@@ -182,7 +182,7 @@ class SpillFile:
             if kept:
                 new = self._folder / f"{self.path.name}.new"
                 new.unlink(missing_ok=True)
-                write_new(new, kept)
+                write_new(new, (kept,))
                 new.rename(self.path)
             else:
                 self.path.unlink()

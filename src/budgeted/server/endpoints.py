@@ -12,7 +12,10 @@ from budgeted.manager.balances import AccountInfo, Balance, ReportRow, Uncertain
 from budgeted.pricing.usage import Usage
 from budgeted.server.ledger_per_project import Project
 
-NAME = {"minLength": 1, "maxLength": 256, "pattern": f"^{request_bodies.PLAIN}+{request_bodies.END}"}
+PLAIN = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]"
+"""What the names of users, keys and projects consist of: anything that is no control character."""
+
+NAME = {"minLength": 1, "maxLength": 256, "pattern": f"^{PLAIN}+{request_bodies.END}"}
 """What a user and a project may be called, for the description. Where it is checked, errors have better words."""
 
 Asked = TypeVar("Asked", bound=msgspec.Struct)
