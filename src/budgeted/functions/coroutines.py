@@ -14,11 +14,11 @@ from opentelemetry.context import get_current
 from budgeted.functions import generators
 from budgeted.functions.result_type_classification import GENERATOR, STREAM, kind_of
 from budgeted.functions.returned_stream import Steps
-from budgeted.functions.who_pays import Payment, withdrawn
+from budgeted.functions.who_pays import Payment, give_up, withdrawn
 from budgeted.metering import item_streams, runner
 from budgeted.metering.call import Call
-from budgeted.metering.runner import end_anywhere
-from budgeted.payers.scope import KEY, Scope, enter, leave
+from budgeted.metering.owner import Owner, end_anywhere
+from budgeted.payers.scope import KEY, Offer, Scope, enter, leave
 
 
 def paid(payment: Payment, fn: Callable[..., Awaitable[object]]) -> Callable[..., Coroutine[object, object, object]]:
@@ -31,24 +31,31 @@ def paid(payment: Payment, fn: Callable[..., Awaitable[object]]) -> Callable[...
         scope = payment.scope(around, args, kwargs)
         metered = payment.metered
         request = None if metered is None else metered.request(args, kwargs)
-        call = None if request is None else await runner.begin_async(request, scope, context)
-        enter(scope, context)
+        owner = Owner()
         try:
+            call = None if request is None else await runner.begin_async(request, owner, scope, context)
+            enter(scope, context)
             if call is None:
                 return await fn(*args, **kwargs)
-            scope.offer = [call]
+            scope.offer = owner.offer = Offer(call)
             try:
                 if call.capped or call.request is not request:
                     args, kwargs = payment.capped(call, args, kwargs)
+                call.begun = True
                 response = await fn(*args, **kwargs)
             except BaseException as error:
-                await runner.settled(call, functools.partial(payment.failed, call, scope, error))
+                owner.end = functools.partial(payment.failed, call, scope, error)
+                await runner.settled(call, owner.end)
                 raise
             stream = _stream(call, scope, response)
             if stream is not None:
                 return stream
-            await runner.settled(call, functools.partial(payment.done, call, scope, response))
+            owner.end = functools.partial(payment.done, call, scope, response)
+            await runner.settled(call, owner.end)
             return response
+        except BaseException as error:
+            give_up(owner, scope, error)
+            raise
         finally:
             leave(scope)
 
@@ -77,26 +84,32 @@ def _forgotten(call: Call, scope: Scope, unbegun: list[bool], *, unsent: bool) -
 
 
 async def _wait(payment: Payment, call: Call, scope: Scope, response: Awaitable[object], unbegun: list[bool]) -> object:
-    unbegun.clear()
-    enter(scope)
+    owner = Owner(call, offer=scope.offer)
     try:
+        unbegun.clear()
+        enter(scope)
         try:
             found = await response
         except BaseException as error:
-            await runner.settled(call, functools.partial(payment.failed, call, scope, error))
+            owner.end = functools.partial(payment.failed, call, scope, error)
+            await runner.settled(call, owner.end)
             raise
         stream = _stream(call, scope, found)
         if stream is not None:
             return stream
-        await runner.settled(call, functools.partial(payment.done, call, scope, found))
+        owner.end = functools.partial(payment.done, call, scope, found)
+        await runner.settled(call, owner.end)
         return found
+    except BaseException as error:
+        give_up(owner, scope, error)
+        raise
     finally:
         leave(scope)
 
 
 def _stream(call: Call, scope: Scope, response: object) -> object:
     """What a coroutine is to return for a stream or generator that ends the call; None for anything else."""
-    if not scope.offer:
+    if scope.offer is None or scope.offer.takers:
         return None
     kind = kind_of(response)
     if kind == GENERATOR and isinstance(response, GeneratorType):

@@ -17,10 +17,11 @@ from opentelemetry.context import detach, get_current
 from budgeted.functions import coroutines, generators
 from budgeted.functions.result_type_classification import ANSWER, kind_of
 from budgeted.functions.returned_stream import Steps
-from budgeted.functions.who_pays import Payment
+from budgeted.functions.who_pays import Payment, give_up, on_offer
 from budgeted.metering import item_streams, runner
 from budgeted.metering.call import Call
-from budgeted.payers.scope import KEY, Scope, enter
+from budgeted.metering.owner import Owner
+from budgeted.payers.scope import KEY, Offer, Scope, enter
 
 
 def decorate(payment: Payment) -> Callable[..., object]:
@@ -45,27 +46,36 @@ def _paid(payment: Payment) -> Callable[..., object]:
         scope = payment.scope(around, args, kwargs)
         metered = payment.metered
         request = None if metered is None else metered.request(args, kwargs)
-        call = None if request is None else runner.begin(request, scope, context)
-        token = enter(scope, context)
+        owner = Owner()
         try:
-            if call is None:
-                return fn(*args, **kwargs)
-            scope.offer = [call]
+            call = None if request is None else runner.begin(request, owner, scope, context)
             try:
-                if call.capped or call.request is not request:
-                    args, kwargs = payment.capped(call, args, kwargs)
-                response = fn(*args, **kwargs)
-            except BaseException as error:
-                payment.failed(call, scope, error)
-                raise
-            if kind_of(response) != ANSWER:
-                later = _later(payment, call, scope, response)
-                if later is not None:
-                    return later
-            payment.done(call, scope, response)
-            return response
-        finally:
-            detach(token)  # a plain function ends where it began
+                enter(scope, context)
+                if call is None:
+                    return fn(*args, **kwargs)
+                scope.offer = owner.offer = Offer(call)
+                try:
+                    if call.capped or call.request is not request:
+                        args, kwargs = payment.capped(call, args, kwargs)
+                    call.begun = True
+                    response = fn(*args, **kwargs)
+                except BaseException as error:
+                    payment.failed(call, scope, error)
+                    raise
+                if kind_of(response) != ANSWER:
+                    later = _later(payment, call, scope, response)
+                    if later is not None:
+                        return later
+                owner.end = functools.partial(payment.done, call, scope, response)
+                owner.end(None)
+                return response
+            finally:
+                if scope.token is not None:
+                    detach(scope.token)  # as leave(), which has more to ask: a plain function ends where it began
+                    scope.token = None
+        except BaseException as error:
+            give_up(owner, scope, error)
+            raise
 
     return paid
 
@@ -76,4 +86,4 @@ def _later(payment: Payment, call: Call, scope: Scope, response: object) -> obje
         return generators.metered(call, scope, response)
     if isinstance(response, Awaitable):
         return coroutines.awaited(payment, call, scope, response)
-    return item_streams.metered(Steps(call, scope), response) if scope.offer else None
+    return item_streams.metered(Steps(call, scope), response) if on_offer(scope) else None

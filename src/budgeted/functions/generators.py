@@ -7,11 +7,11 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from typing import TypeVar
 
 from budgeted.functions.returned_stream import Steps
-from budgeted.functions.who_pays import Payment
+from budgeted.functions.who_pays import Payment, give_up
 from budgeted.metering import runner
 from budgeted.metering.call import Call
-from budgeted.metering.runner import end_anywhere
-from budgeted.payers.scope import Scope, current, enter, leave
+from budgeted.metering.owner import Owner
+from budgeted.payers.scope import Offer, Scope, current, enter, leave
 from budgeted.wire.normalized_request import Request
 
 G = TypeVar("G")
@@ -26,9 +26,15 @@ def paid(
     def paid(*args: object, **kwargs: object) -> Generator[object, object, object]:
         scope = payment.scope(current(), args, kwargs)
         request = payment.request(args, kwargs)
-        call = None if request is None else runner.begin(request, scope)
-        inner = _made(payment, fn, call, request, scope, args, kwargs)
-        return (yield from _steps(scope, inner, None if call is None else Steps(call, scope)))
+        owner, steps = Owner(), None
+        try:
+            call = None if request is None else runner.begin(request, owner, scope)
+            inner = _made(payment, fn, owner, request, scope, args, kwargs)
+            steps = None if call is None else Steps(call, scope)
+            return (yield from _steps(scope, inner, steps))
+        except BaseException as error:
+            _end(steps, owner, scope, error)
+            raise
 
     return paid
 
@@ -43,26 +49,35 @@ def metered(call: Call, scope: Scope, inner: Generator[object, object, object]) 
 def _made(
     payment: Payment,
     fn: Callable[..., G],
-    call: Call | None,
+    owner: Owner,
     request: Request | None,
     scope: Scope,
     args: tuple[object, ...],
     kwargs: dict[str, object],
 ) -> G:
     """The function's own generator, for what was granted. None of it runs if it does not take such arguments."""
-    enter(scope)
+    call = owner.call
     try:
+        enter(scope)
         if call is not None:
-            scope.offer = [call]
+            scope.offer = owner.offer = Offer(call)
             if call.capped or call.request is not request:
                 args, kwargs = payment.capped(call, args, kwargs)
-        return fn(*args, **kwargs)
-    except BaseException:
+        inner = fn(*args, **kwargs)
         if call is not None:
-            end_anywhere(call, call.release)
-        raise
+            call.begun = True
+        return inner
     finally:
         leave(scope)
+
+
+def _end(steps: Steps | None, owner: Owner, scope: Scope, error: BaseException) -> None:
+    """Whatever was raised, and wherever: leave the scope, and end the hold, which may have ended already."""
+    if steps is None:
+        give_up(owner, scope, error)
+    else:
+        leave(scope)
+        steps.end(error)
 
 
 def _steps(
@@ -77,8 +92,8 @@ def _steps(
     try:
         while True:
             if not begun:
-                enter(scope)
                 try:
+                    enter(scope)
                     item = step()
                 except StopIteration as stop:
                     if steps is not None:
@@ -92,8 +107,8 @@ def _steps(
             try:
                 step = functools.partial(inner.send, (yield item))
             except GeneratorExit:
-                enter(scope)
                 try:
+                    enter(scope)
                     inner.close()
                 finally:
                     leave(scope)
@@ -115,14 +130,15 @@ def paid_async(
     async def paid(*args: object, **kwargs: object) -> AsyncGenerator[object, object]:
         scope = payment.scope(current(), args, kwargs)
         request = payment.request(args, kwargs)
-        call = None if request is None else await runner.begin_async(request, scope)
-        inner = _made(payment, fn, call, request, scope, args, kwargs)
-        steps = None if call is None else Steps(call, scope)
-        step = functools.partial(inner.asend, None)
+        owner, steps = Owner(), None
         try:
+            call = None if request is None else await runner.begin_async(request, owner, scope)
+            inner = _made(payment, fn, owner, request, scope, args, kwargs)
+            steps = None if call is None else Steps(call, scope)
+            step = functools.partial(inner.asend, None)
             while True:
-                enter(scope)
                 try:
+                    enter(scope)
                     item = await step()
                 except StopAsyncIteration:
                     break
@@ -133,19 +149,18 @@ def paid_async(
                 try:
                     step = functools.partial(inner.asend, (yield item))
                 except GeneratorExit:
-                    enter(scope)
                     try:
+                        enter(scope)
                         await inner.aclose()
                     finally:
                         leave(scope)
                     raise
                 except BaseException as error:  # noqa: BLE001 - thrown in by the consumer, for the generator
                     step = functools.partial(inner.athrow, error)
-        except BaseException as error:
             if steps is not None:
-                steps.end(error)
+                await steps.end_async()
+        except BaseException as error:
+            _end(steps, owner, scope, error)
             raise
-        if steps is not None:
-            await steps.end_async()
 
     return paid

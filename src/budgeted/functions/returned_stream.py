@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from budgeted.functions.who_pays import withdrawn
+from budgeted.functions.who_pays import on_offer, withdrawn
 from budgeted.metering.call import Call
 from budgeted.metering.item_streams import Items
 from budgeted.payers.scope import Scope
@@ -24,7 +24,7 @@ class Steps(Items):
 
     def add(self, item: object) -> bool:
         """Note a chunk, unless a call inside took the hold over."""
-        return super().add(item) if self.scope.offer else True
+        return super().add(item) if on_offer(self.scope) else True
 
     def ending(self, error: BaseException | None) -> Callable[[float | None], None] | None:
         """How the call ends; None if it has, or a call inside took it over."""

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import itertools
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-from budgeted.errors import LedgerLockedError
 from budgeted.functions.request_from_arguments import Metered
-from budgeted.ledger import background_worker
 from budgeted.metering.call import Call
+from budgeted.metering.owner import Owner
 from budgeted.payers.block import Budget
 from budgeted.payers.on_exceed_policy import Policy
 from budgeted.payers.payer_interface import Group, Payer
-from budgeted.payers.scope import Scope, joined
+from budgeted.payers.scope import Scope, joined, leave
 from budgeted.validation import check_name, looks_like_a_limit
 from budgeted.wire import response_usage
 from budgeted.wire.normalized_request import Request
@@ -80,49 +78,37 @@ class Payment:
         """Settle the function's own hold, unless a call inside took it over."""
         metered = self.metered
         assert metered is not None  # noqa: S101 - or else there was no such hold
-        if not withdrawn(scope):
+        assert scope.offer is not None  # noqa: S101 - nor such an offer
+        if not scope.offer.take(scope):  # as withdrawn() has it, without another call
             metered.hooked = True
             return
         if metered.hooked is None:
             metered.hooked = False
-        try:
-            call.settle(response_usage.read(response), timeout)
-        except LedgerLockedError:
-            offer_again(call, scope)
-            raise
-        except BaseException:  # Ctrl-C: the answer is there and was paid for
-            background_worker.enqueue(functools.partial(_settle, call, response))
-            raise
+        call.settle(response_usage.read(response), timeout)
 
     def failed(self, call: Call, scope: Scope, error: BaseException, timeout: float | None = None) -> None:
         """The function raised before any call inside took its hold over."""
         if withdrawn(scope):
-            try:
-                call.fail(error, timeout)
-            except LedgerLockedError:
-                offer_again(call, scope)
-                raise
+            call.fail(error, timeout)
 
 
-def _settle(call: Call, response: object) -> None:
-    call.settle(response_usage.read(response))
+def give_up(owner: Owner, scope: Scope, error: BaseException) -> None:
+    """Whatever was raised, and wherever: leave the scope, and end the function's own hold, unless it was taken over."""
+    leave(scope)
+    if owner.offer is None or owner.offer.take(scope):
+        owner.give_up(error)
 
 
-def offer_again(call: Call, scope: Scope) -> None:
-    """Where a ledger was only tried, the step is repeated beside the event loop: it must find the offer again."""
-    assert scope.offer is not None  # noqa: S101 - it was made there
-    scope.offer.append(call)
+def on_offer(scope: Scope) -> bool:
+    """Whether no call inside has taken the function's own hold over so far, and it has not ended."""
+    return scope.offer is not None and not scope.offer.takers
 
 
 def withdrawn(scope: Scope) -> bool:
-    """Whether no call inside took the function's own hold over; none can any more."""
+    """Whether no call inside took the function's own hold over; none can any more. It may be asked again."""
     offer = scope.offer
     assert offer is not None  # noqa: S101 - the function has made it
-    try:
-        offer.pop()
-    except IndexError:
-        return False
-    return True
+    return offer.take(scope)
 
 
 def check_user(user: object, fn: Function) -> str | Callable[..., object] | None:

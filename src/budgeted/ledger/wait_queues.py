@@ -90,6 +90,7 @@ class WaitQueues:
         following = self._remove(ticket)
         if following is not None:
             self._wake([following])
+        ticket.account = None  # at last: who was interrupted by a signal's handler can do it again
 
     def freed(self, accounts: Iterable[str]) -> None:
         """Room came back on these accounts."""
@@ -108,7 +109,7 @@ class WaitQueues:
     def _remove(self, ticket: Ticket) -> Ticket | None:
         """Take a ticket out of its queue; returns the one that is first there now."""
         with self._lock:
-            account, ticket.account = ticket.account, None
+            account = ticket.account
             if account is None:
                 return None
             queue = self.queues.get(account, [])
@@ -127,5 +128,6 @@ class WaitQueues:
             except Exception as error:  # noqa: BLE001 - such as a closed event loop: nobody is there to be woken
                 logger.warning("budgeted: a call that waited is gone: %s", error)
                 following = self._remove(ticket)
+                ticket.account = None
                 if following is not None:
                     tickets.append(following)

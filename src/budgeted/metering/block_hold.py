@@ -12,11 +12,12 @@ from budgeted.payers import block_figures
 from budgeted.payers.block_figures import NO_CAP, BlockFigures, caps_lock
 
 
-def hold(blocks: Sequence[BlockFigures], ask: Ask, queued: int) -> int | Refusal:
+def hold(blocks: Sequence[BlockFigures], call: int, ask: Ask, queued: int) -> int | Refusal:
     """Hold on every block, or on none.
 
     Args:
         blocks: those that the call is made in.
+        call: which call it is, for :func:`give_back` and :func:`end`.
         ask: what it may need.
         queued: how many calls wait, this one the first of them; 0 if it has not lined up.
 
@@ -30,6 +31,8 @@ def hold(blocks: Sequence[BlockFigures], ask: Ask, queued: int) -> int | Refusal
     with caps_lock:
         granted = ask.most
         if any(block.slot.amount < NO_CAP for block in blocks):
+            for block in blocks:
+                block.slot.held = sum(block.holds.values())
             decision = admit(ask, [(block.slot, 0, NO_CAP) for block in blocks], [block.soft for block in blocks])
             if isinstance(decision, Refused):
                 block = blocks[decision.index]
@@ -37,25 +40,29 @@ def hold(blocks: Sequence[BlockFigures], ask: Ask, queued: int) -> int | Refusal
             granted = decision
         usd = ask.usd_for(granted)
         for block in blocks:
-            block.slot.held += usd
+            block.holds[call] = usd
     return granted
 
 
-def shrink(blocks: Sequence[BlockFigures], usd: int) -> None:
-    """Give so much of a hold back (nano-USD)."""
+def shrink(blocks: Sequence[BlockFigures], call: int, usd: int) -> None:
+    """Hold no more than so much for a call (nano-USD)."""
     with caps_lock:
         for block in blocks:
-            block.slot.held -= usd
+            block.holds[call] = usd
 
 
-def end(blocks: Sequence[BlockFigures], held: int, cost: int) -> None:
-    """Replace a hold by what the call cost (nano-USD)."""
+def give_back(blocks: Sequence[BlockFigures], call: int) -> None:
+    """Give back all that is held for a call; nothing, if that was done before."""
     with caps_lock:
         for block in blocks:
-            slot = block.slot
-            slot.held -= held
-            slot.spent += cost
-            block.count(calls=1)
+            block.holds.pop(call, None)
+
+
+def end(blocks: Sequence[BlockFigures], call: int, cost: int) -> None:
+    """Replace a hold by what the call cost (nano-USD): once, however often it is tried."""
+    with caps_lock:
+        for block in blocks:
+            block.end(call, cost)
     wake(blocks)
 
 

@@ -7,8 +7,10 @@ or for a coroutine beside its event loop.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
+from typing import TypeAlias
 
 import msgspec
 from opentelemetry import trace
@@ -48,6 +50,14 @@ MOST_SHARES = 64
 
 _NOTHING = Ask()
 
+Ending: TypeAlias = tuple[Used | None, str, Answer | None]
+"""How a call ends: what it used, None for nothing; why nobody knows that for sure, or ""; the answer, if one came."""
+
+_GIVEN_BACK: Ending = (None, "", None)
+"""The ending of a call that was not sent after all, and counts as none."""
+
+FORGOTTEN = "forgotten before it ended"
+
 
 class Call(msgspec.Struct, eq=False, weakref=True):
     """One call, from its hold to its settlement.
@@ -69,7 +79,9 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         outcome: ``"settled"``, ``"estimated"`` or ``"failed"``, once the call has ended.
         price: the model's, if it is known.
         ask: what was held for.
-        running: popped by whoever ends the call: a list, because popping it is atomic without a lock.
+        endings: how it is to end, by whoever says so; the first one counts. A list, as appending to it is atomic
+            without a lock, and shows whoever was interrupted meanwhile whether it was the first.
+        begun: whether its request may have been sent.
         error: the type of the exception that the call ended with, or "".
         sent: when it was sent, by the clock that durations are measured with; 0 where nobody wants to know.
     """
@@ -80,7 +92,8 @@ class Call(msgspec.Struct, eq=False, weakref=True):
     at: int
     span: trace.Span | None
     handled: BaseException | None
-    running: list[bool]
+    endings: list[Ending] = []
+    begun: bool = False
     parts: list[LedgerHold] = []
     granted: int = 0
     usd: int = 0
@@ -98,7 +111,10 @@ class Call(msgspec.Struct, eq=False, weakref=True):
     @property
     def remote(self) -> bool:
         """Whether one of the ledgers is reached over a network."""
-        return any(group.payer.ledger.remote for group in self.groups)
+        for group in self.groups:  # noqa: SIM110 - every call for a coroutine comes by twice: without another call
+            if group.payer.ledger.remote:
+                return True
+        return False
 
     @property
     def shared(self) -> bool:
@@ -112,8 +128,8 @@ class Call(msgspec.Struct, eq=False, weakref=True):
 
     @property
     def ended(self) -> bool:
-        """Whether the call was settled, released or charged."""
-        return not self.running
+        """Whether it is decided how the call ends: settled, released or charged, now or as soon as that can be done."""
+        return bool(self.endings)
 
     def idle(self) -> bool:
         """Whether no lock that ending the call takes is held, by this thread or another."""
@@ -206,31 +222,36 @@ class Call(msgspec.Struct, eq=False, weakref=True):
             plans.append(plan)
         if self.price is None:
             cost_bound.require_price(self.request, self.blocks, self.groups, plans)
-        if self.blocks:
-            granted = block_hold.hold(self.blocks, ask, queued)
-            if isinstance(granted, Refusal):
-                return granted
-            if granted < ask.most:
-                ask = msgspec.structs.replace(ask, most=granted)
-        self.granted = ask.most
         try:
-            for group in self.groups:
-                refused = ledger_hold.hold(self, group, plans.pop(0), ask, timeout, queued)
+            if self.blocks:
+                granted = block_hold.hold(self.blocks, id(self), ask, queued)
+                if isinstance(granted, Refusal):
+                    return granted
+                if granted < ask.most:
+                    ask = msgspec.structs.replace(ask, most=granted)
+            self.granted = ask.most
+            for group, plan in zip(self.groups, plans, strict=True):
+                refused = ledger_hold.hold(self, group, plan, ask, timeout, queued)
                 if refused is not None:
-                    self._undo(ask.usd_for(ask.most))
+                    self._undo()
                     return by_ledger(refused, group)
             self._held(ask)
         except BaseException:
-            self._undo(ask.usd_for(ask.most))
+            self._undo()
             raise
+        if self.endings:  # given up by another thread meanwhile
+            self._undo()
         return None
 
-    def _undo(self, usd: int, timeout: float | None = None) -> None:
-        """Give back what was held before somebody refused."""
-        block_hold.shrink(self.blocks, usd)
-        parts, self.parts = self.parts, []
-        for part in parts:
+    def _undo(self, timeout: float | None = None) -> None:
+        """Give back what is held. It can be repeated, and done by two threads at once."""
+        if self.blocks:
+            block_hold.give_back(self.blocks, id(self))
+        while self.parts:
+            part = self.parts[0]
             part.undo(self.at, timeout)
+            with contextlib.suppress(ValueError):  # another thread was faster
+                self.parts.remove(part)
         block_hold.wake(self.blocks)
 
     def _held(self, ask: Ask) -> None:
@@ -252,7 +273,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         if self.groups[0].payer.semconv:
             self.sent = time.perf_counter()
         if granted < ask.most and self.blocks:  # the last step: undone, the call gives back what it asked for
-            block_hold.shrink(self.blocks, ask.usd_for(ask.most) - self.usd)
+            block_hold.shrink(self.blocks, id(self), self.usd)
 
     # -- run and settle
 
@@ -261,8 +282,9 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         call_reporting.note_turned_away(self.request, self.groups, error, self.span)
 
     def inside(self) -> Scope:
-        """The scope in which this call is sent: whatever it takes inside is this call."""
-        return Scope.inside(self)
+        """The scope in which this call is sent, from now on: whatever it takes inside is this call."""
+        self.begun = True
+        return Scope(self.groups, self.blocks, silent=True, call=self)
 
     def lose_attempt(self, reason: str, timeout: float | None = None) -> None:
         """The request was sent, nobody knows what became of it, and it is being sent again: a charge of its own."""
@@ -301,6 +323,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         if request.output and (most is None or most > self.granted):
             return False
         self.request, self.price = request, price
+        self.begun = False
         return True
 
     def settle(self, answer: Answer, timeout: float | None = None) -> None:
@@ -340,7 +363,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
                 reason, cost = unknown, max(cost, self.usd)
         if answer.attempts:
             sent, output = settlement.tokens_of(usage, answer)
-        self._end(Used(cost, sent, output), reason, answer, timeout)
+        self._end((Used(cost, sent, output), reason, answer), timeout)
 
     def charge(self, usage: Counts | None = None, cost: int | None = None, timeout: float | None = None) -> None:
         """The caller says what the call used or cost (nano-USD)."""
@@ -353,7 +376,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
                 self.estimate(unknown, usage, None, timeout)
                 return
             cost = self._cost(usage)
-        self._end(Used(cost, usage.input_tokens, usage.output_tokens), "", None, timeout)
+        self._end((Used(cost, usage.input_tokens, usage.output_tokens), "", None), timeout)
 
     def _cost(self, usage: Counts) -> int:
         """Nano-USD for a usage, at the price of the model asked for."""
@@ -389,7 +412,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         if guess is None:
             self.release(timeout)
         else:
-            self._end(guess, reason, answer, timeout)
+            self._end((guess, reason, answer), timeout)
 
     def after_disconnect(self, *, ended: bool = False) -> str:
         """What is known of whether the provider goes on where the stream is left; unknown where nobody wants to know.
@@ -412,41 +435,59 @@ class Call(msgspec.Struct, eq=False, weakref=True):
 
     def abandon(self) -> None:
         """The call is not sent after all, or another one in its place: give back what it may have got."""
-        if not self.parts or not self.running:
-            return
-        self.running.clear()
-        self._undo(self.usd, 0)
+        self.endings.append(_GIVEN_BACK)
+        if self.endings[0] is _GIVEN_BACK:
+            self._undo(0)
 
     def release(self, timeout: float | None = None) -> None:
         """Nothing was spent."""
-        self._end(None, "", None, timeout)
+        self._end((None, "", None), timeout)
 
-    def _end(self, used: Used | None, reason: str, answer: Answer | None, timeout: float | None) -> None:
-        """End the call, once: whoever comes second does nothing."""
+    def _end(self, ending: Ending, timeout: float | None) -> None:
+        """End the call, once: whoever comes second does nothing. What was interrupted goes on by the same ending."""
+        used, reason, answer = ending
         try:
-            self.running.pop()
-        except IndexError:
-            return
-        try:
+            self.endings.append(ending)
+            if self.endings[0] is not ending:
+                return
             try:
                 for part in self.parts:
                     part.end(self.request, self.at, used, reason, timeout)
             except LedgerLockedError as error:
                 if timeout == 0:
+                    self.endings.clear()
                     raise
                 self._keep(used, reason, error, timeout)
             except Exception as error:  # noqa: BLE001 - a driver's mistake, too: what was paid for does not end with it
                 self._keep(used, reason, error, timeout)
-        except BaseException as error:
-            self.running.append(True)
-            if not isinstance(error, Exception):
-                # Ctrl-C while the ledger's lock was waited for: the charge must not go with it.
-                background_worker.enqueue(functools.partial(self._end, used, reason, answer, None))
+            self.cost = 0 if used is None else used.usd
+            if self.blocks:
+                block_hold.end(self.blocks, id(self), self.cost)
+            if not self.outcome:
+                self._tell_end(used, reason, answer, timeout)
+        except BaseException:
+            # Ctrl-C, such as while the ledger's lock was waited for: the charge must not go with it.
+            if self.endings and self.endings[0] is ending:
+                background_worker.enqueue(functools.partial(self._end, ending, None))
             raise
-        self.cost = 0 if used is None else used.usd
-        if self.blocks:
-            block_hold.end(self.blocks, self.usd, self.cost)
-        self._tell_end(used, reason, answer, timeout)
+
+    def __del__(self) -> None:
+        """End a call that all have forgotten: nobody else is at it any more."""
+        if not self.outcome and (self.parts or any(id(self) in block.holds for block in self.blocks)):
+            background_worker.enqueue(self._end_forgotten)  # a finaliser may take no lock
+
+    def _end_forgotten(self) -> None:
+        if any(part.id.partition(".")[0] != part.ledger.new_id().partition(".")[0] for part in self.parts):
+            return  # its process goes on with it: this one is a child that was forked from it
+        if not self.endings:
+            if self.begun:
+                self.estimate(FORGOTTEN)
+            else:
+                self.abandon()
+        elif self.endings[0] is _GIVEN_BACK:
+            self._undo()
+        else:
+            self._end(self.endings[0], None)
 
     def _tell_end(self, used: Used | None, reason: str, answer: Answer | None, timeout: float | None) -> None:
         """Count how the call ended, and tell whoever wants to know."""

@@ -14,9 +14,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from budgeted.ledger import background_worker
-from budgeted.metering import runner
 from budgeted.metering.after_disconnect import GOES_ON
 from budgeted.metering.call import Call
+from budgeted.metering.owner import end_anywhere
 
 if TYPE_CHECKING:
     import asyncio
@@ -28,7 +28,7 @@ SECONDS: Final = 120.0
 """The longest that one is read."""
 
 _running: set[object] = set()
-_tasks: set[asyncio.Task[None]] = set()
+_tasks: dict[LeftStream, asyncio.Task[None]] = {}
 _idle = threading.Condition()
 
 
@@ -58,16 +58,43 @@ def begin(stream: LeftStream) -> bool:
         loop = _running_loop()
         if loop is None:  # it can be read nowhere but there
             return False
+        reading = functools.partial(_read_beside, stream, source, loop)
+    else:
+        reading = functools.partial(background_worker.enqueue, functools.partial(_start, stream, source))
+    try:
         stream.draining = True
         _running.add(stream)
-        task = loop.create_task(_read_async(stream, source))
-        _tasks.add(task)
-        task.add_done_callback(_tasks.discard)
-        return True
-    stream.draining = True
-    _running.add(stream)
-    background_worker.enqueue(functools.partial(_start, stream, source))
+        reading()
+    except BaseException:  # a signal's handler has raised: perhaps nobody reads
+        background_worker.enqueue(functools.partial(_end, stream, GeneratorExit()))
+        raise
     return True
+
+
+def _read_beside(stream: LeftStream, source: AsyncIterator[object], loop: asyncio.AbstractEventLoop) -> None:
+    task = loop.create_task(_read_async(stream, source))
+    _tasks[stream] = task
+    # For one that is cancelled before its first step, of which no line runs.
+    task.add_done_callback(lambda _: _end_unread(stream))
+    background_worker.wanted(_loops)
+
+
+def _end_unread(stream: LeftStream) -> None:
+    if _tasks.pop(stream, None) is not None:
+        background_worker.enqueue(functools.partial(_end, stream, GeneratorExit()))
+
+
+class _Loops:
+    """Ends the streams that were read in event loops that are closed: their tasks never go on."""
+
+    def upkeep(self) -> float | None:
+        for stream, task in list(_tasks.items()):
+            if task.get_loop().is_closed():
+                _end_unread(stream)
+        return background_worker.PERIOD if _tasks else None
+
+
+_loops = _Loops()
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:
@@ -118,15 +145,18 @@ async def _read_async(stream: LeftStream, source: AsyncIterator[object]) -> None
         if not isinstance(failed, Exception):  # its loop ends
             raise
     finally:
-        with contextlib.suppress(Exception):
-            if stream.aclose is not None:
-                await stream.aclose()
-        background_worker.enqueue(functools.partial(_end, stream, error))
+        try:
+            with contextlib.suppress(Exception):
+                if stream.aclose is not None:
+                    await stream.aclose()
+        finally:  # whatever has cancelled that
+            _tasks.pop(stream, None)
+            background_worker.enqueue(functools.partial(_end, stream, error))
 
 
 def _end(stream: LeftStream, error: BaseException | None) -> None:
     try:
-        runner.end_anywhere(stream.call, stream.outcome(error, at_end=error is None))
+        end_anywhere(stream.call, stream.outcome(error, at_end=error is None))
     finally:
         with _idle:
             _running.discard(stream)

@@ -13,9 +13,11 @@ import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from typing import Any, Protocol
 
+from budgeted.ledger import background_worker
 from budgeted.metering import drain, runner
 from budgeted.metering.after_disconnect import STOPS, most_output
 from budgeted.metering.call import Call
+from budgeted.metering.owner import end_anywhere
 from budgeted.pricing.usage import Counts
 from budgeted.wire.content_type_and_encoding import Meter, PackedMeter, meter_of
 from budgeted.wire.exception_classification import reason_of
@@ -105,7 +107,7 @@ class Watch:
         self.meter.flush()  # some SDKs take an event before its last byte has come
         if isinstance(error, (GeneratorExit, type(None))) and drain.begin(self):
             return
-        runner.end_anywhere(self.call, self.outcome(error, at_end=False))
+        end_anywhere(self.call, self.outcome(error, at_end=False))
 
 
 SETUP_SECONDS = 1.0
@@ -168,55 +170,63 @@ def items_async(source: AsyncIterator[Any], state: Watch) -> AsyncGenerator[Any,
 def _metered(source: Iterator[Any], state: Watch, meter: Meter) -> Iterator[Any]:
     state.source, state.feed = source, meter.feed
     try:
-        while True:
-            state.reading = True
-            try:
-                data = next(source, None)
-            finally:
-                state.reading = False
-            if data is None:
-                break
-            state.last = time.monotonic()
-            data = meter.feed(data)
-            if state.meter.final and not state.call.ended:
+        try:
+            while True:
+                state.reading = True
+                try:
+                    data = next(source, None)
+                finally:
+                    state.reading = False
+                if data is None:
+                    break
+                state.last = time.monotonic()
+                data = meter.feed(data)
+                if state.meter.final and not state.call.ended:
+                    state.outcome(None, at_end=True)(None)
+                if data:
+                    yield data
+            rest = meter.flush()
+            if rest:
+                yield rest
+            if not state.call.ended:
                 state.outcome(None, at_end=True)(None)
-            if data:
-                yield data
-        rest = meter.flush()
-        if rest:
-            yield rest
-    except BaseException as error:
+        except BaseException as error:
+            state.end_early(error)
+            raise
+    except BaseException as error:  # a signal's handler has raised, perhaps just there
         state.end_early(error)
         raise
-    if not state.call.ended:
-        state.outcome(None, at_end=True)(None)
 
 
 async def _ametered(source: AsyncIterator[Any], state: Watch, meter: Meter) -> AsyncGenerator[Any, None]:
     state.source, state.feed = source, meter.feed
     try:
-        while True:
-            state.reading = True
-            try:
-                data = await anext(source, None)
-            finally:
-                state.reading = False
-            if data is None:
-                break
-            state.last = time.monotonic()
-            data = meter.feed(data)
-            if state.meter.final and not state.call.ended:
+        try:
+            while True:
+                state.reading = True
+                try:
+                    data = await anext(source, None)
+                finally:
+                    state.reading = False
+                if data is None:
+                    break
+                state.last = time.monotonic()
+                data = meter.feed(data)
+                if state.meter.final and not state.call.ended:
+                    await runner.settled(state.call, state.outcome(None, at_end=True))
+                if data:
+                    yield data
+            rest = meter.flush()
+            if rest:
+                yield rest
+            if not state.call.ended:
                 await runner.settled(state.call, state.outcome(None, at_end=True))
-            if data:
-                yield data
-        rest = meter.flush()
-        if rest:
-            yield rest
+        except BaseException as error:
+            state.end_early(error)
+            raise
     except BaseException as error:
         state.end_early(error)
         raise
-    if not state.call.ended:
-        await runner.settled(state.call, state.outcome(None, at_end=True))
 
 
 def _close(response: HTTPResponse, kind: type[HTTPResponse], state: Watch) -> None:
@@ -225,6 +235,9 @@ def _close(response: HTTPResponse, kind: type[HTTPResponse], state: Watch) -> No
         # The response closes itself when its last byte has come, while more may be left to decode.
         if not state.reading:
             state.end_early()
+    except BaseException:  # a signal's handler has raised
+        background_worker.enqueue(state.end_early)
+        raise
     finally:
         if not state.draining:  # else it is closed when the rest has been read
             kind.close(response)
@@ -235,6 +248,9 @@ async def _aclose(response: HTTPResponse, kind: type[HTTPResponse], state: Watch
     try:
         if not state.reading:
             state.end_early()
+    except BaseException:
+        background_worker.enqueue(state.end_early)
+        raise
     finally:
         if not state.draining:
             await kind.aclose(response)
@@ -257,18 +273,19 @@ def _read(
 ) -> bytes:
     if state.decoding:
         return kind.read(response, amt, *args, **kwargs)
-    state.decoding = state.reading = True
     try:
-        data = kind.read(response, amt, *args, **kwargs)
+        state.decoding = state.reading = True
+        try:
+            data = kind.read(response, amt, *args, **kwargs)
+        finally:
+            state.decoding = state.reading = False
+        state.meter.feed(data)
+        if (amt is None or (not data and amt)) and not state.call.ended:
+            state.outcome(None, at_end=True)(None)
+        return data
     except BaseException as error:
         state.end_early(error)
         raise
-    finally:
-        state.decoding = state.reading = False
-    state.meter.feed(data)
-    if (amt is None or (not data and amt)) and not state.call.ended:
-        state.outcome(None, at_end=True)(None)
-    return data
 
 
 _URLLIB3_METHODS = (("stream", _stream), ("read", _read), ("close", _close))

@@ -18,7 +18,7 @@ from budgeted.metering import runner
 from budgeted.metering.after_disconnect import STOPS, most_output
 from budgeted.metering.call import Call
 from budgeted.metering.http_streams import LEFT_EARLY, NO_USAGE
-from budgeted.metering.runner import end_anywhere
+from budgeted.metering.owner import end_anywhere
 from budgeted.payers.scope import Scope, enter, leave
 from budgeted.pricing.usage import Usage
 from budgeted.wire import response_usage
@@ -183,9 +183,9 @@ def _proxy() -> Callable[[object], _Watching]:
 @contextlib.contextmanager
 def _inside(watched: Watched) -> Iterator[None]:
     """Send inside the watched scope what is sent on entering; what fails then is the stream's end."""
-    if watched.inside is not None:
-        enter(watched.inside)
     try:
+        if watched.inside is not None:
+            enter(watched.inside)
         yield
     except BaseException as error:
         watched.end(error)
@@ -197,42 +197,56 @@ def _inside(watched: Watched) -> Iterator[None]:
 
 def _next(items: Iterator[object], watched: Watched) -> object:
     inside = watched.inside
-    while True:
-        if inside is not None:
-            enter(inside)
+    try:
         try:
-            item = next(items)
+            while True:
+                try:
+                    if inside is not None:
+                        enter(inside)
+                    item = next(items)
+                finally:
+                    if inside is not None:
+                        leave(inside)
+                if watched.add(item):
+                    return item
         except StopIteration:
             watched.end(None)
             raise
         except BaseException as error:
             watched.end(error)
             raise
-        finally:
-            if inside is not None:
-                leave(inside)
-        if watched.add(item):
-            return item
+    except StopIteration:
+        raise
+    except BaseException as error:  # a signal's handler has raised, perhaps just there
+        watched.end(error)
+        raise
 
 
 async def _next_async(items: AsyncIterator[object], watched: Watched) -> object:
     inside = watched.inside
-    while True:
-        if inside is not None:
-            enter(inside)
+    try:
         try:
-            item = await items.__anext__()
+            while True:
+                try:
+                    if inside is not None:
+                        enter(inside)
+                    item = await items.__anext__()
+                finally:
+                    if inside is not None:
+                        leave(inside)
+                if watched.add(item):
+                    return item
         except StopAsyncIteration:
             await watched.end_async()
             raise
         except BaseException as error:
             watched.end(error)
             raise
-        finally:
-            if inside is not None:
-                leave(inside)
-        if watched.add(item):
-            return item
+    except StopAsyncIteration:
+        raise
+    except BaseException as error:
+        watched.end(error)
+        raise
 
 
 def _items(items: Iterator[object], proxy: _Watching) -> Iterator[object]:

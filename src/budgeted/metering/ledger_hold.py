@@ -26,7 +26,7 @@ MOST_PLANS = 50
 """How often a call is planned again because its accounts' limits have changed meanwhile."""
 
 
-class LedgerHold(msgspec.Struct):
+class LedgerHold(msgspec.Struct, eq=False):
     """A call's hold at one payer. ``held`` is None if its ledger was away, and the call went on without it."""
 
     group: Group

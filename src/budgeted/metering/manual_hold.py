@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping
+import functools
+import weakref
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import Context, attach, detach, get_value, set_value
@@ -13,6 +14,7 @@ from budgeted.metering import late_answers, runner
 from budgeted.metering.call import Call
 from budgeted.metering.cost_bound import OUTPUT_UNKNOWN
 from budgeted.metering.http_streams import LEFT_EARLY
+from budgeted.metering.owner import Owner
 from budgeted.money import nano_usd
 from budgeted.payers.block import Budget
 from budgeted.payers.scope import BY_HAND, Scope, current, enter, leave
@@ -54,6 +56,7 @@ class Hold:
     def __init__(self, request: Request, block: Budget) -> None:
         self._request = request
         self._block = block
+        self._owner = Owner()
         self._call: Call | None = None
         self._entered = False
         self._async = False
@@ -89,65 +92,87 @@ class Hold:
         return call is None or all(block in call.blocks for block in scope.blocks)
 
     def __enter__(self) -> Self:
-        with self._entering():
-            self._call = runner.begin(self._request)
-        return self
-
-    async def __aenter__(self) -> Self:
-        with self._entering():
-            self._call = await runner.begin_async(self._request)
-        self._async = True
-        return self
-
-    @contextlib.contextmanager
-    def _entering(self) -> Iterator[None]:
-        """Hold for the block's payers inside."""
-        scope = self._enter()
+        scope = self._scope()
         try:
             try:
-                yield
+                enter(scope)
+                self._call = runner.begin(self._request, self._owner)
             finally:
                 leave(scope)
             self._begin()
-        except BaseException:  # Ctrl-C, too: nobody leaves what was not entered
-            self._finish()
-            if self._call is not None:
-                self._call.abandon()
+            return self
+        except BaseException as error:  # Ctrl-C, too: nobody leaves what was not entered
+            self._give_back(error)
             raise
+
+    async def __aenter__(self) -> Self:
+        scope = self._scope()
+        try:
+            try:
+                enter(scope)
+                self._call = await runner.begin_async(self._request, self._owner)
+            finally:
+                leave(scope)
+            self._async = True
+            self._begin()
+            return self
+        except BaseException as error:
+            self._give_back(error)
+            raise
+
+    def _scope(self) -> Scope:
+        """The block's payers, for whom it holds."""
+        if self._entered:
+            msg = "a hold is entered once; make another for the next call"
+            raise RuntimeError(msg)
+        scope = self._owner.scope = self._block.scope(current())
+        return scope
 
     def _begin(self) -> None:
         """The hold is open: what no hook can see may be sent."""
         self._entered = True
-        self._by_hand = attach(set_value(BY_HAND, self))
+        if self._call is not None:
+            self._call.begun = True
+        # Weakly: a hold that nobody leaves, since Ctrl-C came in between, ends when its user has forgotten it.
+        self._by_hand = attach(set_value(BY_HAND, weakref.ref(self)))
 
     def _finish(self) -> None:
-        opened, self._by_hand = self._by_hand, None
-        if opened is not None and get_value(BY_HAND) is self:
+        opened, held = self._by_hand, get_value(BY_HAND)
+        if opened is not None and isinstance(held, weakref.ref) and held() is self:
             detach(opened)
+        self._by_hand = None
 
-    def _enter(self) -> Scope:
-        if self._entered:
-            msg = "a hold is entered once; make another for the next call"
-            raise RuntimeError(msg)
-        scope = self._block.scope(current())
-        enter(scope)
-        return scope
+    def _give_back(self, error: BaseException) -> None:
+        """The hold was not entered."""
+        self._finish()
+        if self._owner.scope is not None:
+            leave(self._owner.scope)
+        self._owner.give_back(error)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._finish()
-        call = self._call
-        if call is not None and not call.ended:
-            self._leave(call, error)
+        try:
+            self._finish()
+            call = self._call
+            if call is not None and not call.ended:
+                self._leave(call, error)
+        except BaseException as interrupt:
+            self._owner.give_up(error or interrupt)
+            raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._finish()
-        call = self._call
-        if call is not None and not call.ended:
-            await runner.settled(call, self._pending or (lambda timeout: self._leave(call, error, timeout)))
+        try:
+            self._finish()
+            call = self._call
+            if call is not None and not call.ended:
+                self._owner.end = self._pending or functools.partial(self._leave, call, error)
+                await runner.settled(call, self._owner.end)
+        except BaseException as interrupt:
+            self._owner.give_up(error or interrupt)
+            raise
 
     def _leave(self, call: Call, error: BaseException | None, timeout: float | None = None) -> None:
         if error is not None and not self._pieces:

@@ -22,13 +22,14 @@ from budgeted.errors import BudgetError, LedgerLockedError
 from budgeted.ledger import background_worker
 from budgeted.metering.async_wakeup import bell
 from budgeted.metering.call import Call
+from budgeted.metering.owner import Owner, end_anywhere
 from budgeted.metering.when_it_does_not_fit import negotiate
 from budgeted.payers import scope as scopes
-from budgeted.payers.scope import KEY, Scope
+from budgeted.payers.scope import KEY, Offer, Scope
 from budgeted.wire.normalized_request import Request
 
 if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 T = TypeVar("T")
 
@@ -36,11 +37,12 @@ _pool: ThreadPoolExecutor | None = None
 _pool_lock = threading.Lock()
 
 
-def begin(request: Request, scope: Scope | None = None, context: Context | None = None) -> Call | None:
+def begin(request: Request, owner: Owner, scope: Scope | None = None, context: Context | None = None) -> Call | None:
     """Hold what a call may cost, waiting for its turn if need be.
 
     Args:
         request: what is asked.
+        owner: who ends the call, and gives it up if anything is raised, from here as well.
         scope: who pays; None for the payers of the running code.
         context: the running code's, where the caller has it at hand.
 
@@ -50,7 +52,7 @@ def begin(request: Request, scope: Scope | None = None, context: Context | None 
     Raises:
         BudgetExceededError: no room. Nothing was sent.
     """
-    call = _open(request, scope, context)
+    call = _open(request, owner, scope, context)
     if call is None or call.parts:
         return call
     try:
@@ -62,17 +64,23 @@ def begin(request: Request, scope: Scope | None = None, context: Context | None 
         turn = threading.Event()
         steps = negotiate(call, refusal, turn.set, time.monotonic)
         try:
-            while (seconds := next(steps, None)) is not None:
-                turn.wait(min(seconds, threading.TIMEOUT_MAX))
-                turn.clear()
-        finally:  # Ctrl-C must not leave a place in the queue behind
+            try:
+                while (seconds := next(steps, None)) is not None:
+                    turn.wait(min(seconds, threading.TIMEOUT_MAX))
+                    turn.clear()
+            finally:  # Ctrl-C must not leave a place in the queue behind
+                steps.close()
+        except BaseException:  # which may have struck there
             steps.close()
+            raise
     return call
 
 
-async def begin_async(request: Request, scope: Scope | None = None, context: Context | None = None) -> Call | None:
+async def begin_async(
+    request: Request, owner: Owner, scope: Scope | None = None, context: Context | None = None
+) -> Call | None:
     """The same for a coroutine: its event loop goes on meanwhile."""
-    call = _open(request, scope, context)
+    call = _open(request, owner, scope, context)
     if call is None or call.parts:
         return call
     try:
@@ -87,30 +95,26 @@ async def begin_async(request: Request, scope: Scope | None = None, context: Con
         def step(_: float | None = None) -> float | None:
             return next(steps, None)
 
-        def undo() -> None:
-            steps.close()
-            call.abandon()
-
-        def give_up() -> None:
-            with contextlib.suppress(ValueError):  # a step still runs: its undo closes it
-                undo()
+        def leave_queue() -> None:
+            with contextlib.suppress(ValueError):  # a step still runs: when it is through, this is done again
+                steps.close()
 
         try:
             while True:
-                seconds = await _beside(call, step, undo, patient=True)
+                seconds = await _beside(call, step, leave_queue, patient=True)
                 if seconds is None:
                     break
                 await turn.heard(min(seconds, 86_400))
         except GeneratorExit:  # a finaliser may close this coroutine while its thread is at the queues
-            background_worker.enqueue(give_up)
+            background_worker.enqueue(leave_queue)
             raise
         except BaseException:
-            give_up()
+            leave_queue()
             raise
     return call
 
 
-def _open(request: Request, scope: Scope | None, context: Context | None) -> Call | None:
+def _open(request: Request, owner: Owner, scope: Scope | None, context: Context | None) -> Call | None:
     """The call that a request becomes here; one that is taken over holds already."""
     if context is None:
         context = get_current()
@@ -123,8 +127,8 @@ def _open(request: Request, scope: Scope | None, context: Context | None) -> Cal
         elif around.silent:
             return None
         scope = around
-    if scope.offer:
-        held = _taken_over(scope, request)
+    if scope.offer is not None and not scope.offer.takers:
+        held = _taken_over(scope, scope.offer, request, owner)
         if held is not None:
             return held
     groups = scope.groups
@@ -134,19 +138,24 @@ def _open(request: Request, scope: Scope | None, context: Context | None) -> Cal
     # Asking for the current span costs more than seeing that nothing but a scope is in the context.
     span = trace.get_current_span(context) if len(context) > (KEY in context) else None
     clock = groups[0].payer.clock
-    return Call(request, groups, scope.blocks, int(clock()), span, sys.exception(), [True])
+    call = owner.call = Call(request, groups, scope.blocks, int(clock()), span, sys.exception())
+    return call
 
 
-def _taken_over(scope: Scope, request: Request) -> Call | None:
+def _taken_over(scope: Scope, offer: Offer, request: Request, owner: Owner) -> Call | None:
     """The hold that the function around made for this very request; given back if it is not for these payers."""
-    offer: Any = scope.offer  # the caller has seen it
+    held: Any = offer.call
     try:
-        held: Call = offer.pop()
-    except IndexError:
-        return None
-    if held.groups == scope.groups and held.blocks == scope.blocks and held.takes_over(request):
-        return held
-    held.abandon()
+        if not offer.take(owner):
+            return None
+        if held.groups == scope.groups and held.blocks == scope.blocks and held.takes_over(request):
+            owner.call = held
+            return owner.call
+        held.abandon()
+    except BaseException:  # a signal's handler has raised: nobody else ends what was taken
+        if offer.takers and offer.takers[0] is owner:
+            held.abandon()
+        raise
     return None
 
 
@@ -158,26 +167,13 @@ async def settled(call: Call, end: Callable[[float | None], None]) -> None:
         await _beside(call, end, None)
 
 
-def end_anywhere(call: Call, end: Callable[[float | None], None]) -> None:
-    """End a call here if no lock that this very thread may hold is in the way, else have it ended soon."""
-    if call.ended:
-        return
-    if call.idle():
-        try:
-            end(0)
-        except LedgerLockedError:
-            pass
-        else:
-            return
-    background_worker.enqueue(functools.partial(end, None))
-
-
 async def _beside(
     call: Call, step: Callable[[float | None], T], undo: Callable[[], None] | None, *, patient: bool = False
 ) -> T:
     """Run a step here if it cannot block, else in the executor.
 
-    If this coroutine is cancelled or closed meanwhile, ``undo`` runs when the step is through.
+    If this coroutine is cancelled, closed or interrupted meanwhile, ``undo`` runs when the step is through. A step
+    without one is to be done whatever becomes of the coroutine.
     """
     if not (call.remote or (patient and call.shared)):
         try:
@@ -185,22 +181,44 @@ async def _beside(
         except LedgerLockedError:
             pass
     through = bell()
+    submitted = False
+    work: Future[T] = _future()
 
     def tell(_: object) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             through.ring()
 
-    work = _executor().submit(step, None)
     work.add_done_callback(tell)
     try:
+        _executor().submit(_do, work, step)
+        submitted = True
         await through.heard()
-    except BaseException:  # cancelled, or closed with its task
+        return work.result()
+    except BaseException:  # cancelled, closed with its task, or a signal's handler has raised
+        if undo is None and not submitted:
+            background_worker.enqueue(functools.partial(step, None))
         # In the executor's own thread: the loop may be gone by then.
-        if undo is not None and not work.cancel():
-            work.add_done_callback(lambda done: done.exception() or undo())
-        background_worker.goes_on(work)
+        elif undo is None or not work.cancel():
+            if undo is not None:
+                work.add_done_callback(lambda done: done.exception() or undo())
+            background_worker.goes_on(work)
         raise
-    return work.result()
+
+
+def _do(work: Future[T], step: Callable[[float | None], T]) -> None:
+    """Do a step for a coroutine that waits for ``work``, unless it has gone before."""
+    if not work.set_running_or_notify_cancel():
+        return
+    try:
+        work.set_result(step(None))
+    except BaseException as error:  # noqa: BLE001 - it is the coroutine's
+        work.set_exception(error)
+
+
+def _future() -> Future[Any]:
+    from concurrent.futures import Future
+
+    return Future()
 
 
 def _executor() -> ThreadPoolExecutor:

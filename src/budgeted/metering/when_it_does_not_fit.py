@@ -78,32 +78,36 @@ def _wait(
     turns = refusal.turns
     ticket = turns.ticket(wake)
     try:
-        turns.join(ticket, refusal.refused.account)
-        while True:
-            payer, refused = refusal.payer, refusal.refused
-            payer.ledger.watch()
-            if turns.first(ticket):
-                call.at = int(call.groups[0].payer.clock())  # its period is the one in which it gets its turn
-                call.recount()
-                again = call.try_hold(queued=turns.waiting_for(refused.account))
-                if again is None or again.refused.reason != "held":
-                    return again
-                refusal, payer, refused = again, again.payer, again.refused
-                if again.turns is not turns:
-                    turns.leave(ticket)
-                    turns = again.turns
-                turns.join(ticket, refused.account)
-            left = deadline - now()
-            if left <= 0:
-                # One that only ever stood behind others has its one try now, and learns what is in the way.
-                return refusal if refused.limit else call.try_hold(queued=turns.waiting_for(refused.account))
-            # Nobody ends a period: the one that is waited for looks at its end itself.
-            until = refused.end - payer.clock() if refused.end else left
-            if payer.ledger.poll is not None:  # calls of other hosts end unnoticed; those that wait look apart
-                until = min(until, random.uniform(MOMENT, payer.ledger.poll))  # noqa: S311 - no secret
-            yield min(left, max(until, MOMENT))
-    finally:
+        try:
+            turns.join(ticket, refusal.refused.account)
+            while True:
+                payer, refused = refusal.payer, refusal.refused
+                payer.ledger.watch()
+                if turns.first(ticket):
+                    call.at = int(call.groups[0].payer.clock())  # its period is the one in which it gets its turn
+                    call.recount()
+                    again = call.try_hold(queued=turns.waiting_for(refused.account))
+                    if again is None or again.refused.reason != "held":
+                        return again
+                    refusal, payer, refused = again, again.payer, again.refused
+                    if again.turns is not turns:
+                        turns.leave(ticket)
+                        turns = again.turns
+                    turns.join(ticket, refused.account)
+                left = deadline - now()
+                if left <= 0:
+                    # One that only ever stood behind others has its one try now, and learns what is in the way.
+                    return refusal if refused.limit else call.try_hold(queued=turns.waiting_for(refused.account))
+                # Nobody ends a period: the one that is waited for looks at its end itself.
+                until = refused.end - payer.clock() if refused.end else left
+                if payer.ledger.poll is not None:  # calls of other hosts end unnoticed; those that wait look apart
+                    until = min(until, random.uniform(MOMENT, payer.ledger.poll))  # noqa: S311 - no secret
+                yield min(left, max(until, MOMENT))
+        finally:
+            turns.leave(ticket)
+    except BaseException:  # a signal's handler has raised, perhaps just there
         turns.leave(ticket)
+        raise
 
 
 def _fall_back(call: Call, refusal: Refusal) -> Refusal | None:

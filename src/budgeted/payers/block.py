@@ -48,8 +48,13 @@ class Budget(BlockFigures):
     def __enter__(self) -> Self:
         if not fixtures.intact():
             fixtures.restore()
-        enter(self.scope(current()))
-        return self
+        scope = self.scope(current())
+        try:
+            enter(scope)
+            return self
+        except BaseException:  # a signal's handler has raised: nobody leaves what was not entered
+            leave(scope)
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

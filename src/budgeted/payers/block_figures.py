@@ -23,7 +23,13 @@ cap_turns = WaitQueues()
 
 
 class BlockFigures:
-    """Who pays for a block's calls, and its numbers. All figures are local to this object and process, in USD."""
+    """Who pays for a block's calls, and its numbers. All figures are local to this object and process, in USD.
+
+    Attributes:
+        slot: the cap's running numbers. Its ``held`` is added up where a call is admitted.
+        holds: nano-USD held, by the open call: what is given back or charged by its call can be so but once, however
+            often an exception of a signal's handler has it repeated.
+    """
 
     __slots__ = (
         "__weakref__",
@@ -33,10 +39,11 @@ class BlockFigures:
         "_elsewhere",
         "_policy",
         "_refused",
-        "_slot",
         "account",
+        "holds",
         "key",
         "payer",
+        "slot",
         "user",
     )
 
@@ -56,7 +63,8 @@ class BlockFigures:
         self._policy = policy
         self.account = block_account(self.key) if self.key is not None and self._cap is not None else None
         local = self._cap if self._cap is not None and self.account is None else NO_CAP
-        self._slot = Slot("cap", USD, local, 0, NO_CAP)
+        self.slot = Slot("cap", USD, local, 0, NO_CAP)
+        self.holds: dict[int, int] = {}
         self._calls = self._refused = self._clamped = 0
         self._elsewhere = 0
 
@@ -68,19 +76,19 @@ class BlockFigures:
     @property
     def spent(self) -> float:
         """USD charged inside so far."""
-        return to_usd(self._slot.spent)
+        return to_usd(self.slot.spent)
 
     @property
     def held(self) -> float:
         """USD set aside for calls in flight."""
-        return to_usd(self._slot.held)
+        return to_usd(sum(self.holds.values()))
 
     @property
     def remaining(self) -> float | None:
         """USD left of the cap, or None without one."""
         if self._cap is None:
             return None
-        return to_usd(max(0, self._cap - self._elsewhere - self._slot.spent - self._slot.held))
+        return to_usd(max(0, self._cap - self._elsewhere - self.slot.spent - sum(self.holds.values())))
 
     @property
     def calls(self) -> int:
@@ -100,18 +108,13 @@ class BlockFigures:
     # What the calls inside report, under caps_lock.
 
     @property
-    def slot(self) -> Slot:
-        """The cap's running numbers."""
-        return self._slot
-
-    @property
     def queue(self) -> str:
         """Where calls wait for the cap; each block has a queue of its own, as others end nothing that is waited for."""
         return f"cap of {id(self)}"
 
     def taken_elsewhere(self, taken: int) -> None:
         """Learn what the ledger has taken of a keyed cap (nano-USD): spent and held, by whomever."""
-        self._elsewhere = max(0, taken - self._slot.spent - self._slot.held)
+        self._elsewhere = max(0, taken - self.slot.spent - sum(self.holds.values()))
 
     @property
     def soft(self) -> bool:
@@ -123,9 +126,16 @@ class BlockFigures:
         """What happens when the cap has no room."""
         return self._policy or self.payer.policy
 
-    def count(self, *, calls: int = 0, refused: int = 0, clamped: int = 0) -> None:
+    def end(self, call: int, cost: int) -> None:
+        """Replace a call's hold by what it cost (nano-USD): once, however often it is tried."""
+        # Nothing is called from here on, so that no signal's handler runs in between.
+        if call in self.holds:
+            self.slot.spent += cost
+            self._calls += 1
+            del self.holds[call]
+
+    def count(self, *, refused: int = 0, clamped: int = 0) -> None:
         """Count a call's fate."""
-        self._calls += calls
         self._refused += refused
         self._clamped += clamped
 

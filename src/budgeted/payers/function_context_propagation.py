@@ -40,33 +40,33 @@ def bind(fn: Callable[P, R]) -> Callable[P, R]:
         raise TypeError(msg)
     scope = current()
 
-    def step() -> Scope | None:
-        if scope is None:
-            return None
-        mine = scope.copy()
-        enter(mine)
-        return mine
+    def mine() -> Scope | None:
+        return None if scope is None else scope.copy()
 
     if inspect.iscoroutinefunction(fn):
 
         @functools.wraps(fn)
         async def bound_async(*args: P.args, **kwargs: P.kwargs) -> Any:
-            mine = step()
+            inner = mine()
             try:
+                if inner is not None:
+                    enter(inner)
                 return await fn(*args, **kwargs)
             finally:
-                if mine is not None:
-                    leave(mine)
+                if inner is not None:
+                    leave(inner)
 
         return bound_async  # type: ignore[return-value]
 
     @functools.wraps(fn)
     def bound(*args: P.args, **kwargs: P.kwargs) -> R:
-        mine = step()
+        inner = mine()
         try:
+            if inner is not None:
+                enter(inner)
             return fn(*args, **kwargs)
         finally:
-            if mine is not None:
-                leave(mine)
+            if inner is not None:
+                leave(inner)
 
     return bound

@@ -22,7 +22,7 @@ KEY = create_key("budgeted-scope")
 """Where the scope lives in the OpenTelemetry context. Nothing of it is baggage: it never leaves the process."""
 
 BY_HAND = create_key("budgeted-by-hand")
-"""Where the OpenTelemetry context says that a hold is open, whose owner settles what no hook can see."""
+"""Where the OpenTelemetry context has a weak reference to an open hold, whose owner settles what no hook can see."""
 
 
 class OpenCall(Protocol):
@@ -38,6 +38,23 @@ class OpenCall(Protocol):
         """Give its hold back: another one is made in its place."""
 
 
+class Offer(msgspec.Struct, eq=False):
+    """An open call that somebody inside its function may take over, who then ends it.
+
+    Args:
+        call: the open call.
+        takers: who wanted it, the first of whom has it: who was interrupted while taking it can tell whether it has.
+    """
+
+    call: OpenCall
+    takers: list[object] = []
+
+    def take(self, taker: object) -> bool:
+        """Take the call over, unless another one has. It may be asked again by whoever has it."""
+        self.takers.append(taker)
+        return self.takers[0] is taker
+
+
 class Scope(msgspec.Struct, eq=False):
     """The payers of the calls made in one context.
 
@@ -45,9 +62,8 @@ class Scope(msgspec.Struct, eq=False):
         groups: the accounts, by payer, the outermost block's first.
         blocks: every enclosing block, the outermost first.
         payer: the innermost block's.
-        offer: an open call that the first intercepted call in here takes over, in a list that inner scopes share: who
-            pops it has it.
-        silent: True where an outer layer meters what happens inside.
+        offer: an open call that the first intercepted call in here takes over; inner scopes share it.
+        silent: True where an outer layer meters what happens inside, such as where its request is being sent.
         call: the call that this layer meters.
         token: what leaving the context it was made current in takes.
     """
@@ -55,7 +71,7 @@ class Scope(msgspec.Struct, eq=False):
     groups: tuple[Group, ...]
     blocks: tuple[BlockFigures, ...] = ()
     payer: Payer | None = None
-    offer: list[OpenCall] | None = None
+    offer: Offer | None = None
     silent: bool = False
     call: OpenCall | None = None
     token: Token[Context] | None = None
@@ -63,11 +79,6 @@ class Scope(msgspec.Struct, eq=False):
     def copy(self) -> Scope:
         """The same payers, to be entered elsewhere."""
         return Scope(self.groups, self.blocks, self.payer, self.offer, self.silent)
-
-    @classmethod
-    def inside(cls, call: OpenCall) -> Scope:
-        """Where a call's own request is being sent: nothing in there is metered again."""
-        return cls(call.groups, call.blocks, silent=True, call=call)
 
 
 def joined(
@@ -93,7 +104,7 @@ def joined(
         groups = tuple(paying if one is group else one for one in groups)
     if parent is None:
         return Scope(groups, (), payer)
-    return Scope(groups, parent.blocks, payer, parent.offer or None)
+    return Scope(groups, parent.blocks, payer, parent.offer)
 
 
 def current() -> Scope | None:
@@ -103,17 +114,25 @@ def current() -> Scope | None:
 
 def enter(scope: Scope, context: Context | None = None) -> Token[Context]:
     """Make a scope current, in ``context`` or else in the running one. Returns what ends it in the same frame."""
-    context = Context(get_current() if context is None else context)
+    before = get_current() if context is None else context
+    context = Context(before)
     _set_item(context, KEY, scope)
-    token = scope.token = attach(context)
+    try:
+        token = scope.token = attach(context)
+    except BaseException:  # a signal's handler has raised: with a token that nobody got, nothing can be ended
+        if get_current() is context:
+            attach(before)
+        raise
     return token
 
 
 def leave(scope: Scope) -> None:
     """End a scope that this context entered; elsewhere, as where a forgotten generator is collected, do nothing."""
-    token, scope.token = scope.token, None
-    if token is not None and get_current().get(KEY) is scope:
-        detach(token)
+    token = scope.token
+    if token is not None:
+        if get_current().get(KEY) is scope:
+            detach(token)
+        scope.token = None  # at last: who was interrupted can do it again
 
 
 _set_item = dict.__setitem__

@@ -9,9 +9,10 @@ from typing import Any
 
 from budgeted.metering import runner
 from budgeted.metering.call import Call
+from budgeted.metering.owner import Owner
 from budgeted.providers.billed_tools import searches_to_rank
 from budgeted.providers.generator_context_propagation import for_caller
-from budgeted.providers.metered_method import End, Sent, http_end, run, run_async, units_end
+from budgeted.providers.metered_method import End, Sent, early_end, http_end, run, run_async, units_end
 from budgeted.providers.monkeypatching import Hook, enabled
 from budgeted.providers.parameter_coercion import count, is_structured, items, mapping, text
 from budgeted.providers.sdk_retries import repeat, repeat_async
@@ -141,22 +142,25 @@ async def _request_async(
 @contextlib.contextmanager
 def _stream(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Any]:
     sent = _read(client, args, kwargs) if enabled() else None
-    call = None if sent is None else runner.begin(sent.request)
-    if sent is None or call is None:
-        with wrapped(*args, **kwargs) as response:
-            yield response
-        return
-    response = None
+    owner, watched = Owner(), False
     try:
-        args, kwargs = sent.altered(call)
+        call = None if sent is None else runner.begin(sent.request, owner)
+        if sent is not None and call is not None:
+            args, kwargs = sent.altered(call)
+            call.begun = True
         with wrapped(*args, **kwargs) as response:
-            end = sent.finish(call, response)
-            if end is not None:
-                end(None)
+            if sent is not None and call is not None:
+                owner.end = sent.finish(call, response)
+                if owner.end is not None:
+                    owner.end(None)
+            watched = True
             yield response
     except BaseException as error:
-        if response is None:  # else it is watched, and has been closed
-            sent.outcome(call, error)(None)
+        if not watched:  # else it has been closed, which ends the call
+            end = early_end(owner, sent, error)
+            if end is not None:
+                end(None)
+            owner.give_up(error)
         raise
 
 
@@ -165,22 +169,25 @@ async def _stream_async(
     wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> AsyncIterator[Any]:
     sent = _read(client, args, kwargs) if enabled() else None
-    call = None if sent is None else await runner.begin_async(sent.request)
-    if sent is None or call is None:
-        async with wrapped(*args, **kwargs) as response:
-            yield response
-        return
-    response = None
+    owner, watched = Owner(), False
     try:
-        args, kwargs = sent.altered(call)
+        call = None if sent is None else await runner.begin_async(sent.request, owner)
+        if sent is not None and call is not None:
+            args, kwargs = sent.altered(call)
+            call.begun = True
         async with wrapped(*args, **kwargs) as response:
-            end = sent.finish(call, response)
-            if end is not None:
-                await runner.settled(call, end)
+            if sent is not None and call is not None:
+                owner.end = sent.finish(call, response)
+                if owner.end is not None:
+                    await runner.settled(call, owner.end)
+            watched = True
             yield response
     except BaseException as error:
-        if response is None:
-            await runner.settled(call, sent.outcome(call, error))
+        if not watched:
+            end = early_end(owner, sent, error)
+            if end is not None and owner.call is not None:
+                await runner.settled(owner.call, end)
+            owner.give_up(error)
         raise
 
 

@@ -37,8 +37,8 @@ def _steps(scope: Scope, source: Any) -> Iterator[Any]:
     try:
         while True:
             # For each step anew: between two of them, the reader's own blocks are in force.
-            enter(scope)
             try:
+                enter(scope)
                 item = next(source)
             except StopIteration:
                 return
@@ -52,8 +52,8 @@ def _steps(scope: Scope, source: Any) -> Iterator[Any]:
 async def _steps_async(scope: Scope, source: Any) -> AsyncIterator[Any]:
     try:
         while True:
-            enter(scope)
             try:
+                enter(scope)
                 item = await anext(source)
             except StopAsyncIteration:
                 return

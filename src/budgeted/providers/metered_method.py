@@ -10,8 +10,11 @@ import functools
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from opentelemetry.context import detach
+
 from budgeted.metering import http_streams, runner
 from budgeted.metering.call import Call
+from budgeted.metering.owner import Owner
 from budgeted.payers.scope import enter, leave
 from budgeted.pricing.usage import Usage
 from budgeted.providers.monkeypatching import Hook, enabled
@@ -118,32 +121,62 @@ def run(read: Read, wrapped: Callable[..., Any], client: Any, args: tuple[Any, .
         BudgetError: the call does not fit, or must not be made; nothing was sent.
     """
     sent = read(client, args, kwargs) if enabled() else None
-    call = None if sent is None else runner.begin(sent.request)
-    if sent is None or call is None:
+    if sent is None:
         return wrapped(*args, **kwargs)
+    owner = Owner()
     try:
-        args, kwargs = sent.altered(call)
-        inner = call.inside()  # what the method calls in turn, hooked or not, is a part of this call
-        enter(inner)
         try:
-            response = again = None
+            call = runner.begin(sent.request, owner)
+            if call is None:
+                return wrapped(*args, **kwargs)
+            args, kwargs = sent.altered(call)
+            inner = owner.scope = call.inside()  # what the method calls in turn, hooked or not, is a part of this call
             try:
-                response = wrapped(*args, **kwargs)
-            except Exception as error:
-                again = sent.again(call, error)
-                if again is None:
-                    raise
-            if again is not None:  # not while the error is handled: what is raised now would seem to come of it
-                response = wrapped(*again[0], **again[1])
-        finally:
-            leave(inner)
-    except BaseException as error:  # Ctrl-C as well: a hold that nobody ends would count until it times out
-        sent.outcome(call, error)(None)
+                enter(inner)
+                response = again = None
+                try:
+                    response = wrapped(*args, **kwargs)
+                except Exception as error:
+                    again = sent.again(call, error)
+                    if again is None:
+                        raise
+                if again is not None:  # not while the error is handled: what is raised now would seem to come of it
+                    response = wrapped(*again[0], **again[1])
+            finally:
+                if inner.token is not None:
+                    detach(inner.token)  # as leave(), which has more to ask: a method ends where it began
+                    inner.token = None
+            owner.end = sent.finish(call, response)
+            if owner.end is not None:
+                owner.end(None)
+            return response
+        except BaseException as error:  # Ctrl-C as well: a hold that nobody ends would count until it times out
+            end = early_end(owner, sent, error)
+            if end is not None:
+                end(None)
+            raise
+    except BaseException as error:
+        owner.give_up(error)
         raise
-    end = sent.finish(call, response)
-    if end is not None:
-        end(None)
-    return response
+
+
+def early_end(owner: Owner, sent: Sent | None, error: BaseException) -> End | None:
+    """How a call ends that has raised.
+
+    Args:
+        owner: whose call it is.
+        sent: its request, as it was read.
+        error: what was raised.
+
+    Returns:
+        The step that ends it; None if it has ended, or nothing was sent.
+    """
+    call = owner.call
+    if sent is None or call is None or call.ended or not call.begun:
+        return None
+    if owner.end is None:
+        owner.end = sent.outcome(call, error)
+    return owner.end
 
 
 async def run_async(
@@ -151,32 +184,42 @@ async def run_async(
 ) -> Any:
     """The same for a coroutine function."""
     sent = read(client, args, kwargs) if enabled() else None
-    call = None if sent is None else await runner.begin_async(sent.request)
-    if sent is None or call is None:
+    if sent is None:
         return await wrapped(*args, **kwargs)
+    owner = Owner()
     try:
-        args, kwargs = sent.altered(call)
-        inner = call.inside()
-        enter(inner)
         try:
-            response = again = None
+            call = await runner.begin_async(sent.request, owner)
+            if call is None:
+                return await wrapped(*args, **kwargs)
+            args, kwargs = sent.altered(call)
+            inner = owner.scope = call.inside()
             try:
-                response = await wrapped(*args, **kwargs)
-            except Exception as error:
-                again = sent.again(call, error)
-                if again is None:
-                    raise
-            if again is not None:
-                response = await wrapped(*again[0], **again[1])
-        finally:
-            leave(inner)
-    except BaseException as error:  # a cancelled task as well
-        await runner.settled(call, sent.outcome(call, error))
+                enter(inner)
+                response = again = None
+                try:
+                    response = await wrapped(*args, **kwargs)
+                except Exception as error:
+                    again = sent.again(call, error)
+                    if again is None:
+                        raise
+                if again is not None:
+                    response = await wrapped(*again[0], **again[1])
+            finally:
+                leave(inner)
+            owner.end = sent.finish(call, response)
+            if owner.end is not None:
+                await runner.settled(call, owner.end)
+            return response
+        except BaseException as error:  # a cancelled task as well
+            if owner.end is None:  # else it goes on, whatever has become of this coroutine
+                end = early_end(owner, sent, error)
+                if end is not None and owner.call is not None:
+                    await runner.settled(owner.call, end)
+            raise
+    except BaseException as error:
+        owner.give_up(error)
         raise
-    end = sent.finish(call, response)
-    if end is not None:
-        await runner.settled(call, end)
-    return response
 
 
 def http_end(call: Call, response: Any) -> End | None:

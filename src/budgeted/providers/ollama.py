@@ -10,6 +10,7 @@ from typing import Any
 from budgeted.metering import runner
 from budgeted.metering.call import Call
 from budgeted.metering.http_streams import Watch, items, items_async
+from budgeted.metering.owner import Owner
 from budgeted.payers.scope import Scope
 from budgeted.providers.generator_context_propagation import payers
 from budgeted.providers.metered_method import Sent, run, run_async
@@ -86,29 +87,52 @@ async def _request_async(
 
 def _stream(sent: _Sent, scope: Scope | None, wrapped: Callable[..., Any]) -> Iterator[Any]:
     """The SDK's generator sends its request when it is first read: so it is held then, for whoever asked."""
-    call = runner.begin(sent.request, scope)
-    if call is None:
-        yield from wrapped(*sent.args, **sent.kwargs)
-        return
-    args, kwargs = sent.altered(call)
-    with contextlib.closing(wrapped(*args, **kwargs)) as source:
-        yield from items(source, _watch(call))
+    owner, watch = Owner(), None
+    try:
+        call = runner.begin(sent.request, owner, scope)
+        if call is None:
+            yield from wrapped(*sent.args, **sent.kwargs)
+            return
+        args, kwargs = sent.altered(call)
+        call.begun = True
+        with contextlib.closing(wrapped(*args, **kwargs)) as source:
+            watch = _watch(call)
+            yield from items(source, watch)
+    except BaseException as error:
+        _end(owner, watch, error)
+        raise
 
 
 async def _stream_async(
     sent: _Sent, scope: Scope | None, wrapped: Callable[..., Any], watching: list[Watch]
 ) -> AsyncIterator[Any]:
-    call = await runner.begin_async(sent.request, scope)
-    args, kwargs = (sent.args, sent.kwargs) if call is None else sent.altered(call)
-    async with contextlib.aclosing(await wrapped(*args, **kwargs)) as source:
-        if call is None:
-            async for item in source:
-                yield item
-            return
-        watching.append(_watch(call))
-        async with contextlib.aclosing(items_async(source, watching[0])) as parts:
-            async for item in parts:
-                yield item
+    owner, watch = Owner(), None
+    try:
+        call = await runner.begin_async(sent.request, owner, scope)
+        args, kwargs = (sent.args, sent.kwargs) if call is None else sent.altered(call)
+        if call is not None:
+            call.begun = True
+        async with contextlib.aclosing(await wrapped(*args, **kwargs)) as source:
+            if call is None:
+                async for item in source:
+                    yield item
+                return
+            watch = _watch(call)
+            watching.append(watch)
+            async with contextlib.aclosing(items_async(source, watch)) as parts:
+                async for item in parts:
+                    yield item
+    except BaseException as error:
+        _end(owner, watch, error)
+        raise
+
+
+def _end(owner: Owner, watch: Watch | None, error: BaseException) -> None:
+    """Whatever was raised, and wherever: end the call, which may have ended already."""
+    if watch is None:
+        owner.give_up(error)
+    else:
+        watch.end_early(error)
 
 
 def _watch(call: Call) -> Watch:

@@ -22,7 +22,8 @@ def refuse_unseen(what: str) -> None:
         UnpricedModelError: the running code is inside a budget.
     """
     scope = current() or (outside[0] if outside else None)
-    held: Any = get_value(BY_HAND)
+    by_hand: Any = get_value(BY_HAND)  # a weak reference
+    held = None if by_hand is None else by_hand()
     if scope is None or scope.silent or (held is not None and held.covers(scope)):
         return
     msg = (
