@@ -10,7 +10,7 @@ from budgeted.errors import LedgerError
 from budgeted.ledger.accounts import Account
 
 
-class Leg(msgspec.Struct, frozen=True, array_like=True):
+class Leg(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One account on a call's route, with the limits that count this call: (limit id, period start, period end)."""
 
     account: str
@@ -21,7 +21,7 @@ decode_route = msgspec.json.Decoder(tuple[int, str, str, tuple[Leg, ...]]).decod
 """Day, provider, model and legs of a route's encoded form."""
 
 
-class Route(msgspec.Struct, frozen=True):
+class Route(msgspec.Struct, frozen=True, gc=False):
     """Where a call's cost goes: the accounts, their limits, and the day, provider and model it is reported under.
 
     A client computes it once per payer, model and period. ``key`` and ``raw`` are its encoded form, which the journal

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 from budgeted.ledger import background_worker
-from budgeted.ledger.accounts import USD, account_kind, account_name
+from budgeted.ledger.accounts import GLOBAL, USD, account_kind, account_name
 from budgeted.ledger.limit_conversion import EPOCH
 from budgeted.manager.accounts import Accounts
 from budgeted.manager.balances import ReportRow
@@ -25,7 +25,8 @@ def report(payer: ProjectPayer, by: str, since: dt.date | str | None) -> dict[st
         raise ValueError(msg)
     background_worker.drain()
     sums: dict[str, list[int]] = {}
-    for row in payer.ledger.rollups(_since_day(since)):
+    # All but a user's rows are among those of the global account, which every call is charged to.
+    for row in payer.ledger.rollups(_since_day(since), None if by == "user" else GLOBAL):
         kind = account_kind(row.account)
         if kind != ("user" if by == "user" else "global"):
             continue

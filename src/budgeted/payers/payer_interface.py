@@ -18,14 +18,14 @@ from budgeted.payers.on_exceed_policy import Policy
 from budgeted.pricing.usage import Counts
 from budgeted.wire.normalized_request import Request
 
-MOST_GROUPS = 20_000
+MOST_GROUPS = 10_000
 """Accounts that join a group and are kept in mind with the plans of their calls: users may be invented."""
 
 FORGOTTEN_AT_A_TIME = 50
 """Of them that are forgotten when there are so many: no call waits for thousands to go."""
 
 
-class Plan(msgspec.Struct, frozen=True):
+class Plan(msgspec.Struct, frozen=True, gc=False):
     """Where the calls of a group with one model go, until ``expires`` (unix seconds), when a period ends."""
 
     route: Route

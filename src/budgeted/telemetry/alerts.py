@@ -18,6 +18,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
+import msgspec
 from opentelemetry.trace import Span
 
 from budgeted.errors import LedgerError
@@ -38,21 +39,20 @@ logger = logging.getLogger("budgeted")
 SHORTEST_SECONDS = 3600
 """Limits of shorter periods are rates: reaching them is nothing to be woken for."""
 
-MOST_WATCHED = 100_000
+MOST_WATCHED = 20_000
+"""Accounts, and thresholds that were told of, that are kept in mind."""
+
 FAR = 2**62
 
 _CLAIM = Ask(uncertain_output=-1)
 _DAY = 86_400
 
 
-class Watch:
+class Watch(msgspec.Struct, eq=False, gc=False):
     """How much one account can still be charged (nano-USD) until a threshold may be reached. Advisory: no lock."""
 
-    __slots__ = ("account", "left")
-
-    def __init__(self, account: str) -> None:
-        self.account = account
-        self.left = 0
+    account: str
+    left: int = 0
 
 
 class Alerts:

@@ -69,23 +69,17 @@ def read_snapshot(directory: Path, segment: int) -> tuple[Origin, State]:
     check = _Check()
     with path.open("rb") as file:
         head = file.read(len(check.head))
-        lines = check.each(file)
-        found: tuple[Origin, State] | msgspec.DecodeError
-        try:
-            found = _read(lines)
-        except msgspec.DecodeError as error:
-            found = error
-        for _ in lines:
+        for _ in check.each(file):
             pass
-    if head != check.head:
-        msg = f"{path} is damaged: it fails its check. Nothing was changed; restore it from a backup"
-        raise LedgerCorruptError(msg)
-    if isinstance(found, msgspec.DecodeError):
-        raise found
-    return found
+        if head != check.head:
+            msg = f"{path} is damaged: it fails its check. Nothing was changed; restore it from a backup"
+            raise LedgerCorruptError(msg)
+        file.seek(len(head))
+        return _read(file)
 
 
-def _read(lines: Iterator[bytes]) -> tuple[Origin, State]:
+def _read(lines: Iterable[bytes]) -> tuple[Origin, State]:
+    lines = iter(lines)
     first = next(lines, b"")
     if not first.startswith(b"{"):
         return Origin(), State.read(itertools.chain((first,), lines))

@@ -21,7 +21,7 @@ def in_flight_of(held: Held) -> OpenHold:
     return OpenHold(held.id, held.at, held.usd, held.tokens, held.guess, day, provider, model, legs)
 
 
-class BoundRoute:
+class BoundRoute(msgspec.Struct, eq=False, gc=False):
     """A route as a state sees it: the objects to count on, looked up once.
 
     ``generation`` is the state's: in a later one the objects may not be the right ones any more. ``usd``, ``tokens``
@@ -29,23 +29,7 @@ class BoundRoute:
     ``live`` tells that these are all.
     """
 
-    # Found faster than in a dictionary: each call reads several of them.
-    __slots__ = (
-        "accounts",
-        "calls",
-        "generation",
-        "live",
-        "names",
-        "payers",
-        "periods",
-        "raw",
-        "slots",
-        "sums",
-        "tokens",
-        "usd",
-        "versions",
-    )
-
+    # Not in the collector's care, as nothing that such objects refer to refers back: there are thousands of them.
     generation: int
     raw: msgspec.Raw
     names: tuple[str, ...]
@@ -54,11 +38,11 @@ class BoundRoute:
     slots: tuple[tuple[Slot, int, int], ...]
     payers: tuple[str, ...]
     sums: RouteSums
-    periods: int
-    live: bool
-    usd: tuple[Slot, ...]
-    tokens: tuple[Slot, ...]
-    calls: tuple[Slot, ...]
+    periods: int = -1
+    live: bool = False
+    usd: tuple[Slot, ...] = ()
+    tokens: tuple[Slot, ...] = ()
+    calls: tuple[Slot, ...] = ()
 
     def meet(self, periods: int) -> None:
         """See which slots are in the route's periods."""

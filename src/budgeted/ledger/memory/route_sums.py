@@ -7,37 +7,31 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+import msgspec
+
 from budgeted.ledger.accounts import Account
 from budgeted.ledger.spending_records import RollupRow
 
 T = TypeVar("T")
 
 
-class RouteSums:
-    """What a route was charged since that was last added to its accounts and the report's rows."""
+class RouteSums(msgspec.Struct, eq=False, gc=False):
+    """What a route was charged since that was last added to its accounts and the report's rows.
 
-    __slots__ = (
-        "accounts",
-        "calls",
-        "day",
-        "input_tokens",
-        "listed",
-        "model",
-        "names",
-        "output_tokens",
-        "provider",
-        "uncertain",
-        "usd",
-    )
+    ``listed`` says whether the state has it in its list of those to be added: once, however many calls were charged.
+    """
 
-    def __init__(
-        self, day: int, provider: str, model: str, names: tuple[str, ...], accounts: tuple[Account, ...]
-    ) -> None:
-        self.day, self.provider, self.model = day, provider, model
-        self.names, self.accounts = names, accounts
-        self.calls = self.usd = self.input_tokens = self.output_tokens = self.uncertain = 0
-        # Whether the state has it in its list of those to be added: once, however many calls were charged.
-        self.listed = False
+    day: int
+    provider: str
+    model: str
+    names: tuple[str, ...]
+    accounts: tuple[Account, ...]
+    calls: int = 0
+    usd: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    uncertain: int = 0
+    listed: bool = False
 
     def add_to(self, accounts: tuple[Account, ...], rows: tuple[RollupRow, ...]) -> None:
         """Add it to accounts and to the report's rows, and begin anew."""

@@ -37,6 +37,8 @@ class Saved(msgspec.Struct, array_like=True):
     rows: list[RollupRow]
 
 
+LISTS = len(Saved.__struct_fields__) - 1
+
 encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder(Saved).decode
 
@@ -128,9 +130,9 @@ def sections(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
         if not number:
             yield 0, text[1:-2]
             number = 1
-        elif text == BETWEEN:
+        elif text == BETWEEN and number < LISTS:
             number += 1
-        elif text == b"]]" and number == len(Saved.__struct_fields__) - 1:
+        elif text == b"]]" and number == LISTS:
             return
         else:
             yield number, b"[%b]" % text.removeprefix(b",")

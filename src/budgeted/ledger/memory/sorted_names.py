@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Iterable
 from operator import itemgetter
 
-SIZE = 1000
+SIZE = 250
 """Names that stand together at most; twice as many are split. Adding one moves those behind it, and no others."""
 
 _first = itemgetter(0)
@@ -20,22 +20,24 @@ class SortedNames:
 
     def __init__(self, names: Iterable[str] = ()) -> None:
         ordered = sorted(names)
-        # None of them is empty.
-        self._groups = [ordered[i : i + SIZE] for i in range(0, len(ordered), SIZE)]
+        # None of them is empty. Tuples, since the collector of garbage looks at what is in lists again and again.
+        self._groups = [tuple(ordered[i : i + SIZE]) for i in range(0, len(ordered), SIZE)]
 
     def add(self, name: str) -> None:
         """Add a name, unless it is there."""
         groups = self._groups
         if not groups:
-            groups.append([name])
+            groups.append((name,))
             return
         number = max(0, bisect.bisect_right(groups, name, key=_first) - 1)
         group = groups[number]
         at = bisect.bisect_left(group, name)
         if at == len(group) or group[at] != name:
-            group.insert(at, name)
+            group = (*group[:at], name, *group[at:])
             if len(group) > 2 * SIZE:
                 groups[number : number + 1] = [group[:SIZE], group[SIZE:]]
+            else:
+                groups[number] = group
 
     def discard(self, name: str) -> None:
         """Remove a name, if it is there."""
@@ -48,7 +50,7 @@ class SortedNames:
             if len(group) == 1:
                 del self._groups[number]
             else:
-                del group[at]
+                self._groups[number] = (*group[:at], *group[at + 1 :])
 
     def page(self, prefix: str, after: str | None, count: int) -> list[str]:
         """The first names with a prefix, behind ``after``, at most ``count``."""

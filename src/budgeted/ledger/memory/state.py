@@ -18,8 +18,8 @@ from typing import Any
 import msgspec
 
 from budgeted.ledger.accounts import USD, Account, LimitSpec, Slot
-from budgeted.ledger.cost_routing import decode_route
 from budgeted.ledger.memory import ended_holds, snapshot
+from budgeted.ledger.memory.bound_accounts import BoundAccounts
 from budgeted.ledger.memory.change_records import (
     Deleted,
     Held,
@@ -31,11 +31,10 @@ from budgeted.ledger.memory.change_records import (
     Settled,
     WasReset,
 )
-from budgeted.ledger.memory.compact_store import CompactStore
 from budgeted.ledger.memory.daily_rollups import Reports
 from budgeted.ledger.memory.ended_holds import Charges, Ended
 from budgeted.ledger.memory.new_limits import count_in, spent_since
-from budgeted.ledger.memory.resolved_routes import BoundRoute, slot_of, with_later_limits
+from budgeted.ledger.memory.resolved_routes import BoundRoute, with_later_limits
 from budgeted.ledger.memory.route_sums import RouteSums
 from budgeted.ledger.memory.snapshot import Frozen, Saved
 from budgeted.ledger.memory.sorted_names import SortedNames
@@ -44,19 +43,10 @@ from budgeted.ledger.spending_records import RollupRow, Used
 MOST_UNFOLDED = 200
 """Charges after which they are added to accounts and the report's rows, though nobody has looked at these."""
 
-MOST_ROUTES = 20_000
-"""Routes that are kept looked up."""
-
-FORGOTTEN_AT_A_TIME = 50
-"""Routes that are forgotten when there are so many."""
-
-PACKED_AT_A_TIME = 4
-"""Accounts that nobody uses any more that are packed with each route that is looked up."""
-
 _NOTHING = Used()
 
 
-class State:
+class State(BoundAccounts):
     """Accounts, open holds, what became of ended ones, and report rows, by the records applied so far.
 
     ``applied`` counts those records. ``version`` is the newest version of an account. ``periods`` grows with every
@@ -64,26 +54,18 @@ class State:
     """
 
     def __init__(self) -> None:
-        self.accounts: CompactStore[Account] = CompactStore(_encode, _decode_account)
-        self.order = SortedNames()
-        """Names of accounts."""
+        super().__init__()
         self.holds: dict[str, tuple[Held, BoundRoute]] = {}
         self.charges = Charges()
         self.reports = Reports()
         self.version = 0
         self.applied = 0
         self.periods = 0
-        self._generation = 0
-        self.bounds: dict[bytes, BoundRoute] = {}
-        self._uses: dict[str, int] = {}
-        """How many of these name an account; one that none names is packed."""
         self.charged: list[tuple[RouteSums, Used, int, int]] = []
         """What routes were charged since the last :meth:`fold`: the charge, calls, and nano-USD that are uncertain."""
         self._changed: list[RouteSums] = []
         self._gone: set[str] = set()
         """Deleted accounts that holds were open for."""
-        self._absent: set[str] = set()
-        """Accounts that routes looked up meanwhile name, and that are not there."""
 
     # -- looking up
 
@@ -100,85 +82,6 @@ class State:
         # As Charges.__contains__ has it, without a call of it: every hold asks.
         ended = self.charges
         return id in self.holds or id in ended.latest or id in ended.before or id in ended.uncertain
-
-    def bound(self, route: bytes, versions: tuple[int, ...]) -> BoundRoute | None:
-        """The objects of a route that was made from these versions of its accounts, or None if they have changed."""
-        found = self.bounds.get(route)
-        if found is None:
-            accounts = self.accounts
-            _, _, _, legs = decode_route(route)
-            for leg in legs:
-                account = accounts.find(leg.account)
-                if account is None or not {name for name, _, _ in leg.limits} <= {s.limit for s in account.slots}:
-                    return None
-            found = self.bind(route)
-        return found if found.versions == versions else None
-
-    def bind(self, route: bytes) -> BoundRoute:
-        """The objects of a route; what is not there is stood in for, since a record is never refused."""
-        found = self.bounds.get(route)
-        if found is not None:
-            return found
-        if len(self.bounds) >= MOST_ROUTES:
-            self._forget_oldest_bounds()
-        self.accounts.settle(PACKED_AT_A_TIME)
-        found = BoundRoute()
-        found.periods = -1
-        found.generation = self._generation
-        found.raw = msgspec.Raw(route)
-        day, provider, model, legs = decode_route(route)
-        found.accounts = tuple([self._used(leg.account) for leg in legs])
-        # The accounts' own names: of a million users, each is kept once.
-        found.names = tuple([account.id for account in found.accounts])
-        found.slots = tuple(
-            (slot_of(account, limit, start, end), start, end)
-            for account, leg in zip(found.accounts, legs, strict=True)
-            for limit, start, end in leg.limits
-        )
-        found.payers = tuple(leg.account for leg in legs for _ in leg.limits)
-        found.sums = RouteSums(day, provider, model, found.names, found.accounts)
-        found.versions = tuple(account.version for account in found.accounts)
-        self.bounds[route] = found
-        return found
-
-    def _used(self, name: str) -> Account:
-        """An account for a route to count on, until :meth:`_unused`."""
-        self._uses[name] = self._uses.get(name, 0) + 1
-        account = self.accounts.use(name)
-        if account is None:
-            self._absent.add(name)
-            return Account(name, 0)
-        return account
-
-    def _unused(self, name: str) -> None:
-        left = self._uses.get(name, 0) - 1
-        if left > 0:
-            self._uses[name] = left
-        else:
-            self._uses.pop(name, None)
-            self.accounts.rest(name)
-
-    def _forget_oldest_bounds(self) -> None:
-        """Make room for the routes of calls to come, a few at a time: no call waits for thousands to go."""
-        self.fold()  # what was charged belongs to the accounts that they name now
-        for route in list(itertools.islice(self.bounds, FORGOTTEN_AT_A_TIME)):
-            bound = self.bounds.pop(route)
-            bound.generation = -1  # for the open holds that have it
-            for name in bound.names:
-                self._unused(name)
-
-    def _forget_bounds(self) -> None:
-        """Accounts or limits have come or gone: look every route up again when it is needed."""
-        # Before they are forgotten: what was charged belongs to the accounts that they name now.
-        self.fold()
-        self._begin_generation()
-        self.accounts.cool()
-
-    def _begin_generation(self) -> None:
-        self._generation += 1
-        self.bounds = {}
-        self._uses = {}
-        self._absent = set()
 
     # -- the changes
 
@@ -563,18 +466,6 @@ class State:
             held.route = bound.raw
             self.holds[held.id] = held, bound
             self._gone.update(name for name in bound.names if name not in self.accounts)
-
-
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Account).decode
-
-
-def _decode_account(name: str, data: bytes) -> Account:
-    account = _decode(data)
-    account.id = name
-    for slot in account.slots:
-        slot.limit = sys.intern(slot.limit)
-    return account
 
 
 def _shared(route: msgspec.Raw, known: dict[bytes, msgspec.Raw]) -> msgspec.Raw:

@@ -51,8 +51,9 @@ class UncertainSums:
     __slots__ = ("_few", "_many")
 
     def __init__(self) -> None:
-        # Most accounts have few such charges, which need no sums; the global one has them all.
-        self._few: dict[str, list[tuple[str, int, int]]] = {}
+        # Most accounts have few such charges, which need no sums; the global one has them all. Tuples, since the
+        # collector of garbage looks at what is in lists again and again.
+        self._few: dict[str, tuple[tuple[str, int, int], ...]] = {}
         self._many: dict[str, dict[str, Hours]] = {}
 
     def add(self, accounts: Iterable[str], model: str, opened: int, usd: int) -> None:
@@ -61,12 +62,13 @@ class UncertainSums:
             if account in self._many:
                 self._sum(account, model, opened, usd)
                 continue
-            charges = self._few.setdefault(account, [])
-            charges.append((model, opened, usd))
-            if len(charges) > FEW:
-                for charge in charges:
-                    self._sum(account, *charge)
-                del self._few[account]
+            charges = (*self._few.get(account, ()), (model, opened, usd))
+            if len(charges) <= FEW:
+                self._few[account] = charges
+                continue
+            for charge in charges:
+                self._sum(account, *charge)
+            del self._few[account]
 
     def take_off(self, accounts: Iterable[str], model: str, opened: int, usd: int) -> None:
         """Take a charge off again."""
@@ -75,9 +77,11 @@ class UncertainSums:
                 self._sum(account, model, opened, -usd)
                 continue
             charges = self._few[account]
-            charges.remove((model, opened, usd))
-            if not charges:
+            at = charges.index((model, opened, usd))
+            if len(charges) == 1:
                 del self._few[account]
+            else:
+                self._few[account] = (*charges[:at], *charges[at + 1 :])
 
     def _sum(self, account: str, model: str, opened: int, usd: int) -> None:
         models = self._many.setdefault(account, {})
