@@ -20,7 +20,7 @@ import msgspec
 
 from budgeted.errors import LedgerCorruptError, LedgerError, LedgerLockedError, LedgerUnavailableError
 from budgeted.ledger import background_worker
-from budgeted.ledger.journal import checked_lines, segment_files, snapshot_files, writing_back
+from budgeted.ledger.journal import checked_lines, loading, segment_files, snapshot_files, writing_back
 from budgeted.ledger.journal.checked_lines import Continued, Header
 from budgeted.ledger.journal.disk_errors import short_write, unavailable
 from budgeted.ledger.journal.following import Follower
@@ -71,6 +71,7 @@ class JournalLedger(SharedDirectory):
             raise ValueError(msg)
         self.place = os.path.realpath(directory)
         super().__init__(directory, synced_always=fsync == "always")
+        self._ahead = loading.read_ahead(self.directory)
         with self._entered():
             pass
         with contextlib.suppress(LedgerUnavailableError):  # a full disk can still be read from

@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from budgeted.errors import LedgerCorruptError
+import msgspec
+
+from budgeted.errors import LedgerCorruptError, LedgerError
 from budgeted.ledger.journal import checked_lines, segment_files, snapshot_files
 from budgeted.ledger.journal.following import Follower, ends_before, how_to_repair
 from budgeted.ledger.journal.host_lock import HostLock
@@ -41,6 +43,40 @@ def refuse_without_lock(directory: Path) -> None:
         raise LedgerCorruptError(msg)
 
 
+class Ahead(Follower):
+    """A ledger as its files tell it without its lock: others go on while a large one is opened.
+
+    Raises:
+        OSError, LedgerError, msgspec.DecodeError: it is to be read with the lock, which says what is wrong.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        number = segment_files.numbers(directory, "snapshot")[-1]
+        origin, state = snapshot_files.read_snapshot(directory, number)
+        super().__init__(directory, state, origin)
+        try:
+            self._open_segment(number)
+            self._follow()
+        except BaseException:
+            self._close_segment()
+            raise
+
+    def goes_on(self) -> bool:
+        """Whether it is still the beginning of what stands there."""
+        try:
+            return os.path.samestat(self._path.stat(), os.fstat(self._fd))
+        except OSError:
+            return False
+
+
+def read_ahead(directory: Path) -> Ahead | None:
+    """Read a ledger without its lock, if there is much to read."""
+    try:
+        return Ahead(directory)
+    except (OSError, IndexError, LedgerError, msgspec.DecodeError):
+        return None
+
+
 class Loaded(Follower):
     """A ledger as its files tell it, from the newest intact snapshot on. The caller has its lock.
 
@@ -48,28 +84,28 @@ class Loaded(Follower):
         directory: the ledger's own.
         host: its lock.
         known: what this process has read of it before.
+        ahead: what was read without the lock.
 
     Raises:
         LedgerCorruptError: files are damaged or missing, or less than they were known to be.
     """
 
-    def __init__(self, directory: Path, host: HostLock, known: Known | None) -> None:
+    def __init__(self, directory: Path, host: HostLock, known: Known | None, ahead: Ahead | None = None) -> None:
         snapshots = segment_files.numbers(directory, "snapshot")
         journals = segment_files.numbers(directory, "journal")
         if not snapshots and not journals:
             _refuse_gone(directory, host, known)
             segment_files.create(directory, 1, new_origin())
             journals = [1]
-        state, segment, origin = snapshot_files.newest(directory, snapshots, journals)
-        if segment not in journals:
-            # Who began a generation and died has left its snapshot only, which is whole by itself.
-            if not origin.generation or origin.generation <= host.generation:
-                msg = f"{segment_files.journal_path(directory, segment)} is missing. {how_to_repair(directory)}"
-                raise LedgerCorruptError(msg)
-            segment_files.create(directory, segment, origin)
-        super().__init__(directory, state, origin)
+        if ahead is not None and ahead.goes_on():
+            super().__init__(directory, ahead._state, ahead._origin)
+            self._take_over(ahead)
+            ahead._fd = -1
+        else:
+            if ahead is not None:
+                ahead._close_segment()
+            self._begin_anew(directory, host, snapshots, journals)
         try:
-            self._open_segment(segment)
             self._read_all({*journals, *snapshots}, set(snapshots))
             self._check_origin(host)
             self._check_mark(host)
@@ -78,6 +114,18 @@ class Loaded(Follower):
         except BaseException:
             self._close_segment()
             raise
+
+    def _begin_anew(self, directory: Path, host: HostLock, snapshots: list[int], journals: list[int]) -> None:
+        """Begin at the newest snapshot that is intact."""
+        state, segment, origin = snapshot_files.newest(directory, snapshots, journals)
+        if segment not in journals:
+            # Who began a generation and died has left its snapshot only, which is whole by itself.
+            if not origin.generation or origin.generation <= host.generation:
+                msg = f"{segment_files.journal_path(directory, segment)} is missing. {how_to_repair(directory)}"
+                raise LedgerCorruptError(msg)
+            segment_files.create(directory, segment, origin)
+        super().__init__(directory, state, origin)
+        self._open_segment(segment)
 
     def _read_all(self, numbers: set[int], snapshots: set[int]) -> None:
         """Read every segment that there is, or raise."""

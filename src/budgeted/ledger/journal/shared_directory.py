@@ -47,6 +47,7 @@ class SharedDirectory(MemoryLedger, Follower):
         self._owners = Owners(self.directory / "owners")
         self._origin = Origin()
         self._before: Known | None = None
+        self._ahead: loading.Ahead | None = None
         self._refusal = ("", "")
         """Why the files are refused, if they are; and the same with what this process knows."""
         MemoryLedger.__init__(self, kept=True, synced_always=synced_always)
@@ -114,7 +115,8 @@ class SharedDirectory(MemoryLedger, Follower):
 
     def _load(self, host: HostLock) -> None:
         """Read everything, from the newest intact snapshot on; what was known is kept where that is refused."""
-        found = loading.Loaded(self.directory, host, self._last_known())
+        ahead, self._ahead = self._ahead, None
+        found = loading.Loaded(self.directory, host, self._last_known(), ahead)
         with self._sync_lock:
             old = self._fd
             self._take_over(found)
