@@ -30,6 +30,7 @@ from budgeted.ledger.memory.change_records import Change
 from budgeted.ledger.spending_records import Charge
 from budgeted.ledger.wait_queues import WaitQueues
 from budgeted.ledger.weak_registry import WeakRegistry
+from budgeted.limits.trusted_clock import is_system_clock
 
 T = TypeVar("T")
 
@@ -208,7 +209,7 @@ class RemoteLedger:
 
     def _server_time(self) -> float | None:
         """None: the server's clock tells what time it is. One that was injected, as in tests, goes before it."""
-        return None if self.clock is time.time else self.clock()
+        return None if is_system_clock(self.clock) else self.clock()
 
     # -- a server that went back to an earlier state, or is another
 

@@ -10,7 +10,6 @@ import datetime as dt
 import itertools
 import logging
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterable
 
@@ -26,6 +25,7 @@ from budgeted.ledger.limit_conversion import day_number, limit_of, spec
 from budgeted.ledger.spending_records import Used
 from budgeted.limits.limit import Limit
 from budgeted.limits.periods import NEVER, Period, window
+from budgeted.limits.trusted_clock import is_system_clock
 from budgeted.manager.settings import Settings
 from budgeted.metering.kept_charges import KeptCharges
 from budgeted.payers.block_figures import caps_lock
@@ -174,7 +174,7 @@ class ProjectPayer:
         versions: list[int] = []
         soft: list[bool] = []
         around: list[tuple[int, int]] = []
-        server_clock = self.ledger.remote and self.clock is time.time
+        server_clock = self.ledger.remote and is_system_clock(self.clock)
         day_start, expires = window(DAY, None, at, self.timezone)
         priced = False
         for name, policy in zip(group.accounts, group.policies, strict=True):

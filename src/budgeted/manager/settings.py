@@ -14,6 +14,7 @@ import msgspec
 
 from budgeted.limits.limit import Limit, LimitLike
 from budgeted.limits.periods import zone
+from budgeted.limits.trusted_clock import system_clock
 from budgeted.money import nano_usd
 from budgeted.payers.on_exceed_policy import check_fallback, check_on_exceed
 from budgeted.telemetry.events import Event
@@ -79,7 +80,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     on_event: Callable[[Event], object] | None = None
     metric_users: UserNames | None = None
     semconv: bool = False
-    clock: Callable[[], float] = time.time
+    clock: Callable[[], float] = system_clock
 
     @property
     def uncertain_output(self) -> int:
@@ -207,8 +208,8 @@ def _listener(_: str, value: object) -> object:
 
 
 def _clock(_: str, clock: object) -> Callable[[], float]:
-    if clock is None:
-        return time.time
+    if clock is None or clock is time.time:
+        return system_clock
     if not callable(clock):
         msg = f"clock must be a function that returns unix seconds, like time.time, got {shown(clock)}"
         raise TypeError(msg)
