@@ -116,7 +116,7 @@ def test_threads_that_fork_at_once_give_back_what_each_has_taken() -> None:
 
 
 def test_a_fork_while_a_tokenizer_is_loaded_by_a_greenlet_breaks_no_lock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Gevent raises where a thread is waited for that cannot run meanwhile."""
+    """Under gevent, to wait for a thread that cannot run meanwhile raises."""
 
     def wait(_: float) -> bool:
         raise RuntimeError("This operation would block forever")

@@ -32,8 +32,8 @@ from budgeted.payers.payer_interface import Group, Payer
 from budgeted.telemetry import call_reporting
 from budgeted.telemetry.log_throttling import say
 
-BATCH = 100
-"""Charges between two notes, on the disk, of how far posting has come."""
+BATCH = 20
+"""Charges between two notes, on the disk, of how far posting has come: as many are in doubt if it is killed."""
 
 TURN_SECONDS = 5.0
 """How long who wants to know the balances waits for another process that posts what waits."""
