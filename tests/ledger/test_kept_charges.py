@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import signal
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,16 @@ from budgeted.ledger.spill_file import FOLDER
 @pytest.fixture
 def project() -> str:
     return new_project()
+
+
+@pytest.fixture(params=["memory", *KINDS])
+def anywhere(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Outage]:
+    """A place of each kind, and memory."""
+    if request.param == "memory":
+        yield Outage("memory://", contextlib.nullcontext, None)
+    else:
+        with place(request.param, tmp_path) as made:
+            yield made
 
 
 @pytest.fixture(params=KINDS)
@@ -106,7 +118,7 @@ def test_the_file_is_its_owners_alone_and_names_no_credentials(
 
 @pytest.mark.parametrize("error", [LedgerCorruptError("damaged"), LedgerError("odd"), RuntimeError("a driver's bug")])
 def test_a_charge_that_ends_in_any_error_is_kept_and_told(
-    outage: Outage,
+    anywhere: Outage,
     project: str,
     error: Exception,
     monkeypatch: pytest.MonkeyPatch,
@@ -115,7 +127,7 @@ def test_a_charge_that_ends_in_any_error_is_kept_and_told(
     def fail(*_: object) -> bool:
         raise error
 
-    with outage.manager(project, max_budget=10) as manager:
+    with anywhere.manager(project, max_budget=10) as manager:
         with monkeypatch.context() as patched, manager.hold(cost=1, user="alice") as held:
             patched.setattr(manager.ledger, "settle", fail)
             held.settle(cost=0.75)
@@ -128,10 +140,10 @@ def test_a_charge_that_ends_in_any_error_is_kept_and_told(
 
 
 def test_a_hold_that_its_ledger_has_forgotten_is_charged_all_the_same(
-    outage: Outage, project: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, clock: Clock
+    anywhere: Outage, project: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, clock: Clock
 ) -> None:
     monkeypatch.setattr(ended_holds, "REMEMBERED", 3)
-    with outage.manager(project, max_budget=100, on_uncertain="release", hold_timeout=60, clock=clock) as manager:
+    with anywhere.manager(project, max_budget=100, on_uncertain="release", hold_timeout=60, clock=clock) as manager:
         with manager.hold(cost=1, user="alice") as held:
             clock.now += 100
             forget(manager, held.id)
@@ -218,37 +230,49 @@ def test_what_waits_in_memory_alone_is_posted_too(outage: Outage, project: str, 
         manager.flush()
 
 
-def test_a_killed_process_loses_no_charge(outage: Outage, project: str) -> None:
-    program = """
-        import os, sys
-        from budgeted import BudgetManager
-        from budgeted.ledger.journal import ledger as journal
-        from budgeted.ledger.memory import ledger as memory
-        journal.LOCK_SECONDS = memory.LOCK_SECONDS = 0.1
-        where, project, home = sys.argv[1:]
-        os.environ["BUDGETED_HOME"] = home
-        manager = BudgetManager(project, max_budget=10, ledger=where, on_ledger_error="allow")
-        manager.ledger.deadline = 0.2
-        held, other = manager.hold(cost=1, user="alice"), manager.hold(cost=1, user="bob")
-        held.__enter__()
-        print("ready", flush=True)
-        sys.stdin.readline()
-        other.__enter__()
-        held.settle(cost=0.25)
-        other.settle(cost=0.5)
-        print("charged", flush=True)
-        sys.stdin.readline()
-    """
-    with python(program, outage.where, project, os.environ["BUDGETED_HOME"]) as process:
+PROGRAM = """
+    import os, sys
+    from budgeted import BudgetManager
+    from budgeted.ledger.journal import ledger as journal
+    from budgeted.ledger.memory import ledger as memory
+    journal.LOCK_SECONDS = memory.LOCK_SECONDS = 0.1
+    where, project, home = sys.argv[1:]
+    os.environ["BUDGETED_HOME"] = home
+    manager = BudgetManager(project, max_budget=10, ledger=where, on_ledger_error="allow")
+    manager.ledger.deadline = 0.2
+    held, other = manager.hold(cost=1, user="alice"), manager.hold(cost=1, user="bob")
+    held.__enter__()
+    print("ready", flush=True)
+    sys.stdin.readline()
+    other.__enter__()
+    held.settle(cost=0.25)
+    other.settle(cost=0.5)
+    print("charged", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.mark.parametrize("killed", [True, False])
+def test_a_process_that_ends_or_is_killed_loses_no_charge(
+    outage: Outage, project: str, killed: bool, budgeted_home: Path
+) -> None:
+    with python(PROGRAM, outage.where, project, os.environ["BUDGETED_HOME"], stderr=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
+        assert process.stderr is not None
         assert process.stdout.readline() == "ready\n"
         with outage.away(project):
             process.stdin.write("\n")
             process.stdin.flush()
             assert process.stdout.readline() == "charged\n"
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+            if killed:
+                process.send_signal(signal.SIGKILL)
+            else:
+                process.stdin.close()
+            told = process.stderr.read()
+            assert process.wait() == (-signal.SIGKILL if killed else 0)
+            [file] = kept_files(budgeted_home)
+            assert (f"2 charges of $0.75 wait in {file}" in told) == (not killed)
     with outage.manager(project) as manager:
         assert (manager.balance().spent, manager.uncertain()) == (0.75, [])
         assert {user: row.spent for user, row in manager.report().items()} == {"alice": 0.25, "bob": 0.5}
@@ -278,8 +302,8 @@ def test_an_answer_that_comes_late_is_kept_while_the_ledger_is_away(outage: Outa
         assert (manager.balance().spent, manager.uncertain()) == (0.25, [])
 
 
-def test_an_answer_that_comes_late_is_charged_though_its_hold_was_given_back(outage: Outage, project: str) -> None:
-    with outage.manager(project, max_budget="$10 + 5 calls") as manager:
+def test_an_answer_that_comes_late_is_charged_though_its_hold_was_given_back(anywhere: Outage, project: str) -> None:
+    with anywhere.manager(project, max_budget="$10 + 5 calls") as manager:
         with manager.hold(cost=1, user="alice") as held:
             held.release()
         held.settle(cost=0.25)
@@ -288,9 +312,9 @@ def test_an_answer_that_comes_late_is_charged_though_its_hold_was_given_back(out
 
 
 def test_a_late_answer_that_nothing_was_spent_replaces_what_was_charged_for_want_of_news(
-    outage: Outage, project: str, clock: Clock
+    anywhere: Outage, project: str, clock: Clock
 ) -> None:
-    with outage.manager(project, max_budget=10, hold_timeout=60, clock=clock) as manager:
+    with anywhere.manager(project, max_budget=10, hold_timeout=60, clock=clock) as manager:
         with manager.hold(cost=1) as held:
             clock.now += 100
             manager.ledger.sweep()
