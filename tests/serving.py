@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx2
-import uvicorn
 
 from budgeted.server import ServerSettings, create_app
+from budgeted.server.http_server import HTTPServer, listen
+from budgeted.server.settings import ConnectionLimits
 
 TOKEN, READER = "write-" + "a1" * 16, "read-" + "b2" * 16
 
@@ -42,15 +43,13 @@ class Asking:
 class Serving:
     """A server in a thread. ``url`` is where it is."""
 
-    def __init__(self, **settings: Any) -> None:
-        self.socket = socket.create_server(("127.0.0.1", 0))
-        # asyncio does so only for sockets that it made itself; without it, each answer takes 40 milliseconds.
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
-        app = create_app(ServerSettings(**settings))
-        config = uvicorn.Config(app, log_level="warning", access_log=False, ws="none", timeout_graceful_shutdown=5)
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, args=([self.socket],), daemon=True)
+    def __init__(self, limits: ConnectionLimits | None = None, **settings: Any) -> None:
+        app, limits = create_app(ServerSettings(**settings)), limits or ConnectionLimits()
+        server = HTTPServer(app, listen("127.0.0.1", 0), limits, log_level="warning")
+        [(_, self.port)] = server.addresses
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._server = server.server
+        self._thread = threading.Thread(target=server.run, daemon=True)
         self._thread.start()
         while not self._server.started:
             assert self._thread.is_alive()
@@ -59,7 +58,6 @@ class Serving:
     def close(self) -> None:
         self._server.should_exit = True
         self._thread.join(10)
-        self.socket.close()
 
     def __enter__(self) -> Self:
         return self

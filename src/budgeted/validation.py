@@ -60,15 +60,16 @@ def check_text(value: object, what: str) -> str:
 
     Raises:
         TypeError: it is no text, or an empty one.
-        ValueError: it holds control characters or lone surrogates.
+        ValueError: it cannot be encoded.
     """
     if not isinstance(value, str) or not value:
         msg = f"{what} must be a name as text, got {shown(value)}"
         raise TypeError(msg)
-    if not _NAME.fullmatch(value):
-        problem = "lone surrogates" if any("\ud800" <= one <= "\udfff" for one in value) else "control characters"
-        msg = f"{what} {shown(value)} holds {problem}, which no server takes; write plain text"
-        raise ValueError(msg)
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        msg = f"{what} {shown(value)} holds lone surrogates, which no server takes; write plain text"
+        raise ValueError(msg) from None
     return value
 
 

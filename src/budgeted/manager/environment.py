@@ -18,7 +18,10 @@ _TEXTS = (
     "max_budget duration project_name ledger default_user_limits unknown_users timezone on_exceed unpriced "
     "unattributed on_ledger_error on_uncertain fsync"
 ).split()
-_OTHERS = "home token read_token max_body max_projects threads host port project".split()
+_OTHERS = (
+    "home token read_token max_body max_projects threads host port project header_seconds body_seconds answer_seconds "
+    "max_connections max_connections_per_address trusted_proxies"
+).split()
 """Variables that are not about a manager's settings."""
 
 _KNOWN = (*_TEXTS, *_LISTS, *_FLOATS, *_TOKENS, "metric_users", "semconv")

@@ -14,7 +14,8 @@ import msgspec
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -37,9 +38,13 @@ from budgeted.server.error_responses import (
 )
 from budgeted.server.idempotent_requests import AnswersByKey
 from budgeted.server.ledger_per_project import Projects
+from budgeted.server.request_headers import PROXIED, CheckedHeaders
 from budgeted.server.settings import ServerSettings
 
 logger = logging.getLogger("budgeted")
+
+LONGEST_KEY = 256
+"""Characters that the key of a request may have, as thousands of them are remembered."""
 
 READY_SECONDS = 5.0
 """How long the ledger may take to answer, to be called reachable."""
@@ -81,6 +86,7 @@ class _Server:
                 Route("/health/ready", self._ready, methods=["GET"]),
                 Route("/openapi.json", self._openapi, methods=["GET"]),
             ],
+            middleware=[Middleware(CheckedHeaders)],
             exception_handlers={HTTPException: not_found, Exception: server_failed},
             lifespan=self._lifespan,
         )
@@ -110,8 +116,10 @@ class _Server:
             project = endpoint.project(asked) if endpoint.project else request.query_params.get("project", "default")
             run = functools.partial(self._run, endpoint, project, asked, request.headers)
             return await anyio.to_thread.run_sync(run, limiter=self._threads)
-        except (Refusal, BudgetError, ValueError, TypeError, OverflowError) as error:
+        except (Refusal, BudgetError, ValueError, TypeError, OverflowError, RecursionError) as error:
             return problem_response(error)
+        except ClientDisconnect:  # in the middle of its body; nobody is there to read this
+            return Response(status_code=400)
 
     def _admit(self, request: Request, endpoint: Endpoint) -> None:
         """Whether who asks may do so."""
@@ -133,7 +141,9 @@ class _Server:
         """
         host = request.url.hostname or ""
         server = request.scope.get("server")
-        if not is_loopback(host) or (server and server[1] is not None and not is_loopback(server[0])):
+        here = is_loopback(host) and not (server and server[1] is not None and not is_loopback(server[0]))
+        # Whom a proxy on this machine speaks for, nobody knows.
+        if not here or any(name in PROXIED for name, _ in request.scope["headers"]):
             text = "a server without tokens serves its own machine alone; set BUDGETED_TOKEN"
             raise Refusal(403, "Forbidden", text)
 
@@ -158,9 +168,12 @@ class _Server:
 
         def run() -> object:
             projects = self._projects
-            return endpoint.run(projects.open(name) if endpoint.makes_project else projects.look(name), asked)
+            with projects.using(name) if endpoint.makes_project else projects.looking(name) as project:
+                return endpoint.run(project, asked)
 
         key = None if endpoint.repeatable else headers.get(ONCE)
+        if key is not None and len(key) > LONGEST_KEY:
+            raise Refusal(422, "ValidationError", f"{ONCE} may have {LONGEST_KEY} characters: a UUID will do")
         if key is None:
             found = run()
         else:
@@ -201,7 +214,12 @@ class _Reader:
         self._decoder: msgspec.json.Decoder[object] = msgspec.json.Decoder(endpoint.asks)
 
     def body(self, data: bytes) -> object:
-        return self._decoder.decode(data)
+        try:
+            return self._decoder.decode(data)
+        except msgspec.ValidationError:
+            # What is no JSON at all, or has no end to its depth, is told as that, wherever its meaning went wrong.
+            msgspec.json.decode(data, type=msgspec.Raw)
+            raise
 
     def query(self, query: dict[str, str]) -> object:
         query.pop("project", None)

@@ -8,7 +8,7 @@ from budgeted.ledger.interface import Ledger
 from budgeted.ledger.network_ledger import lasting
 
 MOST_CLIENTS = 10_000
-"""Clients that are kept in mind; beyond, those whose time is up are forgotten."""
+"""Clients that are kept in mind; beyond, those that were not heard of for longest are forgotten."""
 
 
 class Clients:
@@ -35,10 +35,17 @@ class Clients:
         if until < lasting() + (0 if said else lasts):
             self._vouch(owner, 2 * lasts, said=False)
 
+    def any_alive(self) -> bool:
+        """Whether a client that keeps a lease has one."""
+        now = lasting()
+        return any(said and until >= now for until, said in list(self._known.values()))
+
     def _vouch(self, owner: str, seconds: float, *, said: bool) -> None:
         self._ledger.renew(owner, seconds)
         now = lasting()
         with self._lock:
-            if len(self._known) >= MOST_CLIENTS:
-                self._known = {name: one for name, one in self._known.items() if one[0] >= now}
+            # The last to be heard of stands last. One that is forgotten is vouched for anew with its next hold.
+            self._known.pop(owner, None)
             self._known[owner] = now + seconds, said
+            if len(self._known) > MOST_CLIENTS:
+                del self._known[next(iter(self._known))]

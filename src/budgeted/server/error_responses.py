@@ -50,6 +50,7 @@ _STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (BudgetError, 409),
     (msgspec.ValidationError, 422),
     (msgspec.DecodeError, 400),
+    (RecursionError, 400),
 )
 
 
@@ -59,7 +60,8 @@ def problem_response(error: Exception) -> Response:
         return _problem(error.status, error.kind, str(error), error.headers)
     status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 422)
     headers = {"retry-after": "1"} if status == 503 else {}
-    return _problem(status, type(error).__name__, str(error), headers)
+    text = "the JSON is nested too deeply" if isinstance(error, RecursionError) else str(error)
+    return _problem(status, type(error).__name__, text, headers)
 
 
 def _problem(status: int, kind: str, text: str, headers: Mapping[str, str]) -> Response:

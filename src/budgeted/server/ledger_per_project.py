@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from budgeted.errors import LedgerError, LedgerUnavailableError
 from budgeted.ledger.accounts import GLOBAL
 from budgeted.ledger.interface import Ledger
 from budgeted.ledger.memory.ledger import MemoryLedger
 from budgeted.ledger.opening import exists, open_ledger
+from budgeted.manager import open_managers
 from budgeted.manager.administrative_manager import Books
 from budgeted.server.client_leases import Clients
 from budgeted.server.settings import ServerSettings
@@ -24,6 +28,8 @@ class Project:
     def __init__(self, name: str, settings: ServerSettings, ledger: Ledger) -> None:
         self.ledger = ledger
         self.clients = Clients(ledger)
+        self.used = self.using = 0
+        """Requests that have used it, and those that do so now."""
         self._name = name
         self._settings = settings
         self._lock = threading.Lock()
@@ -40,46 +46,105 @@ class Project:
                 )
             return self._books
 
+    def is_idle(self) -> bool:
+        """Whether its ledger can be closed, and opened again as it was: nobody is at it, or vouched for."""
+        ledger = self.ledger
+        if ledger is not self._settings.ledger and type(ledger) is MemoryLedger:
+            return False  # it would be forgotten
+        if self.using or self.clients.any_alive():
+            return False
+        if any(payer.ledger is ledger for payer in open_managers.open_payers()):
+            return False  # it would be closed for a manager of this process
+        try:
+            return not ledger.open_holds()
+        except LedgerError:  # nobody knows
+            return False
+
 
 class Projects:
-    """Each project, opened when it is first asked for."""
+    """Each project, opened when it is first asked for. Of too many, those close that were not used for longest."""
 
     def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
-        self._open: dict[str, Project] = {}
+        self._opening = threading.Lock()
+        """Taken before the other one, by who opens and closes ledgers, which takes its time."""
+        self._open: OrderedDict[str, Project] = OrderedDict()
 
-    def open(self, name: str) -> Project:
-        """The project of this name.
+    @contextmanager
+    def using(self, name: str) -> Iterator[Project]:
+        """The project of this name, which stays open as long as it is used.
 
         Raises:
             ValueError: it is no name of one.
             LedgerError: its ledger cannot be opened.
         """
-        found = self._open.get(name)  # without the lock, as nearly every request finds it open
-        if found is not None and not found.ledger.closed:
-            return found
-        check_name(name, "project")
-        with self._lock:  # looked at again: another request may have opened it meanwhile
-            found = self._open.get(name)
-            if found is None or found.ledger.closed:
-                if len(self._open) >= self._settings.max_projects:
-                    msg = f"{len(self._open)} projects are open already; BUDGETED_MAX_PROJECTS allows more"
-                    raise LedgerUnavailableError(msg)
-                ledger = open_ledger(self._settings.ledger, name, fsync=self._settings.fsync)
-                ledger.hold_timeout = self._settings.hold_timeout
-                found = self._open[name] = Project(name, self._settings, ledger)
-            return found
+        found = self._used(name) or self._opened(name)
+        try:
+            yield found
+        finally:
+            with self._lock:
+                found.using -= 1
 
-    def look(self, name: str) -> Project:
+    @contextmanager
+    def looking(self, name: str) -> Iterator[Project]:
         """The project of this name, or one of which nothing is known: looking makes none.
 
         Raises:
-            ValueError, LedgerError: as :meth:`open`.
+            ValueError, LedgerError: as :meth:`using`.
         """
         if name not in self._open and exists(self._settings.ledger, check_name(name, "project")) is False:
-            return Project(name, self._settings, MemoryLedger())
-        return self.open(name)
+            yield Project(name, self._settings, MemoryLedger())
+        else:
+            with self.using(name) as found:
+                yield found
+
+    def _used(self, name: str) -> Project | None:
+        with self._lock:
+            found = self._open.get(name)
+            if found is None or found.ledger.closed:
+                return None
+            found.used += 1
+            found.using += 1
+            self._open.move_to_end(name)
+            return found
+
+    def _opened(self, name: str) -> Project:
+        check_name(name, "project")
+        with self._opening:
+            found = self._used(name)  # looked at again: another request may have opened it meanwhile
+            if found is None:
+                with self._lock:
+                    self._open.pop(name, None)  # if somebody else has closed its ledger
+                if len(self._open) >= self._settings.max_projects:
+                    self._close_one()
+                ledger = open_ledger(self._settings.ledger, name, fsync=self._settings.fsync)
+                ledger.hold_timeout = self._settings.hold_timeout
+                found = Project(name, self._settings, ledger)
+                found.used = found.using = 1
+                with self._lock:
+                    self._open[name] = found
+            return found
+
+    def _close_one(self) -> None:
+        """Close the ledger of the project that was not used for longest, of those that are idle."""
+        for name, project in list(self._open.items()):
+            used = project.used
+            if not project.is_idle():
+                continue
+            with self._lock:
+                if project.used != used:
+                    continue  # it was asked for meanwhile
+                # Nobody finds it now, and who looks for it waits until this is done.
+                del self._open[name]
+            if project.ledger is not self._settings.ledger:  # which serves all projects
+                _close(name, project)
+            return
+        msg = (
+            f"{len(self._open)} projects are open already, and all of them have calls in flight; "
+            f"BUDGETED_MAX_PROJECTS allows more"
+        )
+        raise LedgerUnavailableError(msg)
 
     def check(self) -> None:
         """See whether the ledger can be reached.
@@ -88,14 +153,20 @@ class Projects:
             LedgerError: it cannot.
         """
         first = next(iter(list(self._open)), "default")
-        self.open(first).ledger.read(GLOBAL)
+        with self.using(first) as found:
+            found.ledger.read(GLOBAL)
 
     def close(self) -> None:
         """Flush and close every ledger."""
-        with self._lock:
-            for name, project in self._open.items():
-                try:
-                    project.ledger.close()
-                except LedgerError as error:
-                    logger.error("budgeted: the ledger of %r was not closed: %s", name, error)  # noqa: TRY400
-            self._open.clear()
+        with self._opening:
+            while self._open:
+                with self._lock:
+                    name, project = self._open.popitem()
+                _close(name, project)
+
+
+def _close(name: str, project: Project) -> None:
+    try:
+        project.ledger.close()
+    except LedgerError as error:
+        logger.error("budgeted: the ledger of %r was not closed: %s", name, error)  # noqa: TRY400

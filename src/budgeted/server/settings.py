@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import ipaddress
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import msgspec
 
 from budgeted.ledger.http.server_address import is_loopback
+from budgeted.ledger.urls import public
 from budgeted.limits.periods import zone
 from budgeted.manager.settings import check_fsync, check_hold_timeout
 from budgeted.validation import shown
@@ -43,15 +45,18 @@ class ServerSettings(msgspec.Struct, kw_only=True, frozen=True):
     max_projects: int = MOST_PROJECTS
     threads: int = 40
 
+    def __repr__(self) -> str:
+        """Without the tokens, and the ledger without its password: it may end in a log."""
+        ledger = public(self.ledger) if isinstance(self.ledger, str) else self.ledger
+        tokens = {"tokens": ("***",) * len(self.tokens), "read_tokens": ("***",) * len(self.read_tokens)}
+        shown_as = {**msgspec.structs.asdict(self), **tokens, "ledger": ledger}
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown_as.items())})"
+
     def __post_init__(self) -> None:
         zone(self.timezone)
         check_fsync(self.fsync)
         check_hold_timeout(self.hold_timeout)
-        for name in ("max_body", "max_projects", "threads"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                msg = f"{name} must be a whole number from 1 on, got {shown(value)}"
-                raise ValueError(msg)
+        _check_whole(self, "max_body", "max_projects", "threads")
         for name in ("tokens", "read_tokens"):
             for token in getattr(self, name):
                 if not isinstance(token, str) or not token.isascii() or not token.isprintable() or " " in token:
@@ -111,3 +116,50 @@ class ServerSettings(msgspec.Struct, kw_only=True, frozen=True):
         write = [hmac.compare_digest(given, one.encode()) for one in self.tokens]
         read = [hmac.compare_digest(given, one.encode()) for one in self.read_tokens]
         return "write" if any(write) else "read" if any(read) else ""
+
+
+class ConnectionLimits(msgspec.Struct, kw_only=True, frozen=True):
+    """What connections may take of a server that listens by itself.
+
+    Args:
+        header_seconds: how long the headers of a request may take, from the connection or the request's first byte on.
+        body_seconds: how long the body may take after them.
+        answer_seconds: how long it may take from then on until the answer is made and has been read.
+        max_connections: how many there may be.
+        max_connections_per_address: how many of one address: an IPv4 address, or the 64 bits of IPv6 that one customer
+            has. Behind a proxy that is none of ``trusted_proxies``, the address is the proxy's.
+        trusted_proxies: addresses or networks (``"10.0.0.0/8"``) of proxies whose ``X-Forwarded-For`` is believed. They
+            may have any number of connections; the requests of each address that they name are counted instead.
+
+    Raises:
+        ValueError: one of them makes no sense.
+    """
+
+    header_seconds: float = 10.0
+    body_seconds: float = 30.0
+    answer_seconds: float = 60.0
+    max_connections: int = 1000
+    max_connections_per_address: int = 100
+    trusted_proxies: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("header_seconds", "body_seconds", "answer_seconds"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+                msg = f"{name} must be seconds above 0, got {shown(value)}"
+                raise ValueError(msg)
+        _check_whole(self, "max_connections", "max_connections_per_address")
+        for proxy in self.trusted_proxies:
+            try:
+                ipaddress.ip_network(proxy)
+            except ValueError as error:
+                msg = f"trusted_proxies must be addresses or networks such as 10.0.0.0/8, got {shown(proxy)}: {error}"
+                raise ValueError(msg) from None
+
+
+def _check_whole(settings: msgspec.Struct, *names: str) -> None:
+    for name in names:
+        value = getattr(settings, name)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            msg = f"{name} must be a whole number from 1 on, got {shown(value)}"
+            raise ValueError(msg)
