@@ -9,7 +9,7 @@ BudgetError
  └─ LedgerError             the ledger cannot be used as asked
      ├─ LedgerUnavailableError   it cannot be reached or written; the call is refused
      ├─ LedgerLockedError        another process keeps its lock too long
-     └─ LedgerCorruptError       its files are damaged; repair is explicit
+     └─ LedgerCorruptError       its files are damaged, gone or older than they were; repair is explicit
 ```
 """
 
@@ -216,4 +216,7 @@ class LedgerLockedError(LedgerUnavailableError):
 
 
 class LedgerCorruptError(LedgerError):
-    """The ledger's files are damaged; the text says where. Nothing is changed until it is repaired."""
+    """The ledger is damaged, gone or less than what was acknowledged; the text says where, and what is missing.
+
+    Nothing is changed until it is repaired: see :meth:`BudgetManager.repair`.
+    """

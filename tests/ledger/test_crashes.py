@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from ledgers import ALICE, AT, charge, check, dump, finish, give, hold, python, replayed, route, spent, usd
 
-from budgeted.errors import LedgerError, LedgerUnavailableError
+from budgeted.errors import LedgerCorruptError, LedgerError, LedgerUnavailableError
 from budgeted.ledger.accounts import GLOBAL
 from budgeted.ledger.journal import segment_files, system_calls
 from budgeted.ledger.journal.ledger import JournalLedger
@@ -267,6 +267,96 @@ def test_a_crash_between_any_two_steps_of_a_rotation_loses_nothing(
         charge(found, 1, GLOBAL)
         check(found)
         found.close()
+    ledger.close()
+
+
+def copies_at_each_step(
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, work: Callable[[], None]
+) -> list[Path]:
+    """The directory as it is before each system call of some work, and after it."""
+    copies: list[Path] = []
+    watching = [True]
+
+    def copy_now() -> None:
+        watching.clear()
+        copies.append(tmp_path / f"copy{len(copies)}")
+        if directory.exists():
+            shutil.copytree(directory, copies[-1])
+        watching.append(True)
+
+    def copying(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **more: Any) -> Any:
+            if watching:
+                copy_now()
+            return real(*args, **more)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        for name in (*STEPS, "mkdir", "pwrite", "listdir"):
+            patch.setattr(os, name, copying(getattr(os, name)))
+        patch.setattr("budgeted.ledger.journal.ledger.write", copying(system_calls.write))
+        work()
+        watching.clear()
+    shutil.copytree(directory, tmp_path / "last")
+    return [*copies, tmp_path / "last"]
+
+
+def test_a_crash_between_any_two_steps_of_the_making_of_a_ledger_leaves_one_that_opens(
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def make() -> None:
+        ledger = JournalLedger(directory)
+        give(ledger, GLOBAL, usd(1000))
+        ledger.close()
+
+    copies = copies_at_each_step(directory, tmp_path, monkeypatch, make)
+    assert len(copies) > 15
+    for copy in copies:
+        found = JournalLedger(copy)
+        give(found, GLOBAL, usd(1000))
+        charge(found, 1, GLOBAL)
+        check(found)
+        found.close()
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("lost", ["everything", "the journal", "the end of the journal", "the lock"])
+def test_a_crash_between_any_two_steps_of_a_repair_leaves_a_ledger_that_opens_whole_or_is_refused(
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    ledger = JournalLedger(directory)
+    give(ledger, GLOBAL, usd(1000))
+    charge(ledger, 30, GLOBAL)
+    charge(ledger, 70, GLOBAL)
+    journal = segment_files.journal_path(directory, 1)
+    if lost == "everything":
+        shutil.rmtree(directory)
+    elif lost == "the journal":
+        journal.unlink()
+    elif lost == "the lock":
+        (directory / "lock").unlink()
+    else:
+        os.truncate(journal, journal.stat().st_size - 60)
+    copies = copies_at_each_step(directory, tmp_path, monkeypatch, lambda: ledger.repair() and None)
+    assert len(copies) > 10
+    whole = 0
+    for copy in copies:
+        try:
+            found = JournalLedger(copy)
+        except LedgerCorruptError:
+            assert not whole
+        else:
+            account = found.read(GLOBAL)
+            # Of a removed directory nothing tells until the first snapshot is there.
+            assert account is not None or (lost == "everything" and not whole)
+            whole += account is not None
+            if account is not None:
+                assert spent(found) == 100
+                charge(found, 1, GLOBAL)
+            check(found)
+            found.close()
+    assert whole > 1
     ledger.close()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import struct
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -16,7 +17,7 @@ from ledgers import ALICE, AT, charge, check, dump, finish, give, held, hold, py
 from budgeted.errors import LedgerCorruptError, LedgerError
 from budgeted.ledger.accounts import GLOBAL
 from budgeted.ledger.admission import Refused
-from budgeted.ledger.journal import segment_files
+from budgeted.ledger.journal import checked_lines, segment_files
 from budgeted.ledger.journal.ledger import JournalLedger
 from budgeted.ledger.journal.repair import repair
 from budgeted.ledger.spending_records import Used
@@ -423,6 +424,35 @@ def test_where_only_a_lock_is_left_a_new_ledger_needs_consent(ledger: JournalLed
         assert again.read(GLOBAL) is None
         give(again, GLOBAL, usd(5))
         check(again)
+
+
+def test_a_ledger_of_a_version_that_knew_no_identity_is_given_one(directory: Path, tmp_path: Path) -> None:
+    with closing(JournalLedger(tmp_path / "new")) as new:
+        filled(new)
+        new.release(new.open_holds()[0].id, AT)
+    lines = (tmp_path / "new" / "journal-00000001").read_bytes().splitlines()
+    payloads = [b'["budgeted",1,1]', *(line[9:] for line in lines[1:])]
+    crc, whole = 0, b""
+    for payload in payloads:
+        crc = checked_lines.crc32(payload, crc)
+        whole += checked_lines.line(payload, crc)
+    (directory / "owners").mkdir(parents=True, mode=0o700)
+    (directory / "journal-00000001").write_bytes(whole)
+    (directory / "lock").write_bytes(struct.pack("<qqq", 1, 1, len(whole) + 50).ljust(64, b"\0"))
+    for total in (100, 101):
+        ledger = JournalLedger(directory)
+        second = JournalLedger(directory)
+        assert spent(ledger) == total
+        charge(ledger, 1, GLOBAL)
+        assert spent(second) == total + 1
+        ledger._applied = -1  # as an interruption leaves it
+        assert spent(ledger) == total + 1
+        check(ledger)
+        ledger.close()
+        second.close()
+    cut_journal(directory, directory)
+    with pytest.raises(LedgerCorruptError, match="acknowledged are missing"):
+        JournalLedger(directory)
 
 
 # -- ends of journals

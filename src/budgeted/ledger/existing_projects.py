@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,19 +32,25 @@ def directory_name(project: str) -> str:
 
 
 def has_directory(directory: Path) -> bool | None:
-    """Whether a ledger is in a directory; None where nobody may look, or where no directory can be."""
+    """Whether a ledger is in a directory, or what is left of one; None where nobody may look, or none can be."""
     try:
-        (directory / "lock").stat()
+        names = os.listdir(directory)  # noqa: PTH208 - names are what is wanted
     except FileNotFoundError:
         return False
     except OSError:
         return None
-    return True
+    return any(_is_of_a_ledger(name) for name in names)
 
 
 def projects_in(root: Path) -> list[str]:
-    """The projects that have a ledger below a path."""
-    return sorted(unquote(lock.parent.name) for lock in root.glob("*/lock"))
+    """The projects that have a ledger below a path, or what is left of one."""
+    found = {path.parent.name for path in root.glob("*/*") if _is_of_a_ledger(path.name)}
+    return sorted(map(unquote, found))
+
+
+def _is_of_a_ledger(name: str) -> bool:
+    # Not by the lock alone: a ledger that has lost it is refused when it is opened, and is not to be overlooked.
+    return name == "lock" or re.fullmatch(r"(journal|snapshot)-\d{8,}", name) is not None
 
 
 def has_project(where: Any, project: str) -> bool | None:

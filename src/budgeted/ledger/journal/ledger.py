@@ -386,6 +386,7 @@ class JournalLedger(SharedDirectory):
         if self._lock.locked():
             self._line_up(None)
         with self._lock:
+            self._mark = b""  # look at all files
             try:
                 self._enter(None)
             except LedgerCorruptError:

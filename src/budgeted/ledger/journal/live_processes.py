@@ -64,8 +64,10 @@ class Owners:
     def withdraw(self, *, holds: bool) -> None:
         """Give the announcement up. With open holds its file stays, unlocked: they pass for a dead process's."""
         if self._path is not None and not holds:
-            # While it is still locked: with its name and unlocked, it would pass for a dead process's.
-            self._path.unlink(missing_ok=True)
+            # While it is still locked: with its name and unlocked, it passes for a dead process's, which is as good
+            # where the disk refuses.
+            with contextlib.suppress(OSError):
+                self._path.unlink()
         self.forget()
 
     def forget(self) -> None:
