@@ -7,6 +7,7 @@ import fcntl
 import mmap
 import os
 import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,12 +27,12 @@ MARK = slice(8, 24)
 SIGNED = slice(0, 24)
 """The same behind the pid of the last holder."""
 
-ORIGIN = slice(24, 48)
-"""Which ledger it is: its identity and its generation."""
+ORIGIN = slice(24, 56)
+"""Which ledger it is: its identity, its generation, and a check of both."""
 
-_LEDGER, _GENERATION = slice(24, 40), slice(40, 48)
-_BOOT = slice(48, 64)
-_SYNCED = slice(64, 80)
+_ORIGIN = struct.Struct("<16sqq")
+_BOOT = slice(56, 72)
+_SYNCED = slice(72, 88)
 
 WRITING = 23
 """A byte of the mark that is :data:`YES` while a line is being written: whoever dies then leaves half a line."""
@@ -142,21 +143,35 @@ class HostLock:
 
     # -- what its holders leave each other
 
+    def _origin(self) -> tuple[str, int] | None:
+        """The identity and the generation; None if something else was put there."""
+        said = self.memory[ORIGIN]
+        if not any(said):
+            return "", 0
+        identity, generation, check = _ORIGIN.unpack(said)
+        sound = any(identity) and generation >= 0 and check == zlib.crc32(said[:24])
+        return (identity.hex(), generation) if sound else None
+
+    @property
+    def damaged(self) -> bool:
+        """Whether it tells of no ledger, and not that there is none."""
+        return self._origin() is None
+
     @property
     def ledger(self) -> str:
-        """The ledger's identity; "" if it was given none yet."""
-        identity = self.memory[_LEDGER]
-        return identity.hex() if any(identity) else ""
+        """The ledger's identity; "" if it was given none yet, or that is damaged."""
+        return (self._origin() or ("", 0))[0]
 
     @property
     def generation(self) -> int:
         """How often the ledger was written anew."""
-        return int(_PID.unpack(self.memory[_GENERATION])[0])
+        return (self._origin() or ("", 0))[1]
 
     def begin(self, origin: Origin) -> None:
         """Say which ledger this is, durably. The files of that generation are on the disk before."""
-        self.memory[_GENERATION] = _PID.pack(origin.generation)
-        self.memory[_LEDGER] = bytes.fromhex(origin.ledger)
+        said = _ORIGIN.pack(bytes.fromhex(origin.ledger), origin.generation, 0)
+        # In one step: nobody dies in between.
+        self.memory[ORIGIN] = said[:24] + _PID.pack(zlib.crc32(said[:24]))
         self.memory.flush()
 
     @property

@@ -91,6 +91,9 @@ class Loaded(Follower):
     """
 
     def __init__(self, directory: Path, host: HostLock, known: Known | None, ahead: Ahead | None = None) -> None:
+        if host.damaged:
+            msg = f"{host.path} is damaged, or no ledger's lock. {how_to_repair(directory)}"
+            raise LedgerCorruptError(msg)
         snapshots = segment_files.numbers(directory, "snapshot")
         journals = segment_files.numbers(directory, "journal")
         if not snapshots and not journals:

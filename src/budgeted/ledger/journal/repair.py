@@ -73,9 +73,10 @@ def repair(directory: str | os.PathLike[str], *, anew: bool = False) -> Repaired
 class _Found:
     """What is intact of a ledger's files, and what is to be set aside. Reading changes nothing."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, lock: HostLock) -> None:
         self.directory = directory
         self.origin = Origin()
+        self.ledger = self._which(lock.ledger)
         self.segment = self.offset = 0
         self.cuts: list[tuple[Path, int]] = []
         """Files, and up to where each is kept."""
@@ -84,17 +85,26 @@ class _Found:
         if self.state is not None:
             self._read_segments(self.state, start)
 
+    def _which(self, told: str) -> str:
+        """The identity of the ledger that is looked for: the lock's, unless no file is of that one."""
+        found = [origin.ledger for origin in writing_back.origins(self.directory) if origin.ledger]
+        return told if told in found or not found else found[-1]
+
     def _find_start(self) -> tuple[State | None, int]:
         """The newest snapshot that can be read, or the beginning of the first segment."""
         for number in reversed(segment_files.numbers(self.directory, "snapshot")):
             try:
-                self.origin, state = snapshot_files.read_snapshot(self.directory, number)
+                origin, state = snapshot_files.read_snapshot(self.directory, number)
             except (LedgerCorruptError, msgspec.DecodeError):
-                path = segment_files.snapshot_path(self.directory, number)
-                self.cuts.append((path, 0))
-                self.told.append(f"{path.name} is damaged")
+                told = "damaged, or not the one of its name"
             else:
-                return state, number
+                if origin.ledger in ("", self.ledger):
+                    self.origin = origin
+                    return state, number
+                told = "another ledger's"
+            path = segment_files.snapshot_path(self.directory, number)
+            self.cuts.append((path, 0))
+            self.told.append(f"{path.name} is {told}")
         return (State() if 1 in segment_files.numbers(self.directory, "journal") else None), 1
 
     def _read_segments(self, state: State, start: int) -> None:
@@ -104,7 +114,7 @@ class _Found:
             path = segment_files.journal_path(self.directory, number)
             records, good = checked_lines.intact(path)
             # Behind a damage nothing can be trusted to belong together.
-            if number != following or not records or not self._belongs(records[0]):
+            if number != following or not records or not self._belongs(records[0], number):
                 self.cuts.append((path, 0))
                 continue
             self.segment, self.offset, following = number, good, 0
@@ -116,12 +126,18 @@ class _Found:
                 state.prune()
             if good < path.stat().st_size:
                 self.cuts.append((path, good))
-        if start not in journals:
+        if following and self.segment not in journals:
             self.told.append(f"journal-{start:08d} is missing")
+        elif following:
+            self.told.append(
+                f"journal-{self.segment:08d} leads to journal-{following:08d}, which cannot be gone on with"
+            )
 
-    def _belongs(self, header: Record) -> bool:
+    def _belongs(self, header: Record, number: int) -> bool:
         """Whether a segment is of the ledger that was read so far."""
-        if not isinstance(header, Header) or (self.origin.ledger and header.origin != self.origin):
+        if not isinstance(header, Header) or header.segment != number or header.ledger not in ("", self.ledger):
+            return False
+        if self.origin.ledger and header.origin != self.origin:
             return False
         self.origin = header.origin
         return True
@@ -140,7 +156,7 @@ class _Repair:
     def run(self, *, anew: bool) -> Repaired:
         if self._is_fine():
             return Repaired()
-        mark, found = self.lock.mark, _Found(self.directory)
+        mark, found = self.lock.mark, _Found(self.directory, self.lock)
         if found.state is None and not anew:
             msg = (
                 f"nothing is left of the ledger in {self.directory} that balances could be read from: its limits and "
@@ -151,13 +167,15 @@ class _Repair:
         self.told += found.told
         if found.state is None:
             self.told.append("nothing was left: the ledger is new and empty, and all limits have to be set again")
-            found.cuts += [(path, 0) for path in self._segments()]
+            found.cuts = [(path, 0) for path in self._segments()]
         position = found.segment, found.offset
-        if self.lock.ledger and position < mark:
+        if not self.lock.ledger:
+            self.told.append("the lock file did not know the ledger any more: whether lines are missing cannot be told")
+        elif position < mark:
             self.told.append(ends_before(segment_files.journal_path(self.directory, found.segment), position, mark))
         for path, good in found.cuts:
             self._cut(path, good)
-        above = max(found.segment, mark[0], *(segment_files.number_of(path) for path in self._segments()), 0)
+        above = max(found.segment, *(segment_files.number_of(path) for path in self._segments()), 0)
         writing_back.begin_generation(
             self.directory, self.lock, self._next_origin(found), found.state or State(), above
         )
@@ -166,8 +184,8 @@ class _Repair:
 
     def _is_fine(self) -> bool:
         """Whether who opens the ledger would not complain."""
-        if not self._segments() and not loading.traces(self.directory) and self.lock.mark == (0, 0):
-            return not self.lock.ledger
+        if not loading.traces(self.directory) and not self.lock.ledger and self.lock.mark == (0, 0):
+            return not self.lock.damaged
         try:
             loading.check(self.directory, self.lock)
         except LedgerCorruptError:

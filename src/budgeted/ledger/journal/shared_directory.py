@@ -232,11 +232,16 @@ class SharedDirectory(MemoryLedger, Follower):
 
     def _announce(self) -> None:
         """Have this process announced, before its first hold, which would pass for a dead process's."""
-        if self._owners.announce(self.owner):
+        path = self._owners.directory / self.owner
+        try:
+            again = self._owners.announce(self.owner)
+        except OSError as error:
+            raise unavailable(error, f"{path}, which tells that this process is alive, cannot be made") from error
+        if again:
             logger.error(
                 "budgeted: %s was removed while in use, and is made again; other processes may have charged calls of "
                 "this one meanwhile, which is put right as these end",
-                self._owners.directory / self.owner,
+                path,
             )
 
     def _set_mark(self, segment: int, offset: int) -> None:

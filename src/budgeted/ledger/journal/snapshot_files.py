@@ -22,6 +22,7 @@ logger = logging.getLogger("budgeted")
 class _Origin(msgspec.Struct):
     """What a snapshot's content begins with; those of versions that knew no identity have nothing before the state."""
 
+    segment: int
     ledger: str
     ends: tuple[Position, ...]
 
@@ -35,7 +36,7 @@ def write_snapshot(directory: Path, segment: int, pieces: Iterable[bytes], origi
     temporary = path.with_name(f".{path.name}")
     temporary.unlink(missing_ok=True)
     check = _Check()
-    content = check.each(itertools.chain((msgspec.json.encode(_Origin(*origin)) + b"\n",), pieces))
+    content = check.each(itertools.chain((msgspec.json.encode(_Origin(segment, *origin)) + b"\n",), pieces))
     write_new(temporary, itertools.chain((check.head,), content), lambda fd: os.pwrite(fd, check.head, 0))
     # Renamed when all of it is on the disk: half of one is never found under its name.
     temporary.rename(path)
@@ -62,7 +63,7 @@ def read_snapshot(directory: Path, segment: int) -> tuple[Origin, State]:
     """Which ledger a snapshot is of, and the state, read without having all of the file in memory.
 
     Raises:
-        LedgerCorruptError: it fails its check.
+        LedgerCorruptError: it fails its check, or is another one.
         msgspec.DecodeError: it is no snapshot all the same.
     """
     path = snapshot_path(directory, segment)
@@ -75,15 +76,18 @@ def read_snapshot(directory: Path, segment: int) -> tuple[Origin, State]:
             msg = f"{path} is damaged: it fails its check. Nothing was changed; restore it from a backup"
             raise LedgerCorruptError(msg)
         file.seek(len(head))
-        return _read(file)
+        return _read(file, path, segment)
 
 
-def _read(lines: Iterable[bytes]) -> tuple[Origin, State]:
+def _read(lines: Iterable[bytes], path: Path, segment: int) -> tuple[Origin, State]:
     lines = iter(lines)
     first = next(lines, b"")
     if not first.startswith(b"{"):
         return Origin(), State.read(itertools.chain((first,), lines))
     said = _decode_origin(first)
+    if said.segment != segment:
+        msg = f"{path} is the snapshot of segment {said.segment}: files were mixed up. Nothing was changed"
+        raise LedgerCorruptError(msg)
     return Origin(said.ledger, said.ends), State.read(lines)
 
 

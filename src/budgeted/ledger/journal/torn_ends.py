@@ -67,7 +67,7 @@ def records(data: bytes) -> list[Record]:
     """What can still be read of lines, whether they check or not."""
     found: list[Record] = []
     for line in data.split(b"\n"):
-        with contextlib.suppress(msgspec.DecodeError):
+        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
             found.append(decode(line.lstrip(b"\0")[9:]))
     return found
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from budgeted.errors import LedgerCorruptError
+from budgeted.errors import LedgerCorruptError, LedgerError
 from budgeted.ledger.accounts import GLOBAL
 from budgeted.ledger.journal import checked_lines, segment_files, snapshot_files
 from budgeted.ledger.journal.host_lock import HostLock
@@ -98,7 +98,7 @@ def write_back(directory: Path, shared: HostLock, state: State, known: Known, fd
 def _refuse_another(directory: Path, host: HostLock, known: Known, fd: int) -> None:
     """Refuse to write over what is not the ledger that somebody knew, or has gone on from an older copy of it."""
     told = ""
-    for origin in (Origin(host.ledger, ((0, 0),) * max(0, host.generation)), *_origins(directory)):
+    for origin in (Origin(host.ledger, ((0, 0),) * max(0, host.generation)), *origins(directory)):
         if origin.ledger and origin.ledger != known.origin.ledger:
             told = "another ledger was made there meanwhile"
         elif origin.generation > known.origin.generation:
@@ -126,15 +126,16 @@ def _went_on(directory: Path, known: Known, fd: int) -> bool:
     return False
 
 
-def _origins(directory: Path) -> list[Origin]:
-    """Which ledgers the newest files say that they are of, as far as they can be read."""
+def origins(directory: Path) -> list[Origin]:
+    """Which ledgers the segments and snapshots say that they are of, oldest first, as far as they can be read."""
     found = []
-    for number in segment_files.numbers(directory, "journal")[-1:]:
-        records, _ = checked_lines.intact(segment_files.journal_path(directory, number))
-        found += [record.origin for record in records[:1] if isinstance(record, checked_lines.Header)]
-    for number in segment_files.numbers(directory, "snapshot")[-1:]:
+    for number in segment_files.numbers(directory, "snapshot"):
         with contextlib.suppress(LedgerCorruptError, msgspec.DecodeError, OSError):
             found.append(snapshot_files.read_snapshot(directory, number)[0])
+    for number in segment_files.numbers(directory, "journal"):
+        with contextlib.suppress(LedgerError, OSError):
+            records, _ = checked_lines.intact(segment_files.journal_path(directory, number))
+            found += [record.origin for record in records[:1] if isinstance(record, checked_lines.Header)]
     return found
 
 
