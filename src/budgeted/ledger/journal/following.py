@@ -51,6 +51,7 @@ class Follower:
         self._fd, self._path, self._origin = other._fd, other._path, other._origin
         self._segment, self._offset, self._crc = other._segment, other._offset, other._crc
         self._state, self._applied, self._lines = other._state, other._applied, other._lines
+        other._fd = -1
 
     def _open_segment(self, segment: int) -> None:
         path = segment_files.journal_path(self.directory, segment)

@@ -15,7 +15,8 @@ from budgeted.errors import LedgerCorruptError, LedgerError
 from budgeted.ledger.journal import checked_lines, segment_files, snapshot_files
 from budgeted.ledger.journal.following import Follower, ends_before, how_to_repair
 from budgeted.ledger.journal.host_lock import HostLock
-from budgeted.ledger.journal.origin import Known, new_origin
+from budgeted.ledger.journal.origin import Known, Origin, new_origin
+from budgeted.ledger.memory.state import State
 
 
 def traces(directory: Path) -> list[str]:
@@ -68,6 +69,10 @@ class Ahead(Follower):
         except OSError:
             return False
 
+    def close(self) -> None:
+        """Close the file, as it is of no use."""
+        self._close_segment()
+
 
 def read_ahead(directory: Path) -> Ahead | None:
     """Read a ledger without its lock, if there is much to read."""
@@ -101,12 +106,11 @@ class Loaded(Follower):
             segment_files.create(directory, 1, new_origin())
             journals = [1]
         if ahead is not None and ahead.goes_on():
-            super().__init__(directory, ahead._state, ahead._origin)
+            super().__init__(directory, State(), Origin())
             self._take_over(ahead)
-            ahead._fd = -1
         else:
             if ahead is not None:
-                ahead._close_segment()
+                ahead.close()
             self._begin_anew(directory, host, snapshots, journals)
         try:
             self._read_all({*journals, *snapshots}, set(snapshots))
