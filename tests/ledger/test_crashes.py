@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from ledgers import ALICE, AT, charge, check, dump, finish, give, hold, python, replayed, route, spent, usd
 
-from budgeted.errors import LedgerCorruptError, LedgerError, LedgerUnavailableError
+from budgeted.errors import LedgerCorruptError, LedgerError, LedgerLockedError, LedgerUnavailableError
 from budgeted.ledger.accounts import GLOBAL
 from budgeted.ledger.journal import segment_files, system_calls
 from budgeted.ledger.journal.ledger import JournalLedger
@@ -143,6 +143,21 @@ def test_where_nothing_can_be_synced_calls_are_refused_until_it_can(
     assert len(segment_files.numbers(directory, "snapshot")) == 1
     check(ledger)
     ledger.close()
+
+
+def test_who_keeps_the_lock_is_not_known_where_the_disk_does_not_say(
+    journal: JournalLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = JournalLedger(journal.directory)
+
+    def fail(fd: int, count: int, offset: int) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch, journal._entered():
+        patch.setattr(os, "pread", fail)
+        with pytest.raises(LedgerLockedError, match="is locked by process 0"):
+            other.release("x.1", AT, timeout=0)
+    other.close()
 
 
 def noted_syncs(monkeypatch: pytest.MonkeyPatch) -> list[int]:

@@ -105,8 +105,11 @@ class HostLock:
         fcntl.flock(self.fd, fcntl.LOCK_UN)
 
     def holder(self) -> int:
-        """The pid of the process that took the lock last; 0 if none has signed."""
-        return int(_PID.unpack(os.pread(self.fd, 8, 0).ljust(8, b"\0"))[0])
+        """The pid of the process that took the lock last; 0 if none has signed, or the disk does not say."""
+        pid = b""
+        with contextlib.suppress(OSError):  # it is asked for where something else is the matter already
+            pid = os.pread(self.fd, 8, 0)
+        return int(_PID.unpack(pid.ljust(8, b"\0"))[0])
 
     def in_place(self) -> bool:
         """Whether the file still stands where others find it: if not, they lock another one."""
