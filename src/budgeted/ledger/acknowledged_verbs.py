@@ -25,6 +25,9 @@ MOST_REMEMBERED = 10_000
 MOST_NAMED = 5
 """Charges that an error names."""
 
+_ENDS = (Posted, Settled, Released)
+_LIMITS = (LimitsSet, Deleted)
+
 
 class WentBackError(LedgerError):
     """The server knows less than it has acknowledged. Ledgers catch it: nobody else sees it."""
@@ -114,12 +117,14 @@ class AcknowledgedVerbs:
             False when the server has counted less than before: what it lacks is to be done again.
         """
         with self._lock:
-            # A number that another verb had: the server went back while this one was under way.
-            back = now <= before or now in self._changes
-            if back:
-                self.go_back(now - 1)
-            self._keep(now, change)
-        return not back
+            if now > before and now not in self._changes:
+                self._keep(now, change)
+                return True
+            # A number that another verb had: the server went back while one was under way, and either may be lost.
+            self.go_back(now - 1)
+            if change is not None:
+                self._again.append(change)
+            return False
 
     def charged(self, before: int, now: int, id: str, used: Used, at: int, reason: str, route: Raw | None) -> bool:
         """A hold, or what none came before, was charged; as :meth:`answered`.
@@ -206,27 +211,31 @@ class AcknowledgedVerbs:
         return lost | {number: one for number, one in self._changes.items() if number > count}
 
     def _keep(self, now: int, change: Change | None) -> None:
-        self._count = max(self._count, now)
+        if now > self._count:  # written out, as what follows: each verb of a call comes here
+            self._count = now
+        if isinstance(change, Held):
+            self._open[change.id] = now, change
+        elif isinstance(change, _ENDS):
+            self._open.pop(change.id, None)
+        elif isinstance(change, _LIMITS):
+            self._limits.pop(change.account, None)  # until it is read again
         if change is None:
             return
         self._changes[now] = change
-        if isinstance(change, Held):
-            self._open[change.id] = now, change
-        elif isinstance(change, Posted | Settled | Released):
-            self._open.pop(change.id, None)
-        elif isinstance(change, LimitsSet | Deleted):
-            self._limits.pop(change.account, None)  # until it is read again
-        if len(self._changes) > self._most:
-            self._drop(next(iter(self._changes)))
-        if len(self._open) > self._most:
-            number, _ = self._open.pop(next(iter(self._open)))
+        if len(self._changes) >= 2 * self._most:
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        # Many at a time: a dict's first key is found slowly when those before it were taken off.
+        oldest = list(self._changes.items())[: -self._most]
+        for number, change in oldest:
+            del self._changes[number]
+            if not (isinstance(change, Held) and change.id in self._open):  # where it is kept on
+                self._dropped_to = max(self._dropped_to, number)
+        for id, (number, _) in list(self._open.items())[: -self._most]:
+            del self._open[id]
             if number not in self._changes:
                 self._dropped_to = max(self._dropped_to, number)
-
-    def _drop(self, number: int) -> None:
-        change = self._changes.pop(number)
-        if not (isinstance(change, Held) and change.id in self._open):  # where it is kept on
-            self._dropped_to = max(self._dropped_to, number)
 
 
 def limits_of(account: Account) -> tuple[LimitSpec, ...]:
