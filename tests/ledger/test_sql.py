@@ -39,7 +39,7 @@ from proxy import Proxy
 from servers import postgres_url, project
 
 from budgeted import BudgetExceededError, BudgetManager
-from budgeted.errors import LedgerError, LedgerLockedError, LedgerUnavailableError
+from budgeted.errors import LedgerCorruptError, LedgerError, LedgerLockedError, LedgerUnavailableError
 from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import GLOBAL
 from budgeted.ledger.admission import Refused
@@ -102,7 +102,7 @@ def test_tables_of_a_later_version_are_left_alone(url: str, prefix: str) -> None
     with engine.begin() as connection:
         connection.execute(sa.text(f"UPDATE {prefix}schema SET version = 99"))  # noqa: S608
     engine.dispose()
-    with pytest.raises(LedgerError, match="version 99, and this release of budgeted knows 1; upgrade it"):
+    with pytest.raises(LedgerError, match="version 99, and this release of budgeted knows 2; upgrade it"):
         SQLLedger(url, prefix=prefix)
 
 
@@ -111,7 +111,7 @@ def test_a_role_that_may_only_read_and_write_will_do(prefix: str) -> None:
     engine = sa.create_engine(sa.make_url(postgres_url()).set(drivername="postgresql+psycopg"))
     with engine.begin() as connection:
         connection.execute(sa.text(f"CREATE ROLE {prefix}app LOGIN"))
-        for table in ("schema", "projects", "owners", "accounts", "holds", "reports"):
+        for table in ("schema", "projects", "owners", "accounts", "holds", "ended", "doubts", "reports"):
             connection.execute(sa.text(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {prefix}{table} TO {prefix}app"))
     engine.dispose()
     ledger = SQLLedger(sa.make_url(postgres_url()).set(username=f"{prefix}app").render_as_string(), "q", prefix=prefix)
@@ -406,7 +406,7 @@ def test_calls_are_refused_where_the_tables_were_emptied_meanwhile(url: str, pre
                 connection.execute(sa.text(f"DELETE FROM {prefix}{table}"))  # noqa: S608 - a name of ours
         engine.dispose()
         for _ in range(2):
-            with pytest.raises(LedgerUnavailableError, match=r"the balances at .* are gone"):
+            with pytest.raises(LedgerCorruptError, match=r"the balances at .* are gone: its tables were emptied"):
                 manager.hold(cost=0.1, user="alice").__enter__()
 
 

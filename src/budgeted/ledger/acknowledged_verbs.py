@@ -49,14 +49,15 @@ class Missing(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         """For people: amounts in USD, and the latest ids."""
         charges = [(one.id, one.used.usd) for one in self.changes if isinstance(one, Posted | Settled)]
-        holds = [(one.id, one.usd) for one in self.changes if isinstance(one, Held)]
+        ended = {one.id for one in self.changes if isinstance(one, Posted | Settled | Released)}
+        holds = [(one.id, one.usd) for one in self.changes if isinstance(one, Held) and one.id not in ended]
         parts = [_amount("charge", charges), _amount("hold", holds)]
-        others = len(self.changes) - len(charges) - len(holds)
+        others = sum(not isinstance(one, Held | Posted | Settled) for one in self.changes)
         if others:
             parts.append(f"{others} releases and changes of limits")
         if self.forgotten:
             parts.append(f"up to {self.forgotten} earlier verbs that this process does not remember any more")
-        return ", ".join(part for part in parts if part) or "nothing that this process knows of"
+        return ", ".join(part for part in parts if part) or "nothing that this process made"
 
 
 def _amount(what: str, found: list[tuple[str, int]]) -> str:
@@ -85,6 +86,8 @@ class AcknowledgedVerbs:
         self._again: list[Change] = []
         self._forgotten = 0
         self._limits: dict[str, Account] = {}
+        self.limits_due = False
+        """Whether the server may lack limits that this process knows."""
 
     # -- around a verb
 
@@ -102,7 +105,7 @@ class AcknowledgedVerbs:
         Raises:
             WentBackError: it is less than before, or what it lacked then is still to be done again.
         """
-        if now < before or self._again or self._forgotten:
+        if now < before or self._again or self._forgotten or self.limits_due:
             raise WentBackError
 
     def answered(self, before: int, now: int, change: Change | None = None) -> bool:
@@ -148,9 +151,11 @@ class AcknowledgedVerbs:
     # -- limits
 
     def read(self, account: Account) -> None:
-        """An account was read: its limits are kept in mind."""
+        """An account was read: its limits are kept in mind, unless they are older than those that are."""
         with self._lock:
-            self._limits.pop(account.id, None)  # so that it is the latest
+            known = self._limits.pop(account.id, account)  # so that it is the latest
+            if known.version > account.version:
+                account = known
             self._limits[account.id] = account
             while len(self._limits) > self._most:
                 self._limits.pop(next(iter(self._limits)))
@@ -173,9 +178,16 @@ class AcknowledgedVerbs:
             forgotten = max(self._forgotten, self._dropped_to - count)
             return Missing((*(lost[number] for number in sorted(lost)), *self._again), forgotten)
 
-    def go_back(self, count: int) -> None:
-        """Begin with what a server lacks that has come to this count: it is to be done again, before anything else."""
+    def go_back(self, count: int, *, limits_too: bool = False) -> None:
+        """Begin with what a server lacks that has come to this count: it is to be done again, before anything else.
+
+        Args:
+            count: the server's.
+            limits_too: True where it may lack limits even if it counts as many verbs as it has acknowledged.
+        """
         with self._lock:
+            if limits_too or count < self._count:
+                self.limits_due = True
             if count >= self._count:
                 return
             missing = self.missing(count)

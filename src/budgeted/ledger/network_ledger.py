@@ -59,6 +59,9 @@ MOST_STEPS_BACK = 3
 """How often one verb has a server told what it lacks: it may go back meanwhile."""
 
 
+BACKWARDS = "it is in an earlier state, as of a backup"
+"""Why a ledger's balances are not those that it had."""
+
 REPAIR_SECONDS = 60.0
 """Seconds that writing back what a server lacks may take."""
 
@@ -167,6 +170,8 @@ class RemoteLedger:
             self.watch()
         try:
             yield time.monotonic() + allowed
+        except WentBackError as error:  # where nothing could be posted again
+            raise self._lost(str(error) or BACKWARDS, str(self._told.missing(0))) from error
         except self._errors as error:
             raise self._unavailable(error, allowed) from error
 
@@ -199,7 +204,7 @@ class RemoteLedger:
                 self._doubtful.appendleft(one)
                 raise
 
-    def _unavailable(self, error: Exception, allowed: float) -> LedgerUnavailableError:
+    def _unavailable(self, error: Exception, allowed: float) -> LedgerError:
         if isinstance(error, TimeoutError):
             return LedgerUnavailableError(f"the ledger at {self.where} did not answer within {allowed:g} seconds")
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -245,16 +250,18 @@ class RemoteLedger:
             standing = self._standing(deadline)
             missing = self._told.missing(standing.verbs)
             if not repair and (standing.gone or missing.forgotten):
-                raise self._lost(standing.gone or "it is in an earlier state, as of a backup", str(missing))
+                raise self._lost(standing.gone or BACKWARDS, str(missing))
             done = 0
             if repair or standing.verbs < self._told.sent():
                 text = (
                     "budgeted: the ledger at %s lacks what it has acknowledged: %s; what is known of it is posted again"
                 )
                 logger.error(text, self.where, missing)
-                # Before the rest, as charges need their accounts, and before it is noted: interrupted, it is repeated.
+                self._told.go_back(standing.verbs, limits_too=True)
+            # Before the rest, as charges need their accounts.
+            if self._told.limits_due:
                 done += self._write_limits_back(deadline, gone=bool(standing.gone))
-                self._told.go_back(standing.verbs)
+                self._told.limits_due = False
             while (change := self._told.next_again()) is not None:
                 self._told.done_again(change, self._do_again(change, deadline))
                 done += 1
@@ -370,7 +377,7 @@ class RemoteLedger:
         now = lasting()
         if now >= self._beat_due:
             self._beat_due = now + self.lease / 6
-            if self._lease_due:  # who has held nothing yet needs none
+            if self._lease_due or self._told.sent():  # who has done nothing yet needs none
                 with self._verb() as deadline:
                     self._renew(deadline)
             self.sweep()
@@ -394,7 +401,7 @@ class RemoteLedger:
             return
         try:
             self.flush()
-            if self._lease_due:
+            if self._lease_due or self._told.sent():
                 with contextlib.suppress(LedgerError):  # then it runs out
                     self.renew(self.owner, 0)
         finally:

@@ -11,9 +11,11 @@ import sqlalchemy as sa
 from sqlalchemy.pool import PoolProxiedConnection
 
 from budgeted.errors import LedgerError
+from budgeted.ledger.acknowledged_verbs import WentBackError
 from budgeted.ledger.sql.driver_interface import Driver
 from budgeted.ledger.sql.schema import VERSION, Tables
 from budgeted.ledger.sql.statements import Statements
+from budgeted.ledger.sql.table_making import TableMaking
 
 T = TypeVar("T")
 D = TypeVar("D", bound=Driver)
@@ -27,6 +29,10 @@ of_parents: list[object] = []
 
 class BusyError(TimeoutError):
     """Others were in the way until the deadline."""
+
+
+class GoneError(WentBackError):
+    """What was opened is not there any more: why, in words that go on "the balances are gone"."""
 
 
 class Database(Generic[D]):
@@ -53,6 +59,7 @@ class Database(Generic[D]):
         self.engine = engine
         self.mine = mine
         self._closed = False
+        self.prefix = prefix
         self.tables = Tables(prefix)
         self.statements = Statements(self.tables, engine.dialect)
         driver = engine.dialect.loaded_dbapi
@@ -78,9 +85,13 @@ class Database(Generic[D]):
                 except LedgerError:
                     raise
                 except BaseException as error:
+                    gone = self.gone(error) if isinstance(error, self.errors) else None
+                    if gone:
+                        self._give_up(connection)
+                        raise GoneError(gone) from error
                     if not (isinstance(error, self.errors) and self._passing(error, connection)):
                         # How far the transaction came is not known: it ends with its connection.
-                        connection.invalidate()
+                        self._give_up(connection)
                         if isinstance(error, self.errors) and time.monotonic() >= deadline:
                             raise TimeoutError from error
                         raise
@@ -129,44 +140,63 @@ class Database(Generic[D]):
     def answered(self, driver: D) -> None:
         """Have all statements of the transaction answered so far, where they are sent together."""
 
+    def _give_up(self, connection: PoolProxiedConnection) -> None:
+        """Have a transaction, whose state is not known, end with its connection."""
+        connection.invalidate()
+
     def _passing(self, error: Exception, connection: PoolProxiedConnection) -> bool:
         """Whether the same may succeed if it is tried again: its connection was lost, or others were in the way."""
         raise NotImplementedError
 
+    def gone(self, error: BaseException) -> str | None:
+        """What an error of the driver says is gone for good: tables, or what the file had; None for any other error."""
+        if isinstance(error, sa.exc.DBAPIError) and error.orig is not None:
+            return self._gone(error.orig)
+        return self._gone(error)
+
+    def _gone(self, error: BaseException) -> str | None:
+        raise NotImplementedError
+
     # -- the tables
 
-    def prepare(self, project: str, deadline: float) -> None:
-        """Make the tables if they are not there, and note the project.
+    def prepare(self, project: str, deadline: float) -> str:
+        """Make the tables if they are not there, or add what they lack, and note the project. Returns its identity.
 
         Raises:
+            LedgerCorruptError: there are traces of a ledger that is gone, in whole or in part.
             LedgerError: the tables are those of a later version.
         """
-        statements = self.statements
+        making = self._making()
+        self._have_tables(making, deadline)
+        return self.run(making.note(project), deadline)
+
+    def begin_anew(self, project: str, identity: str, deadline: float) -> str:
+        """Have tables again, and a project's row, of a ledger that is gone: what is known of it is to be written back.
+
+        Args:
+            project: its name as it is stored.
+            identity: what it was made as: other processes of it know it again.
+            deadline: by ``time.monotonic()``.
+
+        Returns:
+            The project's identity: another one, where that was in its place.
+        """
+        making = self._making()
+        self._have_tables(making, deadline, also_emptied=True)
+        return self.run(making.take_over(project, identity), deadline)
+
+    def _have_tables(self, making: TableMaking, deadline: float, *, also_emptied: bool = False) -> None:
         # Looked at first: making them takes a lock that all processes which begin at once would wait for.
-        if not sa.inspect(self.engine).has_table(self.tables.schema.name):
-            self.run(self._make_tables, deadline)
+        if not self._has_tables(deadline) or (also_emptied and self.run(making.is_empty, deadline, alone=True)):
+            self.run(making.make, deadline)
+        if self.run(making.version, deadline, alone=True) < VERSION:
+            self.run(making.upgrade, deadline)
 
-        def note(driver: D) -> int:
-            [[version]] = driver.execute(statements.read_schema).fetchall()
-            if not driver.execute(statements.lock_project, {"project": project}).fetchall():
-                driver.execute(statements.insert_project, {"project": project, "version": 0})
-            return int(version)
+    def _has_tables(self, deadline: float) -> bool:  # noqa: ARG002 - the engine has a deadline of its own
+        return sa.inspect(self.engine).has_table(self.tables.schema.name)
 
-        version = self.run(note, deadline)
-        if version != VERSION:
-            msg = (
-                f"the tables {self.tables.schema.name[:-6]}* at {self.where} are of version {version}, and this "
-                f"release of budgeted knows {VERSION}; upgrade it, or name another table prefix"
-            )
-            raise LedgerError(msg)
-
-    def _make_tables(self, driver: D) -> None:
-        """Make the tables that are not there, alone."""
-        for statement in (*self.lock_out_others, *self.statements.make_tables):
-            driver.execute(statement)
-        # Asked under the lock: another process may have made them meanwhile.
-        if not driver.execute(self.statements.read_schema).fetchall():
-            driver.execute(self.statements.insert_schema, {"version": VERSION})
+    def _making(self) -> TableMaking:
+        return TableMaking(self.statements, self.lock_out_others, self.where, self.prefix)
 
     # -- the process
 

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from budgeted.ledger.accounts import Account
-from budgeted.ledger.memory.change_records import Held
+from budgeted.ledger.memory.change_records import Change, Held, Posted, Released, Settled
 from budgeted.ledger.memory.ended_holds import Ended
 from budgeted.ledger.memory.ledger import MemoryLedger
 from budgeted.ledger.memory.snapshot import Saved
 from budgeted.ledger.memory.state import State
-from budgeted.ledger.spending_records import RollupRow
+from budgeted.ledger.spending_records import RollupRow, Used
 from budgeted.ledger.sql import row_mapping
 from budgeted.ledger.sql.driver_interface import Driver, StoredRow
 from budgeted.ledger.wait_queues import WaitQueues
@@ -90,6 +90,36 @@ class Scratch(Deciding):
         state = self._state
         one = state.holds[self._id][0] if self._id in state.holds else state.charges.get(self._id)
         return None if one is self.found else one
+
+    def change(self) -> Change | None:
+        """What happened to the hold, as others would have to be told of it."""
+        one = self.changed_hold()
+        if isinstance(one, Ended):
+            # By its route, so that it can be charged where the hold is not known.
+            return Released(one.id) if one.used is None else Posted(one.id, one.at, one.used, one.route, one.reason)
+        return one
+
+    def again(self, change: Held | Posted | Settled | Released) -> None:
+        """Make a change that was made before, and is lost, unless it is known: what came of it later is left alone."""
+        state, id = self._state, change.id
+        ended = state.charges.get(id)
+        if isinstance(change, Held):
+            if not state.knows(id):
+                self._do(change)
+        elif isinstance(change, Released):
+            if id in state.holds:
+                self._do(change)
+            elif ended is not None and ended.reason:  # others took this process for dead meanwhile
+                self._do(Settled(id, ended.at, Used()))
+        elif id in state.holds:
+            self._do(Settled(id, change.at, change.used, change.reason))
+        elif ended is None:
+            if isinstance(change, Posted):
+                self._do(change)
+        elif change.reason and not ended.reason and ended.used is not None:
+            pass  # no guess after the truth
+        elif (ended.used, ended.reason) != (change.used, change.reason):
+            self._do(Settled(id, change.at, change.used, change.reason))
 
     def charged(self) -> Iterable[RollupRow]:
         """What the report's rows get added."""

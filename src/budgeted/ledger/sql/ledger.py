@@ -7,6 +7,7 @@ decides: what all ledgers agree on is written once. What has changed there is wr
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -14,24 +15,27 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
-from budgeted.errors import LedgerLockedError, LedgerUnavailableError
+from budgeted.errors import LedgerError, LedgerLockedError
 from budgeted.ledger.accounts import Account, LimitSpec
 from budgeted.ledger.admission import Ask, Refused
 from budgeted.ledger.cost_routing import Route, Stale, at_server_time
 from budgeted.ledger.memory import ended_holds
-from budgeted.ledger.memory.change_records import Held
+from budgeted.ledger.memory.change_records import Change, Deleted, Held, LimitsSet, Restored, WasReset
 from budgeted.ledger.memory.daily_rollups import RETENTION_DAYS
 from budgeted.ledger.memory.ended_holds import Ended
 from budgeted.ledger.memory.resolved_routes import charge_of, in_flight_of
-from budgeted.ledger.network_ledger import DEADLINE, DIED, READING_SECONDS, RemoteLedger
+from budgeted.ledger.network_ledger import DEADLINE, DIED, READING_SECONDS, lasting
 from budgeted.ledger.spending_records import Charge, RollupRow, Used
-from budgeted.ledger.sql import row_mapping
-from budgeted.ledger.sql.database import BusyError
-from budgeted.ledger.sql.driver_interface import StoredRow, Value
+from budgeted.ledger.sql import lost_state, row_mapping
+from budgeted.ledger.sql.account_transactions import AccountTransactions
+from budgeted.ledger.sql.database import BusyError, GoneError
+from budgeted.ledger.sql.driver_interface import Driver, StoredRow, Value
+from budgeted.ledger.sql.ended_ids import BATCH, EndedIds
 from budgeted.ledger.sql.in_memory_working_copy import Scratch
+from budgeted.ledger.sql.lost_state import LostState
 from budgeted.ledger.sql.opening import open_database
-from budgeted.ledger.sql.row_locking import Transactions
 from budgeted.ledger.sql.schema import PREFIX
+from budgeted.ledger.sql.verb_counts import FORGOTTEN_SECONDS, VerbCounts
 from budgeted.ledger.whole_content import Content
 
 T = TypeVar("T")
@@ -46,7 +50,7 @@ MOST_PAYERS = 10_000
 """Holds of which this process keeps in mind whom they are charged to."""
 
 
-class SQLLedger(RemoteLedger):
+class SQLLedger(LostState):
     """A ledger in a database: PostgreSQL for many hosts, SQLite for one.
 
     Args:
@@ -71,7 +75,9 @@ class SQLLedger(RemoteLedger):
         self.remote = database.remote
         self._project = row_mapping.written(project)
         self._sql = database.statements
-        self._rows = Transactions(database, self._project)
+        self._rows = AccountTransactions(database, self._project)
+        self._old = EndedIds(self._sql, self._project)
+        self._identity = ""
         password = database.engine.url.password
         super().__init__(database.where, database.errors, [str(password or "")])
         name = database.engine.url.database if self.remote else os.path.realpath(database.where)
@@ -79,7 +85,11 @@ class SQLLedger(RemoteLedger):
         self._watched = True  # there is nothing to look after yet
         try:
             with self._verb() as deadline:
-                database.prepare(self._project, deadline)
+                self._identity = self._rows.counts.identity = database.prepare(self._project, deadline)
+        except GoneError as error:
+            self.closed = True
+            self._disconnect()
+            raise self._lost(str(error), str(self._told.missing(0))) from error
         except BaseException:
             self.closed = True
             self._disconnect()
@@ -93,7 +103,9 @@ class SQLLedger(RemoteLedger):
     def _begin(self) -> None:
         super()._begin()
         self._payers: dict[str, tuple[str, ...]] = {}
-        self._prune_due = 0.0
+        self._prune_due = self._look_due = 0.0
+        self._rows.counts = VerbCounts(self._sql, self._project, row_mapping.written(self.owner), self._told)
+        self._rows.counts.identity = self._identity
 
     def sync_always(self) -> None:
         """Have SQLite sync before it acknowledges. A server decides that itself."""
@@ -106,7 +118,10 @@ class SQLLedger(RemoteLedger):
         with contextlib.suppress(AttributeError):  # the constructor did not get that far
             self._disconnect()
 
-    def _unavailable(self, error: Exception, allowed: float) -> LedgerUnavailableError:
+    def _unavailable(self, error: Exception, allowed: float) -> LedgerError:
+        gone = self._database.gone(error)  # such as while it was being opened
+        if gone:
+            return self._lost(gone, str(self._told.missing(0)))
         if isinstance(error, BusyError):
             return LedgerLockedError(f"the ledger {self.where} was busy {error} for {allowed:g} seconds")
         return super()._unavailable(error, allowed)
@@ -131,12 +146,18 @@ class SQLLedger(RemoteLedger):
                 return scratch.hold(id, route, ask, at)
             return scratch.hold(id, at_server_time(route, scratch.known, scratch.now), ask, int(scratch.now))
 
+        def hold(deadline: float) -> Held | Refused | Stale:
+            result = self._rows.change(deadline, id, names, decide)
+            if isinstance(result, Stale):
+                self._rows.check_accounts(deadline, names)
+            return result
+
         if len(self._payers) >= MOST_PAYERS:
             self._payers = {}
         self._payers[id] = names  # also of one that is given back: that waits for what may still be under way there
         with self._given_back(id, at), self._verb(timeout) as deadline:
             self._check_in(deadline)
-            result = self._rows.change(deadline, id, names, decide)
+            result = self._in_step(lambda: hold(deadline), deadline)
         if not isinstance(result, Held):
             self._payers.pop(id, None)
         return result
@@ -165,7 +186,14 @@ class SQLLedger(RemoteLedger):
             True, or ``STALE`` as :meth:`hold`.
         """
         names = [leg.account for leg in route.legs]
-        return self._change(id, names, lambda scratch: scratch.post(id, route, used, at, reason), timeout)
+
+        def post(scratch: Scratch) -> bool | Stale:
+            # Looked for where it may be only here: it is a round trip more.
+            if scratch.found is None and self._old.knows(scratch.driver, id):
+                return True
+            return scratch.post(id, route, used, at, reason)
+
+        return self._change(id, names, post, timeout)
 
     def ended(self, id: str) -> Charge | None:
         """What became of a hold, if it has ended lately or is uncertain."""
@@ -194,32 +222,39 @@ class SQLLedger(RemoteLedger):
 
     def read(self, account: str) -> Account | None:
         """A copy of an account, or None."""
-        found = self._find(self._sql.read_account, id_=row_mapping.written(account))
-        return row_mapping.account(found[0]) if found else None
+        one = {"id_": row_mapping.written(account)}
+        with self._verb() as deadline:
+            # Checked, unlike what only reports: calls are planned by it, and its limits kept in mind.
+            found = self._in_step(lambda: self._rows.find_checked(deadline, self._sql.read_account, one), deadline)
+        if not found:
+            return None
+        known = row_mapping.account(found[0])
+        self._told.read(row_mapping.account(found[0]))  # a copy: the caller may do with his what he likes
+        return known
 
     def set_limits(
         self, account: str, limits: Sequence[LimitSpec], *, explicit: bool = True, create: bool = False
     ) -> None:
         """Give an account these limits; a limit it has keeps its spend. ``create`` leaves an existing account alone."""
-        since = min((spec.since for spec in limits if spec.since >= 0), default=None)
+        since = lost_state.counted_from(limits)
+        told = LimitsSet(account, explicit, tuple(limits))
+        verb = functools.partial(lost_state.set_limits, told, create=create)
         with self._verb() as deadline:
-            self._rows.reshape(
-                deadline,
-                account,
-                since,
-                lambda decide: decide.set_limits(account, limits, explicit=explicit, create=create),
-            )
+            self._in_step(lambda: self._rows.reshape(deadline, account, since, verb, told), deadline)
         self.turns.wake_all()
 
     def reset(self, account: str, at: int) -> None:
         """Forget what an account has spent; open holds stay."""
-        self._change("", (account,), lambda scratch: scratch.reset(account, at))
+        told = WasReset(account, at)
+        self._change("", (account,), lambda scratch: scratch.reset(account, at), told=told)
         self.turns.wake_all()
 
     def delete(self, account: str) -> None:
         """Forget an account and its limits. What it was charged stays in the reports."""
         with self._verb() as deadline:
-            self._rows.reshape(deadline, account, None, lambda decide: decide.delete(account))
+            told = Deleted(account)
+            verb = functools.partial(lost_state.delete, told)
+            self._in_step(lambda: self._rows.reshape(deadline, account, None, verb, told), deadline)
         self.turns.wake_all()
 
     def restore(
@@ -230,21 +265,28 @@ class SQLLedger(RemoteLedger):
         Raises:
             LedgerError: one of the accounts has calls in flight.
         """
+        charges = tuple(
+            Ended(one.id, one.opened, one.held, route.raw, one.used, one.at, one.reason) for one, route in uncertain
+        )
+        taken = Restored(tuple(accounts), tuple(rollups), charges)
         with self._verb() as deadline:
-            self._rows.restore(deadline, accounts, rollups, uncertain)
+            self._in_step(lambda: self._rows.restore(deadline, taken), deadline)
         self.turns.wake_all()
 
     def accounts(self, prefix: str = "", after: str | None = None, count: int = 1000) -> list[Account]:
         """Accounts in order of their ids: those with a prefix, behind ``after``, at most ``count``."""
-        prefix = row_mapping.written(prefix)
-        found = self._find(
-            self._sql.list_accounts,
-            prefix=prefix,
-            length=len(prefix),
-            after="" if after is None else row_mapping.written(after),
-            count=count,
-        )
+        found = self._find(self._sql.list_accounts, **self._page(prefix, after, count))
         return [row_mapping.account(row) for row in found]
+
+    def _page(self, prefix: str, after: str | None, count: int) -> dict[str, Value]:
+        prefix = row_mapping.written(prefix)
+        return {
+            "prefix": prefix,
+            "behind": row_mapping.behind(prefix),
+            "length": len(prefix),
+            "after": "" if after is None else row_mapping.written(after),
+            "count": count,
+        }
 
     def rollups(self, since: int = 0, account: str | None = None) -> list[RollupRow]:
         """The report's rows from a day on, of one account or of all."""
@@ -258,6 +300,21 @@ class SQLLedger(RemoteLedger):
         """Charges that nobody confirmed, oldest first."""
         return self._charges(self._sql.uncertain)
 
+    def uncertain_sums(self, wanted: Sequence[tuple[str, int, int]]) -> list[dict[str, int]]:
+        """Nano-USD per model that nobody confirmed, of an account's calls opened in a time, for each wanted one.
+
+        Args:
+            wanted: accounts, each with the unix seconds from which on and before which calls were opened.
+        """
+
+        def sums(driver: Driver) -> list[dict[str, int]]:
+            return [self._rows.doubts.of(driver, *one) for one in wanted]
+
+        if not wanted:
+            return []
+        with self._verb() as deadline:
+            return self._in_step(lambda: self._database.run(sums, deadline), deadline)
+
     def open_holds(self) -> list[Held]:
         """The holds of calls in flight, of all processes."""
         found = [row_mapping.hold(row) for row in self._find(self._sql.open_holds)]
@@ -265,7 +322,7 @@ class SQLLedger(RemoteLedger):
 
     def everything(self) -> Content:
         """All that it knows, as it is at one instant, though calls go on."""
-        everybody: dict[str, Value] = {"prefix": "", "length": 0, "after": "", "count": 2**62}
+        everybody = self._page("", None, 2**62)
         with self._verb(READING_SECONDS) as deadline:
             accounts, rows, charges, holds = self._rows.find_at_one_instant(
                 deadline,
@@ -297,6 +354,8 @@ class SQLLedger(RemoteLedger):
         name = row_mapping.written(owner)
         if seconds:
             self._rows.do(deadline, self._sql.renew, {"id": name, "seconds": seconds})
+            if owner == self.owner:
+                self._rows.counts.renewed = lasting()
         else:
             self._rows.do(deadline, self._sql.withdraw, {"id_": name})
 
@@ -330,6 +389,10 @@ class SQLLedger(RemoteLedger):
 
     def _beat(self) -> None:
         super()._beat()
+        if lasting() >= self._look_due:
+            self._look_due = lasting() + self.lease / 6
+            with self._verb() as deadline:
+                self._in_step(lambda: self._rows.check(deadline), deadline)
         if time.monotonic() >= self._prune_due:
             self.prune()
 
@@ -342,13 +405,13 @@ class SQLLedger(RemoteLedger):
             "now": self._server_time(),
             "seconds": REMEMBERED_SECONDS,
         }
+        while True:  # a part at a time: others wait meanwhile
+            with self._verb() as deadline:
+                if self._database.run(lambda driver: self._old.prune(driver, ended), deadline) < BATCH:
+                    break
         with self._verb() as deadline:
-            for statement, given in (
-                (self._sql.prune_holds, project | ended),
-                (self._sql.prune_reports, project | {"days": RETENTION_DAYS}),
-                (self._sql.prune_owners, {}),
-            ):
-                self._rows.do(deadline, statement, given)
+            self._rows.do(deadline, self._sql.prune_reports, project | {"days": RETENTION_DAYS})
+            self._rows.do(deadline, self._sql.prune_owners, {"seconds": FORGOTTEN_SECONDS})
 
     # -- what runs in a transaction
 
@@ -359,8 +422,15 @@ class SQLLedger(RemoteLedger):
     def _find(self, statement: str, **given: Value) -> list[StoredRow]:
         """The rows of one query."""
         with self._verb() as deadline:
-            return self._rows.find(deadline, statement, given)
+            return self._in_step(lambda: self._rows.find(deadline, statement, given), deadline)
 
-    def _change(self, id: str, names: Collection[str], verb: Callable[[Scratch], T], timeout: float | None = None) -> T:
+    def _change(
+        self,
+        id: str,
+        names: Collection[str],
+        verb: Callable[[Scratch], T],
+        timeout: float | None = None,
+        told: Change | None = None,
+    ) -> T:
         with self._verb(timeout) as deadline:
-            return self._rows.change(deadline, id, names, verb)
+            return self._in_step(lambda: self._rows.change(deadline, id, names, verb, told), deadline)

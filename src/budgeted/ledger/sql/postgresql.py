@@ -21,6 +21,15 @@ from budgeted.ledger.sql.psycopg_deadlines import made_by, timed_connect, until
 CONNECTIONS = 8
 """How many a process opens at most. A server takes a hundred, unless it is told otherwise, and all processes share."""
 
+GONE = {
+    "42P01": "a table was dropped",
+    "42703": "a table lacks a column, as after an older backup was restored",
+    "3F000": "the schema of its tables was dropped",
+    "XX001": "the server found its data damaged",
+    "XX002": "the server found an index damaged",
+}
+"""What PostgreSQL's error codes mean for a ledger: https://www.postgresql.org/docs/current/errcodes-appendix.html"""
+
 MAKING = 5_831_927
 """The advisory lock under which PostgreSQL's tables are made."""
 
@@ -88,10 +97,10 @@ class PostgreSQL(Database[PostgreSQLDriver]):
         # Fetching rows would do, but only this tells the server that it is waiting for us from now on.
         driver.sending.sync()
 
-    def prepare(self, project: str, deadline: float) -> None:
-        """Make the tables if they are not there, and note the project."""
+    def prepare(self, project: str, deadline: float) -> str:
+        """Make the tables if they are not there, or add what they lack, and note the project. Returns its identity."""
         with made_by(deadline):
-            super().prepare(project, deadline)
+            return super().prepare(project, deadline)
 
     def forked(self) -> None:
         """Leave the parent's connections to the parent."""
@@ -108,6 +117,10 @@ class PostgreSQL(Database[PostgreSQLDriver]):
             return True
         # Serialization failures and deadlocks: they hit whoever uses other isolation than the default.
         return getattr(error, "sqlstate", None) in ("40001", "40P01")
+
+    def _gone(self, error: BaseException) -> str | None:
+        what = GONE.get(getattr(error, "sqlstate", None) or "")
+        return f"{what} ({' '.join(str(error).split())})" if what else None
 
 
 def open_postgresql(where: str | sa.Engine, url: sa.URL, prefix: str, deadline: float) -> PostgreSQL:

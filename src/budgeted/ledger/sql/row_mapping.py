@@ -8,8 +8,10 @@ from __future__ import annotations
 from typing import TypeAlias
 
 import msgspec
+from msgspec import Raw
 
 from budgeted.ledger.accounts import Account, Slot
+from budgeted.ledger.cost_routing import decode_route
 from budgeted.ledger.memory.change_records import Held
 from budgeted.ledger.memory.daily_rollups import shortened
 from budgeted.ledger.memory.ended_holds import Ended
@@ -20,6 +22,10 @@ _encode = msgspec.json.Encoder().encode
 _slots = msgspec.json.Decoder(tuple[Slot, ...]).decode
 _models = msgspec.json.Decoder(dict[str, int]).decode
 _used = msgspec.json.Decoder(Used).decode
+
+LAST = chr(0x10FFFF)
+LONGEST_ID = 256
+"""Bytes that an account's name has at most."""
 
 Row: TypeAlias = dict[str, Value]
 """A row as it is written: by the names of its columns."""
@@ -37,6 +43,21 @@ def read(text: str) -> str:
     if "\\" in text:
         return "\\".join(part.replace("\\0", "\0") for part in text.split("\\\\"))
     return text
+
+
+def behind(prefix: str) -> str:
+    """The first text, by code points, that comes behind all that begin with a prefix."""
+    last = prefix[-1:]
+    if not last or last == LAST:
+        return prefix + LAST * LONGEST_ID
+    # No text has a surrogate.
+    return prefix[:-1] + chr(0xE000 if last == "\ud7ff" else ord(last) + 1)
+
+
+def payers(route: Raw) -> tuple[str, ...]:
+    """The accounts of an encoded route."""
+    _, _, _, legs = decode_route(bytes(route))
+    return tuple(leg.account for leg in legs)
 
 
 def account_row(project: str, account: Account, *, gone: bool = False) -> Row:

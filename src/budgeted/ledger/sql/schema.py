@@ -7,8 +7,8 @@ from typing import TypeAlias
 import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
-VERSION = 1
-"""Of the tables. A ledger refuses those of a later version."""
+VERSION = 2
+"""Of the tables. A ledger adds what those of an earlier version lack, and refuses those of a later one."""
 
 PREFIX = "budgeted_"
 """What the tables' names begin with, unless somebody says otherwise."""
@@ -26,9 +26,15 @@ Column: TypeAlias = "sa.Column[int] | sa.Column[float] | sa.Column[str]"
 class Tables:
     """The tables of a prefix. All but ``schema`` and ``owners`` keep the projects of a database apart.
 
+    What a project was made as, says its ``identity``; how many rows of accounts it has, ``accounts``: where there are
+    fewer, they were taken away. An owner is a process's ledger, and ``verbs`` counts what was done for it. ``opened``
+    counts how often a file was opened.
+
     An account is one row, so that locking it locks its limits: ``slots`` has them as JSON, ``gone`` marks a deleted
     account that calls in flight still name. A hold stays one row when it has ended: then ``ended`` says when, ``used``
-    what it was charged (NULL: released), and ``reason`` why nobody has confirmed that.
+    what it was charged (NULL: released), and ``reason`` why nobody has confirmed that. What was pruned of those is kept
+    in ``ended`` by its id alone: ``owner.first`` to ``owner.last``; of ids that end in no number, ``owner`` is all.
+    ``doubts`` sums what nobody has confirmed by the hour (since 1970) that its calls were opened in.
     """
 
     def __init__(self, prefix: str) -> None:
@@ -37,9 +43,20 @@ class Tables:
         def table(name: str, *columns: Column) -> sa.Table:
             return sa.Table(prefix + name, self.metadata, *columns)
 
-        self.schema = table("schema", _number("version", primary_key=True))
-        self.projects = table("projects", _text("project", primary_key=True), _number("version"))
-        self.owners = table("owners", _text("id", primary_key=True), sa.Column("until", sa.Double, nullable=False))
+        self.schema = table("schema", _number("version", primary_key=True), _added_text("identity"), _added("opened"))
+        self.projects = table(
+            "projects",
+            _text("project", primary_key=True),
+            _number("version"),
+            _added_text("identity"),
+            _added("accounts"),
+        )
+        self.owners = table(
+            "owners",
+            _text("id", primary_key=True),
+            sa.Column("until", sa.Double, nullable=False),
+            _added("verbs"),
+        )
         self.accounts = table(
             "accounts",
             _text("project", primary_key=True),
@@ -69,10 +86,44 @@ class Tables:
             *(_text(name, primary_key=True) for name in ("account", "provider", "model")),
             *map(_number, ("calls", "usd", "input_tokens", "output_tokens", "uncertain")),
         )
-        columns = self.holds.c
-        doubtful = columns.reason != EMPTY
-        sa.Index(f"{prefix}holds_ended", columns.project, columns.ended)
-        sa.Index(f"{prefix}holds_uncertain", columns.project, sqlite_where=doubtful, postgresql_where=doubtful)
+        self.ended = table(
+            "ended",
+            _text("project", primary_key=True),
+            _text("owner", primary_key=True),
+            _number("first", primary_key=True),
+            *map(_number, ("last", "at")),
+        )
+        self.doubts = table(
+            "doubts",
+            _text("project", primary_key=True),
+            *(_text(name, primary_key=True) for name in ("account", "model")),
+            _number("hour", primary_key=True),
+            _number("usd"),
+        )
+        columns, reports = self.holds.c, self.reports.c
+        sure, doubtful = columns.reason == EMPTY, columns.reason != EMPTY
+        # Without the uncertain ones, of which there may be many, and which nothing prunes.
+        sa.Index(f"{prefix}holds_sure", columns.project, columns.ended, sqlite_where=sure, postgresql_where=sure)
+        sa.Index(
+            f"{prefix}holds_doubtful", columns.project, columns.opened, sqlite_where=doubtful, postgresql_where=doubtful
+        )
+        sa.Index(f"{prefix}reports_account", reports.project, reports.account, reports.day)
+
+    def added(self) -> list[tuple[sa.Table, Column]]:
+        """The columns that the tables of version 1 lack."""
+        return [
+            (table, one) for table in self.metadata.sorted_tables for one in table.c if one.server_default is not None
+        ]
+
+
+def _added(name: str) -> sa.Column[int]:
+    """A number that came later."""
+    return sa.Column(name, sa.BigInteger, nullable=False, server_default=ZERO)
+
+
+def _added_text(name: str) -> sa.Column[str]:
+    """A text that came later."""
+    return sa.Column(name, TEXT, nullable=False, server_default=EMPTY)
 
 
 def _number(name: str, *, primary_key: bool = False, nullable: bool = False) -> sa.Column[int]:

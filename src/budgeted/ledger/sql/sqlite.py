@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import threading
@@ -18,7 +19,17 @@ from sqlalchemy.pool import PoolProxiedConnection
 from budgeted.errors import LedgerError
 from budgeted.fork_locks import ForkLocks
 from budgeted.ledger.backoff import pauses
-from budgeted.ledger.sql.database import LONGEST_PAUSE, PAUSE, BusyError, Database, of_parents
+from budgeted.ledger.sql.database import LONGEST_PAUSE, PAUSE, BusyError, Database, GoneError, of_parents
+from budgeted.ledger.sql.file_traces import (
+    OpenedFile,
+    Trace,
+    check_rest,
+    check_trace,
+    read_trace,
+    trace_path,
+    write_trace,
+)
+from budgeted.ledger.sql.schema import VERSION
 from budgeted.ledger.weak_registry import WeakRegistry
 
 WAL_SECONDS = 10
@@ -35,6 +46,7 @@ class SQLite(Database[sqlite3.Connection]):
         self.where = str(engine.url.database)
         self.lock = threading.Lock()
         self._kept: PoolProxiedConnection | None = None
+        self._file: OpenedFile | None = None
         self.synced_always = False
         _files.add(self)
 
@@ -46,6 +58,11 @@ class SQLite(Database[sqlite3.Connection]):
                 raise BusyError("with calls of this process")
             self.lock.release()
         with self.lock:  # which no signal's handler can interrupt between taking and giving back
+            # Looked at each time: what is done to a file without a name, or to another's log, is lost for ever.
+            problem = self._file.problem() if self._file else None
+            if problem:
+                self.let_go()
+                raise GoneError(problem)
             connection = self._kept or self.engine.pool.connect()
             self._kept = connection  # checking it in and out would take as long as a statement
             try:
@@ -100,6 +117,104 @@ class SQLite(Database[sqlite3.Connection]):
         self.driver(connection).rollback()
         return True
 
+    def _gone(self, error: BaseException) -> str | None:
+        code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            return f"the file {self.where} is damaged ({error})"
+        # SQLite has no code of its own for it.
+        lacks = code == sqlite3.SQLITE_ERROR and str(error).startswith(("no such table", "no such column"))
+        return f"a table in {self.where} was dropped, or is an older one ({error})" if lacks else None
+
+    # -- the file, and the trace beside it
+
+    def prepare(self, project: str, deadline: float) -> str:
+        """Make the tables if they are not there, or add what they lack, and note the project. Returns its identity.
+
+        Raises:
+            LedgerCorruptError: the file is not the one that was here before, or rows of the project are gone.
+        """
+        path = self._path(deadline)
+        if path is None:  # it is in memory
+            return super().prepare(project, deadline)
+        trace = trace_path(path, self.prefix)
+        # Before its tables are looked for: another process makes these first, and the trace when they are there.
+        known = read_trace(trace)
+        if not self._has_tables(deadline):
+            check_trace(trace, known, None)
+        identity = super().prepare(project, deadline)
+        check_trace(trace, known, self.run(self._read_trace, deadline))
+        self._leave_trace(trace, deadline)
+        self._file = OpenedFile(path)
+        return identity
+
+    def begin_anew(self, project: str, identity: str, deadline: float) -> str:
+        """Have a file and tables again, instead of what is gone. A file that is in its place now is taken."""
+        with self.lock:
+            self.let_go()
+            self._file = None
+        identity = super().begin_anew(project, identity, deadline)
+        path = self._path(deadline)
+        if path is not None:
+            path.chmod(0o600)
+            self._leave_trace(trace_path(path, self.prefix), deadline)
+            self._file = OpenedFile(path)
+        return identity
+
+    def _has_tables(self, deadline: float) -> bool:
+        # Over the connection that is kept: there is no other.
+        find = "SELECT name FROM sqlite_master WHERE type = 'table' AND name = :name"
+        name = {"name": self.tables.schema.name}
+        return bool(self.run(lambda driver: driver.execute(find, name).fetchall(), deadline, alone=True))
+
+    def _path(self, deadline: float) -> Path | None:
+        """Where the file is, whatever an engine of the user's own calls it; None for none."""
+        files = self.run(lambda driver: driver.execute("PRAGMA database_list").fetchall(), deadline, alone=True)
+        path = next((file for _, name, file in files if name == "main"), "")
+        return Path(path) if path else None
+
+    def _read_trace(self, driver: sqlite3.Connection) -> Trace:
+        [[_, identity, opened]] = driver.execute(self.statements.read_schema).fetchall()
+        return Trace(identity, opened)
+
+    def _leave_trace(self, path: Path, deadline: float) -> None:
+        """Count that the file was opened, in it and then beside it."""
+
+        def count(driver: sqlite3.Connection) -> None:
+            found = self._read_trace(driver)
+            given = {"version": VERSION, "identity": found.identity, "opened": found.opened + 1}
+            driver.execute(self.statements.update_schema, given)
+
+        def leave(driver: sqlite3.Connection) -> None:
+            # In a transaction: no other process that opens the file comes between reading and writing.
+            write_trace(path, self._read_trace(driver))
+
+        with self._synced(deadline):
+            self.run(count, deadline)
+        self.run(leave, deadline)
+
+    @contextmanager
+    def _synced(self, deadline: float) -> Iterator[None]:
+        """Around a commit that is to survive a power cut, as a trace may that tells of it."""
+
+        def ask(value: str) -> int:
+            found = self.run(
+                lambda driver: driver.execute(f"PRAGMA synchronous{value}").fetchall(), deadline, alone=True
+            )
+            return int(found[0][0]) if found else 0
+
+        before = ask("")
+        ask(" = FULL")
+        try:
+            yield
+        finally:
+            ask(f" = {before}")
+
+    def _give_up(self, connection: PoolProxiedConnection) -> None:
+        # A closed connection keeps its locks while a statement is half read, as by a frame of the error's traceback.
+        with contextlib.suppress(sqlite3.Error):
+            self.driver(connection).rollback()
+        super()._give_up(connection)
+
     def forked(self) -> None:
         """Leave the parent's connections to the parent."""
         of_parents.append(self._kept)
@@ -134,6 +249,8 @@ def open_sqlite(where: str | sa.Engine, url: sa.URL, prefix: str, fsync: str) ->
         msg = "an SQLite ledger needs a file: write 'sqlite:////path/to/file.db', or 'memory://' for none"
         raise LedgerError(msg)
     path = Path(url.database)
+    if not path.exists():
+        check_rest(path, prefix)
     try:  # for nobody else to read
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except FileExistsError:

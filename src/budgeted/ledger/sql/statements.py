@@ -23,7 +23,7 @@ class Statements:
 
     def __init__(self, tables: Tables, dialect: sa.Dialect) -> None:
         self._tables = tables
-        on_sqlite = dialect.name == "sqlite"
+        on_sqlite = self._on_sqlite = dialect.name == "sqlite"
         # Named parameters everywhere: SQLite's driver takes them, though SQLAlchemy does not use them with it.
         self._dialect = sqlite.dialect(paramstyle="named") if on_sqlite else dialect
         self._insert: Insert = sqlite.insert if on_sqlite else postgresql.insert
@@ -37,6 +37,8 @@ class Statements:
         self._of_schema()
         self._of_accounts()
         self._of_holds()
+        self._of_ended()
+        self._of_doubts()
         self._of_owners()
         self._of_reports()
 
@@ -48,11 +50,29 @@ class Statements:
             *(self._sql(sa.schema.CreateTable(table, if_not_exists=True)) for table in tables),
             *(self._sql(sa.schema.CreateIndex(i, if_not_exists=True)) for table in tables for i in table.indexes),
         ]
-        self.read_schema = self._sql(sa.select(schema.c.version))
+        self.add_columns = [
+            f"ALTER TABLE {self._quoted(table.name)} ADD COLUMN {self._sql(sa.schema.CreateColumn(column))}"
+            for table, column in self._tables.added()
+        ]
+        self.drop_indexes = [
+            f"DROP INDEX IF EXISTS {self._quoted(f'{schema.name[:-6]}{name}')}"
+            for name in ("holds_ended", "holds_uncertain")
+        ]
+        self.read_schema = self._sql(sa.select(schema.c.version, schema.c.identity, schema.c.opened))
+        self.read_version = self._sql(sa.select(schema.c.version))
         self.insert_schema = self._sql(sa.insert(schema))
+        self.update_schema = self._sql(
+            sa.update(schema).values(version=_integer("version"), identity=_word("identity"), opened=_integer("opened"))
+        )
+        self.list_projects = self._sql(sa.select(projects.c.project))
         self.insert_project = self._sql(self._insert(projects).on_conflict_do_nothing())
-        self.lock_project = self._sql(sa.select(projects.c.version).where(mine).with_for_update())
-        self.update_project = self._sql(sa.update(projects).where(mine).values(version=_integer("to_version")))
+        self.lock_project = self._sql(
+            sa.select(projects.c.version, projects.c.identity, projects.c.accounts).where(mine).with_for_update()
+        )
+        self.update_project = self._sql(
+            sa.update(projects).where(mine).values(version=_integer("to_version"), accounts=_integer("to_accounts"))
+        )
+        self.identify_project = self._sql(sa.update(projects).where(mine).values(identity=_word("to_identity")))
 
     def _of_accounts(self) -> None:
         accounts = self._tables.accounts
@@ -62,6 +82,7 @@ class Statements:
         self.insert_account = self._sql(sa.insert(accounts))
         self.update_account = self._sql(sa.update(accounts).where(one).values(_given(accounts)))
         self.delete_account = self._sql(sa.delete(accounts).where(one))
+        self.count_accounts = self._sql(sa.select(sa.func.count()).select_from(accounts).where(mine))
         self.list_accounts = self._sql(
             sa.select(*_bare(accounts))
             .where(
@@ -69,6 +90,8 @@ class Statements:
                 present,
                 accounts.c.id >= _word("prefix"),
                 accounts.c.id > _word("after"),
+                # For the index, which knows no prefixes: not all that come behind it are looked at.
+                accounts.c.id < _word("behind"),
                 sa.func.substr(accounts.c.id, sa.literal_column("1"), _integer("length", sa.Integer))
                 == _word("prefix"),
             )
@@ -102,7 +125,9 @@ class Statements:
         find = sa.select(*_bare(holds))
         self.read_hold = self._sql(find.where(one))
         self.lock_hold = self._sql(find.where(one).with_for_update())
-        self.open_holds = self._sql(find.where(mine, open_).order_by(holds.c.opened))
+        sure = holds.c.reason == EMPTY  # as open ones are: the index of these has no others
+        self.any_hold = self._sql(sa.select(holds.c.id).where(mine).limit(sa.literal_column("1")).offset(ZERO))
+        self.open_holds = self._sql(find.where(mine, sure, open_).order_by(holds.c.opened))
         self.uncertain = self._sql(
             find.where(mine, holds.c.reason != EMPTY).order_by(holds.c.ended, holds.c.opened, holds.c.id)
         )
@@ -113,21 +138,72 @@ class Statements:
         abandoned = (
             sa.select(holds.c.id, holds.c.guess, sa.case((late, sa.literal_column("1")), else_=ZERO))
             .select_from(holds.outerjoin(owners, owners.c.id == holds.c.owner))
-            .where(mine, open_, late | owners.c.until.is_(None) | (owners.c.until <= self.now))
+            .where(mine, sure, open_, late | owners.c.until.is_(None) | (owners.c.until <= self.now))
         )
         self.abandoned = self._sql(abandoned)
         self.still_abandoned = self._sql(abandoned.where(holds.c.id == _word("id_")))
-        sure = mine & (holds.c.reason == EMPTY)
         last_kept = (
             sa.select(holds.c.ended)
-            .where(sure, holds.c.ended.is_not(None))
+            .where(mine, sure, holds.c.ended.is_not(None))
             .order_by(holds.c.ended.desc())
             .limit(sa.literal_column("1"))
             .offset(_integer("remembered"))
         )
-        self.prune_holds = self._sql(
-            sa.delete(holds).where(
-                sure, holds.c.ended < last_kept.scalar_subquery(), holds.c.ended < now - _real("seconds")
+        self.list_old_holds = self._sql(
+            sa.select(holds.c.id, holds.c.ended, holds.c.used)
+            .where(mine, sure, holds.c.ended < last_kept.scalar_subquery(), holds.c.ended < now - _real("seconds"))
+            .order_by(holds.c.ended)
+            .limit(_integer("count"))
+            .offset(ZERO)
+        )
+        self.delete_hold = self._sql(sa.delete(holds).where(one))
+
+    def _of_ended(self) -> None:
+        ended = self._tables.ended
+        mine = ended.c.project == _word("project_")
+        of_owner = mine & (ended.c.owner == _word("owner_"))
+        number = _integer("number")
+        self.find_ended = self._sql(
+            sa.select(ended.c.first).where(of_owner, ended.c.first <= number, ended.c.last >= number)
+        )
+        beside = of_owner & (ended.c.last >= _integer("low")) & (ended.c.first <= _integer("high"))
+        self.list_ended = self._sql(sa.select(ended.c.first, ended.c.last).where(beside))
+        self.delete_ended = self._sql(sa.delete(ended).where(beside))
+        self.insert_ended = self._sql(sa.insert(ended))
+        self.prune_ended = self._sql(sa.delete(ended).where(mine, ended.c.at < _integer("before")))
+
+    def _of_doubts(self) -> None:
+        doubts, holds = self._tables.doubts, self._tables.holds
+        mine = doubts.c.project == _word("project_")
+        insert = self._insert(doubts).values({column.name: _param(column) for column in doubts.c})
+        self.add_doubt = self._sql(
+            insert.on_conflict_do_update(
+                index_elements=[column.name for column in doubts.primary_key],
+                set_={"usd": doubts.c.usd + insert.excluded.usd},
+            )
+        )
+        one = (doubts.c.account == _word("account")) & (doubts.c.model == _word("model"))
+        self.drop_doubt = self._sql(
+            sa.delete(doubts).where(
+                doubts.c.project == _word("project"), one, doubts.c.hour == _integer("hour"), doubts.c.usd == ZERO
+            )
+        )
+        self.sum_doubts = self._sql(
+            sa.select(doubts.c.model, sa.cast(sa.func.sum(doubts.c.usd), sa.BigInteger))
+            .where(
+                mine,
+                doubts.c.account == _word("account_"),
+                doubts.c.hour >= _integer("first"),
+                doubts.c.hour < _integer("behind"),
+            )
+            .group_by(doubts.c.model)
+        )
+        self.doubtful_holds = self._sql(
+            sa.select(holds.c.route, holds.c.used).where(
+                holds.c.project == _word("project_"),
+                holds.c.reason != EMPTY,
+                holds.c.opened >= _integer("first"),
+                holds.c.opened < _integer("behind"),
             )
         )
 
@@ -139,8 +215,22 @@ class Statements:
             .values(id=_word("id"), until=until)
             .on_conflict_do_update(index_elements=["id"], set_={"until": until})
         )
+        first = _integer("first")
+        counted = self._insert(owners).values(id=_word("id"), until=self.now, verbs=first)
+        count = counted.on_conflict_do_update(
+            index_elements=["id"], set_={"verbs": owners.c.verbs + sa.literal_column("1")}
+        )
+        # Not every SQLite that Python comes with knows RETURNING, and nobody else counts there meanwhile.
+        self.returns_counts = not self._on_sqlite
+        self.count_verb = self._sql(count.returning(owners.c.verbs) if self.returns_counts else count)
+        projects = self._tables.projects
+        self.standing = self._sql(
+            sa.select(projects.c.identity, owners.c.verbs)
+            .select_from(projects.outerjoin(owners, owners.c.id == _word("owner_")))
+            .where(projects.c.project == _word("project_"))
+        )
         self.withdraw = self._sql(sa.delete(owners).where(owners.c.id == _word("id_")))
-        self.prune_owners = self._sql(sa.delete(owners).where(owners.c.until <= self.now))
+        self.prune_owners = self._sql(sa.delete(owners).where(owners.c.until <= self.now - _real("seconds")))
 
     def _of_reports(self) -> None:
         reports = self._tables.reports
@@ -163,6 +253,9 @@ class Statements:
         )
         newest = sa.select(sa.func.max(reports.c.day)).where(mine).scalar_subquery()
         self.prune_reports = self._sql(sa.delete(reports).where(mine, reports.c.day < newest - _integer("days")))
+
+    def _quoted(self, name: str) -> str:
+        return self._dialect.identifier_preparer.quote(name)
 
     def _sql(self, statement: ClauseElement) -> str:
         return str(statement.compile(dialect=self._dialect))

@@ -1,0 +1,84 @@
+"""What an SQL ledger does with a database that went back to an earlier state, or that lost what it had."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+from budgeted.ledger.accounts import LimitSpec
+from budgeted.ledger.acknowledged_verbs import written_back
+from budgeted.ledger.memory.change_records import Change, Deleted, Held, LimitsSet, Posted, Restored, WasReset
+from budgeted.ledger.memory.ledger import MemoryLedger
+from budgeted.ledger.network_ledger import RemoteLedger, Standing
+from budgeted.ledger.sql import row_mapping
+from budgeted.ledger.sql.account_transactions import AccountTransactions
+from budgeted.ledger.sql.database import GoneError
+from budgeted.ledger.sql.in_memory_working_copy import Scratch
+from budgeted.ledger.sql.opening import AnyDatabase
+
+
+class LostState(RemoteLedger):
+    """The part of :class:`~budgeted.ledger.sql.ledger.SQLLedger` that notices such a database, and makes it good."""
+
+    _database: AnyDatabase
+    _rows: AccountTransactions
+    _project: str
+    _identity: str
+    _payers: dict[str, tuple[str, ...]]
+
+    def _standing(self, deadline: float) -> Standing:
+        try:
+            return self._rows.look(deadline)
+        except GoneError as error:
+            return Standing(0, str(error))
+
+    def _write_limits_back(self, deadline: float, *, gone: bool) -> int:
+        if gone:
+            self._identity = self._database.begin_anew(self._project, self._identity, deadline)
+            self._rows.counts.identity = self._identity
+        self._rows.skip_versions(deadline)
+        lacking = self._rows.lacking(deadline, self._told.limits())
+        for account in lacking:
+            self._do_again(written_back(account), deadline)
+        return len(lacking)
+
+    def _do_again(self, change: Change, deadline: float) -> int:
+        if isinstance(change, LimitsSet):
+            verb = functools.partial(set_limits, change, create=False)
+            return self._rows.reshape_again(deadline, change.account, counted_from(change.limits), verb)
+        if isinstance(change, Deleted):
+            return self._rows.reshape_again(deadline, change.account, None, functools.partial(delete, change))
+        if isinstance(change, WasReset):
+            account, at = change.account, change.at
+            return self._rows.change_again(deadline, "", (account,), lambda scratch: scratch.reset(account, at))
+        if isinstance(change, Restored):
+            return self._rows.restore_again(deadline, change)
+        one, absent = change, set[str]()
+        names = row_mapping.payers(one.route) if isinstance(one, Held | Posted) else self._payers.get(one.id, ())
+
+        def again(scratch: Scratch) -> None:
+            absent.update(name for name in names if name not in scratch.known)
+            if not absent:
+                scratch.again(one)
+
+        number = self._rows.change_again(deadline, one.id, names, again)
+        while absent:  # of which no limits are known: or else it would be charged to nobody
+            self._do_again(LimitsSet(absent.pop(), explicit=False, limits=()), deadline)
+            if not absent:
+                number = self._rows.change_again(deadline, one.id, names, again)
+        return number
+
+
+def set_limits(told: LimitsSet, ledger: MemoryLedger, *, create: bool) -> None:
+    """Give an account the limits that it was told to have; ``create`` leaves an existing account alone."""
+    ledger.set_limits(told.account, told.limits, explicit=told.explicit, create=create)
+
+
+def delete(told: Deleted, ledger: MemoryLedger) -> None:
+    """Forget an account."""
+    ledger.delete(told.account)
+
+
+def counted_from(limits: Sequence[LimitSpec]) -> int | None:
+    """The day from which on past charges count in one of these limits; None for none."""
+    return min((spec.since for spec in limits if spec.since >= 0), default=None)

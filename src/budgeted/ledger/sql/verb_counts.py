@@ -1,0 +1,109 @@
+"""Where a process stands in a database: whether this is the ledger that it opened, and what was done for it there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from budgeted.ledger.acknowledged_verbs import AcknowledgedVerbs, WentBackError
+from budgeted.ledger.memory.change_records import Change
+from budgeted.ledger.network_ledger import Standing, lasting
+from budgeted.ledger.sql.driver_interface import Cursor, Driver, StoredRow
+from budgeted.ledger.sql.statements import Statements
+
+FORGOTTEN_SECONDS = 7 * 86_400.0
+"""How long an owner's count is kept after its lease ran out: a machine may sleep, and its processes go on."""
+
+EMPTIED = "its tables were emptied"
+REPLACED = "another ledger is in its place"
+
+
+class Done(NamedTuple):
+    """A verb that was done in a transaction, which is committed when this is looked at.
+
+    Attributes:
+        before: what was acknowledged before it.
+        number: tells the number that it got.
+        change: what it did.
+    """
+
+    before: int
+    number: Callable[[], int]
+    change: Change | None
+
+    def note(self, told: AcknowledgedVerbs) -> None:
+        """Note that it was acknowledged."""
+        told.answered(self.before, self.number(), self.change)
+
+
+class VerbCounts:
+    """One owner's verbs, as they are counted in the transactions that do them.
+
+    Args:
+        statements: on the tables.
+        project: the project's name as it is stored.
+        owner: whose verbs are counted.
+        told: what the database has acknowledged.
+    """
+
+    def __init__(self, statements: Statements, project: str, owner: str, told: AcknowledgedVerbs) -> None:
+        self._sql = statements
+        self._asked = {"owner_": owner, "project_": project}
+        self._owner = owner
+        self.told = told
+        self.identity = ""
+        """The project's, when it was opened."""
+        self.renewed = lasting()
+        """When this owner was heard of last."""
+
+    def ask(self, driver: Driver) -> Cursor:
+        """Ask where the owner stands: first of all in a transaction, as nothing is decided on an earlier state."""
+        return driver.execute(self._sql.standing, self._asked)
+
+    def standing(self, found: list[StoredRow]) -> Standing:
+        """What the answer to :meth:`ask` says."""
+        if not found:
+            return Standing(0, EMPTIED)
+        [[identity, verbs]] = found
+        if verbs is None:
+            # Others forget an owner that slept for so long; no backup is to be suspected.
+            verbs = self.told.sent() if lasting() - self.renewed > FORGOTTEN_SECONDS / 2 else 0
+        return Standing(verbs, "" if identity == self.identity else REPLACED)
+
+    def checked(self, found: list[StoredRow], before: int, *, again: bool = False) -> int:
+        """How many verbs were done for this owner so far.
+
+        Args:
+            found: the answer to :meth:`ask`.
+            before: what was acknowledged before it was asked.
+            again: True where the database is being told what it lacks, and its count is behind.
+
+        Raises:
+            WentBackError: fewer than were acknowledged, or for another ledger.
+        """
+        standing = self.standing(found)
+        if standing.gone:
+            raise WentBackError
+        if not again:
+            self.told.seen(before, standing.verbs)
+        return standing.verbs
+
+    def count(self, driver: Driver, done: int) -> Callable[[], int]:
+        """Count a verb in its transaction.
+
+        Args:
+            driver: the connection.
+            done: how many there were before, as far as the transaction knows.
+
+        Returns:
+            What tells the number that it got, once the transaction is committed.
+        """
+        answer = driver.execute(self._sql.count_verb, {"id": self._owner, "first": done + 1})
+        if not self._sql.returns_counts:
+            return lambda: done + 1
+
+        def number() -> int:
+            [[found]] = answer.fetchall()
+            return int(found)
+
+        return number
