@@ -87,3 +87,36 @@ def warn_of_policy(where: str) -> None:
         "be evicted",
         where,
     )
+
+
+def keeps_snapshots(client: Commands) -> bool | None:
+    """Whether a server without an append-only file saves snapshots; None if it does not tell."""
+    import redis
+
+    try:
+        found = client.execute_command("CONFIG GET", "save")
+    except redis.ResponseError:  # forbidden, or renamed, as where others run the server
+        return None
+    values = list(found.values() if isinstance(found, dict) else found[1::2])
+    return bool(values and values[0])
+
+
+@functools.cache
+def warn_of_restarts(where: str, *, known: bool) -> None:
+    """Tell, once for each server, what its next start loses.
+
+    Args:
+        where: the server.
+        known: whether it has told that it keeps nothing, or does not tell.
+    """
+    what = (
+        "keeps nothing on disk (appendonly and save are both off)"
+        if known
+        else "does not tell whether it keeps its data on disk (CONFIG GET is refused, and appendonly is off)"
+    )
+    logger.warning(
+        "budgeted: the Redis at %s %s; a restart without its data loses all limits and what was spent of them; set "
+        "appendonly to yes there",
+        where,
+        what,
+    )

@@ -8,9 +8,7 @@ one account since its last reset, is exact to a nano-USD per charge.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -20,17 +18,16 @@ from budgeted.ledger.admission import Ask, Refused
 from budgeted.ledger.cost_routing import STALE, Route, Stale, period_at
 from budgeted.ledger.interface import in_flight
 from budgeted.ledger.memory import change_records, ended_holds
-from budgeted.ledger.memory.change_records import Held
+from budgeted.ledger.memory.change_records import Deleted, Held, LimitsSet, Released, Settled
 from budgeted.ledger.memory.resolved_routes import in_flight_of
-from budgeted.ledger.network_ledger import READING_SECONDS, RemoteLedger, lasting
-from budgeted.ledger.redis.connection import Commands, address, database, new_client, warn_of_policy
+from budgeted.ledger.network_ledger import READING_SECONDS, lasting
 from budgeted.ledger.redis.exact_integers import check_ask, check_limits, check_used
-from budgeted.ledger.redis.keys import redis_key
-from budgeted.ledger.redis.lua_scripts import script
+from budgeted.ledger.redis.script_runner import POSTED_SECONDS, ScriptRunner
 from budgeted.ledger.redis.stored_records import (
     account_of,
     charge_of,
-    encode,
+    correction_of,
+    decode,
     hold_of,
     packed_ask,
     packed_route,
@@ -41,14 +38,11 @@ from budgeted.ledger.redis.stored_records import (
 from budgeted.ledger.spending_records import Charge, RollupRow, Used
 from budgeted.ledger.whole_content import Content
 
-if TYPE_CHECKING:
-    from budgeted.ledger.redis.connection import Client
-
 PAGE = 1000
 """Accounts read, or holds swept, by one script: nobody else is served meanwhile."""
 
-POSTED_SECONDS = 86_400
-"""How long a charge without a hold is known by its id at least."""
+GRANTS = 2**21
+"""Grants below it are told in one number with the count of verbs, which is multiplied by it."""
 
 MOST_CLIENTS = 10_000
 """Clients whose old holds are looked after, where this process serves others."""
@@ -56,11 +50,8 @@ MOST_CLIENTS = 10_000
 MOST_ROUTES = 10_000
 """Routes that are kept as the scripts take them."""
 
-FORMAT = "1 "
-"""How the mark of a ledger begins that this version can read."""
 
-
-class RedisLedger(RemoteLedger):
+class RedisLedger(ScriptRunner):
     """Balances in Redis or Valkey, shared by all processes and hosts that use the same project.
 
     Args:
@@ -74,74 +65,10 @@ class RedisLedger(RemoteLedger):
         LedgerUnavailableError: it cannot be reached, or refuses.
     """
 
-    def __init__(self, server: str | Client, project: str) -> None:
-        import redis
-
-        self._server = server
-        self._no_script = redis.exceptions.NoScriptError
-        self._key = redis_key(project).encode()
-        client = new_client(server)
-        where, secret = address(client)
-        super().__init__(where, (redis.RedisError, OSError), secret)
-        self.place = f"{where} {database(client)} {project}"
-        try:
-            self._open()
-        except TypeError as error:  # of what the URL's query says, only now
-            msg = f"redis-py does not take what the query of the ledger's URL says: {error}"
-            raise LedgerError(msg) from None
-
     def _begin(self) -> None:
         super()._begin()
         self._clients: set[str] = set()
         self._routes: dict[int, tuple[Route, msgspec.Raw]] = {}
-        # Also in a forked child: a pool's locks may be held by threads that only the parent has.
-        self._client: Commands = new_client(self._server)
-
-    def _open(self) -> None:
-        mark, policy = self._run("open_ledger", FORMAT + secrets.token_hex(8), guarded=False)
-        self._mark = mark.decode()
-        if not self._mark.startswith(FORMAT):
-            msg = f"the ledger at {self.where} was written by a newer version of budgeted; upgrade this one"
-            raise LedgerError(msg)
-        if policy and policy != b"noeviction":
-            msg = (
-                f"the Redis at {self.where} may evict keys, and budgets with them (maxmemory-policy "
-                f"{policy.decode()}); set maxmemory-policy to noeviction there, or use another server"
-            )
-            raise LedgerError(msg)
-        if not policy:
-            warn_of_policy(self.where)
-
-    # -- scripts
-
-    def _run(self, verb: str, *args: object, guarded: bool = True, timeout: float | None = None) -> Any:
-        """Run a verb's script; its reply.
-
-        ``guarded`` refuses to go on with balances that are not those that were opened. Verbs that end what began
-        before go without, and those with a route look at the same time as at its accounts.
-        """
-        # Nearly every verb needs nothing of this, and entering a generator each time takes its time.
-        if self.closed or timeout == 0 or not self._watched:
-            with self._verb(timeout):  # raises, or looks after the lease from now on
-                pass
-        text, sha = script(verb)
-        rest = 1, self._key, self._mark if guarded else "", encode(args)
-        run = self._client.execute_command
-        try:
-            try:
-                return run("EVALSHA", sha, *rest, NEVER_DECODE=True)
-            except self._no_script:
-                return run("EVAL", text, *rest, NEVER_DECODE=True)
-        except self._errors as error:
-            if not str(error).startswith("GONE"):
-                raise self._unavailable(error, self.deadline) from error
-            raise self._gone() from None
-
-    def _gone(self) -> LedgerUnavailableError:
-        return LedgerUnavailableError(
-            f"the balances at {self.where} are gone: the server was emptied, or started again without its data. "
-            f"Restore them, or start this program again to begin anew; until then calls are refused"
-        )
 
     def _packed(self, route: Route) -> msgspec.Raw:
         """A route as the scripts take it. It is packed once, as many calls take the same."""
@@ -155,10 +82,6 @@ class RedisLedger(RemoteLedger):
         packed = packed_route(route)
         self._routes[id(route)] = route, packed
         return packed
-
-    def _ask(self, verb: str, *args: object, guarded: bool = True, timeout: float | None = None) -> Any:
-        """Run a verb's script that answers in MessagePack."""
-        return msgspec.msgpack.decode(self._run(verb, *args, guarded=guarded, timeout=timeout))
 
     # -- the life of a hold
 
@@ -178,28 +101,28 @@ class RedisLedger(RemoteLedger):
         # From before the request: the server counts from when it gets it, so that the lease ends here first.
         began, owner = lasting(), self._owner_of(id)
         lease = self.lease if owner is self.owner and began >= self._lease_due else False
-        asked = id, at, owner, lease, self._mark, packed_ask(ask), self._packed(route)
         try:
-            reply = self._run("hold", *asked, guarded=False, timeout=timeout)
+            reply = self._run("hold", id, at, owner, lease, packed_ask(ask), self._packed(route), timeout=timeout)
         except LedgerUnavailableError as error:
             self._doubt(id, at, error)
             raise
         if lease:
             self._lease_due = began + self.lease / 2
-        if isinstance(reply, int):
-            return change_records.held(id, at, reply, ask, route.raw)
-        if isinstance(reply, list):
-            granted, at = reply
-            return change_records.held(id, at, granted, ask, route.raw)
-        kind, *answer = msgspec.msgpack.decode(reply)
+        if not isinstance(reply, bytes):
+            if isinstance(reply, int):
+                count, granted = divmod(reply, GRANTS)
+            else:
+                count, granted, at = reply
+            held = change_records.held(id, at, granted, ask, route.raw)
+            self._answered(count, held)
+            return held
+        kind, *answer = decode(reply)
         if kind == "refused":
             return Refused(*answer[0])
         if kind == "clock":
             return _other_clock(route, *answer)
         if kind == "stale":
             return STALE
-        if kind == "gone":
-            raise self._gone()
         what = "has ended" if kind == "ended" else "exists with other amounts"
         msg = f"hold {id!r} {what}; every call needs an id of its own"
         raise LedgerError(msg)
@@ -226,18 +149,14 @@ class RedisLedger(RemoteLedger):
             LedgerError: the hold was settled before, with another figure.
         """
         check_used(used)
-        return self._end("settle", id, used, at, reason, timeout=timeout)
+        return self._charge("settle", id, used, at, reason, timeout=timeout) is True
 
     def release(self, id: str, at: int, timeout: float | None = None) -> bool:  # noqa: ARG002 - the verbs are alike
         """Drop a hold: nothing was spent. Returns False when no such hold is open."""
-        return self._end("release", id, timeout=timeout)
-
-    def _end(self, verb: str, id: str, *args: object, timeout: float | None) -> bool:
-        kind, *answer = self._ask(verb, ended_holds.REMEMBERED, id, *args, guarded=False, timeout=timeout)
-        if kind == "other":
-            raise _settled_before(id, answer[0], cast("Used", args[0]))
-        if kind == "done" and self.turns.queues:
-            self.turns.freed(answer[0])
+        kind, count, *freed = self._ask("release", ended_holds.REMEMBERED, id, timeout=timeout)
+        self._answered(count, Released(id))
+        if freed and self.turns.queues:
+            self.turns.freed(freed[0])
         return bool(kind == "done")
 
     def post(
@@ -249,26 +168,33 @@ class RedisLedger(RemoteLedger):
             True, or :data:`STALE` as :meth:`hold`.
         """
         check_used(used)
-        kind, *answer = self._ask(
-            "post",
-            ended_holds.REMEMBERED,
-            id,
-            used,
-            at,
-            reason,
-            POSTED_SECONDS,
-            self._mark,
-            self._packed(route),
-            guarded=False,
-            timeout=timeout,
-        )
-        if kind == "gone":
-            raise self._gone()
+        return self._charge("post", id, used, at, reason, route, timeout=timeout)
+
+    def _charge(
+        self,
+        verb: str,
+        id: str,
+        used: Used,
+        at: int,
+        reason: str,
+        route: Route | None = None,
+        timeout: float | None = None,
+    ) -> bool | Stale:
+        by = () if route is None else (POSTED_SECONDS, self._packed(route))
+        kind, *answer = self._ask(verb, ended_holds.REMEMBERED, id, used, at, reason, *by, timeout=timeout)
+        if kind == "stale":
+            return STALE
         if kind == "other":
-            raise _settled_before(id, answer[0], used)
-        if kind == "done" and self.turns.queues:
-            self.turns.freed(answer[0])
-        return STALE if kind == "stale" else True
+            raise _settled_before(id, answer[1], used)
+        if kind == "unknown":
+            self._answered(answer[0])
+            return False
+        if not self._lease_due:
+            self._lease_due = lasting()
+        self._told.charged(answer[0] - 1, answer[0], id, used, at, reason, None if route is None else route.raw)
+        if self.turns.queues:
+            self.turns.freed(answer[1])
+        return True
 
     def ended(self, id: str) -> Charge | None:
         """What became of a hold, if it has ended lately or is uncertain."""
@@ -277,13 +203,18 @@ class RedisLedger(RemoteLedger):
     def correct(self, id: str, used: Used, at: int) -> Charge | None:
         """Replace the figure of a charge. Returns what it was before, or None if it is not known (any more)."""
         check_used(used)
-        return charge_of(self._run("correct", ended_holds.REMEMBERED, self.new_id(), id, used, at))
+        count, before = correction_of(self._run("correct", ended_holds.REMEMBERED, self.new_id(), id, used, at))
+        self._answered(count, Settled(id, at, used) if before else None)
+        return before
 
     # -- accounts
 
     def read(self, account: str) -> Account | None:
         """A copy of an account, or None."""
-        return account_of(*self._run("read_account", account))
+        found = account_of(*self._run("read_account", account))
+        if found is not None:
+            self._told.read(found)
+        return found
 
     def set_limits(
         self, account: str, limits: Sequence[LimitSpec], *, explicit: bool = True, create: bool = False
@@ -294,17 +225,20 @@ class RedisLedger(RemoteLedger):
             LedgerError: a limit is too large to be counted exactly.
         """
         check_limits(limits)
-        self._ask("set_limits", self.new_id(), account, limits, explicit, create)
+        count, _ = self._ask("set_limits", self.new_id(), account, limits, explicit, create)
+        self._answered(count, None if create else LimitsSet(account, explicit, tuple(limits)))
         self.turns.wake_all()
 
     def reset(self, account: str, at: int) -> None:  # noqa: ARG002 - the verbs are alike
         """Forget what an account has spent; open holds stay."""
-        self._ask("reset", self.new_id(), account)
+        count, _ = self._ask("reset", self.new_id(), account)
+        self._answered(count)
         self.turns.wake_all()
 
     def delete(self, account: str) -> None:
         """Forget an account and its limits. What it was charged stays in the reports."""
-        self._ask("delete", self.new_id(), account)
+        count, _ = self._ask("delete", self.new_id(), account)
+        self._answered(count, Deleted(account))
         self.turns.wake_all()
 
     def restore(
@@ -382,7 +316,7 @@ class RedisLedger(RemoteLedger):
     # -- upkeep
 
     def _renew_by(self, owner: str, seconds: float, deadline: float) -> None:  # noqa: ARG002 - it is the client's
-        self._ask("renew", owner, seconds, guarded=False)
+        self._ask("renew", owner, seconds)
         if not seconds:
             self._clients.discard(owner)
 
@@ -399,15 +333,11 @@ class RedisLedger(RemoteLedger):
         swept = 0
         some = PAGE
         while some == PAGE:
-            some, freed = self._ask("sweep", ended_holds.REMEMBERED, mine, at, timeout, reason, PAGE, guarded=False)
+            some, freed = self._ask("sweep", ended_holds.REMEMBERED, mine, at, timeout, reason, PAGE)
             swept += some
             if freed and self.turns.queues:
                 self.turns.freed(set(freed))
         return swept
-
-    def _disconnect(self) -> None:
-        if isinstance(self._server, str):
-            self._client.close()
 
 
 def _settled_before(id: str, was: Sequence[int], used: Used) -> LedgerError:

@@ -8,15 +8,20 @@ import re
 from importlib import resources
 
 _PLAIN = ("common", "keys")
+_GUARDED = (*_PLAIN, "same_state")
 _BOOKING = (*_PLAIN, "booking")
-_ONCE = (*_PLAIN, "same_answer_to_repeated_request")
+_ONCE = (*_GUARDED, "same_answer_to_repeated_request")
 _PARTS: dict[str, tuple[str, ...]] = {
+    "open_ledger": _PLAIN,
+    "find_standing": _PLAIN,
+    "find_older_accounts": _PLAIN,
     "hold": ("common", "routing", "admit"),
     "settle": _BOOKING,
     "release": _BOOKING,
-    "sweep": _BOOKING,
     "post": (*_BOOKING, "routing"),
-    "correct": (*_BOOKING, "same_answer_to_repeated_request"),
+    "do_again": _BOOKING,
+    "sweep": (*_GUARDED, "booking"),
+    "correct": (*_ONCE, "booking"),
     "set_limits": _ONCE,
     "reset": _ONCE,
     "delete": _ONCE,
@@ -30,7 +35,7 @@ _CONSTANTS = re.compile(r"^local ([A-Z][A-Z_, ]*) = (\d[\d, ]*?)(?: *--.*)?$", r
 def script(verb: str) -> tuple[str, bytes]:
     """A verb's script and its SHA-1, which is what Redis knows it by."""
     folder = resources.files("budgeted.ledger.redis") / "lua"
-    files = *(f"parts/{part}.lua" for part in _PARTS.get(verb, _PLAIN)), f"{verb}.lua"
+    files = *(f"parts/{part}.lua" for part in _PARTS.get(verb, _GUARDED)), f"{verb}.lua"
     text = "\n".join((folder / file).read_text(encoding="utf-8") for file in files)
     # Numbers instead of their names: each function that names a constant would have to capture it in every call.
     values: dict[str, str] = {}

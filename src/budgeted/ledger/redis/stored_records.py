@@ -9,11 +9,12 @@ import msgspec
 from budgeted.ledger.accounts import Account, Slot
 from budgeted.ledger.admission import Ask
 from budgeted.ledger.cost_routing import Leg, Route
-from budgeted.ledger.memory.change_records import Held
+from budgeted.ledger.memory.change_records import Held, Posted, Settled
 from budgeted.ledger.spending_records import Charge, RollupRow, Used
 
 # Made once: every verb packs its arguments.
 encode = msgspec.msgpack.Encoder().encode
+decode = msgspec.msgpack.Decoder().decode
 
 
 class StoredAccount(msgspec.Struct, array_like=True, gc=False):
@@ -63,32 +64,36 @@ class StoredCharge(msgspec.Struct, array_like=True, gc=False):
     id: str
     opened: int
     held: int
-    route: StoredRoute
+    route: StoredRoute | Literal[False]
     used: Used | Literal[False]
     at: int
     reason: str
 
     def charge(self) -> Charge:
         """The charge as every ledger shows it."""
+        route = self.route or _NOWHERE
         return Charge(
             id=self.id,
             opened=self.opened,
             at=self.at,
-            accounts=tuple(leg.account for leg in self.route.legs),
-            provider=self.route.provider,
-            model=self.route.model,
+            accounts=tuple(leg.account for leg in route.legs),
+            provider=route.provider,
+            model=route.model,
             used=self.used or Used(),
             held=self.held,
             reason=self.reason,
         )
 
 
+_NOWHERE = StoredRoute(0, "", "", ())
 _ReportRow = tuple[str, str, int, int, int, int, int]
 _stored = msgspec.msgpack.Decoder(StoredAccount)
 _models = msgspec.msgpack.Decoder(dict[str, int])
 _hold = msgspec.msgpack.Decoder(StoredHold)
 _charge = msgspec.msgpack.Decoder(StoredCharge | Literal[False])
+_correction = msgspec.msgpack.Decoder(tuple[int, StoredCharge | Literal[False]])
 _rows = msgspec.msgpack.Decoder(tuple[_ReportRow, ...])
+_route = msgspec.json.Decoder(StoredRoute)
 
 
 def account_of(raw: bytes | None, models: bytes | None) -> Account | None:
@@ -121,6 +126,18 @@ def stored_charge(one: Charge, route: Route) -> StoredCharge:
     return StoredCharge(one.id, one.opened, one.held, path, one.used, one.at, one.reason)
 
 
+def stored_hold(one: Held, owner: str) -> StoredHold:
+    """The record of a process's open hold."""
+    path = _route.decode(one.route)
+    return StoredHold(one.id, one.at, one.granted, one.usd, one.tokens, one.guess or False, owner, path)
+
+
+def stored_posting(one: Posted | Settled) -> StoredCharge:
+    """The record of a charge by its route; without one where only its hold tells that."""
+    path: StoredRoute | Literal[False] = _route.decode(one.route) if isinstance(one, Posted) else False
+    return StoredCharge(one.id, one.at, 0, path, one.used, one.at, one.reason)
+
+
 def hold_of(raw: bytes) -> Held:
     """The open hold that a record stands for."""
     return _hold.decode(raw).held()
@@ -130,6 +147,12 @@ def charge_of(raw: bytes) -> Charge | None:
     """The charge that a record stands for; None for ``false``, which says that nothing is known."""
     ended = _charge.decode(raw)
     return ended.charge() if ended else None
+
+
+def correction_of(raw: bytes) -> tuple[int, Charge | None]:
+    """How many verbs were done with a correction, and the charge as it was before; None if there was none."""
+    count, before = _correction.decode(raw)
+    return count, before.charge() if before else None
 
 
 def report_rows(day: int, account: str, raw: bytes) -> list[RollupRow]:

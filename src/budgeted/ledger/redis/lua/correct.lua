@@ -1,4 +1,4 @@
-local _, token, id, used, at = unpack(arg)
+local _, token, id, used, at = unpack(arg, 4)
 return once(token, function()
   local one = ended(id)
   if one and (one[REASON] ~= '' or not one[USED] or not same(one[USED], used)) then

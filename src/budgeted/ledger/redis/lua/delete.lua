@@ -1,4 +1,4 @@
-local token, name = unpack(arg)
+local token, name = unpack(arg, 4)
 
 -- Calls in flight are charged to the others, or to whoever bears the name by then.
 local function in_flight()

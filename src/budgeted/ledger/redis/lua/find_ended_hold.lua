@@ -1,1 +1,1 @@
-return encode(ended(arg[1]) or false)
+return encode(ended(arg[4]) or false)

@@ -1,8 +1,11 @@
-local id, at, owner, lease, mark, ask, route = unpack(arg)
+local id, at, owner, lease, ask, route = unpack(arg, 4)
 
 -- One number is read faster than several, or MessagePack.
-local function answer(granted, opened)
-  return opened == at and granted or {granted, opened}
+local function answer(count, granted, opened)
+  if opened == at and granted < 2097152 and count < 4294967296 then
+    return count * 2097152 + granted
+  end
+  return {count, granted, opened}
 end
 
 local known = call('HGET', HOLDS, id)
@@ -16,14 +19,22 @@ if known then
   for i, leg in ipairs(before[HOLD_ROUTE][LEGS]) do
     same = same and leg[1] == names[i]
   end
-  return same and answer(granted, before[AT]) or encode({'other'})
+  if not same then
+    return encode({'other'})
+  end
+  local state, other = look({})
+  if not state then
+    return other
+  end
+  call('HSET', ACCOUNTS, COUNT, state[2] + 1)
+  return answer(state[2] + 1, granted, before[AT])
 end
 if call('HEXISTS', LATEST, id) == 1 or call('HEXISTS', BEFORE, id) == 1 then
   return encode({'ended'})
 end
-local accounts, slots, now, moved = bind(route, mark, route[AROUND])
+local accounts, slots, count, now, moved = bind(route, route[AROUND])
 if not accounts then
-  return encode(slots)
+  return slots
 end
 local granted, refused = admit(ask, slots, route[SOFT])
 if not granted then
@@ -32,7 +43,7 @@ end
 
 local usd, tokens = usd_for(ask, granted), tokens_for(ask, granted)
 local amounts = {usd, tokens, 1}
-local saved = {}
+local saved = {COUNT, count}
 begin(slots)
 for _, bound in ipairs(slots) do
   bound[1][SLOT_HELD] = bound[1][SLOT_HELD] + amounts[bound[1][UNIT] + 1]
@@ -51,4 +62,4 @@ call('HSET', OPEN .. owner, id, opened)
 if lease then
   call('ZADD', OWNERS, milliseconds() + lease * 1000, owner)
 end
-return answer(granted, opened)
+return answer(count, granted, opened)

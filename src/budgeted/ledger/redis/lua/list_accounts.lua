@@ -1,4 +1,4 @@
-local prefix, after, count = unpack(arg)
+local prefix, after, count = unpack(arg, 4)
 local found = {}
 local first = after and after >= prefix and '(' .. after or '[' .. prefix
 local last = prefix == '' and '+' or '(' .. prefix .. '\255' -- no byte of UTF-8 is as large

@@ -1,11 +1,11 @@
 -- The rows of the first day that has some, from a day on: one day at a time, as nobody else is served meanwhile.
 -- With an account, only its own.
-local day = call('ZRANGEBYSCORE', DAYS, arg[1], '+inf', 'LIMIT', 0, 1)[1]
+local day = call('ZRANGEBYSCORE', DAYS, arg[4], '+inf', 'LIMIT', 0, 1)[1]
 if not day then
   return {}
 end
-if arg[2] then
-  local row = call('HGET', ROWS .. day, arg[2])
-  return {tonumber(day), row and {arg[2], row} or {}}
+if arg[5] then
+  local row = call('HGET', ROWS .. day, arg[5])
+  return {tonumber(day), row and {arg[5], row} or {}}
 end
 return {tonumber(day), call('HGETALL', ROWS .. day)}

@@ -1,25 +1,34 @@
-local _, id, used, at, reason, seconds, mark, route = unpack(arg)
+local _, id, used, at, reason, seconds, route = unpack(arg, 4)
 local hold = read(HOLDS, id)
+local names = hold and payers(hold[HOLD_ROUTE]) or {}
+local state, other = look(names)
+if not state then
+  return other
+end
+local count = state[2] + 1
 if hold then
-  settle(hold, used, at, reason)
-  return encode({'done', payers(hold[HOLD_ROUTE])})
+  settle(hold, used, at, reason, state)
+  return encode({'done', count, names})
 end
 local one = ended(id)
-if one then
-  return encode(settle_ended(one, used, at, reason))
-end
 -- No hold came before that a repetition would miss, so these are known for longer than others.
-if call('EXISTS', ONCE .. id) == 1 then
-  return encode({'done', {}})
+if one or call('EXISTS', ONCE .. id) == 1 then
+  call('HSET', ACCOUNTS, COUNT, count)
+  if not one then
+    return encode({'done', count, {}})
+  end
+  local kind, was = settle_ended(one, used, at, reason)
+  return encode({kind, count, was})
 end
-local accounts, slots = bind(route, mark)
+local accounts, slots = bind(route)
 if not accounts then
-  return encode(slots)
+  return slots
 end
 call('SET', ONCE .. id, '', 'EX', seconds)
 begin(slots)
 for _, account in ipairs(accounts) do
   save(account)
 end
+call('HSET', ACCOUNTS, COUNT, count)
 book({id, at, 0, decode(route[KEPT]), used, at, reason}, nil, used, reason ~= '' and used[1] or 0, 1)
-return encode({'done', {}})
+return encode({'done', count, {}})

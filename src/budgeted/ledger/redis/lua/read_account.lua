@@ -1,1 +1,1 @@
-return {call('HGET', ACCOUNTS, arg[1]), call('HGET', MODELS, arg[1])}
+return {call('HGET', ACCOUNTS, arg[4]), call('HGET', MODELS, arg[4])}

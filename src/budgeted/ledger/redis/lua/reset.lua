@@ -1,4 +1,4 @@
-local token, name = unpack(arg)
+local token, name = unpack(arg, 4)
 return once(token, function()
   local account = read(ACCOUNTS, name)
   if account then

@@ -1,5 +1,5 @@
 -- What another ledger knew, as it is: nothing is counted, and repeating it changes nothing.
-local accounts, rows, charges = unpack(arg)
+local accounts, rows, charges = unpack(arg, 4)
 
 local in_flight = {}
 for _, raw in ipairs(call('HVALS', HOLDS)) do

@@ -1,4 +1,4 @@
-local token, name, specs, explicit, create = unpack(arg)
+local token, name, specs, explicit, create = unpack(arg, 4)
 local SPEC_SINCE = 6
 
 local function same_limits(account)

@@ -1,8 +1,19 @@
-local _, id, used, at, reason = unpack(arg)
+local _, id, used, at, reason = unpack(arg, 4)
 local hold = read(HOLDS, id)
-if hold then
-  settle(hold, used, at, reason)
-  return encode({'done', payers(hold[HOLD_ROUTE])})
+local names = hold and payers(hold[HOLD_ROUTE]) or {}
+local state, other = look(names)
+if not state then
+  return other
 end
+local count = state[2] + 1
+if hold then
+  settle(hold, used, at, reason, state)
+  return encode({'done', count, names})
+end
+call('HSET', ACCOUNTS, COUNT, count)
 local one = ended(id)
-return encode(one and settle_ended(one, used, at, reason) or {'unknown'})
+if not one then
+  return encode({'unknown', count})
+end
+local kind, was = settle_ended(one, used, at, reason)
+return encode({kind, count, was})

@@ -1,7 +1,9 @@
 -- Charge the holds of owners whose lease has run out, and those of some that are too old; a few at a time. An owner is
--- forgotten an hour later: a hold that it asked for before it was stopped may come late.
+-- forgotten an hour later: a hold that it asked for before it was stopped may come late. How many verbs it had done is
+-- known for longer: it may have been stopped, or this may be an older state than it was then.
 local FORGOTTEN_AFTER = 3600 * 1000
-local _, owners, at, timeout, too_old, most = unpack(arg)
+local COUNTED_FOR = 30 * 86400 * 1000
+local _, owners, at, timeout, too_old, most = unpack(arg, 4)
 local now = milliseconds()
 at = at or math.floor(now / 1000)
 local freed, swept = {}, 0
@@ -30,7 +32,21 @@ end
 for _, dead in ipairs(call('ZRANGEBYSCORE', OWNERS, '-inf', now)) do
   charge(dead, math.huge, 'the process died')
 end
+
+local function forget()
+  for _, owner in ipairs(call('ZRANGEBYSCORE', OWNERS, '-inf', now - FORGOTTEN_AFTER)) do
+    call('ZADD', FORGOTTEN, now, owner)
+    call('ZREM', OWNERS, owner)
+  end
+  for _, owner in ipairs(call('ZRANGEBYSCORE', FORGOTTEN, '-inf', now - COUNTED_FOR, 'LIMIT', 0, most)) do
+    if not call('ZSCORE', OWNERS, owner) then
+      call('HDEL', ACCOUNTS, ':' .. owner)
+    end
+    call('ZREM', FORGOTTEN, owner)
+  end
+end
+
 if swept < most then
-  call('ZREMRANGEBYSCORE', OWNERS, '-inf', now - FORGOTTEN_AFTER)
+  forget()
 end
 return encode({swept, freed})

@@ -2,7 +2,7 @@
 
 local NOTHING = {0, 0, 0}
 local RETENTION_DAYS = 400
-local remembered = arg[1] -- how many ended holds are remembered at least
+local remembered = arg[4] -- how many ended holds are remembered at least
 
 local function same(used, other)
   return used[1] == other[1] and used[2] == other[2] and used[3] == other[3]
@@ -96,21 +96,31 @@ local function counted(account, places, one, correcting)
   return found
 end
 
+local function payers(route)
+  local names = {}
+  for i, leg in ipairs(route[LEGS]) do
+    names[i] = leg[1]
+  end
+  return names
+end
+
 -- End a hold: off its limits with what it held, on with what it is charged, which may be a difference to an earlier
--- charge. No limit is credited with more than was spent on it.
-local function book(one, closing, used, uncertain, calls, correcting)
+-- charge. No limit is credited with more than was spent on it. With the state that was looked at, it counts as a verb.
+local function book(one, closing, used, uncertain, calls, correcting, state)
   local held = closing and {closing[HOLD_USD], closing[HOLD_TOKENS], 1} or NOTHING
   local spent = {used[1], used[2] + used[3], calls}
   local charged = calls ~= 0 or uncertain ~= 0 or not same(used, NOTHING)
   local route = one[ENDED_ROUTE]
+  local found = state or call('HMGET', ACCOUNTS, '', COUNT, unpack(payers(route)))
+  local saved = state and {COUNT, state[2] + 1} or {}
   remember(one)
   if closing then
     call('HDEL', HOLDS, one[ID])
     call('HDEL', OPEN .. closing[OWNER], one[ID])
   end
-  for _, leg in ipairs(route[LEGS]) do
+  for i, leg in ipairs(route[LEGS]) do
     local name = leg[1]
-    local account = read(ACCOUNTS, name)
+    local account = found[i + 2] and decode(found[i + 2])
     if account then
       for _, slot in ipairs(counted(account, leg[2], one, correcting)) do
         local unit = slot[UNIT] + 1
@@ -124,29 +134,26 @@ local function book(one, closing, used, uncertain, calls, correcting)
         account[CALLS] = account[CALLS] + calls
         count_model(account, route[MODEL], spent[1])
       end
-      save(account)
+      saved[#saved + 1] = name
+      saved[#saved + 1] = encode(account)
     end
     if charged then
       count_row(route, name, used, uncertain, calls)
     end
   end
-end
-
-local function payers(route)
-  local names = {}
-  for i, leg in ipairs(route[LEGS]) do
-    names[i] = leg[1]
+  if saved[1] then
+    call('HSET', ACCOUNTS, unpack(saved))
   end
-  return names
 end
 
-local function settle(hold, used, at, reason)
+local function settle(hold, used, at, reason, state)
   local one = {hold[ID], hold[AT], hold[HOLD_USD], hold[HOLD_ROUTE], used, at, reason}
-  book(one, hold, used, reason ~= '' and used[1] or 0, 1)
+  book(one, hold, used, reason ~= '' and used[1] or 0, 1, false, state)
 end
 
-local function release(hold)
-  book({hold[ID], hold[AT], hold[HOLD_USD], hold[HOLD_ROUTE], false, hold[AT], ''}, hold, NOTHING, 0, 0)
+local function release(hold, state)
+  local one = {hold[ID], hold[AT], hold[HOLD_USD], hold[HOLD_ROUTE], false, hold[AT], ''}
+  book(one, hold, NOTHING, 0, 0, false, state)
 end
 
 local function correct(one, used, at, reason)
@@ -157,15 +164,16 @@ local function correct(one, used, at, reason)
   book(now, nil, difference, uncertain, one[USED] and 0 or 1, true)
 end
 
--- A hold that has ended is settled: repeated, corrected by the truth, or contradicted.
+-- A hold that has ended is settled: repeated, corrected by the truth, or contradicted. Returns which, and who is freed
+-- or what it was.
 local function settle_ended(one, used, at, reason)
   local was = one[USED]
   if was and same(was, used) and (one[REASON] ~= '') == (reason ~= '') then
-    return {'done', {}}
+    return 'done', {}
   end
   if was and one[REASON] == '' then
-    return reason ~= '' and {'done', {}} or {'other', was}
+    return reason ~= '' and 'done' or 'other', reason ~= '' and {} or was
   end
   correct(one, used, at, reason)
-  return {'done', {}}
+  return 'done', {}
 end

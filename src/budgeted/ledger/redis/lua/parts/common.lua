@@ -1,7 +1,8 @@
 -- What the verbs share. KEYS[1] is "budgeted:{project}": every key begins with it, so that all are in one slot of a
--- cluster. Names of users are values and fields, never parts of keys. ARGV[1] is the mark that the ledger bore when it
--- was opened, or empty where a verb looks at it itself, or not at all. ARGV[2] are the arguments, as MessagePack: JSON
--- in here would cut integers to 14 digits. Numbers are doubles: every integer that decides is below 2^53.
+-- cluster. Names of users are values and fields, never parts of keys. ARGV[1] are the arguments, as MessagePack: JSON in
+-- here would cut integers to 14 digits. Numbers are doubles: every integer that decides is below 2^53. The first three
+-- are of every verb: the mark that the ledger bore when it was opened, the process that asks, and how many of its verbs
+-- it knows to be done.
 --
 -- A script that fails keeps what it has written, so everything is looked at before the first write, and the first write
 -- is one that a server without memory refuses.
@@ -9,7 +10,7 @@
 local call = redis.call
 local encode, decode = cmsgpack.pack, cmsgpack.unpack
 local project = KEYS[1]
-local ACCOUNTS = project .. ':accounts'   -- hash: account -> record; '' -> the ledger's mark
+local ACCOUNTS = project .. ':accounts'   -- hash: account -> record; '' -> the ledger's mark; COUNT -> a number of verbs
 local HOLDS = project .. ':holds'         -- hash: id -> hold
 local OWNERS = project .. ':owners'       -- sorted set: process -> when its lease runs out, in milliseconds
 local UNCERTAIN = project .. ':uncertain' -- hash: id -> ended hold that nobody has confirmed, for ever
@@ -25,10 +26,24 @@ local AT, GRANTED, HOLD_USD, HOLD_TOKENS, GUESS, OWNER, HOLD_ROUTE = 2, 3, 4, 5,
 local OPENED, ENDED_HELD, ENDED_ROUTE, USED, ENDED_AT, REASON = 2, 3, 4, 5, 6, 7                -- of an ended hold
 local DAY, PROVIDER, MODEL, LEGS = 1, 2, 3, 4                                                   -- of a route
 
-if ARGV[1] ~= '' and call('HGET', ACCOUNTS, '') ~= ARGV[1] then
-  return redis.error_reply('GONE the balances are not those that were opened')
+local arg = decode(ARGV[1])
+local mark, process, done = arg[1], arg[2], arg[3]
+local COUNT = ':' .. (process or '') -- as no account is called
+
+-- The ledger's mark, how many verbs of this process it has done, and the records of accounts, read in one step: false
+-- where there is none. Of another ledger, or an older state than this process knows, nothing is told or decided: nil, and
+-- the reply that says so.
+local function look(names)
+  local found = call('HMGET', ACCOUNTS, '', COUNT, unpack(names))
+  if found[1] ~= mark then
+    return nil, redis.error_reply('GONE the balances are not those that were opened')
+  end
+  found[2] = tonumber(found[2] or 0)
+  if found[2] < done then
+    return nil, redis.error_reply('BACK ' .. found[2] .. ' verbs of this process were done in this state')
+  end
+  return found
 end
-local arg = decode(ARGV[2])
 
 local function slot_of(account, limit)
   for _, slot in ipairs(account[SLOTS]) do

@@ -5,6 +5,7 @@ local MODELS = project .. ':models' -- hash: account -> nano-USD by model
 local GONE = project .. ':gone'     -- set of deleted accounts that holds were open for
 local DAYS = project .. ':days'     -- sorted set of the days that have rows
 local ROWS = project .. ':rows:'    -- and the day: hash: account -> its rows
+local FORGOTTEN = project .. ':forgotten' -- sorted set: process -> since when it has not been heard of, in milliseconds
 local ONCE = project .. ':once:'    -- and what is done once: its answer, for a while
 
 local function save(account)

@@ -20,18 +20,19 @@ local function choose(start, stop, around, slot, now)
   return start, stop
 end
 
--- The accounts of a route, its limits with their slots, and if the server's clock chose the periods, the time by it and
--- whether one is another than the client's; nil and an answer if the route is not to be had.
-local function bind(route, mark, around)
-  local found = call('HMGET', ACCOUNTS, '', unpack(route[NAMES_OF]))
-  if found[1] ~= mark then
-    return nil, {'gone'}
+-- The accounts of a route, its limits with their slots, how many verbs were done with this one, and if the server's clock
+-- chose the periods, the time by it and whether one is another than the client's; nil and a reply if the route is not to
+-- be had.
+local function bind(route, around)
+  local found, other = look(route[NAMES_OF])
+  if not found then
+    return nil, other
   end
   local accounts = {}
   for i, version in ipairs(route[VERSIONS]) do
-    local account = found[i + 1] and decode(found[i + 1])
+    local account = found[i + 2] and decode(found[i + 2])
     if not account or account[VERSION] ~= version then
-      return nil, {'stale'}
+      return nil, encode({'stale'})
     end
     accounts[i] = account
   end
@@ -40,21 +41,21 @@ local function bind(route, mark, around)
   for i, bound in ipairs(slots) do
     local slot = slot_of(accounts[bound[6]], bound[5])
     if not slot then
-      return nil, {'stale'}
+      return nil, encode({'stale'})
     end
     bound[1] = slot
     if around then
       local start, stop = choose(bound[2], bound[3], around[i], slot, now)
       if not start then
-        return nil, {'clock', now, i - 1}
+        return nil, encode({'clock', now, i - 1})
       end
       moved = moved or start ~= bound[2]
       bound[2], bound[3] = start, stop
     elseif slot[START] > bound[2] then
-      return nil, {'stale'}
+      return nil, encode({'stale'})
     end
   end
-  return accounts, slots, now, moved
+  return accounts, slots, found[2] + 1, now, moved
 end
 
 -- What is kept of a route, in the periods that were chosen.

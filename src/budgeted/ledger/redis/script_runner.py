@@ -1,0 +1,195 @@
+"""Running a Redis ledger's scripts, and telling a server what it lacks of what it has acknowledged.
+
+A ledger bears a mark, made when it was begun, and counts for each process the verbs that it has done for it, in the
+step that does them. Every script is told both, and does nothing where the mark is another, or the count lower: the
+server was emptied, or is back with older data, as after a failover.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import TYPE_CHECKING, Any
+
+from budgeted.errors import LedgerError
+from budgeted.ledger.acknowledged_verbs import WentBackError, limits_of
+from budgeted.ledger.memory import ended_holds
+from budgeted.ledger.memory.change_records import Change, Deleted, Held, LimitsSet, Posted, Released, Settled
+from budgeted.ledger.network_ledger import RemoteLedger, Standing, lasting
+from budgeted.ledger.redis.connection import (
+    Commands,
+    address,
+    database,
+    keeps_snapshots,
+    new_client,
+    warn_of_policy,
+    warn_of_restarts,
+)
+from budgeted.ledger.redis.keys import redis_key
+from budgeted.ledger.redis.lua_scripts import script
+from budgeted.ledger.redis.stored_records import decode, encode, stored_hold, stored_posting
+
+if TYPE_CHECKING:
+    from budgeted.ledger.redis.connection import Client
+
+POSTED_SECONDS = 86_400
+"""How long a charge without a hold is known by its id at least."""
+
+FORMAT = "1 "
+"""How the mark of a ledger begins that this version can read."""
+
+EMPTIED = "the server was emptied, or started again without its data"
+ANOTHER = "the server was emptied, and another ledger was begun there since"
+
+
+class ScriptRunner(RemoteLedger):
+    """What of a Redis ledger sends scripts. Arguments and exceptions are those of the ledger itself."""
+
+    def __init__(self, server: str | Client, project: str) -> None:
+        import redis
+
+        self._server = server
+        self._no_script = redis.exceptions.NoScriptError
+        self._key = redis_key(project).encode()
+        client = new_client(server)
+        where, secret = address(client)
+        super().__init__(where, (redis.RedisError, OSError), secret)
+        self.place = f"{where} {database(client)} {project}"
+        try:
+            self._open()
+        except TypeError as error:  # of what the URL's query says, only now
+            msg = f"redis-py does not take what the query of the ledger's URL says: {error}"
+            raise LedgerError(msg) from None
+
+    def _begin(self) -> None:
+        super()._begin()
+        # Also in a forked child: a pool's locks may be held by threads that only the parent has.
+        self._client: Commands = new_client(self._server)
+
+    def _open(self) -> None:
+        self._mark = FORMAT + secrets.token_hex(8)
+        self._mark, policy, appends = self._opened()
+        if not self._mark.startswith(FORMAT):
+            msg = f"the ledger at {self.where} was written by a newer version of budgeted; upgrade this one"
+            raise LedgerError(msg)
+        if policy and policy != "noeviction":
+            msg = (
+                f"the Redis at {self.where} may evict keys, and budgets with them (maxmemory-policy "
+                f"{policy}); set maxmemory-policy to noeviction there, or use another server"
+            )
+            raise LedgerError(msg)
+        if not policy:
+            warn_of_policy(self.where)
+        try:
+            snapshots = appends or keeps_snapshots(self._client)
+        except self._errors as error:
+            raise self._unavailable(error, self.deadline) from error
+        if not snapshots:
+            warn_of_restarts(self.where, known=snapshots is not None)
+
+    def _opened(self) -> tuple[str, str, bool]:
+        """Mark the ledger if nobody has.
+
+        Returns:
+            The mark that it bears, the server's policy of eviction or "", and whether it writes an append-only file.
+        """
+        mark, policy, appends = self._evaluate("open_ledger", 0, ())
+        return mark.decode(), policy.decode(), bool(appends)
+
+    # -- scripts
+
+    def _run(self, verb: str, *args: object, timeout: float | None = None) -> Any:
+        """Run a verb's script; its reply. What the server lacks of what it has acknowledged, it is told before."""
+        # Nearly every verb needs nothing of this, and entering a generator each time takes its time.
+        if self.closed or timeout == 0 or not self._watched:
+            with self._verb(timeout):  # raises, or looks after the lease from now on
+                pass
+        try:
+            return self._send(verb, args)
+        except WentBackError:
+            return self._in_step(lambda: self._send(verb, args), time.monotonic() + self.deadline)
+
+    def _send(self, verb: str, args: tuple[object, ...]) -> Any:
+        # In this order: once something is to be done again, the server counts from fewer verbs on.
+        done = self._told.sent()
+        self._told.seen(done, done)
+        return self._evaluate(verb, done, args)
+
+    def _evaluate(self, verb: str, done: int, args: tuple[object, ...], *, counted: bool = True) -> Any:
+        """Send a script.
+
+        Args:
+            verb: its name.
+            done: how many verbs of this process the server must have done; fewer make its state an older one.
+            args: its arguments.
+            counted: False for what is done before older verbs are done again, and has no number of its own.
+
+        Raises:
+            WentBackError: the server's state is an older one. Nothing was done.
+            LedgerCorruptError: it is that of another ledger, or of none. Nothing was done.
+            LedgerUnavailableError: the server did not answer.
+        """
+        text, sha = script(verb)
+        rest = 1, self._key, encode((self._mark, counted and self.owner, done, *args))
+        run = self._client.execute_command
+        try:
+            try:
+                return run("EVALSHA", sha, *rest, NEVER_DECODE=True)
+            except self._no_script:
+                return run("EVAL", text, *rest, NEVER_DECODE=True)
+        except self._errors as error:
+            reply = str(error)
+            if reply.startswith("BACK "):
+                raise WentBackError from None
+            if reply.startswith("GONE "):
+                raise self._lost(EMPTIED, str(self._told.missing(0))) from None
+            raise self._unavailable(error, self.deadline) from error
+
+    def _answered(self, count: int, change: Change | None = None) -> None:
+        """Keep in mind what was done, as that many verbs of this process were."""
+        if not self._lease_due:
+            self._lease_due = lasting()  # who is counted renews its lease, by which it is counted on
+        self._told.answered(count - 1, count, change)
+
+    def _ask(self, verb: str, *args: object, timeout: float | None = None) -> Any:
+        """Run a verb's script that answers in MessagePack."""
+        return decode(self._run(verb, *args, timeout=timeout))
+
+    # -- a server that lacks what it has acknowledged
+
+    def _standing(self, deadline: float) -> Standing:  # noqa: ARG002 - it is the client's
+        mark, count = self._evaluate("find_standing", 0, ())
+        if mark is None:
+            return Standing(count, EMPTIED)
+        return Standing(count, "" if mark.decode() == self._mark else ANOTHER)
+
+    def _write_limits_back(self, deadline: float, *, gone: bool) -> int:  # noqa: ARG002 - it is the client's
+        mark = self._mark
+        if gone:  # under the name that it had, so that other processes know it, too
+            self._mark, _, _ = self._opened()
+        known = {account.id: account for account in self._told.limits()}
+        versions = [one for account in known.values() for one in (account.id, account.version)]
+        older = decode(self._evaluate("find_older_accounts", 0, (mark != self._mark, versions), counted=False))
+        for name in older:
+            one = known[name]
+            args = self.new_id(), name, limits_of(one), one.explicit, False
+            self._evaluate("set_limits", 0, args, counted=False)
+        return len(older)
+
+    def _do_again(self, change: Change, deadline: float) -> int:  # noqa: ARG002 - it is the client's
+        if isinstance(change, LimitsSet):
+            args = self.new_id(), change.account, change.limits, change.explicit, False
+            count, _ = decode(self._evaluate("set_limits", 0, args))
+        elif isinstance(change, Deleted):
+            count, _ = decode(self._evaluate("delete", 0, (self.new_id(), change.account)))
+        else:
+            charge = stored_posting(change) if isinstance(change, Posted | Settled) else False
+            hold = stored_hold(change, change.id.partition(".")[0]) if isinstance(change, Held) else False
+            released = change.id if isinstance(change, Released) else False
+            found = ended_holds.REMEMBERED, POSTED_SECONDS, charge, hold, released
+            count = decode(self._evaluate("do_again", 0, found))
+        return int(count)
+
+    def _disconnect(self) -> None:
+        if isinstance(self._server, str):
+            self._client.close()
