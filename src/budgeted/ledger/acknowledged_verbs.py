@@ -165,6 +165,11 @@ class AcknowledgedVerbs:
         with self._lock:
             return list(self._limits.values())
 
+    def forget(self, account: str) -> None:
+        """What is read of an account next is what is known of it, whatever version that has."""
+        with self._lock:
+            self._limits.pop(account, None)
+
     def knows(self, account: str) -> bool:
         """Whether an account was there when it was seen last."""
         return account in self._limits
@@ -177,6 +182,11 @@ class AcknowledgedVerbs:
             lost = self._lost(count)
             forgotten = max(self._forgotten, self._dropped_to - count)
             return Missing((*(lost[number] for number in sorted(lost)), *self._again), forgotten)
+
+    def numbered(self) -> list[tuple[int, Change]]:
+        """What is kept in mind, each change with its number, the latest first."""
+        with self._lock:
+            return sorted(self._lost(0).items(), key=lambda pair: pair[0], reverse=True)
 
     def go_back(self, count: int, *, limits_too: bool = False) -> None:
         """Begin with what a server lacks that has come to this count: it is to be done again, before anything else.

@@ -173,7 +173,12 @@ _HERE: dict[str, Callable[[Project, Any], object]] = {"hold": _hold, "renew": _r
 
 
 def _verb(name: str, verb: verbs_as_json.Verb) -> Endpoint:
-    run = _HERE.get(name, lambda project, body: verb.run(project.ledger, body))
+    done: Callable[[Project, Any], object] = _HERE.get(name, lambda project, body: verb.run(project.ledger, body))
+
+    def run(project: Project, body: request_bodies.VerbBody) -> object:
+        verbs_as_json.check_opening(project.ledger, body)
+        return done(project, body)
+
     path, makes = f"/v1/ledger/{name}", verb.changes and name != "sweep"
     return Endpoint(
         "POST", path, verb.about, verb.body, verb.answer, verb.changes, run, repeatable=verb.repeatable, makes=makes

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import time
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
@@ -9,15 +11,16 @@ from urllib.parse import quote
 import msgspec
 
 from budgeted import errors
-from budgeted.errors import LedgerError
+from budgeted.errors import LedgerCorruptError, LedgerError
 from budgeted.ledger.accounts import Account, LimitSpec
+from budgeted.ledger.acknowledged_verbs import WentBackError
 from budgeted.ledger.admission import Ask, Refused
 from budgeted.ledger.cost_routing import STALE, Route, Stale
-from budgeted.ledger.http import request_bodies, verbs_as_json
+from budgeted.ledger.http import request_bodies, restarted_server, verbs_as_json
 from budgeted.ledger.http.connections import Channel, new_key
 from budgeted.ledger.http.server_address import Address, token_from_environment
-from budgeted.ledger.memory.change_records import Held
-from budgeted.ledger.network_ledger import READING_SECONDS, RemoteLedger
+from budgeted.ledger.memory.change_records import Change, Deleted, Held, LimitsSet, Released, Settled
+from budgeted.ledger.network_ledger import READING_SECONDS, REPAIR_SECONDS, RemoteLedger, Standing
 from budgeted.ledger.spending_records import Charge, RollupRow, Used
 from budgeted.ledger.whole_content import Content
 
@@ -27,7 +30,10 @@ _problem = msgspec.json.Decoder(verbs_as_json.ProblemBody)
 _ERRORS = {
     one.__name__: one
     for one in (LedgerError, errors.LedgerUnavailableError, errors.LedgerLockedError, errors.LedgerCorruptError)
-}
+} | {verbs_as_json.OtherOpeningError.__name__: WentBackError}
+
+MOST_OPENINGS = 16
+"""Openings of the ledger that are known at a time: of the servers behind one address, each has its own."""
 
 
 class HTTPLedger(RemoteLedger):
@@ -59,6 +65,12 @@ class HTTPLedger(RemoteLedger):
         super().__init__(address.where, self._channel.errors, [token or ""])
         self.place = address.base + self._query
 
+    def _begin(self) -> None:
+        super()._begin()
+        self._openings: tuple[str, ...] = ()
+        self._found: tuple[str, int | None] = "", None
+        self._done = itertools.count(1)
+
     def _forked(self) -> None:
         self._channel.forget()
         super()._forked()
@@ -73,18 +85,24 @@ class HTTPLedger(RemoteLedger):
         body = request_bodies.HoldBody(id, request_bodies.RouteBody.of(route), ask, at)
         with self._given_back(id, at), self._verb(timeout) as deadline:
             self._check_in(deadline)
-            answer: Held | Refused | Stale = self._request("hold", body, deadline)
+            answer: Held | Refused | Stale = self._in_step(lambda: self._request("hold", body, deadline), deadline)
+        if isinstance(answer, Held):
+            self._keep(answer)
         return answer
 
     def settle(self, id: str, used: Used, at: int, reason: str = "", timeout: float | None = None) -> bool:
         """Replace a hold by what the call cost. With a ``reason`` the charge is uncertain and stays listed."""
         known: bool = self._ask("settle", request_bodies.SettleBody(id, used, at, reason), timeout)
+        if known:
+            now = next(self._done)
+            self._told.charged(now - 1, now, id, used, at, reason, None)
         self.turns.wake_all()
         return known
 
     def release(self, id: str, at: int, timeout: float | None = None) -> bool:
         """Drop a hold: nothing was spent."""
         known: bool = self._ask("release", request_bodies.ReleaseBody(id, at), timeout)
+        self._keep(Released(id))
         self.turns.wake_all()
         return known
 
@@ -95,6 +113,9 @@ class HTTPLedger(RemoteLedger):
         answer: bool | Stale = self._ask(
             "post", request_bodies.PostBody(id, request_bodies.RouteBody.of(route), used, at, reason), timeout
         )
+        if answer is True:
+            now = next(self._done)
+            self._told.charged(now - 1, now, id, used, at, reason, route.raw)
         return answer
 
     def ended(self, id: str) -> Charge | None:
@@ -105,6 +126,7 @@ class HTTPLedger(RemoteLedger):
     def correct(self, id: str, used: Used, at: int) -> Charge | None:
         """Replace the figure of a charge. Returns what it was before, or None if it is not known (any more)."""
         answer: Charge | None = self._ask("correct", request_bodies.CorrectBody(id, used, at))
+        self._keep(Settled(id, at, used) if answer else None)
         return answer
 
     # -- accounts
@@ -112,6 +134,9 @@ class HTTPLedger(RemoteLedger):
     def read(self, account: str) -> Account | None:
         """A copy of an account, or None."""
         answer: Account | None = self._ask("read", request_bodies.AccountBody(account))
+        if answer is not None:
+            self._keep(None)  # who has seen limits has them to lose
+            self._told.read(answer)
         return answer
 
     def set_limits(
@@ -119,6 +144,9 @@ class HTTPLedger(RemoteLedger):
     ) -> None:
         """Give an account these limits; a limit it has keeps its spend. ``create`` leaves an existing account alone."""
         self._ask("set_limits", request_bodies.LimitsBody(account, tuple(limits), explicit, create))
+        if not create:
+            self._keep(LimitsSet(account, explicit, tuple(limits)))
+        self.read(account)  # in which version it has them now
         self.turns.wake_all()
 
     def reset(self, account: str, at: int) -> None:
@@ -129,6 +157,7 @@ class HTTPLedger(RemoteLedger):
     def delete(self, account: str) -> None:
         """Forget an account and its limits. What it was charged stays in the reports."""
         self._ask("delete", request_bodies.AccountBody(account))
+        self._keep(Deleted(account))
         self.turns.wake_all()
 
     def restore(
@@ -167,7 +196,8 @@ class HTTPLedger(RemoteLedger):
     # -- the lease
 
     def _renew_by(self, owner: str, seconds: float, deadline: float) -> None:
-        self._request("renew", request_bodies.RenewBody(owner, seconds), deadline)
+        body = request_bodies.RenewBody(owner, seconds)
+        self._in_step(lambda: self._request("renew", body, deadline), deadline)
 
     def sweep(self) -> int:
         """Have the server charge the holds that nobody ends. Returns how many there were."""
@@ -177,16 +207,79 @@ class HTTPLedger(RemoteLedger):
             self.turns.wake_all()
         return swept
 
+    # -- a server that was started again
+
+    def _keep(self, change: Change | None) -> None:
+        """Keep in mind what was done."""
+        # The server counts nothing: where its ledger goes back while it runs, that says so.
+        now = next(self._done)
+        self._told.answered(now - 1, now, change)
+
+    def _standing(self, deadline: float) -> Standing:
+        opening = self._opening(deadline)
+        before, count = self._found
+        if opening in self._openings:
+            count = self._told.sent()
+        elif opening != before or count is None:
+            count = restarted_server.done_before(lambda verb, body: self._exchange(verb, body, deadline), self._told)
+        self._found = opening, count
+        return Standing(count)
+
+    def _post_again(self, deadline: float, *, repair: bool = False) -> int:
+        # However short a verb's own time is: until this is done, none is.
+        deadline = max(deadline, time.monotonic() + REPAIR_SECONDS)
+        if repair:
+            self._openings, self._found = (), ("", None)
+        try:
+            done = super()._post_again(deadline, repair=repair)
+        except LedgerCorruptError:
+            raise  # what was found stays found, and is not looked for again
+        except LedgerError:
+            self._found = "", None
+            raise
+        opening, _ = self._found
+        self._openings = (*self._openings[-MOST_OPENINGS + 1 :], opening)
+        return done
+
+    def _write_limits_back(self, deadline: float, *, gone: bool) -> int:  # noqa: ARG002 - a server knows no more
+        return restarted_server.write_limits_back(lambda verb, body: self._exchange(verb, body, deadline), self._told)
+
+    def _do_again(self, change: Change, deadline: float) -> int:
+        restarted_server.do_again(lambda verb, body: self._exchange(verb, body, deadline), change)
+        return next(self._done)
+
+    def _opening(self, deadline: float) -> str:
+        status, content = self._channel.post("opening" + self._query, b"{}", deadline)
+        if status == 404:  # an older server, which has none
+            return "none"
+        return str(self._answer("opening", status, content))
+
     # -- one request
 
-    def _ask(self, verb: str, body: msgspec.Struct, timeout: float | None = None) -> Any:
+    def _ask(self, verb: str, body: request_bodies.VerbBody, timeout: float | None = None) -> Any:
         with self._verb(timeout) as deadline:
-            return self._request(verb, body, deadline)
+            return self._in_step(lambda: self._request(verb, body, deadline), deadline)
 
-    def _request(self, verb: str, body: msgspec.Struct, deadline: float) -> Any:
+    def _request(self, verb: str, body: request_bodies.VerbBody, deadline: float) -> Any:
+        """Ask for a verb, of the ledger as it was opened when it was last looked at.
+
+        Raises:
+            WentBackError: it was opened again since. Nothing was done.
+        """
+        done = self._told.sent()
+        self._told.seen(done, done)
+        if done and not self._openings:
+            raise WentBackError
+        body.openings = self._openings
+        return self._exchange(verb, body, deadline)
+
+    def _exchange(self, verb: str, body: msgspec.Struct, deadline: float) -> Any:
         # A repeated hold or charge is known by its id; what has none gets a key.
         once = None if verbs_as_json.VERBS[verb].repeatable else new_key()
         status, content = self._channel.post(verb + self._query, _encode(body), deadline, once=once)
+        return self._answer(verb, status, content)
+
+    def _answer(self, verb: str, status: int, content: bytes) -> Any:
         try:
             return _decoders[verb].decode(content) if status == 200 else self._problem(status, content)
         except msgspec.DecodeError:

@@ -80,7 +80,16 @@ class RouteBody(msgspec.Struct, frozen=True):
         )
 
 
-class HoldBody(msgspec.Struct):
+class VerbBody(msgspec.Struct, kw_only=True):
+    """What every request may say: which openings of the ledger its sender knows, as ``opening`` names them.
+
+    A ledger that was opened since answers 409, and does nothing: who has something to lose looks first what is there.
+    """
+
+    openings: tuple[str, ...] = ()
+
+
+class HoldBody(VerbBody):
     """Set a call's bound aside. ``at`` is the client's clock, in unix seconds."""
 
     id: HoldId
@@ -89,7 +98,7 @@ class HoldBody(msgspec.Struct):
     at: Moment
 
 
-class SettleBody(msgspec.Struct):
+class SettleBody(VerbBody):
     """Replace a hold by what the call cost; with a ``reason``, as far as anybody knows."""
 
     id: HoldId
@@ -98,14 +107,14 @@ class SettleBody(msgspec.Struct):
     reason: str = ""
 
 
-class ReleaseBody(msgspec.Struct):
+class ReleaseBody(VerbBody):
     """Drop a hold."""
 
     id: HoldId
     at: Moment
 
 
-class PostBody(msgspec.Struct):
+class PostBody(VerbBody):
     """Record a charge that no hold came before."""
 
     id: HoldId
@@ -115,13 +124,13 @@ class PostBody(msgspec.Struct):
     reason: str = ""
 
 
-class ChargeBody(msgspec.Struct):
+class ChargeBody(VerbBody):
     """Name a charge."""
 
     id: HoldId
 
 
-class CorrectBody(msgspec.Struct):
+class CorrectBody(VerbBody):
     """Replace the figure of a charge."""
 
     id: HoldId
@@ -129,13 +138,13 @@ class CorrectBody(msgspec.Struct):
     at: Moment
 
 
-class AccountBody(msgspec.Struct):
+class AccountBody(VerbBody):
     """Name an account."""
 
     account: AccountId
 
 
-class LimitsBody(msgspec.Struct):
+class LimitsBody(VerbBody):
     """Give an account these limits; with ``create``, only if it is not there."""
 
     account: AccountId
@@ -144,14 +153,14 @@ class LimitsBody(msgspec.Struct):
     create: bool = False
 
 
-class ResetBody(msgspec.Struct):
+class ResetBody(VerbBody):
     """Forget what an account has spent."""
 
     account: AccountId
     at: Moment
 
 
-class RestoreBody(msgspec.Struct):
+class RestoreBody(VerbBody):
     """Take over what another ledger knew."""
 
     accounts: tuple[Account, ...] = ()
@@ -159,7 +168,7 @@ class RestoreBody(msgspec.Struct):
     charges: tuple[tuple[Charge, RouteBody], ...] = ()
 
 
-class PageBody(msgspec.Struct):
+class PageBody(VerbBody):
     """Ask for a page of accounts, in order of their ids."""
 
     prefix: str = ""
@@ -167,18 +176,18 @@ class PageBody(msgspec.Struct):
     count: Count = 1000
 
 
-class SinceBody(msgspec.Struct):
+class SinceBody(VerbBody):
     """Ask for the report's rows from a day on (days since 1970-01-01), of one account or of all."""
 
     since: Whole = 0
     account: str | None = None
 
 
-class NothingBody(msgspec.Struct):
+class NothingBody(VerbBody):
     """Nothing needs to be said."""
 
 
-class SweepBody(msgspec.Struct):
+class SweepBody(VerbBody):
     """Charge the holds that nobody ends: of dead processes, and those older than ``hold_timeout`` seconds.
 
     ``at`` is unix seconds; without it, the server's clock.
@@ -188,7 +197,7 @@ class SweepBody(msgspec.Struct):
     at: Whole | None = None
 
 
-class RenewBody(msgspec.Struct):
+class RenewBody(VerbBody):
     """Count an owner as alive for so many seconds; 0: as gone."""
 
     owner: Owner

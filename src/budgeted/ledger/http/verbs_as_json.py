@@ -6,11 +6,14 @@ its client. A refused hold is answered with status 402, a stale route with 409, 
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import msgspec
 
+from budgeted.errors import LedgerError
 from budgeted.ledger.accounts import Account
 from budgeted.ledger.admission import Refused
 from budgeted.ledger.cost_routing import Stale, at_server_time
@@ -30,6 +33,7 @@ from budgeted.ledger.http.request_bodies import (
     SettleBody,
     SinceBody,
     SweepBody,
+    VerbBody,
     check_accounts,
     check_counts,
 )
@@ -38,6 +42,29 @@ from budgeted.ledger.memory.change_records import Held
 from budgeted.ledger.memory.ledger import MemoryLedger
 from budgeted.ledger.spending_records import Charge, RollupRow
 from budgeted.ledger.whole_content import Content
+
+
+class OtherOpeningError(LedgerError):
+    """The ledger was opened since it was last asked: nobody here knows what it has acknowledged before."""
+
+
+_openings: WeakKeyDictionary[Ledger, str] = WeakKeyDictionary()
+
+
+def opening_of(ledger: Ledger) -> str:
+    """The name of a ledger as it was opened this time, by this process."""
+    return _openings.get(ledger) or _openings.setdefault(ledger, secrets.token_hex(8))
+
+
+def check_opening(ledger: Ledger, body: VerbBody) -> None:
+    """Refuse who knows the ledger, but not that it was opened again.
+
+    Raises:
+        OtherOpeningError: so it is.
+    """
+    if body.openings and opening_of(ledger) not in body.openings:
+        msg = "the ledger was opened again since; see what of yours it knows, and name this opening then"
+        raise OtherOpeningError(msg)
 
 
 class Verb(NamedTuple):
@@ -176,6 +203,13 @@ VERBS: dict[str, Verb] = {
         "All that is known, as it is at one instant", NothingBody, Content, False, lambda ledger, _: ledger.everything()
     ),
     "sweep": Verb("Charge the holds that nobody ends", SweepBody, int, True, _sweep),
+    "opening": Verb(
+        "A name that is another one whenever the ledger was opened again, as after a start of the server",
+        NothingBody,
+        str,
+        False,
+        lambda ledger, _: opening_of(ledger),
+    ),
     "renew": Verb(
         "Keep the lease of a process, without which its holds are charged",
         RenewBody,
