@@ -16,11 +16,10 @@ from budgeted.errors import LedgerError
 from budgeted.ledger.accounts import Account, account_name
 from budgeted.ledger.acknowledged_verbs import AcknowledgedVerbs, written_back
 from budgeted.ledger.admission import Ask
-from budgeted.ledger.cost_routing import Leg, Route, Stale
+from budgeted.ledger.cost_routing import Leg, Route, Stale, decode_route
 from budgeted.ledger.http import request_bodies
 from budgeted.ledger.memory import ended_holds
 from budgeted.ledger.memory.change_records import Change, Deleted, Held, LimitsSet, Posted, Released, Settled
-from budgeted.ledger.memory.resolved_routes import decode_route
 from budgeted.ledger.spending_records import Charge, RollupRow
 from budgeted.money import format_usd
 
