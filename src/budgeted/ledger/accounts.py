@@ -28,6 +28,11 @@ def block_account(key: str) -> str:
     return "b:" + key
 
 
+def is_claim(account: str) -> bool:
+    """Whether an account is none that anybody pays with: its one call says who gives an alert."""
+    return account.startswith("a:")
+
+
 def account_kind(account: str) -> str:
     """``"global"``, ``"user"`` or ``"block"``."""
     return "global" if account == GLOBAL else "user" if account[0] == "u" else "block"

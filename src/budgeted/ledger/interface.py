@@ -111,6 +111,15 @@ class Ledger(Protocol):
     def reset(self, account: str, at: int) -> None:
         """Forget what an account has spent; open holds stay."""
 
+    def set_periods(self, account: str, limits: Sequence[LimitSpec]) -> int:
+        """Put limits of an account that have begun a later period, as a clock was wrong, back into these.
+
+        What was spent in the later one counts, and what had been spent before it, as far as the report's rows tell.
+
+        Returns:
+            How many had begun a later one.
+        """
+
     def delete(self, account: str) -> None:
         """Forget an account and its limits. What it was charged stays in the reports."""
 

@@ -6,17 +6,28 @@ Any of it may wait for the ledger.
 from __future__ import annotations
 
 import datetime as dt
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 
 from budgeted.errors import LedgerUnavailableError, UnknownUserError
 from budgeted.ledger import background_worker
-from budgeted.ledger.accounts import GLOBAL, Account, LimitSpec, Slot, account_kind, account_name, user_account
+from budgeted.ledger.accounts import (
+    GLOBAL,
+    Account,
+    LimitSpec,
+    Slot,
+    account_kind,
+    account_name,
+    is_claim,
+    user_account,
+)
 from budgeted.ledger.interface import all_accounts
-from budgeted.ledger.limit_conversion import spec
+from budgeted.ledger.limit_conversion import limit_of, spec
 from budgeted.limits.limit import Limit, LimitLike
 from budgeted.limits.periods import NEVER
+from budgeted.limits.trusted_clock import TOLERANCE
 from budgeted.manager import balances
-from budgeted.manager.balances import AccountInfo, Balance, UncertainCharge
+from budgeted.manager.balances import AccountInfo, Balance, UncertainCharge, in_the_future
 from budgeted.manager.project_payer import ProjectPayer
 from budgeted.metering.manual_hold import counted
 from budgeted.money import nano_usd, to_usd
@@ -24,6 +35,8 @@ from budgeted.pricing.price_registry import Amount
 from budgeted.pricing.usage import Usage
 from budgeted.telemetry.forecast import Recent, recent_rates
 from budgeted.validation import check_count, check_name
+
+logger = logging.getLogger("budgeted")
 
 
 class Accounts:
@@ -176,6 +189,30 @@ class Accounts:
             self.known(user)
         self.forget_alerts(self.name_of(user))
         self._payer.ledger.reset(self.name_of(user), int(self._payer.clock()))
+        self._tell_of_later_periods(self.name_of(user))
+
+    def repair_periods(self, user: str | None) -> int:
+        """Put limits whose period begins in the future back into the present one: a user's, or all (None)."""
+        background_worker.drain()
+        ledger = self._payer.ledger
+        repaired = 0
+        for account in list(all_accounts(ledger)) if user is None else [self.known(user)]:
+            now = self._payer.clock()
+            late = [slot for slot in account.slots if slot.start > now + TOLERANCE]
+            if late and is_claim(account.id):
+                ledger.delete(account.id)  # nobody was told anything of the period that comes back
+            elif late:
+                limits = [spec(limit_of(slot.limit, slot.amount), now, self._payer.timezone) for slot in late]
+                repaired += ledger.set_periods(account.id, limits)
+                self.forget_alerts(account.id)
+        return repaired
+
+    def _tell_of_later_periods(self, account: str) -> None:
+        """Say that a reset leaves a period that has not come yet."""
+        found = self._payer.ledger.read(account)
+        for slot in found.slots if found is not None else ():
+            if slot.start > self._payer.clock() + TOLERANCE:
+                logger.warning("budgeted: a limit was reset, but %s", in_the_future(slot, self._payer.timezone))
 
     def forget_alerts(self, account: str) -> None:
         """What an account has spent is forgotten: alert anew when it is spent again."""

@@ -138,6 +138,15 @@ def of_slot(
     )
 
 
+def in_the_future(slot: Slot, tz: dt.tzinfo) -> str:
+    """That a limit's period has not come yet, and what to do about it."""
+    begins, ends = (dt.datetime.fromtimestamp(at, tz).isoformat(" ", "minutes") for at in (slot.start, slot.end))
+    return (
+        f"{limit_of(slot.limit, slot.amount)} is in a period that begins on {begins}, since a clock was wrong: it "
+        f"counts in that one until {ends}. `budgeted repair --period` brings it back into the present one"
+    )
+
+
 def unlimited(account: Account | None, guessed: int) -> Balance:
     """The balance of an account without a USD limit, and with so many nano-USD that nobody confirmed."""
     if account is None:

@@ -421,6 +421,28 @@ class BudgetManager(LiteLLMMethods):
         background_worker.drain()  # settlements that were refused meanwhile
         return put
 
+    def repair_periods(self, user: str | None = None) -> int:
+        """Bring limits back whose period begins in the future, as a clock was wrong when a call began it.
+
+        A period that has begun is never reopened, so that such a limit would count in that one until it ends. Here it
+        counts in the present one again, with what was spent meanwhile. Set the clock first.
+
+        Args:
+            user: whose limits; None for those of all users and the global one.
+
+        Returns:
+            How many limits were brought back.
+
+        Raises:
+            UnknownUserError: no such user is known.
+            LedgerError: with a ledger in Redis, an account has calls in flight.
+
+        Example:
+            >>> manager.repair_periods()
+            1
+        """
+        return self._accounts.repair_periods(user)
+
     def flush(self) -> None:
         """Make everything recorded so far durable.
 

@@ -17,7 +17,7 @@ from opentelemetry import trace
 
 from budgeted.errors import LedgerError, UnattributedCallError, UnknownUserError, UnpricedModelError
 from budgeted.ledger import background_worker
-from budgeted.ledger.accounts import GLOBAL, USD, Account, account_kind, account_name
+from budgeted.ledger.accounts import GLOBAL, USD, Account, Slot, account_kind, account_name
 from budgeted.ledger.admission import Refused
 from budgeted.ledger.cost_routing import Leg, Route
 from budgeted.ledger.interface import Ledger, all_accounts
@@ -25,7 +25,8 @@ from budgeted.ledger.limit_conversion import day_number, limit_of, spec
 from budgeted.ledger.spending_records import Used
 from budgeted.limits.limit import Limit
 from budgeted.limits.periods import NEVER, Period, window
-from budgeted.limits.trusted_clock import is_system_clock
+from budgeted.limits.trusted_clock import TOLERANCE, is_system_clock
+from budgeted.manager.balances import in_the_future
 from budgeted.manager.settings import Settings
 from budgeted.metering.kept_charges import KeptCharges
 from budgeted.payers.block_figures import caps_lock
@@ -188,6 +189,8 @@ class ProjectPayer:
                 start, end = limit.window(at, self.timezone)
                 if slot.start > start:  # a clock set back does not reopen a period
                     start, end = slot.start, slot.end
+                    if start > at + TOLERANCE:
+                        self._note_future(name, slot)
                 windows.append((slot.limit, start, end))
                 if server_clock:
                     around.append(_around(limit, start, end, self.timezone))
@@ -327,6 +330,15 @@ class ProjectPayer:
                 "`with budget(user):`, or refuse such calls with unattributed='deny' (said once)",
                 self.project_name,
             )
+
+    def _note_future(self, name: str, slot: Slot) -> None:
+        """A limit is in a period that has not come yet: another process has begun it, by a clock that was wrong."""
+        once = f"{name} {slot.limit} {slot.start} later"
+        if once not in self._warned:
+            if len(self._warned) >= MOST_WARNED:
+                self._warned.clear()
+            self._warned.add(once)
+            say(logging.ERROR, "budgeted: %s", (in_the_future(slot, self.timezone),), {})
 
     def note_soft(self, group: Group) -> None:
         """A call went through an account that only warns: say so once per limit and period if it is over."""

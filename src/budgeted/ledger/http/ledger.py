@@ -154,6 +154,12 @@ class HTTPLedger(RemoteLedger):
         self._ask("reset", request_bodies.ResetBody(account, at))
         self.turns.wake_all()
 
+    def set_periods(self, account: str, limits: Sequence[LimitSpec]) -> int:
+        """Put limits of an account that have begun a later period back into these. Returns how many there were."""
+        later: int = self._ask("set_periods", request_bodies.PeriodsBody(account, tuple(limits)))
+        self.turns.wake_all()
+        return later
+
     def delete(self, account: str) -> None:
         """Forget an account and its limits. What it was charged stays in the reports."""
         self._ask("delete", request_bodies.AccountBody(account))

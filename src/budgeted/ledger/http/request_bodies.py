@@ -153,6 +153,13 @@ class LimitsBody(VerbBody):
     create: bool = False
 
 
+class PeriodsBody(VerbBody):
+    """Put limits of an account that have begun a later period back into these."""
+
+    account: AccountId
+    limits: tuple[LimitSpec, ...]
+
+
 class ResetBody(VerbBody):
     """Forget what an account has spent."""
 

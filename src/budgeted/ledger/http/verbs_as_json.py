@@ -25,6 +25,7 @@ from budgeted.ledger.http.request_bodies import (
     LimitsBody,
     NothingBody,
     PageBody,
+    PeriodsBody,
     PostBody,
     ReleaseBody,
     RenewBody,
@@ -161,6 +162,14 @@ VERBS: dict[str, Verb] = {
         None,
         True,
         _set_limits,
+    ),
+    "set_periods": Verb(
+        "Put limits of an account that have begun a later period back into these",
+        PeriodsBody,
+        int,
+        True,
+        lambda ledger, body: ledger.set_periods(body.account, body.limits),
+        repeatable=False,
     ),
     "reset": Verb(
         "Forget what an account has spent; open holds stay",

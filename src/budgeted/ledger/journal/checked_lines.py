@@ -21,6 +21,7 @@ from budgeted.ledger.memory.change_records import (
     Deleted,
     Held,
     LimitsSet,
+    PeriodsSet,
     Posted,
     Record,
     Released,
@@ -60,7 +61,7 @@ class Continued(Record, tag="n"):
     segment: int
 
 
-_Line = Header | Continued | Held | Settled | Released | Posted | LimitsSet | WasReset | Deleted | Restored
+_Line = Header | Continued | Held | Settled | Released | Posted | LimitsSet | WasReset | PeriodsSet | Deleted | Restored
 
 _decoder = msgspec.json.Decoder(_Line)
 

@@ -69,6 +69,13 @@ class WasReset(Record, tag="z"):
     at: int
 
 
+class PeriodsSet(Record, tag="t"):
+    """Limits of an account are in these periods again, after a clock that was wrong had begun later ones."""
+
+    account: str
+    limits: tuple[LimitSpec, ...]
+
+
 class Deleted(Record, tag="d"):
     """An account was forgotten."""
 
@@ -83,7 +90,7 @@ class Restored(Record, tag="m"):
     charges: tuple[Ended, ...]
 
 
-Change = Held | Settled | Released | Posted | LimitsSet | WasReset | Deleted | Restored
+Change = Held | Settled | Released | Posted | LimitsSet | WasReset | PeriodsSet | Deleted | Restored
 
 
 def held(id: str, at: int, granted: int, ask: Ask, route: msgspec.Raw) -> Held:

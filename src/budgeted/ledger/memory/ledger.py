@@ -22,6 +22,7 @@ from budgeted.ledger.memory.change_records import (
     Deleted,
     Held,
     LimitsSet,
+    PeriodsSet,
     Posted,
     Record,
     Released,
@@ -274,6 +275,17 @@ class MemoryLedger:
             if account in state.accounts:
                 self._do(WasReset(account, at))
         self.turns.wake_all()
+
+    def set_periods(self, account: str, limits: Sequence[LimitSpec]) -> int:
+        """Put limits of an account that have begun a later period back into these. Returns how many there were."""
+        with self._entered() as state:
+            found = state.accounts.find(account)
+            starts = {slot.limit: slot.start for slot in found.slots} if found is not None else {}
+            later = sum(starts.get(spec.limit, spec.start) > spec.start for spec in limits)
+            if later:
+                self._do(PeriodsSet(account, tuple(limits)))
+        self.turns.wake_all()
+        return later
 
     def delete(self, account: str) -> None:
         """Forget an account and its limits. What it was charged stays in the reports."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from budgeted.ledger.accounts import TOKENS, USD, Account, LimitSpec, Slot
@@ -27,6 +29,42 @@ def spent_since(account: Account, spec: LimitSpec, reports: Reports) -> int:
     else:
         in_period = sum(row.calls for row in rows)
     return min(since_reset, in_period)
+
+
+def put_back(account: Account, limits: Sequence[LimitSpec], reports: Reports) -> list[Slot]:
+    """Put limits that have begun a later period back into these; returns those that had.
+
+    What was spent in the later one counts: it was spent now. So does what had been spent in the one that comes back,
+    as far as the rows tell. Nothing is held yet: see :func:`hold_in`.
+    """
+    back = {spec.limit: spec for spec in limits}
+    moved = []
+    for slot in account.slots:
+        spec = back.get(slot.limit)
+        if spec is not None and slot.start > spec.start:
+            past = spent_since(account, spec, reports) if spec.since >= 0 else 0
+            slot.start, slot.end, slot.held = spec.start, spec.end, 0
+            slot.spent = max(slot.spent, past)
+            moved.append(slot)
+    return moved
+
+
+def hold_in(held: Held, account: str, slots: Sequence[Slot]) -> Held:
+    """Count an open hold on an account's limits that were put back, also if it was opened in the later period."""
+    day, provider, model, legs = decode_route(held.route)
+    leg = next(leg for leg in legs if leg.account == account)
+    back = {slot.limit: slot for slot in slots}
+    limits = []
+    for limit, start, end in leg.limits:
+        slot = back.get(limit)
+        if slot is None or start < slot.start:
+            limits.append((limit, start, end))
+        else:
+            limits.append((limit, slot.start, slot.end))
+            slot.held += held.usd if slot.unit == USD else held.tokens if slot.unit == TOKENS else 1
+    counted = Leg(account, tuple(limits))
+    route = msgspec.json.encode((day, provider, model, tuple(counted if one is leg else one for one in legs)))
+    return msgspec.structs.replace(held, route=msgspec.Raw(route))
 
 
 def count_in(held: Held, account: str, slot: Slot, *, catches_up: bool) -> Held:

@@ -17,13 +17,14 @@ from typing import Any
 
 import msgspec
 
-from budgeted.ledger.accounts import USD, Account, LimitSpec, Slot
+from budgeted.ledger.accounts import Account, LimitSpec, Slot
 from budgeted.ledger.memory import ended_holds, snapshot
 from budgeted.ledger.memory.bound_accounts import BoundAccounts
 from budgeted.ledger.memory.change_records import (
     Deleted,
     Held,
     LimitsSet,
+    PeriodsSet,
     Posted,
     Record,
     Released,
@@ -33,7 +34,7 @@ from budgeted.ledger.memory.change_records import (
 )
 from budgeted.ledger.memory.daily_rollups import Reports
 from budgeted.ledger.memory.ended_holds import Charges, Ended
-from budgeted.ledger.memory.new_limits import count_in, spent_since
+from budgeted.ledger.memory.new_limits import count_in, hold_in, put_back, spent_since
 from budgeted.ledger.memory.resolved_routes import BoundRoute, with_later_limits
 from budgeted.ledger.memory.route_sums import RouteSums
 from budgeted.ledger.memory.snapshot import Frozen, Saved
@@ -291,6 +292,25 @@ class State(BoundAccounts):
             self.accounts.cool(account_id)
         self.applied += 1
 
+    def set_periods(self, account_id: str, limits: Sequence[LimitSpec]) -> None:
+        """Have limits that have begun a later period be in these again, with the holds that are open."""
+        self.fold()
+        account = self.accounts.find(account_id)
+        if account is not None:
+            moved = put_back(account, limits, self.reports)
+            self.version += 1
+            account.version = self.version
+            self.accounts[account_id] = account
+            self._forget_bounds()
+            self._used(account_id)
+            for id, (held, bound) in self.holds.items():
+                if account_id in bound.names:
+                    held = hold_in(held, account_id, moved)  # noqa: PLW2901
+                    self.holds[id] = held, self.bind(bytes(held.route))
+            self.periods += 1
+            self._unused(account_id)
+        self.applied += 1
+
     def same_limits(self, account_id: str, limits: Sequence[LimitSpec], *, explicit: bool) -> bool:
         """Whether an account has exactly these limits already."""
         account = self.accounts.find(account_id)
@@ -482,13 +502,7 @@ _APPLY: dict[type[Record], Callable[[State, Any], None]] = {
     Posted: lambda state, record: state.post(record.id, record.at, record.used, bytes(record.route), record.reason),
     LimitsSet: lambda state, record: state.set_limits(record.account, record.limits, explicit=record.explicit),
     WasReset: lambda state, record: state.reset(record.account),
+    PeriodsSet: lambda state, record: state.set_periods(record.account, record.limits),
     Deleted: lambda state, record: state.delete(record.account),
     Restored: lambda state, record: state.restore(record.accounts, record.rows, record.charges),
 }
-
-
-def _slot(account: Account, limit: str, start: int, end: int) -> Slot:
-    for slot in account.slots:
-        if slot.limit == limit:
-            return slot
-    return Slot(limit, USD, 0, start, end)

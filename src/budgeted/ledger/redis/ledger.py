@@ -19,6 +19,8 @@ from budgeted.ledger.cost_routing import STALE, Route, Stale, period_at
 from budgeted.ledger.interface import in_flight
 from budgeted.ledger.memory import change_records, ended_holds
 from budgeted.ledger.memory.change_records import Deleted, Held, LimitsSet, Released, Settled
+from budgeted.ledger.memory.daily_rollups import Reports
+from budgeted.ledger.memory.new_limits import put_back
 from budgeted.ledger.memory.resolved_routes import in_flight_of
 from budgeted.ledger.network_ledger import READING_SECONDS, lasting
 from budgeted.ledger.redis.exact_integers import check_ask, check_limits, check_used
@@ -234,6 +236,20 @@ class RedisLedger(ScriptRunner):
         count, _ = self._ask("reset", self.new_id(), account)
         self._answered(count)
         self.turns.wake_all()
+
+    def set_periods(self, account: str, limits: Sequence[LimitSpec]) -> int:
+        """Put limits of an account that have begun a later period back into these. Returns how many there were.
+
+        Who makes calls must have stopped: what is charged in this very moment may not be counted.
+
+        Raises:
+            LedgerError: the account has calls in flight.
+        """
+        found = self.read(account)
+        moved = put_back(found, limits, Reports(self.rollups(0, account))) if found is not None else []
+        if found is not None and moved:
+            self.restore([found], (), ())
+        return len(moved)
 
     def delete(self, account: str) -> None:
         """Forget an account and its limits. What it was charged stays in the reports."""

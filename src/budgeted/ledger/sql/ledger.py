@@ -20,9 +20,10 @@ from budgeted.ledger.accounts import Account, LimitSpec
 from budgeted.ledger.admission import Ask, Refused
 from budgeted.ledger.cost_routing import Route, Stale, at_server_time
 from budgeted.ledger.memory import ended_holds
-from budgeted.ledger.memory.change_records import Change, Deleted, Held, LimitsSet, Restored, WasReset
+from budgeted.ledger.memory.change_records import Change, Deleted, Held, LimitsSet, PeriodsSet, Restored, WasReset
 from budgeted.ledger.memory.daily_rollups import RETENTION_DAYS
 from budgeted.ledger.memory.ended_holds import Ended
+from budgeted.ledger.memory.ledger import MemoryLedger
 from budgeted.ledger.memory.resolved_routes import charge_of, in_flight_of
 from budgeted.ledger.network_ledger import DEADLINE, DIED, READING_SECONDS, lasting
 from budgeted.ledger.spending_records import Charge, RollupRow, Used
@@ -248,6 +249,20 @@ class SQLLedger(LostState):
         told = WasReset(account, at)
         self._change("", (account,), lambda scratch: scratch.reset(account, at), told=told)
         self.turns.wake_all()
+
+    def set_periods(self, account: str, limits: Sequence[LimitSpec]) -> int:
+        """Put limits of an account that have begun a later period back into these. Returns how many there were."""
+        since = lost_state.counted_from(limits)
+        told = PeriodsSet(account, tuple(limits))
+        found: list[int] = []
+
+        def verb(decide: MemoryLedger) -> None:
+            found.append(decide.set_periods(account, limits))
+
+        with self._verb() as deadline:
+            self._in_step(lambda: self._rows.reshape(deadline, account, since, verb, told), deadline)
+        self.turns.wake_all()
+        return found[-1]  # of the transaction that went through
 
     def delete(self, account: str) -> None:
         """Forget an account and its limits. What it was charged stays in the reports."""

@@ -7,7 +7,16 @@ from collections.abc import Sequence
 
 from budgeted.ledger.accounts import LimitSpec
 from budgeted.ledger.acknowledged_verbs import written_back
-from budgeted.ledger.memory.change_records import Change, Deleted, Held, LimitsSet, Posted, Restored, WasReset
+from budgeted.ledger.memory.change_records import (
+    Change,
+    Deleted,
+    Held,
+    LimitsSet,
+    PeriodsSet,
+    Posted,
+    Restored,
+    WasReset,
+)
 from budgeted.ledger.memory.ledger import MemoryLedger
 from budgeted.ledger.network_ledger import RemoteLedger, Standing
 from budgeted.ledger.sql import row_mapping
@@ -46,6 +55,9 @@ class LostState(RemoteLedger):
         if isinstance(change, LimitsSet):
             verb = functools.partial(set_limits, change, create=False)
             return self._rows.reshape_again(deadline, change.account, counted_from(change.limits), verb)
+        if isinstance(change, PeriodsSet):
+            since = counted_from(change.limits)
+            return self._rows.reshape_again(deadline, change.account, since, functools.partial(set_periods, change))
         if isinstance(change, Deleted):
             return self._rows.reshape_again(deadline, change.account, None, functools.partial(delete, change))
         if isinstance(change, WasReset):
@@ -72,6 +84,11 @@ class LostState(RemoteLedger):
 def set_limits(told: LimitsSet, ledger: MemoryLedger, *, create: bool) -> None:
     """Give an account the limits that it was told to have; ``create`` leaves an existing account alone."""
     ledger.set_limits(told.account, told.limits, explicit=told.explicit, create=create)
+
+
+def set_periods(told: PeriodsSet, ledger: MemoryLedger) -> None:
+    """Put limits of an account back into the periods that it was told to have."""
+    ledger.set_periods(told.account, told.limits)
 
 
 def delete(told: Deleted, ledger: MemoryLedger) -> None:
