@@ -25,6 +25,7 @@ from budgeted.cli.command_group import budgeted as budgeted_command
 from budgeted.errors import LedgerCorruptError, LedgerError, LedgerUnavailableError
 from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import GLOBAL
+from budgeted.ledger.memory import ended_holds
 from budgeted.ledger.opening import open_ledger
 from budgeted.ledger.redis.ledger import RedisLedger
 from budgeted.ledger.spending_records import Used
@@ -521,3 +522,72 @@ def test_moving_a_project_shows_no_password(tmp_path: Path) -> None:
     moved = CliRunner().invoke(budgeted_command, arguments, catch_exceptions=False)
     assert f"app is now in 127.0.0.1:{server.port} as test-" in moved.output
     assert "s3cret" not in moved.output
+
+
+# -- ids that are forgotten
+
+
+@pytest.fixture
+def forgetful(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Holds after which one that has ended is forgotten."""
+    monkeypatch.setattr(ended_holds, "REMEMBERED", 5)
+    return 11
+
+
+def test_the_answer_of_a_hold_that_was_dropped_and_forgotten_is_posted_once(
+    ledger: RedisLedger, forgetful: int
+) -> None:
+    give(ledger, ALICE, usd(1000))
+    where = route(ledger, ALICE)
+    ledger.hold("x.1", where, cost(60, uncertain=-1), AT)
+    ledger._clients.add("x")
+    ledger.clock = lambda: AT + 10.0**6
+    assert ledger.sweep() == 1
+    for _ in range(forgetful):
+        charge(ledger, 1, ALICE)
+    assert not ledger.settle("x.1", Used(40), AT)
+    for number in range(3):
+        assert ledger.post("x.1", where, Used(40), AT) is True
+        for _ in range(forgetful * number):
+            charge(ledger, 1, ALICE)
+    assert spent(ledger, ALICE) == 40 + 4 * forgetful
+    check(ledger)
+
+
+def test_a_settlement_that_is_repeated_when_its_id_is_forgotten_is_not_charged_twice(
+    server: redis_server.RedisServer, project: str, forgetful: int
+) -> None:
+    direct = RedisLedger(server.url, project)
+    give(direct, ALICE, usd(1000))
+    with Proxy(("127.0.0.1", server.port)) as proxy:
+        ledger = RedisLedger(f"redis://127.0.0.1:{proxy.port}/0", project)
+        ledger._watched = True
+        charge(ledger, 1, ALICE)  # the server knows the scripts from now on
+        id = hold(ledger, 60, ALICE).id
+        proxy.cut = 2
+        with pytest.raises(LedgerUnavailableError):
+            ledger.settle(id, Used(40), AT)
+        for _ in range(forgetful):
+            charge(direct, 1, ALICE)
+        assert direct.ended(id) is None
+        assert ledger.settle(id, Used(40), AT)
+        assert not ledger.settle(direct.new_id(), Used(40), AT)
+        assert spent(direct, ALICE) == 41 + forgetful
+        ledger.close()
+    direct.close()
+
+
+@pytest.mark.parametrize("id", ["x.7", "x.4096", "x.123456789012345678", "x.07", "x.a.b"])
+def test_a_posted_charge_is_known_by_its_id_when_others_have_pushed_it_out(
+    ledger: RedisLedger, forgetful: int, id: str
+) -> None:
+    give(ledger, ALICE, usd(1000))
+    where = route(ledger, ALICE)
+    ledger.post(id, where, Used(5), AT)
+    for _ in range(forgetful):
+        charge(ledger, 1, ALICE)
+    assert ledger.ended(id) is None
+    ledger.post(id, where, Used(5), AT)
+    assert spent(ledger, ALICE) == 5 + forgetful
+    ledger.post(f"{id}0", where, Used(5), AT)
+    assert spent(ledger, ALICE) == 10 + forgetful

@@ -148,6 +148,10 @@ class AcknowledgedVerbs:
         change = Settled(id, at, used, reason) if route is None else Posted(id, at, used, route, reason)
         return self.answered(before, now, change)
 
+    def is_open(self, id: str) -> bool:
+        """Whether a hold was acknowledged, and its end was not."""
+        return id in self._open
+
     # -- limits
 
     def read(self, account: Account) -> None:

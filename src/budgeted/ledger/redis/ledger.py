@@ -24,7 +24,7 @@ from budgeted.ledger.memory.new_limits import put_back
 from budgeted.ledger.memory.resolved_routes import in_flight_of
 from budgeted.ledger.network_ledger import READING_SECONDS, lasting
 from budgeted.ledger.redis.exact_integers import check_ask, check_limits, check_used
-from budgeted.ledger.redis.script_runner import POSTED_SECONDS, ScriptRunner
+from budgeted.ledger.redis.script_runner import ScriptRunner
 from budgeted.ledger.redis.stored_records import (
     account_of,
     charge_of,
@@ -182,19 +182,18 @@ class RedisLedger(ScriptRunner):
         route: Route | None = None,
         timeout: float | None = None,
     ) -> bool | Stale:
-        by = () if route is None else (POSTED_SECONDS, self._packed(route))
+        by = () if route is None else (self._packed(route),)
         kind, *answer = self._ask(verb, ended_holds.REMEMBERED, id, used, at, reason, *by, timeout=timeout)
         if kind == "stale":
             return STALE
         if kind == "other":
             raise _settled_before(id, answer[1], used)
-        if kind == "unknown":
+        # One that was held, and was not dropped, has ended so before: that answer was lost, and its id is forgotten.
+        if kind == "dropped" or (kind == "unknown" and not self._told.is_open(id)):
             self._answered(answer[0])
             return False
-        if not self._lease_due:
-            self._lease_due = lasting()
         self._told.charged(answer[0] - 1, answer[0], id, used, at, reason, None if route is None else route.raw)
-        if self.turns.queues:
+        if answer[1:] and self.turns.queues:
             self.turns.freed(answer[1])
         return True
 

@@ -15,7 +15,7 @@ from budgeted.errors import LedgerError
 from budgeted.ledger.acknowledged_verbs import WentBackError, limits_of
 from budgeted.ledger.memory import ended_holds
 from budgeted.ledger.memory.change_records import Change, Deleted, Held, LimitsSet, Posted, Released, Settled
-from budgeted.ledger.network_ledger import RemoteLedger, Standing, lasting
+from budgeted.ledger.network_ledger import RemoteLedger, Standing
 from budgeted.ledger.redis.connection import (
     Commands,
     address,
@@ -31,9 +31,6 @@ from budgeted.ledger.redis.stored_records import decode, encode, stored_hold, st
 
 if TYPE_CHECKING:
     from budgeted.ledger.redis.connection import Client
-
-POSTED_SECONDS = 86_400
-"""How long a charge without a hold is known by its id at least."""
 
 FORMAT = "1 "
 """How the mark of a ledger begins that this version can read."""
@@ -147,8 +144,6 @@ class ScriptRunner(RemoteLedger):
 
     def _answered(self, count: int, change: Change | None = None) -> None:
         """Keep in mind what was done, as that many verbs of this process were."""
-        if not self._lease_due:
-            self._lease_due = lasting()  # who is counted renews its lease, by which it is counted on
         self._told.answered(count - 1, count, change)
 
     def _ask(self, verb: str, *args: object, timeout: float | None = None) -> Any:
@@ -186,7 +181,7 @@ class ScriptRunner(RemoteLedger):
             charge = stored_posting(change) if isinstance(change, Posted | Settled) else False
             hold = stored_hold(change, change.id.partition(".")[0]) if isinstance(change, Held) else False
             released = change.id if isinstance(change, Released) else False
-            found = ended_holds.REMEMBERED, POSTED_SECONDS, charge, hold, released
+            found = ended_holds.REMEMBERED, charge, hold, released
             count = decode(self._evaluate("do_again", 0, found))
         return int(count)
 

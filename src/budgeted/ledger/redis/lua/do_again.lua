@@ -1,6 +1,6 @@
 -- What a process knows to be done, and this older state lacks, is done again: once, as its id says, and refused nowhere,
 -- since it was paid for or is under way.
-local _, seconds, charge, hold, released = unpack(arg, 4)
+local _, charge, hold, released = unpack(arg, 4)
 
 -- Begin the periods that a route counts in, where they have not begun.
 local function begin_periods(route)
@@ -26,8 +26,8 @@ local function charge_again()
     settle_ended(before, used, at, reason)
   elseif before and not (before[USED] and same(before[USED], used) and before[REASON] == '') then
     correct(before, used, at, '')
-  elseif not before and route and call('EXISTS', ONCE .. id) == 0 then
-    call('SET', ONCE .. id, '', 'EX', seconds)
+  elseif not before and route and not was_posted(id) then
+    note_posted(id)
     begin_periods(route)
     book(charge, nil, used, reason ~= '' and used[1] or 0, 1)
   end

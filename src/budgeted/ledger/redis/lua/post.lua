@@ -1,4 +1,4 @@
-local _, id, used, at, reason, seconds, route = unpack(arg, 4)
+local _, id, used, at, reason, route = unpack(arg, 4)
 local hold = read(HOLDS, id)
 local names = hold and payers(hold[HOLD_ROUTE]) or {}
 local state, other = look(names)
@@ -11,8 +11,7 @@ if hold then
   return encode({'done', count, names})
 end
 local one = ended(id)
--- No hold came before that a repetition would miss, so these are known for longer than others.
-if one or call('EXISTS', ONCE .. id) == 1 then
+if one or was_posted(id) then
   call('HSET', ACCOUNTS, COUNT, count)
   if not one then
     return encode({'done', count, {}})
@@ -24,7 +23,7 @@ local accounts, slots = bind(route)
 if not accounts then
   return slots
 end
-call('SET', ONCE .. id, '', 'EX', seconds)
+note_posted(id)
 begin(slots)
 for _, account in ipairs(accounts) do
   save(account)

@@ -13,7 +13,7 @@ end
 call('HSET', ACCOUNTS, COUNT, count)
 local one = ended(id)
 if not one then
-  return encode({'unknown', count})
+  return encode({call('EXISTS', SWEPT .. id) == 1 and 'dropped' or 'unknown', count})
 end
 local kind, was = settle_ended(one, used, at, reason)
 return encode({kind, count, was})

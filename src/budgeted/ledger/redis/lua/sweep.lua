@@ -2,6 +2,7 @@
 -- forgotten an hour later: a hold that it asked for before it was stopped may come late. How many verbs it had done is
 -- known for longer: it may have been stopped, or this may be an older state than it was then.
 local FORGOTTEN_AFTER = 3600 * 1000
+local SWEPT_SECONDS = 2592000 -- an answer may come that late
 local COUNTED_FOR = 30 * 86400 * 1000
 local _, owners, at, timeout, too_old, most = unpack(arg, 4)
 local now = milliseconds()
@@ -17,6 +18,7 @@ local function charge(name, latest, reason)
         settle(hold, hold[GUESS], at, reason)
       else
         release(hold)
+        call('SET', SWEPT .. hold[ID], '', 'EX', SWEPT_SECONDS)
       end
       for _, payer in ipairs(payers(hold[HOLD_ROUTE])) do
         freed[#freed + 1] = payer

@@ -6,6 +6,8 @@ local GONE = project .. ':gone'     -- set of deleted accounts that holds were o
 local DAYS = project .. ':days'     -- sorted set of the days that have rows
 local ROWS = project .. ':rows:'    -- and the day: hash: account -> its rows
 local FORGOTTEN = project .. ':forgotten' -- sorted set: process -> since when it has not been heard of, in milliseconds
+local POSTED = project .. ':posted:' -- and a process, and a number: bits of the charges that it posted
+local SWEPT = project .. ':swept:' -- and a hold's id, for a while: it was dropped without a charge, as nobody ended it
 local ONCE = project .. ':once:'    -- and what is done once: its answer, for a while
 
 local function save(account)
