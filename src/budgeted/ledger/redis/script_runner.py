@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from budgeted.errors import LedgerError
 from budgeted.ledger.acknowledged_verbs import WentBackError, limits_of
+from budgeted.ledger.interface import is_closed
 from budgeted.ledger.memory import ended_holds
 from budgeted.ledger.memory.change_records import Change, Deleted, Held, LimitsSet, Posted, Released, Settled
 from budgeted.ledger.network_ledger import RemoteLedger, Standing
@@ -141,6 +142,10 @@ class ScriptRunner(RemoteLedger):
             if reply.startswith("GONE "):
                 raise self._lost(EMPTIED, str(self._told.missing(0))) from None
             raise self._unavailable(error, self.deadline) from error
+        except ValueError:
+            if self.closed:  # by another thread, under this one's hands
+                raise is_closed(f"at {self.where}") from None
+            raise
 
     def _answered(self, count: int, change: Change | None = None) -> None:
         """Keep in mind what was done, as that many verbs of this process were."""
