@@ -256,6 +256,9 @@ def test_what_a_servers_own_ledger_finds_missing_reaches_the_client(
         for verb in (lambda: ledger.hold("x.1", where, cost(5), NOW), lambda: ledger.read(GLOBAL)):
             with pytest.raises(LedgerCorruptError, match=r"are gone.*2 charges of"):
                 verb()
+        assert ledger.repair() > 0
+        assert figures(ledger) == (37, 20, 2)
+        assert ledger.repair() == 0
         server.start("memory://")
         assert figures(ledger) == (37, 20, 2)
 

@@ -221,6 +221,16 @@ class HTTPLedger(RemoteLedger):
         now = next(self._done)
         self._told.answered(now - 1, now, change)
 
+    def repair(self) -> int:
+        """Have the server write back what it knows, then what this process knows: limits, charges and open holds.
+
+        Returns:
+            How much they had to write; 0 if nothing was lacking.
+        """
+        with self._verb(REPAIR_SECONDS) as deadline:
+            done: int = self._exchange("repair", request_bodies.NothingBody(), deadline)
+        return done + super().repair()
+
     def _standing(self, deadline: float) -> Standing:
         opening = self._opening(deadline)
         before, count = self._found

@@ -212,6 +212,13 @@ VERBS: dict[str, Verb] = {
         "All that is known, as it is at one instant", NothingBody, Content, False, lambda ledger, _: ledger.everything()
     ),
     "sweep": Verb("Charge the holds that nobody ends", SweepBody, int, True, _sweep),
+    "repair": Verb(
+        "Have the server's process write back what it knows and its ledger lacks; returns how much that was",
+        NothingBody,
+        int,
+        True,
+        lambda ledger, _: ledger.repair(),
+    ),
     "opening": Verb(
         "A name that is another one whenever the ledger was opened again, as after a start of the server",
         NothingBody,
