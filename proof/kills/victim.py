@@ -6,6 +6,7 @@ says of every verb that it tries it, and then that it was acknowledged or refuse
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import resource
