@@ -20,6 +20,7 @@ from budgeted.ledger.admission import Refused
 from budgeted.ledger.journal import checked_lines, segment_files
 from budgeted.ledger.journal.ledger import JournalLedger
 from budgeted.ledger.journal.repair import repair
+from budgeted.ledger.opening import exists, projects_beside
 from budgeted.ledger.spending_records import Used
 
 
@@ -383,6 +384,15 @@ def test_an_opener_refuses_what_is_left_of_a_ledger(
     with pytest.raises(LedgerCorruptError, match=told):
         JournalLedger(directory)
     assert sorted(path.name for path in directory.iterdir()) == left
+
+
+def test_what_is_left_of_a_ledger_counts_as_one(tmp_path: Path) -> None:
+    JournalLedger(tmp_path / "p").close()
+    (tmp_path / "p" / "lock").unlink()
+    (tmp_path / "other").mkdir()
+    assert exists(tmp_path, "p")
+    assert not exists(tmp_path, "other")
+    assert projects_beside(tmp_path) == (str(tmp_path), ["p"])
 
 
 @pytest.mark.parametrize("size", [0, 64, 128])

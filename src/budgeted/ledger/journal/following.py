@@ -12,6 +12,7 @@ from budgeted.ledger.journal import checked_lines, segment_files
 from budgeted.ledger.journal.checked_lines import Continued, Header
 from budgeted.ledger.journal.host_lock import HostLock
 from budgeted.ledger.journal.origin import Known, Origin, Position
+from budgeted.ledger.journal.torn_ends import readable
 from budgeted.ledger.memory.state import State
 
 logger = logging.getLogger("budgeted")
@@ -103,7 +104,8 @@ class Follower:
         if header.segment != self._segment:
             msg = f"{self._path} says that it is segment {header.segment}: files were mixed up. Nothing was changed"
             raise LedgerCorruptError(msg)
-        # Segments of versions that knew no identity may come before, not behind one that has one.
+        if not header.ledger:  # by a version that knew no identity
+            return
         if self._origin.ledger and header.origin != self._origin:
             what = "another ledger" if header.ledger != self._origin.ledger else "another generation of the ledger"
             msg = (
@@ -124,8 +126,10 @@ class Follower:
             return
         told = ends_before(self._path, position, mark)
         if position < (mark if host.of_this_boot() else host.synced):
+            rest = os.pread(self._fd, max(0, os.fstat(self._fd).st_size - self._offset), self._offset)
+            behind = f"; {len(rest)} bytes stand there that are no lines, {readable(rest)}" if rest else ""
             msg = (
-                f"{told}: it was cut off or replaced by an older copy, and less would count as spent. "
+                f"{told}{behind}: it was cut off or replaced by an older copy, and less would count as spent. "
                 f"{how_to_repair(self.directory)}"
             )
             raise LedgerCorruptError(msg)

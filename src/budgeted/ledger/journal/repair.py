@@ -137,6 +137,8 @@ class _Found:
         """Whether a segment is of the ledger that was read so far."""
         if not isinstance(header, Header) or header.segment != number or header.ledger not in ("", self.ledger):
             return False
+        if not header.ledger:  # by a version that knew no identity
+            return True
         if self.origin.ledger and header.origin != self.origin:
             return False
         self.origin = header.origin
