@@ -83,14 +83,16 @@ def test_a_forked_child_keeps_no_lock_for_its_parent(file: SpillFile) -> None:
     with file.taken_up(0):
         pid = os.fork()
         if not pid:
-            os.read(receiving, 1)  # lives on
+            os.close(sending)
+            os.read(receiving, 1)  # lives on until the parent closes its end
             os._exit(0)
-    with file.taken_up(0) as mine:
-        assert mine
-    os.write(sending, b"x")
-    os.waitpid(pid, 0)
-    os.close(receiving)
-    os.close(sending)
+    try:
+        with file.taken_up(0) as mine:
+            assert mine
+    finally:
+        os.close(sending)
+        os.waitpid(pid, 0)
+        os.close(receiving)
 
 
 @pytest.mark.parametrize("cut", range(0, 120, 7))
