@@ -35,7 +35,7 @@ _ALSO_CALLED = {
 }
 """What other packages write, and what to write here."""
 
-_HOST_AND_PORT = re.compile(r"[A-Za-z0-9.-]+:\d{2,5}(/\w*)?")
+_HOST_AND_PORT = re.compile(r"([^/@\s]*@)?[A-Za-z0-9.-]+:\d{2,5}(/\w*)?")
 _DATABASE = re.compile(r"(/\d*)?")
 _PACKAGES = {"redis": REDIS, "sqlalchemy": SQL}
 
@@ -65,7 +65,8 @@ def kind_of(where: object) -> str:
     if name in _ALSO_CALLED and rest:
         raise _mistaken(where, f"is not known: {_ALSO_CALLED[name]}")
     if _HOST_AND_PORT.fullmatch(where):
-        raise _mistaken(where, f"would be a directory of that name; write 'redis://{where}', or './{where}'")
+        shown_as = public(f"//{where}")[2:]
+        raise _mistaken(where, f"would be a directory of that name; write 'redis://{shown_as}', or './{shown_as}'")
     return PATH
 
 

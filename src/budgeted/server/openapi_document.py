@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from importlib import metadata
 from typing import Any
 
 import msgspec
 
+from budgeted import __version__
 from budgeted.ledger.http.connections import AGAIN, ONCE
 from budgeted.ledger.http.verbs_as_json import ProblemBody
 from budgeted.server.endpoints import ENDPOINTS, NAME, Endpoint
@@ -64,7 +64,7 @@ def document() -> dict[str, object]:
         "info": {
             "title": "budgeted",
             "summary": "Hard spending limits on LLM calls",
-            "version": metadata.version("budgeted"),
+            "version": __version__,
         },
         "paths": paths,
         "security": [{"token": []}],

@@ -46,11 +46,13 @@ class ServerSettings(msgspec.Struct, kw_only=True, frozen=True):
     threads: int = 40
 
     def __repr__(self) -> str:
-        """Without the tokens, and the ledger without its password: it may end in a log."""
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """Without the tokens, and the ledger without its password: what is printed may end in a log."""
+        hidden = {name: ("***",) * len(getattr(self, name)) for name in ("tokens", "read_tokens")}
         ledger = public(self.ledger) if isinstance(self.ledger, str) else self.ledger
-        tokens = {"tokens": ("***",) * len(self.tokens), "read_tokens": ("***",) * len(self.read_tokens)}
-        shown_as = {**msgspec.structs.asdict(self), **tokens, "ledger": ledger}
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown_as.items())})"
+        return list({**msgspec.structs.asdict(self), **hidden, "ledger": ledger}.items())
 
     def __post_init__(self) -> None:
         zone(self.timezone)
