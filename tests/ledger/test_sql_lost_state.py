@@ -318,3 +318,28 @@ def forget(ledger: Any) -> None:
         charged = hold(ledger, 0, GLOBAL, at=AT + 10)
         ledger.release(charged.id, AT + 10)
         prune(ledger)
+
+
+# -- rows that are not what was written
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE {accounts} SET usd = usd - 1 WHERE id = 'g'",
+        "UPDATE {accounts} SET slots = replace(slots, '200', '20')",
+        "UPDATE {holds} SET usd = 1",
+        "UPDATE {holds} SET route = replace(route, 'alice', 'alicf')",
+    ],
+)
+def test_rows_that_are_not_what_was_written_are_refused(ledger: Any, place: Place, statement: str) -> None:
+    charge(ledger, 200, GLOBAL, ALICE)
+    where = route(ledger, GLOBAL, ALICE)
+    one = hold(ledger, 100, GLOBAL, ALICE)
+    place.run(statement)
+    for _ in range(2):
+        with pytest.raises(LedgerCorruptError, match="is damaged, or was changed by hand"):
+            ledger.settle(one.id, Used(90), AT)
+        if "holds" not in statement:
+            with pytest.raises(LedgerCorruptError):
+                ledger.hold(ledger.new_id(), where, cost(1), AT)

@@ -228,11 +228,13 @@ class RemoteLedger:
         Raises:
             LedgerCorruptError: the server's state is another one, or so old that nobody knows what it lacks.
         """
-        for _ in range(MOST_STEPS_BACK):
+        for step in range(MOST_STEPS_BACK):
             try:
                 return verb()
-            except WentBackError:
+            except WentBackError as error:
                 self._post_again(deadline)
+                if str(error) and step:  # there was nothing to be posted that would have helped
+                    raise
         msg = f"the ledger at {self.where} goes back to earlier states again and again"
         raise LedgerUnavailableError(msg)
 

@@ -90,8 +90,9 @@ class AccountTransactions(Transactions):
             found = ask(self._sql.lock_accounts(1), {"id0": row_mapping.written(account), **project})
             if not (found or again) and (account == GLOBAL or self.counts.told.knows(account)):
                 [[there]] = ask(self._sql.count_accounts, project)
-                if there < made:
-                    raise GoneError(gone_accounts(made, there))
+                gone = f"it has lost {gone_accounts(made, there)}" if there < made else self._database.damage(driver)
+                if gone:
+                    raise GoneError(gone)
             holds: list[StoredRow] = []
             past: list[StoredRow] = []
             if found:
@@ -180,9 +181,9 @@ class AccountTransactions(Transactions):
         """
         ids: dict[str, Value] = {f"id{i}": row_mapping.written(name) for i, name in enumerate(names)}
         if len(self.find(deadline, self._sql.lock_accounts(len(names)), ids)) < len(names):
-            standing = self.look(deadline)
-            if standing.gone:
-                raise GoneError(standing.gone)
+            gone = self.look(deadline).gone or self._database.run(self._database.damage, deadline, alone=True)
+            if gone:
+                raise GoneError(gone)
 
     def lacking(self, deadline: float, known: Sequence[Account]) -> list[Account]:
         """Of accounts as they were, those that the database lacks, or has with earlier limits."""

@@ -32,7 +32,7 @@ class BusyError(TimeoutError):
 
 
 class GoneError(WentBackError):
-    """What was opened is not there any more: why, in words that go on "the balances are gone"."""
+    """What was opened is not there any more: why."""
 
 
 class Database(Generic[D]):
@@ -156,6 +156,10 @@ class Database(Generic[D]):
 
     def _gone(self, error: BaseException) -> str | None:
         raise NotImplementedError
+
+    def damage(self, driver: D) -> str | None:  # noqa: ARG002 - a server looks after its own files
+        """What is wrong with the file, all of which is gone through; None for nothing."""
+        return None
 
     # -- the tables
 

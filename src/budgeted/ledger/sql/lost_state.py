@@ -22,6 +22,7 @@ from budgeted.ledger.network_ledger import RemoteLedger, Standing
 from budgeted.ledger.sql import row_mapping
 from budgeted.ledger.sql.account_transactions import AccountTransactions
 from budgeted.ledger.sql.database import GoneError
+from budgeted.ledger.sql.ended_ids import EndedIds
 from budgeted.ledger.sql.in_memory_working_copy import Scratch
 from budgeted.ledger.sql.opening import AnyDatabase
 
@@ -31,6 +32,7 @@ class LostState(RemoteLedger):
 
     _database: AnyDatabase
     _rows: AccountTransactions
+    _old: EndedIds
     _project: str
     _identity: str
     _payers: dict[str, tuple[str, ...]]
@@ -70,7 +72,7 @@ class LostState(RemoteLedger):
 
         def again(scratch: Scratch) -> None:
             absent.update(name for name in names if name not in scratch.known)
-            if not absent:
+            if not absent and (scratch.found is not None or not self._old.knows(scratch.driver, one.id)):
                 scratch.again(one)
 
         number = self._rows.change_again(deadline, one.id, names, again)

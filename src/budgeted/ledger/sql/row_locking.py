@@ -14,6 +14,7 @@ from budgeted.ledger.sql import row_mapping
 from budgeted.ledger.sql.driver_interface import Driver, StoredRow, Value
 from budgeted.ledger.sql.in_memory_working_copy import Scratch
 from budgeted.ledger.sql.opening import AnyDatabase
+from budgeted.ledger.sql.statements import CHANGING
 from budgeted.ledger.sql.uncertain_sums import UncertainSums
 from budgeted.ledger.sql.verb_counts import Done, VerbCounts
 
@@ -72,7 +73,8 @@ class Transactions:
             self.counts.checked(standing.fetchall(), before)
             return found
 
-        return self._database.run(query, deadline)
+        # Without a transaction: in SQLite that would wait for whoever writes.
+        return self._database.run(query, deadline, alone=True)
 
     def do(self, deadline: float, statement: str, given: Mapping[str, Value]) -> None:
         """Run one statement that changes rows."""
@@ -182,5 +184,5 @@ class Transactions:
         return bool(accounts) or hold is not None
 
     def _update_hold(self, driver: Driver, row: row_mapping.Row) -> None:
-        given = {name: row[name] for name in ("route", "ended", "used", "reason")}
+        given = {name: row[name] for name in CHANGING}
         driver.execute(self._sql.update_hold, given | {"project_": self._project, "id_": row["id"]})

@@ -6,10 +6,12 @@ No text column takes a NUL, and names may hold one: it is written as an escape.
 from __future__ import annotations
 
 from typing import TypeAlias
+from zlib import crc32
 
 import msgspec
 from msgspec import Raw
 
+from budgeted.errors import LedgerCorruptError
 from budgeted.ledger.accounts import Account, Slot
 from budgeted.ledger.cost_routing import decode_route
 from budgeted.ledger.memory.change_records import Held
@@ -29,6 +31,10 @@ LONGEST_ID = 256
 
 Row: TypeAlias = dict[str, Value]
 """A row as it is written: by the names of its columns."""
+
+
+class DamagedRowError(LedgerCorruptError):
+    """A row is not what was written."""
 
 
 def written(text: str) -> str:
@@ -60,9 +66,20 @@ def payers(route: Raw) -> tuple[str, ...]:
     return tuple(leg.account for leg in legs)
 
 
+def seal(*values: Value) -> int:
+    """The checksum of what a row says; never 0."""
+    return crc32(_encode(values)) or 1
+
+
+def _check(kind: str, id: str, wanted: int, *values: Value) -> None:
+    if wanted and wanted != seal(*values):
+        msg = f"the row of {kind} {id!r} is damaged, or was changed by hand; restore the database from a backup"
+        raise DamagedRowError(msg)
+
+
 def account_row(project: str, account: Account, *, gone: bool = False) -> Row:
     """An account's row."""
-    return {
+    row: Row = {
         "project": project,
         "id": written(account.id),
         "version": account.version,
@@ -76,11 +93,18 @@ def account_row(project: str, account: Account, *, gone: bool = False) -> Row:
         "models": _encode(account.models).decode() if account.models else None,
         "models_since": account.models_since,
     }
+    row["seal"] = seal(*list(row.values())[1:])
+    return row
 
 
 def account(row: StoredRow) -> Account:
-    """The account of a row."""
-    id, version, explicit, _, slots, usd, tokens, calls, held, models, since = row[:11]
+    """The account of a row.
+
+    Raises:
+        DamagedRowError: it is not what was written.
+    """
+    id, version, explicit, _, slots, usd, tokens, calls, held, models, since, wanted = row[:12]
+    _check("account", id, wanted, *row[:11])
     return Account(
         read(id),
         version,
@@ -97,7 +121,7 @@ def account(row: StoredRow) -> Account:
 
 def same(given: Row, row: StoredRow) -> bool:
     """Whether an account's row is what was read."""
-    return tuple(given.values())[1:] == tuple(row[:11])
+    return tuple(given.values())[1:] == tuple(row[:12])
 
 
 def is_gone(row: StoredRow) -> bool:
@@ -114,7 +138,7 @@ def hold_row(project: str, one: Held | Ended) -> Row:
         "route": bytes(one.route).decode(),
     }
     if isinstance(one, Held):
-        return row | {
+        row |= {
             "opened": one.at,
             "granted": one.granted,
             "usd": one.usd,
@@ -124,21 +148,43 @@ def hold_row(project: str, one: Held | Ended) -> Row:
             "used": None,
             "reason": "",
         }
-    return row | {
-        "opened": one.opened,
-        "granted": 0,
-        "usd": one.held,
-        "tokens": 0,
-        "guess": None,
-        "ended": one.at,
-        "used": None if one.used is None else _encode(one.used).decode(),
-        "reason": written(one.reason.encode("utf-8", "replace").decode()),
-    }
+    else:
+        row |= {
+            "opened": one.opened,
+            "granted": 0,
+            "usd": one.held,
+            "tokens": 0,
+            "guess": None,
+            "ended": one.at,
+            "used": None if one.used is None else _encode(one.used).decode(),
+            "reason": written(one.reason.encode("utf-8", "replace").decode()),
+        }
+    row["seal"] = _hold_seal(*(row[name] for name in HOLD_COLUMNS))
+    return row
+
+
+HOLD_COLUMNS = ("id", "owner", "opened", "granted", "usd", "tokens", "guess", "route", "ended", "used", "reason")
+
+
+def _sealed(*values: Value) -> tuple[Value, ...]:
+    """What of a hold's row is sealed: what was granted matters to none that has ended, and stays in its row."""
+    id, owner, opened, granted, usd, tokens, guess, route, ended, used, reason = values
+    of_open = (granted, tokens, guess) if ended is None else ()
+    return id, owner, opened, usd, route, ended, used, reason, *of_open
+
+
+def _hold_seal(*values: Value) -> int:
+    return seal(*_sealed(*values))
 
 
 def hold(row: StoredRow) -> Held | Ended:
-    """What a row says of a hold: that it is open, or how it ended."""
-    id, _, opened, granted, usd, tokens, guess, route, ended, used, reason = row
+    """What a row says of a hold: that it is open, or how it ended.
+
+    Raises:
+        DamagedRowError: it is not what was written.
+    """
+    id, _, opened, granted, usd, tokens, guess, route, ended, used, reason, wanted = row
+    _check("hold", id, wanted, *_sealed(*row[:11]))
     raw = msgspec.Raw(route.encode())
     if ended is None:
         return Held(read(id), opened, granted, usd, tokens, None if guess is None else _used(guess), raw)

@@ -34,6 +34,7 @@ class Tables:
     account that calls in flight still name. A hold stays one row when it has ended: then ``ended`` says when, ``used``
     what it was charged (NULL: released), and ``reason`` why nobody has confirmed that. What was pruned of those is kept
     in ``ended`` by its id alone: ``owner.first`` to ``owner.last``; of ids that end in no number, ``owner`` is all.
+    ``seal`` is a checksum of a row, or 0 where an earlier version wrote it: no file of SQLite has any of its own.
     ``doubts`` sums what nobody has confirmed by the hour (since 1970) that its calls were opened in.
     """
 
@@ -66,6 +67,7 @@ class Tables:
             *map(_number, ("usd", "tokens", "calls", "held")),
             _text("models", nullable=True),
             _number("models_since"),
+            _added("seal"),
         )
         self.holds = table(
             "holds",
@@ -78,6 +80,7 @@ class Tables:
             _number("ended", nullable=True),
             _text("used", nullable=True),
             _text("reason"),
+            _added("seal"),
         )
         self.reports = table(
             "reports",

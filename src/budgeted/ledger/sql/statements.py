@@ -15,6 +15,9 @@ from sqlalchemy.sql.elements import BindParameter, ClauseElement, ColumnElement
 
 from budgeted.ledger.sql.schema import EMPTY, TEXT, ZERO, Column, Tables
 
+CHANGING = ("route", "ended", "used", "reason", "seal")
+"""The columns of a hold that change as it ends."""
+
 Insert: TypeAlias = Callable[[sa.Table], sqlite.Insert] | Callable[[sa.Table], postgresql.Insert]
 
 
@@ -132,7 +135,7 @@ class Statements:
             find.where(mine, holds.c.reason != EMPTY).order_by(holds.c.ended, holds.c.opened, holds.c.id)
         )
         self.insert_hold = self._sql(sa.insert(holds))
-        ending = {name: value for name, value in _given(holds).items() if name in ("route", "ended", "used", "reason")}
+        ending = {name: value for name, value in _given(holds).items() if name in CHANGING}
         self.update_hold = self._sql(sa.update(holds).where(one).values(ending))
         late = holds.c.opened <= now - _real("timeout")
         abandoned = (
