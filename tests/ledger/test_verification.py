@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import shlex
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from ledgers import ALICE, AT, charge, give, hold, usd
+from clocks import Clock
+from ledgers import ALICE, AT, charge, give, hold, spent, usd
 
+from budgeted import BudgetManager
 from budgeted.cli.command_group import budgeted
+from budgeted.errors import LedgerCorruptError
 from budgeted.ledger.accounts import GLOBAL
 from budgeted.ledger.journal import segment_files, snapshot_files
 from budgeted.ledger.journal.ledger import JournalLedger
@@ -132,3 +139,56 @@ def test_what_is_not_there_is_not_made(tmp_path: Path) -> None:
         found = run(*command, "--ledger", tmp_path / "nowhere", "--project", "p")
         assert (found.exit_code, "there is no project 'p'" in found.output) == (1, True)
     assert os.listdir(tmp_path) == []
+
+
+def test_what_an_error_says_to_type_repairs_the_ledger(root: Path) -> None:
+    path = root / "p" / "journal-00000002"
+    data = bytearray(path.read_bytes())
+    data[-10] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(LedgerCorruptError) as error:
+        open_ledger(root, "p", fsync="background")
+    command = re.search(r"`budgeted (.*)`", str(error.value))
+    assert command is not None
+    done = run(*shlex.split(command[1]))
+    assert (done.exit_code, done.output.count("set aside")) == (0, 2), done.output
+    assert run("verify", "--ledger", root, "--project", "p").exit_code == 0
+    assert "nothing is wrong" in run("repair", "--ledger", root, "--project", "p").output
+    open_ledger(root, "p", fsync="background").close()
+
+
+def test_a_ledger_whose_lock_file_was_removed_is_found_and_repaired(root: Path) -> None:
+    (root / "p" / "lock").unlink()
+    found = run("verify", "--ledger", root, "--project", "p")
+    assert (found.exit_code, "lock is missing" in found.output) == (3, True), found.output
+    assert run("repair", "--ledger", root, "--project", "p").exit_code == 0
+    assert run("verify", "--ledger", root, "--project", "p").exit_code == 0
+    assert spent(open_ledger(root, "p", fsync="background")) > 0
+
+
+def test_a_ledger_of_which_nothing_is_left_is_begun_anew_only_if_that_is_said(root: Path) -> None:
+    for path in (root / "p").glob("*-0*"):
+        path.unlink()
+    refused = run("repair", "--ledger", root, "--project", "p")
+    assert (refused.exit_code, "--anew" in refused.output) == (1, True), refused.output
+    done = run("repair", "--ledger", root, "--project", "p", "--anew")
+    assert (done.exit_code, "limits have to be set again" in done.output) == (0, True), done.output
+
+
+def test_every_ledger_is_told_when_nothing_is_wrong(place: tuple[str, str], shared: Any) -> None:
+    use(shared)
+    where, project = place
+    done = run("repair", "--ledger", where, "--project", project)
+    assert (done.exit_code, done.output) == (0, f"nothing is wrong with {project}\n")
+
+
+def test_periods_that_a_wrong_clock_has_begun_are_brought_back(tmp_path: Path) -> None:
+    where = tmp_path / "here"
+    wrong = Clock(time.time() + 400 * 86_400)
+    manager = BudgetManager("p", ledger=where, max_budget=1, duration="daily", clock=wrong)
+    with manager.budget("alice"), manager.hold(cost=0.4) as held:
+        held.settle(cost=0.4)
+    manager.close()
+    told = run("repair", "--period", "--ledger", where, "--project", "p")
+    assert (told.exit_code, told.output) == (0, "1 limits count in the present period again\n")
+    assert json.loads(run("balance", "--ledger", where, "--project", "p", "--json").output)[0]["spent"] == 0.4

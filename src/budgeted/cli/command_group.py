@@ -52,5 +52,6 @@ for _command in (
     backup_and_restore.backup,
     backup_and_restore.restore,
     verify_and_repair.verify,
+    verify_and_repair.repair,
 ):
     budgeted.add_command(_command)

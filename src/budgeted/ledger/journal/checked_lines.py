@@ -17,6 +17,7 @@ import msgspec
 
 from budgeted.errors import LedgerCorruptError, LedgerError
 from budgeted.ledger.journal.origin import Origin, Position
+from budgeted.ledger.journal.repair_command import repair_command
 from budgeted.ledger.memory.change_records import (
     Deleted,
     Held,
@@ -97,7 +98,7 @@ def read(data: bytes, crc: int, path: Path, offset: int) -> tuple[list[Record], 
         msg = (
             f"{path} is damaged at byte {behind}: the line {bad[:60]!r} fails its check. Nothing was changed. "
             f"Restore the file from a backup, or keep what stands before the damage with "
-            f"budgeted.ledger.journal.repair.repair({str(path.parent)!r})"
+            f"`{repair_command(path.parent)}`"
         )
         raise LedgerCorruptError(msg)
     return found, crc, behind

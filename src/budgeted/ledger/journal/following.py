@@ -12,6 +12,7 @@ from budgeted.ledger.journal import checked_lines, segment_files
 from budgeted.ledger.journal.checked_lines import Continued, Header
 from budgeted.ledger.journal.host_lock import HostLock
 from budgeted.ledger.journal.origin import Known, Origin, Position
+from budgeted.ledger.journal.repair_command import repair_command
 from budgeted.ledger.journal.torn_ends import readable
 from budgeted.ledger.memory.state import State
 
@@ -151,5 +152,5 @@ def how_to_repair(directory: Path) -> str:
     """What to do about a ledger whose files are damaged, as errors say it."""
     return (
         f"Nothing was changed. Have a process that still has it open call BudgetManager.repair(), restore the files "
-        f"from a backup, or keep what is left with budgeted.ledger.journal.repair.repair({str(directory)!r})"
+        f"from a backup, or keep what is left with `{repair_command(directory)}`"
     )

@@ -207,7 +207,7 @@ def _refuse_gone(directory: Path, host: HostLock, known: Known | None) -> None:
     if told:
         msg = (
             f"{directory} has no journal and no snapshot any more, and there was a ledger ({told}): its limits and "
-            f"what was spent are gone. {how_to_repair(directory)}, which then has to be told anew=True, since nothing "
+            f"what was spent are gone. {how_to_repair(directory)}, with --anew, since nothing "
             f"is left but to set limits again"
         )
         raise LedgerCorruptError(msg)

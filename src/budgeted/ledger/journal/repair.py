@@ -13,6 +13,7 @@ from budgeted.ledger.journal.checked_lines import Continued, Header
 from budgeted.ledger.journal.following import ends_before
 from budgeted.ledger.journal.host_lock import HostLock
 from budgeted.ledger.journal.origin import Origin, new_origin
+from budgeted.ledger.journal.repair_command import repair_command
 from budgeted.ledger.memory.change_records import Record
 from budgeted.ledger.memory.state import State
 
@@ -163,7 +164,7 @@ class _Repair:
             msg = (
                 f"nothing is left of the ledger in {self.directory} that balances could be read from: its limits and "
                 f"what was spent are gone. Restore the files from a backup; or begin a new, empty ledger with "
-                f"repair({str(self.directory)!r}, anew=True), and set all limits again"
+                f"`{repair_command(self.directory)} --anew`, and set all limits again"
             )
             raise LedgerCorruptError(msg)
         self.told += found.told

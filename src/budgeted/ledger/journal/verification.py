@@ -69,10 +69,14 @@ class _Reading:
         self.segments: dict[int, tuple[int, int]] = {}
         """Every segment's open file and size."""
         self.origin = Origin()
+        self.leads = True
+        """Whether the segment that was read last says that the journal goes on in another."""
         self.end: Position = 0, 0
+        self.ledger, self.generation, self.mark = "", 0, (0, 0)
         try:
-            with _locked(directory) as lock:
-                self.ledger, self.generation, self.mark = lock.ledger, lock.generation, lock.mark
+            with self._locked() as lock:
+                if lock is not None:
+                    self.ledger, self.generation, self.mark = lock.ledger, lock.generation, lock.mark
                 self.snapshots = segment_files.numbers(directory, "snapshot")
                 for number in segment_files.numbers(directory, "journal"):
                     path = segment_files.journal_path(directory, number)
@@ -83,49 +87,71 @@ class _Reading:
             msg = f"the ledger directory {directory} cannot be read: {error.strerror}"
             raise LedgerError(msg) from error
 
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[HostLock | None]:
+        """Around a look at the directory. Without a lock file, nobody can keep others out, and there is a problem."""
+        try:
+            lock = HostLock(self.directory / "lock", create=False)
+        except FileNotFoundError:
+            self.found.problems.append(f"{self.directory / 'lock'} is missing")
+            yield None
+            return
+        try:
+            lock.acquire(LOCK_SECONDS)
+            try:
+                yield lock
+            finally:
+                lock.release()
+        finally:
+            lock.close()
+
     def run(self, tell: Callable[[int], object]) -> Found:
         found, state = self.found, None
         for number, (fd, size) in self.segments.items():
             path = segment_files.journal_path(self.directory, number)
-            stated = self._snapshot(number) if number in self.snapshots else None
-            if stated is not None and state is not None and _figures(stated) != _figures(state):
+            before, led = self.origin, self.leads
+            origin, stated = self._snapshot(number) if number in self.snapshots else (before, None)
+            goes_on = state is not None and origin.generation == before.generation
+            if stated is not None and state is not None and goes_on and _figures(stated) != _figures(state):
                 snapshot = segment_files.snapshot_path(self.directory, number)
                 found.problems.append(f"{snapshot} does not tell what the files before it do")
             state = stated or state or (State() if number == 1 else None)
             if state is None:
                 found.problems.append(f"{path} has no snapshot before it, and no segment")
                 break
+            self.leads = False
             if not self._replay(fd, size, path, number, state):
                 break
+            if goes_on and not led and self.origin.generation == before.generation:
+                found.problems.append(f"{path} is not what the file before it leads to")
             tell(size)
         else:
             self._compare_with_lock()
         found.state = state or found.state
         return found
 
-    def _snapshot(self, number: int) -> State | None:
-        """The state that a snapshot tells, or None with a problem."""
+    def _snapshot(self, number: int) -> tuple[Origin, State | None]:
+        """Which ledger a snapshot is of, and the state that it tells, or None with a problem."""
         self.found.files += 1
         try:
-            return snapshot_files.read_snapshot(self.directory, number)[1]
+            return snapshot_files.read_snapshot(self.directory, number)
         except FileNotFoundError:  # meanwhile a newer one has taken its place
-            return None
+            return self.origin, None
         except (LedgerError, msgspec.DecodeError, OSError) as error:
             self.found.problems.append(str(error))
-            return None
+            return self.origin, None
 
     def _replay(self, fd: int, size: int, path: Path, number: int, state: State) -> bool:
         """Apply a segment's lines. Returns False where it is damaged: nothing behind that can be trusted to follow."""
         self.found.files += 1
         crc = offset = 0
-        following = 0
         try:
             for data in checked_lines.pieces(fd, 0, size):
                 records, crc, offset = checked_lines.read(data, crc, path, offset)
                 self.found.lines += len(records)
                 for record in records:
                     if isinstance(record, Continued):
-                        following = record.segment
+                        self.leads = True
                         state.prune()
                     elif isinstance(record, Header):
                         self.origin = record.origin
@@ -135,8 +161,6 @@ class _Reading:
             self.found.problems.append(str(error))
             return False
         self.end = number, offset
-        if not following and number != max(self.segments):
-            self.found.problems.append(f"{path} ends at byte {offset} without leading to the file behind it")
         return True
 
     def _compare_with_lock(self) -> None:
@@ -149,19 +173,6 @@ class _Reading:
         elif self.end < self.mark:
             path = segment_files.journal_path(self.directory, self.end[0])
             self.found.problems.append(ends_before(path, self.end, self.mark))
-
-
-@contextlib.contextmanager
-def _locked(directory: Path) -> Iterator[HostLock]:
-    lock = HostLock(directory / "lock", create=False)
-    try:
-        lock.acquire(LOCK_SECONDS)
-        try:
-            yield lock
-        finally:
-            lock.release()
-    finally:
-        lock.close()
 
 
 def _figures(state: State) -> Content:

@@ -313,10 +313,8 @@ class RedisLedger(ScriptRunner):
 
     def everything(self) -> Content:
         """All that it knows, as it is at one instant, though calls go on; the server answers nobody else meanwhile."""
-        accounts, models, holds, charges, days = self._run("everything", timeout=READING_SECONDS)
-        spent = dict(zip(models[::2], models[1::2], strict=True))
-        pairs = zip(accounts[::2], accounts[1::2], strict=True)
-        found = [account_of(raw, spent.get(name)) for name, raw in pairs if name]  # what has no name is the mark
+        accounts, holds, charges, days = self._run("everything", timeout=READING_SECONDS)
+        found = [account_of(raw, models) for raw, models in zip(accounts[::2], accounts[1::2], strict=True)]
         rows: list[RollupRow] = []
         for day, flat in zip(days[::2], days[1::2], strict=True):
             for name, raw in zip(flat[::2], flat[1::2], strict=True):
