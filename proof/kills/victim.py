@@ -193,12 +193,12 @@ def _repair(victim: Victim) -> None:
     """Lose the journal, and write it back."""
     victim.open(lambda: JournalLedger(victim.directory))
     victim.work(1)
+    victim.say("lost")
     for path in victim.directory.glob("journal-*"):
         with contextlib.suppress(OSError):
             path.rename(path.with_name(f".lost-{path.name}"))
         if path.exists():  # it was this call that was struck
             path.unlink()
-    victim.say("lost")
     victim.insist(victim.ledger.repair, "repair")
     victim.work(1)
     victim.end()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from budgeted.errors import LedgerLockedError
 from budgeted.ledger.backoff import pauses
+from budgeted.ledger.journal.disk_errors import unavailable
 from budgeted.ledger.journal.origin import Origin, Position, boot_id
 
 _PID = struct.Struct("<q")
@@ -101,8 +102,9 @@ class HostLock:
         self.memory[PID] = self._pid
 
     def release(self) -> None:
-        """Give the lock back."""
-        fcntl.flock(self.fd, fcntl.LOCK_UN)
+        """Give the lock back. Where that fails, the next who is done with it in this process does, or its end."""
+        with contextlib.suppress(OSError):  # something else is the matter mostly, and is what is to be told
+            fcntl.flock(self.fd, fcntl.LOCK_UN)
 
     def holder(self) -> int:
         """The pid of the process that took the lock last; 0 if none has signed, or the disk does not say."""
@@ -134,9 +136,13 @@ class HostLock:
         # Looking again sooner costs more than it brings: with eight processes at it, a quarter of what they get done.
         for _ in pauses(timeout, 0.0005, 0.002):
             meanwhile()
-            with contextlib.suppress(BlockingIOError):
+            try:
                 fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise unavailable(error, f"{self.path} cannot be locked") from error
+            return
         pid = self.holder()
         msg = (
             f"{self.path} is locked by process {pid} for more than {timeout:g} seconds; "
