@@ -103,7 +103,7 @@ def _states(directory: Path) -> Iterator[bytes]:
             continue
         state, number = State(), start
         if start in segment_files.numbers(directory, "snapshot"):
-            state = State.decode(snapshot_files.read_snapshot(directory, start))
+            _, state = snapshot_files.read_snapshot(directory, start)
         yield canonical(state)
         while number:
             path, number = segment_files.journal_path(directory, number), 0
