@@ -88,6 +88,8 @@ def statements(ledger: Any) -> dict[str, tuple[str, dict[str, Any]]]:
         "ids of those that were": (sql.find_ended, {"owner_": "o", "number": 7}),
         "sums of what is uncertain": (sql.sum_doubts, {"account_": GLOBAL, "first": 0, "behind": 2**40}),
         "uncertain charges of a time": (sql.doubtful_holds, {"first": AT, "behind": AT + 3}),
+        "the first and last day of the reports": (sql.report_days, {}),
+        "reports to be dropped": (sql.prune_reports, {"before": 19_600}),
         "the report of an account": (sql.account_reports, {"account_": "u:7", "since": 0}),
         "a page of accounts": (
             sql.list_accounts,

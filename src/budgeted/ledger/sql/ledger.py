@@ -425,7 +425,9 @@ class SQLLedger(LostState):
                 if self._database.run(lambda driver: self._old.prune(driver, ended), deadline) < BATCH:
                     break
         with self._verb() as deadline:
-            self._rows.do(deadline, self._sql.prune_reports, project | {"days": RETENTION_DAYS})
+            [[oldest, newest]] = self._rows.find(deadline, self._sql.report_days, {})
+            if newest is not None and oldest < newest - RETENTION_DAYS:
+                self._rows.do(deadline, self._sql.prune_reports, project | {"before": newest - RETENTION_DAYS})
             self._rows.do(deadline, self._sql.prune_owners, {"seconds": FORGOTTEN_SECONDS})
 
     # -- what runs in a transaction

@@ -254,8 +254,9 @@ class Statements:
                 set_={column.name: insert.excluded[column.name] for column in _figures(reports)},
             )
         )
-        newest = sa.select(sa.func.max(reports.c.day)).where(mine).scalar_subquery()
-        self.prune_reports = self._sql(sa.delete(reports).where(mine, reports.c.day < newest - _integer("days")))
+        # Apart from each other: a bound that is looked for within the statement lets PostgreSQL go through all rows.
+        self.report_days = self._sql(sa.select(sa.func.min(reports.c.day), sa.func.max(reports.c.day)).where(mine))
+        self.prune_reports = self._sql(sa.delete(reports).where(mine, reports.c.day < _integer("before")))
 
     def _quoted(self, name: str) -> str:
         return self._dialect.identifier_preparer.quote(name)
