@@ -35,9 +35,9 @@ class AnswersByKey:
             known = self._answers.get(key)
             if known is None and again:
                 msg = (
-                    "the answer was lost and the server has been started again since, so that it cannot tell whether "
-                    "this was done; look, and ask for it anew if it was not: done twice, it could forget what was "
-                    "spent in between"
+                    "the answer was lost, and this server does not know the request: it has been started again since, "
+                    "or was never asked, so that it cannot tell whether this was done; look, and ask for it anew if it "
+                    "was not: done twice, it could forget what was spent in between"
                 )
                 raise LedgerError(msg)
             # Whoever comes first does it; who sends it again meanwhile waits for the same answer below.

@@ -1,0 +1,153 @@
+"""Two processes' ledgers on one Redis, under load while it dies, and what they were billed."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from ledgers import ALICE, AT, cost, give, route, usd
+
+from budgeted.errors import LedgerCorruptError, LedgerUnavailableError
+from budgeted.ledger.accounts import GLOBAL
+from budgeted.ledger.admission import Refused
+from budgeted.ledger.cost_routing import Stale
+from budgeted.ledger.redis.ledger import RedisLedger
+from budgeted.ledger.spending_records import Used
+
+T = TypeVar("T")
+
+PATIENCE = 30.0
+"""Seconds after which a call must have come through."""
+
+LIMIT = 2**52
+
+
+def never(is_so: object, text: str) -> None:
+    """Raise if something is so."""
+    if is_so:
+        raise AssertionError(text)
+
+
+class Told(logging.Handler):
+    """What was told as an ERROR."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a text."""
+        self.texts.append(record.getMessage())
+
+
+class Load:
+    """Calls of two processes, two at a time each: held and settled, given back, or posted.
+
+    Args:
+        url: where the Redis is.
+        rng: what all randomness comes of.
+
+    Attributes:
+        ledgers: of the two processes.
+        spent: nano-USD that the calls were billed.
+        calls: how many were.
+        refused: ledgers that said that their balances are gone.
+    """
+
+    def __init__(self, url: str, rng: random.Random) -> None:
+        where = f"{url}?socket_timeout=0.3&socket_connect_timeout=0.3"
+        self.ledgers = [RedisLedger(where, "proof") for _ in range(2)]
+        for name in (GLOBAL, ALICE):
+            give(self.ledgers[0], name, usd(LIMIT))
+        self.spent = self.calls = self.done = 0
+        self.refused: set[RedisLedger] = set()
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._errors: list[BaseException] = []
+        self._threads = [
+            threading.Thread(target=self._work, args=(ledger, random.Random(rng.random())))
+            for ledger in self.ledgers
+            for _ in range(2)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def wait(self, calls: int) -> None:
+        """Until so many calls more have been made."""
+        self.until(lambda due=self.done + calls: self.done >= due)  # type: ignore[misc]
+
+    def until(self, true: Callable[[], bool]) -> None:
+        """Until something is so."""
+        due = time.monotonic() + PATIENCE
+        while not true() and not self._errors:
+            never(time.monotonic() > due, f"nothing goes on after {self.done} calls")
+            time.sleep(0.002)
+
+    def stop(self) -> None:
+        """Let the calls that are under way end."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+        if self._errors:
+            raise self._errors[0]
+
+    def _work(self, ledger: RedisLedger, rng: random.Random) -> None:
+        try:
+            while not self._stop.is_set():
+                self._call(ledger, rng)
+                self.done += 1
+        except BaseException as error:  # noqa: BLE001 - the main thread raises it
+            self._errors.append(error)
+
+    def _call(self, ledger: RedisLedger, rng: random.Random) -> None:
+        kind, used = rng.random(), Used(rng.randint(1, 9), 1, 1)
+        if kind < 0.2:
+            self._post(ledger, ledger.new_id(), used)
+        else:
+            id = self._hold(ledger)
+            if kind < 0.4:
+                self._insist(ledger, lambda: ledger.release(id, AT))
+                return
+            # Whose hold is unknown is charged by its route, as every call's is.
+            if not self._insist(ledger, lambda: ledger.settle(id, used, AT)):
+                self._post(ledger, id, used)
+        with self._lock:
+            self.spent += used.usd
+            self.calls += 1
+
+    def _hold(self, ledger: RedisLedger) -> str:
+        while True:
+            where = self._insist(ledger, lambda: route(ledger, GLOBAL, ALICE))
+            id = ledger.new_id()
+            try:
+                held = ledger.hold(id, where, cost(9), AT)
+            except (LedgerUnavailableError, LedgerCorruptError) as error:
+                self._wait_after(ledger, error)
+                continue
+            never(isinstance(held, Refused), f"a call was refused: {held}")
+            if not isinstance(held, Stale):
+                return id
+
+    def _post(self, ledger: RedisLedger, id: str, used: Used) -> None:
+        while True:
+            where = self._insist(ledger, lambda: route(ledger, GLOBAL, ALICE))
+            if self._insist(ledger, lambda where=where: ledger.post(id, where, used, AT)) is True:  # type: ignore[misc]
+                return
+
+    def _insist(self, ledger: RedisLedger, verb: Callable[[], T]) -> T:
+        while True:
+            try:
+                return verb()
+            except (LedgerUnavailableError, LedgerCorruptError) as error:
+                self._wait_after(ledger, error)
+
+    def _wait_after(self, ledger: RedisLedger, error: Exception) -> None:
+        if isinstance(error, LedgerCorruptError):
+            self.refused.add(ledger)
+        if self._errors:
+            raise self._errors[0]
+        time.sleep(0.01)
