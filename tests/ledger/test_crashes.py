@@ -19,6 +19,7 @@ import pytest
 from ledgers import ALICE, AT, charge, check, dump, finish, give, hold, python, replayed, route, spent, usd
 
 from budgeted.errors import LedgerCorruptError, LedgerError, LedgerLockedError, LedgerUnavailableError
+from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import GLOBAL
 from budgeted.ledger.journal import segment_files, system_calls
 from budgeted.ledger.journal.ledger import JournalLedger
@@ -540,3 +541,62 @@ def test_a_journal_that_is_copied_opens_with_its_open_holds_charged(journal: Jou
     assert [one.reason for one in copy.uncertain()] == ["the process died"]
     assert replayed(copy.directory) == dump(copy)
     copy.close()
+
+
+class Killed(BaseException):
+    """Nothing that the process would have done comes any more."""
+
+
+def killed(*args: object) -> None:
+    raise Killed
+
+
+def names_of_synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Filled with the path of each file and directory that is synced from now on."""
+    names: list[str] = []
+    for call in ("fsync", "fdatasync"):
+        real = getattr(os, call)
+
+        def sync(fd: int, real: Callable[[int], None] = real) -> None:
+            names.append(os.readlink(f"/proc/self/fd/{fd}"))
+            real(fd)
+
+        monkeypatch.setattr(os, call, sync)
+    return names
+
+
+def test_names_that_a_killed_process_has_not_synced_are_synced_by_the_next(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(segment_files, "sync_directory", killed)
+        JournalLedger(directory, fsync="always")
+    names = names_of_synced(monkeypatch)
+    JournalLedger(directory, fsync="always").close()
+    assert {str(directory), str(directory.parent)} <= set(names)
+    names.clear()
+    JournalLedger(directory, fsync="always").close()
+    assert str(directory) not in names
+
+
+@pytest.mark.parametrize("opened_before", [True, False])
+def test_a_segment_that_a_killed_process_has_not_synced_is_synced_by_who_goes_on(
+    opened_before: bool, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background_worker, "wanted", lambda kept: None)  # the dead do nothing in the background
+    dying = JournalLedger(directory)
+    give(dying, GLOBAL, usd(1000))
+    other = JournalLedger(directory, fsync="always") if opened_before else None
+    charge(dying, 1, GLOBAL)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr("budgeted.ledger.journal.ledger.ROTATE_LINES", 1)
+        patch.setattr(os, "fdatasync", killed)
+        with dying._entered():
+            dying._rotate_at = 1
+    names = names_of_synced(monkeypatch)
+    other = other or JournalLedger(directory, fsync="always")
+    charge(other, 2, GLOBAL)
+    assert spent(other) == 3
+    first, second = (str(segment_files.journal_path(directory, number)) for number in (1, 2))
+    assert names.index(first) < names.index(second)
+    other.close()

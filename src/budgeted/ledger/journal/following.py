@@ -41,6 +41,8 @@ class Follower:
         self._applied = -1
         self._segment, self._offset, self._crc, self._lines = 0, 0, 0, 0
         self._path = self.directory
+        self._failed: OSError | None = None
+        """Why what was read, or written, is perhaps not on the disk and never will be."""
 
     def _close_segment(self) -> None:
         # Forgotten before it is closed: right afterwards its number may be another file's.
@@ -54,6 +56,7 @@ class Follower:
         self._segment, self._offset, self._crc = other._segment, other._offset, other._crc
         self._state, self._applied, self._lines = other._state, other._applied, other._lines
         other._fd = -1
+        self._failed = self._failed or other._failed
 
     def _open_segment(self, segment: int) -> None:
         path = segment_files.journal_path(self.directory, segment)
@@ -79,6 +82,12 @@ class Follower:
             state.prune()
             if not segment_files.journal_path(self.directory, following).exists():
                 return -1
+            # Whoever went on in another segment may have been killed before this one was on the disk, and nobody
+            # syncs it later: what is acknowledged in the next would be lost with it.
+            try:
+                os.fdatasync(self._fd)
+            except OSError as error:
+                self._failed = error
             self._open_segment(following)
         self._applied = state.applied
         return size

@@ -89,7 +89,6 @@ class JournalLedger(SharedDirectory):
 
     def _begin(self) -> None:
         self._dirty = False
-        self._failed: OSError | None = None
         self._synced = (0, 0)
         self._saving: threading.Thread | None = None
         self._rotate_at = ROTATE_LINES

@@ -135,6 +135,9 @@ class SharedDirectory(MemoryLedger, Follower):
             self._origin = Origin(host.ledger) if host.ledger else new_origin()
         origin = self._origin
         if (host.ledger, host.generation) != (origin.ledger, origin.generation):
+            # Whoever made the files may have been killed before their names were on the disk.
+            for folder in (self.directory, *self.directory.parents[:2]):
+                segment_files.sync_directory(folder)
             host.begin(origin)
 
     def _catch_up(self, host: HostLock) -> None:
