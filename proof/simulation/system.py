@@ -52,7 +52,7 @@ def _open(path: Any, flags: int, mode: int = 0o777) -> int:
     path = str(path)
     process = _world.call("open", path, (errno.EMFILE, errno.EIO))
     directory, name = _world.disk.parent(path)
-    node = directory.entries.get(name)
+    node = directory.entries.get(name) if name else directory
     if node is None:
         if not flags & real_os.O_CREAT:
             raise _missing(path)
@@ -247,7 +247,7 @@ def _mkdir(path: Any, mode: int = 0o777) -> None:
     if name in directory.entries:
         raise FileExistsError(errno.EEXIST, "File exists", path)
     directory.link(name, Directory())
-    directory.sync()  # what is in it is what matters here
+    _world.after("mkdir", path)
 
 
 def _flock(fd: int, operation: int) -> None:
