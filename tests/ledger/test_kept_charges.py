@@ -21,6 +21,7 @@ from servers import project as new_project
 
 from budgeted import BudgetManager
 from budgeted.errors import LedgerCorruptError, LedgerError, LedgerUnavailableError
+from budgeted.ledger import background_worker
 from budgeted.ledger.memory import ended_holds
 from budgeted.ledger.spill_file import FOLDER
 
@@ -130,10 +131,17 @@ def test_a_charge_that_ends_in_any_error_is_kept_and_told(
     with anywhere.manager(project, max_budget=10) as manager:
         with monkeypatch.context() as patched, manager.hold(cost=1, user="alice") as held:
             patched.setattr(manager.ledger, "settle", fail)
-            held.settle(cost=0.75)
+            if isinstance(error, LedgerError):
+                held.settle(cost=0.75)
+            else:  # it might as well come of a signal's handler: the caller gets it
+                with pytest.raises(type(error)):
+                    held.settle(cost=0.75)
+                with contextlib.suppress(type(error)):
+                    background_worker.drain()
+        manager.flush()
         assert manager.balance().spent == 0.75
         assert manager.uncertain() == []
-        [told] = errors(caplog)
+        told = errors(caplog)[0]
         assert "$0.75" in told
         assert held.id in told
         assert "alice" not in told  # metric_users is off

@@ -443,8 +443,15 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         """Nothing was spent."""
         self._end((None, "", None), timeout)
 
-    def _end(self, ending: Ending, timeout: float | None) -> None:
-        """End the call, once: whoever comes second does nothing. What was interrupted goes on by the same ending."""
+    def _end(self, ending: Ending, timeout: float | None, *, again: bool = False) -> None:
+        """End the call, once: whoever comes second does nothing. What was interrupted goes on by the same ending.
+
+        Args:
+            ending: how it ends.
+            timeout: seconds to wait for a ledger's lock.
+            again: whether something other than a ledger's error was raised before: where that comes again, it is a
+                driver's mistake, and no signal's handler.
+        """
         used, reason, answer = ending
         try:
             self.endings.append(ending)
@@ -458,17 +465,21 @@ class Call(msgspec.Struct, eq=False, weakref=True):
                     self.endings.clear()
                     raise
                 self._keep(used, reason, error, timeout)
-            except Exception as error:  # noqa: BLE001 - a driver's mistake, too: what was paid for does not end with it
+            except LedgerError as error:
+                self._keep(used, reason, error, timeout)
+            except Exception as error:
+                if not again:
+                    raise
                 self._keep(used, reason, error, timeout)
             self.cost = 0 if used is None else used.usd
             if self.blocks:
                 block_hold.end(self.blocks, id(self), self.cost)
             if not self.outcome:
                 self._tell_end(used, reason, answer, timeout)
-        except BaseException:
+        except BaseException as error:
             # Ctrl-C, such as while the ledger's lock was waited for: the charge must not go with it.
-            if self.endings and self.endings[0] is ending:
-                background_worker.enqueue(functools.partial(self._end, ending, None))
+            if self.endings and self.endings[0] is ending and not (again and isinstance(error, Exception)):
+                background_worker.enqueue(functools.partial(self._end, ending, None, again=True))
             raise
 
     def __del__(self) -> None:
@@ -527,7 +538,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
             try:
                 if failed is None:
                     part.end(self.request, self.at, used, reason, timeout)
-            except Exception as later:  # noqa: BLE001 - as above
+            except LedgerError as later:
                 failed = later
             if failed is not None:
                 part.keep(self.request, self.at, used, reason, failed)

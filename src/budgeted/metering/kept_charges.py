@@ -17,6 +17,7 @@ import os
 import threading
 import time
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 
 import msgspec
 
@@ -87,7 +88,7 @@ class KeptCharges(background_worker.Retried):
 
     def left(self) -> bool:
         """Whether something came up since it was tried."""
-        return bool(self._pending)
+        return any(one.id not in self._refused for one in list(self._pending))
 
     # -- in
 
@@ -130,23 +131,28 @@ class KeptCharges(background_worker.Retried):
     # -- out
 
     def again(self, until: float = math.inf) -> bool:
-        """Hand over what waits. Returns whether nothing is left that this process can do."""
+        """Hand over what waits. Returns whether nothing is left, but for what was refused for good.
+
+        Args:
+            until: ``time.monotonic()`` at which nothing more is begun; without it, what was refused is tried, too.
+        """
+        # In the background it is not tried over and over.
+        refused = set() if until == math.inf else self._refused
         with self._posting:
             self._write()
             try:
-                through = self._post_file(until)
-                self._post_pending(until)
+                through = self._post_file(until, refused)
+                return self._post_pending(until, refused) and through
             except LedgerError as error:
                 return error.closed and not self._pending
             except OSError:  # what cannot be read or noted now is later
                 return False
-        return through and not self._pending
 
     def _read(self) -> Found:
         return Found({}) if self.file is None else self.file.read()
 
-    def _post_file(self, until: float) -> bool:
-        """Post what is on the disk, as far as time allows. Returns whether that is all, but for what was refused."""
+    def _post_file(self, until: float, refused: AbstractSet[str]) -> bool:
+        """Post what is on the disk, as far as time allows. Returns whether all was tried."""
         file = self.file
         if file is None or not file.exists():
             return True
@@ -154,7 +160,7 @@ class KeptCharges(background_worker.Retried):
             if not mine:  # somebody else is at it; whether he comes to an end is seen later
                 return False
             found = file.read()
-            run = _Run(file, found, {at: one for at, one in found.waiting.items() if one.id not in self._refused})
+            run = _Run(file, found, {at: one for at, one in found.waiting.items() if one.id not in refused})
             try:
                 while run.left and time.monotonic() < until:
                     self._post_batch(run)
@@ -176,19 +182,21 @@ class KeptCharges(background_worker.Retried):
                 raise
             run.ended(begin, taken=taken)
 
-    def _post_pending(self, until: float) -> None:
-        """Post what is in memory alone, from where nobody may write it to the disk meanwhile."""
-        while self._pending and time.monotonic() < until:
-            if not self._writing.acquire(blocking=False):
-                return
-            try:
-                charge = self._pending[0]
-                if self._post(charge) or charge.id in self._refused:
-                    self._pending.popleft()
-            except IndexError:  # another thread was faster
-                return
-            finally:
-                self._writing.release()
+    def _post_pending(self, until: float, refused: AbstractSet[str]) -> bool:
+        """Post what is in memory alone, from where nobody may write it to the disk meanwhile. The same return."""
+        if not self._pending:
+            return True
+        if not self._writing.acquire(blocking=False):
+            return False
+        try:
+            for charge in [one for one in self._pending if one.id not in refused]:
+                if time.monotonic() >= until:
+                    return False
+                if self._post(charge):
+                    self._pending.remove(charge)
+        finally:
+            self._writing.release()
+        return True
 
     def _post(self, charge: Unposted) -> bool:
         """Have the ledger take a charge. False if it never will.
