@@ -14,7 +14,7 @@ from opentelemetry.context import get_current
 from budgeted.functions import generators
 from budgeted.functions.result_type_classification import GENERATOR, STREAM, kind_of
 from budgeted.functions.returned_stream import Steps
-from budgeted.functions.who_pays import Payment, give_up, withdrawn
+from budgeted.functions.who_pays import Payment, early_end, give_up, withdrawn
 from budgeted.metering import item_streams, runner
 from budgeted.metering.call import Call
 from budgeted.metering.owner import Owner, end_anywhere
@@ -33,33 +33,39 @@ def paid(payment: Payment, fn: Callable[..., Awaitable[object]]) -> Callable[...
         request = None if metered is None else metered.request(args, kwargs)
         owner = Owner()
         try:
-            call = None if request is None else await runner.begin_async(request, owner, scope, context)
-            enter(scope, context)
-            if call is None:
-                return await fn(*args, **kwargs)
-            scope.offer = owner.offer = Offer(call)
             try:
+                call = None if request is None else await runner.begin_async(request, owner, scope, context)
+                enter(scope, context)
+                if call is None:
+                    return await fn(*args, **kwargs)
+                scope.offer = owner.offer = Offer(call)
                 if call.capped or call.request is not request:
                     args, kwargs = payment.capped(call, args, kwargs)
                 call.begun = True
                 response = await fn(*args, **kwargs)
-            except BaseException as error:
-                owner.end = functools.partial(payment.failed, call, scope, error)
+                stream = _stream(call, scope, response)
+                if stream is not None:
+                    return stream
+                owner.end = functools.partial(payment.done, call, scope, response)
                 await runner.settled(call, owner.end)
+                return response
+            except BaseException as error:
+                await _end_early(payment, owner, scope, error)
                 raise
-            stream = _stream(call, scope, response)
-            if stream is not None:
-                return stream
-            owner.end = functools.partial(payment.done, call, scope, response)
-            await runner.settled(call, owner.end)
-            return response
+            finally:
+                leave(scope)
         except BaseException as error:
             give_up(owner, scope, error)
             raise
-        finally:
-            leave(scope)
 
     return paid
+
+
+async def _end_early(payment: Payment, owner: Owner, scope: Scope, error: BaseException) -> None:
+    """End the hold of a function that has raised, unless it is known how that ends."""
+    end = early_end(payment, owner, scope, error)
+    if end is not None and owner.call is not None:
+        await runner.settled(owner.call, end)
 
 
 def awaited(
@@ -86,25 +92,24 @@ def _forgotten(call: Call, scope: Scope, unbegun: list[bool], *, unsent: bool) -
 async def _wait(payment: Payment, call: Call, scope: Scope, response: Awaitable[object], unbegun: list[bool]) -> object:
     owner = Owner(call, offer=scope.offer)
     try:
-        unbegun.clear()
-        enter(scope)
         try:
+            unbegun.clear()
+            enter(scope)
             found = await response
-        except BaseException as error:
-            owner.end = functools.partial(payment.failed, call, scope, error)
+            stream = _stream(call, scope, found)
+            if stream is not None:
+                return stream
+            owner.end = functools.partial(payment.done, call, scope, found)
             await runner.settled(call, owner.end)
+            return found
+        except BaseException as error:
+            await _end_early(payment, owner, scope, error)
             raise
-        stream = _stream(call, scope, found)
-        if stream is not None:
-            return stream
-        owner.end = functools.partial(payment.done, call, scope, found)
-        await runner.settled(call, owner.end)
-        return found
+        finally:
+            leave(scope)
     except BaseException as error:
         give_up(owner, scope, error)
         raise
-    finally:
-        leave(scope)
 
 
 def _stream(call: Call, scope: Scope, response: object) -> object:

@@ -17,7 +17,7 @@ from opentelemetry.context import detach, get_current
 from budgeted.functions import coroutines, generators
 from budgeted.functions.result_type_classification import ANSWER, kind_of
 from budgeted.functions.returned_stream import Steps
-from budgeted.functions.who_pays import Payment, give_up, on_offer
+from budgeted.functions.who_pays import Payment, early_end, give_up, on_offer
 from budgeted.metering import item_streams, runner
 from budgeted.metering.call import Call
 from budgeted.metering.owner import Owner
@@ -48,20 +48,16 @@ def _paid(payment: Payment) -> Callable[..., object]:
         request = None if metered is None else metered.request(args, kwargs)
         owner = Owner()
         try:
-            call = None if request is None else runner.begin(request, owner, scope, context)
             try:
+                call = None if request is None else runner.begin(request, owner, scope, context)
                 enter(scope, context)
                 if call is None:
                     return fn(*args, **kwargs)
                 scope.offer = owner.offer = Offer(call)
-                try:
-                    if call.capped or call.request is not request:
-                        args, kwargs = payment.capped(call, args, kwargs)
-                    call.begun = True
-                    response = fn(*args, **kwargs)
-                except BaseException as error:
-                    payment.failed(call, scope, error)
-                    raise
+                if call.capped or call.request is not request:
+                    args, kwargs = payment.capped(call, args, kwargs)
+                call.begun = True
+                response = fn(*args, **kwargs)
                 if kind_of(response) != ANSWER:
                     later = _later(payment, call, scope, response)
                     if later is not None:
@@ -69,6 +65,11 @@ def _paid(payment: Payment) -> Callable[..., object]:
                 owner.end = functools.partial(payment.done, call, scope, response)
                 owner.end(None)
                 return response
+            except BaseException as error:
+                end = early_end(payment, owner, scope, error)
+                if end is not None:
+                    end(None)
+                raise
             finally:
                 if scope.token is not None:
                     detach(scope.token)  # as leave(), which has more to ask: a plain function ends where it began

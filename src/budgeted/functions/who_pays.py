@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
 from collections.abc import Callable, Mapping
@@ -17,6 +18,9 @@ from budgeted.payers.scope import Scope, joined, leave
 from budgeted.validation import check_name, looks_like_a_limit
 from budgeted.wire import response_usage
 from budgeted.wire.normalized_request import Request
+
+Ending: TypeAlias = Callable[[float | None], None]
+"""A step that ends a call; it takes the timeout for the ledger's lock."""
 
 Function: TypeAlias = Callable[..., object]
 """A function, of whatever kind, before it is paid for and after."""
@@ -90,6 +94,14 @@ class Payment:
         """The function raised before any call inside took its hold over."""
         if withdrawn(scope):
             call.fail(error, timeout)
+
+
+def early_end(payment: Payment, owner: Owner, scope: Scope, error: BaseException) -> Ending | None:
+    """How the hold of a function ends that has raised; None if it has none, or it is known how that ends."""
+    if owner.call is None or owner.offer is None or owner.end is not None:
+        return None
+    owner.end = functools.partial(payment.failed, owner.call, scope, error)
+    return owner.end
 
 
 def give_up(owner: Owner, scope: Scope, error: BaseException) -> None:

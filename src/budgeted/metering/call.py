@@ -454,10 +454,10 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         """
         used, reason, answer = ending
         try:
-            self.endings.append(ending)
-            if self.endings[0] is not ending:
-                return
-            try:
+            try:  # first of all: an exception that strikes between two blocks is caught by none
+                self.endings.append(ending)
+                if self.endings[0] is not ending:
+                    return
                 for part in self.parts:
                     part.end(self.request, self.at, used, reason, timeout)
             except LedgerLockedError as error:
@@ -490,14 +490,18 @@ class Call(msgspec.Struct, eq=False, weakref=True):
     def _end_forgotten(self) -> None:
         if any(part.id.partition(".")[0] != part.ledger.new_id().partition(".")[0] for part in self.parts):
             return  # its process goes on with it: this one is a child that was forked from it
-        if not self.endings:
-            if self.begun:
-                self.estimate(FORGOTTEN)
-            else:
-                self.abandon()
-        elif self.endings[0] is _GIVEN_BACK:
-            self._undo()
+        if self.endings:
+            self.carry_on()
+        elif self.begun:
+            self.estimate(FORGOTTEN)
         else:
+            self.abandon()
+
+    def carry_on(self) -> None:
+        """End the call as it was decided, where whoever decided it was interrupted."""
+        if self.endings and self.endings[0] is _GIVEN_BACK:
+            self._undo()
+        elif self.endings and not self.outcome:
             self._end(self.endings[0], None)
 
     def _tell_end(self, used: Used | None, reason: str, answer: Answer | None, timeout: float | None) -> None:

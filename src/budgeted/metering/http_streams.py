@@ -173,10 +173,8 @@ def _metered(source: Iterator[Any], state: Watch, meter: Meter) -> Iterator[Any]
         try:
             while True:
                 state.reading = True
-                try:
-                    data = next(source, None)
-                finally:
-                    state.reading = False
+                data = next(source, None)
+                state.reading = False
                 if data is None:
                     break
                 state.last = time.monotonic()
@@ -191,6 +189,7 @@ def _metered(source: Iterator[Any], state: Watch, meter: Meter) -> Iterator[Any]
             if not state.call.ended:
                 state.outcome(None, at_end=True)(None)
         except BaseException as error:
+            state.reading = False
             state.end_early(error)
             raise
     except BaseException as error:  # a signal's handler has raised, perhaps just there
@@ -204,10 +203,8 @@ async def _ametered(source: AsyncIterator[Any], state: Watch, meter: Meter) -> A
         try:
             while True:
                 state.reading = True
-                try:
-                    data = await anext(source, None)
-                finally:
-                    state.reading = False
+                data = await anext(source, None)
+                state.reading = False
                 if data is None:
                     break
                 state.last = time.monotonic()
@@ -222,6 +219,7 @@ async def _ametered(source: AsyncIterator[Any], state: Watch, meter: Meter) -> A
             if not state.call.ended:
                 await runner.settled(state.call, state.outcome(None, at_end=True))
         except BaseException as error:
+            state.reading = False
             state.end_early(error)
             raise
     except BaseException as error:

@@ -200,19 +200,21 @@ def _next(items: Iterator[object], watched: Watched) -> object:
     try:
         try:
             while True:
-                try:
-                    if inside is not None:
-                        enter(inside)
-                    item = next(items)
-                finally:
-                    if inside is not None:
-                        leave(inside)
+                if inside is not None:
+                    enter(inside)
+                item = next(items)
+                if inside is not None:
+                    leave(inside)
                 if watched.add(item):
                     return item
         except StopIteration:
+            if inside is not None:
+                leave(inside)
             watched.end(None)
             raise
         except BaseException as error:
+            if inside is not None:
+                leave(inside)
             watched.end(error)
             raise
     except StopIteration:
@@ -227,19 +229,21 @@ async def _next_async(items: AsyncIterator[object], watched: Watched) -> object:
     try:
         try:
             while True:
-                try:
-                    if inside is not None:
-                        enter(inside)
-                    item = await items.__anext__()
-                finally:
-                    if inside is not None:
-                        leave(inside)
+                if inside is not None:
+                    enter(inside)
+                item = await items.__anext__()
+                if inside is not None:
+                    leave(inside)
                 if watched.add(item):
                     return item
         except StopAsyncIteration:
+            if inside is not None:
+                leave(inside)
             await watched.end_async()
             raise
         except BaseException as error:
+            if inside is not None:
+                leave(inside)
             watched.end(error)
             raise
     except StopAsyncIteration:

@@ -44,10 +44,13 @@ class Owner(msgspec.Struct, eq=False):
         call = self.call
         if call is None:
             return
-        if not call.begun:
-            self.give_back(error)
-        elif not call.ended:
+        if call.ended:
+            if not call.outcome:
+                background_worker.enqueue(call.carry_on)
+        elif call.begun:
             end_anywhere(call, self.end or functools.partial(call.fail, error))
+        else:
+            self.give_back(error)
 
     def give_back(self, error: BaseException) -> None:
         """Give back what the call holds, if it is still open: it is not sent.

@@ -59,11 +59,20 @@ class Budget(BlockFigures):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        try:
+            if not self._leave():
+                logger.warning("budgeted: a block was left in another context than it was entered in")
+        except BaseException:  # a signal's handler has raised: whoever goes on is outside
+            self._leave()
+            raise
+
+    def _leave(self) -> bool:
+        """End the scope that this block has made current; False if that is not the current one."""
         scope = current()
-        if scope is not None and scope.blocks and scope.blocks[-1] is self and scope.token is not None:
-            leave(scope)
-        else:
-            logger.warning("budgeted: a block was left in another context than it was entered in")
+        if scope is None or not scope.blocks or scope.blocks[-1] is not self or scope.token is None:
+            return False
+        leave(scope)
+        return True
 
     async def __aenter__(self) -> Self:
         return self.__enter__()

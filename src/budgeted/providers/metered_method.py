@@ -130,27 +130,18 @@ def run(read: Read, wrapped: Callable[..., Any], client: Any, args: tuple[Any, .
             if call is None:
                 return wrapped(*args, **kwargs)
             args, kwargs = sent.altered(call)
-            inner = owner.scope = call.inside()  # what the method calls in turn, hooked or not, is a part of this call
-            try:
-                enter(inner)
-                response = again = None
-                try:
-                    response = wrapped(*args, **kwargs)
-                except Exception as error:
-                    again = sent.again(call, error)
-                    if again is None:
-                        raise
-                if again is not None:  # not while the error is handled: what is raised now would seem to come of it
-                    response = wrapped(*again[0], **again[1])
-            finally:
-                if inner.token is not None:
-                    detach(inner.token)  # as leave(), which has more to ask: a method ends where it began
-                    inner.token = None
+            owner.scope = call.inside()  # what the method calls in turn, hooked or not, is a part of this call
+            token = enter(owner.scope)
+            response = _answer(sent, call, wrapped, args, kwargs)
+            detach(token)  # as leave(), which has more to ask: a method ends where it began
+            owner.scope.token = None
             owner.end = sent.finish(call, response)
             if owner.end is not None:
                 owner.end(None)
             return response
         except BaseException as error:  # Ctrl-C as well: a hold that nobody ends would count until it times out
+            if owner.scope is not None:
+                leave(owner.scope)
             end = early_end(owner, sent, error)
             if end is not None:
                 end(None)
@@ -158,6 +149,31 @@ def run(read: Read, wrapped: Callable[..., Any], client: Any, args: tuple[Any, .
     except BaseException as error:
         owner.give_up(error)
         raise
+
+
+def _answer(sent: Sent, call: Call, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What the method returns, called once more if it is refused for what was written into its request."""
+    try:
+        return wrapped(*args, **kwargs)
+    except Exception as error:
+        again = sent.again(call, error)
+        if again is None:
+            raise
+    # Not while the error is handled: what is raised now would seem to come of it.
+    return wrapped(*again[0], **again[1])
+
+
+async def _answer_async(
+    sent: Sent, call: Call, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """The same for a coroutine function."""
+    try:
+        return await wrapped(*args, **kwargs)
+    except Exception as error:
+        again = sent.again(call, error)
+        if again is None:
+            raise
+    return await wrapped(*again[0], **again[1])
 
 
 def early_end(owner: Owner, sent: Sent | None, error: BaseException) -> End | None:
@@ -193,25 +209,17 @@ async def run_async(
             if call is None:
                 return await wrapped(*args, **kwargs)
             args, kwargs = sent.altered(call)
-            inner = owner.scope = call.inside()
-            try:
-                enter(inner)
-                response = again = None
-                try:
-                    response = await wrapped(*args, **kwargs)
-                except Exception as error:
-                    again = sent.again(call, error)
-                    if again is None:
-                        raise
-                if again is not None:
-                    response = await wrapped(*again[0], **again[1])
-            finally:
-                leave(inner)
+            owner.scope = call.inside()
+            enter(owner.scope)
+            response = await _answer_async(sent, call, wrapped, args, kwargs)
+            leave(owner.scope)
             owner.end = sent.finish(call, response)
             if owner.end is not None:
                 await runner.settled(call, owner.end)
             return response
         except BaseException as error:  # a cancelled task as well
+            if owner.scope is not None:
+                leave(owner.scope)
             if owner.end is None:  # else it goes on, whatever has become of this coroutine
                 end = early_end(owner, sent, error)
                 if end is not None and owner.call is not None:

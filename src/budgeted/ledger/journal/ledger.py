@@ -159,6 +159,10 @@ class JournalLedger(SharedDirectory):
         finally:
             unlock(self._host.fd)  # type: ignore[union-attr] # it was there when the verb began
 
+    def _let_in(self) -> None:
+        if self._host is not None:
+            unlock(self._host.fd)  # which takes nothing from another process that has it
+
     def _locked(self, allowed: float) -> LedgerLockedError:
         holder = self._host.holder() if self._host else "?"
         return LedgerLockedError(f"{self.directory} was busy for {allowed:g} seconds; process {holder} has its lock")

@@ -450,13 +450,17 @@ class MemoryLedger:
         if self._lock.locked():
             self._line_up(timeout)
         with self._lock:
-            self._enter(timeout)
             try:
-                state = self._state
-                state.fold()
-                yield state
-            finally:
-                self._exit()
+                self._enter(timeout)
+                try:
+                    state = self._state
+                    state.fold()
+                    yield state
+                finally:
+                    self._exit()
+            except BaseException:  # of a signal's handler, perhaps, just as others were to be let in
+                self._let_in()
+                raise
         if self._synced_always:
             self._sync_written()
         if not self._watched and state.holds:
@@ -482,6 +486,9 @@ class MemoryLedger:
 
     def _exit(self) -> None:
         """Let other processes in."""
+
+    def _let_in(self) -> None:
+        """Let other processes in and do nothing else, where they may be in already."""
 
     def _append(self, record: Record) -> None:
         """Keep a decision before it is applied and acknowledged."""

@@ -1,0 +1,106 @@
+"""An exception of a signal's handler, at any bytecode, leaves no hold, no place in a queue and no lock behind."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import NoReturn
+
+import calls_of_every_kind as calls
+import pytest
+from calls_of_every_kind import WAYS, Place
+from interrupting import Strike, Struck
+
+from budgeted.providers import stainless_generated_sdks
+from budgeted.testing import SimulatedProvider
+
+pytestmark = [
+    pytest.mark.sdk,
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),  # it may strike in a finaliser
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # and before an SDK has closed what it opened
+    pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[SimulatedProvider]:
+    with SimulatedProvider() as simulated:
+        yield simulated
+
+
+@pytest.fixture(scope="module", params=["memory", "journal"])
+def place(
+    request: pytest.FixtureRequest, provider: SimulatedProvider, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Place]:
+    ledger = "memory://" if request.param == "memory" else str(tmp_path_factory.mktemp("interrupts") / "ledger")
+    made = Place(provider, ledger=ledger)
+    yield made
+    made.close()
+
+
+SEED = random.randrange(2**32)
+
+
+def sample(place: Place, name: str, count: int) -> list[int]:
+    """Some of the bytecodes that a way comes by."""
+    print("seed", SEED)
+    total = calls.length(place, WAYS[name])
+    return sorted(random.Random(f"{SEED} {name}").sample(range(1, total + 1), count))
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_an_interrupted_call_leaves_nothing_behind(place: Place, name: str) -> None:
+    for number in sample(place, name, 4):
+        calls.struck(place, WAYS[name], Strike(number))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("error", "at_once"),
+    [(KeyboardInterrupt, False), (KeyboardInterrupt, True), (Struck, True)],
+    ids=["ctrl-c", "ctrl-c at once", "another exception at once"],
+)
+@pytest.mark.parametrize("name", WAYS)
+def test_a_call_that_is_interrupted_anywhere_leaves_nothing_behind(
+    place: Place, name: str, error: type[BaseException], at_once: bool
+) -> None:
+    for number in sample(place, name, 40):
+        calls.struck(place, WAYS[name], Strike(number, error, at_once=at_once, locked=place.locked))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["hold", "plain"])
+def test_a_call_that_is_interrupted_at_each_bytecode_leaves_nothing_behind(place: Place, name: str) -> None:
+    for number in range(1, calls.length(place, WAYS[name]) + 1):
+        calls.struck(place, WAYS[name], Strike(number))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in WAYS if "async" in name or name == "executor"])
+def test_a_call_that_is_cancelled_at_each_await_leaves_nothing_behind(place: Place, name: str) -> None:
+    for number in range(1, calls.awaits(place, WAYS[name]) + 1):
+        calls.cancelled(place, WAYS[name], number)
+
+
+def test_a_hold_that_is_entered_and_forgotten_is_charged_all_it_may_have_cost(place: Place) -> None:
+    block = place.block()
+    with block:
+        place.manager.hold(cost="0.25").__enter__()
+    calls.settled(place)
+    assert (block.spent, block.held) == (0.25, 0)
+    assert place.manager.ledger.open_holds() == []
+    assert place.manager.uncertain()[-1].reason == "forgotten before it ended"
+
+
+def test_an_answer_whose_reading_is_interrupted_is_charged(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(response: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = calls.Before(place)
+    with monkeypatch.context() as patched:
+        patched.setattr(stainless_generated_sdks, "read_whole", interrupted)
+        with pytest.raises(KeyboardInterrupt) as kept:
+            calls.plain(place)
+    calls.settled(place)
+    assert place.manager.ledger.open_holds() == []
+    before.compare(str(kept.value))
