@@ -69,10 +69,11 @@ class Follower:
             os.close(old)
 
     def _follow(self) -> int:
-        """Apply what follows, through all segments. Returns the last one's size, -1 if a file is missing or shorter."""
+        """Apply what follows, through all segments. Returns the last one's size; -1 if a file is missing or shorter."""
         state = self._state
         while True:
-            size = os.fstat(self._fd).st_size
+            status = os.fstat(self._fd)
+            size = status.st_size
             # Shorter than what was read: it is not the file that it was.
             if size < self._offset:
                 return -1
@@ -90,7 +91,8 @@ class Follower:
                 self._failed = error
             self._open_segment(following)
         self._applied = state.applied
-        return size
+        # One that was removed and leads to no other is not what others go on with.
+        return size if status.st_nlink else -1
 
     def _read(self, size: int) -> int:
         """Apply the lines of this segment up to its size. Returns the number of the next segment, or 0."""

@@ -95,6 +95,8 @@ class JournalLedger(SharedDirectory):
         super()._begin()
 
     def _open_segment(self, segment: int) -> None:
+        # Of the new one nothing is known yet.
+        self._before = self._last_known()
         super()._open_segment(segment)
         self._rotate_at = ROTATE_LINES
 
@@ -132,7 +134,6 @@ class JournalLedger(SharedDirectory):
 
     def _see(self, host: HostLock) -> None:
         """See what other processes have done, what was left undone here, or what has become of the files."""
-        self._before = self._last_known()
         # Where nobody has left a mark, something else is the matter.
         if host.memory[SIGNED] == self._mark or not self._mark or host.memory[ORIGIN] != self._about:
             host = self._same_lock(host)
