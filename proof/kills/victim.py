@@ -39,6 +39,10 @@ TRIES = 6
 """How often a verb that is refused is tried again."""
 
 
+_snapshots: list[Callable[[], None]] = []
+"""Snapshots that are to be written: after each verb, so that a victim's calls are the same each time."""
+
+
 class Strike(msgspec.Struct):
     """Where a victim is struck: at its call of this number, in a mode of :data:`shim.MODES`, with this error."""
 
@@ -110,6 +114,8 @@ class Victim:
             with self.trying(*what):
                 verb()
                 done = True
+            while _snapshots:
+                _snapshots.pop()()
             if done:
                 return
         msg = f"{what} is refused again and again"
@@ -226,6 +232,7 @@ def main() -> None:
     logging.getLogger("budgeted").setLevel(logging.CRITICAL + 1)
     background_worker.PERIOD = 1e6
     journal.ROTATE_LINES = LINES
+    journal._in_a_thread = _snapshots.append
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     answers = os.dup(1)
     os.dup2(2, 1)
