@@ -35,7 +35,7 @@ from proof.faulty_proxy import Fault, FaultyProxy
 from proof.redis_under_load import LIMIT, Load, Told, never
 from proof.trial import Case, Trial
 
-SHORT, LONG = 22.0, 300.0
+SHORT, LONG = 22.0, 360.0
 
 T = TypeVar("T")
 
@@ -74,6 +74,8 @@ class Place:
 def run(trial: Trial) -> None:
     """Try verbs on each ledger, then Redis itself."""
     logging.getLogger("budgeted").setLevel(logging.CRITICAL)  # of every fault it is told, as it should be
+    if trial.wants("killed"):
+        trial.random_cases("killed", kill_redis, 0.3)
     for kind, opened in (("redis", redis), ("postgresql", postgresql), ("http", http)):
         torn = f"{kind}-torn"
         if trial.wants(kind) or trial.wants(torn):
@@ -82,8 +84,6 @@ def run(trial: Trial) -> None:
                 offsets = range(0, LONGEST_REPLY[kind], STEPS[kind])
                 items = [(verb, offset) for verb in CHANGING for offset in offsets]
                 trial.each_case(torn, items, functools.partial(attempt_torn, place=place), most=10)
-    if trial.wants("killed"):
-        trial.random_cases("killed", kill_redis, 1.0)
 
 
 @contextlib.contextmanager

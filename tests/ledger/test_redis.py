@@ -381,6 +381,32 @@ def test_a_hold_whose_answer_never_came_is_given_back(
         ledger.close()
 
 
+def test_a_hold_that_another_thread_fails_to_give_back_is_given_back_all_the_same(
+    ledger: RedisLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a program flushes while the background is at it: else nobody would try it again."""
+    later: list[Any] = []
+    monkeypatch.setattr(background_worker, "retry", later.append)
+    given_back: list[str] = []
+    ledger._doubt("x.1", AT, LedgerUnavailableError("no answer"))
+    [give_back] = later
+    flushing = threading.Thread(target=give_back)
+
+    def release(id: str, at: int) -> bool:
+        if threading.current_thread() is flushing:
+            given_back.append(id)
+            return True
+        flushing.start()
+        flushing.join(0.1)  # it must not come to its end before this one has
+        raise LedgerUnavailableError("no answer again")
+
+    monkeypatch.setattr(ledger, "release", release)
+    with pytest.raises(LedgerUnavailableError):
+        give_back()
+    flushing.join()
+    assert given_back == ["x.1"]
+
+
 def test_a_hold_that_comes_after_it_was_given_back_is_not_opened(
     server: redis_server.RedisServer, project: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -140,6 +140,7 @@ class RemoteLedger:
         self._told = AcknowledgedVerbs()
         # Reentrant: a signal's handler may use the ledger while its thread posts again.
         self._posting_again = threading.RLock()
+        self._giving_back = threading.RLock()
 
     def _forked(self) -> None:
         """What a forked child does first."""
@@ -192,17 +193,16 @@ class RemoteLedger:
             background_worker.retry(self._give_back)
 
     def _give_back(self) -> None:
-        while self._doubtful and not self.closed:
-            try:
+        # One thread at a time: nobody takes for done what another one is at, and may put back.
+        with self._giving_back:
+            while self._doubtful and not self.closed:
                 one = self._doubtful.popleft()
-            except IndexError:  # another thread was faster
-                return
-            try:
-                self.release(*one)
-            except LedgerError:
-                # In its place again, for the next try.
-                self._doubtful.appendleft(one)
-                raise
+                try:
+                    self.release(*one)
+                except LedgerError:
+                    # In its place again, for the next try.
+                    self._doubtful.appendleft(one)
+                    raise
 
     def _unavailable(self, error: Exception, allowed: float) -> LedgerError:
         if isinstance(error, TimeoutError):
