@@ -151,6 +151,29 @@ def test_each_process_posts_what_it_knows_and_no_more(ledger: RedisLedger, other
     check(ledger)
 
 
+def test_one_that_others_take_for_dead_is_still_counted(
+    ledger: RedisLedger, other: RedisLedger, caplog: pytest.LogCaptureFixture
+) -> None:
+    charge(ledger, 5, GLOBAL)
+    other.renew(ledger.owner, 0)
+    other.sweep()
+    charge(ledger, 5, GLOBAL)
+    assert figures(other) == (10, 0, 2)
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+def test_processes_that_have_closed_leave_no_count(
+    server: redis_server.RedisServer, project: str, ledger: RedisLedger
+) -> None:
+    for _ in range(3):
+        one = RedisLedger(server.url, project)
+        charge(one, 5, GLOBAL)
+        one.close()
+    with server.client() as client:
+        counted = [key for key in client.hkeys(f"budgeted:{{{project}}}:accounts") if key.startswith(b":")]
+    assert counted == [b":" + ledger.owner.encode()]
+
+
 def test_a_lost_correction_and_lost_limits_are_made_again(
     ledger: RedisLedger, other: RedisLedger, copies: Copies
 ) -> None:
