@@ -178,7 +178,7 @@ class SpillFile:
                 self._set_aside(found.damaged)
             # Notes of how far it came are about where lines began before.
             later = [text for text in _all_of(fd, found.size).split(b"\n") if not isinstance(_checked(text), Progress)]
-            kept = b"".join(map(_line, left)) + b"\n".join(later)
+            kept = b"".join([*map(_line, left), *(text + b"\n" for text in later if text)])
             if kept:
                 new = self._folder / f"{self.path.name}.new"
                 new.unlink(missing_ok=True)
