@@ -32,7 +32,7 @@ STEPS = {
     "post": 6,
     "correct": 5,
     "set_limit": 2,
-    "work_in_background": 6,
+    "work_in_background": 9,
     "flush": 3,
     "sweep": 4,
     "reopen": 2,

@@ -398,6 +398,13 @@ def _token_hex(count: int) -> str:
     return _world.rng.getrandbits(8 * count).to_bytes(count, "big").hex()
 
 
+def _later(job: Callable[[], None]) -> None:
+    """Have something done by the current process, when it gets to it."""
+    process = _world.current
+    if process is not None:
+        process.jobs.append(job)
+
+
 _O = {name: value for name, value in vars(real_os).items() if name.startswith("O_")}
 
 _os = Simulated(
@@ -416,7 +423,12 @@ _os = Simulated(
     mkdir=_mkdir,
     open=_open,
     path=Simulated(
-        "os.path", lexists=_lexists, exists=_lexists, samestat=real_os.path.samestat, abspath=posixpath.normpath
+        "os.path",
+        lexists=_lexists,
+        exists=_lexists,
+        samestat=real_os.path.samestat,
+        abspath=posixpath.normpath,
+        realpath=posixpath.normpath,
     ),
     pread=_pread,
     pwrite=_pwrite,
@@ -432,6 +444,7 @@ _os = Simulated(
 )
 
 STANDINS: dict[str, Any] = {
+    "_in_a_thread": _later,
     "Path": SimulatedPath,
     "boot_id": lambda: _world.boot.to_bytes(16, "big"),
     "fcntl": Simulated(
@@ -467,7 +480,7 @@ def installed() -> Iterator[None]:
             for name, standin in STANDINS.items():
                 if name in vars(module):
                     patch.setattr(module, name, standin)
-        patch.setattr(background_worker, "enqueue", lambda job: _world.current and _world.current.jobs.append(job))
+        patch.setattr(background_worker, "enqueue", _later)
         patch.setattr(background_worker, "wanted", lambda _: None)
         patch.setattr(background_worker, "drain", drain)
         yield
