@@ -99,6 +99,7 @@ class Journal(Place):
 
     def make(self) -> JournalLedger:
         self.patch.setattr("budgeted.ledger.journal.ledger.ROTATE_LINES", ROTATE_LINES)
+        self.patch.setattr("budgeted.ledger.journal.ledger._in_a_thread", background_worker.enqueue)
         self.patch.setattr("time.time", self.clock)  # opening sweeps by it
         if self.kept:
             self.patch.setattr(segment_files, "drop_before", lambda directory, segment: None)
