@@ -63,7 +63,13 @@ def run(trial: Trial) -> None:
     with system.installed():
         for subject in SUBJECTS:
             trial.random_cases(subject, attempt, share)
-    with network.installed(), closing(asyncio.new_event_loop()) as loop:
+    with network.installed():
+        try_network(trial, share)
+
+
+def try_network(trial: Trial, share: float) -> None:
+    """Simulate networks for a share of the part's time."""
+    with closing(asyncio.new_event_loop()) as loop:
         trial.random_cases("network", lambda case: attempt_network(case, loop), share)
 
 
