@@ -292,8 +292,8 @@ def check_sums(accounts: Iterable[Any], holds: Iterable[Any]) -> None:
 def check_journal(ledger: JournalLedger) -> None:
     """Invariants 4 and 11, by the files of a ledger."""
     directory = ledger.directory
-    ledger.flush()  # or else a snapshot that is being written takes segments away meanwhile
     in_memory = dump(ledger)
+    ledger.flush()  # or else a snapshot that is being written takes segments away meanwhile
     require(
         4, in_memory == replayed(directory), "the files fold to", replayed(directory), "and in memory is", in_memory
     )

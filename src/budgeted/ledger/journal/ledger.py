@@ -220,7 +220,7 @@ class JournalLedger(SharedDirectory):
         else:
             frozen, origin = self._state.freeze(self._lock), self._origin
             if frozen is not None:  # else the last one is still being written, and the next will do
-                self._saving = _in_a_thread(lambda: self._save_snapshot(segment, frozen, origin))
+                self._saving = _in_a_thread(lambda: self._save_snapshot(segment, frozen, origin), behind=self._saving)
 
     def _rotate(self) -> int:
         """Go on in a new segment. Returns its number."""
@@ -439,10 +439,10 @@ class JournalLedger(SharedDirectory):
         background_worker.drain()
         self._dirty = False
         self._sync_written()
-        saving = self._saving
-        if saving is not None:
-            # Not for ever: this may be a signal's handler, and the thread that it stopped have the lock.
-            saving.join(LONGEST_SAVING)
+        # Not for ever: this may be a signal's handler, and the thread that it stopped have the lock.
+        until = time.monotonic() + LONGEST_SAVING
+        while (saving := self._saving) is not None and saving.is_alive() and time.monotonic() < until:
+            saving.join(until - time.monotonic())  # and the next one, which it may have begun itself
 
     def close(self) -> None:
         """Flush, and give up the files. Holds still open are charged by the next process that looks."""
@@ -463,9 +463,18 @@ class JournalLedger(SharedDirectory):
                 self.turns.wake_all()
 
 
-def _in_a_thread(job: Callable[[], None]) -> threading.Thread | None:
-    """Have something done that takes seconds, for which neither verbs nor the background's other work wait."""
-    thread = threading.Thread(target=job, name="budgeted-snapshot", daemon=True)
+def _in_a_thread(job: Callable[[], None], behind: threading.Thread | None) -> threading.Thread | None:
+    """Have something done that takes seconds, for which neither verbs nor the background's other work wait.
+
+    It is done behind what another thread does, so that whoever waits for it has waited for both.
+    """
+
+    def work() -> None:
+        if behind is not None:
+            behind.join()
+        job()
+
+    thread = threading.Thread(target=work, name="budgeted-snapshot", daemon=True)
     try:
         thread.start()
     except RuntimeError:  # the interpreter is going down; this is drained at exit
