@@ -102,8 +102,7 @@ class Journal(Place):
         self.patch.setattr("budgeted.ledger.journal.ledger._in_a_thread", background_worker.enqueue)
         self.patch.setattr("time.time", self.clock)  # opening sweeps by it
         # Snapshots are written when somebody flushes, not by threads of their own: a run is the same each time.
-        later = "budgeted.ledger.journal.ledger._in_a_thread"
-        self.patch.setattr(later, lambda job, behind: background_worker.enqueue(job))
+        self.patch.setattr("budgeted.ledger.journal.ledger._in_a_thread", background_worker.enqueue)
         if self.kept:
             self.patch.setattr(segment_files, "drop_before", lambda directory, segment: None)
         return JournalLedger(self.directory / "ledger")

@@ -220,7 +220,8 @@ class JournalLedger(SharedDirectory):
         else:
             frozen, origin = self._state.freeze(self._lock), self._origin
             if frozen is not None:  # else the last one is still being written, and the next will do
-                self._saving = _in_a_thread(lambda: self._save_snapshot(segment, frozen, origin), behind=self._saving)
+                before = self._saving
+                self._saving = _in_a_thread(lambda: self._save_snapshot(segment, frozen, origin, before))
 
     def _rotate(self) -> int:
         """Go on in a new segment. Returns its number."""
@@ -242,7 +243,9 @@ class JournalLedger(SharedDirectory):
             raise
         return following
 
-    def _save_snapshot(self, segment: int, frozen: Frozen, origin: Origin) -> None:
+    def _save_snapshot(self, segment: int, frozen: Frozen, origin: Origin, before: threading.Thread | None) -> None:
+        if before is not None:
+            before.join()  # whoever waits for this one waits for that one, too
         try:
             try:
                 snapshot_files.write_snapshot(self.directory, segment, frozen.pieces(), origin)
@@ -463,18 +466,9 @@ class JournalLedger(SharedDirectory):
                 self.turns.wake_all()
 
 
-def _in_a_thread(job: Callable[[], None], behind: threading.Thread | None) -> threading.Thread | None:
-    """Have something done that takes seconds, for which neither verbs nor the background's other work wait.
-
-    It is done behind what another thread does, so that whoever waits for it has waited for both.
-    """
-
-    def work() -> None:
-        if behind is not None:
-            behind.join()
-        job()
-
-    thread = threading.Thread(target=work, name="budgeted-snapshot", daemon=True)
+def _in_a_thread(job: Callable[[], None]) -> threading.Thread | None:
+    """Have something done that takes seconds, for which neither verbs nor the background's other work wait."""
+    thread = threading.Thread(target=job, name="budgeted-snapshot", daemon=True)
     try:
         thread.start()
     except RuntimeError:  # the interpreter is going down; this is drained at exit
