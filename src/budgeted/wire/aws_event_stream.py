@@ -53,19 +53,28 @@ def payloads(data: bytes) -> tuple[list[bytes], bytes]:
     return found, data[start:]
 
 
+def _length(frame: bytearray) -> int:
+    """What a frame says of its own length."""
+    return int.from_bytes(frame[:4])
+
+
 class FrameMeter(EventMeter):
     """Reads usage off AWS's event stream: the same events in other frames, and some of Amazon's own."""
 
     def feed(self, data: bytes) -> bytes:
         """Take what arrived, and pass it on."""
-        found, self._rest = payloads(self._rest + data if self._rest else data)
-        for payload in found:
-            self._take(payload)
+        self._rest += data
+        # A frame may come in thousands of pieces: nothing is looked at before it is whole.
+        if len(self._rest) >= _PRELUDE and (len(self._rest) >= _length(self._rest) or _length(self._rest) > _MOST):
+            found, rest = payloads(bytes(self._rest))
+            self._rest = bytearray(rest)
+            for payload in found:
+                self._take(payload)
         return data
 
     def flush(self) -> bytes:
         """Nothing is held back."""
-        self._rest = b""
+        self._rest.clear()
         return b""
 
     def answer(self) -> Answer:

@@ -6,9 +6,10 @@ import re
 
 import msgspec
 
-from budgeted.wire.stream_usage import StreamMeter
+from budgeted.wire.stream_usage import MOST_BODY, StreamMeter
 
 _EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+_LONGEST_END = 4
 _DATA = re.compile(rb"^data:[ ]?(.*?)\r?$", re.MULTILINE)
 
 # Possessive quantifiers (++): what does not match is given up at once, however long the text.
@@ -40,30 +41,38 @@ class EventMeter(StreamMeter):
     def __init__(self, *, drop_usage: bool = False) -> None:
         super().__init__()
         self._drop = drop_usage
-        self._rest = b""
+        self._rest = bytearray()
+        self._looked = 0
         self._head = b"\0"  # no event begins so
         self._head_size = 1
 
     def feed(self, data: bytes) -> bytes:
         """Take what arrived; returns what to pass on. An event is passed on as soon as it is complete."""
-        pending = self._rest + data if self._rest else data
-        if 0 < pending.find(b"\n\n") == len(pending) - 2:  # nearly always: one event, whole
-            self._rest = b""
-            hidden = self._read(pending)
-            return data if not self._drop else b"" if hidden else pending
+        if not self._rest and 0 < data.find(b"\n\n") == len(data) - 2:  # nearly always: one event, whole
+            hidden = self._read(data)
+            return b"" if hidden and self._drop else data
+        self._rest += data
         start = 0
         kept = []
-        for end in _EVENT_END.finditer(pending):
-            event = pending[start : end.end()]
+        # Only where it was not looked before: an event may come in thousands of pieces.
+        for end in _EVENT_END.finditer(self._rest, max(0, self._looked - _LONGEST_END + 1)):
+            event = bytes(self._rest[start : end.end()])
             start = end.end()
-            if not (self._read(event) and self._drop):
+            empty = len(event) <= _LONGEST_END  # as of a stream of millions of blank lines
+            if empty or not (self._read(event) and self._drop):
                 kept.append(event)
-        self._rest = pending[start:]
+        if start:
+            del self._rest[:start]
+        self._looked = len(self._rest)
+        if self._looked > MOST_BODY:  # no event is as long: what is there is read, and what comes begins another
+            kept.append(self.flush())
         return b"".join(kept) if self._drop else data
 
     def flush(self) -> bytes:
         """What is left at the end of the stream, without the end of an event."""
-        rest, self._rest = self._rest, b""
+        rest = bytes(self._rest)
+        self._rest.clear()
+        self._looked = 0
         if rest:
             hidden = self._read(rest)
             return rest if self._drop and not hidden else b""
@@ -129,14 +138,19 @@ class LineMeter(EventMeter):
 
     def feed(self, data: bytes) -> bytes:
         """Take what arrived, and pass it on."""
-        *lines, self._rest = (self._rest + data if self._rest else data).split(b"\n")
-        for line in lines:
-            self._take(line)
+        self._rest += data
+        if b"\n" in data:
+            *lines, self._rest = self._rest.split(b"\n")
+            for line in filter(None, lines):
+                self._take(bytes(line))
+        elif len(self._rest) > MOST_BODY:
+            self.flush()
         return data
 
     def flush(self) -> bytes:
         """Nothing is held back."""
-        rest, self._rest = self._rest, b""
+        rest = bytes(self._rest)
+        self._rest.clear()
         self._take(rest)
         return b""
 

@@ -1,0 +1,81 @@
+"""Streams of any size and form pass in time that grows with their size, in bounded memory, and say what they used."""
+
+from __future__ import annotations
+
+import json
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from budgeted.wire.aws_event_stream import FrameMeter
+from budgeted.wire.server_sent_events import EventMeter, LineMeter
+from budgeted.wire.stream_usage import MOST_BODY
+
+USAGE = {"prompt_tokens": 7, "completion_tokens": 9, "total_tokens": 16}
+LAST = b"data: " + json.dumps({"id": "x", "choices": [], "usage": USAGE}).encode() + b"\n\n"
+PIECE = 4096
+SECONDS = 8.0
+"""Many times what any of these takes, of a minute or more where each piece is looked at again with all before it."""
+
+
+def pieces(data: bytes) -> Iterator[bytes]:
+    for start in range(0, len(data), PIECE):
+        yield data[start : start + PIECE]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("meter", [EventMeter, lambda: EventMeter(drop_usage=True), LineMeter, FrameMeter])
+@pytest.mark.parametrize(
+    "unit", [b"x", b'"content":"', b"\\", b"\n", b"\r", b"\r\n", b'"usage"', b"data: ", b"[", b"\0"]
+)
+def test_an_endless_event_passes_in_time_that_grows_with_its_size(meter: Callable[[], EventMeter], unit: bytes) -> None:
+    one, size = meter(), 4 * 2**20
+    data = b'data: {"a":"' + unit * (size // len(unit))
+    began = time.process_time()
+    passed = b"".join(one.feed(piece) for piece in pieces(data)) + one.flush()
+    assert time.process_time() - began < SECONDS
+    assert passed == data
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("meter", [EventMeter, LineMeter, FrameMeter])
+def test_what_is_kept_of_an_endless_event_is_bounded(meter: Callable[[], EventMeter]) -> None:
+    one, piece = meter(), b"x" * 2**18
+    tracemalloc.start()
+    try:
+        for _ in range(4 * MOST_BODY // len(piece)):
+            one.feed(piece)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 6 * MOST_BODY
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("drop", [False, True])
+def test_what_was_used_is_known_behind_an_event_of_many_megabytes(drop: bool) -> None:
+    one = EventMeter(drop_usage=drop)
+    image = b'data: {"type":"image","b64_json":"' + b"A" * (6 * 2**20) + b'"}\n\n'
+    began = time.process_time()
+    passed = b"".join(one.feed(piece) for piece in pieces(image + LAST)) + one.flush()
+    assert time.process_time() - began < SECONDS
+    assert passed == (image if drop else image + LAST)
+    usage = one.answer().usage
+    assert usage is not None
+    assert (usage.input_tokens, usage.output_tokens) == (7, 9)
+
+
+@pytest.mark.parametrize("size", range(1, 40))
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n", b"\r\r"])
+@pytest.mark.parametrize("drop", [False, True])
+def test_events_are_the_same_in_pieces_of_any_size(size: int, end: bytes, drop: bool) -> None:
+    first = b'data: {"choices":[{"delta":{"content":"hello"}}]}' + end
+    last = LAST[:-2] + end
+    one, data = EventMeter(drop_usage=drop), end + first + first + last
+    passed = b"".join(one.feed(data[at : at + size]) for at in range(0, len(data), size)) + one.flush()
+    assert passed == (end + first + first if drop else data)
+    usage = one.answer().usage
+    assert usage is not None
+    assert (usage.input_tokens, usage.output_tokens) == (7, 9)
