@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import time
 import tracemalloc
+import zlib
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from budgeted.wire.aws_event_stream import FrameMeter
+from budgeted.wire.content_type_and_encoding import PackedMeter
 from budgeted.wire.server_sent_events import EventMeter, LineMeter
 from budgeted.wire.stream_usage import MOST_BODY
 
@@ -79,3 +81,23 @@ def test_events_are_the_same_in_pieces_of_any_size(size: int, end: bytes, drop: 
     usage = one.answer().usage
     assert usage is not None
     assert (usage.input_tokens, usage.output_tokens) == (7, 9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_a_body_that_is_a_thousand_times_as_long_unpacked_is_never_in_memory_as_a_whole(encoding: str) -> None:
+    pack = zlib.compressobj(wbits=zlib.MAX_WBITS + (16 if encoding == "gzip" else 0))
+    bomb = pack.compress(LAST + (b"data: " + b" " * 2**17 + b"\n\n") * 512) + pack.flush()
+    inner = EventMeter()
+    one = PackedMeter(inner, encoding)
+    tracemalloc.start()
+    try:
+        passed = one.feed(bomb) + one.flush()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 16 * 2**20
+    assert zlib.decompress(passed, zlib.MAX_WBITS + 32).startswith(LAST)
+    usage = inner.answer().usage
+    assert usage is not None
+    assert usage.output_tokens == 9

@@ -11,6 +11,9 @@ from budgeted.wire.response_usage import Answer
 from budgeted.wire.server_sent_events import EventMeter, LineMeter
 from budgeted.wire.stream_usage import BodyMeter, ItemMeter
 
+_UNPACKED = 2**18
+"""Bytes that are unpacked at a time."""
+
 _EVENTS = (b"data:", b"event:", b": ")
 
 
@@ -46,14 +49,19 @@ class PackedMeter:
 
     def feed(self, data: bytes) -> bytes:
         """Take what arrived; returns what to pass on."""
-        if self._readable:
-            try:
-                shown = self._inner.feed(self._unpack.decompress(data))
-            except zlib.error:
-                self._readable = False
-            else:
-                return self._packed(shown)
-        return data
+        if not self._readable:
+            return data
+        packed, piece = [], b""
+        try:
+            # Piece by piece: what is a thousand times as long unpacked never is in memory as a whole.
+            while data or len(piece) == _UNPACKED:
+                piece = self._unpack.decompress(data, _UNPACKED)
+                data = self._unpack.unconsumed_tail
+                packed.append(self._packed(self._inner.feed(piece)))
+        except zlib.error:
+            self._readable = False
+            packed.append(data)
+        return b"".join(packed)
 
     def flush(self) -> bytes:
         """What is left at the end of the stream."""
