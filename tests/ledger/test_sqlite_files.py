@@ -98,8 +98,28 @@ def emptied(file: Path) -> None:
     os.truncate(file, 0)
 
 
+def log_removed(file: Path) -> None:
+    file.with_name(file.name + "-wal").unlink()
+
+
+def log_replaced(file: Path) -> None:
+    log_removed(file)
+    file.with_name(file.name + "-wal").touch()
+
+
 @pytest.mark.parametrize(
-    "what", [removed, all_removed, replaced_by_its_copy, replaced_by_another, replaced_by_a_folder, cut_off, emptied]
+    "what",
+    [
+        removed,
+        all_removed,
+        replaced_by_its_copy,
+        replaced_by_another,
+        replaced_by_a_folder,
+        cut_off,
+        emptied,
+        log_removed,
+        log_replaced,
+    ],
 )
 def test_calls_are_refused_as_soon_as_the_file_is_not_the_one_that_was_opened(
     file: Path, what: Callable[[Path], None]

@@ -114,9 +114,11 @@ class OpenedFile:
         self.path = path
         found = os.stat(path)  # noqa: PTH116 - as below
         self._device, self._inode, self._size = found.st_dev, found.st_ino, found.st_size
+        self._log, self._log_inode = f"{path}-wal", 0
+        self._log_problem: str | None = None  # kept: another connection would make a log that others do not have
 
     def problem(self) -> str | None:
-        """What has become of it; None if it is in its place. Costs one system call."""
+        """What has become of it; None if it is in its place. Costs two system calls."""
         try:
             found = os.stat(self.path)  # noqa: PTH116 - at each verb: through Path it takes longer
         except FileNotFoundError:
@@ -128,4 +130,22 @@ class OpenedFile:
         if found.st_size < self._size:
             return f"the file {self.path} was cut off, from {self._size} to {found.st_size} bytes"
         self._size = found.st_size
-        return None
+        if self._log_inode and _inode(self._log) != self._log_inode:
+            self._log_problem = f"the log {self._log} of the file was removed or replaced"
+        return self._log_problem
+
+    def let_go(self) -> None:
+        """The connection was closed: if it was the last one, its log is gone, and the next one makes another."""
+        self._log_inode = 0
+
+    def used(self) -> None:
+        """The connection was used: it has its log open, which SQLite leaves there as long as anybody has."""
+        if not self._log_inode:
+            self._log_inode = _inode(self._log)
+
+
+def _inode(path: str) -> int:
+    try:
+        return os.stat(path).st_ino  # noqa: PTH116 - as above
+    except OSError:
+        return 0

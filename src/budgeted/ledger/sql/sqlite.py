@@ -71,6 +71,8 @@ class SQLite(Database[sqlite3.Connection]):
             self._kept = connection  # checking it in and out would take as long as a statement
             try:
                 yield connection
+                if self._file:
+                    self._file.used()
             finally:
                 if self._closed or not connection.is_valid:
                     self.let_go()
@@ -82,6 +84,8 @@ class SQLite(Database[sqlite3.Connection]):
         kept, self._kept = self._kept, None
         if kept is not None:
             kept.close()
+        if self._file:
+            self._file.let_go()
         if self.mine:
             self.engine.dispose()
 
@@ -232,6 +236,8 @@ class SQLite(Database[sqlite3.Connection]):
         """Leave the parent's connections to the parent."""
         of_parents.append(self._kept)
         self._kept = None
+        if self._file:
+            self._file.let_go()
         # A new lock: the old one may be held by a thread that only the parent has.
         self.lock = threading.Lock()
         super().forked()
