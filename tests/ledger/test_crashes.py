@@ -23,6 +23,7 @@ from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import GLOBAL
 from budgeted.ledger.journal import segment_files, system_calls
 from budgeted.ledger.journal.ledger import JournalLedger
+from budgeted.ledger.journal.repair import repair
 from budgeted.ledger.memory.ledger import MemoryLedger
 from budgeted.ledger.opening import open_ledger
 from budgeted.ledger.spending_records import Used
@@ -374,6 +375,30 @@ def test_a_crash_between_any_two_steps_of_a_repair_leaves_a_ledger_that_opens_wh
             found.close()
     assert whole > 1
     ledger.close()
+
+
+def test_a_crash_between_any_two_steps_of_a_repair_at_rest_is_got_over_by_the_next(
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = JournalLedger(directory)
+    give(ledger, GLOBAL, usd(1000))
+    charge(ledger, 30, GLOBAL)
+    size = segment_files.journal_path(directory, 1).stat().st_size
+    charge(ledger, 70, GLOBAL)
+    ledger.close()
+    with segment_files.journal_path(directory, 1).open("r+b") as file:
+        file.seek(size + 20)
+        file.write(b"?")
+    copies = copies_at_each_step(directory, tmp_path, monkeypatch, lambda: repair(directory) and None)
+    assert len(copies) > 10
+    for copy in copies:
+        repair(copy)
+        assert list(copy.glob("journal-00000001.cut-*"))
+        found = JournalLedger(copy)
+        assert spent(found) == 30
+        charge(found, 1, GLOBAL)
+        check(found)
+        found.close()
 
 
 def test_readers_follow_rotations_of_others_even_two_behind(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
