@@ -75,6 +75,12 @@ class FaultyProxy:
         for link in list(self._links):
             link.cut()
 
+    def lead_to(self, target: tuple[str, int] | str) -> None:
+        """Forward to another server from now on."""
+        self._target = target
+        for link in list(self._links):
+            link.cut()
+
     def _accept(self) -> None:
         while True:
             try:

@@ -3,7 +3,8 @@
 A case is one verb on Redis, on PostgreSQL or on a server, through a proxy with up to three faults in a row, tried until
 it is answered, as the package itself does in the background. Then every figure is what the bill says. In the other
 cases two processes' ledgers share a Redis that dies under their load and comes back with its data, with older data, or
-without any: what they are billed is what is spent, or they were told and had it repaired.
+without any, or a server that is started again so: what they are billed is what is spent, or they were told and had it
+repaired.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ from budgeted.ledger.http.ledger import HTTPLedger
 from budgeted.ledger.redis.ledger import RedisLedger
 from budgeted.ledger.spending_records import Used
 from budgeted.ledger.sql.ledger import SQLLedger
+from proof.calls_under_load import LIMIT, Load, Told, never
 from proof.faulty_proxy import Fault, FaultyProxy
-from proof.redis_under_load import LIMIT, Load, Told, never
 from proof.trial import Case, Trial
 
-SHORT, LONG = 22.0, 360.0
+SHORT, LONG = 20.0, 360.0
 
 T = TypeVar("T")
 
@@ -72,18 +73,23 @@ class Place:
 
 
 def run(trial: Trial) -> None:
-    """Try verbs on each ledger, then Redis itself."""
+    """Try verbs on each ledger, then Redis and a server themselves, then the verbs with replies torn everywhere."""
     logging.getLogger("budgeted").setLevel(logging.CRITICAL)  # of every fault it is told, as it should be
-    if trial.wants("killed"):
-        trial.random_cases("killed", kill_redis, 0.3)
-    for kind, opened in (("redis", redis), ("postgresql", postgresql), ("http", http)):
-        torn = f"{kind}-torn"
-        if trial.wants(kind) or trial.wants(torn):
-            with opened(trial) as place:
-                trial.random_cases(kind, functools.partial(attempt, place=place), 0.15)
-                offsets = range(0, LONGEST_REPLY[kind], STEPS[kind])
-                items = [(verb, offset) for verb in CHANGING for offset in offsets]
-                trial.each_case(torn, items, functools.partial(attempt_torn, place=place), most=10)
+    with contextlib.ExitStack() as stack:
+        places = {
+            kind: stack.enter_context(opened(trial))
+            for kind, opened in (("redis", redis), ("postgresql", postgresql), ("http", http))
+            if trial.wants(kind) or trial.wants(f"{kind}-torn")
+        }
+        for kind, place in places.items():
+            trial.random_cases(kind, functools.partial(attempt, place=place), 0.13)
+        trial.each_case("killed", ENDS * (60 if trial.long else 1), kill_redis)
+        trial.each_case("served", STARTS * (40 if trial.long else 1), restart_server)
+        logging.getLogger("budgeted").setLevel(logging.CRITICAL)
+        for kind, place in places.items():
+            offsets = range(0, LONGEST_REPLY[kind], STEPS[kind])
+            items = [(verb, offset) for verb in CHANGING for offset in offsets]
+            trial.each_case(f"{kind}-torn", items, functools.partial(attempt_torn, place=place), most=10)
 
 
 @contextlib.contextmanager
@@ -112,8 +118,8 @@ def postgresql(trial: Trial) -> Iterator[Place]:
 def http(trial: Trial) -> Iterator[Place]:
     """A server with its ledger on disk, which sweeps nothing of itself."""
     with Serving(ledger=trial.directory / "served", hold_timeout=10**10) as serving:
-        port, project = int(serving.url.rpartition(":")[2]), servers.project()
-        with FaultyProxy(("127.0.0.1", port)) as proxy:
+        project = servers.project()
+        with FaultyProxy(_address(serving)) as proxy:
             through = HTTPLedger(f"http://127.0.0.1:{proxy.port}", project)
             yield Place("http", proxy, HTTPLedger(serving.url, project), through)
 
@@ -308,10 +314,9 @@ CHANGING = list(VERBS)[:9]
 ENDS = ["kill -9", "SIGSTOP", "older data", "no data"]
 
 
-def kill_redis(case: Case) -> None:
-    """One Redis under load, from its first call to the books."""
+def kill_redis(case: Case, end: str) -> None:
+    """One Redis under load that comes to such an end, from its first call to the books."""
     rng = case.rng
-    end = ENDS[case.number % len(ENDS)]
     kept = ("yes", "always") if end == "kill -9" else ("no", "no")
     told = Told()
     logger = logging.getLogger("budgeted")
@@ -321,16 +326,15 @@ def kill_redis(case: Case) -> None:
         with redis_server.RedisServer(
             "--appendonly", kept[0], "--appendfsync", kept[1], folder=case.directory
         ) as server:
-            load = Load(server.url, rng)
+            where = f"{server.url}?socket_timeout=0.3&socket_connect_timeout=0.3"
+            load = Load([RedisLedger(where, "proof") for _ in range(2)], rng)
             try:
                 load.wait(rng.randint(5, 60))
                 break_redis(case, server, load, end)
                 load.wait(rng.randint(5, 60))
             finally:
                 load.stop()
-            require_books(load, server.url)
-            for ledger in load.ledgers:
-                ledger.close()
+            require_books(load, RedisLedger(server.url, "proof"))
     finally:
         logger.removeHandler(told)
     lacked = [text for text in told.texts if "lacks what it has acknowledged" in text]
@@ -365,11 +369,10 @@ def break_redis(case: Case, server: redis_server.RedisServer, load: Load, end: s
             insist(ledger.repair)
 
 
-def require_books(load: Load, url: str) -> None:
+def require_books(load: Load, third: Any) -> None:
     """Raise unless what both processes, and a third one, find is what was billed."""
     for ledger in load.ledgers:
         settled(ledger)
-    third = RedisLedger(url, "proof")
     for ledger in (*load.ledgers, third):
         for name in (GLOBAL, ALICE):
             account = ledger.read(name)
@@ -381,4 +384,47 @@ def require_books(load: Load, url: str) -> None:
             )
         never(left := ledger.open_holds() or ledger.uncertain(), f"somebody is still charged for: {left}")
         check(ledger)
-    third.close()
+    for ledger in (*load.ledgers, third):
+        ledger.close()
+
+
+# -- a server of ledgers
+
+STARTS = ["its ledger", "an older copy", "nothing"]
+
+
+def restart_server(case: Case, start: str) -> None:
+    """A server under load, which is started again with such a ledger, from its first call to the books."""
+    rng = case.rng
+    told = Told()
+    logger = logging.getLogger("budgeted")
+    logger.addHandler(told)
+    logger.setLevel(logging.ERROR)
+    now, older = case.directory / "now", case.directory / "older"
+    try:
+        with Serving(ledger=now, hold_timeout=10**10) as first, FaultyProxy(_address(first)) as proxy:
+            url = f"http://127.0.0.1:{proxy.port}"
+            load = Load([HTTPLedger(url, "proof") for _ in range(2)], rng)
+            try:
+                load.wait(rng.randint(5, 40))
+                if start == "an older copy":
+                    shutil.copytree(now, older)
+                    load.wait(rng.randint(5, 40))
+                case.fault(f"server restart with {start}", f"after {load.done} calls")
+                where = {"its ledger": now, "an older copy": older, "nothing": "memory://"}[start]
+                with Serving(ledger=where, hold_timeout=10**10) as second:
+                    proxy.lead_to(_address(second))
+                    load.wait(rng.randint(5, 40))
+                    load.stop()
+                    require_books(load, HTTPLedger(second.url, "proof"))
+            finally:
+                load.stop()
+    finally:
+        logger.removeHandler(told)
+    lacked = [text for text in told.texts if "lacks what it has acknowledged" in text]
+    never(start == "its ledger" and lacked, f"a server with all its data is said to lack some: {lacked}")
+    never(start != "its ledger" and not lacked, "nobody was told that data was lost")
+
+
+def _address(serving: Serving) -> tuple[str, int]:
+    return "127.0.0.1", int(serving.url.rpartition(":")[2])

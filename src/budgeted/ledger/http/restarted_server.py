@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from budgeted.errors import LedgerError
+from budgeted.errors import LedgerError, LedgerUnavailableError
 from budgeted.ledger.accounts import Account, account_name
 from budgeted.ledger.acknowledged_verbs import AcknowledgedVerbs, written_back
 from budgeted.ledger.admission import Ask
@@ -163,7 +163,7 @@ def _unless_known(ask: Requests, verb: str, body: msgspec.Struct) -> None:
         return
     if isinstance(answer, Stale):
         msg = "limits change while a server is told what it lacks"
-        raise LedgerError(msg)
+        raise LedgerUnavailableError(msg)
 
 
 def _route(ask: Requests, change: Posted | Held) -> request_bodies.RouteBody | None:

@@ -1,4 +1,4 @@
-"""Two processes' ledgers on one Redis, under load while it dies, and what they were billed."""
+"""Calls of two processes on one ledger, which go on while its server dies, and what they were billed."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import TypeAlias, TypeVar
 
 from ledgers import ALICE, AT, cost, give, route, usd
 
@@ -15,8 +15,11 @@ from budgeted.errors import LedgerCorruptError, LedgerUnavailableError
 from budgeted.ledger.accounts import GLOBAL
 from budgeted.ledger.admission import Refused
 from budgeted.ledger.cost_routing import Stale
+from budgeted.ledger.http.ledger import HTTPLedger
 from budgeted.ledger.redis.ledger import RedisLedger
 from budgeted.ledger.spending_records import Used
+
+AnyLedger: TypeAlias = RedisLedger | HTTPLedger
 
 T = TypeVar("T")
 
@@ -48,23 +51,23 @@ class Load:
     """Calls of two processes, two at a time each: held and settled, given back, or posted.
 
     Args:
-        url: where the Redis is.
+        ledgers: of the two processes.
         rng: what all randomness comes of.
 
     Attributes:
-        ledgers: of the two processes.
         spent: nano-USD that the calls were billed.
         calls: how many were.
         refused: ledgers that said that their balances are gone.
     """
 
-    def __init__(self, url: str, rng: random.Random) -> None:
-        where = f"{url}?socket_timeout=0.3&socket_connect_timeout=0.3"
-        self.ledgers = [RedisLedger(where, "proof") for _ in range(2)]
+    def __init__(self, ledgers: Sequence[AnyLedger], rng: random.Random) -> None:
+        self.ledgers = ledgers
         for name in (GLOBAL, ALICE):
             give(self.ledgers[0], name, usd(LIMIT))
+            for ledger in ledgers:
+                ledger.read(name)  # who has seen nothing yet cannot miss it
         self.spent = self.calls = self.done = 0
-        self.refused: set[RedisLedger] = set()
+        self.refused: set[AnyLedger] = set()
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._errors: list[BaseException] = []
@@ -95,7 +98,7 @@ class Load:
         if self._errors:
             raise self._errors[0]
 
-    def _work(self, ledger: RedisLedger, rng: random.Random) -> None:
+    def _work(self, ledger: AnyLedger, rng: random.Random) -> None:
         try:
             while not self._stop.is_set():
                 self._call(ledger, rng)
@@ -103,7 +106,7 @@ class Load:
         except BaseException as error:  # noqa: BLE001 - the main thread raises it
             self._errors.append(error)
 
-    def _call(self, ledger: RedisLedger, rng: random.Random) -> None:
+    def _call(self, ledger: AnyLedger, rng: random.Random) -> None:
         kind, used = rng.random(), Used(rng.randint(1, 9), 1, 1)
         if kind < 0.2:
             self._post(ledger, ledger.new_id(), used)
@@ -119,7 +122,7 @@ class Load:
             self.spent += used.usd
             self.calls += 1
 
-    def _hold(self, ledger: RedisLedger) -> str:
+    def _hold(self, ledger: AnyLedger) -> str:
         while True:
             where = self._insist(ledger, lambda: route(ledger, GLOBAL, ALICE))
             id = ledger.new_id()
@@ -132,20 +135,20 @@ class Load:
             if not isinstance(held, Stale):
                 return id
 
-    def _post(self, ledger: RedisLedger, id: str, used: Used) -> None:
+    def _post(self, ledger: AnyLedger, id: str, used: Used) -> None:
         while True:
             where = self._insist(ledger, lambda: route(ledger, GLOBAL, ALICE))
             if self._insist(ledger, lambda where=where: ledger.post(id, where, used, AT)) is True:  # type: ignore[misc]
                 return
 
-    def _insist(self, ledger: RedisLedger, verb: Callable[[], T]) -> T:
+    def _insist(self, ledger: AnyLedger, verb: Callable[[], T]) -> T:
         while True:
             try:
                 return verb()
             except (LedgerUnavailableError, LedgerCorruptError) as error:
                 self._wait_after(ledger, error)
 
-    def _wait_after(self, ledger: RedisLedger, error: Exception) -> None:
+    def _wait_after(self, ledger: AnyLedger, error: Exception) -> None:
         if isinstance(error, LedgerCorruptError):
             self.refused.add(ledger)
         if self._errors:
