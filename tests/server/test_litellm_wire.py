@@ -323,6 +323,63 @@ def test_a_server_that_is_away_is_told_and_what_changed_is_sent_when_it_is_back(
         assert Theirs.stored[PROJECT]["alice"]["total_budget"] == 20
 
 
+def test_a_charge_is_sent_though_nothing_else_has_changed(theirs: str) -> None:
+    with hosted(theirs) as manager:
+        manager.create_budget(10, "alice")
+        manager.flush()
+        for spent in (0.25, 0.5):
+            with manager.hold(cost=1, user="alice") as held:
+                held.settle(cost=0.25)
+            manager.flush()
+            assert Theirs.stored[PROJECT]["alice"]["current_cost"] == spent
+
+
+def test_what_a_server_lacks_at_the_end_is_told_with_amounts_and_users(theirs: str) -> None:
+    manager = hosted(theirs)
+    for count, user in enumerate(("alice", "bob")):
+        with manager.hold(cost=1, user=user) as held:
+            held.settle(cost=0.25)
+        if not count:
+            manager.flush()
+    Theirs.failing = [500] * 100
+    with pytest.raises(LedgerUnavailableError, match=r"status 500.* It lacks .*: \$0\.25 of 'bob'$"):
+        manager.close()
+
+
+def test_a_process_that_ends_while_the_server_is_away_tells_what_it_lacks(theirs: str) -> None:
+    program = f"""
+        import sys
+        from budgeted import BudgetManager
+        manager = BudgetManager({PROJECT!r}, "hosted", sys.argv[1], {{"x-key": "secret"}})
+        with manager.hold(cost=1, user="alice") as held:
+            held.settle(cost=0.25)
+        manager.flush()
+        print("ready", flush=True)
+        sys.stdin.readline()
+        with manager.hold(cost=1, user="alice") as held:
+            held.settle(cost=0.5)
+    """
+    code = [sys.executable, "-c", textwrap.dedent(program), theirs]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(code, text=True, **pipes) as process:  # type: ignore[call-overload]
+        assert process.stdout.readline() == "ready\n"
+        Theirs.failing = [500] * 100
+        _, told = process.communicate("\n", timeout=60)
+    assert process.returncode == 0
+    assert "It lacks what was charged since it was told last: $0.50 of 'alice'" in told
+
+
+def test_a_call_that_ends_after_a_hosted_manager_was_closed_is_charged_by_the_next(theirs: str) -> None:
+    first = hosted(theirs)
+    first.create_budget(10, "alice")
+    with first.hold(cost=1, user="alice") as held:
+        first.close()
+        held.settle(cost=0.25)
+    with hosted(theirs) as second:
+        assert second.get_current_cost("alice") == 0.25
+    assert Theirs.stored[PROJECT]["alice"]["current_cost"] == 0.25
+
+
 def test_a_server_of_something_else_is_told(theirs: str) -> None:
     Theirs.failing = [404]
     with pytest.raises(LedgerError, match="status 404"):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import datetime as dt
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -19,6 +21,10 @@ from budgeted.ledger.interface import is_closed
 from budgeted.ledger.litellm_hosted import user_dict
 from budgeted.ledger.memory.change_records import Held, Record, Released
 from budgeted.ledger.memory.ledger import MemoryLedger
+from budgeted.ledger.weak_registry import WeakRegistry
+from budgeted.money import format_usd
+
+logger = logging.getLogger("budgeted")
 
 DEADLINE = 5.0
 """Seconds within which the server must have answered."""
@@ -62,10 +68,12 @@ class HostedLedger(MemoryLedger):
         self._project = project
         self._tz = tz
         self._changed = self._forked = False
+        self._sent: dict[str, int] = {}
         self._saving = threading.Lock()
-        super().__init__()
+        super().__init__(kept=True)
         self.clock = clock
         self._load()
+        _ledgers.add(self)
 
     def __repr__(self) -> str:
         return f"HostedLedger({self._where!r})"
@@ -89,6 +97,7 @@ class HostedLedger(MemoryLedger):
                 msg = f"what {self._where} keeps for {self._project!r} cannot be read: {error}"
                 raise LedgerError(msg) from error
             user_dict.take_over(self, records, self.clock(), self._tz, past=True)
+        self._sent = self._spent()
         self._changed = False
 
     def _save(self) -> None:
@@ -107,11 +116,21 @@ class HostedLedger(MemoryLedger):
     def _send(self) -> None:
         now = self.clock()
         found = self.accounts("u:", count=2**62)
+        sent = {one.id: one.usd for one in found}
         users = {account_name(one.id): user_dict.record_of(one, now, self._tz) for one in found}
         answer = self._ask("/set_budget", {"project_name": self._project, "user_dict": users})
         if answer.status != "success":
             msg = f"{self._where} did not take the budgets of {self._project!r} over: {answer.status!r}"
             raise LedgerUnavailableError(msg)
+        self._sent = sent
+
+    def _spent(self) -> dict[str, int]:
+        return {one.id: one.usd for one in self.accounts("u:", count=2**62)}
+
+    def _unsent(self) -> str:
+        """What users were charged since the server was told, in words; "" for nothing."""
+        more = {name: usd - self._sent.get(name, 0) for name, usd in self._spent().items()}
+        return ", ".join(f"{format_usd(usd)} of {account_name(name)!r}" for name, usd in more.items() if usd > 0)
 
     def _ask(self, path: str, body: dict[str, object]) -> _Answer:
         try:
@@ -163,10 +182,36 @@ class HostedLedger(MemoryLedger):
             self._save()
 
     def close(self) -> None:
-        """Send what has changed, and give the connection up."""
+        """Send what has changed, and give the connection up.
+
+        Raises:
+            LedgerUnavailableError: the server does not take it; the text says what users were charged that it lacks.
+        """
         if not self.closed:
             try:
                 self.flush()
+            except LedgerError as error:
+                unsent = self._unsent()
+                if not unsent:
+                    raise
+                msg = f"{error}. It lacks what was charged since it was told last: {unsent}"
+                raise LedgerUnavailableError(msg) from error
             finally:
                 self.closed = True
                 self._channel.close()
+
+
+_ledgers: WeakRegistry[HostedLedger] = WeakRegistry()
+
+
+def _at_exit() -> None:
+    background_worker.drain()
+    for ledger in _ledgers.alive():
+        if not ledger._forked:  # noqa: SLF001
+            try:
+                ledger.close()
+            except LedgerError as error:
+                logger.error("budgeted: %s", error)  # noqa: TRY400 - the text says it all
+
+
+atexit.register(_at_exit)
