@@ -192,7 +192,7 @@ def test_who_leaves_in_the_middle_of_a_body_fills_no_log(caplog: pytest.LogCaptu
             with socket.create_connection(("127.0.0.1", serving.port), 20) as one:
                 one.sendall(post("/v1/ledger/read", b"x" * 100)[:-100] + sent)
             assert status(send(serving.port, post("/v1/ledger/read", b"{}"))) == 422
-    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 def test_a_server_without_tokens_refuses_what_a_proxy_has_passed_on() -> None:
@@ -206,3 +206,21 @@ def test_a_server_without_tokens_refuses_what_a_proxy_has_passed_on() -> None:
             b"X-Real-IP: 1.2.3.4",
         ):
             assert status(send(serving.port, url + header + b"\r\n\r\n")) == 403
+
+
+@pytest.mark.parametrize("head", ["/v1/ledger/read", "/nowhere"])
+def test_a_body_that_turns_out_to_be_no_http_is_refused_and_fills_no_log(
+    head: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also where its head was answered before."""
+    with Serving(ledger="memory://", tokens=(TOKEN,)) as serving:
+        request = f"POST {head} HTTP/1.1\r\nHost: localhost\r\n".encode() + BEARER + JSON + CHUNKED + b"\r\n"
+        assert status(send(serving.port, request + b"no chunk\r\n")) in (400, 404)
+        with socket.create_connection(("127.0.0.1", serving.port), 20) as one:
+            one.sendall(request + b"1\r\n")
+            if head == "/nowhere":
+                assert one.recv(2**16).startswith(b"HTTP/1.1 404 ")
+            one.sendall(b"no chunk\r\n")
+            while one.recv(2**16):
+                pass
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []

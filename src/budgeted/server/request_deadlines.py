@@ -7,17 +7,29 @@ uvicorn's own for connections that are kept.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import ClassVar
 
 import h11
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from budgeted.server.connections_per_address import Connection, Connections
 
-_TOO_LATE = b'{"error":{"type":"RequestTimeout","message":"the request took too long to arrive"}}'
-_ANSWER = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-type: application/json\r\n"
-TOO_LATE = b"%scontent-length: %d\r\n\r\n%s" % (_ANSWER, len(_TOO_LATE), _TOO_LATE)
+
+def _refusal(status: bytes, kind: bytes, text: bytes) -> bytes:
+    body = b'{"error":{"type":"%s","message":"%s"}}' % (kind, text)
+    head = b"HTTP/1.1 %s\r\nconnection: close\r\ncontent-type: application/json\r\n" % status
+    return b"%scontent-length: %d\r\n\r\n%s" % (head, len(body), body)
+
+
+TOO_LATE = _refusal(b"408 Request Timeout", b"RequestTimeout", b"the request took too long to arrive")
 """What is answered to a request that does not arrive."""
+
+UNREADABLE = _refusal(b"400 Bad Request", b"BadRequest", b"this is no HTTP")
+"""What is answered to what is no request."""
+
+_log = logging.getLogger("uvicorn.error.requests")
+_log.setLevel(logging.ERROR)  # not a line for each that is malformed: who sends them must not fill the log
 
 _HEADERS, _BODY, _ANSWERED, _NONE = "headers", "body", "answer", ""
 
@@ -29,6 +41,7 @@ class TimedProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Await the first request."""
+        self.logger = _log
         super().connection_made(transport)
         self._connection: Connection | None = self.places.find(transport.get_extra_info("socket").fileno())
         limits = self.places.limits
@@ -52,6 +65,18 @@ class TimedProtocol(H11Protocol):
             self._await(_HEADERS)
         super().data_received(data)
         self._look()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - as uvicorn has it
+        """Refuse what is no HTTP. A request whose body ends in it gets no other answer."""
+        begun = False
+        cycle: RequestResponseCycle | None = getattr(self, "cycle", None)  # there is none before the first request
+        if cycle is not None and not cycle.response_complete:
+            begun = cycle.response_started
+            cycle.disconnected = True
+            cycle.message_event.set()
+        if not begun:
+            self.transport.write(UNREADABLE)
+        self.transport.close()
 
     def on_response_complete(self) -> None:
         """Await that the answer is read, and then the next request."""
