@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis_server
 from clocks import Clock
 from ledgers import python
 from outages import KINDS, REMOTE, Outage, place
@@ -370,3 +372,33 @@ def test_what_an_invoice_has_confirmed_meanwhile_stands(
         assert (third.balance().spent, third.uncertain()) == (0.5, [])
         third.flush()
     assert any("was confirmed as $0.50 meanwhile" in one.getMessage() for one in caplog.records)
+
+
+@pytest.mark.parametrize("kind", ["journal", "sqlite", "redis"])
+def test_a_call_in_flight_while_its_ledger_is_lost_is_charged_once_it_was_written_back(
+    kind: str, project: str, tmp_path: Path, budgeted_home: Path
+) -> None:
+    with place(kind, tmp_path) as outage, outage.manager(project, max_budget=10) as manager:
+        with manager.hold(cost=1, user="alice") as first:
+            first.settle(cost=0.5)
+        with manager.hold(cost=1, user="alice") as held:
+            lose(kind, project, tmp_path)
+            held.settle(cost=0.25)
+        with pytest.raises(LedgerCorruptError):
+            manager.balance()
+        manager.repair()
+        manager.flush()
+        assert (manager.balance().spent, manager.uncertain(), manager.ledger.open_holds()) == (0.75, [], [])
+        assert kept_files(budgeted_home) == []
+
+
+def lose(kind: str, project: str, folder: Path) -> None:
+    """Take a ledger away from under a process."""
+    if kind == "journal":
+        shutil.rmtree(folder / "spend")
+    elif kind == "sqlite":
+        (folder / "spend.db").unlink()
+    else:
+        with redis_server.shared().client() as client:
+            for key in client.scan_iter(f"budgeted:{{{project}}}*"):
+                client.delete(key)
