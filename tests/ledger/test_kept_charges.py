@@ -264,6 +264,7 @@ PROGRAM = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("killed", [True, False])
 def test_a_process_that_ends_or_is_killed_loses_no_charge(
     outage: Outage, project: str, killed: bool, budgeted_home: Path

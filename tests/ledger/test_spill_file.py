@@ -160,6 +160,7 @@ DIED = 7
 STEPS = ("append", "settle", "post", "finish", "unlink")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_process_that_dies_over_posting_has_nothing_posted_twice(
@@ -205,6 +206,7 @@ _DIES = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("remembered", [10_000, 3])
 def test_a_charge_that_a_dead_process_may_have_posted_is_listed_if_the_ledger_has_forgotten_it(
     file: SpillFile, where: Path, remembered: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -226,6 +228,7 @@ def test_a_charge_that_a_dead_process_may_have_posted_is_listed_if_the_ledger_ha
         assert manager.balance().spent == (0.002 if remembered == 3 else 0.001)
 
 
+@pytest.mark.slow
 def test_processes_that_take_up_at_once_post_each_charge_once(file: SpillFile, where: Path) -> None:
     BudgetManager("p", max_budget=10, ledger=where).close()
     file.append(charges(500))

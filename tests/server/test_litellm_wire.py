@@ -346,6 +346,7 @@ def test_what_a_server_lacks_at_the_end_is_told_with_amounts_and_users(theirs: s
         manager.close()
 
 
+@pytest.mark.slow
 def test_a_process_that_ends_while_the_server_is_away_tells_what_it_lacks(theirs: str) -> None:
     program = f"""
         import sys
