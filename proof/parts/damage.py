@@ -207,6 +207,10 @@ KINDS: dict[str, tuple[Callable[[Original], list[Damage]], int, int]] = {
 """What is damaged, and how many of them the short and the long form try."""
 
 
+SHORTENING = ("truncation", "files")
+"""Kinds that may leave a lock file too short to be read where it is open: see above."""
+
+
 def run(trial: Trial) -> None:
     """Try each kind of damage at rest, then while the ledger is open."""
     logger = logging.getLogger("budgeted")
@@ -219,7 +223,7 @@ def run(trial: Trial) -> None:
             order = random.Random(f"damage {trial.seed} {kind}").sample(range(len(found)), len(found))
             chosen = [found[i] for i in order[:long]]
             trial.each_case(kind, chosen, lambda case, damage: at_rest(case, original, damage), short)
-            running = [one for one in chosen if not _of_the_lock(one)]
+            running = [one for one in chosen if kind not in SHORTENING or not _of_the_lock(one)]
             trial.each_case(
                 f"{kind}, open", running[: long // 5], lambda case, damage: in_use(case, original, damage), short // 4
             )

@@ -222,6 +222,23 @@ def test_the_second_process_goes_on_with_what_the_first_has_repaired(
         one.close()
 
 
+@pytest.mark.parametrize("lose", [remove_lock, remove_directory, move_directory], ids=lambda lose: lose.__name__)
+def test_the_second_process_sees_a_repair_at_its_next_verb(
+    ledger: JournalLedger, directory: Path, old: Path, lose: Loss
+) -> None:
+    filled(ledger)
+    with closing(JournalLedger(directory)) as second:
+        charge(second, 30, GLOBAL)
+        one = hold(second, 20, GLOBAL)
+        dump(ledger)
+        dump(second)
+        lose(directory, old)
+        assert ledger.repair() > 0
+        second.settle(one.id, Used(20), AT)
+        assert dump(second) == dump(ledger) == replayed(directory)
+    ledger.close()
+
+
 def test_what_others_had_written_before_the_files_were_removed_is_written_back_too(
     ledger: JournalLedger, directory: Path, old: Path
 ) -> None:
@@ -427,7 +444,7 @@ def test_where_only_a_lock_is_left_a_new_ledger_needs_consent(ledger: JournalLed
     filled(ledger)
     ledger.close()
     journal_of(directory).unlink()
-    with pytest.raises(LedgerCorruptError, match="anew=True"):
+    with pytest.raises(LedgerCorruptError, match="anew"):
         repair(directory)
     assert "limits have to be set again" in " ".join(repair(directory, anew=True).told)
     with closing(JournalLedger(directory)) as again:

@@ -183,6 +183,12 @@ class HostLock:
         self.memory[ORIGIN] = said[:24] + _PID.pack(zlib.crc32(said[:24]))
         self.memory.flush()
 
+    def give_up(self, origin: Origin) -> None:
+        """Have those who share this lock see that the ledger goes on under another one."""
+        self.begin(origin)
+        # Nobody's own mark any more: not by the pid, which may be another's in another container.
+        self.memory[WRITING] = YES
+
     @property
     def mark(self) -> Position:
         """Up to where lines were acknowledged."""

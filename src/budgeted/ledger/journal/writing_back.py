@@ -87,8 +87,7 @@ def write_back(directory: Path, shared: HostLock, state: State, known: Known, fd
         raise
     set_generation_aside(directory, segment)
     if host is not shared:
-        shared.sign()
-        shared.begin(origin)
+        shared.give_up(origin)
     if lost:
         logger.error("budgeted: what is written back to %s lacks what others knew: %s", directory, lost)
     logger.warning("budgeted: %s was written back: %s", directory, in_words(state))
