@@ -34,9 +34,9 @@ from proof.kills import shim
 from proof.kills.victim import LINES, WORKLOADS, Attack, Ending, Strike
 from proof.trial import Case, Trial
 
-SHORT, LONG = 40.0, 600.0
+SHORT, LONG = 40.0, 420.0
 
-KILLS, ERRORS = (20, 350), (12, 200)
+KILLS, ERRORS = (20, 350), (12, 190)
 """How many of each workload's calls are struck, at most, in the short form and in the long one."""
 
 TOGETHER = 0.15
