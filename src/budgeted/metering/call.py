@@ -15,38 +15,27 @@ from typing import TypeAlias
 import msgspec
 from opentelemetry import trace
 
-from budgeted.errors import BudgetError, LedgerError, LedgerLockedError
+from budgeted.errors import LedgerError, LedgerLockedError
 from budgeted.ledger import background_worker
 from budgeted.ledger.admission import Ask
 from budgeted.ledger.spending_records import Used
-from budgeted.metering import (
-    after_disconnect,
-    block_hold,
-    cost_bound,
-    input_or_context_window_bound,
-    ledger_hold,
-    settlement,
-)
+from budgeted.metering import after_disconnect, block_hold, call_bound, cost_bound, ledger_hold, settlement
 from budgeted.metering.blocking_limit import Refusal, by_ledger
+from budgeted.metering.call_bound import MOST_SHARES, UNCOUNTED
 from budgeted.metering.charged_responses import remember
 from budgeted.metering.cost_bound import OUTPUT_UNKNOWN
 from budgeted.metering.ledger_hold import LedgerHold
 from budgeted.payers import block_figures
-from budgeted.payers.block_figures import NO_CAP, BlockFigures, caps_lock
+from budgeted.payers.block_figures import BlockFigures, caps_lock
 from budgeted.payers.payer_interface import Group, Plan
 from budgeted.payers.scope import Scope
-from budgeted.pricing import input_token_bound, model_price, price_registry
+from budgeted.pricing import input_token_bound, model_price
 from budgeted.pricing.model_price import Price
-from budgeted.pricing.token_types import kinds_of
 from budgeted.pricing.usage import Counts, Usage
 from budgeted.telemetry import call_reporting, counters, span_attributes
 from budgeted.wire.exception_classification import REFUSED, UNSENT, classify, reason_of
-from budgeted.wire.normalized_request import ANY, Request
+from budgeted.wire.normalized_request import Request
 from budgeted.wire.response_usage import Answer
-from budgeted.wire.room_for_thinking import room_for_thinking
-
-MOST_SHARES = 64
-"""Into how many parts what is left is divided at most, however many calls wait for it."""
 
 _NOTHING = Ask()
 
@@ -83,6 +72,8 @@ class Call(msgspec.Struct, eq=False, weakref=True):
             without a lock, and shows whoever was interrupted meanwhile whether it was the first.
         begun: whether its request may have been sent.
         error: the type of the exception that the call ended with, or "".
+        size: the most tokens of its input.
+        whole: whether it gets all the output that it asks for, or is refused.
         sent: when it was sent, by the clock that durations are measured with; 0 where nobody wants to know.
     """
 
@@ -104,9 +95,9 @@ class Call(msgspec.Struct, eq=False, weakref=True):
     ask: Ask = _NOTHING
     error: str = ""
     sent: float = 0.0
-    _input: int = -2
+    size: int = UNCOUNTED
+    whole: bool = True
     _counted: bool = False
-    _whole: bool = True
 
     @property
     def remote(self) -> bool:
@@ -141,59 +132,21 @@ class Call(msgspec.Struct, eq=False, weakref=True):
 
     # -- bound
 
-    def _bound(self) -> Ask:
-        """What the call may need, at the prices it could meet."""
-        request = self.request
-        payer = self.groups[0].payer
-        if request.fixed is not None:
-            return Ask(request.fixed, uncertain_output=payer.uncertain_output)
-        price = self.price = price_registry.find(request.model, request.provider or None, request.base_url)
-        if request.others and cost_bound.unpriced_model(request):
-            price = self.price = None
-        size = self._input
-        if size == -2:
-            size = input_or_context_window_bound.input_tokens(request, price)
-            self._input = size
-        n = request.n
-        most = request.cap if request.output else 0
-        whole, floor = True, 0
-        if most is None:
-            most = (price and price.max_output_tokens) or OUTPUT_UNKNOWN
-            whole = self._whole = request.structured or not request.cappable or self._untouchable()
-            if not whole:
-                floor = room_for_thinking(request)
-        fixed = rate = 0
-        if price is not None:
-            kinds = request.kinds
-            if kinds == ANY:
-                kinds = request.kinds = kinds_of(request.model, request.body) if price.by_kind else 0
-            if request.searches or request.units != 1 or request.fees or request.audio_ms or request.others:
-                fixed, rate = cost_bound.dearest(request, price, size, self.at, kinds)
-            else:
-                fixed, rate = price.bound(size, self.at, request.tier, kinds, request.region)
-        least = payer.min_output_tokens + request.thinking
-        return Ask(fixed, rate * n, size, n, least, most, whole, payer.uncertain_output, floor=floor)
-
-    def _untouchable(self) -> bool:
-        return any(group.untouched for group in self.groups) or any(
-            block.policy.on_exceed == "raise" for block in self.blocks if block.slot.amount < NO_CAP
-        )
-
     def recount(self) -> bool:
         """Count the input with the model's tokenizer, once. True if that made it smaller."""
         if self._counted or self.request.elsewhere:
             return False
         counted = input_token_bound.counted_bound(self.request.body, self.request.model)
         self._counted = counted is not None
-        if counted is None or counted >= self._input:
+        if counted is None or counted >= self.size:
             return False
-        self._input = counted
+        self.size = counted
         return True
 
     def ask_for(self, request: Request) -> None:
         """Be a call for another request, such as one for another model."""
         self.request = request
-        self._input, self._counted = -2, False
+        self.size, self._counted = UNCOUNTED, False
 
     # -- hold
 
@@ -210,7 +163,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         Raises:
             UnpricedModelError, UnattributedCallError, UnknownUserError, LedgerError
         """
-        ask = self._bound()
+        ask = call_bound.bound(self)
         if queued > ask.share:
             # What is left is for all who wait; yet a share worth having finishes more answers than an equal one.
             ask = msgspec.structs.replace(ask, share=min(queued, MOST_SHARES))
@@ -259,7 +212,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         granted = self.granted
         self.ask = ask
         self.usd = ask.usd - (-ask.usd_rate * granted // 1000)
-        if not self._whole:
+        if not self.whole:
             most = self.price.max_output_tokens if self.price is not None else None
             most = most or OUTPUT_UNKNOWN
             self.capped = granted < most
@@ -276,10 +229,6 @@ class Call(msgspec.Struct, eq=False, weakref=True):
             block_hold.shrink(self.blocks, id(self), self.usd)
 
     # -- run and settle
-
-    def note_turned_away(self, error: BudgetError) -> None:
-        """The call is not sent for another reason than the money: nobody knows its price, its user or its ledger."""
-        call_reporting.note_turned_away(self.request, self.groups, error, self.span)
 
     def inside(self) -> Scope:
         """The scope in which this call is sent, from now on: whatever it takes inside is this call."""
@@ -315,7 +264,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         if request.fees != mine.fees or request.region != mine.region or not set(request.others) <= set(mine.others):
             return False
         size = input_token_bound.input_bound(request.body, request.model, exact_bytes=request.exact_bytes)
-        if size > self._input or request.elsewhere or request.tier != mine.tier or request.kinds & ~mine.kinds:
+        if size > self.size or request.elsewhere or request.tier != mine.tier or request.kinds & ~mine.kinds:
             return False
         most = request.cap
         if most is None and mine.cap is None and self.ask.most == self.granted:

@@ -26,6 +26,7 @@ from budgeted.metering.owner import Owner, end_anywhere
 from budgeted.metering.when_it_does_not_fit import negotiate
 from budgeted.payers import scope as scopes
 from budgeted.payers.scope import KEY, Offer, Scope
+from budgeted.telemetry import call_reporting
 from budgeted.wire.normalized_request import Request
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def begin(request: Request, owner: Owner, scope: Scope | None = None, context: C
     try:
         refusal = call.try_hold()
     except BudgetError as error:
-        call.note_turned_away(error)
+        _note_turned_away(call, error)
         raise
     if refusal is not None:
         turn = threading.Event()
@@ -86,7 +87,7 @@ async def begin_async(
     try:
         refusal = await _beside(call, call.try_hold, call.abandon)
     except BudgetError as error:
-        call.note_turned_away(error)
+        _note_turned_away(call, error)
         raise
     if refusal is not None:
         turn = bell()
@@ -112,6 +113,11 @@ async def begin_async(
             leave_queue()
             raise
     return call
+
+
+def _note_turned_away(call: Call, error: BudgetError) -> None:
+    """The call is not sent for another reason than the money: nobody knows its price, its user or its ledger."""
+    call_reporting.note_turned_away(call.request, call.groups, error, call.span)
 
 
 def _open(request: Request, owner: Owner, scope: Scope | None, context: Context | None) -> Call | None:

@@ -1,0 +1,84 @@
+"""What a call may need at the most: of its input, of its output, and in money."""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from budgeted.ledger.admission import Ask
+from budgeted.metering import cost_bound, input_or_context_window_bound
+from budgeted.metering.cost_bound import OUTPUT_UNKNOWN
+from budgeted.payers.block_figures import NO_CAP, BlockFigures
+from budgeted.payers.payer_interface import Group
+from budgeted.pricing import price_registry
+from budgeted.pricing.model_price import Price
+from budgeted.pricing.token_types import kinds_of
+from budgeted.wire.normalized_request import ANY, Request
+from budgeted.wire.room_for_thinking import room_for_thinking
+
+MOST_SHARES: Final = 64
+"""Into how many parts what is left is divided at most, however many calls wait for it."""
+
+UNCOUNTED: Final = -2
+"""The size of an input that nobody has looked at yet."""
+
+
+class Bounded(Protocol):
+    """A call that is about to hold.
+
+    Attributes:
+        request: what is asked.
+        groups: the payers' accounts, by payer.
+        blocks: the payers' blocks.
+        at: when it begins, in unix seconds.
+        price: the model's, if it is known; found here.
+        size: the most tokens of its input; counted here where it is ``UNCOUNTED``.
+        whole: whether it gets all the output that it asks for, or is refused; seen here.
+    """
+
+    request: Request
+    groups: tuple[Group, ...]
+    blocks: tuple[BlockFigures, ...]
+    at: int
+    price: Price | None
+    size: int
+    whole: bool
+
+
+def bound(call: Bounded) -> Ask:
+    """What the call may need, at the prices it could meet."""
+    request = call.request
+    payer = call.groups[0].payer
+    if request.fixed is not None:
+        return Ask(request.fixed, uncertain_output=payer.uncertain_output)
+    price = call.price = price_registry.find(request.model, request.provider or None, request.base_url)
+    if request.others and cost_bound.unpriced_model(request):
+        price = call.price = None
+    size = call.size
+    if size == UNCOUNTED:
+        size = input_or_context_window_bound.input_tokens(request, price)
+        call.size = size
+    n = request.n
+    most = request.cap if request.output else 0
+    whole, floor = True, 0
+    if most is None:
+        most = (price and price.max_output_tokens) or OUTPUT_UNKNOWN
+        whole = call.whole = request.structured or not request.cappable or _untouchable(call)
+        if not whole:
+            floor = room_for_thinking(request)
+    fixed = rate = 0
+    if price is not None:
+        kinds = request.kinds
+        if kinds == ANY:
+            kinds = request.kinds = kinds_of(request.model, request.body) if price.by_kind else 0
+        if request.searches or request.units != 1 or request.fees or request.audio_ms or request.others:
+            fixed, rate = cost_bound.dearest(request, price, size, call.at, kinds)
+        else:
+            fixed, rate = price.bound(size, call.at, request.tier, kinds, request.region)
+    least = payer.min_output_tokens + request.thinking
+    return Ask(fixed, rate * n, size, n, least, most, whole, payer.uncertain_output, floor=floor)
+
+
+def _untouchable(call: Bounded) -> bool:
+    return any(group.untouched for group in call.groups) or any(
+        block.policy.on_exceed == "raise" for block in call.blocks if block.slot.amount < NO_CAP
+    )
