@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator
 from typing import NoReturn
 
-import calls_of_every_kind as calls
+import interrupted_calls as calls
 import pytest
 from calls_of_every_kind import WAYS, Place
 from interrupting import Strike, Struck
@@ -100,7 +100,7 @@ def test_an_answer_whose_reading_is_interrupted_is_charged(place: Place, monkeyp
     with monkeypatch.context() as patched:
         patched.setattr(stainless_generated_sdks, "read_whole", interrupted)
         with pytest.raises(KeyboardInterrupt) as kept:
-            calls.plain(place)
+            WAYS["plain"](place)
     calls.settled(place)
     assert place.manager.ledger.open_holds() == []
     before.compare(str(kept.value))

@@ -18,7 +18,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 
-import calls_of_every_kind as calls
+import interrupted_calls as calls
 from calls_of_every_kind import WAYS, Place
 from interrupting import Strike, Struck
 from opentelemetry.context import attach
