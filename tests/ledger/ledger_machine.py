@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -365,6 +366,33 @@ class LedgerMachine(RuleBasedStateMachine):
     def upkeep(self) -> None:
         background_worker.drain()
         self.ledger.flush()
+
+    @rule()
+    def nothing_is_wrong(self) -> None:
+        """What is looked for is not found, and what is not lost is not written back."""
+        ledger = self.ledger
+        require_equal(4, ledger.damage(), [], "damage,")
+        require_equal(5, ledger.repair(), 0, "what a repair wrote back,")
+
+    @rule()
+    def read_at_one_instant(self) -> None:
+        """It is what the verbs say one by one."""
+        found, ledger = self.ledger.everything(), self.ledger
+        found.sort()
+        require_equal(4, found.accounts, ledger.accounts(count=10**9), "accounts")
+        require_equal(4, [one.id for one in found.holds], sorted(one.id for one in ledger.open_holds()), "holds")
+        require_equal(4, found.charges, sorted(ledger.uncertain(), key=lambda one: one.id), "uncertain charges")
+        key = operator.attrgetter("day", "account", "provider", "model")
+        require_equal(4, found.rows, sorted(ledger.rollups(), key=key), "report rows")
+
+    @rule(name=ACCOUNTS, days=st.integers(0, 3))
+    def sum_what_is_uncertain(self, name: str, days: int) -> None:
+        start, end = self.now - days * DAY, self.now + 1
+        total: dict[str, int] = {}
+        for call in self.model.calls.values():
+            if call.uncertain and name in call.accounts and start <= call.at < end and call.used is not None:
+                total["m"] = total.get("m", 0) + call.used.usd
+        require_equal(2, self.ledger.uncertain_sums([(name, start, end)]), [total], f"uncertain of {name}")
 
     @precondition(lambda self: self.kind == "redis")
     @rule()
