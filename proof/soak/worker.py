@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import random
@@ -16,6 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import msgspec
 import openai
 
@@ -25,7 +27,8 @@ from budgeted.ledger.journal import ledger as journal
 MODEL = "gpt-4o-mini"
 USERS = [f"user-{number}" for number in range(40)]
 THREADS, TASKS = 3, 3
-EXPECTED = (BudgetError, openai.OpenAIError, TimeoutError, InterruptedError)
+# The last two: of an answer that is broken, or cut off, as its reader meets it.
+EXPECTED = (BudgetError, openai.OpenAIError, TimeoutError, InterruptedError, json.JSONDecodeError, httpx.HTTPError)
 
 
 class Place(msgspec.Struct):
