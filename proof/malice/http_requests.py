@@ -85,17 +85,17 @@ class Target:
 
     def check(self) -> None:
         """See that it lives, and has met nothing unforeseen."""
-        answer = self.send([b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"])
+        answer = self.send([b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"], silence=WAIT)
         require(answer.startswith(b"HTTP/1.1 200 "), f"the server lives on: {answer[:200]!r}")
         require(not self._errors.lines, f"the server meets nothing unforeseen: {self._errors.lines[:1]}")
 
-    def send(self, pieces: list[bytes]) -> bytes:
+    def send(self, pieces: list[bytes], silence: float = SILENCE) -> bytes:
         """Send bytes, and after a while of silence that no more come. Returns all that is answered until the end."""
         answer = b""
         with socket.create_connection(("127.0.0.1", self.port), WAIT) as one, contextlib.suppress(ConnectionError):
             for piece in pieces:
                 one.sendall(piece)
-            one.settimeout(SILENCE)
+            one.settimeout(silence)
             while True:
                 try:
                     piece = one.recv(2**16)
