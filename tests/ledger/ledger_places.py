@@ -20,6 +20,7 @@ from budgeted.ledger.journal.ledger import JournalLedger
 from budgeted.ledger.memory.ledger import MemoryLedger
 from budgeted.ledger.redis.ledger import RedisLedger
 from budgeted.ledger.sql.ledger import SQLLedger
+from budgeted.server.settings import ConnectionLimits
 
 ROTATE_LINES = 7
 
@@ -148,7 +149,8 @@ class Redis(Place):
 def served_journals() -> str:
     """A server whose ledgers are journals. It sweeps for its clients alone."""
     folder = tempfile.mkdtemp(prefix="served")
-    return Serving(ledger=folder, max_projects=10**6, hold_timeout=10**10).url
+    limits = ConnectionLimits(max_connections=10**6, max_connections_per_address=10**6)
+    return Serving(limits, ledger=folder, max_projects=10**6, hold_timeout=10**10).url
 
 
 class HTTP(Place):

@@ -12,6 +12,8 @@ from typing import Any
 
 from serving import Serving
 
+from budgeted.server.settings import ConnectionLimits
+
 _numbers = itertools.count(1)
 _run = secrets.token_hex(3)
 
@@ -38,7 +40,8 @@ def postgres_url() -> str:
 @functools.cache
 def http_url() -> str:
     """A server of ledgers in memory, in this process. It sweeps for its clients alone: tests hold at times long ago."""
-    return Serving(ledger="memory://", max_projects=10**6, hold_timeout=10**10).url
+    limits = ConnectionLimits(max_connections=10**6, max_connections_per_address=10**6)  # all tests have one address
+    return Serving(limits, ledger="memory://", max_projects=10**6, hold_timeout=10**10).url
 
 
 def project() -> str:

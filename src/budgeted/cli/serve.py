@@ -32,7 +32,7 @@ LIMITS: dict[str, tuple[click.FloatRange | click.IntRange, float, str]] = {
     "body_seconds": (_SECONDS, 30.0, "How long its body may take after them."),
     "answer_seconds": (_SECONDS, 60.0, "How long it may then take until the answer is made and was read."),
     "max_connections": (_WHOLE, 1000, _CONNECTIONS),
-    "max_connections_per_address": (_WHOLE, 100, _PER_ADDRESS),
+    "max_connections_per_address": (_WHOLE, 250, _PER_ADDRESS),
 }
 """The limits of connections: their type, their default, and what they are."""
 

@@ -141,7 +141,7 @@ class ConnectionLimits(msgspec.Struct, kw_only=True, frozen=True):
     body_seconds: float = 30.0
     answer_seconds: float = 60.0
     max_connections: int = 1000
-    max_connections_per_address: int = 100
+    max_connections_per_address: int = 250
     trusted_proxies: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
