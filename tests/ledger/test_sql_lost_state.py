@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from ledgers import ALICE, AT, charge, check, cost, give, held, hold, opened, prune, route, spent, usd
+from saved_tables import TABLES, SavedTables
 from servers import postgres_url, project
 
 from budgeted.errors import LedgerCorruptError, LedgerError
@@ -19,41 +20,13 @@ from budgeted.ledger import acknowledged_verbs
 from budgeted.ledger.accounts import GLOBAL
 from budgeted.ledger.spending_records import Used
 
-TABLES = ("schema", "projects", "owners", "accounts", "holds", "ended", "doubts", "reports")
 
-
-class Place:
-    """Where a ledger is, and its state, to be put back later."""
-
-    def __init__(self, url: str, prefix: str) -> None:
-        self.url, self.prefix = url, prefix
-        drivername = "sqlite" if "sqlite" in url else "postgresql+psycopg"
-        self.engine = sa.create_engine(sa.make_url(url).set(drivername=drivername))
-        self.saved: dict[str, Any] = {}
-        self.named = sa.make_url(url).update_query_dict({"table_prefix": prefix}).render_as_string(hide_password=False)
+class Place(SavedTables):
+    """Where a ledger is."""
 
     def ledger(self) -> Any:
+        """As another process would have it."""
         return opened(self.named, "p")
-
-    def save(self) -> None:
-        """As a backup does."""
-        with self.engine.begin() as connection:
-            for table in TABLES:
-                rows = connection.execute(sa.text(f"SELECT * FROM {self.prefix}{table}")).mappings()
-                self.saved[table] = [dict(row) for row in rows]
-
-    def put_back(self) -> None:
-        """As restoring it does."""
-        with self.engine.begin() as connection:
-            for table in TABLES:
-                connection.execute(sa.text(f"DELETE FROM {self.prefix}{table}"))
-                for row in self.saved[table]:
-                    names = ", ".join(f":{name}" for name in row)
-                    connection.execute(sa.text(f"INSERT INTO {self.prefix}{table} VALUES ({names})"), row)
-
-    def run(self, statement: str) -> None:
-        with self.engine.begin() as connection:
-            connection.execute(sa.text(statement.replace("{", self.prefix).replace("}", "")))
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -121,6 +94,19 @@ def test_each_process_posts_its_own_and_no_other(ledger: Any, place: Place) -> N
     other.close()
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_figure_that_another_process_corrected_stays_corrected(ledger: Any, place: Place, first: int) -> None:
+    other = place.ledger()
+    place.save()
+    id = charge(ledger, 100, GLOBAL)
+    assert other.correct(id, Used(30, 1, 1), AT).used.usd == 100
+    place.put_back()
+    for one in ((ledger, other), (other, ledger))[first]:
+        one.read(GLOBAL)
+    assert spent(ledger) == 30
+    other.close()
+
+
 def test_going_back_again_and_again_changes_nothing(ledger: Any, place: Place) -> None:
     place.save()
     for round_ in range(1, 5):
@@ -152,6 +138,21 @@ def test_limits_that_were_lowered_since_are_written_back(ledger: Any, place: Pla
     assert not isinstance(hold(ledger, 5, GLOBAL), str)
     assert [slot.amount for slot in ledger.read(GLOBAL).slots] == [50]
     assert hold(ledger, 20, GLOBAL).amount == 50
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_whoever_writes_back_first_the_limits_that_came_last_are_kept(ledger: Any, place: Place, first: int) -> None:
+    other = place.ledger()
+    place.save()
+    give(ledger, GLOBAL, usd(500))
+    give(other, GLOBAL, usd(50))
+    place.put_back()
+    for one in ((ledger, other), (other, ledger))[first]:
+        one.settle(one.new_id(), Used(1), AT)
+    assert [slot.amount for slot in ledger.read(GLOBAL).slots] == [50]
+    give(ledger, GLOBAL, usd(60))
+    assert [slot.amount for slot in other.read(GLOBAL).slots] == [60]
+    other.close()
 
 
 def test_limits_that_are_new_since_are_written_back(ledger: Any, place: Place) -> None:

@@ -59,10 +59,19 @@ class AccountTransactions(Transactions):
             done.note(self.counts.told)
 
     def reshape_again(
-        self, deadline: float, account: str, since: int | None, verb: Callable[[MemoryLedger], object]
+        self,
+        deadline: float,
+        account: str,
+        since: int | None,
+        verb: Callable[[MemoryLedger], object],
+        version: int | None = None,
     ) -> int:
-        """As :meth:`reshape`, of what was done before, and is lost. Returns the number that it gets."""
-        done = self._reshape(deadline, account, since, verb, None, again=True)
+        """As :meth:`reshape`, of what was done before, and is lost. Returns the number that it gets.
+
+        ``version`` is what the account is to have: that which it had when its limits were known to be these. So other
+        processes, which write back what they know, see whether that is older.
+        """
+        done = self._reshape(deadline, account, since, verb, None, again=True, version=version)
         return done.number() if done else 0
 
     def _reshape(
@@ -74,7 +83,9 @@ class AccountTransactions(Transactions):
         told: Change | None,
         *,
         again: bool,
+        version: int | None = None,
     ) -> Done | None:
+        wanted = version
         project = {"project_": self._project}
 
         def work(driver: Driver) -> Done | None:
@@ -107,6 +118,7 @@ class AccountTransactions(Transactions):
             now = state.accounts.get(account)
             if now is not None:
                 now.held = state.held().get(account, 0)
+                now.version = now.version if wanted is None else wanted
             named = any(names for _, names in before_it.values())
             more = self._save_account(driver, account, now, found, named=named)
             if (version, 0) == (state.version, more) and now is not None and not again:
@@ -116,7 +128,7 @@ class AccountTransactions(Transactions):
             for id, (held, _) in state.holds.items():
                 if bytes(held.route) != before_it[id][0]:
                     self._update_hold(driver, row_mapping.hold_row(self._project, held))
-            return Done(before, self.counts.count(driver, verbs), told)
+            return Done(before, self.counts.count(driver, verbs), told, now)
 
         return self._database.run(work, deadline)
 

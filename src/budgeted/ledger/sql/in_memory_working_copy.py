@@ -24,6 +24,10 @@ from budgeted.ledger.wait_queues import WaitQueues
 _nobody = WaitQueues()
 
 
+class Corrected(Posted, tag="c"):
+    """A charge that replaced a figure which somebody was sure of: only such a one is put in the place of another."""
+
+
 class Deciding(MemoryLedger):
     """A ledger in memory for one decision on a few accounts and holds."""
 
@@ -95,8 +99,11 @@ class Scratch(Deciding):
         """What happened to the hold, as others would have to be told of it."""
         one = self.changed_hold()
         if isinstance(one, Ended):
+            if one.used is None:
+                return Released(one.id)
             # By its route, so that it can be charged where the hold is not known.
-            return Released(one.id) if one.used is None else Posted(one.id, one.at, one.used, one.route, one.reason)
+            kind = Corrected if _is_sure(self.found) else Posted
+            return kind(one.id, one.at, one.used, one.route, one.reason)
         return one
 
     def again(self, change: Held | Posted | Settled | Released) -> None:
@@ -115,15 +122,20 @@ class Scratch(Deciding):
             self._do(Settled(id, change.at, change.used, change.reason))
         elif ended is None:
             if isinstance(change, Posted):
-                self._do(change)
-        elif change.reason and not ended.reason and ended.used is not None:
-            pass  # no guess after the truth
+                self._do(Posted(id, change.at, change.used, change.route, change.reason))
+        elif _is_sure(ended) and not isinstance(change, Corrected):
+            pass  # others were faster: it has been corrected, or what is to come is a guess
         elif (ended.used, ended.reason) != (change.used, change.reason):
             self._do(Settled(id, change.at, change.used, change.reason))
 
     def charged(self) -> Iterable[RollupRow]:
         """What the report's rows get added."""
         return self._state.reports.since(0)
+
+
+def _is_sure(one: Held | Ended | None) -> bool:
+    """Whether it was charged, and somebody has confirmed that."""
+    return isinstance(one, Ended) and one.used is not None and not one.reason
 
 
 def state_of(

@@ -50,7 +50,9 @@ class LostState(RemoteLedger):
         self._rows.skip_versions(deadline)
         lacking = self._rows.lacking(deadline, self._told.limits())
         for account in lacking:
-            self._do_again(written_back(account), deadline)
+            change = written_back(account)
+            verb, since = functools.partial(set_limits, change, create=False), counted_from(change.limits)
+            self._rows.reshape_again(deadline, account.id, since, verb, account.version)
         return len(lacking)
 
     def _do_again(self, change: Change, deadline: float) -> int:

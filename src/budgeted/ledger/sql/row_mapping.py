@@ -5,6 +5,7 @@ No text column takes a NUL, and names may hold one: it is written as an escape.
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import TypeAlias
 from zlib import crc32
 
@@ -159,11 +160,11 @@ def hold_row(project: str, one: Held | Ended) -> Row:
             "used": None if one.used is None else _encode(one.used).decode(),
             "reason": written(one.reason.encode("utf-8", "replace").decode()),
         }
-    row["seal"] = _hold_seal(*(row[name] for name in HOLD_COLUMNS))
+    row["seal"] = _hold_seal(*_of_hold(row))
     return row
 
 
-HOLD_COLUMNS = ("id", "owner", "opened", "granted", "usd", "tokens", "guess", "route", "ended", "used", "reason")
+_of_hold = itemgetter("id", "owner", "opened", "granted", "usd", "tokens", "guess", "route", "ended", "used", "reason")
 
 
 def _sealed(*values: Value) -> tuple[Value, ...]:

@@ -48,6 +48,8 @@ class SQLite(Database[sqlite3.Connection]):
     def __init__(self, engine: sa.Engine, prefix: str, *, mine: bool) -> None:
         super().__init__(engine, prefix, mine=mine)
         self.where = str(engine.url.database)
+        # Of sqlite3 itself, where a damaged name is in the text of an error.
+        self.errors = (*self.errors, UnicodeDecodeError)
         self.lock = threading.Lock()
         self._kept: PoolProxiedConnection | None = None
         self._file: OpenedFile | None = None
@@ -127,7 +129,9 @@ class SQLite(Database[sqlite3.Connection]):
 
     def _gone(self, error: BaseException) -> str | None:
         code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
-        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or str(error).startswith(
+            "Could not decode to UTF-8"
+        ):
             return f"the file {self.where} is damaged ({error})"
         # SQLite has no code of its own for it.
         lacks = code == sqlite3.SQLITE_ERROR and str(error).startswith(("no such table", "no such column"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from budgeted.ledger.accounts import Account
 from budgeted.ledger.acknowledged_verbs import AcknowledgedVerbs, WentBackError
 from budgeted.ledger.memory.change_records import Change
 from budgeted.ledger.network_ledger import Standing, lasting
@@ -25,15 +26,19 @@ class Done(NamedTuple):
         before: what was acknowledged before it.
         number: tells the number that it got.
         change: what it did.
+        account: the account as it is now, if that is what was changed.
     """
 
     before: int
     number: Callable[[], int]
     change: Change | None
+    account: Account | None = None
 
     def note(self, told: AcknowledgedVerbs) -> None:
         """Note that it was acknowledged."""
         told.answered(self.before, self.number(), self.change)
+        if self.account is not None:
+            told.read(self.account)  # with its version, which tells whose change came last
 
 
 class VerbCounts:
