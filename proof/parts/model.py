@@ -29,7 +29,7 @@ SHARES = {
 }
 """Of the part's seconds, by kind of ledger."""
 
-EXAMPLES, FEWER_EXAMPLES = 12, 4
+EXAMPLES, FEWER_EXAMPLES = 12, 3
 """Sequences of verbs in a case, and where a server has to answer each; the first is as simple as can be."""
 
 SERVED = ("postgresql", "redis", "http")
