@@ -31,7 +31,7 @@ from budgeted.ledger.sql.ledger import SQLLedger
 from proof.databases.killed_server import killings
 from proof.trial import Case, Trial
 
-SHORT, LONG = 20.0, 300.0
+SHORT, LONG = 20.0, 240.0
 
 LIMIT = 10**6
 

@@ -26,7 +26,7 @@ from opentelemetry.context import attach
 from budgeted.testing import SimulatedProvider
 from proof.trial import Case, Trial
 
-SHORT, LONG = 25.0, 900.0
+SHORT, LONG = 25.0, 480.0
 
 WHOLE = ("hold", "plain", "stream")
 """Ways of which the long form strikes each bytecode with a signal, on a ledger in memory."""

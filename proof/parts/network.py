@@ -36,7 +36,7 @@ from proof.calls_under_load import LIMIT, Load, Told, never
 from proof.faulty_proxy import Fault, FaultyProxy
 from proof.trial import Case, Trial
 
-SHORT, LONG = 20.0, 360.0
+SHORT, LONG = 20.0, 300.0
 
 T = TypeVar("T")
 

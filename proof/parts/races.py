@@ -28,7 +28,7 @@ from budgeted.ledger import background_worker
 from proof import ROOT
 from proof.trial import Case, Trial
 
-SHORT, LONG = 25.0, 300.0
+SHORT, LONG = 25.0, 120.0
 
 CALL: dict[str, object] = {"model": "gpt-5-mini", "input": "Hi", "max_output_tokens": 200}
 COST = Decimal("0.0001")
