@@ -36,6 +36,9 @@ WAL_SECONDS = 10
 """How long a new SQLite file may be in the way of others as it is turned to write ahead."""
 
 
+LACKING = ("no such table", "no such column", "has no column named")
+"""How SQLite says that what a statement is about is not there."""
+
 CHECKED_BYTES = 16 * 1024 * 1024
 """How large a file may be that is gone through when it is opened: it takes up to a tenth of a second."""
 
@@ -134,7 +137,7 @@ class SQLite(Database[sqlite3.Connection]):
         ):
             return f"the file {self.where} is damaged ({error})"
         # SQLite has no code of its own for it.
-        lacks = code == sqlite3.SQLITE_ERROR and str(error).startswith(("no such table", "no such column"))
+        lacks = code == sqlite3.SQLITE_ERROR and any(text in str(error) for text in LACKING)
         return f"a table in {self.where} was dropped, or is an older one ({error})" if lacks else None
 
     def damage(self, driver: sqlite3.Connection) -> str | None:
