@@ -30,12 +30,12 @@ def run(trial: Trial) -> None:
     trial.random_cases("names", names.attempt, 0.15)
     trial.random_cases("bombs", bombs.attempt, 0.15)
     with closing(http_requests.Target(trial.directory / "served")) as target:
-        trial.each_case("requests", range(REQUESTS), lambda case, _: http_requests.attempt(case, target), most=300)
         if described_requests.missing():
             trial.left_out("schemathesis is not installed: pip install --group proof")
         elif trial.wants("described"):
             described = described_requests.operations(target)
             trial.random_cases("described", lambda case: described_requests.attempt(case, target, described), 0.2)
+        trial.each_case("requests", range(REQUESTS), lambda case, _: http_requests.attempt(case, target), most=300)
     if importlib.util.find_spec("bandit") is None:
         trial.left_out("bandit is not installed: pip install --group proof")
     else:
