@@ -258,7 +258,8 @@ class RemoteLedger:
                 text = (
                     "budgeted: the ledger at %s lacks what it has acknowledged: %s; what is known of it is posted again"
                 )
-                logger.error(text, self.where, missing)
+                # Of a count that is lower where nothing is missing, nobody needs to hear.
+                logger.log(logging.ERROR if missing or standing.gone else logging.INFO, text, self.where, missing)
                 self._told.go_back(standing.verbs, limits_too=True)
             # Before the rest, as charges need their accounts.
             if self._told.limits_due:
