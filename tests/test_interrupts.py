@@ -50,7 +50,7 @@ def sample(place: Place, name: str, count: int) -> list[int]:
 
 @pytest.mark.parametrize("name", WAYS)
 def test_an_interrupted_call_leaves_nothing_behind(place: Place, name: str) -> None:
-    for number in sample(place, name, 4):
+    for number in sample(place, name, 3):
         calls.struck(place, WAYS[name], Strike(number))
 
 
@@ -64,15 +64,8 @@ def test_an_interrupted_call_leaves_nothing_behind(place: Place, name: str) -> N
 def test_a_call_that_is_interrupted_anywhere_leaves_nothing_behind(
     place: Place, name: str, error: type[BaseException], at_once: bool
 ) -> None:
-    for number in sample(place, name, 40):
+    for number in sample(place, name, 4):
         calls.struck(place, WAYS[name], Strike(number, error, at_once=at_once, locked=place.locked))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["hold", "plain"])
-def test_a_call_that_is_interrupted_at_each_bytecode_leaves_nothing_behind(place: Place, name: str) -> None:
-    for number in range(1, calls.length(place, WAYS[name]) + 1):
-        calls.struck(place, WAYS[name], Strike(number))
 
 
 @pytest.mark.slow

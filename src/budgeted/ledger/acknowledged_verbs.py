@@ -13,7 +13,6 @@ import threading
 import msgspec
 from msgspec import Raw
 
-from budgeted.errors import LedgerError
 from budgeted.ledger.accounts import Account, LimitSpec
 from budgeted.ledger.memory.change_records import Change, Deleted, Held, LimitsSet, Posted, Released, Settled
 from budgeted.ledger.spending_records import Used
@@ -29,7 +28,7 @@ _ENDS = (Posted, Settled, Released)
 _LIMITS = (LimitsSet, Deleted)
 
 
-class WentBackError(LedgerError):
+class WentBackError(Exception):
     """The server knows less than it has acknowledged. Ledgers catch it: nobody else sees it."""
 
 

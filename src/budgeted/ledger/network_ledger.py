@@ -196,7 +196,10 @@ class RemoteLedger:
         # One thread at a time: nobody takes for done what another one is at, and may put back.
         with self._giving_back:
             while self._doubtful and not self.closed:
-                one = self._doubtful.popleft()
+                try:
+                    one = self._doubtful.popleft()
+                except IndexError:  # what was the last one ran out meanwhile
+                    return
                 try:
                     self.release(*one)
                 except LedgerError:

@@ -10,6 +10,7 @@ import msgspec
 from budgeted.ledger.http import request_bodies, verbs_as_json
 from budgeted.manager.balances import AccountInfo, Balance, ReportRow, UncertainCharge
 from budgeted.pricing.usage import Usage
+from budgeted.server.error_responses import Refusal
 from budgeted.server.ledger_per_project import Project
 
 PLAIN = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]"
@@ -176,7 +177,9 @@ def _verb(name: str, verb: verbs_as_json.Verb) -> Endpoint:
     done: Callable[[Project, Any], object] = _HERE.get(name, lambda project, body: verb.run(project.ledger, body))
 
     def run(project: Project, body: request_bodies.VerbBody) -> object:
-        verbs_as_json.check_opening(project.ledger, body)
+        if not verbs_as_json.knows_opening(project.ledger, body):
+            msg = "the ledger was opened again since; see what of yours it knows, and name this opening then"
+            raise Refusal(409, verbs_as_json.OTHER_OPENING, msg)
         return done(project, body)
 
     path, makes = f"/v1/ledger/{name}", verb.changes and name != "sweep"

@@ -30,7 +30,7 @@ _problem = msgspec.json.Decoder(verbs_as_json.ProblemBody)
 _ERRORS = {
     one.__name__: one
     for one in (LedgerError, errors.LedgerUnavailableError, errors.LedgerLockedError, errors.LedgerCorruptError)
-} | {verbs_as_json.OtherOpeningError.__name__: WentBackError}
+}
 
 MOST_OPENINGS = 16
 """Openings of the ledger that are known at a time: of the servers behind one address, each has its own."""
@@ -312,6 +312,8 @@ class HTTPLedger(RemoteLedger):
             return problem.refused
         if problem.type == Stale.__name__:
             return STALE
+        if problem.type == verbs_as_json.OTHER_OPENING:
+            raise WentBackError
         message = problem.message
         if status in (401, 403):
             message = f"the ledger at {self.where} refuses: {message}"

@@ -13,7 +13,6 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 
-from budgeted.errors import LedgerError
 from budgeted.ledger.accounts import Account
 from budgeted.ledger.admission import Refused
 from budgeted.ledger.cost_routing import Stale, at_server_time
@@ -44,9 +43,8 @@ from budgeted.ledger.memory.ledger import MemoryLedger
 from budgeted.ledger.spending_records import Charge, RollupRow
 from budgeted.ledger.whole_content import Content
 
-
-class OtherOpeningError(LedgerError):
-    """The ledger was opened since it was last asked: nobody here knows what it has acknowledged before."""
+OTHER_OPENING = "OtherOpening"
+"""The type of the problem that a ledger was opened since it was last asked: nobody there knows what it acknowledged."""
 
 
 _openings: WeakKeyDictionary[Ledger, str] = WeakKeyDictionary()
@@ -57,15 +55,9 @@ def opening_of(ledger: Ledger) -> str:
     return _openings.get(ledger) or _openings.setdefault(ledger, secrets.token_hex(8))
 
 
-def check_opening(ledger: Ledger, body: VerbBody) -> None:
-    """Refuse who knows the ledger, but not that it was opened again.
-
-    Raises:
-        OtherOpeningError: so it is.
-    """
-    if body.openings and opening_of(ledger) not in body.openings:
-        msg = "the ledger was opened again since; see what of yours it knows, and name this opening then"
-        raise OtherOpeningError(msg)
+def knows_opening(ledger: Ledger, body: VerbBody) -> bool:
+    """Whether who asks knows how the ledger was opened last, or knows nothing of it yet."""
+    return not body.openings or opening_of(ledger) in body.openings
 
 
 class Verb(NamedTuple):

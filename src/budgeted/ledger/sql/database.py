@@ -82,7 +82,7 @@ class Database(Generic[D]):
                 try:
                     with self._transaction(connection, deadline, alone=alone) as driver:
                         return work(driver)
-                except LedgerError:
+                except (LedgerError, WentBackError):
                     raise
                 except BaseException as error:
                     gone = self.gone(error) if isinstance(error, self.errors) else None

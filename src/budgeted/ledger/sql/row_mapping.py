@@ -34,10 +34,6 @@ Row: TypeAlias = dict[str, Value]
 """A row as it is written: by the names of its columns."""
 
 
-class DamagedRowError(LedgerCorruptError):
-    """A row is not what was written."""
-
-
 def written(text: str) -> str:
     """A name as it is stored."""
     if "\0" in text or "\\" in text:
@@ -75,7 +71,7 @@ def seal(*values: Value) -> int:
 def _check(kind: str, id: str, wanted: int, *values: Value) -> None:
     if wanted and wanted != seal(*values):
         msg = f"the row of {kind} {id!r} is damaged, or was changed by hand; restore the database from a backup"
-        raise DamagedRowError(msg)
+        raise LedgerCorruptError(msg)
 
 
 def account_row(project: str, account: Account, *, gone: bool = False) -> Row:
@@ -102,7 +98,7 @@ def account(row: StoredRow) -> Account:
     """The account of a row.
 
     Raises:
-        DamagedRowError: it is not what was written.
+        LedgerCorruptError: it is not what was written.
     """
     id, version, explicit, _, slots, usd, tokens, calls, held, models, since, wanted = row[:12]
     _check("account", id, wanted, *row[:11])
@@ -182,7 +178,7 @@ def hold(row: StoredRow) -> Held | Ended:
     """What a row says of a hold: that it is open, or how it ended.
 
     Raises:
-        DamagedRowError: it is not what was written.
+        LedgerCorruptError: it is not what was written.
     """
     id, _, opened, granted, usd, tokens, guess, route, ended, used, reason, wanted = row
     _check("hold", id, wanted, *_sealed(*row[:11]))
