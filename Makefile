@@ -2,8 +2,8 @@
 # make test    everything: the above, all tests, and the SDK tests against the previous major version of openai
 # make matrix  every SDK and framework, in every form, with every ending of a stream: billed against recorded, as a table
 # make matrix-newest  the tests of the SDKs and that table, on the newest version of each SDK, as it is today
-# make tests-pythons  the quick tests on the newest other CPython that this machine has, and on the others from 3.11 on
-#              those that are not about SDKs
+# make tests-pythons  the quick tests on every other CPython from 3.11 on that this machine has
+# make tests-newest   those on the newest of them alone
 # make proof   attacks on the ledgers, each repeatable by its seed, as a table; LONG=1, or make proof-long: the long form
 # make demo    the real OpenAI SDK against a provider simulated on loopback: no key needed
 # make bench   what a metered call costs
@@ -25,7 +25,7 @@ PYTEST = -m pytest -n auto
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: check test matrix matrix-newest proof proof-long demo bench picture format clean lint types pyright
-.PHONY: tests-quick tests-own tests-all tests-openai2 tests-pythons
+.PHONY: tests-quick tests-all tests-openai2 tests-pythons tests-newest
 
 # $(call install,GROUP): a virtual environment, in the target's folder, with this checkout and a group of pyproject.toml.
 # The pip that comes with a Python may be too old to know groups.
@@ -77,25 +77,19 @@ pyright: $(VENV)/.ready
 tests-quick: $(VENV)/.ready
 	$(BIN)/python $(PYTEST) -m "not slow and not matrix"
 
-# The quick ones without those of the SDKs.
-tests-own: $(VENV)/.ready
-	$(BIN)/python $(PYTEST) -m "not slow and not matrix and not sdk" --ignore=tests/bills
-
 tests-all: $(VENV)/.ready
 	$(BIN)/python $(PYTEST) -m "not matrix"
 
 tests-openai2: .venv-openai2/.ready
 	.venv-openai2/bin/python $(PYTEST) -m "sdk and not matrix"
 
-tests-pythons:
-	@pythons=$$($(PYTHON) scripts/other_pythons.py) || exit 1; \
+tests-pythons tests-newest:
+	@pythons=$$($(PYTHON) scripts/other_pythons.py $(if $(filter tests-newest,$@),--newest)) || exit 1; \
 	[ -n "$$pythons" ] || echo "no other CPython from 3.11 on is here"; \
-	newest=$$(echo "$$pythons" | tail -1); \
 	for python in $$pythons; do \
 		minor=$$($$python -c 'import sys; print(sys.version_info.minor)') && \
-		tests=tests-own && if [ "$$python" = "$$newest" ]; then tests=tests-quick; fi && \
-		echo "$$tests with $$python" && \
-		$(MAKE) --no-print-directory PYTHON=$$python VENV=.venv-3.$$minor $$tests || exit 1; \
+		echo "with $$python" && \
+		$(MAKE) --no-print-directory PYTHON=$$python VENV=.venv-3.$$minor tests-quick || exit 1; \
 	done
 
 # All tables are printed, whatever the first one says. --quiet: the table is the report.

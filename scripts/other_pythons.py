@@ -1,6 +1,7 @@
 """Print the other CPythons of this machine, one a line: of every minor version from 3.11 on, the newest that runs.
 
     python scripts/other_pythons.py
+    python scripts/other_pythons.py --newest   # the last of them alone
 
 They are looked for on the path and among pyenv's. The version that runs this is left out, and so are free-threaded
 builds, releases to come, and those that make no virtual environments.
@@ -55,7 +56,8 @@ def main() -> None:
         minor = found[1]
         if minor not in newest or newest[minor][0] < found:
             newest[minor] = (found, python)
-    for _, (_, python) in sorted(newest.items()):
+    others = [python for _, (_, python) in sorted(newest.items())]
+    for python in others[-1:] if "--newest" in sys.argv[1:] else others:
         print(python)  # noqa: T201 - it is asked for them
 
 
