@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator
 from typing import NoReturn
@@ -9,7 +10,7 @@ from typing import NoReturn
 import interrupted_calls as calls
 import pytest
 from calls_of_every_kind import WAYS, Place
-from interrupting import Strike, Struck
+from interrupting import Strike
 
 from budgeted.providers import stainless_generated_sdks
 from budgeted.testing import SimulatedProvider
@@ -38,7 +39,7 @@ def place(
     made.close()
 
 
-SEED = random.randrange(2**32)
+SEED = 0 if os.environ.get("CI") else random.randrange(2**32)  # one in CI: its verdict belongs to a commit
 
 
 def sample(place: Place, name: str, count: int) -> list[int]:
@@ -48,31 +49,11 @@ def sample(place: Place, name: str, count: int) -> list[int]:
     return sorted(random.Random(f"{SEED} {name}").sample(range(1, total + 1), count))
 
 
-@pytest.mark.parametrize("name", WAYS)
+# Every kind of call, every kind of exception and each await are struck by the proof, in a process of their own.
+@pytest.mark.parametrize("name", ["decorated", "decorated_generator", "hold", "queue"])
 def test_an_interrupted_call_leaves_nothing_behind(place: Place, name: str) -> None:
     for number in sample(place, name, 3):
         calls.struck(place, WAYS[name], Strike(number))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("error", "at_once"),
-    [(KeyboardInterrupt, False), (KeyboardInterrupt, True), (Struck, True)],
-    ids=["ctrl-c", "ctrl-c at once", "another exception at once"],
-)
-@pytest.mark.parametrize("name", WAYS)
-def test_a_call_that_is_interrupted_anywhere_leaves_nothing_behind(
-    place: Place, name: str, error: type[BaseException], at_once: bool
-) -> None:
-    for number in sample(place, name, 4):
-        calls.struck(place, WAYS[name], Strike(number, error, at_once=at_once, locked=place.locked))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in WAYS if "async" in name or name == "executor"])
-def test_a_call_that_is_cancelled_at_each_await_leaves_nothing_behind(place: Place, name: str) -> None:
-    for number in range(1, calls.awaits(place, WAYS[name]) + 1):
-        calls.cancelled(place, WAYS[name], number)
 
 
 def test_a_hold_that_is_entered_and_forgotten_is_charged_all_it_may_have_cost(place: Place) -> None:
