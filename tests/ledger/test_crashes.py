@@ -276,7 +276,8 @@ def test_a_crash_between_any_two_steps_of_a_rotation_loses_nothing(
             done += 1
         watching.clear()
     assert segment_files.numbers(directory, "snapshot")[-1] == 3
-    assert len(copies) > 50
+    # Each line's write, and two rotations; a sync that the background came first with is none of this thread's.
+    assert len(copies) > 25
     monkeypatch.setattr("budgeted.ledger.journal.ledger.ROTATE_LINES", 10**6)
     for copy, least in copies:
         found = JournalLedger(copy)
