@@ -270,8 +270,10 @@ def test_the_file_of_an_engine_of_ones_own_is_looked_after_too(file: Path) -> No
         ledger.hold(ledger.new_id(), where, cost(1), AT)
     ledger.close()
     engine.dispose()
+    another = sa.create_engine(f"sqlite:///{file}")
     with pytest.raises(LedgerCorruptError, match="is gone"):
-        SQLLedger(sa.create_engine(f"sqlite:///{file}"), "p")
+        SQLLedger(another, "p")
+    another.dispose()
 
 
 def test_an_engine_in_memory_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
