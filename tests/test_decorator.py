@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import gc
 import inspect
 import itertools
 from concurrent.futures import ThreadPoolExecutor
@@ -910,3 +911,19 @@ def test_what_can_be_read_only_once_is_left_to_the_function(manager: BudgetManag
         manager.hold("cent", iter("not to be bounded")).__enter__()
     count("gpt-4o-mini", iter("twelve times"))
     assert manager.balance("alice").spent == pytest.approx((12 * 0.15 + 4 * 0.6) / 1e6)
+
+
+def test_a_call_leaves_nothing_to_the_collector_of_garbage(manager: BudgetManager) -> None:
+    @manager.budgeted("alice")
+    def complete(model: str, messages: str, max_tokens: int = 50) -> dict[str, Any]:
+        return {"usage": {"prompt_tokens": 1, "completion_tokens": 1}}
+
+    complete("free-input", "hello")
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(100):
+            complete("free-input", "hello")
+        assert gc.collect() == 0
+    finally:
+        gc.enable()

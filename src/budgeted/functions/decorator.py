@@ -47,6 +47,7 @@ def _paid(payment: Payment) -> Callable[..., object]:
         metered = payment.metered
         request = None if metered is None else metered.request(args, kwargs)
         owner = Owner()
+        answer: tuple[object, ...] = ()
         try:
             try:
                 call = None if request is None else runner.begin(request, owner, scope, context)
@@ -62,11 +63,11 @@ def _paid(payment: Payment) -> Callable[..., object]:
                     later = _later(payment, call, scope, response)
                     if later is not None:
                         return later
-                owner.end = functools.partial(payment.done, call, scope, response)
-                owner.end(None)
+                answer = (response,)
+                payment.done(call, scope, response)
                 return response
             except BaseException as error:
-                end = early_end(payment, owner, scope, error)
+                end = early_end(payment, owner, scope, error, answer)
                 if end is not None:
                     end(None)
                 raise

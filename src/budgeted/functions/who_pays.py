@@ -14,7 +14,7 @@ from budgeted.metering.owner import Owner
 from budgeted.payers.block import Budget
 from budgeted.payers.on_exceed_policy import Policy
 from budgeted.payers.payer_interface import Group, Payer
-from budgeted.payers.scope import Scope, joined, leave
+from budgeted.payers.scope import THE_FUNCTION, Scope, joined, leave
 from budgeted.validation import check_name, looks_like_a_limit
 from budgeted.wire import response_usage
 from budgeted.wire.normalized_request import Request
@@ -83,7 +83,7 @@ class Payment:
         metered = self.metered
         assert metered is not None  # noqa: S101 - or else there was no such hold
         assert scope.offer is not None  # noqa: S101 - nor such an offer
-        if not scope.offer.take(scope):  # as withdrawn() has it, without another call
+        if not scope.offer.take(THE_FUNCTION):  # as withdrawn() has it, without another call
             metered.hooked = True
             return
         if metered.hooked is None:
@@ -96,9 +96,22 @@ class Payment:
             call.fail(error, timeout)
 
 
-def early_end(payment: Payment, owner: Owner, scope: Scope, error: BaseException) -> Ending | None:
-    """How the hold of a function ends that has raised; None if it has none, or it is known how that ends."""
+def early_end(
+    payment: Payment, owner: Owner, scope: Scope, error: BaseException, answer: tuple[object, ...] = ()
+) -> Ending | None:
+    """How the hold of a function ends that has raised; None if it has none, or it is known how that ends.
+
+    Args:
+        payment: for the function.
+        owner: of its hold.
+        scope: that its payers are in.
+        error: what was raised.
+        answer: what the function returned, if it did: then something has struck while the hold was being ended by it.
+    """
     if owner.call is None or owner.offer is None or owner.end is not None:
+        return None
+    if answer:
+        owner.end = functools.partial(payment.done, owner.call, scope, answer[0])
         return None
     owner.end = functools.partial(payment.failed, owner.call, scope, error)
     return owner.end
@@ -107,7 +120,7 @@ def early_end(payment: Payment, owner: Owner, scope: Scope, error: BaseException
 def give_up(owner: Owner, scope: Scope, error: BaseException) -> None:
     """Whatever was raised, and wherever: leave the scope, and end the function's own hold, unless it was taken over."""
     leave(scope)
-    if owner.offer is None or owner.offer.take(scope):
+    if owner.offer is None or owner.offer.take(THE_FUNCTION):
         owner.give_up(error)
 
 
@@ -120,7 +133,7 @@ def withdrawn(scope: Scope) -> bool:
     """Whether no call inside took the function's own hold over; none can any more. It may be asked again."""
     offer = scope.offer
     assert offer is not None  # noqa: S101 - the function has made it
-    return offer.take(scope)
+    return offer.take(THE_FUNCTION)
 
 
 def check_user(user: object, fn: Function) -> str | Callable[..., object] | None:

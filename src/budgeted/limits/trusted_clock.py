@@ -54,7 +54,8 @@ def boot_time() -> float:
 class TrustedClock:
     """A wall clock that is not believed where a boot clock contradicts it. Calling it returns unix seconds.
 
-    Any thread, finaliser or signal handler may ask: it takes no lock.
+    Any thread, finaliser or signal handler may ask: it takes no lock. From ``seen`` on and before ``sure_until`` (unix
+    seconds) the wall clock is believed without a look at the other one.
 
     Args:
         wall: returns unix seconds; None for ``time.time``.
@@ -66,7 +67,7 @@ class TrustedClock:
         1800000000.0
     """
 
-    __slots__ = ("_boot", "_drawn_at", "_line", "_seen", "_sure_until", "_told", "_wall")
+    __slots__ = ("_boot", "_drawn_at", "_line", "_told", "_wall", "seen", "sure_until")
 
     def __init__(self, wall: Callable[[], float] | None = None, boot: Callable[[], float] = boot_time) -> None:
         self._wall = wall
@@ -78,22 +79,23 @@ class TrustedClock:
         """The time, in unix seconds."""
         # Not bound to a name of its own: whoever puts another time.time there is believed, as far as it goes.
         now = time.time() if self._wall is None else self._wall()
-        return now if self._seen <= now < self._sure_until else self._checked(now)
+        return now if self.seen <= now < self.sure_until else self.checked(now)
 
     def trust(self) -> None:
         """Believe the wall clock as it is now, whatever it said before."""
         now, boot = time.time() if self._wall is None else self._wall(), self._boot()
         self._line, self._drawn_at = now - boot, boot
-        self._seen, self._sure_until = now, now + _SURE
+        self.seen, self.sure_until = now, now + _SURE
 
-    def _checked(self, now: float) -> float:
+    def checked(self, now: float) -> float:
+        """The time, where the wall clock says ``now`` and has to be compared."""
         boot = self._boot()
         ahead = now - (self._line + boot)
         if boot < self._drawn_at or self._line + self._drawn_at < UNSET <= now:
             ahead = 0.0
             self._line, self._drawn_at = now - boot, boot
         if ahead > TOLERANCE:
-            self._seen, self._sure_until = math.inf, -math.inf
+            self.seen, self.sure_until = math.inf, -math.inf
             if boot - self._told >= REDRAWN:
                 self._told = boot
                 _tell(now, ahead)
@@ -103,7 +105,7 @@ class TrustedClock:
         if self._told > -math.inf:
             self._told = -math.inf
             logger.warning("budgeted: the clock of this host agrees with its boot clock again, and is believed")
-        self._seen, self._sure_until = now, now + _SURE
+        self.seen, self.sure_until = now, now + _SURE
         return now
 
 
@@ -117,8 +119,14 @@ def _tell(now: float, ahead: float) -> None:
     )
 
 
-system_clock: Final = TrustedClock()
-"""The time of this host, as far as it is believed: one for all that this process has."""
+_system: Final = TrustedClock()
+
+
+def system_clock() -> float:
+    """The time of this host, in unix seconds, as far as it is believed: one clock for all that this process has."""
+    # As calling a TrustedClock has it: every guarded call asks twice, and a function is asked in half the time.
+    now = time.time()
+    return now if _system.seen <= now < _system.sure_until else _system.checked(now)
 
 
 def is_system_clock(clock: Callable[[], float]) -> bool:

@@ -183,8 +183,8 @@ class Call(msgspec.Struct, eq=False, weakref=True):
                 if granted < ask.most:
                     ask = msgspec.structs.replace(ask, most=granted)
             self.granted = ask.most
-            for group, plan in zip(self.groups, plans, strict=True):
-                refused = ledger_hold.hold(self, group, plan, ask, timeout, queued)
+            for group in self.groups:
+                refused = ledger_hold.hold(self, group, plans.pop(0), ask, timeout, queued)
                 if refused is not None:
                     self._undo()
                     return by_ledger(refused, group)

@@ -38,6 +38,10 @@ class OpenCall(Protocol):
         """Give its hold back: another one is made in its place."""
 
 
+THE_FUNCTION = "the function itself"
+"""Who takes a function's own call over, if nobody inside has: no object that refers to the offer, for the collector."""
+
+
 class Offer(msgspec.Struct, eq=False):
     """An open call that somebody inside its function may take over, who then ends it.
 
