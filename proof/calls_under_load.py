@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import threading
 import time
@@ -33,18 +32,6 @@ def never(is_so: object, text: str) -> None:
     """Raise if something is so."""
     if is_so:
         raise AssertionError(text)
-
-
-class Told(logging.Handler):
-    """What was told as an ERROR."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self.texts: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep a text."""
-        self.texts.append(record.getMessage())
 
 
 class Load:

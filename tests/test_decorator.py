@@ -8,6 +8,8 @@ import functools
 import gc
 import inspect
 import itertools
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -927,3 +929,29 @@ def test_a_call_leaves_nothing_to_the_collector_of_garbage(manager: BudgetManage
         assert gc.collect() == 0
     finally:
         gc.enable()
+
+
+COLLECTED = """
+import gc
+from budgeted import BudgetManager
+
+manager = BudgetManager("tests", ledger="memory://")
+
+@manager.budgeted("alice")
+def steps(me):
+    yield
+
+gc.set_threshold(3)
+for _ in range(3000):
+    me = []
+    me.append(steps(me))
+    next(me[0])
+    with manager.budget("bob"):
+        pass
+"""
+"""The collector comes in the midst of setting a context variable: CPython 3.11 does not bear another change then."""
+
+
+def test_forgotten_generators_are_collected_at_any_moment() -> None:
+    done = subprocess.run([sys.executable, "-c", COLLECTED], capture_output=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -11,20 +11,10 @@ from budgeted import BudgetManager
 from budgeted.cli.command_group import budgeted
 from proof.malice import hostile_text
 from proof.malice.checked import require
+from proof.told_log import listening
 from proof.trial import Case
 
 CONTROLS = frozenset(map(chr, [*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029]))
-
-
-class _Written(logging.Handler):
-    """The lines that were logged."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.DEBUG)
-        self.lines: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(record.getMessage())
 
 
 def attempt(case: Case) -> None:
@@ -36,13 +26,9 @@ def attempt(case: Case) -> None:
     place = case.directory / "spend"
     where = str(place) if kind == "journal" else f"sqlite:///{place}.db"
     case.tell(f"{kind}: project={project!r} users={users!r} key={key!r} model={model!r}")
-    written, logger = _Written(), logging.getLogger("budgeted")
-    logger.addHandler(written)
-    try:
+    with listening(logging.DEBUG) as told:
         _attempt(case, where, project, users, key, model)
-    finally:
-        logger.removeHandler(written)
-    for line in written.lines:
+    for line in told.texts:
         require(not CONTROLS.intersection(line), f"a line of the log is one line of plain text: {line!r}")
     strays = [path.name for path in case.directory.iterdir() if not path.name.startswith("spend")]
     require(not strays, f"nothing is written beside the ledger: {strays}")

@@ -30,6 +30,7 @@ from budgeted.ledger.journal.ledger import JournalLedger
 from budgeted.ledger.journal.repair import Repaired, repair
 from budgeted.ledger.memory.state import State
 from budgeted.ledger.spending_records import Used
+from proof.told_log import listening
 from proof.trial import Case, Trial
 
 SHORT, LONG = 30.0, 420.0
@@ -39,18 +40,6 @@ LINES = 14
 
 Damage = Callable[[Path], str]
 """Does something to a ledger's directory, and says what."""
-
-
-class Told(logging.Handler):
-    """What the log was told as a WARNING or worse."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.texts: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep a record's text."""
-        self.texts.append(record.getMessage())
 
 
 class Original:
@@ -230,21 +219,10 @@ def run(trial: Trial) -> None:
         trial.random_cases("owners", lambda case: owners(case, original), 0.1)
 
 
-@contextlib.contextmanager
-def listening() -> Iterator[Told]:
-    """Hear what the log is told."""
-    told, logger = Told(), logging.getLogger("budgeted")
-    logger.addHandler(told)
-    try:
-        yield told
-    finally:
-        logger.removeHandler(told)
-
-
 def at_rest(case: Case, original: Original, damage: Damage) -> None:
     """Damage a copy that nobody has open, and open it."""
     copy = shutil.copytree(original.directory, case.directory / "ledger")
-    with listening() as told:
+    with listening(logging.WARNING) as told:
         case.fault(case.subject, damage(copy))
         try:
             ledger = JournalLedger(copy)

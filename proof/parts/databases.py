@@ -14,7 +14,7 @@ import logging
 import os
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -29,6 +29,7 @@ from budgeted.ledger.memory.change_records import Held
 from budgeted.ledger.spending_records import Used
 from budgeted.ledger.sql.ledger import SQLLedger
 from proof.databases.killed_server import killings
+from proof.told_log import listening
 from proof.trial import Case, Trial
 
 SHORT, LONG = 20.0, 240.0
@@ -51,29 +52,6 @@ def run(trial: Trial) -> None:
     trial.random_cases("restored sqlite", lambda case: restored(case, f"sqlite:///{case.directory}/l.db"), 0.1)
     trial.random_cases("restored postgresql", lambda case: restored(case, postgres_url()), 0.12)
     killings(trial, 0.25)
-
-
-class Told(logging.Handler):
-    """What the log was told as an ERROR."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self.texts: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep a record's text."""
-        self.texts.append(record.getMessage())
-
-
-@contextlib.contextmanager
-def listening() -> Iterator[Told]:
-    """Hear what the log is told."""
-    told, logger = Told(), logging.getLogger("budgeted")
-    logger.addHandler(told)
-    try:
-        yield told
-    finally:
-        logger.removeHandler(told)
 
 
 # -- a file at rest
@@ -336,7 +314,7 @@ def restored(case: Case, url: str) -> None:
     books.corrects = case.rng.choice((first, second))
     give(first, GLOBAL, usd(LIMIT))
     give(first, ALICE, usd(LIMIT))
-    with listening() as told:
+    with listening(logging.ERROR) as told:
         for _ in range(case.rng.randrange(1, 4)):
             tables.save()
             then = books.spent, dict(books.held), dict(books.charged)

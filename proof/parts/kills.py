@@ -32,6 +32,7 @@ from budgeted.ledger.sql.ledger import SQLLedger
 from proof import ROOT
 from proof.kills import shim
 from proof.kills.victim import LINES, WORKLOADS, Attack, Ending, Strike
+from proof.told_log import listening
 from proof.trial import Case, Trial
 
 SHORT, LONG = 40.0, 420.0
@@ -41,18 +42,6 @@ KILLS, ERRORS = (20, 350), (12, 190)
 
 TOGETHER = 0.15
 """For what share of the time several die at once."""
-
-
-class Told(logging.Handler):
-    """What the log was told as a WARNING or worse."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.texts: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep a record's text."""
-        self.texts.append(record.getMessage())
 
 
 class Attacker:
@@ -201,15 +190,12 @@ def _tell(case: Case, ending: Ending) -> None:
 @contextlib.contextmanager
 def opened(place: Path, workload: str, *, may_be_lost: bool = False) -> Iterator[Any]:
     """The ledger as another process finds it: it opens, and nothing is complained of."""
-    told, logger = Told(), logging.getLogger("budgeted")
-    logger.addHandler(told)
     ledger: Any = None
-    try:
-        ledger = SQLLedger(f"sqlite:///{place}/ledger.db") if workload == "sqlite" else JournalLedger(place)
-    except LedgerCorruptError:
-        assert may_be_lost, "what a killed process leaves is refused"
-    finally:
-        logger.removeHandler(told)
+    with listening(logging.WARNING) as told:
+        try:
+            ledger = SQLLedger(f"sqlite:///{place}/ledger.db") if workload == "sqlite" else JournalLedger(place)
+        except LedgerCorruptError:
+            assert may_be_lost, "what a killed process leaves is refused"
     try:
         assert may_be_lost or not told.texts, f"it is complained of: {told.texts}"
         yield ledger

@@ -32,8 +32,9 @@ from budgeted.ledger.http.ledger import HTTPLedger
 from budgeted.ledger.redis.ledger import RedisLedger
 from budgeted.ledger.spending_records import Used
 from budgeted.ledger.sql.ledger import SQLLedger
-from proof.calls_under_load import LIMIT, Load, Told, never
+from proof.calls_under_load import LIMIT, Load, never
 from proof.faulty_proxy import Fault, FaultyProxy
+from proof.told_log import listening
 from proof.trial import Case, Trial
 
 SHORT, LONG = 20.0, 300.0
@@ -318,25 +319,20 @@ def kill_redis(case: Case, end: str) -> None:
     """One Redis under load that comes to such an end, from its first call to the books."""
     rng = case.rng
     kept = ("yes", "always") if end == "kill -9" else ("no", "no")
-    told = Told()
-    logger = logging.getLogger("budgeted")
-    logger.addHandler(told)
-    logger.setLevel(logging.ERROR)
-    try:
-        with redis_server.RedisServer(
-            "--appendonly", kept[0], "--appendfsync", kept[1], folder=case.directory
-        ) as server:
-            where = f"{server.url}?socket_timeout=0.3&socket_connect_timeout=0.3"
-            load = Load([RedisLedger(where, "proof") for _ in range(2)], rng)
-            try:
-                load.wait(rng.randint(5, 60))
-                break_redis(case, server, load, end)
-                load.wait(rng.randint(5, 60))
-            finally:
-                load.stop()
-            require_books(load, RedisLedger(server.url, "proof"))
-    finally:
-        logger.removeHandler(told)
+    logging.getLogger("budgeted").setLevel(logging.ERROR)
+    with (
+        listening(logging.ERROR) as told,
+        redis_server.RedisServer("--appendonly", kept[0], "--appendfsync", kept[1], folder=case.directory) as server,
+    ):
+        where = f"{server.url}?socket_timeout=0.3&socket_connect_timeout=0.3"
+        load = Load([RedisLedger(where, "proof") for _ in range(2)], rng)
+        try:
+            load.wait(rng.randint(5, 60))
+            break_redis(case, server, load, end)
+            load.wait(rng.randint(5, 60))
+        finally:
+            load.stop()
+        require_books(load, RedisLedger(server.url, "proof"))
     lacked = [text for text in told.texts if "lacks what it has acknowledged" in text]
     never(end == "no data" and len(load.refused) < 1, "a Redis without its data refused nobody")
     never(end in ("kill -9", "SIGSTOP") and lacked, f"a Redis with all its data is said to lack some: {lacked}")
@@ -396,31 +392,29 @@ STARTS = ["its ledger", "an older copy", "nothing"]
 def restart_server(case: Case, start: str) -> None:
     """A server under load, which is started again with such a ledger, from its first call to the books."""
     rng = case.rng
-    told = Told()
-    logger = logging.getLogger("budgeted")
-    logger.addHandler(told)
-    logger.setLevel(logging.ERROR)
     now, older = case.directory / "now", case.directory / "older"
-    try:
-        with Serving(ledger=now, hold_timeout=10**10) as first, FaultyProxy(_address(first)) as proxy:
-            url = f"http://127.0.0.1:{proxy.port}"
-            load = Load([HTTPLedger(url, "proof") for _ in range(2)], rng)
-            try:
+    logging.getLogger("budgeted").setLevel(logging.ERROR)
+    with (
+        listening(logging.ERROR) as told,
+        Serving(ledger=now, hold_timeout=10**10) as first,
+        FaultyProxy(_address(first)) as proxy,
+    ):
+        url = f"http://127.0.0.1:{proxy.port}"
+        load = Load([HTTPLedger(url, "proof") for _ in range(2)], rng)
+        try:
+            load.wait(rng.randint(5, 40))
+            if start == "an older copy":
+                shutil.copytree(now, older)
                 load.wait(rng.randint(5, 40))
-                if start == "an older copy":
-                    shutil.copytree(now, older)
-                    load.wait(rng.randint(5, 40))
-                case.fault(f"server restart with {start}", f"after {load.done} calls")
-                where = {"its ledger": now, "an older copy": older, "nothing": "memory://"}[start]
-                with Serving(ledger=where, hold_timeout=10**10) as second:
-                    proxy.lead_to(_address(second))
-                    load.wait(rng.randint(5, 40))
-                    load.stop()
-                    require_books(load, HTTPLedger(second.url, "proof"))
-            finally:
+            case.fault(f"server restart with {start}", f"after {load.done} calls")
+            where = {"its ledger": now, "an older copy": older, "nothing": "memory://"}[start]
+            with Serving(ledger=where, hold_timeout=10**10) as second:
+                proxy.lead_to(_address(second))
+                load.wait(rng.randint(5, 40))
                 load.stop()
-    finally:
-        logger.removeHandler(told)
+                require_books(load, HTTPLedger(second.url, "proof"))
+        finally:
+            load.stop()
     lacked = [text for text in told.texts if "lacks what it has acknowledged" in text]
     never(start == "its ledger" and lacked, f"a server with all its data is said to lack some: {lacked}")
     never(start != "its ledger" and not lacked, "nobody was told that data was lost")

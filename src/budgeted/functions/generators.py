@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import AsyncGenerator, Callable, Generator
+from contextvars import copy_context
 from typing import TypeVar
 
 from budgeted.functions.returned_stream import Steps
@@ -107,11 +108,9 @@ def _steps(
             try:
                 step = functools.partial(inner.send, (yield item))
             except GeneratorExit:
-                try:
-                    enter(scope)
-                    inner.close()
-                finally:
-                    leave(scope)
+                # In a copy of the context: the collector may have come in the midst of a change of the context itself,
+                # of this or another variable, and CPython crashes if that is changed once more meanwhile.
+                copy_context().run(_close, inner, scope)
                 raise
             except BaseException as error:  # noqa: BLE001 - thrown in by the consumer, for the generator
                 step = functools.partial(inner.throw, error)
@@ -119,6 +118,15 @@ def _steps(
         if steps is not None:
             steps.end(error)
         raise
+
+
+def _close(inner: Generator[object, object, object], scope: Scope) -> None:
+    """Close a generator inside its scope."""
+    try:
+        enter(scope)
+        inner.close()
+    finally:
+        leave(scope)
 
 
 def paid_async(
