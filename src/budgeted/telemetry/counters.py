@@ -149,9 +149,10 @@ def charge(asked: Asked, groups: Sequence[Group], used: Used, overrun: int, *, e
 
 def _add_up() -> None:
     """Add charges to their tallies. Under the lock."""
-    while _charged:
-        key, used, overrun, estimated = _charged[0]
-        tally = _tallies.rows.get(key) or _tallies.add(key)
+    charged, rows = _charged, _tallies.rows
+    while charged:
+        key, used, overrun, estimated = charged[0]
+        tally = rows.get(key) or _tallies.add(key)
         tally.usd += used.usd
         tally.input_tokens += used.input_tokens
         tally.output_tokens += used.output_tokens
@@ -161,7 +162,7 @@ def _add_up() -> None:
             tally.settled += 1
         if overrun > 0:
             tally.overrun += overrun
-        _charged.popleft()
+        charged.popleft()
 
 
 def fail(asked: Asked, groups: Sequence[Group]) -> None:

@@ -40,6 +40,9 @@ def text_bytes(item: object) -> int:
 
 def fields_of(value: object) -> Fields:
     """An object's fields by name, without running its code."""
+    if value.__class__ is dict:  # nearly always: asked first, it costs a tenth of what follows
+        found: Fields = value
+        return found
     own: Fields | None = getattr(value, "__dict__", None)
     if own is not None:
         extra = getattr(value, "__pydantic_extra__", None)

@@ -45,7 +45,7 @@ WAITING_PERIOD = 0.1
 """Seconds between two looks at the journal while calls wait for holds of other processes."""
 
 _mark = pack_mark
-_encode, _crc32, _line = checked_lines.encode, checked_lines.crc32, checked_lines.line
+_encode, _crc32 = checked_lines.encode, checked_lines.crc32
 
 
 class JournalLedger(SharedDirectory):
@@ -171,7 +171,7 @@ class JournalLedger(SharedDirectory):
     def _append(self, record: Record) -> None:
         payload = _encode(record)
         crc = _crc32(payload, self._crc)
-        text = _line(payload, crc)
+        text = b"%08x %b\n" % (crc, payload)  # a line, as checked_lines reads it
         end = self._offset + len(text)
         memory = self._host.memory  # type: ignore[union-attr] # it was there when the verb began
         # Said first: should we die before the mark is set, others look, and find the line there, half of it, or not.

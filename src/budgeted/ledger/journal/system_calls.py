@@ -12,10 +12,12 @@ import fcntl
 import os
 import sys
 from collections.abc import Callable
+from typing import Final
 
 _libc = ctypes.PyDLL(None)
 _flock, _write = _libc.flock, _libc.write
-_TRY = fcntl.LOCK_EX | fcntl.LOCK_NB
+_TRY: Final = fcntl.LOCK_EX | fcntl.LOCK_NB
+_GIVE_BACK: Final = fcntl.LOCK_UN
 
 
 def try_lock(fd: int) -> bool:
@@ -29,7 +31,7 @@ def unlock(fd: int) -> None:
     Raises:
         OSError: the file is not open.
     """
-    if _flock(fd, fcntl.LOCK_UN):
+    if _flock(fd, _GIVE_BACK):
         fcntl.flock(fd, fcntl.LOCK_UN)  # which says what is wrong
 
 
