@@ -13,8 +13,8 @@ from litellm_marks import MARKS
 from paying import MESSAGES
 
 import budgeted
-from budgeted.providers import stream_usage_option
 from budgeted.testing import Reply, Request
+from budgeted.wire.request_formats import stream_usage_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,7 +44,7 @@ def quiet() -> Iterator[None]:
     litellm.in_memory_llm_clients_cache.flush_cache()
     budgeted.register_price("openrouter/of-no-list", input=2, output=8, max_output_tokens=128_000)
     yield
-    stream_usage_option._refusing.clear()  # a later provider may listen where one of these did
+    stream_usage_option.refusing.clear()  # a later provider may listen where one of these did
     gc.collect()
 
 

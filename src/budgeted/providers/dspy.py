@@ -20,9 +20,9 @@ from budgeted.pricing import token_types
 from budgeted.pricing.token_types import kinds_of
 from budgeted.providers.metered_method import End, Sent, pair
 from budgeted.providers.monkeypatching import Hook
-from budgeted.providers.parameter_coercion import count, text
 from budgeted.wire import usage_report_formats
 from budgeted.wire.normalized_request import Request
+from budgeted.wire.request_formats.parameter_coercion import count, text
 from budgeted.wire.response_usage import Answer
 
 _REQUEST = 3

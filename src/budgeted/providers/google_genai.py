@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import re
 import weakref
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
@@ -17,85 +16,44 @@ import msgspec
 
 from budgeted.metering.call import Call
 from budgeted.metering.http_streams import Watch, items, items_async
-from budgeted.pricing import token_types
-from budgeted.pricing.token_types import draws, kinds_in, kinds_out
-from budgeted.providers.billed_tools import GOOGLES_MAPS, GOOGLES_SEARCHES, MOST_SEARCHES
 from budgeted.providers.generator_context_propagation import for_caller, for_caller_async
 from budgeted.providers.metered_method import End, Sent, pair, units_end
 from budgeted.providers.monkeypatching import Hook
-from budgeted.providers.parameter_coercion import count, mapping, text
 from budgeted.providers.sdk_retries import attempt, attempt_async, repeat_async
-from budgeted.providers.unmeterable_requests import refuse_connection, refuse_unseen, refuse_unseen_at
+from budgeted.providers.unmeterable_requests import refuse_connection
 from budgeted.wire import response_usage
-from budgeted.wire.normalized_request import Request
-from budgeted.wire.referenced_input import referenced
+from budgeted.wire.request_formats.google_gemini import PICTURES, Gemini, pictures
+from budgeted.wire.request_formats.http_request import HTTPRequest
+from budgeted.wire.request_formats.parameter_coercion import mapping
 from budgeted.wire.sdk_object_fields import json_of
 from budgeted.wire.stream_usage import ItemMeter
 
 _MODULE = "google.genai._api_client"
-_METHODS = {
-    "generateContent": "chat",
-    "streamGenerateContent": "chat",
-    "embedContent": "embeddings",
-    "batchEmbedContents": "embeddings",
-    "predict": "embeddings",
-}
-_PLACE = re.compile(r"(?P<before>.*/(?:models|tunedModels|endpoints)/)(?P<model>[^/:?]+):(?P<method>\w+)(?P<after>.*)")
-_PICTURES = "image_generation"
-_UNSEEN = {
-    "predictLongRunning": "a video",
-    "batchGenerateContent": "a batch that the provider runs",
-    "asyncBatchEmbedContent": "a batch that the provider runs",
-}
-"""By the method: what is billed, and not by the answer to the request that starts it."""
-
-_UNSEEN_PATHS = {
-    "/batchPredictionJobs": "a job that the provider runs",
-    "/tuningJobs": "a job that the provider runs",
-    "/tunedModels": "a job that the provider runs",
-    "/cachedContents": "what is kept in a cache",
-    "/auth_tokens": "what is said in a live session",
-    ":uploadToFileSearchStore": "an index of files",
-    ":importFile": "an index of files",
-}
-"""The same, by the end of the path."""
-
+_FORMAT = Gemini()
 _TIER_HEADER = "x-gemini-service-tier"
-_CAPITAL = re.compile("[A-Z]")
-MOST_PICTURES = 4
-"""Pictures that Imagen makes at once (https://ai.google.dev/gemini-api/docs/imagen)."""
-
-MOST_PICTURE_TOKENS = 2_520
-"""The most output tokens of one picture, of the models that draw (https://ai.google.dev/gemini-api/docs/pricing)."""
 
 
 class _Sent(Sent):
     """One request, as the SDK has built it for HTTP."""
 
-    http: Any
+    built: Any
+    http: HTTPRequest
 
     def altered(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments, whose HTTP request has the model and cap that were granted."""
-        changes: dict[str, Any] = {}
-        if call.request is not self.request:
-            model = call.request.model
-            changes["url"] = _PLACE.sub(lambda at: f"{at['before']}{model}:{at['method']}{at['after']}", self.http.url)
-        if call.capped:
-            name = "generation_config" if "generation_config" in self.http.data else "generationConfig"
-            config = {**mapping(self.http.data.get(name)), "maxOutputTokens": call.granted}
-            changes["data"] = {**self.http.data, name: config}
-        if not changes:
+        http = _FORMAT.granted(self.http, call.request, call.granted if call.capped else None)
+        if http is self.http:
             return self.args, self.kwargs
-        http = dataclasses.replace(self.http, **changes)
+        built = dataclasses.replace(self.built, url=http.path, data=http.body)
         if self.args:
-            return (http, *self.args[1:]), self.kwargs
-        return self.args, {**self.kwargs, "http_request": http}
+            return (built, *self.args[1:]), self.kwargs
+        return self.args, {**self.kwargs, "http_request": built}
 
     def finish(self, call: Call, response: Any) -> End | None:
         """How the call ends with the SDK's own response; None for a stream, which ends it when it has been read."""
         body = response.response_stream
-        if call.request.operation == _PICTURES:
-            return units_end(call, _pictures(body))
+        if call.request.operation == PICTURES:
+            return units_end(call, pictures(body[0]) if isinstance(body, list) and body else None)
         if isinstance(body, list):
             answer = response_usage.read(body[0] if body else None)
             tier = _served_tier(response)
@@ -108,91 +66,17 @@ class _Sent(Sent):
 
 
 def _read(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sent | None:
-    http: Any = args[0] if args else kwargs.get("http_request")
-    url = str(getattr(http, "url", ""))
-    place = _PLACE.fullmatch(url)
-    if place is None or place["method"] not in _METHODS or not isinstance(http.data, Mapping):
-        _refuse_unseen(url, "" if place is None else place["method"], http)
+    built: Any = args[0] if args else kwargs.get("http_request")
+    data = getattr(built, "data", None)
+    if str(getattr(built, "method", "")).upper() != "POST":
         return None
-    body = http.data
-    request = Request(
-        provider="google",
-        operation=_METHODS[place["method"]],
-        model=place["model"],
-        body=body,
-        tier=text(_field(body, "serviceTier")),
-        base_url=place["before"],
-        exact_bytes=False,
-    )
-    if request.operation == "chat":
-        _read_content(request, body)
-    else:
-        request.output = False
-    if place["method"] == "predict" and not _embeds(body):
-        request.operation, request.body = _PICTURES, {}
-        request.units = count(_field(mapping(body.get("parameters")), "sampleCount")) or MOST_PICTURES
+    http = HTTPRequest(str(getattr(built, "url", "")), mapping(data), "google")
+    request = _FORMAT.read(http)
+    if request is None or not (request.unseen or isinstance(data, Mapping)):
+        return None
     sent = _Sent(request, args, kwargs)
-    sent.http = http
+    sent.built, sent.http = built, http
     return sent
-
-
-def _refuse_unseen(url: str, method: str, http: Any) -> None:
-    if method in _UNSEEN:
-        refuse_unseen(_UNSEEN[method])
-    if str(getattr(http, "method", "")).upper() == "POST":
-        refuse_unseen_at(url.partition("?")[0], _UNSEEN_PATHS)
-
-
-def _read_content(request: Request, body: Mapping[str, Any]) -> None:
-    config = mapping(_field(body, "generationConfig"))
-    request.cap = count(_field(config, "maxOutputTokens"))
-    request.n = count(_field(config, "candidateCount")) or 1
-    request.thinking = count(_field(mapping(_field(config, "thinkingConfig")), "thinkingBudget")) or 0
-    request.structured = (
-        _field(config, "responseMimeType") not in (None, "text/plain")
-        or _field(config, "responseSchema") is not None
-        or _field(config, "responseJsonSchema") is not None
-    )
-    request.kinds = kinds_out(request.model, _field(config, "responseModalities") or None)
-    if draws(request.model) and request.kinds & token_types.IMAGE_OUT:
-        request.thinking += MOST_PICTURE_TOKENS  # a cap is to leave room for it, as it does for thoughts
-    request.kinds |= kinds_in(body.get("contents"))
-    request.elsewhere = _elsewhere(body)
-    tools = [mapping(tool) for tool in body.get("tools") or ()]
-    if any(_field(tool, name) is not None for tool in tools for name in GOOGLES_SEARCHES):
-        request.searches = MOST_SEARCHES
-    if any(_field(tool, GOOGLES_MAPS) is not None for tool in tools):
-        request.fees = (("maps", 1),)  # the prompt is billed, however often it looks
-
-
-def _field(fields: Mapping[str, Any], name: str) -> Any:
-    """A field of a request: the API takes its names in both spellings, and the SDK writes both."""
-    found = fields.get(name)
-    return found if found is not None else fields.get(_CAPITAL.sub(lambda sign: f"_{sign[0].lower()}", name))
-
-
-def _elsewhere(body: Mapping[str, Any]) -> str:
-    """What the request refers to without holding it."""
-    for tool in body.get("tools") or ():
-        for name in mapping(tool):
-            if name not in ("functionDeclarations", "function_declarations"):
-                return f"what the server-side tool {name} brings"
-    return referenced(body)
-
-
-def _embeds(body: Mapping[str, Any]) -> bool:
-    """Whether a prediction on Vertex AI is one of embeddings: pictures and films have a prompt instead."""
-    instances = body.get("instances") or ()
-    return bool(instances) and all("content" in mapping(instance) for instance in instances)
-
-
-def _pictures(body: Any) -> int | None:
-    """How many pictures an answer brings; None if it does not say."""
-    try:
-        answer = msgspec.json.decode(body[0]) if isinstance(body[0], (str, bytes)) else body[0]
-        return len(answer["predictions"])
-    except (LookupError, TypeError, ValueError, RecursionError):
-        return None
 
 
 def _served_tier(response: Any) -> str | None:

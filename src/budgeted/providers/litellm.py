@@ -19,18 +19,19 @@ from budgeted.metering.call import Call
 from budgeted.metering.item_streams import Items, metered
 from budgeted.pricing import token_types
 from budgeted.pricing.token_types import kinds_of
-from budgeted.providers import stream_usage_option
-from budgeted.providers.billed_tools import GOOGLES_MAPS, GOOGLES_SEARCHES, MOST_SEARCHES, fees_of, searches
 from budgeted.providers.litellm_answers import Chunks, SayingItems, as_billed, below, origin, read_usage
 from budgeted.providers.litellm_deferred_streams import repeated, repeated_async
 from budgeted.providers.metered_method import End, Sent, run, run_async
 from budgeted.providers.monkeypatching import Hook
-from budgeted.providers.parameter_coercion import count, items, mapping, prompts, text
 from budgeted.providers.sdk_retries import note_lost_async
+from budgeted.providers.stream_usage_refusal import note_refusing
 from budgeted.providers.unmeterable_requests import refuse_unseen
 from budgeted.wire.exception_classification import came_through
 from budgeted.wire.normalized_request import Request
 from budgeted.wire.referenced_input import referenced
+from budgeted.wire.request_formats import stream_usage_option
+from budgeted.wire.request_formats.billed_tools import GOOGLES_MAPS, GOOGLES_SEARCHES, MOST_SEARCHES, fees_of, searches
+from budgeted.wire.request_formats.parameter_coercion import count, items, mapping, prompts, text
 
 _OPERATIONS = {
     "completion": "chat",
@@ -115,7 +116,7 @@ class _Sent(Sent):
 
     def _answered(self, call: Call) -> None:
         if self.refused_asking:
-            stream_usage_option.note_refusing(self._place(call))
+            note_refusing(self._place(call))
 
     def _defer(self, call: Call, stream: Any) -> None:
         """Have a stream that is yet to send its request do so once more, where the endpoint refuses to be asked."""

@@ -11,8 +11,8 @@ from budgeted.metering.item_streams import Items
 from budgeted.pricing import model_price
 from budgeted.pricing.usage import COUNTS, OTHERS, Usage
 from budgeted.providers.metered_method import End
-from budgeted.providers.parameter_coercion import items
 from budgeted.wire import response_usage
+from budgeted.wire.request_formats.parameter_coercion import items
 from budgeted.wire.response_usage import Answer
 from budgeted.wire.sdk_object_fields import fields_of, text_bytes
 from budgeted.wire.usage_report_formats.google_gemini import Grounding

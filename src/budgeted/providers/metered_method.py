@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from opentelemetry.context import detach
 
@@ -18,6 +18,7 @@ from budgeted.metering.owner import Owner
 from budgeted.payers.scope import enter, leave
 from budgeted.pricing.usage import Usage
 from budgeted.providers.monkeypatching import Hook, enabled
+from budgeted.providers.unmeterable_requests import refuse_unseen
 from budgeted.wire import response_usage
 from budgeted.wire.content_type_and_encoding import read_whole
 from budgeted.wire.normalized_request import Request
@@ -89,6 +90,24 @@ Read: TypeAlias = Callable[[Any, tuple[Any, ...], dict[str, Any]], Sent | None]
 """Reads what a hooked method of an SDK's object was called with."""
 
 
+Kind = TypeVar("Kind", bound=Sent)
+
+
+def meterable(sent: Kind | None) -> Kind | None:
+    """A request that was read, unless it is to be sent without being metered: held for by hand, or by nobody.
+
+    Args:
+        sent: the request; None if it is not billed.
+
+    Raises:
+        UnpricedModelError: it starts what is billed out of sight, inside a budget.
+    """
+    if sent is None or not sent.request.unseen:
+        return sent
+    refuse_unseen(sent.request.unseen)
+    return None
+
+
 def pair(module: str, sync: str, asynchronous: str, read: Read) -> tuple[Hook, Hook]:
     """The hooks of a method and its asynchronous twin, each of which is one logical call.
 
@@ -120,7 +139,7 @@ def run(read: Read, wrapped: Callable[..., Any], client: Any, args: tuple[Any, .
     Raises:
         BudgetError: the call does not fit, or must not be made; nothing was sent.
     """
-    sent = read(client, args, kwargs) if enabled() else None
+    sent = meterable(read(client, args, kwargs)) if enabled() else None
     if sent is None:
         return wrapped(*args, **kwargs)
     owner = Owner()
@@ -199,7 +218,7 @@ async def run_async(
     read: Read, wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
     """The same for a coroutine function."""
-    sent = read(client, args, kwargs) if enabled() else None
+    sent = meterable(read(client, args, kwargs)) if enabled() else None
     if sent is None:
         return await wrapped(*args, **kwargs)
     owner = Owner()

@@ -15,53 +15,38 @@ from budgeted.payers.scope import Scope
 from budgeted.providers.generator_context_propagation import payers
 from budgeted.providers.metered_method import Sent, run, run_async
 from budgeted.providers.monkeypatching import Hook, enabled
-from budgeted.providers.parameter_coercion import count, mapping
-from budgeted.wire.normalized_request import Request
+from budgeted.wire.request_formats.http_request import HTTPRequest
+from budgeted.wire.request_formats.ollama import Ollama
 from budgeted.wire.sdk_object_fields import fields_of
 from budgeted.wire.stream_usage import ItemMeter
 
 _MODULE = "ollama._client"
-_OPERATIONS = {
-    "/api/chat": "chat",
-    "/api/generate": "text_completion",
-    "/api/embed": "embeddings",
-    "/api/embeddings": "embeddings",
-}
+_FORMAT = Ollama()
 
 
 class _Sent(Sent):
     """One request, as the SDK gives it to its HTTP client."""
 
+    http: HTTPRequest
+
     def altered(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments, whose JSON has the model and cap that were granted."""
-        if not call.capped and call.request is self.request:
-            return self.args, self.kwargs
-        body = {**self.kwargs["json"], "model": call.request.model}
-        if call.capped:
-            body["options"] = {**(body.get("options") or {}), "num_predict": call.granted}
-        return self.args, {**self.kwargs, "json": body}
+        http = _FORMAT.granted(self.http, call.request, call.granted if call.capped else None)
+        return self.args, self.kwargs if http is self.http else {**self.kwargs, "json": http.body}
 
 
 def _read(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sent | None:
     path = args[2] if len(args) > 2 else kwargs.get("url")
     body = kwargs.get("json")
-    if path not in _OPERATIONS or not isinstance(body, Mapping):
+    if not isinstance(path, str) or not isinstance(body, Mapping):
         return None
-    request = Request(
-        provider="ollama",
-        operation=_OPERATIONS[path],
-        model=str(body.get("model") or ""),
-        body=body,
-        # -1 and -2 say that there is no cap.
-        cap=count(mapping(body.get("options")).get("num_predict")),
-        output="/embed" not in path,
-        structured=bool(body.get("format")),
-        base_url=str(client._client.base_url),  # noqa: SLF001 - the SDK keeps it nowhere else
-        exact_bytes=False,
-    )
-    if body.get("context"):
-        request.elsewhere = "an earlier conversation"
-    return _Sent(request, args, kwargs)
+    http = HTTPRequest(path, body, "ollama", str(client._client.base_url))  # noqa: SLF001 - the SDK keeps it nowhere else
+    request = _FORMAT.read(http)
+    if request is None:
+        return None
+    sent = _Sent(request, args, kwargs)
+    sent.http = http
+    return sent
 
 
 def _request(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

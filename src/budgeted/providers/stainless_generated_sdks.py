@@ -7,23 +7,24 @@ stream helpers, raw and streaming responses, in every client built on them, befo
 from __future__ import annotations
 
 import functools
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from budgeted.metering import http_streams
 from budgeted.metering.call import Call
-from budgeted.providers import stream_usage_option
 from budgeted.providers.metered_method import End, Sent, http_end, pair
 from budgeted.providers.monkeypatching import Hook
-from budgeted.providers.parameter_coercion import mapping
 from budgeted.providers.sdk_retries import repeat, repeat_async
+from budgeted.providers.stream_usage_refusal import note_refusing
 from budgeted.wire import response_usage
 from budgeted.wire.content_type_and_encoding import read_whole
 from budgeted.wire.exception_classification import came_through
 from budgeted.wire.normalized_request import Request
+from budgeted.wire.request_formats.http_request import FILES, Format, HTTPRequest, with_body
+from budgeted.wire.request_formats.parameter_coercion import mapping
+from budgeted.wire.request_formats.stream_usage_option import OPTION, is_refused
 
 _PREPARING = frozenset(
     "altered _build_request _prepare_options _prepare_request _prepare_url _custom_auth _validate_headers".split()
@@ -34,66 +35,39 @@ _PREPARING = frozenset(
 _ATTEMPT = "_attempt_request"
 """The method that sends once, and returns the HTTP response whatever its status."""
 
-FILES = "budgeted.files"
-"""Under this name a body that is read has the files that come with it, as the SDK was given them."""
+
+class SDK(NamedTuple):
+    """One SDK: how its requests are read and written, and whose prices apply to a client's."""
+
+    format: Format
+    provider: Callable[[Any], str]
 
 
-class Dialect(ABC):
-    """How one SDK's requests are read and altered."""
-
-    @abstractmethod
-    def read(self, client: Any, url: str, body: Mapping[str, Any]) -> Request | None:
-        """The request as a call to meter, or None if it is not billed by tokens.
-
-        Args:
-            client: the SDK's.
-            url: the path, without a query, that the request is for.
-            body: its JSON; under ``FILES``, a list of the files that come with it.
-
-        Raises:
-            UnpricedModelError: it starts what is billed out of sight.
-        """
-
-    @abstractmethod
-    def cap_name(self, url: str, request: Request) -> str:
-        """What a request's output cap is called."""
-
-    def ask_usage(self, url: str, request: Request, body: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:  # noqa: ARG002 - for those that differ
-        """What the body is to say for the answer to tell what it used, and whether to hide that from the caller.
-
-        Args:
-            url: the path that the request is for.
-            request: as it was read.
-            body: its JSON.
-        """
-        return {}, False
-
-
-def hooks(package: str, dialect: Dialect) -> tuple[Hook, ...]:
+def hooks(package: str, sdk: SDK) -> tuple[Hook, ...]:
     """The hooks of one SDK.
 
     Args:
         package: what its modules are in.
-        dialect: how its requests are read.
+        sdk: how its requests are read.
     """
     module = f"{package}._base_client"
     return (
-        *pair(module, "SyncAPIClient.request", "AsyncAPIClient.request", functools.partial(_read_call, dialect)),
+        *pair(module, "SyncAPIClient.request", "AsyncAPIClient.request", functools.partial(_read_call, sdk)),
         Hook(module, "SyncAPIClient._sleep_for_retry", repeat, watched=False),
         Hook(module, "AsyncAPIClient._sleep_for_retry", repeat_async, watched=False),
     )
 
 
-def attempt_hooks(package: str, dialect: Dialect) -> tuple[Hook, ...]:
+def attempt_hooks(package: str, sdk: SDK) -> tuple[Hook, ...]:
     """The hooks of an SDK that takes middleware, which may send a call's request again, or another one, or none.
 
     Where a client has any, each attempt is metered, and not the call that it is a part of.
 
     Args:
         package: what its modules are in.
-        dialect: how its requests are read.
+        sdk: how its requests are read.
     """
-    read = functools.partial(_read_attempt, dialect)
+    read = functools.partial(_read_attempt, sdk)
     methods = (f"SyncAPIClient.{_ATTEMPT}", f"AsyncAPIClient.{_ATTEMPT}")
     return tuple(hook._replace(optional=True) for hook in pair(f"{package}._base_client", *methods, read))
 
@@ -118,22 +92,20 @@ class _Sent(Sent):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         *,
-        url: str,
+        http: HTTPRequest,
         options: Any,
-        body: Mapping[str, Any],
         extra: Mapping[str, Any],
         as_given: bool,
-        dialect: Dialect,
+        sdk: SDK,
         place: int,
     ) -> None:
         super().__init__(request, args, kwargs)
         self.place = place
-        self.url = url
+        self.http = http
         self.options = options
-        self.body = body
         self.extra = extra
         self.as_given = as_given
-        self.dialect = dialect
+        self.format = sdk.format
         self.hide_usage = False
         self.asks_usage = False
         self.refused_asking = False
@@ -141,27 +113,22 @@ class _Sent(Sent):
 
     def altered(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments, whose options have what the call was granted."""
-        request, options = call.request, self.options
-        if not self.body:  # there is none, or one that is not understood: it is not ours to replace
+        options, given = self.options, self.http
+        if not given.body:  # there is none, or one that is not understood: it is not ours to replace
             return self.args, self.kwargs
-        changes, self.hide_usage = self.dialect.ask_usage(self.url, request, self.body)
-        if self.refused_asking:
-            changes.pop(stream_usage_option.OPTION, None)
-            self.hide_usage = False
-        self.asks_usage = stream_usage_option.OPTION in changes
-        if self.body.get("model") != request.model:
-            changes["model"] = request.model
-        if call.capped:
-            changes[self.dialect.cap_name(self.url, request)] = call.granted
+        http = self.format.granted(given, call.request, call.granted if call.capped else None)
+        self.asks_usage = self.hide_usage = False
+        if not self.refused_asking:
+            http, self.hide_usage = self.format.asking_usage(http, call.request)
+            self.asks_usage = http.body.get(OPTION) is not given.body.get(OPTION)
         parser = vars(options).get("post_parser")
-        if not changes and self.as_given and not callable(parser):
+        if http is given and self.as_given and not callable(parser):
             return self.args, self.kwargs
-        body = {**self.body, **changes}
-        update: dict[str, Any] = {"json_data": body}
+        update: dict[str, Any] = {"json_data": http.body}
         if vars(options).get("content") is not None:
             update["content"] = None
         if self.extra:
-            update["extra_json"] = {name: body[name] for name in self.extra}
+            update["extra_json"] = {name: http.body[name] for name in self.extra}
         if callable(parser):
             update["post_parser"] = functools.partial(self._parse, parser)
         options = options.model_copy(update=update)
@@ -172,7 +139,7 @@ class _Sent(Sent):
 
     def again(self, call: Call, error: Exception) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         """The arguments without what asks for the usage, where the endpoint refuses that."""
-        self.refused_asking = self.asks_usage and stream_usage_option.is_refused(error)
+        self.refused_asking = self.asks_usage and is_refused(error)
         return self.altered(call) if self.refused_asking else None
 
     def _parse(self, parser: Callable[[Any], Any], response: Any) -> Any:
@@ -190,7 +157,7 @@ class _Sent(Sent):
     def finish(self, call: Call, response: Any) -> End | None:
         """How the call ends with this response; None for a stream, which ends it when it has been read."""
         if self.refused_asking:
-            stream_usage_option.note_refusing(call.request.base_url or "")
+            note_refusing(call.request.base_url or "")
         http = _unread(response)
         if http is not None:
             http_streams.watch(http, call, drop_usage=self.hide_usage)
@@ -210,16 +177,16 @@ def _has_middleware(client: Any) -> bool:
     return bool(vars(client).get("_middleware")) and hasattr(client, _ATTEMPT)
 
 
-def _read_call(dialect: Dialect, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sent | None:
-    return None if _has_middleware(client) else _read(_Sent, 1, dialect, client, args, kwargs)
+def _read_call(sdk: SDK, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sent | None:
+    return None if _has_middleware(client) else _read(_Sent, 1, sdk, client, args, kwargs)
 
 
-def _read_attempt(dialect: Dialect, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sent | None:
-    return _read(_Attempt, 0, dialect, client, args, kwargs) if _has_middleware(client) else None
+def _read_attempt(sdk: SDK, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sent | None:
+    return _read(_Attempt, 0, sdk, client, args, kwargs) if _has_middleware(client) else None
 
 
 def _read(
-    kind: type[_Sent], place: int, dialect: Dialect, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    kind: type[_Sent], place: int, sdk: SDK, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> _Sent | None:
     """What is sent by a method whose argument at this place is the options."""
     options = args[place] if len(args) > place else kwargs.get("options")
@@ -238,25 +205,26 @@ def _read(
     extra = mapping(given.get("extra_json"))
     if extra:
         body = {**body, **extra}
-    url = "/" + str(given["url"]).partition("?")[0].strip("/")
+    http = HTTPRequest(
+        "/" + str(given["url"]).partition("?")[0].strip("/"), body, sdk.provider(client), address(client)
+    )
     files = given.get("files")
-    seen = body
+    seen = http
     if files:
         named = files.items() if isinstance(files, Mapping) else files
-        seen = {**body, FILES: [file for _, file in named]}
-    request = dialect.read(client, url, seen)
+        seen = with_body(http, **{FILES: [file for _, file in named]})
+    request = sdk.format.read(seen)
     if request is None:
         return None
     return kind(
         request,
         args,
         kwargs,
-        url=url,
+        http=http,
         options=options,
-        body=body,
         extra=extra,
         as_given=as_given,
-        dialect=dialect,
+        sdk=sdk,
         place=place,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from opentelemetry.context import get_value
@@ -31,21 +31,6 @@ def refuse_unseen(what: str) -> None:
         f"cost by hand: `with budgeted.hold(cost=USD) as held: ...; held.settle(cost=USD)`"
     )
     raise UnpricedModelError(msg)
-
-
-def refuse_unseen_at(path: str, unseen: Mapping[str, str]) -> None:
-    """Refuse what nobody here could see the cost of, by the end of the path that it is asked for at.
-
-    Args:
-        path: without a query.
-        unseen: what is billed there, by the ends of paths, as :func:`refuse_unseen` takes it.
-
-    Raises:
-        UnpricedModelError: the path ends so, and the running code is inside a budget.
-    """
-    for end, what in unseen.items():
-        if path.endswith(end):
-            refuse_unseen(what)
 
 
 def refuse_connection(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -49,6 +49,7 @@ class Request(msgspec.Struct):
         elsewhere: what of the input is not in the request (file ids, a previous response), or "".
         renamed: True if the host answers under another name for the same model.
         fixed: what the call costs at most, in nano-USD, where that is known without a model.
+        unseen: what is billed where no answer tells it, in the words of an error, or "": none of it can be metered.
     """
 
     provider: str
@@ -76,6 +77,7 @@ class Request(msgspec.Struct):
     known: Usage | None = None
     likely: Usage | None = None
     fixed: int | None = None
+    unseen: str = ""
 
 
 def unpriced(request: Request, other: str = "") -> UnpricedModelError:

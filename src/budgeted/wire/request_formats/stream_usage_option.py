@@ -6,19 +6,19 @@ that speak like them; some refuse the option with a 400. Those are asked once.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
-from budgeted.providers.parameter_coercion import mapping
-from budgeted.telemetry.log_throttling import say
 from budgeted.wire.exception_classification import status_of
+from budgeted.wire.request_formats.parameter_coercion import mapping
 
 OPTION = "stream_options"
 
 _NAMES = (OPTION, "include_usage")
 _REFUSALS = (400, 422)  # of a server that checks what it is sent against a schema
-_refusing: set[str] = set()
+
+refusing: set[str] = set()
+"""Base URLs of endpoints that refuse the option: they are asked no more."""
 
 
 def asking(body: Mapping[str, Any], place: str) -> dict[str, Any] | None:
@@ -29,7 +29,7 @@ def asking(body: Mapping[str, Any], place: str) -> dict[str, Any] | None:
         place: where it is sent: the base URL.
     """
     given = mapping(body.get(OPTION))
-    if given.get("include_usage") is not None or place in _refusing:  # a no of the caller's own stands
+    if given.get("include_usage") is not None or place in refusing:  # a no of the caller's own stands
         return None
     return {**given, "include_usage": True}
 
@@ -40,16 +40,14 @@ def is_refused(error: BaseException) -> bool:
     Args:
         error: what it failed with.
     """
-    return status_of(error) in _REFUSALS and any(name in str(error) for name in _NAMES)
+    return is_refusal(status_of(error), str(error))
 
 
-def note_refusing(place: str) -> None:
-    """Ask no later request to this place: one that did failed, and the same without was answered.
+def is_refusal(status: int | None, text: str) -> bool:
+    """Whether an answer may refuse the option.
 
     Args:
-        place: where it was sent.
+        status: of HTTP.
+        text: what it says.
     """
-    if place not in _refusing:
-        _refusing.add(place)
-        text = "budgeted: %s refuses %s, so its streams are charged by the text that comes"
-        say(logging.WARNING, text, (place, OPTION), {})
+    return status in _REFUSALS and any(name in text for name in _NAMES)

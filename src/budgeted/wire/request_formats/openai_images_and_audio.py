@@ -8,15 +8,13 @@ billed by the picture, the character or the minute: the price list knows none of
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 from budgeted.pricing import token_types
 from budgeted.pricing.usage import Usage
-from budgeted.providers.parameter_coercion import count, items
-from budgeted.providers.stainless_generated_sdks import FILES
 from budgeted.wire import sound_duration
 from budgeted.wire.normalized_request import Request
+from budgeted.wire.request_formats.http_request import FILES, Body, HTTPRequest
+from budgeted.wire.request_formats.parameter_coercion import count, items
 
 _PICTURES = ("/images/generations", "/images/edits", "/images/variations")
 _SPEECH = "/audio/speech"
@@ -44,16 +42,21 @@ _DEFAULTS = {_PICTURES[0]: "dall-e-2", _PICTURES[1]: "gpt-image-1", _PICTURES[2]
 """The model that answers if none is named."""
 
 
-def read(url: str, body: Mapping[str, Any], provider: str, base_url: str) -> Request | None:
-    """A request for pictures or sound as a call to meter, or None if it is for neither."""
-    path = next((path for path in (*_PICTURES, _SPEECH, *_TRANSCRIPTS) if url.endswith(path)), None)
+def read(http: HTTPRequest) -> Request | None:
+    """A request for pictures or sound as a call to meter, or None if it is for neither.
+
+    Args:
+        http: as it is about to be sent.
+    """
+    path = next((path for path in (*_PICTURES, _SPEECH, *_TRANSCRIPTS) if http.path.endswith(path)), None)
     if path is None:
         return None
+    body = http.body
     request = Request(
-        provider=provider,
+        provider=http.provider,
         model=str(body.get("model") or _DEFAULTS.get(path, "")),
         body={name: body[name] for name in ("prompt", "input", "instructions") if body.get(name) is not None},
-        base_url=base_url,
+        base_url=http.base_url,
         cappable=False,
     )
     if path in _PICTURES:
@@ -65,7 +68,7 @@ def read(url: str, body: Mapping[str, Any], provider: str, base_url: str) -> Req
     return request
 
 
-def _read_pictures(request: Request, body: Mapping[str, Any]) -> None:
+def _read_pictures(request: Request, body: Body) -> None:
     request.operation = "image_generation"
     request.kinds = token_types.IMAGE | token_types.IMAGE_OUT
     request.n = request.units = count(body.get("n")) or 1
@@ -79,7 +82,7 @@ def _read_pictures(request: Request, body: Mapping[str, Any]) -> None:
         request.body = {**request.body, "pictures": [{"type": "image"}] * len(files)}
 
 
-def _read_speech(request: Request, body: Mapping[str, Any]) -> None:
+def _read_speech(request: Request, body: Body) -> None:
     request.operation = "speech"
     request.kinds = token_types.AUDIO_OUT
     text = body.get("input")
@@ -92,7 +95,7 @@ def _read_speech(request: Request, body: Mapping[str, Any]) -> None:
         request.likely = Usage(0, min(LIKELY_SPEECH_TOKENS * max(characters, 10), request.cap))
 
 
-def _most_speech_tokens(text: str, body: Mapping[str, Any]) -> int:
+def _most_speech_tokens(text: str, body: Body) -> int:
     letters = sum(sign.isascii() and (sign.isalpha() or sign == " ") for sign in text)
     most = SPEECH_TOKENS_PER_LETTER * letters + SPEECH_TOKENS_PER_SIGN * (len(text) - letters)
     if body.get("instructions"):
@@ -103,7 +106,7 @@ def _most_speech_tokens(text: str, body: Mapping[str, Any]) -> int:
     return max(most, 100)
 
 
-def _read_transcript(request: Request, body: Mapping[str, Any]) -> None:
+def _read_transcript(request: Request, body: Body) -> None:
     request.operation = "transcription"
     request.kinds = token_types.AUDIO
     request.elsewhere = "a recording"

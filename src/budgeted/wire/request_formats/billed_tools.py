@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from budgeted.providers.parameter_coercion import count, items, mapping
+from budgeted.wire.request_formats.parameter_coercion import count, items, mapping
 
 RANKED_AT_ONCE = 100
 RANKED_TOKENS = 500
