@@ -1,5 +1,6 @@
 # make check   fast: lint, types, import rules and the quick tests
-# make test    everything: the above, all tests, and the SDK tests against the previous major version of openai
+# make test    everything: the above, all tests, the SDK tests against the previous major version of openai, and tests-net
+# make tests-net  what sends to providers without an SDK that we hook: other clients, and HTTP by hand
 # make matrix  every SDK and framework, in every form, with every ending of a stream: billed against recorded, as a table
 # make matrix-newest  the tests of the SDKs and that table, on the newest version of each SDK, as it is today
 # make tests-pythons  the quick tests on every other CPython from 3.11 on that this machine has
@@ -25,7 +26,7 @@ PYTEST = -m pytest -n auto
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: check test matrix matrix-newest proof proof-long demo bench picture format clean lint types pyright
-.PHONY: tests-quick tests-all tests-openai2 tests-pythons tests-newest
+.PHONY: tests-quick tests-all tests-openai2 tests-net tests-pythons tests-newest
 
 # $(call install,GROUP): a virtual environment, in the target's folder, with this checkout and a group of pyproject.toml.
 # The pip that comes with a Python may be too old to know groups.
@@ -60,8 +61,11 @@ $(VENV)/.proof-ready: $(VENV)/.ready
 .venv-matrix-litellm/.ready: pyproject.toml
 	$(call install,matrix-litellm)
 
+.venv-net/.ready: pyproject.toml
+	$(call install,net)
+
 check: lint types tests-quick
-test: lint types pyright tests-all tests-openai2
+test: lint types pyright tests-all tests-openai2 tests-net
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check --quiet
@@ -82,6 +86,9 @@ tests-all: $(VENV)/.ready
 
 tests-openai2: .venv-openai2/.ready
 	.venv-openai2/bin/python $(PYTEST) -m "sdk and not matrix"
+
+tests-net: .venv-net/.ready
+	.venv-net/bin/python $(PYTEST) tests/net
 
 tests-pythons tests-newest:
 	@pythons=$$($(PYTHON) scripts/other_pythons.py $(if $(filter tests-newest,$@),--newest)) || exit 1; \

@@ -38,8 +38,14 @@ GPT = "gpt-5-mini"
 CLAUDE = "claude-haiku-4-5"
 HELLO: Any = [{"role": "user", "content": "Hello there"}]
 WEATHER = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+UNLISTED = {
+    *("ibm/granite-3-3-8b-instruct", "ibm/slate-125m-english-rtrvr-v2", "qwen-plus", "text-embedding-v4"),
+    *("palmyra-x5", "meta/meta-llama-3-70b-instruct", "rerank-2.5", "voyage-multimodal-3.5", "eleven_multilingual_v2"),
+}
+"""What genai-prices has no price of."""
 PUBLIC = sorted(
     set(PRICES)
+    - UNLISTED
     - {"tts-1", "dall-e-3", "gpt-image-1", "gpt-4o-transcribe", "llama3.2"}
     - {model for model, rates in PRICES.items() if rates.per_unit or rates.per_picture}
 )
@@ -164,6 +170,14 @@ PROVIDERS = [
     ("codestral", "mistral"),
     ("command", "cohere"),
     ("embed-", "cohere"),
+    ("Qwen/", "together"),
+    ("accounts/fireworks/", "fireworks"),
+    ("zai-", "cerebras"),
+    ("amazon/", "openrouter"),
+    ("phi-", "azure"),
+    ("glm-", "zai"),
+    ("deepseek-ai/", "huggingface_together"),
+    ("voyage-", "voyageai"),
 ]
 """Whose price list has the models that begin so; OpenAI's has the others."""
 

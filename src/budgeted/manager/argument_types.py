@@ -39,6 +39,8 @@ class Keywords(TypedDict, total=False):
     min_output_tokens: int
     unpriced: Literal["deny", "free"]
     unattributed: Literal["warn", "deny"]
+    unmetered: Literal["deny", "warn", "allow"]
+    unmetered_hosts: Iterable[str]
     on_ledger_error: Literal["deny", "allow"]
     on_uncertain: Literal["estimate", "hold", "release"]
     hold_timeout: float

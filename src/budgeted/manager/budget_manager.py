@@ -67,6 +67,11 @@ class BudgetManager(LiteLLMMethods):
             buys, but no fewer than 256 unless these are fewer.
         unpriced: ``"deny"`` refuses models without a price where a USD limit applies; ``"free"`` lets them pass.
         unattributed: ``"warn"`` or ``"deny"`` calls that no user pays for, while users have limits.
+        unmetered: what happens inside a block to a request that is recognised as paid for and cannot be read, such as
+            one at an unknown path of a provider's host: ``"deny"`` refuses it, ``"warn"`` lets it through and says so
+            once per host, ``"allow"`` only counts it. Outside every block it is counted, and warned of.
+        unmetered_hosts: further hosts that serve models, such as a company's own gateway, with the port where it is
+            not the usual one.
         on_ledger_error: ``"deny"`` refuses calls while the ledger is away; ``"allow"`` records them later.
         on_uncertain: what a call is charged whose cost nobody confirms: ``"estimate"``, the most that it can have cost
             (of a stream that was left at a provider that then stops, what was received and what may have been under
@@ -113,6 +118,8 @@ class BudgetManager(LiteLLMMethods):
         min_output_tokens: int = 4096,
         unpriced: Literal["deny", "free"] = "deny",
         unattributed: Literal["warn", "deny"] = "warn",
+        unmetered: Literal["deny", "warn", "allow"] = "deny",
+        unmetered_hosts: Iterable[str] = (),
         on_ledger_error: Literal["deny", "allow"] = "deny",
         on_uncertain: Literal["estimate", "hold", "release"] = "estimate",
         hold_timeout: float = 900.0,

@@ -11,12 +11,12 @@ from budgeted.validation import shown
 
 logger = logging.getLogger("budgeted")
 
-_LISTS = {"alerts": float, "fallback": str}
+_LISTS = {"alerts": float, "fallback": str, "unmetered_hosts": str}
 _FLOATS = ("wait", "hold_timeout")
 _TOKENS = ("min_output_tokens",)
 _TEXTS = (
     "max_budget duration project_name ledger default_user_limits unknown_users timezone on_exceed unpriced "
-    "unattributed on_ledger_error on_uncertain fsync"
+    "unattributed unmetered on_ledger_error on_uncertain fsync"
 ).split()
 _OTHERS = (
     "home token read_token max_body max_projects threads host port project header_seconds body_seconds answer_seconds "

@@ -119,6 +119,7 @@ class ProjectPayer:
         self.uncertain_output = settings.uncertain_output
         self.on_uncertain = settings.on_uncertain
         self.unpriced = settings.unpriced
+        self.unmetered, self.unmetered_hosts = settings.unmetered, settings.unmetered_hosts
         self.user_limits = user_limits
         self.policy = Policy(settings.on_exceed, settings.wait, settings.fallback)
         self.semconv = settings.semconv

@@ -6,6 +6,7 @@ import datetime as dt
 import fnmatch
 import inspect
 import math
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Literal, cast
@@ -73,6 +74,8 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     min_output_tokens: int = 4096
     unpriced: str = "deny"
     unattributed: str = "warn"
+    unmetered: str = "deny"
+    unmetered_hosts: tuple[str, ...] = ()
     on_ledger_error: str = "deny"
     on_uncertain: str = "estimate"
     hold_timeout: float = 900.0
@@ -176,6 +179,23 @@ def _count(name: str, value: object) -> int:
     return check_count(value, name)
 
 
+_HOST: Final = re.compile(r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?(?::\d{1,5})?|\[[0-9a-f:.]+\](?::\d{1,5})?")
+
+
+def _hosts(name: str, value: object) -> tuple[str, ...]:
+    listed = (value,) if isinstance(value, str) else value
+    if not isinstance(listed, Iterable):
+        msg = f"{name} must be names of hosts such as ['llm.example.com'], got {shown(value)}"
+        raise TypeError(msg)
+    found = []
+    for host in listed:
+        if not isinstance(host, str) or not _HOST.fullmatch(host.lower()):
+            msg = f"{name} are names of hosts such as 'llm.example.com' or '10.0.0.7:8000', got {shown(host)}"
+            raise ValueError(msg)
+        found.append(host.lower())
+    return tuple(found)
+
+
 def _hold_timeout(_: str, value: object) -> float:
     return check_hold_timeout(value)
 
@@ -226,6 +246,8 @@ _READERS: Final[Mapping[str, Reader]] = {
     "unknown_users": _word("allow", "deny"),
     "unpriced": _word("deny", "free"),
     "unattributed": _word("warn", "deny"),
+    "unmetered": _word("deny", "warn", "allow"),
+    "unmetered_hosts": _hosts,
     "on_ledger_error": _word("deny", "allow"),
     "on_uncertain": _word("estimate", "hold", "release"),
     "on_exceed": lambda _, value: check_on_exceed(value),

@@ -140,6 +140,8 @@ class Payer(Protocol):
         uncertain_output: output tokens charged to a call that nobody confirms, at most; -1 charges nothing.
         on_uncertain: ``"estimate"``, ``"hold"`` or ``"release"``: how such a call is charged.
         unpriced: ``"deny"`` or ``"free"``: what is done with models that nobody priced.
+        unmetered: ``"deny"``, ``"warn"`` or ``"allow"``: what is done with paid requests that nobody can read.
+        unmetered_hosts: further hosts that serve models.
         user_limits: whether users have limits.
         project_name: the namespace in the ledger.
         user_names: by which names telemetry may know users; None where it names none.
@@ -157,6 +159,8 @@ class Payer(Protocol):
     uncertain_output: int
     on_uncertain: str
     unpriced: str
+    unmetered: str
+    unmetered_hosts: tuple[str, ...]
     user_limits: bool
     project_name: str
     semconv: bool

@@ -1,5 +1,7 @@
 """Where completion calls are intercepted: one small module per SDK, hooked when the SDK is imported.
 
+Under them is a net at the HTTP clients, for what no SDK's hook has metered.
+
 What happens to a call then is in :mod:`budgeted.metering`; what requests and answers look like, in
 :mod:`budgeted.wire`.
 """
@@ -15,6 +17,7 @@ from budgeted.providers import (
     google_genai,
     google_interactions,
     groq,
+    http_clients,
     litellm,
     litellm_refused_functions,
     mistral,
@@ -28,7 +31,7 @@ HOOKS = tuple(
     hook
     for module in (
         *(openai, anthropic, bedrock, aiobotocore, cohere, dspy, google_genai, google_interactions, groq),
-        *(litellm, litellm_refused_functions, mistral, ollama, thread_context_propagation),
+        *(litellm, litellm_refused_functions, mistral, ollama, thread_context_propagation, http_clients),
     )
     for hook in module.HOOKS
 )

@@ -62,12 +62,16 @@ Alert = tuple[str, str, float]
 
 
 class Totals(msgspec.Struct, frozen=True):
-    """All totals of this process, at one moment. ``corrections`` are nano-USD, by direction."""
+    """All totals of this process, at one moment.
+
+    ``corrections`` are nano-USD, by direction, and ``unmetered`` are requests, by host.
+    """
 
     tallies: dict[Key, Tally]
     refusals: dict[Key, Refusals]
     corrections: dict[str, int]
     alerts: dict[Alert, int]
+    unmetered: dict[str, int]
 
 
 class _Table(Generic[V]):
@@ -107,6 +111,8 @@ _refusals: _Table[Refusals] = _Table(dict)
 _corrections = {"up": 0, "down": 0}
 
 _alerts: dict[Alert, int] = {}
+
+_unmetered: dict[str, int] = {}
 
 
 class Asked(Protocol):
@@ -200,6 +206,20 @@ def alert(project: str, kind: str, share: float) -> None:
         _alerts[key] = _alerts.get(key, 0) + 1
 
 
+def unmetered(host: str) -> bool:
+    """Add a request that is paid for and that nobody could read, by its host. Returns whether it is the host's first.
+
+    Args:
+        host: as it is in the request.
+    """
+    with lock:
+        new = host not in _unmetered
+        if new and len(_unmetered) >= MOST_KEYS:
+            host, new = OTHER, OTHER not in _unmetered
+        _unmetered[host] = _unmetered.get(host, 0) + 1
+    return new
+
+
 def snapshot() -> Totals:
     """Copies of everything, taken at one moment."""
     with lock:
@@ -209,6 +229,7 @@ def snapshot() -> Totals:
             {key: dict(row) for key, row in _refusals.rows.items()},
             dict(_corrections),
             dict(_alerts),
+            dict(_unmetered),
         )
 
 
@@ -220,6 +241,7 @@ def _after_fork() -> None:
     _tallies, _refusals = _Table(Tally), _Table(dict)
     _corrections.update(up=0, down=0)
     _alerts.clear()
+    _unmetered.clear()
 
 
 os.register_at_fork(after_in_child=_after_fork)

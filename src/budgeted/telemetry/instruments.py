@@ -32,6 +32,7 @@ COUNTERS = {
     "budgeted.overrun": ("USD", "What calls cost above what was held for them."),
     "budgeted.corrections": ("USD", "By how much charges were corrected later, upwards and downwards."),
     "budgeted.clamped": ("{call}", "Calls whose output was capped so that they fit."),
+    "budgeted.unmetered": ("{call}", "Requests that were paid for, it seems, and that nobody could read."),
     "budgeted.alerts": ("{alert}", "Shares of limits that were reached, each told once by one process."),
 }
 
@@ -148,6 +149,8 @@ def _totals() -> dict[str, Series]:
             add("budgeted.calls", count, {**common, **{name: value for name, value in why.items() if value}})
     for direction, nano in totals.corrections.items():
         add("budgeted.corrections", nano, {"budgeted.direction": direction})
+    for host, count in totals.unmetered.items():
+        add("budgeted.unmetered", count, {"server.address": host})
     for (project, kind, share), count in totals.alerts.items():
         attributes = {"budgeted.project": project, "budgeted.account.kind": kind, "budgeted.threshold": f"{share:g}"}
         add("budgeted.alerts", count, attributes)

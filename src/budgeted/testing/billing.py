@@ -130,6 +130,10 @@ def _openai(rates: str, *, flex: str = "", priority: str = "") -> Rates:
     return msgspec.structs.replace(_rates(rates.split()), tiers=others)
 
 
+def _by_context(sent: str, made: str, **fees: str) -> dict[str, Rates]:
+    return {size: Rates(sent, made, per_unit=fee) for size, fee in fees.items()}
+
+
 # https://developers.openai.com/api/docs/pricing, https://platform.claude.com/docs/en/about-claude/pricing, 2026-10.
 # https://ai.google.dev/gemini-api/docs/pricing, https://groq.com/pricing, https://mistral.ai/pricing,
 # https://cohere.com/pricing, as listed in 2026-11.
@@ -171,6 +175,33 @@ PRICES: dict[str, Rates] = {
     "meta.llama3-3-70b-instruct-v1:0": Rates("0.72", "0.72"),
     "amazon.rerank-v1:0": Rates(0, 0, per_unit="0.001"),
     "amazon.titan-embed-text-v2:0": Rates("0.02", "0"),
+    # https://www.together.ai/pricing, https://fireworks.ai/pricing, https://www.cerebras.ai/pricing,
+    # https://openrouter.ai/models, https://azure.microsoft.com/pricing/details/phi-3, https://docs.z.ai/guides/overview/pricing,
+    # https://huggingface.co/inference/models and https://docs.voyageai.com/docs/pricing, as listed in 2026-11.
+    "Qwen/Qwen3.5-9B": Rates("0.17", "0.25"),
+    "accounts/fireworks/models/glm-4p7": Rates("0.6", "2.2"),
+    "zai-glm-4.7": Rates("2.25", "2.75"),
+    "amazon/nova-micro-v1": Rates("0.035", "0.14"),
+    "phi-4": Rates("0.125", "0.5"),
+    "glm-4.6": Rates("0.6", "2.2", "0.11"),
+    "deepseek-ai/DeepSeek-V3.1": Rates("0.6", "1.7"),
+    "voyage-3.5": Rates("0.06", "0"),
+    # https://docs.perplexity.ai/getting-started/pricing, 2026-11: for each request, by the size of its context.
+    "sonar": Rates("1", "1", per_unit="0.005", tiers=_by_context("1", "1", medium="0.008", high="0.012")),
+    "search": Rates(0, 0, per_unit="0.005"),
+    # https://www.ibm.com/products/watsonx-ai/pricing, https://www.alibabacloud.com/help/en/model-studio/models,
+    # https://writer.com/pricing, https://replicate.com/pricing, https://docs.voyageai.com/docs/pricing and
+    # https://elevenlabs.io/pricing/api (per million characters), 2026-11; a second of a machine at Hugging Face.
+    "ibm/granite-3-3-8b-instruct": Rates("0.2", "0.2"),
+    "ibm/slate-125m-english-rtrvr-v2": Rates("0.1", "0"),
+    "qwen-plus": Rates("0.4", "1.2"),
+    "text-embedding-v4": Rates("0.07", "0"),
+    "palmyra-x5": Rates("0.6", "6"),
+    "meta/meta-llama-3-70b-instruct": Rates("0.65", "2.75"),
+    "rerank-2.5": Rates("0.05", "0"),
+    "voyage-multimodal-3.5": Rates("0.12", "0"),
+    "eleven_multilingual_v2": Rates("100", "0"),
+    "intfloat/multilingual-e5-large": Rates(0, 0, per_unit="0.00012"),
 }
 DEFAULT_PRICE = Rates("2", "8")  # an unknown model is not a free one
 
@@ -236,10 +267,10 @@ class Billed(msgspec.Struct, kw_only=True):
 
     Attributes:
         id: The answer's id on the wire.
-        api: chat, completions, responses, embeddings, images, speech, transcription, messages, gemini,
-            gemini.embeddings, interactions, decisions, fim, agents, conversations, ocr, cohere.chat,
+        api: chat, completions, responses, embeddings, embeddings.multimodal, images, speech, transcription, messages,
+            gemini, gemini.embeddings, interactions, decisions, fim, agents, conversations, ocr, cohere.chat,
             cohere.generate, cohere.embed, cohere.rerank, ollama.chat, ollama.generate, ollama.embed, converse,
-            invoke or rerank.
+            invoke, rerank, generation, search, predictions or features.
         model: The model that answered.
         usage: The tokens billed.
         nano_usd: What it costs, in 1e-9 USD.

@@ -19,7 +19,10 @@ from .scripted_reply import Answerer, Reply, Request
 class SimulatedProvider(Provider):
     """An LLM provider on loopback which speaks the wire formats of several providers and bills exactly.
 
-    They are those of OpenAI, Anthropic, Google, Mistral, Groq, Cohere and Ollama.
+    They are those of OpenAI, Anthropic, Google, Mistral, Groq, Cohere, Ollama and Amazon Bedrock; and of Together,
+    Fireworks, Cerebras, OpenRouter, Z.ai, Perplexity, Writer, Azure's model inference, Hugging Face, Replicate,
+    ElevenLabs, watsonx.ai, Voyage and DashScope. The path tells which; where two share a path, each one's base URL
+    begins with its name here, as in `/perplexity/chat/completions`.
 
     It starts at once, on a thread of its own, and stops on leaving `with` or by `close()`.
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
-from .billing import Bill, Tariff
+from .billing import Bill, Billed, Tariff
 from .http_connection import Connection
-from .scripted_reply import Behaviour, Request
+from .scripted_reply import Behaviour, Reply, Request
+from .simulated_model import Answer, Call
+from .wire_formats.api_interface import Api
 
 
 class Activity:
@@ -57,6 +60,24 @@ class Activity:
             return self._changed.wait_for(lambda: self.busy == 0, timeout)
 
 
+class Deferred(NamedTuple):
+    """An answer that is there for whoever asks for it by its id.
+
+    Attributes:
+        api: The API that it is an answer of.
+        call: What was asked.
+        reply: How the request was answered.
+        written: What the model wrote.
+        billed: The call on the bill.
+    """
+
+    api: Api
+    call: Call
+    reply: Reply
+    written: Answer
+    billed: Billed
+
+
 class State:
     """Prices, bill, behaviour, and who is connected.
 
@@ -74,6 +95,7 @@ class State:
         self.activity = Activity()
         self.connections: set[Connection] = set()
         self.releases = 0
+        self.deferred: dict[str, Deferred] = {}
         self._requests: list[Request] = []
         self._lock = threading.Lock()
 
@@ -91,6 +113,7 @@ class State:
         """Forget the requests, the bill and the behaviour."""
         with self._lock:
             self._requests.clear()
+        self.deferred.clear()
         self.bill.clear()
         self.behaviour.reset()
 

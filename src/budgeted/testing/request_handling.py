@@ -12,7 +12,7 @@ import msgspec
 from .answer_delays import Pauses
 from .billing import Billed, Counts
 from .http_connection import LAST_CHUNK, Connection, Received, chunk, response_head
-from .provider_state import State
+from .provider_state import Deferred, State
 from .scripted_reply import Reply
 from .simulated_model import Answer, Call, answer, seed_of
 from .stream_sending import StreamedAnswer
@@ -89,11 +89,18 @@ class Exchange:
             message = reply.message or _MESSAGES.get(reply.status, "Simulated failure.")
             await self.fail(reply.status, message, reply.retry_after)
 
+    async def answer_deferred(self, deferred: Deferred) -> None:
+        """Answer a request for what an earlier one was promised."""
+        api, call, reply, written, billed = deferred
+        call = msgspec.structs.replace(call, deferred=False)
+        await self._send_whole(api._replace(status=200), call, reply, billed, api.body(call, written))
+
     def _read(self, api: Api) -> Call:
         if not self._received.is_json:
             raise BadRequest("We could not parse the JSON body of your request.")
         try:
-            return api.read(self._received.request.path, self._received.request.body)
+            call = api.read(self._received.request.path, self._received.request.body)
+            return call if api.by_headers is None else api.by_headers(call, self._received.request)
         except (AttributeError, LookupError, TypeError) as problem:
             raise BadRequest(f"Invalid type for a parameter: {problem}") from problem
 
@@ -112,7 +119,9 @@ class Exchange:
         else:
             if api.headers is not None:
                 self._headers |= api.headers(written)
-            await self._send_whole(api, reply, billed, api.body(call, written))
+            if call.deferred:
+                self._state.deferred[written.id] = Deferred(api, call, reply, written, billed)
+            await self._send_whole(api, call, reply, billed, api.body(call, written))
 
     def _book(self, call: Call, reply: Reply, written: Answer) -> Billed:
         counts = written.counts
@@ -127,6 +136,7 @@ class Exchange:
             stream=call.stream,
             body=call.body,
         )
+        written.nano_usd = billed.nano_usd
         if reply.is_billed:
             self._state.bill.add(billed)
         return billed
@@ -146,7 +156,9 @@ class Exchange:
             await self._pauses.for_release()
         return not self._connection.gone
 
-    async def _send_whole(self, api: Api, reply: Reply, billed: Billed, body: dict[str, Any] | bytes) -> None:
+    async def _send_whole(
+        self, api: Api, call: Call, reply: Reply, billed: Billed, body: dict[str, Any] | bytes
+    ) -> None:
         data = body if isinstance(body, bytes) else msgspec.json.encode(body)
         is_broken = reply.malformed_after is not None
         if is_broken:
@@ -156,19 +168,20 @@ class Exchange:
             data = zlib.compress(data, wbits=31)
             headers["content-encoding"] = "gzip"
         if reply.drop_after is not None:
-            await self._connection.send(response_head(200, headers, len(data)) + data[: len(data) // 2])
+            await self._connection.send(response_head(api.status, headers, len(data)) + data[: len(data) // 2])
             self._connection.reset()
             return
         # Marked before the bytes leave: a client that has them must find it so.
-        billed.reported = api.tells_usage and reply.usage is msgspec.UNSET and not is_broken
-        billed.delivered = True
-        if not await self._write(data, headers, reply.write_size):
+        tells = api.tells_usage and not call.deferred
+        billed.reported = tells and reply.usage is msgspec.UNSET and not is_broken
+        billed.delivered = not call.deferred
+        if not await self._write(data, api.status, headers, reply.write_size):
             billed.reported = billed.delivered = False
 
-    async def _write(self, data: bytes, headers: dict[str, str], size: int | None) -> bool:
+    async def _write(self, data: bytes, status: int, headers: dict[str, str], size: int | None) -> bool:
         if size is None:
-            return await self._connection.send(response_head(200, headers, len(data)) + data)
-        sent = await self._connection.send(response_head(200, headers, None))
+            return await self._connection.send(response_head(status, headers, len(data)) + data)
+        sent = await self._connection.send(response_head(status, headers, None))
         for start in range(0, len(data), size):
             sent = sent and await self._connection.send(chunk(data[start : start + size]))
         return sent and await self._connection.send(LAST_CHUNK)

@@ -12,7 +12,23 @@ from .control_endpoints import PREFIX, control
 from .http_connection import Connection, ProtocolError, Received, response_head
 from .provider_state import State
 from .request_handling import Exchange
-from .wire_formats import anthropic, cohere, google, groq, mistral, ollama
+from .wire_formats import (
+    anthropic,
+    chat_completions_with_usage_unasked,
+    cohere,
+    dashscope,
+    elevenlabs,
+    google,
+    groq,
+    huggingface,
+    mistral,
+    ollama,
+    perplexity,
+    replicate,
+    voyage,
+    watsonx,
+    writer,
+)
 from .wire_formats.api_interface import Api
 from .wire_formats.bedrock import CONVERSE, INVOKE
 from .wire_formats.bedrock import RERANK as BEDROCK_RERANK
@@ -33,7 +49,32 @@ APIS: dict[str, Api] = {
     "/mistral/v1/conversations/{}": mistral.CONVERSATIONS,
     "/mistral/v1/conversations/{}/restart": mistral.CONVERSATIONS,
     "/ocr": mistral.OCR,
+    "/azure/models/chat/completions": CHAT,
     "/models/chat/completions": mistral.CHAT,
+    "/together/v1/chat/completions": chat_completions_with_usage_unasked.CHAT,
+    "/fireworks/inference/v1/chat/completions": chat_completions_with_usage_unasked.CHAT,
+    "/cerebras/v1/chat/completions": chat_completions_with_usage_unasked.CHAT,
+    "/api/paas/v4/chat/completions": chat_completions_with_usage_unasked.CHAT,
+    "/openrouter/api/v1/chat/completions": chat_completions_with_usage_unasked.OPENROUTER,
+    "/perplexity/chat/completions": perplexity.CHAT,
+    "/perplexity/search": perplexity.SEARCH,
+    "/writer/v1/chat": writer.CHAT,
+    "/writer/v1/completions": writer.COMPLETIONS,
+    "/voyage/v1/embeddings": voyage.EMBEDDINGS,
+    "/voyage/v1/rerank": voyage.RERANK,
+    "/multimodalembeddings": voyage.MULTIMODAL,
+    "/ml/v1/text/chat": watsonx.CHAT,
+    "/ml/v1/text/chat_stream": watsonx.CHAT,
+    "/ml/v1/text/generation": watsonx.GENERATION,
+    "/ml/v1/text/generation_stream": watsonx.GENERATION,
+    "/ml/v1/text/embeddings": watsonx.EMBEDDINGS,
+    "/text-generation/generation": dashscope.GENERATION,
+    "/multimodal-generation/generation": dashscope.GENERATION,
+    "/text-embedding/text-embedding": dashscope.EMBEDDINGS,
+    "/pipeline/feature-extraction": huggingface.FEATURES,
+    "/predictions": replicate.PREDICTIONS,
+    "/text-to-speech/{}": elevenlabs.SPEECH,
+    "/text-to-speech/{}/stream": elevenlabs.SPEECH,
     ":rawPredict": mistral.RAW,
     ":streamRawPredict": mistral.RAW,
     "/chat/completions": CHAT,
@@ -73,9 +114,10 @@ FREE: dict[tuple[str, str], Callable[[str, dict[str, Any]], dict[str, Any]]] = {
     ("GET", "/models"): models,
     ("POST", "/messages/count_tokens"): anthropic.count_tokens,
     ("POST", ":countTokens"): google.count_tokens,
+    ("POST", "/identity/token"): watsonx.token,
 }
 
-_IDS = re.compile(r"(?<=/conversations/)[^/]+")
+_IDS = re.compile(r"(?:(?<=/conversations/)|(?<=/text-to-speech/))[^/]+")
 """What is between the parts of a path that tell its API."""
 
 _log = logging.getLogger("budgeted.testing")
@@ -116,7 +158,7 @@ class Server:
 
     async def _answer(self, connection: Connection, received: Received) -> None:
         path = received.request.path
-        failure = anthropic.failure if "/messages" in path else _failure(path.partition("?")[0])
+        failure = anthropic.failure if "/messages" in path else _failure(path)
         exchange = Exchange(self._state, connection, received, failure)
         if path.startswith(PREFIX):
             await self._control(exchange, received)
@@ -124,7 +166,7 @@ class Server:
         self._state.saw(received.request)
         with self._state.activity.answering():
             try:
-                await self._route(exchange, received.request.method, path.partition("?")[0])
+                await self._route(exchange, received.request.method, path)
             except Exception as problem:  # noqa: BLE001 - a test's own function may raise anything
                 _log.exception("the simulated provider failed to answer")
                 await exchange.fail(500, f"{type(problem).__name__}: {problem}")
@@ -139,19 +181,32 @@ class Server:
         else:
             await exchange.send_json(answer)
 
-    async def _route(self, exchange: Exchange, method: str, path: str) -> None:
+    async def _route(self, exchange: Exchange, method: str, path_and_query: str) -> None:
+        path = path_and_query.partition("?")[0]
         for (free_method, suffix), free in FREE.items():
             if method == free_method and path.endswith(suffix):
                 await exchange.answer_free(free)
                 return
-        shape = _IDS.sub("{}", path)
-        for suffix, api in APIS.items():
-            if method == "POST" and shape.endswith(suffix):
-                await exchange.answer(api)
-                return
-        await exchange.fail(404, f"Invalid URL ({method} {path})")
+        if method == "GET" and (deferred := self._state.deferred.get(path.rpartition("/predictions/")[2])):
+            await exchange.answer_deferred(deferred)
+            return
+        api = _api(path_and_query)
+        if method == "POST" and api is not None:
+            await exchange.answer(api)
+        else:
+            await exchange.fail(404, f"Invalid URL ({method} {path})")
+
+
+def _api(path_and_query: str) -> Api | None:
+    """Return the API that a path belongs to, and a query where that decides about the shape of a stream."""
+    path, _, query = path_and_query.partition("?")
+    if path.endswith(":streamGenerateContent") and "alt=sse" not in query:
+        return google.CONTENT_AS_LIST
+    shape = _IDS.sub("{}", path)
+    return next((api for suffix, api in APIS.items() if shape.endswith(suffix)), None)
 
 
 def _failure(path: str) -> Callable[[int, str], dict[str, Any]]:
     """Return what makes the errors of the API that a path belongs to."""
-    return next((api.failure for suffix, api in APIS.items() if path.endswith(suffix)), openai_failure)
+    api = _api(path)
+    return openai_failure if api is None else api.failure

@@ -66,6 +66,7 @@ class Call(msgspec.Struct, kw_only=True):
         writes: Whether the model writes text at all (embeddings do not).
         draws: Whether what it writes is pictures.
         by_unit: Whether it is billed by units, such as pages.
+        deferred: Whether the answer says only where to ask for what was written.
         body: The request's JSON.
     """
 
@@ -87,6 +88,7 @@ class Call(msgspec.Struct, kw_only=True):
     writes: bool = True
     draws: bool = False
     by_unit: bool = False
+    deferred: bool = False
 
 
 class Answer(msgspec.Struct, kw_only=True):
@@ -105,6 +107,7 @@ class Answer(msgspec.Struct, kw_only=True):
         tier: The service tier that served.
         pieces: How many pieces a stream brings each text in.
         usage: What the answer says in place of the true usage; None: nothing.
+        nano_usd: What it costs, in 1e-9 USD, for the APIs that say so.
     """
 
     id: str
@@ -119,6 +122,7 @@ class Answer(msgspec.Struct, kw_only=True):
     tier: str | None
     pieces: int
     usage: Any
+    nano_usd: int = 0
 
     @property
     def says_usage(self) -> bool:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from ..scripted_reply import Request
 from ..server_sent_events import Event
 from ..simulated_model import Answer, Call
 
@@ -20,6 +21,7 @@ class Api(NamedTuple):
 
     Attributes:
         read: Makes a `Call` of the path and the body, or raises `BadRequest`.
+        by_headers: Makes of that `Call` what the request's headers ask for; None: they ask for nothing.
         body: Makes the JSON object, or the bytes, of an answer.
         events: Makes the events of a streamed answer; None: the API has no streams.
         failure: Makes the JSON object of an error, given its status and message.
@@ -28,6 +30,7 @@ class Api(NamedTuple):
         stream_media_type: Of one with a stream.
         headers: Makes the headers that tell the usage of an answer without a stream; None: there are none.
         tells_usage: Whether an answer without a stream tells its usage.
+        status: The HTTP status of an answer.
     """
 
     read: Callable[[str, dict[str, Any]], Call]
@@ -39,6 +42,8 @@ class Api(NamedTuple):
     stream_media_type: str = "text/event-stream; charset=utf-8"
     tells_usage: bool = True
     headers: Callable[[Answer], dict[str, str]] | None = None
+    status: int = 200
+    by_headers: Callable[[Call, Request], Call] | None = None
 
 
 def required(body: dict[str, Any], name: str, kind: type | tuple[type, ...]) -> Any:

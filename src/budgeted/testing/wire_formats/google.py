@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from ..server_sent_events import DONE, Event, data_event
+from ..server_sent_events import DONE, Event, Role, data_event
 from ..simulated_model import Answer, Call, prompt_tokens, schema_tokens, split
 from .api_interface import Api, BadRequest, positive, required
 from .openai_embeddings_images_audio import DIMENSIONS, PICTURE
@@ -26,7 +26,9 @@ def failure(status: int, message: str) -> dict[str, Any]:
     return {"error": {"code": status, "message": message, "status": _STATUS.get(status, "UNAVAILABLE")}}
 
 
-BROKEN = data_event(failure(503, "The model is overloaded. Please try again later."))
+_OVERLOADED = failure(503, "The model is overloaded. Please try again later.")
+BROKEN = data_event(_OVERLOADED)
+BROKEN_ITEM = Event(b",\r\n%b]" % msgspec.json.encode(_OVERLOADED))
 
 
 def _model(path: str) -> str:
@@ -130,15 +132,30 @@ def _body(_call: Call, answer: Answer) -> dict[str, Any]:
 
 
 def _events(_call: Call, answer: Answer) -> Iterator[Event]:
+    """Yield the parts of an answer as events."""
+    for part, role in _answer_parts(answer):
+        yield data_event(part, role)
+
+
+def _answer_parts(answer: Answer) -> Iterator[tuple[dict[str, Any], Role]]:
     """Yield the parts of an answer, each with the usage so far."""
     if answer.tool is not None:
-        yield data_event(_content(answer, answer.texts, None) | _usage_part(answer), "piece")
+        yield _content(answer, answer.texts, None) | _usage_part(answer), "piece"
     else:
         pieces = zip(*(split(text, answer.pieces) for text in answer.texts), strict=True)
         for number, texts in enumerate(pieces, 1):
             part = number / (answer.pieces + 1)
-            yield data_event(_content(answer, list(texts), None) | _usage_part(answer, part), "piece")
-    yield data_event(_content(answer, [""] * len(answer.texts), _finish(answer)) | _usage_part(answer), "usage")
+            yield _content(answer, list(texts), None) | _usage_part(answer, part), "piece"
+    yield _content(answer, [""] * len(answer.texts), _finish(answer)) | _usage_part(answer), "usage"
+
+
+def _list_items(_call: Call, answer: Answer) -> Iterator[Event]:
+    """Yield the parts of an answer as the items of a list, which is how they come if no events are asked for."""
+    before = b"["
+    for part, role in _answer_parts(answer):
+        yield Event(before + msgspec.json.encode(part), role)
+        before = b",\r\n"
+    yield Event(b"]")
 
 
 # -- interactions, which are the same models by another API
@@ -257,6 +274,7 @@ def count_tokens(path: str, body: dict[str, Any]) -> dict[str, Any]:
 
 PREDICTIONS = Api(_read_prediction, _prediction_body, None, failure, BROKEN)
 CONTENT = Api(_read, _body, _events, failure, BROKEN)
+CONTENT_AS_LIST = Api(_read, _body, _list_items, failure, BROKEN_ITEM, stream_media_type="application/json")
 INTERACTIONS = Api(_read_interaction, _interaction_body, _interaction_events, failure, BROKEN)
 DECISIONS = Api(_read_decision, _decision_body, None, failure, BROKEN)
 EMBEDDINGS = Api(_read_embeddings, _embeddings_body, None, failure, BROKEN)

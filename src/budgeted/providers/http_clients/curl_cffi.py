@@ -1,0 +1,150 @@
+"""curl_cffi, whose sessions send by libcurl."""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from budgeted.metering.call import Call
+from budgeted.metering.http_streams import Watch, items, items_async
+from budgeted.providers.http_clients.recognition import Posted, header, posted, recognised, watching
+from budgeted.providers.metered_method import End, run, run_async
+from budgeted.providers.monkeypatching import Hook
+from budgeted.wire.content_type_and_encoding import meter_of, read_whole
+from budgeted.wire.request_formats.http_bodies import encode, encoded
+
+
+class _Posted(Posted):
+    content: bytes
+    content_type: str
+
+    def altered(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments with the body that was granted."""
+        http = self.rewritten(call)
+        if http is None:
+            return self.args, self.kwargs
+        method, url = self.args[:2]
+        kwargs = {**self.kwargs}
+        if kwargs.get("json") is not None:
+            kwargs["json"] = http.body
+        else:
+            kwargs.pop("content", None)
+            kwargs["data"] = encoded(self.content, self.content_type, http.body)
+        return (method, str(url).replace(self.http.path, http.path, 1)), kwargs
+
+    def finish(self, call: Call, response: Any) -> End | None:
+        """How the call ends with this response; None if its body is still to come, and ends it then."""
+        if response.status_code >= 300:
+            return call.release
+        if not self.kwargs.get("stream"):
+            return functools.partial(call.settle, read_whole(response.content))
+        _watch(response, call, drop_usage=self.hide_usage)
+        return None
+
+
+def _watch(response: Any, call: Call, *, drop_usage: bool) -> None:
+    watch = Watch(call, meter_of(response.headers.get("content-type", ""), drop_usage=drop_usage))
+    kind, itself = type(response), weakref.ref(response)
+
+    def iter_content(*args: Any, **kwargs: Any) -> Iterator[bytes]:
+        return items(kind.iter_content(itself(), *args, **kwargs), watch)
+
+    def aiter_content(*args: Any, **kwargs: Any) -> AsyncIterator[bytes]:
+        return items_async(kind.aiter_content(itself(), *args, **kwargs), watch)
+
+    def close() -> None:
+        try:
+            watch.end_early()
+        finally:
+            kind.close(itself())
+
+    async def aclose() -> None:
+        try:
+            watch.end_early()
+        finally:
+            await kind.aclose(itself())
+
+    response.iter_content, response.aiter_content = iter_content, aiter_content
+    response.close, response.aclose = close, aclose
+    weakref.finalize(response, watch.end_early)
+
+
+def _read(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Posted | None:
+    url = str(args[1] if len(args) > 1 else kwargs.get("url"))
+    base = getattr(session, "base_url", None)
+    parts = urlsplit(url if not base or "://" in url else f"{str(base).rstrip('/')}/{url.lstrip('/')}")
+    headers = {**dict(getattr(session, "headers", None) or {}), **dict(kwargs.get("headers") or {})}
+    given = kwargs.get("json")
+    content_type = header(headers, "content-type") or ("application/json" if given is not None else "")
+    headers = {**headers, "content-type": content_type}
+    content = functools.partial(_content, kwargs)
+    host = parts.netloc.rpartition("@")[2]
+    sent = posted(_Posted, args, kwargs, recognised(parts.scheme, host, parts.path, content, headers), headers)
+    if isinstance(sent, _Posted):
+        data = content()
+        sent.content = data.encode() if isinstance(data, str) else bytes(data) if isinstance(data, bytes) else b""
+        sent.content_type = content_type
+    return sent
+
+
+def _content(kwargs: dict[str, Any]) -> object:
+    if kwargs.get("json") is None:
+        data = kwargs.get("data")
+        return data if data is not None else kwargs.get("content")
+    try:
+        return encode(kwargs["json"])
+    except (TypeError, ValueError, RecursionError):
+        return None
+
+
+def _make(original: Callable[..., Any]) -> Callable[..., Any]:
+    def request(self: Any, method: Any, *args: Any, **kwargs: Any) -> Any:
+        if str(method).upper() != "POST" or not watching():
+            return original(self, method, *args, **kwargs)
+        given = (method, *args)
+        sent = _read(self, given, kwargs)
+        if sent is None:
+            return original(self, *given, **kwargs)
+
+        def send(*args: Any, **kwargs: Any) -> Any:
+            response = original(self, *args, **kwargs)
+            if sent.asks_usage and sent.is_refused(response.status_code, lambda: response.content.decode("latin-1")):
+                args, kwargs = sent.altered(sent.call)
+                return original(self, *args, **kwargs)
+            return response
+
+        return run(lambda *_: sent, send, self, given, kwargs)
+
+    return request
+
+
+def _make_async(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    async def request(self: Any, method: Any, *args: Any, **kwargs: Any) -> Any:
+        if str(method).upper() != "POST" or not watching():
+            return await original(self, method, *args, **kwargs)
+        given = (method, *args)
+        sent = _read(self, given, kwargs)
+        if sent is None:
+            return await original(self, *given, **kwargs)
+
+        async def send(*args: Any, **kwargs: Any) -> Any:
+            response = await original(self, *args, **kwargs)
+            if sent.asks_usage and response.status_code >= 400:
+                text = (await response.acontent() if kwargs.get("stream") else response.content).decode("latin-1")
+                if sent.is_refused(response.status_code, lambda: text):
+                    args, kwargs = sent.altered(sent.call)
+                    return await original(self, *args, **kwargs)
+            return response
+
+        return await run_async(lambda *_: sent, send, self, given, kwargs)
+
+    return request
+
+
+HOOKS = (
+    Hook("curl_cffi.requests.session", "Session.request", _make, plain=True),
+    Hook("curl_cffi.requests.session", "AsyncSession.request", _make_async, plain=True),
+)

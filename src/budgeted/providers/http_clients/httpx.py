@@ -1,0 +1,112 @@
+"""httpx and httpx2, where a client's transport sends a request: not what a mock answers in its place."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from budgeted.metering import http_streams
+from budgeted.metering.call import Call
+from budgeted.providers.http_clients.recognition import Posted, posted, recognised, watching
+from budgeted.providers.metered_method import End, run, run_async
+from budgeted.providers.monkeypatching import Hook
+from budgeted.wire.content_type_and_encoding import read_whole
+from budgeted.wire.request_formats.http_bodies import encoded
+
+_UNREADABLE = object()
+
+
+class _Posted(Posted):
+    def altered(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments, whose request has what was granted."""
+        http = self.rewritten(call)
+        if http is None:
+            return self.args, self.kwargs
+        old = self.args[0]
+        content = encoded(old.content, old.headers.get("content-type", ""), http.body)
+        headers = [
+            (name, value)
+            for name, value in old.headers.multi_items()
+            if name.lower() not in ("content-length", "transfer-encoding")
+        ]
+        url = old.url
+        if http.path != self.http.path:
+            url = url.copy_with(path=http.path)
+        return (type(old)(old.method, url, headers=headers, content=content, extensions=old.extensions),), self.kwargs
+
+    def finish(self, call: Call, response: Any) -> End | None:
+        """How the call ends with this response; None if its body is still to come, and ends it then."""
+        if response.status_code >= 300:
+            return call.release
+        if getattr(response, "is_stream_consumed", True):
+            return functools.partial(call.settle, read_whole(response))
+        http_streams.watch(response, call, drop_usage=self.hide_usage)
+        return None
+
+
+def _read(request: Any) -> Posted | None:
+    url, headers = request.url, request.headers
+    host = url.host if url.port is None else f"{url.host}:{url.port}"
+    found = recognised(url.scheme, host, url.path, functools.partial(_content, request), headers)
+    return posted(_Posted, (request,), {}, found, headers)
+
+
+def _content(request: Any) -> object:
+    """The body, if it is there or made of what can be read twice."""
+    if hasattr(request, "_content"):
+        return request.content
+    # A form: it is made anew each time that it is read, and httpx keeps what was read of it.
+    return request.read() if type(request.stream).__name__ == "MultipartStream" else _UNREADABLE
+
+
+def _sync(original: Callable[..., Any]) -> Callable[..., Any]:
+    def handle_request(self: Any, request: Any) -> Any:
+        if request.method != "POST" or not watching():
+            return original(self, request)
+        sent = _read(request)
+        if sent is None:
+            return original(self, request)
+
+        def send(request: Any) -> Any:
+            response = original(self, request)
+            if sent.asks_usage and sent.is_refused(response.status_code, lambda: response.read().decode("latin-1")):
+                response.close()
+                return original(self, sent.altered(sent.call)[0][0])
+            return response
+
+        return run(lambda *_: sent, send, self, (request,), {})
+
+    return handle_request
+
+
+def _async(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    async def handle_async_request(self: Any, request: Any) -> Any:
+        if request.method != "POST" or not watching():
+            return await original(self, request)
+        sent = _read(request)
+        if sent is None:
+            return await original(self, request)
+
+        async def send(request: Any) -> Any:
+            response = await original(self, request)
+            if sent.asks_usage and response.status_code >= 400:
+                text = (await response.aread()).decode("latin-1")
+                if sent.is_refused(response.status_code, lambda: text):
+                    await response.aclose()
+                    return await original(self, sent.altered(sent.call)[0][0])
+            return response
+
+        return await run_async(lambda *_: sent, send, self, (request,), {})
+
+    return handle_async_request
+
+
+HOOKS = tuple(
+    Hook(f"{package}._transports.default", f"{kind}.{method}", make, plain=True)
+    for package in ("httpx", "httpx2")
+    for kind, method, make in (
+        ("HTTPTransport", "handle_request", _sync),
+        ("AsyncHTTPTransport", "handle_async_request", _async),
+    )
+)

@@ -1,0 +1,206 @@
+"""A request that an HTTP client is about to send: whether it is paid for, and what it may cost."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from opentelemetry.context import get_value
+
+from budgeted.errors import UnpricedModelError
+from budgeted.metering.call import Call
+from budgeted.payers import scope as scopes
+from budgeted.payers.scope import BY_HAND, current
+from budgeted.providers.metered_method import Sent
+from budgeted.providers.monkeypatching import enabled
+from budgeted.providers.stream_usage_refusal import note_refusing
+from budgeted.telemetry import counters
+from budgeted.telemetry.log_throttling import say
+from budgeted.wire.api_endpoints import endpoint, is_free
+from budgeted.wire.normalized_request import Request
+from budgeted.wire.request_formats import stream_usage_option
+from budgeted.wire.request_formats.http_bodies import decoded
+from budgeted.wire.request_formats.http_request import Body, Format, HTTPRequest
+
+_USUAL_PORTS: Final = {"https": ":443", "http": ":80"}
+_SIGNED: Final = "AWS4-"
+
+
+class Posted(Sent):
+    """One POST, as an HTTP client was asked for it: read, and written again with what was granted."""
+
+    http: HTTPRequest
+    read_by: Format
+    signed: bool
+    call: Call
+    asks_usage = False
+    hide_usage = False
+    refused_asking = False
+
+    def rewritten(self, call: Call) -> HTTPRequest | None:
+        """What is to be sent instead of what was given; None if it may go as it is.
+
+        Args:
+            call: which says what was granted.
+
+        Raises:
+            UnpricedModelError: it is signed, and another model would have to be written into it.
+        """
+        self.call = call
+        http = self.read_by.granted(self.http, call.request, call.granted if call.capped else None)
+        self.asks_usage = self.hide_usage = False
+        if self.signed:
+            if http is not self.http:
+                raise UnpricedModelError(
+                    f"a request for {self.request.model!r} is signed, so {call.request.model!r} cannot be asked for in "
+                    f"its place; nothing was sent. Send it by its SDK, which is hooked above, or without fallback="
+                )
+            return None
+        if not self.refused_asking:
+            http, self.hide_usage = self.read_by.asking_usage(http, call.request)
+            option = stream_usage_option.OPTION
+            self.asks_usage = http.body.get(option) is not self.http.body.get(option)
+        return None if http is self.http else http
+
+    def is_refused(self, status: int, text: Callable[[], str]) -> bool:
+        """Whether an answer refuses only that its stream was asked to say what it used: then it is sent once more.
+
+        Args:
+            status: of HTTP.
+            text: reads the answer.
+        """
+        if not self.asks_usage or not stream_usage_option.is_refusal(status, stream_usage_option.OPTION):
+            return False
+        if not stream_usage_option.is_refusal(status, text()):
+            return False
+        self.refused_asking = True
+        note_refusing(self.request.base_url or "")
+        return True
+
+
+def watching() -> bool:
+    """Whether somebody pays for what is sent here, and no layer above meters it already."""
+    scope = current()
+    return (bool(scopes.outside) if scope is None else not scope.silent) and enabled()
+
+
+def recognised(
+    scheme: str, host: str, path: str, content: Callable[[], object], headers: Mapping[str, str]
+) -> tuple[HTTPRequest, Format, Request] | None:
+    """A POST as a call to meter; None if it is not paid for, or is sent without being metered.
+
+    Args:
+        scheme: of its URL.
+        host: with the port, if the URL has one.
+        path: with or without a query.
+        content: gives the body: bytes or text; anything else, such as a generator, cannot be read.
+        headers: of the request, by names in any case.
+
+    Raises:
+        UnpricedModelError: it is paid for and cannot be read, inside a block that does not let that pass.
+    """
+    host = host.lower().removesuffix(_USUAL_PORTS.get(scheme, ""))
+    path = path.partition("?")[0]
+    place = endpoint(host, path, own=host in _own_hosts())
+    if place is None:
+        return None
+    if not place.formats:
+        _refuse_unread(host, f"POST {path} at a host that serves models")
+        return None
+    body = _body(content(), headers)
+    if body is None:
+        # What nobody knows is somebody's own service, which may take anything.
+        if place.provider or host in _own_hosts():
+            _refuse_unread(host, f"the body of POST {path}")
+        return None
+    http = HTTPRequest(path, body, place.provider, f"{scheme}://{host}{path}")
+    for read_by in place.formats:
+        request = read_by.read(http)
+        if request is not None and (request.unseen or request.model):
+            return http, read_by, request
+    if place.provider and endpoint(host, "/") is not None and not is_free(path):
+        _refuse_unread(host, f"what is asked by POST {path}")
+    return None
+
+
+def posted(
+    kind: type[Posted],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    found: tuple[HTTPRequest, Format, Request] | None,
+    headers: Mapping[str, str],
+) -> Posted | None:
+    """A request that was recognised, as its client was asked for it.
+
+    Args:
+        kind: the client's own.
+        args: what its method was called with.
+        kwargs: and by name.
+        found: as it was recognised.
+        headers: of the request.
+    """
+    if found is None:
+        return None
+    http, read_by, request = found
+    sent = kind(request, args, kwargs)
+    sent.http, sent.read_by = http, read_by
+    sent.signed = (header(headers, "authorization") or "").startswith(_SIGNED)
+    if sent.signed:
+        request.cappable = False
+    return sent
+
+
+def header(headers: Mapping[str, str], name: str) -> str | None:
+    """A header, by its name in lower case; None if there is none.
+
+    Args:
+        headers: by names in any case: a plain mapping as well.
+        name: in lower case.
+    """
+    for key, value in headers.items():
+        key, value = _text(key), _text(value)  # noqa: PLW2901
+        if key.lower() == name:
+            return value
+    return None
+
+
+def _text(value: object) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+
+
+def _body(content: object, headers: Mapping[str, str]) -> Body | None:
+    if header(headers, "content-encoding") not in (None, "identity"):
+        return None
+    if isinstance(content, str):
+        content = content.encode("utf-8", "surrogatepass")
+    if not isinstance(content, (bytes, bytearray, memoryview)):
+        return None
+    return decoded(bytes(content), header(headers, "content-type") or "")
+
+
+def _own_hosts() -> frozenset[str]:
+    scope = current() or (scopes.outside[0] if scopes.outside else None)
+    if scope is None or not any(group.payer.unmetered_hosts for group in scope.groups):
+        return frozenset()
+    return frozenset(host for group in scope.groups for host in group.payer.unmetered_hosts)
+
+
+def _refuse_unread(host: str, what: str) -> None:
+    """Refuse what is paid for and cannot be read; outside every block, or where that is let pass, count it."""
+    scope = current()
+    by_hand: Any = get_value(BY_HAND)  # a weak reference
+    held = None if by_hand is None else by_hand()
+    around = scope or (scopes.outside[0] if scopes.outside else None)
+    if around is None or (held is not None and held.covers(around)):
+        return
+    policies = {group.payer.unmetered for group in around.groups}
+    if scope is not None and "deny" in policies:
+        raise UnpricedModelError(
+            f"{what} is paid for, and no budget can bound it: it is not known, or cannot be read; nothing was sent. "
+            f"Hold what it may cost by hand: `with budgeted.hold(cost=USD) as held: ...; held.settle(cost=USD)`, or "
+            f'let such requests pass with unmetered="warn" (host {host})'
+        )
+    if counters.unmetered(host) and policies != {"allow"}:
+        text = "budgeted: %s (host %s) is paid for, it seems, and nothing is charged for it (said once per host)"
+        say(logging.WARNING, text, (what, host), {})

@@ -1,0 +1,94 @@
+"""urllib3, by which requests, botocore and many SDKs send."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from budgeted.metering import http_streams
+from budgeted.metering.call import Call
+from budgeted.providers.http_clients.recognition import Posted, header, posted, recognised, watching
+from budgeted.providers.metered_method import End, run
+from budgeted.providers.monkeypatching import Hook
+from budgeted.wire.content_type_and_encoding import read_whole
+from budgeted.wire.request_formats.http_bodies import encoded
+
+_BODY, _HEADERS = 2, 3
+"""Where the arguments have them, behind the method and the URL."""
+
+
+class _Posted(Posted):
+    headers: Mapping[str, str]
+    content: bytes
+
+    def altered(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments with the body and the headers that were granted."""
+        http = self.rewritten(call)
+        if http is None:
+            return self.args, self.kwargs
+        content = encoded(self.content, header(self.headers, "content-type") or "", http.body)
+        headers = {
+            name: value
+            for name, value in self.headers.items()
+            if name.lower() not in ("content-length", "transfer-encoding")
+        }
+        url = self.args[1]
+        if http.path != self.http.path:
+            url = url.replace(self.http.path, http.path, 1)
+        kwargs = {**self.kwargs, "body": content, "headers": headers, "chunked": False}
+        return (self.args[0], url, *self.args[_HEADERS + 1 :]), kwargs
+
+    def finish(self, call: Call, response: Any) -> End | None:
+        """How the call ends with this response; None if its body is still to come, and ends it then."""
+        if response.status >= 300:
+            return call.release
+        if response._body is not None:  # noqa: SLF001 - whether it was read: asking for the data would read it
+            return functools.partial(call.settle, read_whole(response.data))
+        http_streams.watch(response, call, drop_usage=self.hide_usage)
+        return None
+
+
+def _read(pool: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Posted | None:
+    url = str(args[1])
+    body = kwargs.get("body", args[_BODY] if len(args) > _BODY else None)
+    headers = kwargs.get("headers", args[_HEADERS] if len(args) > _HEADERS else None)
+    headers = pool.headers if headers is None else headers
+    scheme, host, path = pool.scheme, pool.host, url
+    if "://" in url:  # through a proxy
+        scheme, _, rest = url.partition("://")
+        host, _, path = rest.partition("/")
+        path = f"/{path}"
+    elif pool.port is not None:
+        host = f"{host}:{pool.port}"
+    found = recognised(scheme, host, path, lambda: body, headers)
+    sent = posted(_Posted, args, kwargs, found, headers)
+    if not isinstance(sent, _Posted):
+        return None
+    sent.headers, sent.content = headers, body.encode() if isinstance(body, str) else bytes(body or b"")
+    return sent
+
+
+def _make(original: Callable[..., Any]) -> Callable[..., Any]:
+    def urlopen(self: Any, *args: Any, **kwargs: Any) -> Any:
+        args = (kwargs.pop("method"), *args) if "method" in kwargs else args
+        args = (*args, kwargs.pop("url")) if "url" in kwargs else args
+        if not args or args[0] != "POST" or not watching():
+            return original(self, *args, **kwargs)
+        sent = _read(self, args, kwargs)
+        if sent is None:
+            return original(self, *args, **kwargs)
+
+        def send(*args: Any, **kwargs: Any) -> Any:
+            response = original(self, *args, **kwargs)
+            if sent.asks_usage and sent.is_refused(response.status, lambda: response.data.decode("latin-1")):
+                args, kwargs = sent.altered(sent.call)
+                return original(self, *args, **kwargs)
+            return response
+
+        return run(lambda *_: sent, send, self, args, kwargs)
+
+    return urlopen
+
+
+HOOKS = (Hook("urllib3.connectionpool", "HTTPConnectionPool.urlopen", _make, plain=True),)

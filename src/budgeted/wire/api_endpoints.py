@@ -1,0 +1,120 @@
+"""Which API a request over HTTP is for, by its host, its path, and what its body says."""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import Final, NamedTuple
+
+from budgeted.wire.provider_hosts import provider_at
+from budgeted.wire.request_formats.amazon_bedrock import Bedrock
+from budgeted.wire.request_formats.anthropic_messages import Messages
+from budgeted.wire.request_formats.cohere import Cohere
+from budgeted.wire.request_formats.dashscope import DashScope
+from budgeted.wire.request_formats.elevenlabs import ElevenLabs
+from budgeted.wire.request_formats.google_gemini import Gemini
+from budgeted.wire.request_formats.google_interactions import Interactions
+from budgeted.wire.request_formats.http_request import Format
+from budgeted.wire.request_formats.mistral import Mistral
+from budgeted.wire.request_formats.ollama import Ollama
+from budgeted.wire.request_formats.openai import Groq, OpenAI
+from budgeted.wire.request_formats.replicate import Replicate
+from budgeted.wire.request_formats.voyage import Voyage
+from budgeted.wire.request_formats.watsonx import Watsonx
+from budgeted.wire.request_formats.writer import Writer
+
+_OPENAI: Final = OpenAI()
+
+_BY_PROVIDER: Final[dict[str, Format]] = {
+    "cohere": Cohere(),
+    "elevenlabs": ElevenLabs(),
+    "groq": Groq(),
+    "mistral": Mistral(),
+    "ollama": Ollama(),
+    "replicate": Replicate(),
+    "voyageai": Voyage(),
+    "writer": Writer(),
+}
+"""Whose own format is read first at their hosts."""
+
+_SHAPES: Final[tuple[tuple[re.Pattern[str], Format], ...]] = tuple(
+    (re.compile(pattern), read_by)
+    for pattern, read_by in (
+        (r".*:(?:generateContent|streamGenerateContent|embedContent|batchEmbedContents|predict)", Gemini()),
+        (r".*/model/[^/]+/(?:converse|converse-stream|invoke|invoke-with-response-stream)", Bedrock()),
+        (r".*/ml/v1/(?:deployments/[^/]+/)?text/\w+", Watsonx()),
+        (r".*/services/(?:aigc|embeddings|rerank)/.+", DashScope()),
+        (r".*/chat/completions|.*/(?:completions|responses|responses/compact|embeddings)", _OPENAI),
+        (r".*/(?:images/(?:generations|edits|variations)|audio/(?:speech|transcriptions|translations))", _OPENAI),
+        (r".*/messages", Messages()),
+        (r".*/interactions", Interactions()),
+        (r".*/v1/(?:models/[^/]+/[^/]+/|deployments/[^/]+/[^/]+/)?predictions", _BY_PROVIDER["replicate"]),
+        (r".*/text-to-speech/[^/]+(?:/stream)?(?:/with-timestamps)?", _BY_PROVIDER["elevenlabs"]),
+        (r".*/(?:multimodalembeddings|contextualizedembeddings)", _BY_PROVIDER["voyageai"]),
+        (r".*/v2/(?:chat|embed|rerank)|.*/v1/(?:embed|rerank|generate|summarize|classify)", _BY_PROVIDER["cohere"]),
+        (r".*/v1/chat", _BY_PROVIDER["writer"]),
+        (r".*/(?:fim|agents)/completions|.*/conversations(?:/[^/]+(?:/restart)?)?|.*/ocr", _BY_PROVIDER["mistral"]),
+        (r".*/api/(?:chat|generate|embed|embeddings)", _BY_PROVIDER["ollama"]),
+    )
+)
+"""Paths by which an API is recognised, whoever's host it is. The first that matches counts."""
+
+_API_HOSTS: Final = re.compile(
+    r"api\.openai\.com|api\.anthropic\.com|generativelanguage\.googleapis\.com|openrouter\.ai|api\.deepseek\.com|"
+    r"api\.x\.ai|api\.together\.(?:xyz|ai)|api\.groq\.com|(?:api|codestral)\.mistral\.ai|api\.fireworks\.ai|"
+    r"api\.perplexity\.ai|api\.cohere\.(?:com|ai)|api\.cerebras\.ai|api\.writer\.com|api\.voyageai\.com|"
+    r"api\.replicate\.com|api(?:\.[a-z.]+)?\.elevenlabs\.io|[a-z-]+\.ml\.cloud\.ibm\.com|dashscope[a-z-]*\.aliyuncs\.com|"
+    r"api\.z\.ai|open\.bigmodel\.cn|api\.moonshot\.(?:ai|cn)|router\.huggingface\.co|bedrock-runtime\.[a-z0-9-]+\.amazonaws\.com"
+)
+"""Hosts that serve models and little else: what is asked of them at an unknown path is probably paid for."""
+
+_FREE: Final = re.compile(
+    r".*/(?:files|uploads|moderations|assistants|threads|vector_stores|conversations|evals|containers|skills|webhooks|"
+    r"organization|organizations|models|tokenize|detokenize|count_tokens|input_tokens|tokenizers|check-api-key|"
+    r"cancel|permissions|complete|parts|items|connectors|datasets|projects|workspaces|deployments|collections|graphs|"
+    r"libraries|documents|agents|keys|auth|key|token|credits|generation|voices|history|pronunciation-dictionaries|"
+    r"user|usage|oauth|cachedContents|corpora|tunedModels|operations|fine_tuning|fine-tuning|checkpoints)"
+    r"(?:/[^/]*)*|.*:(?:countTokens|computeTokens|cancel|register)"
+)
+"""What is asked of them for nothing, or billed by the day: what is kept there, and what tells something of it."""
+
+
+class Endpoint(NamedTuple):
+    """Where a request goes.
+
+    Args:
+        formats: by which it may be read; none if it is a provider's host, and nobody knows what is asked there.
+        provider: whose host it is, as genai-prices names it; "" if nobody's that is known.
+    """
+
+    formats: tuple[Format, ...]
+    provider: str
+
+
+# Remembered, as every POST asks for it.
+@functools.lru_cache(maxsize=4096)
+def endpoint(host: str, path: str, *, own: bool = False) -> Endpoint | None:
+    """Which API a POST is for; None if for none that is known to be paid for.
+
+    Args:
+        host: with its port, if it has one.
+        path: without a query.
+        own: whether it is one of the hosts that are said to serve models.
+    """
+    provider = provider_at(f"{host}{path}")
+    mine = _BY_PROVIDER.get(provider)
+    shapes = [read_by for pattern, read_by in _SHAPES if pattern.fullmatch(path)]
+    known = own or _API_HOSTS.fullmatch(host.partition(":")[0]) is not None
+    if not shapes and not (known and mine is not None):
+        return Endpoint((), provider) if known and not _FREE.fullmatch(path) else None
+    formats = [read_by for read_by in shapes if read_by is not mine]
+    return Endpoint(tuple(formats if mine is None else (mine, *formats)), provider)
+
+
+def is_free(path: str) -> bool:
+    """Whether what is asked at a path of a provider's host is for nothing.
+
+    Args:
+        path: without a query.
+    """
+    return _FREE.fullmatch(path) is not None

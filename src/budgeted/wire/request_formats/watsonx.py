@@ -1,0 +1,55 @@
+"""IBM watsonx.ai: chat, generated text, embeddings and reranking (https://cloud.ibm.com/apidocs/watsonx-ai)."""
+
+from __future__ import annotations
+
+from budgeted.wire.normalized_request import Request
+from budgeted.wire.request_formats.http_request import Format, HTTPRequest, with_body
+from budgeted.wire.request_formats.parameter_coercion import count, is_structured, mapping
+
+_OPERATIONS = {
+    "/text/chat": "chat",
+    "/text/chat_stream": "chat",
+    "/text/generation": "text_completion",
+    "/text/generation_stream": "text_completion",
+    "/text/embeddings": "embeddings",
+    "/text/rerank": "rerank",
+}
+
+
+class Watsonx(Format):
+    """What a foundation model is asked; one that is deployed for its owner alone is billed by the hour."""
+
+    def read(self, http: HTTPRequest) -> Request | None:
+        """The request as a call to meter, or None if it is not billed."""
+        operation = next((operation for path, operation in _OPERATIONS.items() if http.path.endswith(path)), None)
+        if operation is None:
+            return None
+        body = http.body
+        request = Request(
+            provider=http.provider or "watsonx",
+            operation=operation,
+            model=str(body.get("model_id") or ""),
+            body=body,
+            base_url=http.base_url,
+            exact_bytes=False,
+        )
+        if operation == "chat":
+            request.cap = count(body.get("max_completion_tokens")) or count(body.get("max_tokens"))
+            request.n = count(body.get("n")) or 1
+            request.structured = is_structured(body.get("response_format"))
+        elif operation == "text_completion":
+            request.cap = count(mapping(body.get("parameters")).get("max_new_tokens"))
+        else:
+            request.output, request.cappable = False, False
+        return request
+
+    def granted(self, http: HTTPRequest, request: Request, cap: int | None) -> HTTPRequest:
+        """The same with the model and cap that were granted."""
+        changes: dict[str, object] = {}
+        if str(http.body.get("model_id") or "") != request.model:
+            changes["model_id"] = request.model
+        if cap is not None and request.operation == "chat":
+            changes["max_completion_tokens" if "max_completion_tokens" in http.body else "max_tokens"] = cap
+        elif cap is not None:
+            changes["parameters"] = {**mapping(http.body.get("parameters")), "max_new_tokens": cap}
+        return with_body(http, **changes) if changes else http
