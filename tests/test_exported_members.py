@@ -65,6 +65,8 @@ def test_the_managers_settings_and_their_defaults() -> None:
         "min_output_tokens": 4096,
         "unpriced": "deny",
         "unattributed": "warn",
+        "unmetered": "deny",
+        "unmetered_hosts": (),
         "on_ledger_error": "deny",
         "on_uncertain": "estimate",
         "hold_timeout": 900.0,

@@ -64,11 +64,14 @@ class Watch:
         self.close: Callable[[], object] | None = None
         self.aclose: Callable[[], Awaitable[object]] | None = None
         self.draining = False
+        self.packed: Meter | None = None
 
     def raw_meter(self, response: HTTPResponse) -> Meter:
         """For a body that is read without being decoded."""
-        encoding = response.headers.get("content-encoding", "identity")
-        return self.meter if encoding == "identity" else PackedMeter(self.meter, encoding)
+        if self.packed is None:
+            encoding = response.headers.get("content-encoding", "identity")
+            self.packed = self.meter if encoding == "identity" else PackedMeter(self.meter, encoding)
+        return self.packed
 
     def outcome(self, error: BaseException | None, *, at_end: bool) -> Callable[[float | None], None]:
         """How the call ends, as a step that takes a ledger timeout."""
@@ -258,7 +261,14 @@ def _stream(
     response: HTTPResponse, kind: type[HTTPResponse], state: Watch, *args: object, **kwargs: object
 ) -> Iterator[bytes]:
     state.decoding = True
-    return _metered(kind.stream(response, *args, **kwargs), state, state.meter)
+    meter = state.meter if _decodes(response, args, kwargs) else state.raw_meter(response)
+    return _metered(kind.stream(response, *args, **kwargs), state, meter)
+
+
+def _decodes(response: HTTPResponse, args: tuple[object, ...], kwargs: Mapping[str, object]) -> bool:
+    """Whether urllib3 unpacks what is read of a response: the argument behind the number of bytes."""
+    wanted = args[1] if len(args) > 1 else kwargs.get("decode_content")
+    return bool(getattr(response, "decode_content", True) if wanted is None else wanted)
 
 
 def _read(
@@ -277,8 +287,10 @@ def _read(
             data = kind.read(response, amt, *args, **kwargs)
         finally:
             state.decoding = state.reading = False
-        state.meter.feed(data)
+        meter = state.meter if _decodes(response, (amt, *args), kwargs) else state.raw_meter(response)
+        meter.feed(data)
         if (amt is None or (not data and amt)) and not state.call.ended:
+            meter.flush()
             state.outcome(None, at_end=True)(None)
         return data
     except BaseException as error:

@@ -24,6 +24,7 @@ from budgeted.providers import (
     monkeypatching,
     ollama,
     openai,
+    openai_compatible_sdks,
     thread_context_propagation,
 )
 
@@ -31,7 +32,8 @@ HOOKS = tuple(
     hook
     for module in (
         *(openai, anthropic, bedrock, aiobotocore, cohere, dspy, google_genai, google_interactions, groq),
-        *(litellm, litellm_refused_functions, mistral, ollama, thread_context_propagation, http_clients),
+        *(litellm, litellm_refused_functions, mistral, ollama, openai_compatible_sdks),
+        *(thread_context_propagation, http_clients),
     )
     for hook in module.HOOKS
 )

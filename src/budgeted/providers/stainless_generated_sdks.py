@@ -52,7 +52,7 @@ def hooks(package: str, sdk: SDK) -> tuple[Hook, ...]:
     """
     module = f"{package}._base_client"
     return (
-        *pair(module, "SyncAPIClient.request", "AsyncAPIClient.request", functools.partial(_read_call, sdk)),
+        *pair(module, "SyncAPIClient.request", "AsyncAPIClient.request", functools.partial(read_call, sdk)),
         Hook(module, "SyncAPIClient._sleep_for_retry", repeat, watched=False),
         Hook(module, "AsyncAPIClient._sleep_for_retry", repeat_async, watched=False),
     )
@@ -177,7 +177,15 @@ def _has_middleware(client: Any) -> bool:
     return bool(vars(client).get("_middleware")) and hasattr(client, _ATTEMPT)
 
 
-def _read_call(sdk: SDK, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sent | None:
+def read_call(sdk: SDK, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sent | None:
+    """Read what a client's method was called with that makes one logical call.
+
+    Args:
+        sdk: how its requests are read.
+        client: the SDK's.
+        args: the options are the second of them.
+        kwargs: or by name.
+    """
     return None if _has_middleware(client) else _read(_Sent, 1, sdk, client, args, kwargs)
 
 

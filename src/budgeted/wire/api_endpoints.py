@@ -15,9 +15,11 @@ from budgeted.wire.request_formats.elevenlabs import ElevenLabs
 from budgeted.wire.request_formats.google_gemini import Gemini
 from budgeted.wire.request_formats.google_interactions import Interactions
 from budgeted.wire.request_formats.http_request import Format
+from budgeted.wire.request_formats.huggingface import PLACE, HuggingFace
 from budgeted.wire.request_formats.mistral import Mistral
 from budgeted.wire.request_formats.ollama import Ollama
 from budgeted.wire.request_formats.openai import Groq, OpenAI
+from budgeted.wire.request_formats.perplexity import Perplexity
 from budgeted.wire.request_formats.replicate import Replicate
 from budgeted.wire.request_formats.voyage import Voyage
 from budgeted.wire.request_formats.watsonx import Watsonx
@@ -31,6 +33,7 @@ _BY_PROVIDER: Final[dict[str, Format]] = {
     "groq": Groq(),
     "mistral": Mistral(),
     "ollama": Ollama(),
+    "perplexity": Perplexity(),
     "replicate": Replicate(),
     "voyageai": Voyage(),
     "writer": Writer(),
@@ -48,9 +51,10 @@ _SHAPES: Final[tuple[tuple[re.Pattern[str], Format], ...]] = tuple(
         (r".*/(?:images/(?:generations|edits|variations)|audio/(?:speech|transcriptions|translations))", _OPENAI),
         (r".*/messages", Messages()),
         (r".*/interactions", Interactions()),
+        (PLACE.pattern, HuggingFace()),
         (r".*/v1/(?:models/[^/]+/[^/]+/|deployments/[^/]+/[^/]+/)?predictions", _BY_PROVIDER["replicate"]),
         (r".*/text-to-speech/[^/]+(?:/stream)?(?:/with-timestamps)?", _BY_PROVIDER["elevenlabs"]),
-        (r".*/(?:multimodalembeddings|contextualizedembeddings)", _BY_PROVIDER["voyageai"]),
+        (r".*/(?:multimodalembeddings|contextualizedembeddings)|.*/v1/rerank", _BY_PROVIDER["voyageai"]),
         (r".*/v2/(?:chat|embed|rerank)|.*/v1/(?:embed|rerank|generate|summarize|classify)", _BY_PROVIDER["cohere"]),
         (r".*/v1/chat", _BY_PROVIDER["writer"]),
         (r".*/(?:fim|agents)/completions|.*/conversations(?:/[^/]+(?:/restart)?)?|.*/ocr", _BY_PROVIDER["mistral"]),

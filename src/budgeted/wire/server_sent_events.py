@@ -88,6 +88,8 @@ class EventMeter(StreamMeter):
             if body is not None and self._note(body):
                 # Only what was asked for on the caller's behalf comes without choices.
                 return body.get("choices") == []
+        if b'_token_count"' in event:  # watsonx's, which has its report in each event
+            self._note_end(event)
         # Not decoded: nearly every event is a piece of text behind the same head as the one before.
         if event.startswith(self._head):
             start = self._head_size

@@ -10,7 +10,7 @@ import msgspec
 from budgeted.pricing.usage import Counts, Usage
 from budgeted.wire import response_usage
 from budgeted.wire.response_usage import Answer
-from budgeted.wire.sdk_object_fields import text_bytes
+from budgeted.wire.sdk_object_fields import fields_of, text_bytes
 from budgeted.wire.usage_report_formats.google_gemini import Grounding
 from budgeted.wire.usage_report_formats.report_detection import report_in
 
@@ -229,8 +229,21 @@ class BodyMeter:
 
     def answer(self) -> Answer:
         """What the body says of itself."""
-        return response_usage.read(bytes(self._body))
+        body = bytes(self._body)
+        return _of_list(body) if body.lstrip()[:1] == b"[" else response_usage.read(body)
 
     def received(self) -> Counts:
         """What has arrived, at least."""
         return Usage(0, estimated(len(self._body)))
+
+
+def _of_list(body: bytes) -> Answer:
+    """What a list of a stream's items says of itself, as Google sends them where no events are asked for."""
+    try:
+        found = msgspec.json.decode(body)
+    except (ValueError, RecursionError):
+        return response_usage.NOTHING
+    meter = ItemMeter(fields_of)
+    for item in found if isinstance(found, list) else ():
+        meter.feed(item)
+    return meter.answer()

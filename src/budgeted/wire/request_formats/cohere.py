@@ -45,7 +45,7 @@ class Cohere(Format):
             return unseen_at(http, _UNSEEN)
         body = http.body
         request = Request(
-            provider="cohere",
+            provider=http.provider,
             operation=_OPERATIONS[path],
             model=str(body.get("model") or ""),
             body=body,

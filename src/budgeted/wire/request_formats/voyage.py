@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from budgeted.wire.normalized_request import Request
 from budgeted.wire.request_formats.http_request import Format, HTTPRequest, with_body
 from budgeted.wire.request_formats.parameter_coercion import items
@@ -13,6 +15,8 @@ _PATHS = {
     "/rerank": "rerank",
 }
 
+_RERANKER = re.compile(r"rerank-(?:\d|lite)|voyage-")
+
 
 class Voyage(Format):
     """What is embedded or ranked."""
@@ -23,10 +27,13 @@ class Voyage(Format):
         if operation is None:
             return None
         body = http.body
+        model = str(body.get("model") or "")
+        if operation == "rerank" and not http.provider and _RERANKER.match(model) is None:
+            return None  # others rank at a path of that name
         request = Request(
             provider=http.provider,
             operation=operation,
-            model=str(body.get("model") or ""),
+            model=model,
             body=body,
             base_url=http.base_url,
             output=False,

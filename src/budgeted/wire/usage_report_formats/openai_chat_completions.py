@@ -176,7 +176,12 @@ def total_usage(fields: Fields, tier: str | None) -> Usage | None:
     """
     if fields.get("total_tokens") is None or fields.get("completion_tokens"):
         return None  # how much of it was written decides what it costs
-    return Usage(count(fields, "total_tokens"), service_tier=served(fields, tier), unread=unread(fields, KNOWN))
+    known = {**KNOWN, "": KNOWN[""] | _OF_THE_TOTAL}
+    return Usage(count(fields, "total_tokens"), service_tier=served(fields, tier), unread=unread(fields, known))
+
+
+_OF_THE_TOTAL: Final = names("text_tokens image_pixels video_pixels image_tokens video_tokens")
+"""Of what Voyage's total is made: so many pixels are a token."""
 
 
 def served(fields: Fields, tier: str | None) -> str | None:

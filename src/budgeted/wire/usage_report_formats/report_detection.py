@@ -10,6 +10,7 @@ from budgeted.wire.sdk_object_fields import Fields, fields_of
 from budgeted.wire.usage_report_formats.amazon_bedrock import converse_usage
 from budgeted.wire.usage_report_formats.anthropic_messages import is_messages, messages_usage
 from budgeted.wire.usage_report_formats.cohere import cohere_usage
+from budgeted.wire.usage_report_formats.counts_by_other_names import token_counts
 from budgeted.wire.usage_report_formats.google_gemini import gemini_usage, interaction_usage, vertex_tokens
 from budgeted.wire.usage_report_formats.mistral_ocr import ocr_usage
 from budgeted.wire.usage_report_formats.ollama import ollama_usage
@@ -57,6 +58,7 @@ _OTHERS: Final[tuple[tuple[str, Callable[[Fields, str | None], Counts | None]], 
     ("prompt_token_count", gemini_usage),
     ("total_input_tokens", interaction_usage),
     ("billed_units", cohere_usage),
+    ("input_token_count", token_counts),
     ("prompt_eval_count", ollama_usage),
     ("pages_processed", ocr_usage),
     ("seconds", duration_usage),
@@ -83,8 +85,21 @@ def report_in(fields: Fields) -> object:
         found = fields_of(choices[0]).get("usage")
         if found is not None:
             return found
+    counted = _counted(fields)
+    if counted is not None:
+        return counted
     if fields.get("predictions"):
         return {"promptTokenCount": vertex_tokens(fields["predictions"])}
     # Ollama's, among what else it says; of a prompt that was cached it gives no count.
     told = any(fields.get(name) is not None for name in ("prompt_eval_count", "eval_count"))
     return fields if told else None
+
+
+def _counted(fields: Fields) -> object:
+    """A report of watsonx, in its first result or beside them, or of Replicate; None if there is none."""
+    if fields.get("input_token_count") is not None:
+        return {"input_token_count": fields["input_token_count"]}
+    results = fields.get("results")
+    first = results[0] if results and isinstance(results, (list, tuple)) else fields.get("metrics")
+    found = fields_of(first)
+    return first if found.get("input_token_count") is not None else None
