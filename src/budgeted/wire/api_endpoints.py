@@ -61,7 +61,13 @@ _SHAPES: Final[tuple[tuple[re.Pattern[str], Format], ...]] = tuple(
         (r".*/api/(?:chat|generate|embed|embeddings)", _BY_PROVIDER["ollama"]),
     )
 )
-"""Paths by which an API is recognised, whoever's host it is. The first that matches counts."""
+"""Paths by which an API is recognised, whoever's host it is. Where several match, each is tried in its turn."""
+
+_IN_ANY: Final = re.compile(
+    r"completions|responses|embed|images/|audio/|messages|interactions|predict|/chat|enerate|/converse|/invoke|"
+    r"/ml/v1/text/|/services/|text-to-speech|rerank|summarize|classify|conversations|/ocr|hf-inference"
+)
+"""One of these is in each of them, and in few paths of a program's other requests."""
 
 _API_HOSTS: Final = re.compile(
     r"api\.openai\.com|api\.anthropic\.com|generativelanguage\.googleapis\.com|openrouter\.ai|api\.deepseek\.com|"
@@ -105,14 +111,21 @@ def endpoint(host: str, path: str, *, own: bool = False) -> Endpoint | None:
         path: without a query.
         own: whether it is one of the hosts that are said to serve models.
     """
+    known = own or _serves_models(host)
+    if not known and _IN_ANY.search(path) is None:
+        return None
     provider = provider_at(f"{host}{path}")
     mine = _BY_PROVIDER.get(provider)
     shapes = [read_by for pattern, read_by in _SHAPES if pattern.fullmatch(path)]
-    known = own or _API_HOSTS.fullmatch(host.partition(":")[0]) is not None
     if not shapes and not (known and mine is not None):
         return Endpoint((), provider) if known and not _FREE.fullmatch(path) else None
     formats = [read_by for read_by in shapes if read_by is not mine]
     return Endpoint(tuple(formats if mine is None else (mine, *formats)), provider)
+
+
+@functools.lru_cache(maxsize=4096)
+def _serves_models(host: str) -> bool:
+    return _API_HOSTS.fullmatch(host.partition(":")[0]) is not None
 
 
 def is_free(path: str) -> bool:
