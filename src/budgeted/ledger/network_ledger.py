@@ -150,6 +150,20 @@ class RemoteLedger:
         """A hold id: this process's name and a number."""
         return f"{self._prefix}{next(self._numbers)}"
 
+    # -- verbs that all of them do alike
+
+    def release(self, id: str, at: int, timeout: float | None = None) -> bool:
+        """Drop a hold: nothing was spent."""
+        raise NotImplementedError
+
+    def uncertain(self) -> list[Charge]:
+        """Charges that nobody confirmed, oldest first."""
+        raise NotImplementedError
+
+    def uncertain_sums(self, wanted: Sequence[tuple[str, int, int]]) -> list[dict[str, int]]:
+        """Nano-USD per model that nobody confirmed, of an account's calls opened in a time, for each wanted one."""
+        return sums_of(self.uncertain(), wanted) if wanted else []
+
     # -- around the verbs
 
     @contextmanager
@@ -319,24 +333,12 @@ class RemoteLedger:
 
     # -- the lease
 
-    def uncertain(self) -> list[Charge]:
-        """Charges that nobody confirmed, oldest first."""
-        raise NotImplementedError
-
-    def uncertain_sums(self, wanted: Sequence[tuple[str, int, int]]) -> list[dict[str, int]]:
-        """Nano-USD per model that nobody confirmed, of an account's calls opened in a time, for each wanted one."""
-        return sums_of(self.uncertain(), wanted) if wanted else []
-
     def renew(self, owner: str, seconds: float, timeout: float | None = None) -> None:
         """Count an owner (what its holds' ids begin with) as alive for so many seconds from now; 0: as gone."""
         with self._verb(timeout) as deadline:
             self._renew_by(owner, seconds, deadline)
 
     def _renew_by(self, owner: str, seconds: float, deadline: float) -> None:
-        raise NotImplementedError
-
-    def release(self, id: str, at: int, timeout: float | None = None) -> bool:
-        """Drop a hold: nothing was spent."""
         raise NotImplementedError
 
     def _check_in(self, deadline: float) -> None:
