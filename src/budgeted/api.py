@@ -16,6 +16,7 @@ from budgeted.payers.block import Budget
 from budgeted.payers.payer_interface import Payer
 from budgeted.payers.scope import current
 from budgeted.pricing.price_registry import Amount
+from budgeted.providers.what_is_metered import Instrumented
 from budgeted.validation import shown
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -233,9 +234,21 @@ def hold(
     )
 
 
-def instrument() -> None:
-    """Hook the SDKs now. Done by itself with the first manager, block or ``configure``."""
+def instrument() -> Instrumented:
+    """Hook the SDKs now. Done by itself with the first manager, block or ``configure``; repeating it does no harm.
+
+    Returns:
+        What is metered now: ``packages``, each installed package that makes paid calls with its version and state
+        (``"hooked"``, ``"hooked when imported"``, ``"missing: ..."`` and what is not there to be hooked, ...), and
+        ``unmetered``, the names of those that nothing meters. ``budgeted doctor`` prints the same, and knows of what is
+        not imported yet what will be missing.
+
+    Example:
+        >>> if not (found := instrument()).complete:
+        ...     raise SystemExit(f"not all calls are metered: {found}")
+    """
     providers.instrument()
+    return providers.instrumented()
 
 
 def uninstrument() -> None:

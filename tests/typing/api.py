@@ -166,5 +166,6 @@ register_price(
     valid_from=dt.date(2026, 12, 1),
 )
 assert_type(register_price("claude-*", multiplier=1.1, valid_from="2026-12-01"), Price | None)
-instrument()
+assert_type(instrument().unmetered, tuple[str, ...])
+assert_type(instrument().complete, bool)
 uninstrument()

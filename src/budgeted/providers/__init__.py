@@ -26,7 +26,9 @@ from budgeted.providers import (
     openai,
     openai_compatible_sdks,
     thread_context_propagation,
+    what_is_metered,
 )
+from budgeted.providers.what_is_metered import Instrumented
 
 HOOKS = tuple(
     hook
@@ -42,6 +44,15 @@ HOOKS = tuple(
 def instrument() -> None:
     """Hook every supported SDK, now or as soon as it is imported. Repeating it does nothing."""
     monkeypatching.install(HOOKS)
+
+
+def instrumented(*, ahead: bool = False) -> Instrumented:
+    """What is hooked here, what could not be, and what nothing meters. Nothing is imported for that.
+
+    Args:
+        ahead: also tell what will be missing, from the source of what is not imported yet; that takes a second or two.
+    """
+    return what_is_metered.instrumented(HOOKS, ahead=ahead)
 
 
 def uninstrument() -> None:

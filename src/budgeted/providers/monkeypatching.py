@@ -92,7 +92,7 @@ class _Place(NamedTuple):
 _lock = threading.RLock()
 _places: dict[Hook, _Place] = {}
 _awaited: set[Hook] = set()
-_missing: set[Hook] = set()
+_missing: dict[Hook, str] = {}
 _enabled = False
 
 
@@ -126,6 +126,26 @@ def remove(hooks: Iterable[Hook]) -> None:
             if hook in _places:
                 _places[hook].clear()
         _note()
+
+
+def trouble(hook: Hook) -> str | None:
+    """Why calls through a function are not intercepted.
+
+    Args:
+        hook: which :func:`install` was given.
+
+    Returns:
+        "" if they are, or need not be in this version of its package; None if the module has not been imported.
+    """
+    if hook.module not in sys.modules:
+        return None
+    with _lock:
+        place = _places.get(hook)
+        if place is not None:  # whatever was not there when it was looked at before
+            return "" if _enabled and place.holds() else "the hooks have been taken out"
+        if hook in _missing:
+            return "" if hook.optional else _missing[hook]
+        return "its module cannot be imported"
 
 
 def _restore() -> None:
@@ -205,7 +225,7 @@ def _wrap(hook: Hook, module: ModuleType) -> None:
             _note()
         except (AttributeError, ImportError) as error:
             # An SDK without the function, too old or too new, must not fail its user's import.
-            _missing.add(hook)
+            _missing[hook] = str(error)
             if hook.optional:
                 return
             text = "budgeted: calls through %s.%s are not metered: %s"
