@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from budgeted.ledger.urls import public
 from budgeted.validation import shown
 
 logger = logging.getLogger("budgeted")
@@ -24,9 +25,33 @@ _OTHERS = (
 ).split()
 """Variables that are not about a manager's settings."""
 
+HIDDEN = "***"
+"""What is shown of a value that is nobody's business."""
+
 _KNOWN = (*_TEXTS, *_LISTS, *_FLOATS, *_TOKENS, "metric_users", "semconv")
 
+_SECRETS = frozenset({"token", "read_token"})
+
 _PREFIX = "BUDGETED_"
+
+
+def shown_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """The ``BUDGETED_*`` variables that are set, as others may read them: without tokens and passwords.
+
+    The value of one that nothing here reads is hidden, too: it may be a misspelt token.
+
+    Args:
+        environment: such as ``os.environ``.
+    """
+    readable = {}
+    for variable, value in sorted(environment.items()):
+        name = variable.removeprefix(_PREFIX).lower()
+        if variable.startswith(_PREFIX) and value.strip():
+            known = name in _KNOWN or name in _OTHERS
+            readable[variable] = (
+                HIDDEN if name in _SECRETS or not known else public(value) if name == "ledger" else value
+            )
+    return readable
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:
