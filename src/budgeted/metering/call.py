@@ -213,8 +213,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         self.ask = ask
         self.usd = ask.usd - (-ask.usd_rate * granted // 1000)
         if not self.whole:
-            most = self.price.max_output_tokens if self.price is not None else None
-            most = most or OUTPUT_UNKNOWN
+            most = self._most()
             self.capped = granted < most
             if self.capped:
                 counters.clamp(self.request, self.groups)
@@ -228,6 +227,12 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         if granted < ask.most and self.blocks:  # the last step: undone, the call gives back what it asked for
             block_hold.shrink(self.blocks, id(self), self.usd)
 
+    def _most(self) -> int:
+        """The most that it could be granted if all accounts had room."""
+        if self.request.spending is not None:
+            return self.request.spending.most
+        return (self.price.max_output_tokens if self.price is not None else None) or OUTPUT_UNKNOWN
+
     # -- run and settle
 
     def inside(self) -> Scope:
@@ -238,21 +243,31 @@ class Call(msgspec.Struct, eq=False, weakref=True):
     def lose_attempt(self, reason: str, timeout: float | None = None) -> None:
         """The request was sent, nobody knows what became of it, and it is being sent again: a charge of its own."""
         guess = self.ask.guess(self.granted)
-        if guess is None:
-            return
+        if guess is not None:
+            self.charge_apart(guess, reason, timeout)
+
+    def charge_apart(self, used: Used, reason: str = "", timeout: float | None = None) -> None:
+        """Charge something beside what this call is charged, and without a hold: it was spent before anybody knew.
+
+        Args:
+            used: what was used.
+            reason: why nobody knows that for sure, or "".
+            timeout: seconds to wait for a ledger's lock.
+        """
         for part in self.parts:
             ledger = part.group.payer.ledger
-            lost = LedgerHold(part.group, ledger, ledger.new_id(), None)
+            apart = LedgerHold(part.group, ledger, ledger.new_id(), None)
             try:
-                lost.end(self.request, self.at, guess, reason, timeout)
+                apart.end(self.request, self.at, used, reason, timeout)
             except LedgerError as error:
-                lost.keep(self.request, self.at, guess, reason, error)
-        block_hold.charge(self.blocks, guess.usd)
-        counters.charge(self.request, self.groups, guess, 0, estimated=True)
-        call_reporting.note_estimate(self, guess.usd, f"{reason}: a charge of its own")
+                apart.keep(self.request, self.at, used, reason, error)
+        block_hold.charge(self.blocks, used.usd)
+        counters.charge(self.request, self.groups, used, 0, estimated=bool(reason))
+        if reason:
+            call_reporting.note_estimate(self, used.usd, f"{reason}: a charge of its own")
         for group in self.groups:
             if group.payer.alerts is not None:
-                group.payer.alerts.charged(group, guess.usd, self.span, timeout)
+                group.payer.alerts.charged(group, used.usd, self.span, timeout)
 
     def takes_over(self, request: Request) -> bool:
         """Whether this call's hold covers a request that an SDK makes inside it."""
@@ -339,6 +354,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         timeout: float | None = None,
         *,
         most_output: int | None = None,
+        least: int = 0,
     ) -> None:
         """Nobody says what the call cost: charge the most that it can have cost, and what was received at the least.
 
@@ -348,6 +364,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
             answer: what came of the answer.
             timeout: seconds to wait for a ledger's lock.
             most_output: the most output tokens that can have been billed; None for all that were held.
+            least: nano-USD that it has cost for certain, whatever was held.
         """
         guess = self.ask.guess(self.granted if most_output is None else min(most_output, self.granted))
         if received is not None and received.total_tokens:
@@ -358,6 +375,8 @@ class Call(msgspec.Struct, eq=False, weakref=True):
                     max(received.input_tokens, guess.input_tokens if guess else 0),
                     max(received.output_tokens, guess.output_tokens if guess else 0),
                 )
+        if least > (guess.usd if guess is not None else 0):
+            guess = msgspec.structs.replace(guess or Used(), usd=least)
         if guess is None:
             self.release(timeout)
         else:

@@ -12,11 +12,14 @@ from budgeted.payers.payer_interface import Group
 from budgeted.pricing import price_registry
 from budgeted.pricing.model_price import Price
 from budgeted.pricing.token_types import kinds_of
-from budgeted.wire.normalized_request import ANY, Request
+from budgeted.wire.normalized_request import ANY, Request, Spending
 from budgeted.wire.room_for_thinking import room_for_thinking
 
 MOST_SHARES: Final = 64
 """Into how many parts what is left is divided at most, however many calls wait for it."""
+
+PICO_PER_MICRO: Final = 1_000_000
+"""Pico-USD that each micro-USD costs of what a program is granted to spend."""
 
 UNCOUNTED: Final = -2
 """The size of an input that nobody has looked at yet."""
@@ -50,6 +53,8 @@ def bound(call: Bounded) -> Ask:
     payer = call.groups[0].payer
     if request.fixed is not None:
         return Ask(request.fixed, uncertain_output=payer.uncertain_output)
+    if request.spending is not None:
+        return _spending_bound(call, request.spending, payer.uncertain_output)
     price = call.price = price_registry.find(request.model, request.provider or None, request.base_url)
     if request.others and cost_bound.unpriced_model(request):
         price = call.price = None
@@ -76,6 +81,24 @@ def bound(call: Bounded) -> Ask:
             fixed, rate = price.bound(size, call.at, request.tier, kinds, request.region)
     least = payer.min_output_tokens + request.thinking
     return Ask(fixed, rate * n, size, n, least, most, whole, payer.uncertain_output, floor=floor)
+
+
+def _spending_bound(call: Bounded, spending: Spending, uncertain: int) -> Ask:
+    """What a program needs that is told what it may spend: it is granted micro-USD, not tokens."""
+    whole = _untouchable(call)
+    most = spending.most
+    if not spending.named:
+        call.whole = whole
+    elif whole:
+        most = spending.least
+    return Ask(
+        usd_rate=PICO_PER_MICRO,
+        least=spending.least,
+        most=most,
+        whole=whole,
+        uncertain_output=uncertain,
+        floor=spending.floor,
+    )
 
 
 def _untouchable(call: Bounded) -> bool:

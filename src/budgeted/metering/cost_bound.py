@@ -40,7 +40,7 @@ def require_price(
     Raises:
         UnpricedModelError: it is refused.
     """
-    if request.fixed is not None:
+    if request.priced:
         return
     capped = any(block.cap is not None for block in blocks)
     for group, plan in zip(groups, plans, strict=True):

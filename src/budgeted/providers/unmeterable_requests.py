@@ -8,8 +8,15 @@ from typing import Any
 from opentelemetry.context import get_value
 
 from budgeted.errors import UnpricedModelError
-from budgeted.payers.scope import BY_HAND, current, outside
+from budgeted.payers.scope import BY_HAND, Scope, current, outside
 from budgeted.providers.monkeypatching import enabled
+
+
+def held_by_hand(scope: Scope) -> bool:
+    """Whether the caller holds by hand for what is sent here, and settles it, for all who pay in a scope."""
+    by_hand: Any = get_value(BY_HAND)  # a weak reference
+    held = None if by_hand is None else by_hand()
+    return held is not None and bool(held.covers(scope))
 
 
 def refuse_unseen(what: str) -> None:
@@ -22,9 +29,7 @@ def refuse_unseen(what: str) -> None:
         UnpricedModelError: the running code is inside a budget.
     """
     scope = current() or (outside[0] if outside else None)
-    by_hand: Any = get_value(BY_HAND)  # a weak reference
-    held = None if by_hand is None else by_hand()
-    if scope is None or scope.silent or (held is not None and held.covers(scope)):
+    if scope is None or scope.silent or held_by_hand(scope):
         return
     msg = (
         f"{what} is billed where no hook can see it, so no budget can bound it; nothing was sent. Hold what it may "

@@ -115,12 +115,14 @@ def note_clamped(call: MeteredCall, most: int) -> None:
         call: which was granted less.
         most: the output tokens that its model can write: a cap near that cuts off hardly any answer.
     """
-    text = "budgeted: %s may write at most %d tokens, so that it fits"
+    text, granted = "budgeted: %s may write at most %s tokens, so that it fits", str(call.granted)
+    if call.request.spending is not None:
+        text, granted = "budgeted: %s is granted %s to spend, a part of what is left", format_usd(call.granted * 1000)
     level = logging.WARNING if call.granted < most * 3 // 4 else logging.INFO
     model, request = _model(call), call.request
     fields = {"gen_ai.request.model": model, "gen_ai.provider.name": request.provider}
     alike = text, level, request.model
-    call.groups[0].payer.repeats.log(alike, call.at, level, text, (model, call.granted), fields)
+    call.groups[0].payer.repeats.log(alike, call.at, level, text, (model, granted), fields)
 
 
 def note_overrun(call: MeteredCall, cost: int, over: int) -> None:

@@ -19,6 +19,23 @@ ANY = -1
 """Any kind of tokens, until somebody has looked."""
 
 
+class Spending(msgspec.Struct, frozen=True):
+    """What a program may be told to spend at most, which then makes its requests itself; in micro-USD.
+
+    Args:
+        least: the least that is worth having.
+        most: the most that a call is granted.
+        floor: the least that is worth anything: no account, however small, grants less.
+        named: whether the caller names the amount, as ``least``: it is granted whole or not at all, and what is held
+            above it, up to ``most``, only covers what the program may spend beyond.
+    """
+
+    least: int
+    most: int
+    floor: int
+    named: bool = False
+
+
 class Request(msgspec.Struct):
     """What a provider module reads of an SDK's call.
 
@@ -50,6 +67,7 @@ class Request(msgspec.Struct):
         renamed: True if the host answers under another name for the same model.
         fixed: what the call costs at most, in nano-USD, where that is known without a model.
         unseen: what is billed where no answer tells it, in the words of an error, or "": none of it can be metered.
+        spending: what it may be told to spend, in place of an output cap: what is granted is of this then.
     """
 
     provider: str
@@ -78,6 +96,12 @@ class Request(msgspec.Struct):
     likely: Usage | None = None
     fixed: int | None = None
     unseen: str = ""
+    spending: Spending | None = None
+
+    @property
+    def priced(self) -> bool:
+        """Whether its bound is known without the price of its model."""
+        return self.fixed is not None or self.spending is not None
 
 
 def unpriced(request: Request, other: str = "") -> UnpricedModelError:
