@@ -12,6 +12,7 @@ from budgeted.providers import (
     aiobotocore,
     anthropic,
     bedrock,
+    claude_agent_sdk,
     cohere,
     dspy,
     google_genai,
@@ -33,7 +34,8 @@ from budgeted.providers.what_is_metered import Instrumented
 HOOKS = tuple(
     hook
     for module in (
-        *(openai, anthropic, bedrock, aiobotocore, cohere, dspy, google_genai, google_interactions, groq),
+        *(openai, anthropic, bedrock, aiobotocore, claude_agent_sdk, cohere, dspy),
+        *(google_genai, google_interactions, groq),
         *(litellm, litellm_refused_functions, mistral, ollama, openai_compatible_sdks),
         *(thread_context_propagation, http_clients),
     )

@@ -92,7 +92,7 @@ def _state(paid: PaidPackage, hooks: tuple[Hook, ...], *, ahead: bool) -> str:
     if not has_module(paid.hooked):
         before = paid.before and has_module(paid.before)
         return f"{AWAITED} by {paid.before}, which it calls" if before else f"{MISSING}{paid.hooked}"
-    mine = [hook for hook in hooks if hook.module.startswith(f"{paid.module}.")]
+    mine = [hook for hook in hooks if f"{hook.module}.".startswith(f"{paid.module}.")]
     troubles = {hook: monkeypatching.trouble(hook) for hook in mine}
     names = [f"{hook.module}.{hook.attribute}" for hook in mine if troubles[hook] or (ahead and _will_miss(hook))]
     if names:
