@@ -11,6 +11,7 @@ pytestmark = pytest.mark.sdk
 
 LOADED_WHERE_THEY_ARE_USED = [
     "anthropic",
+    "claude_agent_sdk",
     "click",
     "cohere",
     "genai_prices",
