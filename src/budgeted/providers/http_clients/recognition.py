@@ -6,15 +6,14 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from opentelemetry.context import get_value
-
 from budgeted.errors import UnpricedModelError
 from budgeted.metering.call import Call
 from budgeted.payers import scope as scopes
-from budgeted.payers.scope import BY_HAND, current
+from budgeted.payers.scope import current
 from budgeted.providers.metered_method import Sent
 from budgeted.providers.monkeypatching import enabled
 from budgeted.providers.stream_usage_refusal import note_refusing
+from budgeted.providers.unmeterable_requests import held_by_hand
 from budgeted.telemetry import counters
 from budgeted.telemetry.log_throttling import say
 from budgeted.wire.api_endpoints import endpoint, is_free
@@ -189,10 +188,8 @@ def _own_hosts() -> frozenset[str]:
 def _refuse_unread(host: str, what: str) -> None:
     """Refuse what is paid for and cannot be read; outside every block, or where that is let pass, count it."""
     scope = current()
-    by_hand: Any = get_value(BY_HAND)  # a weak reference
-    held = None if by_hand is None else by_hand()
     around = scope or (scopes.outside[0] if scopes.outside else None)
-    if around is None or (held is not None and held.covers(around)):
+    if around is None or held_by_hand(around):
         return
     policies = {group.payer.unmetered for group in around.groups}
     if scope is not None and "deny" in policies:
