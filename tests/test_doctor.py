@@ -110,6 +110,17 @@ def test_a_paid_package_that_nothing_meters_is_told(tmp_path: Path) -> None:
     assert states(found) == {"groq": "hooked when imported", "xai-sdk": "not metered"}
 
 
+def test_a_package_without_a_hook_is_met_at_the_transport_by_its_http_client(tmp_path: Path) -> None:
+    install(tmp_path, "voyageai", "0.5.0", voyageai__client="")
+    install(tmp_path, "together", "1.0", together__old="")  # a version before the one that is hooked
+    code, found = diagnosis(tmp_path)
+    assert code == 0
+    assert states(found) == {
+        "together": "met at the transport by httpx or requests or aiohttp",
+        "voyageai": "met at the transport by requests or aiohttp",
+    }
+
+
 def test_an_environment_without_paid_packages_is_healthy(tmp_path: Path) -> None:
     assert diagnosis(tmp_path)[0] == 0
 

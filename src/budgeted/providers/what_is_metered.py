@@ -10,12 +10,13 @@ import msgspec
 
 from budgeted.providers import monkeypatching
 from budgeted.providers.monkeypatching import Hook
-from budgeted.providers.paid_packages import PAID_PACKAGES, PaidPackage
+from budgeted.providers.paid_packages import PAID_PACKAGES, SENT_BY, PaidPackage
 from budgeted.providers.unimported_modules import has_module, may_define
 
 HOOKED: Final = "hooked"
 AWAITED: Final = "hooked when imported"
 MISSING: Final = "missing: "
+MET_BELOW: Final = "met at the transport by "
 UNMETERED: Final = "not metered"
 
 
@@ -87,17 +88,37 @@ def _version(distribution: str) -> str | None:
 
 
 def _state(paid: PaidPackage, hooks: tuple[Hook, ...], *, ahead: bool) -> str:
+    hooked = bool(paid.hooked) and has_module(paid.hooked)
+    if paid.clients and not hooked:
+        below = [_hooks_in(SENT_BY.get(client, client), hooks) for client in paid.clients]
+        if not all(below):
+            return UNMETERED
+        missing = _missing([hook for found in below for hook in found], ahead=ahead)
+        return f"{MISSING}{missing}" if missing else f"{MET_BELOW}{' or '.join(paid.clients)}"
     if not paid.hooked:
-        return f"met at the transport by {' or '.join(paid.clients)}" if paid.met_at_transport else UNMETERED
-    if not has_module(paid.hooked):
+        return UNMETERED
+    if not hooked:
         before = paid.before and has_module(paid.before)
         return f"{AWAITED} by {paid.before}, which it calls" if before else f"{MISSING}{paid.hooked}"
-    mine = [hook for hook in hooks if f"{hook.module}.".startswith(f"{paid.module}.")]
-    troubles = {hook: monkeypatching.trouble(hook) for hook in mine}
-    names = [f"{hook.module}.{hook.attribute}" for hook in mine if troubles[hook] or (ahead and _will_miss(hook))]
-    if names:
-        return f"{MISSING}{', '.join(names)}"
-    return HOOKED if "" in troubles.values() else AWAITED
+    mine = _hooks_in(paid.module, hooks)
+    missing = _missing(mine, ahead=ahead)
+    if missing:
+        return f"{MISSING}{missing}"
+    return HOOKED if any(monkeypatching.trouble(hook) == "" for hook in mine) else AWAITED
+
+
+def _hooks_in(module: str, hooks: Iterable[Hook]) -> list[Hook]:
+    return [hook for hook in hooks if f"{hook.module}.".startswith(f"{module}.")]
+
+
+def _missing(hooks: Iterable[Hook], *, ahead: bool) -> str:
+    """The functions that are not there to be hooked, or will not be."""
+    names = [
+        f"{hook.module}.{hook.attribute}"
+        for hook in hooks
+        if monkeypatching.trouble(hook) or (ahead and _will_miss(hook))
+    ]
+    return ", ".join(names)
 
 
 def _will_miss(hook: Hook) -> bool:
