@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import openai
@@ -137,3 +138,39 @@ def test_a_timeout_is_charged_all_it_held(
         chat.with_options(timeout=0.3, max_retries=0).chat.completions.create(**{**ASK, "stream": False})
     (charge,) = payer.manager.uncertain()
     assert charge.cost == charge.held > 0.099
+
+
+def _closed(stream: Any) -> None:
+    next(iter(stream))
+    stream.close()
+
+
+def _read(stream: Any) -> None:
+    list(stream)
+
+
+def _forgotten(stream: Any) -> None:
+    next(iter(stream))
+
+
+@pytest.mark.parametrize("leave", [_closed, _read, _forgotten])
+@pytest.mark.parametrize("goes_on", [False, True], ids=["stops", "goes on"])
+def test_nothing_is_kept_of_a_stream_that_has_ended(
+    leave: Callable[[Any], None],
+    goes_on: bool,
+    payer: Paying,
+    chat: openai.OpenAI,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if goes_on:
+        monkeypatch.setitem(after_disconnect.BY_HOST, "127.0.0.1", after_disconnect.GOES_ON)
+    with payer.block():
+        stream = chat.chat.completions.create(model="gpt-5-mini", messages=MESSAGES, stream=True)
+        kept = weakref.ref(stream.response)
+        leave(stream)
+        del stream
+    assert drain.finish(30)
+    payer.manager.flush()
+    gc.collect()  # ends what was forgotten,
+    gc.collect()  # and takes it away
+    assert kept() is None

@@ -45,6 +45,9 @@ class LeftStream(Protocol):
     def outcome(self, error: BaseException | None, *, at_end: bool) -> Callable[[float | None], None]:
         """How the call ends."""
 
+    def let_go(self) -> None:
+        """Forget the response that was read."""
+
 
 def begin(stream: LeftStream) -> bool:
     """Read the rest from now on, if its provider bills it anyway; False where it does not, or it cannot be read.
@@ -128,6 +131,7 @@ def _read(stream: LeftStream, source: Iterator[object]) -> None:
         with contextlib.suppress(Exception):
             if stream.close is not None:
                 stream.close()
+        stream.let_go()
         _end(stream, error)
 
 
@@ -150,6 +154,7 @@ async def _read_async(stream: LeftStream, source: AsyncIterator[object]) -> None
                 if stream.aclose is not None:
                     await stream.aclose()
         finally:  # whatever has cancelled that
+            stream.let_go()
             _tasks.pop(stream, None)
             background_worker.enqueue(functools.partial(_end, stream, error))
 

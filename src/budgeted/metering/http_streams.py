@@ -105,12 +105,20 @@ class Watch:
 
     def end_early(self, error: BaseException | None = None) -> None:
         """The stream is left. May run in a finaliser: in the midst of whatever this thread was doing."""
-        if self.call.ended or self.draining:
-            return
-        self.meter.flush()  # some SDKs take an event before its last byte has come
-        if isinstance(error, (GeneratorExit, type(None))) and drain.begin(self):
-            return
-        end_anywhere(self.call, self.outcome(error, at_end=False))
+        try:
+            if self.call.ended or self.draining:
+                return
+            self.meter.flush()  # some SDKs take an event before its last byte has come
+            if isinstance(error, (GeneratorExit, type(None))) and drain.begin(self):
+                return
+            end_anywhere(self.call, self.outcome(error, at_end=False))
+        finally:
+            if not self.draining:
+                self.let_go()
+
+    def let_go(self) -> None:
+        """Forget the response, which nobody reads any more: its finaliser has this object, and would keep it alive."""
+        self.source = self.close = self.aclose = None
 
 
 SETUP_SECONDS = 1.0
@@ -191,6 +199,7 @@ def _metered(source: Iterator[Any], state: Watch, meter: Meter) -> Iterator[Any]
                 yield rest
             if not state.call.ended:
                 state.outcome(None, at_end=True)(None)
+            state.let_go()
         except BaseException as error:
             state.reading = False
             state.end_early(error)
@@ -221,6 +230,7 @@ async def _ametered(source: AsyncIterator[Any], state: Watch, meter: Meter) -> A
                 yield rest
             if not state.call.ended:
                 await runner.settled(state.call, state.outcome(None, at_end=True))
+            state.let_go()
         except BaseException as error:
             state.reading = False
             state.end_early(error)
