@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -170,6 +171,9 @@ def test_nothing_is_kept_of_a_stream_that_has_ended(
         leave(stream)
         del stream
     assert drain.finish(30)
+    for thread in threading.enumerate():  # what has read the rest may be about to end as yet
+        if thread.name == "budgeted-drain":
+            thread.join()
     payer.manager.flush()
     gc.collect()  # ends what was forgotten,
     gc.collect()  # and takes it away
