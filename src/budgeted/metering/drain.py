@@ -131,7 +131,6 @@ def _read(stream: LeftStream, source: Iterator[object]) -> None:
         with contextlib.suppress(Exception):
             if stream.close is not None:
                 stream.close()
-        stream.let_go()
         _end(stream, error)
 
 
@@ -154,7 +153,6 @@ async def _read_async(stream: LeftStream, source: AsyncIterator[object]) -> None
                 if stream.aclose is not None:
                     await stream.aclose()
         finally:  # whatever has cancelled that
-            stream.let_go()
             _tasks.pop(stream, None)
             background_worker.enqueue(functools.partial(_end, stream, error))
 
@@ -163,6 +161,8 @@ def _end(stream: LeftStream, error: BaseException | None) -> None:
     try:
         end_anywhere(stream.call, stream.outcome(error, at_end=error is None))
     finally:
+        stream.draining = False  # not before its call has ended: who closes it again would end it otherwise
+        stream.let_go()
         with _idle:
             _running.discard(stream)
             _idle.notify_all()
