@@ -122,7 +122,7 @@ class Run:
             return
         kept = self.rng.choice([("lock",), ()])
         self.fault("older files", f"but for {kept}")
-        self.books.replaced = self.books.replaced or not kept
+        self.books.replaced += not kept
         self.world.disk.put_back(str(DIRECTORY), self.backup, kept)
 
     def remove(self) -> None:

@@ -45,10 +45,10 @@ class Books:
         """Refusals and errors that said that something is wrong with the ledger itself."""
         self.damaged = False
         """Whether a fault was injected that nobody could undo: what it takes has to be told."""
-        self.replaced = False
-        """Whether all files were replaced by older ones, lock and all: only a process that knew better can tell."""
-        self.went_on: set[str] = set()
-        """Owners that have had an answer since."""
+        self.replaced = 0
+        """How often all files were replaced by older ones, lock and all: only a process that knew better can tell."""
+        self.went_on: dict[str, int] = {}
+        """How often they had been when each owner began the last verb that was answered."""
 
     # -- while the processes run
 
@@ -117,7 +117,7 @@ class Books:
             if said not in outcomes:
                 # What a fault took that nobody could undo must have been told; what is left is of some earlier time.
                 require(7, self.damaged, f"{id} is {said}, and should be one of {outcomes}")
-                knew = not self.replaced or id.partition(".")[0] in self.went_on
+                knew = self.went_on.get(id.partition(".")[0], 0) == self.replaced
                 require(7, bool(self.told) or not knew, f"in silence, {id} became {said} instead of one of {outcomes}")
                 earlier = self.ever[id] | {("uncertain", usd) for what, usd in self.ever[id] if what == "open"}
                 require(7, said in earlier, f"{id} is {said}, and never was; it was {earlier}")

@@ -78,13 +78,14 @@ class Life:
     def step(self) -> None:
         """Do one of the steps, or open the ledger."""
         self.steps -= 1
+        replaced = self.books.replaced  # what is replaced in the midst of a verb is seen by the next one
         try:
             if self.ledger is None:
                 self.open()
             else:
                 getattr(self, self.rng.choices(list(STEPS), list(STEPS.values()))[0])(self.ledger)
-            if self.books.replaced and self.ledger is not None:
-                self.books.went_on.add(self.ledger.owner)
+            if self.ledger is not None:
+                self.books.went_on[self.ledger.owner] = replaced
         except LedgerCorruptError as error:
             require(8, self.books.damaged or self.world.power_cuts > 0, "refused as damaged:", error)
             self.books.told.append(str(error))

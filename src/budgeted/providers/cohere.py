@@ -9,6 +9,7 @@ from typing import Any
 from budgeted.metering import runner
 from budgeted.metering.call import Call
 from budgeted.metering.owner import Owner
+from budgeted.payers.scope import Scope, enter, leave
 from budgeted.providers.generator_context_propagation import for_caller
 from budgeted.providers.metered_method import End, Sent, early_end, http_end, meterable, run, run_async, units_end
 from budgeted.providers.monkeypatching import Hook, enabled
@@ -80,15 +81,30 @@ async def _request_async(
 
 
 @contextlib.contextmanager
+def _entered(scope: Scope | None) -> Iterator[None]:
+    """Send inside a scope; None for the one that is current."""
+    try:
+        if scope is not None:
+            enter(scope)
+        yield
+    finally:
+        if scope is not None:
+            leave(scope)
+
+
+@contextlib.contextmanager
 def _stream(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Any]:
     sent = meterable(_read(client, args, kwargs)) if enabled() else None
     owner, watched = Owner(), False
     try:
         call = None if sent is None else runner.begin(sent.request, owner)
+        inside = None
         if sent is not None and call is not None:
             args, kwargs = sent.altered(call)
-            call.begun = True
-        with wrapped(*args, **kwargs) as response:
+            inside = call.inside()  # what the SDK sends by is a part of this call
+        with contextlib.ExitStack() as stack:
+            with _entered(inside):
+                response = stack.enter_context(wrapped(*args, **kwargs))
             if sent is not None and call is not None:
                 owner.end = sent.finish(call, response)
                 if owner.end is not None:
@@ -112,10 +128,13 @@ async def _stream_async(
     owner, watched = Owner(), False
     try:
         call = None if sent is None else await runner.begin_async(sent.request, owner)
+        inside = None
         if sent is not None and call is not None:
             args, kwargs = sent.altered(call)
-            call.begun = True
-        async with wrapped(*args, **kwargs) as response:
+            inside = call.inside()
+        async with contextlib.AsyncExitStack() as stack:
+            with _entered(inside):
+                response = await stack.enter_async_context(wrapped(*args, **kwargs))
             if sent is not None and call is not None:
                 owner.end = sent.finish(call, response)
                 if owner.end is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any
 
 from budgeted.payers.scope import Scope, current, enter, leave
@@ -15,7 +15,7 @@ def for_caller(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], 
     scope = payers()
     if scope is None:
         return source
-    return _steps(scope, source) if hasattr(source, "__next__") else _steps_async(scope, source)
+    return steps(scope, source) if hasattr(source, "__next__") else steps_async(scope, source)
 
 
 async def for_caller_async(
@@ -24,7 +24,7 @@ async def for_caller_async(
     """The same for a coroutine function that returns an asynchronous generator."""
     scope = payers()
     source = await wrapped(*args, **kwargs)
-    return source if scope is None else _steps_async(scope, source)
+    return source if scope is None else steps_async(scope, source)
 
 
 def payers() -> Scope | None:
@@ -33,7 +33,13 @@ def payers() -> Scope | None:
     return None if scope is None else scope.copy()
 
 
-def _steps(scope: Scope, source: Any) -> Iterator[Any]:
+def steps(scope: Scope, source: Any) -> Generator[Any, None, None]:
+    """A generator's items, each of which is taken inside a scope, that is not current while its reader runs.
+
+    Args:
+        scope: of the reader's payers, or of the call that sends what is read.
+        source: the generator; closed when this one is.
+    """
     try:
         while True:
             # For each step anew: between two of them, the reader's own blocks are in force.
@@ -49,7 +55,13 @@ def _steps(scope: Scope, source: Any) -> Iterator[Any]:
         source.close()
 
 
-async def _steps_async(scope: Scope, source: Any) -> AsyncIterator[Any]:
+async def steps_async(scope: Scope, source: Any) -> AsyncGenerator[Any, None]:
+    """The same of an asynchronous generator.
+
+    Args:
+        scope: of the reader's payers, or of the call that sends what is read.
+        source: the generator; closed when this one is.
+    """
     try:
         while True:
             try:

@@ -12,7 +12,7 @@ from budgeted.metering.call import Call
 from budgeted.metering.http_streams import Watch, items, items_async
 from budgeted.metering.owner import Owner
 from budgeted.payers.scope import Scope
-from budgeted.providers.generator_context_propagation import payers
+from budgeted.providers.generator_context_propagation import payers, steps, steps_async
 from budgeted.providers.metered_method import Sent, run, run_async
 from budgeted.providers.monkeypatching import Hook, enabled
 from budgeted.wire.request_formats.http_request import HTTPRequest
@@ -79,8 +79,7 @@ def _stream(sent: _Sent, scope: Scope | None, wrapped: Callable[..., Any]) -> It
             yield from wrapped(*sent.args, **sent.kwargs)
             return
         args, kwargs = sent.altered(call)
-        call.begun = True
-        with contextlib.closing(wrapped(*args, **kwargs)) as source:
+        with contextlib.closing(steps(call.inside(), wrapped(*args, **kwargs))) as source:
             watch = _watch(call)
             yield from items(source, watch)
     except BaseException as error:
@@ -94,14 +93,13 @@ async def _stream_async(
     owner, watch = Owner(), None
     try:
         call = await runner.begin_async(sent.request, owner, scope)
-        args, kwargs = (sent.args, sent.kwargs) if call is None else sent.altered(call)
-        if call is not None:
-            call.begun = True
-        async with contextlib.aclosing(await wrapped(*args, **kwargs)) as source:
-            if call is None:
-                async for item in source:
+        if call is None:
+            async with contextlib.aclosing(await wrapped(*sent.args, **sent.kwargs)) as unmetered:
+                async for item in unmetered:
                     yield item
-                return
+            return
+        args, kwargs = sent.altered(call)
+        async with contextlib.aclosing(steps_async(call.inside(), await wrapped(*args, **kwargs))) as source:
             watch = _watch(call)
             watching.append(watch)
             async with contextlib.aclosing(items_async(source, watch)) as parts:
