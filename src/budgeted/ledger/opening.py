@@ -161,6 +161,29 @@ def directory_of(where: object, project: str) -> Path | None:
     return _directory(where, project)
 
 
+def address_of(where: object) -> str | None:
+    """A ``ledger=`` argument as another process of this host can give it, wherever that one runs.
+
+    Returns:
+        None if no other process can: it is in memory, or a client or an engine of this process's own.
+
+    Raises:
+        LedgerError: as :func:`open_ledger`.
+    """
+    if isinstance(where, (MemoryLedger, RemoteLedger)):
+        return None
+    kind = kind_of(where)
+    if kind == PATH:
+        return str(_root(where))
+    if kind == MEMORY or not isinstance(where, str):
+        return None
+    scheme, _, rest = where.partition(":///")
+    if kind == SQL and scheme.startswith("sqlite"):
+        file, query, options = rest.partition("?")
+        return f"{scheme}:///{path_of(file).absolute()}{query}{options}"
+    return where
+
+
 def _directory(where: object, project: str) -> Path:
     return _root(where) / directory_name(project)
 
