@@ -16,10 +16,11 @@ from budgeted.functions import decorator_options
 from budgeted.ledger import background_worker
 from budgeted.ledger.interface import Ledger
 from budgeted.ledger.opening import open_ledger
-from budgeted.manager import open_managers, reports
+from budgeted.manager import carried_manager, open_managers, reports
 from budgeted.manager.accounts import Accounts
 from budgeted.manager.argument_types import Fsync, LedgerLike, Limits, MetricUsers, OnExceed, UserLimitsLike
 from budgeted.manager.balances import AccountInfo, Balance, ReportRow, UncertainCharge
+from budgeted.manager.carried_manager import CarriedManager
 from budgeted.manager.litellm_methods import LiteLLMMethods
 from budgeted.manager.project_payer import ProjectPayer
 from budgeted.manager.settings import Settings, check_fsync, check_headers, global_limits, read_settings
@@ -221,6 +222,11 @@ class BudgetManager(LiteLLMMethods):
             open_managers.cover()
             if before is not ledger:
                 self._former.append(before)  # calls in flight still settle there
+
+    def carried(self) -> CarriedManager:
+        """This manager, for a process that goes on with it. What does not pickle is left out, and said once."""
+        where = None if self.client_type == "hosted" else self._where
+        return carried_manager.carry(BudgetManager, self, where, self._fsync, hosted=self.client_type == "hosted")
 
     # -- blocks, decorator, holds
 

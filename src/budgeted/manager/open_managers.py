@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar, cast
 
 from budgeted import providers
+from budgeted.ledger.interface import Ledger
 from budgeted.manager.project_payer import ProjectPayer
 from budgeted.payers import scope
 from budgeted.telemetry import instruments
@@ -18,6 +19,10 @@ class Manager(Protocol):
     """What is asked here of a manager."""
 
     payer: ProjectPayer
+
+    @property
+    def ledger(self) -> Ledger:
+        """Where the balances are."""
 
     def reconfigure(self, **changes: object) -> None:
         """Change settings in place."""
@@ -49,6 +54,26 @@ def get_default(make: Callable[..., M]) -> M:
             make(ledger="memory://")
             _rank = STAND_IN
         return cast("M", _default)  # all managers of a process are made by one class
+
+
+def rank_of(manager: Manager) -> int | None:
+    """How a manager came to be the default one; None if it is not."""
+    with _default_lock:
+        return _rank if _default is manager else None
+
+
+def put_first(manager: Manager, rank: int) -> None:
+    """Have a manager be the default one as it was in the process that started this one, unless this one chose its own.
+
+    Args:
+        manager: which came from there.
+        rank: how it came to be the default one there.
+    """
+    global _default, _rank
+    with _default_lock:
+        if _default is None or _rank != CONFIGURED:
+            _default, _rank = manager, rank
+            cover()
 
 
 def configure_default(make: Callable[..., M], settings: dict[str, object]) -> M:
@@ -96,7 +121,7 @@ def unregister(manager: Manager) -> None:
 
 def cover() -> None:
     """Have the default manager pay for calls outside every block."""
-    scope.outside[:] = [] if _default is None else [_default.payer.outside]
+    scope.cover(None if _default is None else _default.payer)
 
 
 def open_payers() -> list[ProjectPayer]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import logging
+import os
+import secrets
 import threading
 import weakref
 from collections.abc import Callable, Iterable
@@ -31,8 +33,7 @@ from budgeted.manager.settings import Settings
 from budgeted.metering.kept_charges import KeptCharges
 from budgeted.payers.block_figures import caps_lock
 from budgeted.payers.on_exceed_policy import Policy
-from budgeted.payers.payer_interface import Group, KeyedBlock, Plan
-from budgeted.payers.scope import Scope
+from budgeted.payers.payer_interface import Front, Group, KeyedBlock, Plan
 from budgeted.pricing import price_registry
 from budgeted.pricing.usage import Counts
 from budgeted.telemetry import call_reporting, counters
@@ -70,9 +71,11 @@ class ProjectPayer:
         ledger: where the balances are.
         settings: every setting but the name, the ledger and the global limit.
         limits: the global account's; None leaves those it has.
-        front: the manager that this is a part of, if it is a part of one.
+        front: the manager that this is a part of.
 
     Attributes:
+        token: tells this payer from all others, here and in processes that go on with it.
+        process: the process that it was made in, by its pid.
         lock: guards what several steps change together.
     """
 
@@ -81,11 +84,13 @@ class ProjectPayer:
         project_name: str,
         ledger: Ledger,
         settings: Settings,
-        limits: tuple[Limit, ...] | None = None,
-        front: object = None,
+        limits: tuple[Limit, ...] | None,
+        front: Front,
     ) -> None:
         self.project_name = project_name
         self.front = front
+        self.token = secrets.token_hex(8)
+        self.process = os.getpid()
         self.listener: Listener | None = None
         self.repeats = Repeats()
         self.unlock()
@@ -130,7 +135,6 @@ class ProjectPayer:
         elif self.listener is None or self.listener.callback is not settings.on_event:
             self.listener = Listener(settings.on_event)
         self.group = Group(self, (GLOBAL,), (self.policy,))
-        self.outside = Scope((self.group,))
         ledger.clock = settings.clock
         ledger.hold_timeout = settings.hold_timeout
         self.project_name = project_name or self.project_name
@@ -202,15 +206,22 @@ class ProjectPayer:
         route = Route.make(legs, versions, day_number(day_start, self.timezone), provider, model, soft, around)
         return Plan(route, expires, priced)
 
-    def limit_block(self, account: str, cap: int, block: KeyedBlock) -> None:
-        """Note a keyed block and its cap, which reaches the ledger with the block's next call."""
+    def limit_block(self, account: str, cap: int, block: KeyedBlock, *, lasting: bool = False) -> None:
+        """Note a keyed block and its cap, which reaches the ledger with the block's next call.
+
+        Args:
+            account: the ledger's name of the block's.
+            cap: nano-USD.
+            block: which is told what others spend of it.
+            lasting: whether a cap that the ledger has already stays as it is.
+        """
         with self.lock:
             keyed = self._keyed.get(account)
             if keyed is None:
                 if len(self._keyed) >= MOST_KEYED:
                     self._keyed = {name: one for name, one in self._keyed.items() if one.blocks}
                 keyed = self._keyed[account] = _Keyed()
-            keyed.cap = cap
+            keyed.cap, keyed.lasting = cap, lasting
             keyed.add(block)
 
     def _account(self, name: str, *, refuse: bool) -> Account:
@@ -235,7 +246,8 @@ class ProjectPayer:
                 self.limit(name, (), explicit=False, create=True)
                 account = self.ledger.read(name)
             return account
-        if account is not None and [slot.amount for slot in account.slots] != [keyed.cap]:
+        amounts = [] if account is None else [slot.amount for slot in account.slots]
+        if amounts != [keyed.cap] and not (keyed.lasting and amounts):
             account = None
         while account is None:  # again if it was deleted meanwhile
             self.limit(name, [_CAP.with_amount(keyed.cap)], explicit=False)
@@ -361,6 +373,7 @@ class _Keyed:
 
     def __init__(self) -> None:
         self.cap = 0
+        self.lasting = False
         # A dict, since its keys can be listed while other threads add to it; a WeakSet's cannot.
         self.blocks: dict[weakref.ref[KeyedBlock], None] = {}
 

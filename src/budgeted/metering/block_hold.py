@@ -55,7 +55,7 @@ def give_back(blocks: Sequence[BlockFigures], call: int) -> None:
     """Give back all that is held for a call; nothing, if that was done before."""
     with caps_lock:
         for block in blocks:
-            block.holds.pop(call, None)
+            block.give_back(call)
 
 
 def end(blocks: Sequence[BlockFigures], call: int, cost: int) -> None:

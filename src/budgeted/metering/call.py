@@ -26,9 +26,9 @@ from budgeted.metering.charged_responses import remember
 from budgeted.metering.cost_bound import OUTPUT_UNKNOWN
 from budgeted.metering.ledger_hold import LedgerHold
 from budgeted.payers import block_figures
-from budgeted.payers.block_figures import BlockFigures, caps_lock
+from budgeted.payers.block_figures import BlockFigures, caps_lock, shared_caps
 from budgeted.payers.payer_interface import Group, Plan
-from budgeted.payers.scope import Scope
+from budgeted.payers.scope import Scope, with_shared_caps
 from budgeted.pricing import input_token_bound, model_price
 from budgeted.pricing.model_price import Price
 from budgeted.pricing.usage import Counts, Usage
@@ -163,16 +163,14 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         Raises:
             UnpricedModelError, UnattributedCallError, UnknownUserError, LedgerError
         """
+        sharing = shared_caps.count
+        if sharing:
+            self.groups = with_shared_caps(self.groups, self.blocks)
         ask = call_bound.bound(self)
         if queued > ask.share:
             # What is left is for all who wait; yet a share worth having finishes more answers than an equal one.
             ask = msgspec.structs.replace(ask, share=min(queued, MOST_SHARES))
-        plans: list[Plan | None] = []  # all of them first: making one may tell a block what others have spent
-        for group in self.groups:
-            plan = group.plans.get((self.request.provider, self.request.model))
-            if plan is None or self.at >= plan.expires:
-                plan = ledger_hold.plan(group, self.request, self.at, timeout)
-            plans.append(plan)
+        plans = self._plans(timeout)
         if self.price is None:
             cost_bound.require_price(self.request, self.blocks, self.groups, plans)
         try:
@@ -180,6 +178,9 @@ class Call(msgspec.Struct, eq=False, weakref=True):
                 granted = block_hold.hold(self.blocks, id(self), ask, queued)
                 if isinstance(granted, Refusal):
                     return granted
+                if shared_caps.count != sharing:  # since its accounts were looked up: it may have to hold there as well
+                    self._undo()
+                    return self.try_hold(timeout, queued=queued)
                 if granted < ask.most:
                     ask = msgspec.structs.replace(ask, most=granted)
             self.granted = ask.most
@@ -195,6 +196,16 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         if self.endings:  # given up by another thread meanwhile
             self._undo()
         return None
+
+    def _plans(self, timeout: float | None) -> list[Plan | None]:
+        """Where the call goes, by payer: all of them first, as making one may tell a block what others have spent."""
+        plans: list[Plan | None] = []
+        for group in self.groups:
+            plan = group.plans.get((self.request.provider, self.request.model))
+            if plan is None or self.at >= plan.expires:
+                plan = ledger_hold.plan(group, self.request, self.at, timeout)
+            plans.append(plan)
+        return plans
 
     def _undo(self, timeout: float | None = None) -> None:
         """Give back what is held. It can be repeated, and done by two threads at once."""

@@ -25,7 +25,8 @@ from budgeted.metering.call import Call
 from budgeted.metering.owner import Owner, end_anywhere
 from budgeted.metering.when_it_does_not_fit import negotiate
 from budgeted.payers import scope as scopes
-from budgeted.payers.scope import KEY, Offer, Scope
+from budgeted.payers.block_figures import shared_caps
+from budgeted.payers.scope import KEY, Offer, Scope, with_shared_caps
 from budgeted.telemetry import call_reporting
 from budgeted.wire.normalized_request import Request
 
@@ -154,7 +155,8 @@ def _taken_over(scope: Scope, offer: Offer, request: Request, owner: Owner) -> C
     try:
         if not offer.take(owner):
             return None
-        if held.groups == scope.groups and held.blocks == scope.blocks and held.takes_over(request):
+        groups = with_shared_caps(scope.groups, scope.blocks) if shared_caps.count else scope.groups
+        if held.groups == groups and held.blocks == scope.blocks and held.takes_over(request):
             owner.call = held
             return owner.call
         held.abandon()

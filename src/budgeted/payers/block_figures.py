@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import threading
 
 from budgeted.fork_locks import ForkLocks
@@ -18,6 +19,15 @@ NO_CAP = 2**62
 caps_lock = threading.Lock()
 """Guards the numbers of all blocks of this process: they are only ever touched for an instant."""
 
+
+class SharedCaps:
+    """How many caps without a key came to be shared with other processes: in most programs, none."""
+
+    count = 0
+
+
+shared_caps = SharedCaps()
+
 cap_turns = WaitQueues()
 """The calls of this process that wait for a block's cap, whatever ledgers its calls hold at."""
 
@@ -27,22 +37,26 @@ class BlockFigures:
 
     Attributes:
         slot: the cap's running numbers. Its ``held`` is added up where a call is admitted.
+        shared: the account that the rest of a cap without a key is kept in, once other processes spend of it, too.
         holds: nano-USD held, by the open call: what is given back or charged by its call can be so but once, however
             often an exception of a signal's handler has it repeated.
     """
 
     __slots__ = (
         "__weakref__",
+        "_before_sharing",
         "_calls",
         "_cap",
         "_clamped",
         "_elsewhere",
         "_policy",
         "_refused",
+        "_rest",
         "account",
         "holds",
         "key",
         "payer",
+        "shared",
         "slot",
         "user",
     )
@@ -65,6 +79,9 @@ class BlockFigures:
         local = self._cap if self._cap is not None and self.account is None else NO_CAP
         self.slot = Slot("cap", USD, local, 0, NO_CAP)
         self.holds: dict[int, int] = {}
+        self.shared: str | None = None
+        self._rest = 0
+        self._before_sharing: dict[int, int] = {}
         self._calls = self._refused = self._clamped = 0
         self._elsewhere = 0
 
@@ -114,7 +131,10 @@ class BlockFigures:
 
     def taken_elsewhere(self, taken: int) -> None:
         """Learn what the ledger has taken of a keyed cap (nano-USD): spent and held, by whomever."""
-        self._elsewhere = max(0, taken - self.slot.spent - sum(self.holds.values()))
+        mine = self.slot.spent + sum(self.holds.values())
+        if self.shared is not None and self._cap is not None:
+            mine -= self._cap - self._rest  # what was taken before the ledger knew of it
+        self._elsewhere = max(0, taken - mine)
 
     @property
     def soft(self) -> bool:
@@ -133,6 +153,33 @@ class BlockFigures:
             self.slot.spent += cost
             self._calls += 1
             del self.holds[call]
+        if call in self._before_sharing:
+            self._rest += max(0, self._before_sharing.pop(call) - cost)
+
+    def give_back(self, call: int) -> None:
+        """Hold nothing more for a call, which is not sent."""
+        self.holds.pop(call, None)
+        self._rest += self._before_sharing.pop(call, 0)
+
+    def share(self) -> None:
+        """Keep what is left of a cap without a key in an account of the ledger, for other processes to spend of it.
+
+        What was spent and is held by now is not in that account: it is no part of what is left.
+        """
+        with caps_lock:
+            if self._cap is None or self.account is not None or self.shared is not None:
+                return
+            self._before_sharing.update(self.holds)
+            self._rest = max(0, self._cap - self.slot.spent - sum(self.holds.values()))
+            self.shared = block_account(f"shared-{secrets.token_hex(8)}")
+            shared_caps.count += 1
+
+    @property
+    def kept(self) -> tuple[str, int] | None:
+        """The account that the cap is kept in and what that has of it (nano-USD); None where the ledger has no part."""
+        if self.shared is not None:
+            return self.shared, self._rest
+        return None if self.account is None or self._cap is None else (self.account, self._cap)
 
     def count(self, *, refused: int = 0, clamped: int = 0) -> None:
         """Count a call's fate."""

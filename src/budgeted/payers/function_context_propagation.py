@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
-from budgeted.payers.scope import Scope, current, enter, leave
+from budgeted.payers.scope import current
 from budgeted.validation import shown
 
 P = ParamSpec("P")
@@ -19,10 +18,11 @@ def bind(fn: Callable[P, R]) -> Callable[P, R]:
     """Carry the payers of the running code into a function that runs elsewhere: a callback, an executor, a signal.
 
     Args:
-        fn: called later, in any thread or context. Works for functions and coroutine functions.
+        fn: called later, in any thread, context or process. Works for functions and coroutine functions.
 
     Returns:
-        The function, which runs with the payers that are current now, and with nothing else of this context.
+        The function, which runs with the payers that are current now, and with nothing else of this context. It pickles
+        if the function does, for a process that this one has started.
 
     Raises:
         TypeError: it is no function, or makes a generator, whose steps belong to whoever takes them.
@@ -38,35 +38,7 @@ def bind(fn: Callable[P, R]) -> Callable[P, R]:
     if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
         msg = f"bind takes functions and coroutine functions; for the generator {shown(fn)} write @budgeted(user) on it"
         raise TypeError(msg)
-    scope = current()
+    from budgeted.payers.bound_function import BoundFunction  # which needs wrapt: importing the package is to be quick
 
-    def mine() -> Scope | None:
-        return None if scope is None else scope.copy()
-
-    if inspect.iscoroutinefunction(fn):
-
-        @functools.wraps(fn)
-        async def bound_async(*args: P.args, **kwargs: P.kwargs) -> Any:
-            inner = mine()
-            try:
-                if inner is not None:
-                    enter(inner)
-                return await fn(*args, **kwargs)
-            finally:
-                if inner is not None:
-                    leave(inner)
-
-        return bound_async  # type: ignore[return-value]
-
-    @functools.wraps(fn)
-    def bound(*args: P.args, **kwargs: P.kwargs) -> R:
-        inner = mine()
-        try:
-            if inner is not None:
-                enter(inner)
-            return fn(*args, **kwargs)
-        finally:
-            if inner is not None:
-                leave(inner)
-
+    bound: Callable[P, R] = BoundFunction(fn, current())
     return bound

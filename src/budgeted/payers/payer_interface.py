@@ -127,6 +127,20 @@ class KeptCharges(Protocol):
         """Whether any charges wait."""
 
 
+class CarriedPayer(Protocol):
+    """A payer as other processes are told of it; it pickles."""
+
+    def arrive(self) -> Payer:
+        """The payer here: the one that is open already, else a new one. It may be one that refuses all calls."""
+
+
+class Front(Protocol):
+    """What is asked of the manager that a payer is a part of."""
+
+    def carried(self) -> CarriedPayer:
+        """The payer, as other processes are to be told of it."""
+
+
 class Payer(Protocol):
     """What a scope and a call need of a :class:`~budgeted.BudgetManager`.
 
@@ -178,10 +192,13 @@ class Payer(Protocol):
     def repeats(self) -> Repeats: ...  # noqa: D102
 
     @property
-    def front(self) -> object: ...  # noqa: D102
+    def front(self) -> Front: ...  # noqa: D102
 
-    def limit_block(self, account: str, cap: int, block: KeyedBlock) -> None:
-        """Note that a keyed block has this cap; it reaches the ledger with the block's first call."""
+    def limit_block(self, account: str, cap: int, block: KeyedBlock, *, lasting: bool = False) -> None:
+        """Note that a keyed block has this cap; it reaches the ledger with the block's first call.
+
+        ``lasting``: a cap that the ledger has already stays as it is.
+        """
 
     def plan(
         self, group: Group, provider: str, model: str, at: int, *, fresh: bool = False, refuse: bool = True

@@ -10,7 +10,7 @@ from contextvars import Token
 from typing import Protocol
 
 import msgspec
-from opentelemetry.context import Context, attach, create_key, detach, get_current, get_value
+from opentelemetry.context import Context, attach, create_key, detach, get_current, get_value, set_value
 
 from budgeted.ledger.accounts import user_account
 from budgeted.payers.block_figures import BlockFigures
@@ -111,9 +111,22 @@ def joined(
     return Scope(groups, parent.blocks, payer, parent.offer)
 
 
+def with_shared_caps(groups: tuple[Group, ...], blocks: tuple[BlockFigures, ...]) -> tuple[Group, ...]:
+    """The accounts that a call in some blocks is charged to, and those of caps that came to be shared meanwhile."""
+    for block in blocks:
+        if block.shared is not None and block.kept is not None:
+            account, rest = block.kept
+            block.payer.limit_block(account, rest, block)
+            groups = tuple(
+                group.join(account, block.policy) if group.payer is block.payer else group for group in groups
+            )
+    return groups
+
+
 def current() -> Scope | None:
     """The scope of the running code, or None outside every block."""
-    return get_value(KEY)  # type: ignore[return-value]
+    found: Scope | None = get_value(KEY)  # type: ignore[assignment]
+    return inherited[0] if found is None and inherited else found
 
 
 def enter(scope: Scope, context: Context | None = None) -> Token[Context]:
@@ -142,5 +155,28 @@ def leave(scope: Scope) -> None:
 _set_item = dict.__setitem__
 """A context refuses changes once it is shared; this is one that nobody else has seen yet."""
 
+inherited: list[Scope] = []
+"""The scope that this whole process was started in, if another one has started it in a block."""
+
 outside: list[Scope] = []
-"""The scope of calls outside every block: the default manager's, once there is one."""
+"""The scope of calls outside every block: the one inherited, else the default manager's, once there is one."""
+
+by_default: list[Payer] = []
+"""The default manager's payer, once there is one."""
+
+
+def cover(payer: Payer | None) -> None:
+    """Have the default manager's payer pay for calls outside every block; None where there is none."""
+    by_default[:] = [] if payer is None else [payer]
+    outside[:] = inherited or [Scope((payer.group,)) for payer in by_default]
+
+
+def inherit(scope: Scope | None) -> None:
+    """Have all calls of this process be made in a scope that it was started in; None for none."""
+    inherited[:] = [] if scope is None else [scope]
+    cover(by_default[0] if by_default else None)
+
+
+def hide() -> None:
+    """Have the running code, from here on, be outside every block that this process has opened."""
+    attach(set_value(KEY, None))

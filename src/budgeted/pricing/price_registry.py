@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from decimal import Decimal
 from typing import Final, TypeAlias
@@ -253,6 +253,18 @@ def register_price(
         _registered[registration[:4]] = registration
         _remembered.clear()
         return _search(model, provider, base_url)
+
+
+def registered() -> tuple[Registration, ...]:
+    """What the application has registered so far; it pickles."""
+    return tuple(_registered.values())
+
+
+def take_over(prices: Iterable[Registration]) -> None:
+    """Register what another process has registered, instead of what is here for the same models."""
+    with _lock:
+        _registered.update({one[:4]: one for one in prices})
+        _remembered.clear()
 
 
 _SOUND: Final = ("audio", "live", "realtime", "sonic", "speech", "transcri", "tts", "voice", "voxtral", "whisper")

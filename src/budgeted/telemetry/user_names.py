@@ -29,6 +29,9 @@ class UserNames:
         self.top = top
         self.ranked = -math.inf  # by time.monotonic; whoever reads the ledger for a collection keeps `only` current
 
+    def __reduce__(self) -> tuple[object, ...]:  # so that a process that it is unpickled in knows of the rule
+        return UserNames, (self._name, self.only, self.top)
+
     def __call__(self, user: str) -> str:
         """A user's name in telemetry, or "" for one who is not to be named."""
         if self.only is not None and user not in self.only:

@@ -1,0 +1,117 @@
+"""Who pays, as another process is told of it: the payers, their accounts and caps, in the order of the blocks."""
+
+from __future__ import annotations
+
+import msgspec
+
+from budgeted.ledger.accounts import account_kind, account_name
+from budgeted.payers import scope as scopes
+from budgeted.payers.block import Budget
+from budgeted.payers.on_exceed_policy import Policy
+from budgeted.payers.payer_interface import CarriedPayer, Group, Payer
+from budgeted.payers.scope import Scope, joined, with_shared_caps
+
+
+class CarriedAccount(msgspec.Struct, frozen=True):
+    """An account that pays.
+
+    Args:
+        payer: whose it is, as an index.
+        account: the ledger's name of it.
+        policy: what happens to a call that does not fit; None for the payer's own.
+        cap: nano-USD that a block may spend; None for a user.
+    """
+
+    payer: int
+    account: str
+    policy: Policy | None = None
+    cap: int | None = None
+
+
+class CarriedPayers(msgspec.Struct, frozen=True):
+    """The payers of some code, for another process. It pickles.
+
+    Args:
+        payers: whom the code's calls are charged to, the outermost block's first; then the default manager's, if it is
+            none of them.
+        accounts: of users and blocks, by payer.
+        inside: how many of the payers the code's blocks have; 0 for code outside every block.
+        innermost: the payer of the innermost block, as an index.
+    """
+
+    payers: tuple[CarriedPayer, ...]
+    accounts: tuple[CarriedAccount, ...] = ()
+    inside: int = 0
+    innermost: int = 0
+
+    def arrive(self) -> tuple[Payer, ...]:
+        """The payers in this process. Those that cannot pay here are there all the same, and refuse."""
+        return tuple(payer.arrive() for payer in self.payers)
+
+    def scope(self, parent: Scope | None = None) -> Scope | None:
+        """The scope of the code's blocks, made anew here, inside another one; that one if the code is in no block."""
+        payers = self.arrive()
+        if not self.inside:
+            return parent
+        return enclosed(parent, payers[: self.inside], self.accounts, self.innermost)
+
+
+def enclosed(
+    parent: Scope | None, payers: tuple[Payer, ...], accounts: tuple[CarriedAccount, ...], innermost: int
+) -> Scope:
+    """A scope of payers and accounts that came from elsewhere, inside ``parent``.
+
+    Args:
+        parent: the scope around, if there is one.
+        payers: at least one.
+        accounts: of them.
+        innermost: the payer whose manager the code inside uses, as an index.
+    """
+    scope = parent
+    blocks = () if parent is None else parent.blocks
+    for payer in payers:
+        scope = joined(scope, payer, None, None)
+    for one in accounts:
+        payer, name = payers[one.payer], account_name(one.account)
+        if account_kind(one.account) == "user":
+            scope = joined(scope, payer, name, one.policy)
+        elif one.cap is not None:
+            block = Budget(payer, cap=f"{one.cap}e-9", key=name, policy=one.policy)
+            payer.limit_block(one.account, one.cap, block, lasting=True)
+            scope = joined(scope, payer, None, one.policy, one.account)
+            blocks = (*blocks, block)
+    assert scope is not None  # noqa: S101 - there is a payer
+    scope.blocks, scope.payer = blocks, payers[innermost]
+    return scope
+
+
+def carried(scope: Scope | None) -> CarriedPayers | None:
+    """The payers of a scope, or of code outside every block, for another process; None where nobody pays.
+
+    From here on, caps without a key are shared with that process, whichever it is.
+
+    Args:
+        scope: who pays; None for code outside every block.
+    """
+    default = scopes.by_default
+    if scope is None:
+        return CarriedPayers((default[0].front.carried(),)) if default else None
+    for block in scope.blocks:
+        block.share()
+    groups = with_shared_caps(scope.groups, scope.blocks)
+    payers = [group.payer for group in groups]
+    inside = len(payers)
+    payers += [payer for payer in default if payer not in payers]
+    caps = {kept[0]: kept[1] for block in scope.blocks if (kept := block.kept) is not None}
+    accounts = tuple(one for index, group in enumerate(groups) for one in _accounts(index, group, caps))
+    innermost = next((index for index, payer in enumerate(payers) if payer is scope.payer), 0)
+    return CarriedPayers(tuple(payer.front.carried() for payer in payers), accounts, inside, innermost)
+
+
+def _accounts(index: int, group: Group, caps: dict[str, int]) -> list[CarriedAccount]:
+    """A group's accounts but the global one, which each payer has."""
+    own = group.payer.policy
+    return [
+        CarriedAccount(index, account, None if policy == own else policy, caps.get(account))
+        for account, policy in zip(group.accounts[1:], group.policies[1:], strict=True)
+    ]
