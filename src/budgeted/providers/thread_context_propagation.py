@@ -10,7 +10,10 @@ from budgeted.payers.function_context_propagation import bind
 from budgeted.payers.scope import current
 from budgeted.providers.monkeypatching import Hook, enabled
 
-_POOLS = ("concurrent.futures.thread", "multiprocessing.pool", "multiprocessing.dummy")
+_POOLS = (
+    *("concurrent.futures.thread", "multiprocessing.pool", "multiprocessing.dummy"),
+    *("concurrent.futures.process", "multiprocessing.queues"),
+)
 
 
 def _start(wrapped: Callable[..., Any], thread: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -1,0 +1,307 @@
+"""Children of a process pay as their parent does, however they are started."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import pickle
+import threading
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from child_calls import Asking, AskingForked, ask, told
+
+import budgeted
+from budgeted import BudgetExceededError, BudgetManager, bind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from paying import Paying
+
+    from budgeted.testing import SimulatedProvider
+
+pytestmark = [pytest.mark.sdk, pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")]
+
+METHODS = ("fork", "spawn", "forkserver")
+TOO_SMALL = 0.000_001
+
+
+@pytest.fixture(params=METHODS)
+def context(request: pytest.FixtureRequest) -> Any:
+    return multiprocessing.get_context(request.param)
+
+
+@pytest.fixture
+def shared(paying: Callable[..., Paying], tmp_path: Path) -> Paying:
+    """A manager whose ledger other processes can open."""
+    return paying(ledger=tmp_path / "ledger")
+
+
+def start(context: Any, url: str, count: int = 1, *args: Any) -> list[str]:
+    """How the calls of so many children ended."""
+    queue = context.Queue()
+    children = [context.Process(target=told, args=(queue, url, *args)) for _ in range(count)]
+    for child in children:
+        child.start()
+    ends = [end for _ in children for end in queue.get(timeout=60)]
+    for child in children:
+        child.join()
+        assert child.exitcode == 0
+    return ends
+
+
+def users(payer: Paying) -> dict[str, int]:
+    return {user: row.calls for user, row in payer.manager.report("user").items()}
+
+
+def test_children_are_charged_like_their_parent(context: Any, shared: Paying) -> None:
+    with shared.manager.budget("team"), shared.manager.budget("alice"):
+        assert start(context, shared.provider.openai_url, 4) == [""] * 4
+    shared.agrees(4)
+    assert users(shared) == {"team": 4, "alice": 4}
+
+
+def test_children_are_refused_like_their_parent(context: Any, shared: Paying) -> None:
+    shared.manager.set_limits("alice", TOO_SMALL)
+    with shared.manager.budget("alice"):
+        ends = start(context, shared.provider.openai_url, 4)
+    assert ["BudgetExceededError: user 'alice'" in end for end in ends] == [True] * 4
+    assert shared.provider.requests == []
+
+
+def test_children_outside_every_block_are_the_global_accounts(context: Any, paying: Any, tmp_path: Path) -> None:
+    payer = paying(ledger=tmp_path / "ledger", default_user_limits="$1/day", unattributed="deny")
+    ends = start(context, payer.provider.openai_url, 4)
+    assert [end.partition(":")[0] for end in ends] == ["UnattributedCallError"] * 4
+    assert payer.provider.requests == []
+
+
+def test_children_have_the_settings_of_their_parent(context: Any, paying: Any, tmp_path: Path) -> None:
+    payer = paying(ledger=tmp_path / "ledger", unknown_users="deny")
+    with payer.manager.budget("nobody"):
+        ends = start(context, payer.provider.openai_url, 2)
+    assert [end.partition(":")[0] for end in ends] == ["UnknownUserError"] * 2
+
+
+def test_children_of_children_pay_as_well(context: Any, shared: Paying) -> None:
+    with shared.manager.budget("alice"):
+        queue = context.Queue()
+        child = context.Process(target=grandchild, args=(context.get_start_method(), queue, shared.provider.openai_url))
+        child.start()
+        assert queue.get(timeout=60) == [""]
+        child.join()
+    shared.agrees(1)
+    assert users(shared) == {"alice": 1}
+
+
+def grandchild(method: str, queue: Any, url: str) -> None:
+    child = multiprocessing.get_context(method).Process(target=told, args=(queue, url))
+    child.start()
+    child.join()
+
+
+@pytest.mark.parametrize("kind", [Asking, AskingForked])
+def test_a_process_that_overrides_run_pays_for_its_starter(kind: Any, shared: Paying) -> None:
+    queue = multiprocessing.get_context("spawn").Queue()
+    with shared.manager.budget("alice"):
+        child = kind(queue, shared.provider.openai_url)
+        child.start()
+    assert queue.get(timeout=60) == [""]
+    child.join()
+    shared.agrees(1)
+    assert users(shared) == {"alice": 1}
+
+
+# -- pools
+
+
+def test_a_pools_tasks_are_charged_to_whoever_submits_them(context: Any, shared: Paying) -> None:
+    url = shared.provider.openai_url
+    with shared.manager.budget("maker"):
+        pool = context.Pool(2)
+    with pool:
+        with shared.manager.budget("apply"):
+            assert pool.apply(ask, (url,)) == [""]
+        with shared.manager.budget("map"):
+            assert pool.map(ask, [url] * 3) == [[""]] * 3
+        with shared.manager.budget("starmap"):
+            assert pool.starmap(ask, [(url, 2)]) == [["", ""]]
+        with shared.manager.budget("imap"):
+            assert list(pool.imap(ask, [url] * 2)) == [[""]] * 2
+        with shared.manager.budget("unordered"):
+            assert list(pool.imap_unordered(ask, [url] * 2, chunksize=2)) == [[""]] * 2
+        assert pool.apply(ask, (url,)) == [""]
+    pool.join()
+    shared.agrees(11)
+    assert users(shared) == {"apply": 1, "map": 3, "starmap": 2, "imap": 2, "unordered": 2}
+
+
+def test_an_executors_tasks_are_charged_to_whoever_submits_them(context: Any, shared: Paying) -> None:
+    url = shared.provider.openai_url
+    with ProcessPoolExecutor(2, mp_context=context) as pool:
+        with shared.manager.budget("submit"):
+            future = pool.submit(ask, url)
+        with shared.manager.budget("map"):
+            assert list(pool.map(ask, [url] * 2)) == [[""]] * 2
+        assert future.result() == [""]
+    shared.agrees(3)
+    assert users(shared) == {"submit": 1, "map": 2}
+
+
+def test_a_pool_that_was_there_before_its_manager_is_metered(
+    context: Any, provider: SimulatedProvider, paying: Any
+) -> None:
+    paying().manager.close()  # the hooks are in
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        pool.submit(int).result()
+        payer = paying(ledger=None, max_budget=TOO_SMALL)
+        assert "BudgetExceededError" in pool.submit(ask, provider.openai_url).result()[0]
+    assert payer.provider.requests == []
+
+
+def test_a_pool_of_threads_follows_as_well(payer: Paying) -> None:
+    from multiprocessing.pool import ThreadPool
+
+    with ThreadPool(1) as pool, payer.block("alice"):
+        assert pool.map(ask, [payer.provider.openai_url]) == [[""]]
+    pool.join()
+    assert users(payer) == {"alice": 1}
+
+
+def test_a_bound_function_pickles(context: Any, shared: Paying) -> None:
+    with shared.manager.budget("alice"):
+        bound = bind(ask)
+    with shared.manager.budget("bob"):
+        again = pickle.loads(pickle.dumps(bound))  # noqa: S301 - it comes from here
+        assert again(shared.provider.openai_url) == [""]
+        with ProcessPoolExecutor(1, mp_context=context) as pool:
+            assert pool.submit(run, bound, shared.provider.openai_url).result() == [""]
+    shared.agrees(2)
+    assert users(shared) == {"alice": 2}
+
+
+def run(fn: Callable[..., Any], *args: Any) -> Any:
+    return fn(*args)
+
+
+# -- caps
+
+
+def test_a_cap_without_a_key_is_shared_with_children(context: Any, shared: Paying) -> None:
+    with shared.manager.budget("alice", cap=0.0008) as block:
+        assert ask(shared.provider.openai_url) == [""]
+        ends = start(context, shared.provider.openai_url, 3, 5)
+        ends += ask(shared.provider.openai_url, 5)
+    assert "" in ends
+    assert any("a cap of $" in end for end in ends)
+    assert shared.provider.wait_idle()
+    assert shared.spent == shared.provider.billed_nano() <= 800_000
+    assert block.remaining == pytest.approx(0.0008 - shared.spent / 1e9)
+
+
+def test_what_calls_in_flight_leave_of_a_cap_is_for_the_children(shared: Paying, pool: Any) -> None:
+    context = multiprocessing.get_context("spawn")
+    answer = threading.Event()
+    shared.provider.reply(gate=answer)
+    with shared.manager.budget("alice", cap=0.0008) as block:
+        first = pool.submit(ask, shared.provider.openai_url, 1, max_completion_tokens=370)
+        assert shared.provider.wait_parked()
+        assert "a cap of $" in start(context, shared.provider.openai_url)[0]
+        answer.set()
+        assert first.result() == [""]
+        assert ask(shared.provider.openai_url) == [""]
+        assert start(context, shared.provider.openai_url) == [""]
+    assert block.calls == 2
+
+
+def test_a_cap_with_a_key_is_one_for_parent_and_children(context: Any, shared: Paying) -> None:
+    with shared.manager.budget(cap=0.0008, key="job"):
+        ends = start(context, shared.provider.openai_url, 3, 5)
+    assert "" in ends
+    assert any("block 'job'" in end for end in ends)
+    assert shared.spent == shared.provider.billed_nano() <= 800_000
+
+
+# -- what cannot be shared
+
+
+def test_children_of_a_ledger_in_memory_are_refused_and_told_what_to_name(context: Any, payer: Paying) -> None:
+    with payer.block("alice"):
+        ends = start(context, payer.provider.openai_url, 4)
+    assert [("in the memory of" in end, "ledger='./spend'" in end) for end in ends] == [(True, True)] * 4
+    assert payer.provider.requests == []
+
+
+def test_children_of_a_ledger_that_has_no_name_are_refused(paying: Callable[..., Paying], tmp_path: Path) -> None:
+    import sqlalchemy as sa
+
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'spend.db'}")
+    payer = paying(ledger=engine)
+    try:
+        with payer.manager.budget("alice"):
+            assert "(Engine)" in start(multiprocessing.get_context("spawn"), payer.provider.openai_url)[0]
+            assert start(multiprocessing.get_context("fork"), payer.provider.openai_url) == [""]
+        payer.agrees(1)
+    finally:
+        engine.dispose()
+
+
+def test_a_setting_that_does_not_pickle_is_left_out_and_said_once(
+    paying: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    payer = paying(ledger=tmp_path / "ledger", on_event=lambda event: None, timezone="Europe/Berlin")
+    context = multiprocessing.get_context("spawn")
+    with caplog.at_level(logging.WARNING, "budgeted"):
+        for _ in range(2):
+            with payer.manager.budget("alice"):
+                assert start(context, payer.provider.openai_url) == [""]
+    told = [one.getMessage() for one in caplog.records if "pickled" in one.getMessage()]
+    assert len(told) == 1
+    assert "on_event of project 'default' cannot be pickled" in told[0]
+
+
+def test_children_have_the_prices_that_were_registered(shared: Paying, nothing_registered: None) -> None:
+    budgeted.register_price("gpt-5-mini", input=100, output=100)
+    with shared.manager.budget("alice", cap=0.001):
+        ends = start(multiprocessing.get_context("spawn"), shared.provider.openai_url)
+    assert "BudgetExceededError" in ends[0]
+
+
+def test_without_hooks_children_are_left_alone(shared: Paying) -> None:
+    shared.manager.set_limits("alice", TOO_SMALL)
+    budgeted.uninstrument()
+    try:
+        with shared.manager.budget("alice"):
+            assert start(multiprocessing.get_context("spawn"), shared.provider.openai_url) == [""]
+    finally:
+        budgeted.instrument()
+
+
+def test_a_refusal_in_a_pool_reaches_the_parent_as_it_is(shared: Paying) -> None:
+    shared.manager.set_limits("alice", TOO_SMALL)
+    with (
+        ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool,
+        shared.manager.budget("alice"),
+        pytest.raises(BudgetExceededError, match="alice"),
+    ):
+        pool.submit(hold_a_dollar).result()
+
+
+def hold_a_dollar() -> None:
+    with budgeted.hold(cost=1) as held:
+        held.settle(cost=1)
+
+
+def test_a_child_knows_its_parents_manager_as_the_default_one(context: Any, shared: Paying) -> None:
+    with context.Pool(1) as pool:
+        assert pool.apply(project) == shared.manager.project_name
+    pool.join()
+
+
+def project() -> str:
+    manager = budgeted.get_manager()
+    assert isinstance(manager, BudgetManager)
+    return manager.project_name
