@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from budgeted.api import budget, budgeted, configure, get_manager, hold, instrument, uninstrument
+from budgeted.api import (
+    budget,
+    budgeted,
+    configure,
+    extract,
+    get_manager,
+    hold,
+    inject,
+    instrument,
+    uninstrument,
+)
+from budgeted.api import go_on_as_started as _go_on_as_started
 from budgeted.errors import (
     BudgetError,
     BudgetExceededError,
+    CarrierError,
     LedgerCorruptError,
     LedgerError,
     LedgerLockedError,
@@ -29,6 +41,7 @@ __all__ = [
     "BudgetError",
     "BudgetExceededError",
     "BudgetManager",
+    "CarrierError",
     "LedgerCorruptError",
     "LedgerError",
     "LedgerLockedError",
@@ -43,12 +56,17 @@ __all__ = [
     "budget",
     "budgeted",
     "configure",
+    "extract",
     "get_manager",
     "hold",
+    "inject",
     "instrument",
     "register_price",
     "uninstrument",
 ]
+
+
+_go_on_as_started()
 
 
 def __dir__() -> list[str]:

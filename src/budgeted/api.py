@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any, Never, TypeVar, Unpack, overload
 
 from budgeted import providers
 from budgeted.functions import decorator_options
-from budgeted.manager import open_managers
+from budgeted.manager import open_managers, payers_as_text
 from budgeted.manager.argument_types import Keywords, LedgerLike, Limits, OnExceed
 from budgeted.manager.budget_manager import BudgetManager
+from budgeted.manager.extracted_payers import VARIABLE, Extracted, extracted, text_in
+from budgeted.manager.payers_of_environment import go_on
 from budgeted.manager.unknown_keywords import documented, refuse_unknown
 from budgeted.metering.manual_hold import Hold
 from budgeted.payers.block import Budget
 from budgeted.payers.payer_interface import Payer
 from budgeted.payers.scope import current
+from budgeted.payers.sealed_text import NAME
 from budgeted.pricing.price_registry import Amount
 from budgeted.providers.what_is_metered import Instrumented
-from budgeted.validation import shown
+from budgeted.validation import check_seconds, shown
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -232,6 +236,66 @@ def hold(
         n=n,
         tier=tier,
     )
+
+
+def inject(carrier: MutableMapping[str, str] | None = None) -> MutableMapping[str, str]:
+    """Put who pays here into headers or an environment, for another program, process or host to go on with.
+
+    What is put in names the project, the ledger's address (never one with a password), users, caps and policies; it is
+    signed if the environment variable ``BUDGETED_SECRET`` is set. Nothing of it is baggage: it goes where you send it.
+    A cap without a key is kept in the ledger from then on, so that both together never pass it.
+
+    Args:
+        carrier: headers, or an environment; None for new headers. It is changed, in the header ``budgeted-payers``, or
+            in the variable ``BUDGETED_PAYERS`` of ``os.environ`` and of what has a ``PATH``.
+
+    Returns:
+        The carrier.
+
+    Example:
+        >>> with budget("alice"):
+        ...     httpx.post(url, headers=inject())
+        ...     subprocess.run([sys.executable, "job.py"], env=inject({**os.environ}))
+    """
+    found: MutableMapping[str, str] = {} if carrier is None else carrier
+    name = VARIABLE if found is os.environ or "PATH" in found else NAME
+    found[name] = payers_as_text.written(current(), get_manager().payer, os.environ.get("BUDGETED_SECRET", ""))
+    return found
+
+
+def extract(carrier: Mapping[str, Any], *, max_age: float = payers_as_text.MAX_AGE) -> Extracted:
+    """A block whose calls are charged to whom :func:`inject` has put into a carrier, besides the blocks around.
+
+    With ``BUDGETED_SECRET`` set, the carrier has to be signed with it: then its policies count, and a program that has
+    no manager yet gets the carrier's project and ledger. Without, anybody may have written it: only users and caps of a
+    project that has a manager here are taken, with this manager's policies.
+
+    Args:
+        carrier: headers in any case of letters, an environment, a WSGI environment. One that says nothing of payers
+            adds none.
+        max_age: seconds for which what was injected is taken.
+
+    Returns:
+        A context manager, for ``with`` and ``async with``; ``.users`` are those who pay.
+
+    Raises:
+        CarrierError: the carrier is forged, stale, damaged or of another project; a ValueError, too. Nobody pays by it.
+        TypeError: it is no mapping to text.
+
+    Example:
+        >>> with extract(request.headers):
+        ...     client.chat.completions.create(...)
+    """
+    seconds = check_seconds(max_age, "max_age")
+    text = text_in(carrier)
+    if text is None:
+        return Extracted()
+    return extracted(text, os.environ.get("BUDGETED_SECRET", ""), seconds, BudgetManager)
+
+
+def go_on_as_started() -> None:
+    """Have whom this process's environment names pay for its calls; it names nobody unless somebody has injected it."""
+    go_on(os.environ, BudgetManager)
 
 
 def instrument() -> Instrumented:

@@ -6,6 +6,7 @@ BudgetError
  ├─ UnattributedCallError   a call outside every block, refused by ``unattributed="deny"``
  ├─ UnpricedModelError      no price is known for the model, and a USD limit applies
  ├─ UnknownUserError        (also a KeyError) a user without a budget, under ``unknown_users="deny"``
+ ├─ CarrierError            (also a ValueError) what was to say who pays is forged, stale, damaged or of another project
  └─ LedgerError             the ledger cannot be used as asked
      ├─ LedgerUnavailableError   it cannot be reached or written; the call is refused
      ├─ LedgerLockedError        another process keeps its lock too long
@@ -195,6 +196,13 @@ class UnknownUserError(BudgetError, KeyError):
         if _asked_by_telemetry():
             return self._told
         return str(self.args[0]) if self.args else ""
+
+
+class CarrierError(BudgetError, ValueError):
+    """What came along to say who pays cannot be trusted or used: forged, stale, damaged or of another project.
+
+    The text quotes its beginning and says what to do. Nobody pays by it, and nothing was entered. See :func:`extract`.
+    """
 
 
 class LedgerError(BudgetError):

@@ -19,8 +19,10 @@ from budgeted import (
     budget,
     budgeted,
     configure,
+    extract,
     get_manager,
     hold,
+    inject,
     instrument,
     register_price,
     uninstrument,
@@ -154,6 +156,10 @@ def refused(error: BudgetExceededError) -> Iterator[object]:
     yield assert_type(error.retry_after, float | None)
     yield assert_type(error.resets_at, dt.datetime | None)
     yield assert_type(error.remaining, float)
+
+
+with extract(inject({"accept": "*/*"}), max_age=60) as payers:
+    assert_type(payers.users, tuple[str, ...])
 
 
 register_price("mine", input="0.10", output=Decimal("0.4"), max_output_tokens=100)

@@ -15,7 +15,7 @@ import msgspec
 from budgeted.functions import decorator_options
 from budgeted.ledger import background_worker
 from budgeted.ledger.interface import Ledger
-from budgeted.ledger.opening import open_ledger
+from budgeted.ledger.opening import address_of, open_ledger
 from budgeted.manager import carried_manager, open_managers, reports
 from budgeted.manager.accounts import Accounts
 from budgeted.manager.argument_types import Fsync, LedgerLike, Limits, MetricUsers, OnExceed, UserLimitsLike
@@ -225,8 +225,12 @@ class BudgetManager(LiteLLMMethods):
 
     def carried(self) -> CarriedManager:
         """This manager, for a process that goes on with it. What does not pickle is left out, and said once."""
-        where = None if self.client_type == "hosted" else self._where
-        return carried_manager.carry(BudgetManager, self, where, self._fsync, hosted=self.client_type == "hosted")
+        return carried_manager.carry(BudgetManager, self, self._where, self._fsync)
+
+    def ledger_address(self) -> str | None:
+        """What other processes can open the ledger by, with its password if it has one; None if there is nothing."""
+        # LiteLLM's protocol takes but one writer.
+        return None if self.client_type == "hosted" else address_of(self._where)
 
     # -- blocks, decorator, holds
 

@@ -13,7 +13,6 @@ from typing import cast
 import msgspec
 
 from budgeted.errors import BudgetError
-from budgeted.ledger.opening import address_of
 from budgeted.ledger.out_of_reach import OutOfReach
 from budgeted.manager import open_managers
 from budgeted.manager.open_managers import Manager
@@ -89,7 +88,7 @@ class CarriedManager(msgspec.Struct, frozen=True):
             if (payer.project_name, payer.ledger.place) == (self.project, self.place) and manager not in _arrived:
                 payer.token = self.token
                 if self.place is None and self.process != os.getpid():  # each in its own memory
-                    out_of_reach(manager, self.problem)
+                    _out_of_reach(manager, self.problem)
                 return manager
         return None
 
@@ -128,7 +127,7 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
-def carry(make: Callable[..., Manager], manager: Manager, where: object, fsync: str, *, hosted: bool) -> CarriedManager:
+def carry(make: Callable[..., Manager], manager: Manager, where: object, fsync: str) -> CarriedManager:
     """What another process is told of a manager.
 
     Args:
@@ -136,7 +135,6 @@ def carry(make: Callable[..., Manager], manager: Manager, where: object, fsync: 
         manager: which it is about.
         where: its ``ledger=`` argument.
         fsync: how its ledger was opened.
-        hosted: whether its budgets are at a server that takes but one writer.
     """
     payer = manager.payer
     rank, prices = open_managers.rank_of(manager), price_registry.registered()
@@ -145,9 +143,9 @@ def carry(make: Callable[..., Manager], manager: Manager, where: object, fsync: 
     if before is not None and before[0] == made_of:
         return before[1]
     problem = payer.ledger.problem if isinstance(payer.ledger, OutOfReach) else ""
-    address = None if problem or hosted else address_of(where)
+    address = None if problem else manager.ledger_address()
     if address is None and not problem:
-        problem = _unnamed(payer.project_name, where, hosted=hosted)
+        problem = _unnamed(payer.project_name, where)
     made = CarriedManager(
         make=make,
         token=payer.token,
@@ -165,7 +163,7 @@ def carry(make: Callable[..., Manager], manager: Manager, where: object, fsync: 
     return made
 
 
-def out_of_reach(manager: Manager, problem: str) -> None:
+def _out_of_reach(manager: Manager, problem: str) -> None:
     """Have a manager refuse all calls of this process.
 
     Args:
@@ -179,7 +177,7 @@ def _refuse_copies() -> None:
     """Have managers refuse all calls whose ledger is in memory, if this process was forked, and has but a copy."""
     for payer in open_managers.open_payers():
         if payer.process != os.getpid() and payer.ledger.place is None and not isinstance(payer.ledger, OutOfReach):
-            out_of_reach(manager_of(payer), _unnamed(payer.project_name, "memory://", hosted=False))
+            _out_of_reach(manager_of(payer), _unnamed(payer.project_name, "memory://"))
 
 
 def _pickled(payer: ProjectPayer) -> dict[str, bytes]:
@@ -208,11 +206,12 @@ def manager_of(payer: ProjectPayer) -> Manager:
     return cast("Manager", payer.front)
 
 
-def _unnamed(project: str, where: object, *, hosted: bool) -> str:
-    if hosted:
-        kind = "behind LiteLLM's protocol, which takes but one writer"
-    elif isinstance(where, str):
+def _unnamed(project: str, where: object) -> str:
+    """Why other processes must refuse the calls of a project whose ledger has no address, and what to do."""
+    if isinstance(where, str):
         kind = "in the memory of the process that started this one"
+    elif where is None:
+        kind = "behind LiteLLM's protocol, which takes but one writer"
     else:
         kind = f"an object of the process that started this one ({type(where).__name__})"
     return (

@@ -21,7 +21,7 @@ _TEXTS = (
 ).split()
 _OTHERS = (
     "home token read_token max_body max_projects threads host port project header_seconds body_seconds answer_seconds "
-    "max_connections max_connections_per_address trusted_proxies"
+    "max_connections max_connections_per_address trusted_proxies payers secret"
 ).split()
 """Variables that are not about a manager's settings."""
 

@@ -24,6 +24,12 @@ class Manager(Protocol):
     def ledger(self) -> Ledger:
         """Where the balances are."""
 
+    def ledger_address(self) -> str | None:
+        """What other processes can open the ledger by; None if nothing."""
+
+    def close(self) -> None:
+        """Give up the ledger."""
+
     def reconfigure(self, **changes: object) -> None:
         """Change settings in place."""
 
@@ -60,6 +66,12 @@ def rank_of(manager: Manager) -> int | None:
     """How a manager came to be the default one; None if it is not."""
     with _default_lock:
         return _rank if _default is manager else None
+
+
+def default_project() -> str | None:
+    """The project of the default manager; None where there is none, or one that only stands in for it."""
+    with _default_lock:
+        return None if _default is None or _rank == STAND_IN else _default.payer.project_name
 
 
 def put_first(manager: Manager, rank: int) -> None:

@@ -96,16 +96,21 @@ def carried(scope: Scope | None) -> CarriedPayers | None:
     default = scopes.by_default
     if scope is None:
         return CarriedPayers((default[0].front.carried(),)) if default else None
+    payers, accounts, innermost = described(scope)
+    inside = len(payers)
+    payers += [payer for payer in default if payer not in payers]
+    return CarriedPayers(tuple(payer.front.carried() for payer in payers), accounts, inside, innermost)
+
+
+def described(scope: Scope) -> tuple[list[Payer], tuple[CarriedAccount, ...], int]:
+    """A scope's payers, their accounts, and which payer is the innermost block's, with each cap shared from here on."""
     for block in scope.blocks:
         block.share()
     groups = with_shared_caps(scope.groups, scope.blocks)
-    payers = [group.payer for group in groups]
-    inside = len(payers)
-    payers += [payer for payer in default if payer not in payers]
     caps = {kept[0]: kept[1] for block in scope.blocks if (kept := block.kept) is not None}
     accounts = tuple(one for index, group in enumerate(groups) for one in _accounts(index, group, caps))
-    innermost = next((index for index, payer in enumerate(payers) if payer is scope.payer), 0)
-    return CarriedPayers(tuple(payer.front.carried() for payer in payers), accounts, inside, innermost)
+    payers = [group.payer for group in groups]
+    return payers, accounts, next((index for index, payer in enumerate(payers) if payer is scope.payer), 0)
 
 
 def _accounts(index: int, group: Group, caps: dict[str, int]) -> list[CarriedAccount]:

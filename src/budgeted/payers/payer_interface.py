@@ -140,6 +140,9 @@ class Front(Protocol):
     def carried(self) -> CarriedPayer:
         """The payer, as other processes are to be told of it."""
 
+    def ledger_address(self) -> str | None:
+        """What other processes can open the ledger by, with its password if it has one; None if nothing."""
+
 
 class Payer(Protocol):
     """What a scope and a call need of a :class:`~budgeted.BudgetManager`.

@@ -1,0 +1,71 @@
+"""A program that was started by another one: what its environment says of who pays holds for all of its calls."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+
+from budgeted.errors import BudgetError
+from budgeted.ledger.out_of_reach import OutOfReach
+from budgeted.manager import open_managers
+from budgeted.manager.extracted_payers import Extracted, accounts_of, text_in
+from budgeted.manager.open_managers import CONFIGURED, Manager
+from budgeted.manager.payers_as_text import MAX_AGE, NamedPayer, place_of, read
+from budgeted.manager.project_payer import ProjectPayer
+from budgeted.payers import scope as scopes
+from budgeted.payers.sealed_text import mistaken
+
+logger = logging.getLogger("budgeted")
+
+_kept: list[Manager] = []
+"""The managers of those who pay for this process: nobody else keeps them."""
+
+
+def go_on(environment: Mapping[str, str], make: Callable[..., Manager]) -> None:
+    """Have the payers of an environment pay for all that this process calls, if it names any.
+
+    The environment is trusted as whoever has started this process is: it names ledgers by other variables as well.
+    Where nobody can pay by what it says, all calls are refused, and the log says why.
+
+    Args:
+        environment: such as ``os.environ``.
+        make: makes a manager, which registers itself.
+    """
+    try:
+        text = text_in(environment)
+        if text is not None:
+            _inherit(text, environment, make)
+    except (BudgetError, ValueError, TypeError) as error:
+        logger.error("budgeted: all calls of this process are refused: %s", error)  # noqa: TRY400 - its text says it all
+        _first(make(ledger=OutOfReach(str(error))))
+
+
+def _inherit(text: str, environment: Mapping[str, str], make: Callable[..., Manager]) -> None:
+    secret = environment.get("BUDGETED_SECRET", "")
+    told = read(text, secret, time.time(), MAX_AGE)
+    accounts = accounts_of(text, told, signed=True)
+    managers = [_manager(text, one, environment, make) for one in told.payers]
+    _kept.extend(managers)
+    _first(managers[told.innermost])
+    if accounts:
+        payers: list[ProjectPayer] = [one.payer for one in managers]
+        scopes.inherit(Extracted(tuple(payers), accounts, told.innermost).scope(None))
+
+
+def _first(manager: Manager) -> None:
+    """Have a manager be the default one: ``configure()`` changes it in place, and keeps its ledger."""
+    open_managers.put_first(manager, CONFIGURED)
+
+
+def _manager(text: str, named: NamedPayer, environment: Mapping[str, str], make: Callable[..., Manager]) -> Manager:
+    where = named.ledger or environment.get("BUDGETED_LEDGER")
+    if where is None:
+        problem = "names no ledger, which is in memory there, or has a password; set BUDGETED_LEDGER to one for both"
+        raise mistaken(text, problem)
+    manager = make(named.project, ledger=where, **named.settings)
+    if place_of(manager.payer) != named.place:
+        manager.close()
+        problem = "is of another ledger than BUDGETED_LEDGER names; set it to that of the process that injected it"
+        raise mistaken(text, problem)
+    return manager
