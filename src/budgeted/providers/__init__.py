@@ -28,6 +28,7 @@ from budgeted.providers import (
     openai_compatible_sdks,
     process_context_propagation,
     thread_context_propagation,
+    unmetered_programs,
     what_is_metered,
 )
 from budgeted.providers.what_is_metered import Instrumented
@@ -38,7 +39,7 @@ HOOKS = tuple(
         *(openai, anthropic, bedrock, aiobotocore, claude_agent_sdk, cohere, dspy),
         *(google_genai, google_interactions, groq),
         *(litellm, litellm_refused_functions, mistral, ollama, openai_compatible_sdks),
-        *(thread_context_propagation, process_context_propagation, http_clients),
+        *(thread_context_propagation, process_context_propagation, unmetered_programs, http_clients),
     )
     for hook in module.HOOKS
 )
