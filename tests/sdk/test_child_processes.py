@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import pickle
+import subprocess
+import sys
 import threading
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from child_calls import Asking, AskingForked, ask, told
+from forking import forked
 
 import budgeted
 from budgeted import BudgetExceededError, BudgetManager, bind
@@ -225,6 +228,15 @@ def test_a_cap_with_a_key_is_one_for_parent_and_children(context: Any, shared: P
     assert shared.spent == shared.provider.billed_nano() <= 800_000
 
 
+def test_a_cap_is_shared_with_a_child_that_is_forked_by_hand(shared: Paying) -> None:
+    with shared.manager.budget("alice", cap=0.0004) as block:
+        ends = forked(lambda: ask(shared.provider.openai_url, 5)) + str(ask(shared.provider.openai_url, 5))
+    assert "a cap of $" in ends
+    assert shared.provider.wait_idle()
+    assert 0 < shared.spent == shared.provider.billed_nano() <= 400_000
+    assert block.remaining == pytest.approx(0.0004 - shared.spent / 1e9)
+
+
 # -- what cannot be shared
 
 
@@ -299,6 +311,31 @@ def test_a_child_knows_its_parents_manager_as_the_default_one(context: Any, shar
     with context.Pool(1) as pool:
         assert pool.apply(project) == shared.manager.project_name
     pool.join()
+
+
+@pytest.mark.parametrize(("ledger", "end"), [("spend", ""), ("memory://", "LedgerError")])
+def test_a_child_whose_main_module_configures_goes_on_as_its_parent(
+    ledger: str, end: str, provider: SimulatedProvider, tmp_path: Path
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(f"""
+import multiprocessing, sys
+sys.path[:0] = {sys.path!r}
+import budgeted
+from child_calls import told
+manager = budgeted.configure(project_name="app", ledger={ledger!r}, max_budget=1)
+if __name__ == "__main__":
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    with budgeted.budget("alice"):
+        child = context.Process(target=told, args=(queue, {provider.openai_url!r}))
+        child.start()
+    print(queue.get(timeout=60)[0].partition(":")[0], sorted(manager.report("user")), end="")
+    child.join()
+""")
+    command = [sys.executable, str(program)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, cwd=tmp_path)
+    assert done.stdout == (f"{end} ['alice']" if not end else f"{end} []")
 
 
 def project() -> str:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-import pickle
 import threading
 import weakref
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 
@@ -70,7 +69,7 @@ class CarriedManager(msgspec.Struct, frozen=True):
         with _arriving:
             _refuse_copies()
             if _prices != [self.prices]:
-                price_registry.take_over(pickle.loads(self.prices))  # noqa: S301 - from the process that started this one
+                price_registry.take_over(_unpacked(self.prices))
                 _prices[:] = [self.prices]
             manager = self._found() or self._made()
         if self.rank is not None:
@@ -109,7 +108,7 @@ class CarriedManager(msgspec.Struct, frozen=True):
 
     def _read(self, name: str) -> tuple[str, object]:
         try:
-            return name, pickle.loads(self.settings[name])  # noqa: S301 - as above
+            return name, _unpacked(self.settings[name])
         except Exception as error:  # noqa: BLE001 - whatever a module of the application raises as it is imported
             logger.warning("budgeted: %s of %r is left out in this process: %s", name, self.project, error)
             return name, None
@@ -157,7 +156,7 @@ def carry(make: Callable[..., Manager], manager: Manager, where: object, fsync: 
         fsync=fsync,
         settings=_pickled(payer),
         rank=rank,
-        prices=pickle.dumps(prices),
+        prices=_packed(prices),
     )
     _carried[payer] = made_of, made
     return made
@@ -188,7 +187,7 @@ def _pickled(payer: ProjectPayer) -> dict[str, bytes]:
         if value is getattr(plain, name) or value == getattr(plain, name):
             continue
         try:
-            found[name] = pickle.dumps(value)
+            found[name] = _packed(value)
         except Exception:  # noqa: BLE001 - whatever its class raises
             left_out.append(name)
     if left_out and (payer.token, *left_out) not in _left_out:
@@ -199,6 +198,18 @@ def _pickled(payer: ProjectPayer) -> dict[str, bytes]:
             payer.project_name,
         )
     return found
+
+
+def _packed(value: object) -> bytes:
+    import pickle  # not before a process is started: importing the package is to be quick
+
+    return pickle.dumps(value)
+
+
+def _unpacked(packed: bytes) -> Any:
+    import pickle
+
+    return pickle.loads(packed)  # noqa: S301 - it comes from the process that started this one
 
 
 def manager_of(payer: ProjectPayer) -> Manager:

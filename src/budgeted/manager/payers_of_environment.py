@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from budgeted.errors import BudgetError
 from budgeted.ledger.out_of_reach import OutOfReach
 from budgeted.manager import open_managers
-from budgeted.manager.extracted_payers import Extracted, accounts_of, text_in
+from budgeted.manager.extracted_payers import VARIABLE, Extracted, accounts_of
 from budgeted.manager.open_managers import CONFIGURED, Manager
 from budgeted.manager.payers_as_text import MAX_AGE, NamedPayer, place_of, read
 from budgeted.manager.project_payer import ProjectPayer
@@ -33,7 +33,8 @@ def go_on(environment: Mapping[str, str], make: Callable[..., Manager]) -> None:
         make: makes a manager, which registers itself.
     """
     try:
-        text = text_in(environment)
+        # By its own name alone: under CGI, what HTTP_* variables hold was written by whoever sent the request.
+        text = environment.get(VARIABLE)
         if text is not None:
             _inherit(text, environment, make)
     except (BudgetError, ValueError, TypeError) as error:

@@ -66,11 +66,11 @@ def end(blocks: Sequence[BlockFigures], call: int, cost: int) -> None:
     wake(blocks)
 
 
-def charge(blocks: Sequence[BlockFigures], usd: int) -> None:
-    """Charge so much (nano-USD, or less than nothing) beside what is held."""
+def charge(blocks: Sequence[BlockFigures], call: int, usd: int) -> None:
+    """Charge so much (nano-USD, or less than nothing) for a call beside what it holds."""
     with caps_lock:
         for block in blocks:
-            block.slot.spent += usd
+            block.charge(call, usd)
 
 
 def count(blocks: Sequence[BlockFigures], *, clamped: int = 0, refused: int = 0) -> None:

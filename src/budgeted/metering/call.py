@@ -272,7 +272,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
                 apart.end(self.request, self.at, used, reason, timeout)
             except LedgerError as error:
                 apart.keep(self.request, self.at, used, reason, error)
-        block_hold.charge(self.blocks, used.usd)
+        block_hold.charge(self.blocks, id(self), used.usd)
         counters.charge(self.request, self.groups, used, 0, estimated=bool(reason))
         if reason:
             call_reporting.note_estimate(self, used.usd, f"{reason}: a charge of its own")

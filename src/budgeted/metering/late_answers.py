@@ -34,7 +34,7 @@ def settle(call: Call, usage: Counts | None, cost: int | None) -> None:
             part.keep(call.request, call.at, used, "", error)
         difference = 0 if used is None else used.usd - call.cost
         call.cost += difference
-        block_hold.charge(call.blocks, difference)
+        block_hold.charge(call.blocks, id(call), difference)
     call.outcome = "settled"
 
 

@@ -161,18 +161,26 @@ class BlockFigures:
         self.holds.pop(call, None)
         self._rest += self._before_sharing.pop(call, 0)
 
-    def share(self) -> None:
+    def share(self, seconds: float = -1) -> None:
         """Keep what is left of a cap without a key in an account of the ledger, for other processes to spend of it.
 
         What was spent and is held by now is not in that account: it is no part of what is left.
+
+        Args:
+            seconds: to wait for the lock at most; -1 for as long as it takes.
         """
-        with caps_lock:
-            if self._cap is None or self.account is not None or self.shared is not None:
-                return
-            self._before_sharing.update(self.holds)
-            self._rest = max(0, self._cap - self.slot.spent - sum(self.holds.values()))
-            self.shared = block_account(f"shared-{secrets.token_hex(8)}")
-            shared_caps.count += 1
+        if self._cap is None or self.account is not None or not caps_lock.acquire(timeout=seconds):
+            return
+        try:
+            if self.shared is None:
+                self._before_sharing.update(self.holds)
+                self._rest = max(0, self._cap - self.slot.spent - sum(self.holds.values()))
+                # Twice: who has looked in between looks again, and a signal's handler that raises leaves no 0 behind.
+                shared_caps.count += 1
+                self.shared = block_account(f"shared-{secrets.token_hex(8)}")
+                shared_caps.count += 1
+        finally:
+            caps_lock.release()
 
     @property
     def kept(self) -> tuple[str, int] | None:
@@ -180,6 +188,12 @@ class BlockFigures:
         if self.shared is not None:
             return self.shared, self._rest
         return None if self.account is None or self._cap is None else (self.account, self._cap)
+
+    def charge(self, call: int, usd: int) -> None:
+        """Charge so much (nano-USD, or less than nothing) for a call beside what it holds."""
+        self.slot.spent += usd
+        if call in self._before_sharing:
+            self._rest = max(0, self._rest - usd)
 
     def count(self, *, refused: int = 0, clamped: int = 0) -> None:
         """Count a call's fate."""

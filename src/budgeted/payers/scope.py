@@ -6,12 +6,14 @@ happens to the context afterwards, the call settles with those who opened it.
 
 from __future__ import annotations
 
+import os
 from contextvars import Token
 from typing import Protocol
 
 import msgspec
 from opentelemetry.context import Context, attach, create_key, detach, get_current, get_value, set_value
 
+from budgeted.fork_locks import SECONDS
 from budgeted.ledger.accounts import user_account
 from budgeted.payers.block_figures import BlockFigures
 from budgeted.payers.on_exceed_policy import Policy
@@ -180,3 +182,14 @@ def inherit(scope: Scope | None) -> None:
 def hide() -> None:
     """Have the running code, from here on, be outside every block that this process has opened."""
     attach(set_value(KEY, None))
+
+
+def _before_fork() -> None:
+    """A child has a copy of each cap: from here on, both spend of one that the ledger keeps."""
+    scope = current()
+    for block in () if scope is None else scope.blocks:
+        block.share(SECONDS)
+
+
+# Later than that of the caps' own lock, and so called before it.
+os.register_at_fork(before=_before_fork)
