@@ -170,11 +170,11 @@ def test_nothing_is_kept_of_a_stream_that_has_ended(
         kept = weakref.ref(stream.response)
         leave(stream)
         del stream
+    gc.collect()  # ends what was forgotten
     assert drain.finish(30)
     for thread in threading.enumerate():  # what has read the rest may be about to end as yet
         if thread.name == "budgeted-drain":
             thread.join()
     payer.manager.flush()
-    gc.collect()  # ends what was forgotten,
-    gc.collect()  # and takes it away
+    gc.collect()
     assert kept() is None
