@@ -4,7 +4,7 @@
 # make matrix  every SDK and framework, in every form, with every ending of a stream: billed against recorded, as a table
 # make matrix-newest  the tests of the SDKs and that table, on the newest version of each SDK, as it is today
 # make tests-pythons  the quick tests on every other CPython from 3.11 on that this machine has
-# make tests-newest   those on the newest of them alone
+# make tests-newest   those that need no SDK, on the newest of them alone
 # make proof   attacks on the ledgers, each repeatable by its seed, as a table; LONG=1, or make proof-long: the long form
 # make demo    the real OpenAI SDK against a provider simulated on loopback: no key needed
 # make bench   what a metered call costs
@@ -26,7 +26,7 @@ PYTEST = -m pytest -n auto
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: check test matrix matrix-newest proof proof-long demo bench picture format clean lint types pyright
-.PHONY: tests-quick tests-all tests-openai2 tests-net tests-pythons tests-newest
+.PHONY: tests-quick tests-core tests-all tests-openai2 tests-net tests-pythons tests-newest
 
 # $(call install,GROUP): a virtual environment, in the target's folder, with this checkout and a group of pyproject.toml.
 # The pip that comes with a Python may be too old to know groups.
@@ -81,11 +81,16 @@ pyright: $(VENV)/.ready
 tests-quick: $(VENV)/.ready
 	$(BIN)/python $(PYTEST) -m "not slow and not matrix"
 
+tests-core: $(VENV)/.ready
+	$(BIN)/python $(PYTEST) -m "not slow and not matrix and not sdk"
+
 tests-all: $(VENV)/.ready
 	$(BIN)/python $(PYTEST) -m "not matrix"
 
+# Not what is the same with every version of openai.
 tests-openai2: .venv-openai2/.ready
-	.venv-openai2/bin/python $(PYTEST) -m "sdk and not matrix"
+	.venv-openai2/bin/python $(PYTEST) -m "sdk and not matrix" $(addprefix --ignore=tests/,queues \
+		sdk/test_child_processes.py sdk/test_claude_agent_sdk.py sdk/test_claude_code.py test_simulated_provider.py)
 
 tests-net: .venv-net/.ready
 	.venv-net/bin/python $(PYTEST) tests/net
@@ -96,7 +101,8 @@ tests-pythons tests-newest:
 	for python in $$pythons; do \
 		minor=$$($$python -c 'import sys; print(sys.version_info.minor)') && \
 		echo "with $$python" && \
-		$(MAKE) --no-print-directory PYTHON=$$python VENV=.venv-3.$$minor tests-quick || exit 1; \
+		$(MAKE) --no-print-directory PYTHON=$$python VENV=.venv-3.$$minor \
+			$(if $(filter tests-newest,$@),tests-core,tests-quick) || exit 1; \
 	done
 
 # All tables are printed, whatever the first one says. --quiet: the table is the report.
