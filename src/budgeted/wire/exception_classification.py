@@ -33,8 +33,17 @@ _BEFORE_SENDING = frozenset(
     }
 )
 
-# asyncio's and trio's.
-_CANCELLED = frozenset({"CancelledError", "Cancelled"})
+# asyncio's, trio's and grpc's.
+_CANCELLED = frozenset({"CancelledError", "Cancelled", "FutureCancelledError"})
+
+# Status codes of gRPC by which a server refuses. The others are given as well, or only, to what was lost on its way
+# there or back (https://grpc.github.io/grpc/core/md_doc_statuscodes.html).
+_REFUSALS = frozenset(
+    "INVALID_ARGUMENT NOT_FOUND ALREADY_EXISTS PERMISSION_DENIED UNAUTHENTICATED RESOURCE_EXHAUSTED "
+    "FAILED_PRECONDITION OUT_OF_RANGE UNIMPLEMENTED".split()
+)
+_NOT_CONNECTED = ("failed to connect to all addresses", "dns resolution failed")
+_TOO_LARGE = "larger than max"
 
 # Some packages give their timeouts a status (408) that no server sent.
 _TIMEOUTS = frozenset({"APITimeoutError", "TimeoutError", "TimeoutException"})
@@ -53,6 +62,9 @@ def classify(error: BaseException, handled: BaseException | None = None) -> str:
     """
     for cause in _causes(error, handled):
         names = {kind.__name__ for kind in type(cause).__mro__}
+        code = grpc_code(cause)
+        if code is not None:
+            return _of_grpc(cause, code)
         # Above aiohttp, one that broke later is also called a connection that could not be made: aiohttp tells which.
         if not _BEFORE_SENDING.isdisjoint(names) and not _is_of_aiohttp(_before(cause), handled):
             return UNSENT
@@ -60,6 +72,28 @@ def classify(error: BaseException, handled: BaseException | None = None) -> str:
         if status is not None:
             return REFUSED if status >= 400 else UNCERTAIN
     return UNCERTAIN
+
+
+def grpc_code(error: BaseException) -> str | None:
+    """The name of the gRPC status code that an exception carries, such as ``"UNAVAILABLE"``; None if it has none.
+
+    Args:
+        error: grpc's own, or what Google's libraries make of it.
+    """
+    for holder in (error, getattr(error, "response", None)):
+        if any(kind.__name__ == "RpcError" for kind in type(holder).__mro__):
+            code = getattr(holder, "code", None)
+            found = code() if callable(code) else None
+            return None if found is None else str(getattr(found, "name", found))
+    return None
+
+
+def _of_grpc(error: BaseException, code: str) -> str:
+    details = str(error).lower()
+    if code == "UNAVAILABLE" and any(text in details for text in _NOT_CONNECTED):
+        return UNSENT
+    # An answer that this side would not take was given all the same.
+    return REFUSED if code in _REFUSALS and _TOO_LARGE not in details else UNCERTAIN
 
 
 def _is_of_aiohttp(error: BaseException | None, handled: BaseException | None) -> bool:
@@ -108,6 +142,13 @@ def reason_of(error: BaseException) -> str:
     cancelled = any(kind.__name__ in _CANCELLED for kind in type(error).__mro__)
     if cancelled or isinstance(error, (GeneratorExit, KeyboardInterrupt)):
         return "cancelled after sending"
+    code = grpc_code(error)
+    if code == "CANCELLED":
+        return "cancelled after sending"
+    if code == "DEADLINE_EXCEEDED":
+        return "timed out after sending"
+    if code is not None:
+        return f"cut off after sending ({code})"
     names = [kind.__name__ for kind in type(error).__mro__]
     if isinstance(error, TimeoutError) or any("Timeout" in name for name in names):
         return "timed out after sending"
