@@ -16,6 +16,7 @@ from budgeted.wire.usage_report_formats.mistral_ocr import ocr_usage
 from budgeted.wire.usage_report_formats.ollama import ollama_usage
 from budgeted.wire.usage_report_formats.openai_chat_completions import chat_usage, total_usage
 from budgeted.wire.usage_report_formats.openai_responses import duration_usage, responses_usage
+from budgeted.wire.usage_report_formats.xai import xai_usage
 
 _READ: Final = (Counts, Usage)
 
@@ -39,6 +40,8 @@ def read_fields(fields: Fields, tier: str | None, model: str) -> Counts | None:
     """The same for a report's fields. A plain one is read as Counts, and any that says more as Usage."""
     try:
         if "prompt_tokens" in fields:
+            if "cached_prompt_text_tokens" in fields:
+                return xai_usage(fields, tier)
             return chat_usage(fields, tier, model)
         if "input_tokens" in fields:
             if fields.get("output_tokens", 0) is None:  # it was told, and not how many
