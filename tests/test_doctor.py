@@ -102,22 +102,24 @@ def test_what_the_source_does_not_tell_is_not_called_missing(tmp_path: Path, tex
 
 def test_a_paid_package_that_nothing_meters_is_told(tmp_path: Path) -> None:
     install(tmp_path, "groq", "1.7.0", groq___base_client=GROQ)
-    install(tmp_path, "xai-sdk", "1.21.0", xai_sdk__chat="")
+    install(tmp_path, "deepgram-sdk", "5.0.0", deepgram__client="")
     code, found = diagnosis(tmp_path)
     assert code == 1
     assert not found["healthy"]
-    assert found["unmetered"] == ["xai-sdk"]
-    assert states(found) == {"groq": "hooked when imported", "xai-sdk": "not metered"}
+    assert found["unmetered"] == ["deepgram-sdk"]
+    assert states(found) == {"groq": "hooked when imported", "deepgram-sdk": "not metered"}
 
 
 def test_a_package_without_a_hook_is_met_at_the_transport_by_its_http_client(tmp_path: Path) -> None:
     install(tmp_path, "voyageai", "0.5.0", voyageai__client="")
     install(tmp_path, "together", "1.0", together__old="")  # a version before the one that is hooked
+    install(tmp_path, "xai-sdk", "1.21.0", xai_sdk__chat="")
     code, found = diagnosis(tmp_path)
     assert code == 0
     assert states(found) == {
         "together": "met at the transport by httpx or requests or aiohttp",
         "voyageai": "met at the transport by requests or aiohttp",
+        "xai-sdk": "met at the transport by grpc",
     }
 
 

@@ -85,7 +85,7 @@ NOT_IN_EVERY_LITELLM = {
 }
 """What was moved, or came later."""
 
-WITH_THE_NET = ("cerebras", "curl_cffi", "fireworks", "openrouter", "perplexity", "together", "writerai", "zai")
+WITH_THE_NET = ("cerebras", "curl_cffi", "fireworks", "grpc", "openrouter", "perplexity", "together", "writerai", "zai")
 """What the tests of the net at the HTTP clients are run with, in an environment of their own."""
 
 

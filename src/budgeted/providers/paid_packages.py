@@ -15,9 +15,9 @@ class PaidPackage(msgspec.Struct, frozen=True):
         distribution: what pip calls it.
         module: what it is imported as.
         hooked: the module that every one of its calls goes through and that a hook is on; "" if none is.
-        clients: the HTTP clients that it speaks by, of which one installation may use any, and at whose transport its
-            calls are recognised, also in versions without ``hooked``; none if it speaks otherwise, such as by gRPC, or
-            by an API that nobody recognises.
+        clients: the HTTP clients, or grpc, that it speaks by, of which one installation may use any, and at whose
+            transport its calls are recognised, also in versions without ``hooked``; none if it speaks otherwise, or by
+            an API that nobody recognises.
         before: the module that meters those of its versions that have no ``hooked``; "" if none does.
     """
 
@@ -33,6 +33,7 @@ SENT_BY: Final[Mapping[str, str]] = {"requests": "urllib3"}
 
 _HTTPX = ("httpx",)
 _REQUESTS_AIOHTTP = ("requests", "aiohttp")
+_GRPC_REQUESTS = ("grpc", "requests")
 
 PAID_PACKAGES: Final = (
     PaidPackage("ai21", "ai21", clients=_HTTPX),
@@ -55,9 +56,9 @@ PAID_PACKAGES: Final = (
     PaidPackage("fal-client", "fal_client"),
     PaidPackage("fireworks-ai", "fireworks", "fireworks._base_client", clients=("httpx", "aiohttp")),
     PaidPackage("github-copilot-sdk", "copilot"),
-    PaidPackage("google-cloud-aiplatform", "google.cloud.aiplatform"),
+    PaidPackage("google-cloud-aiplatform", "google.cloud.aiplatform", clients=_GRPC_REQUESTS),
     PaidPackage("google-genai", "google.genai", "google.genai._api_client"),
-    PaidPackage("google-generativeai", "google.generativeai"),
+    PaidPackage("google-generativeai", "google.generativeai", clients=_GRPC_REQUESTS),
     PaidPackage("groq", "groq", "groq._base_client"),
     PaidPackage("huggingface-hub", "huggingface_hub", clients=("httpx", "requests", "aiohttp")),
     PaidPackage("ibm-watsonx-ai", "ibm_watsonx_ai", clients=("httpx", "requests")),
@@ -84,7 +85,7 @@ PAID_PACKAGES: Final = (
     PaidPackage("together", "together", "together._base_client", clients=("httpx", *_REQUESTS_AIOHTTP)),
     PaidPackage("voyageai", "voyageai", clients=_REQUESTS_AIOHTTP),
     PaidPackage("writer-sdk", "writerai", "writerai._base_client", clients=_HTTPX),
-    PaidPackage("xai-sdk", "xai_sdk"),
+    PaidPackage("xai-sdk", "xai_sdk", clients=("grpc",)),
     PaidPackage("zai-sdk", "zai", "zai.core._http_client", clients=_HTTPX),
     PaidPackage("zhipuai", "zhipuai", clients=_HTTPX),
 )

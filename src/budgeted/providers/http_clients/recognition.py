@@ -105,13 +105,13 @@ def recognised(
     if place is None:
         return None
     if not place.formats:
-        _refuse_unread(host, f"POST {path} at a host that serves models")
+        refuse_unread(host, f"POST {path} at a host that serves models")
         return None
     body = _body(content(), headers)
     if body is None:
         # What nobody knows is somebody's own service, which may take anything.
         if place.provider or host in _own_hosts():
-            _refuse_unread(host, f"the body of POST {path}")
+            refuse_unread(host, f"the body of POST {path}")
         return None
     http = HTTPRequest(path, body, place.provider, f"{scheme}://{host}{path}")
     for read_by in place.formats:
@@ -119,7 +119,7 @@ def recognised(
         if request is not None and (request.unseen or request.model):
             return http, read_by, request
     if place.provider and endpoint(host, "/") is not None and not is_free(path):
-        _refuse_unread(host, f"what is asked by POST {path}")
+        refuse_unread(host, f"what is asked by POST {path}")
     return None
 
 
@@ -185,8 +185,16 @@ def _own_hosts() -> frozenset[str]:
     return frozenset(host for group in scope.groups for host in group.payer.unmetered_hosts)
 
 
-def _refuse_unread(host: str, what: str) -> None:
-    """Refuse what is paid for and cannot be read; outside every block, or where that is let pass, count it."""
+def refuse_unread(host: str, what: str) -> None:
+    """Refuse what is paid for and cannot be read; outside every block, or where that is let pass, count it.
+
+    Args:
+        host: where it would be sent.
+        what: how a sentence about it begins, such as ``"the body of POST /v1/messages"``.
+
+    Raises:
+        UnpricedModelError: the running code is inside a block that does not let such requests pass.
+    """
     scope = current()
     around = scope or (scopes.outside[0] if scopes.outside else None)
     if around is None or held_by_hand(around):
