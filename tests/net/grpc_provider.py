@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import grpc
 import trustme
+from google.protobuf import json_format
 from xai_sdk.proto import chat_pb2, image_pb2, usage_pb2
 
 with warnings.catch_warnings():
@@ -64,6 +65,8 @@ class GrpcProvider:
         used: what the next answers say that they used.
         seconds: how long an answer takes, or each piece of one.
         status: what requests are refused with; None to answer them.
+        model: what xAI's answers say who answered.
+        tools: what xAI's answers say that its own tools were used for, each by its name.
         ticks: what xAI's answers state as their cost; 0 to state none.
         bill: the output tokens of each request that was answered, in full or in part: it bills those in full.
         asked: the methods that were asked for, whatever came of it.
@@ -76,7 +79,9 @@ class GrpcProvider:
         self.used = Used()
         self.seconds = 0.0
         self.status: grpc.StatusCode | None = None
+        self.model = "grok-test"
         self.ticks = 0
+        self.tools: list[str] = []
         self.bill: list[int] = []
         self.asked: list[str] = []
         self.messages: list[Any] = []
@@ -131,7 +136,7 @@ class GrpcProvider:
         """An answer of xAI's, or a piece of one."""
         return chat_pb2.GetChatCompletionResponse(
             id="answer",
-            model="grok-test",
+            model=self.model,
             outputs=[{"message": {"content": text, "role": "ROLE_ASSISTANT"}}],
             usage=self._xai_usage(),
         )
@@ -139,7 +144,7 @@ class GrpcProvider:
     def xai_piece(self, text: str, last: bool) -> Any:
         return chat_pb2.GetChatCompletionChunk(
             id="answer",
-            model="grok-test",
+            model=self.model,
             outputs=[{"delta": {"content": text, "role": "ROLE_ASSISTANT"}}],
             usage=self._xai_usage() if last else None,
         )
@@ -156,6 +161,7 @@ class GrpcProvider:
             reasoning_tokens=self.used.thought,
             total_tokens=self.used.sent + self.used.output,
             cost_in_usd_ticks=self.ticks,
+            server_side_tools_used=[f"SERVER_SIDE_TOOL_{tool}" for tool in self.tools],
         )
 
     def gemini(self, text: str, last: bool) -> Any:
@@ -165,6 +171,13 @@ class GrpcProvider:
     def vertex(self, text: str, last: bool) -> Any:
         """The same from Vertex AI."""
         return aiplatform_v1.GenerateContentResponse(**self._contents(text, last))
+
+    def embedding(self, text: str, last: bool) -> Any:
+        """What Vertex AI makes of one text."""
+        embedded = {"values": [0.5, 0.25], "statistics": {"token_count": self.used.sent, "truncated": False}}
+        answer = aiplatform_v1.PredictResponse()
+        json_format.ParseDict({"predictions": [{"embeddings": embedded}]}, aiplatform_v1.PredictResponse.pb(answer))
+        return answer
 
     def _contents(self, text: str, last: bool) -> dict[str, Any]:
         found: dict[str, Any] = {
@@ -192,6 +205,7 @@ class _Handler(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc has no type
         ask, answered = generativelanguage.GenerateContentRequest, generativelanguage.GenerateContentResponse
         vertex, from_vertex = aiplatform_v1.GenerateContentRequest, aiplatform_v1.GenerateContentResponse
         xai = (chat_pb2.GetCompletionsRequest.FromString, lambda message: message.SerializeToString())
+        embed = aiplatform_v1.PredictRequest.deserialize, aiplatform_v1.PredictResponse.serialize
         self._provider = provider
         self._methods: dict[str, tuple[Any, Any, Any, bool]] = {
             "/xai_api.Chat/GetCompletion": (*xai, provider.xai, False),
@@ -204,6 +218,7 @@ class _Handler(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc has no type
             ),
             f"{_GOOGLES}GenerateContent": (ask.deserialize, answered.serialize, provider.gemini, False),
             f"{_GOOGLES}StreamGenerateContent": (ask.deserialize, answered.serialize, provider.gemini, True),
+            f"{_VERTEX}Predict": (*embed, provider.embedding, False),
             f"{_VERTEX}GenerateContent": (vertex.deserialize, from_vertex.serialize, provider.vertex, False),
             f"{_VERTEX}StreamGenerateContent": (vertex.deserialize, from_vertex.serialize, provider.vertex, True),
         }

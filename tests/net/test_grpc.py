@@ -17,6 +17,7 @@ from net_calls import ANY, MAX_TOKENS, QUESTION, NetCalls
 from xai_sdk import AsyncClient, Client
 from xai_sdk.chat import user
 from xai_sdk.proto import chat_pb2, chat_pb2_grpc
+from xai_sdk.tools import web_search, x_search
 
 from budgeted import BudgetExceededError, BudgetManager, UnpricedModelError, register_price
 from budgeted.metering import after_disconnect, drain
@@ -46,7 +47,8 @@ def _client(provider: GrpcProvider) -> Client:
 
 
 def _chat(client: Any, **more: Any) -> Any:
-    return client.chat.create(model=GROK, messages=[user(QUESTION)], **({"max_tokens": MAX_TOKENS} | more))
+    asked = {"model": GROK, "messages": [user(QUESTION)], "max_tokens": MAX_TOKENS}
+    return client.chat.create(**(asked | more))
 
 
 @grok
@@ -506,6 +508,25 @@ def test_another_model_that_was_granted_is_written_into_the_message(
     assert provider.messages[0].model == model
 
 
+def test_embeddings_of_vertex_ai_are_charged_what_they_read(
+    provider: GrpcProvider, managing: Callable[..., BudgetManager]
+) -> None:
+    from google.cloud import aiplatform_v1
+    from google.cloud.aiplatform_v1.services.prediction_service.transports import PredictionServiceGrpcTransport
+
+    register_price("embedding-test", input=100)
+    manager = managing(0.1)
+    with grpc.insecure_channel(provider.plain) as channel:
+        client = aiplatform_v1.PredictionServiceClient(transport=PredictionServiceGrpcTransport(channel=channel))
+        place = "projects/any/locations/us-central1/publishers/google/models/embedding-test"
+        with manager.budget("alice"):
+            client.predict(endpoint=place, instances=[{"content": QUESTION}])
+        with manager.budget("alice"), pytest.raises(BudgetExceededError):
+            client.predict(endpoint=place, instances=[{"content": QUESTION * 1000}])
+    assert (manager.balance().spent, len(provider.asked)) == (0.001, 1)
+    assert manager.uncertain() == []
+
+
 def test_pictures_are_charged_each(provider: GrpcProvider, managing: Callable[..., BudgetManager]) -> None:
     register_price("grok-imagine-test", per_call=0.07)
     manager = managing(0.2)
@@ -523,6 +544,47 @@ def test_what_xai_states_as_its_cost_is_charged(provider: GrpcProvider, managing
     with manager.budget("alice"):
         xai(provider)
     assert manager.balance().spent == 0.0123456789 // 1e-9 * 1e-9 + 1e-9
+
+
+@pytest.mark.parametrize("ask", [xai, xai_stream, google_generativeai, google_generativeai_stream])
+def test_what_was_cached_is_charged_at_its_own_rate(
+    ask: Callable[[GrpcProvider], str], provider: GrpcProvider, managing: Callable[..., BudgetManager]
+) -> None:
+    for model in (GROK, GEMINI):
+        register_price(model, input=10, cached_input=1, output=100, max_output_tokens=10_000)
+    manager = managing(1)
+    provider.used = Used(sent=1000, cached=600, written=20, thought=30)
+    with manager.budget("alice"):
+        ask(provider)
+    assert manager.balance().spent == round((400 * 10 + 600 * 1 + 50 * 100) / 1e6, 9)
+
+
+def test_xais_own_tools_are_held_for_and_charged_by_each_use(
+    provider: GrpcProvider, managing: Callable[..., BudgetManager]
+) -> None:
+    manager = managing(10)
+    provider.model = "grok-4"  # whose context window is known: what tools bring is read as well
+    with _client(provider) as client:
+        with manager.budget("alice"):
+            _chat(client, model="grok-4").sample()
+        without = manager.balance().spent
+        provider.tools = ["WEB_SEARCH", "X_SEARCH", "WEB_SEARCH", "VIEW_IMAGE"]
+        with manager.budget("alice"):
+            _chat(client, model="grok-4", tools=[web_search(), x_search()]).sample()
+        with manager.budget("alice", cap=0.05), pytest.raises(BudgetExceededError):
+            _chat(client, model="grok-4", tools=[web_search(), x_search()]).sample()
+    assert manager.balance().spent == round(2 * without + 3 * 0.005, 9)
+    assert manager.uncertain() == []
+
+
+def test_a_tool_of_xais_that_nobody_has_priced_is_uncertain(
+    provider: GrpcProvider, managing: Callable[..., BudgetManager]
+) -> None:
+    manager = managing(1)
+    provider.tools = ["IMAGE_SEARCH"]
+    with manager.budget("alice"):
+        xai(provider)
+    _uncertain(manager, 0.1)
 
 
 @pytest.mark.parametrize(
