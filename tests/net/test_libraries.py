@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import gc
 from typing import TYPE_CHECKING
 
 import pytest
 from libraries import CALLS
 
 from budgeted import BudgetExceededError, BudgetManager, register_price
-from budgeted.testing import PRICES, SimulatedProvider
+from budgeted.testing import PRICES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from net_calls import NetCall
 
+    from budgeted.testing import SimulatedProvider
+
 # What libraries warn of is their business; so is what they leave open.
 pytestmark = [pytest.mark.net, pytest.mark.filterwarnings("ignore")]
-
-
-@pytest.fixture
-def provider() -> Iterator[SimulatedProvider]:
-    with SimulatedProvider() as simulated:
-        yield simulated
-    gc.collect()  # what a library leaves open is told of now, where it is ignored
 
 
 @pytest.mark.parametrize("call", [pytest.param(call, id=call.name) for call in CALLS])

@@ -134,6 +134,8 @@ def _open(request: Request, owner: Owner, scope: Scope | None, context: Context 
         elif around.silent:
             return None
         scope = around
+    elif scope.unmetered:
+        return None
     if scope.offer is not None and not scope.offer.takers:
         held = _taken_over(scope, scope.offer, request, owner)
         if held is not None:

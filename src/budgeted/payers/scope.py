@@ -70,6 +70,7 @@ class Scope(msgspec.Struct, eq=False):
         payer: the innermost block's.
         offer: an open call that the first intercepted call in here takes over; inner scopes share it.
         silent: True where an outer layer meters what happens inside, such as where its request is being sent.
+        unmetered: True where nothing is metered, in blocks that are entered there as well: in tests.
         call: the call that this layer meters.
         token: what leaving the context it was made current in takes.
     """
@@ -79,12 +80,13 @@ class Scope(msgspec.Struct, eq=False):
     payer: Payer | None = None
     offer: Offer | None = None
     silent: bool = False
+    unmetered: bool = False
     call: OpenCall | None = None
     token: Token[Context] | None = None
 
     def copy(self) -> Scope:
         """The same payers, to be entered elsewhere."""
-        return Scope(self.groups, self.blocks, self.payer, self.offer, self.silent)
+        return Scope(self.groups, self.blocks, self.payer, self.offer, self.silent, self.unmetered)
 
 
 def joined(
@@ -110,7 +112,15 @@ def joined(
         groups = tuple(paying if one is group else one for one in groups)
     if parent is None:
         return Scope(groups, (), payer)
-    return Scope(groups, parent.blocks, payer, parent.offer)
+    return Scope(groups, parent.blocks, payer, parent.offer, parent.unmetered, parent.unmetered)
+
+
+def unmetered() -> Scope:
+    """The payers of the running code, who pay for nothing."""
+    around = current()
+    if around is None:
+        return Scope((), silent=True, unmetered=True)
+    return Scope(around.groups, around.blocks, around.payer, silent=True, unmetered=True)
 
 
 def with_shared_caps(groups: tuple[Group, ...], blocks: tuple[BlockFigures, ...]) -> tuple[Group, ...]:
