@@ -14,7 +14,7 @@ from budgeted.wire.request_formats.dashscope import DashScope
 from budgeted.wire.request_formats.elevenlabs import ElevenLabs
 from budgeted.wire.request_formats.google_gemini import Gemini
 from budgeted.wire.request_formats.google_interactions import Interactions
-from budgeted.wire.request_formats.http_request import Format
+from budgeted.wire.request_formats.http_request import Format, HTTPRequest
 from budgeted.wire.request_formats.huggingface import PLACE, HuggingFace
 from budgeted.wire.request_formats.mistral import Mistral
 from budgeted.wire.request_formats.ollama import Ollama
@@ -28,8 +28,10 @@ from budgeted.wire.request_formats.writer import Writer
 _OPENAI: Final = OpenAI()
 
 _BY_PROVIDER: Final[dict[str, Format]] = {
+    "anthropic": Messages(),
     "cohere": Cohere(),
     "elevenlabs": ElevenLabs(),
+    "google": Gemini(),
     "groq": Groq(),
     "mistral": Mistral(),
     "ollama": Ollama(),
@@ -43,13 +45,14 @@ _BY_PROVIDER: Final[dict[str, Format]] = {
 _SHAPES: Final[tuple[tuple[re.Pattern[str], Format], ...]] = tuple(
     (re.compile(pattern), read_by)
     for pattern, read_by in (
-        (r".*:(?:generateContent|streamGenerateContent|embedContent|batchEmbedContents|predict)", Gemini()),
+        (r".*:(?:(?:stream|batch)?[gG]enerateContent|(?:e|asyncBatchE|batchE)mbedContents?)", _BY_PROVIDER["google"]),
+        (r".*:predict(?:LongRunning)?|.*/locations/[^/]+/(?:batchPrediction|tuning)Jobs", _BY_PROVIDER["google"]),
         (r".*/model/[^/]+/(?:converse|converse-stream|invoke|invoke-with-response-stream)", Bedrock()),
         (r".*/ml/v1/(?:deployments/[^/]+/)?text/\w+", Watsonx()),
         (r".*/services/(?:aigc|embeddings|rerank)/.+", DashScope()),
         (r".*/chat/completions|.*/(?:completions|responses|responses/compact|embeddings)", _OPENAI),
         (r".*/(?:images/(?:generations|edits|variations)|audio/(?:speech|transcriptions|translations))", _OPENAI),
-        (r".*/messages", Messages()),
+        (r".*/messages", _BY_PROVIDER["anthropic"]),
         (r".*/interactions", Interactions()),
         (PLACE.pattern, HuggingFace()),
         (r".*/v1/(?:models/[^/]+/[^/]+/|deployments/[^/]+/[^/]+/)?predictions", _BY_PROVIDER["replicate"]),
@@ -64,13 +67,13 @@ _SHAPES: Final[tuple[tuple[re.Pattern[str], Format], ...]] = tuple(
 """Paths by which an API is recognised, whoever's host it is. Where several match, each is tried in its turn."""
 
 _IN_ANY: Final = re.compile(
-    r"completions|responses|embed|images/|audio/|messages|interactions|predict|/chat|enerate|/converse|/invoke|"
+    r"completions|responses|mbed|Jobs|images/|audio/|messages|interactions|predict|/chat|enerate|/converse|/invoke|"
     r"/ml/v1/text/|/services/|text-to-speech|rerank|summarize|classify|conversations|/ocr|hf-inference"
 )
 """One of these is in each of them, and in few paths of a program's other requests."""
 
 _API_HOSTS: Final = re.compile(
-    r"api\.openai\.com|api\.anthropic\.com|generativelanguage\.googleapis\.com|openrouter\.ai|api\.deepseek\.com|"
+    r"(?:[a-z]+\.)?api\.openai\.com|[a-z0-9-]+\.openai\.azure\.com|api\.anthropic\.com|generativelanguage\.googleapis\.com|openrouter\.ai|api\.deepseek\.com|"
     r"api\.x\.ai|api\.together\.(?:xyz|ai)|api\.groq\.com|(?:api|codestral)\.mistral\.ai|api\.fireworks\.ai|"
     r"api\.perplexity\.ai|api\.cohere\.(?:com|ai)|api\.cerebras\.ai|api\.writer\.com|api\.voyageai\.com|"
     r"api\.replicate\.com|api(?:\.[a-z.]+)?\.elevenlabs\.io|[a-z-]+\.ml\.cloud\.ibm\.com|dashscope[a-z-]*\.aliyuncs\.com|"
@@ -83,10 +86,17 @@ _FREE: Final = re.compile(
     r"organization|organizations|models|tokenize|detokenize|count_tokens|input_tokens|tokenizers|check-api-key|"
     r"cancel|permissions|complete|parts|items|connectors|datasets|projects|workspaces|deployments|collections|graphs|"
     r"libraries|documents|agents|keys|auth|key|token|credits|generation|voices|history|pronunciation-dictionaries|"
-    r"user|usage|oauth|cachedContents|corpora|tunedModels|operations|fine_tuning|fine-tuning|checkpoints)"
-    r"(?:/[^/]*)*|.*:(?:countTokens|computeTokens|cancel|register)"
+    r"user|usage|oauth|cachedContents|corpora|tunedModels|operations|fine_tuning|fine-tuning|checkpoints|"
+    r"chat/completions/[^/]+|voice_consents|content_provenance_checks|hangup|refer|reject|webhook_endpoints|characters|"
+    r"compliance|environments|memory_stores|sessions|tunnels|user_profiles|vaults|archive|"
+    r"search-indexes|observability|service-accounts|triggers|workflows|prompts)"
+    r"(?:/[^/:]*)*|.*:(?:countTokens|computeTokens|cancel|register)"
 )
 """What is asked of them for nothing, or billed by the day: what is kept there, and what tells something of it."""
+
+
+_STORED: Final = re.compile(r".*/threads/[^/]+/messages|.*/conversations(?:/[^/]+)?")
+"""What OpenAI keeps for nothing at paths that others are paid for."""
 
 
 class Endpoint(NamedTuple):
@@ -95,10 +105,12 @@ class Endpoint(NamedTuple):
     Args:
         formats: by which it may be read; none if it is a provider's host, and nobody knows what is asked there.
         provider: whose host it is, as genai-prices names it; "" if nobody's that is known.
+        known: whether the host serves models and little else, so that what is not understood is probably paid for.
     """
 
     formats: tuple[Format, ...]
     provider: str
+    known: bool
 
 
 # Remembered, as every POST asks for it.
@@ -117,21 +129,21 @@ def endpoint(host: str, path: str, *, own: bool = False) -> Endpoint | None:
     provider = provider_at(f"{host}{path}")
     mine = _BY_PROVIDER.get(provider)
     shapes = [read_by for pattern, read_by in _SHAPES if pattern.fullmatch(path)]
-    if not shapes and not (known and mine is not None):
-        return Endpoint((), provider) if known and not _FREE.fullmatch(path) else None
-    formats = [read_by for read_by in shapes if read_by is not mine]
-    return Endpoint(tuple(formats if mine is None else (mine, *formats)), provider)
+    if provider in ("openai", "azure") and _STORED.fullmatch(path):
+        return None
+    if shapes:
+        formats = [read_by for read_by in shapes if read_by is not mine]
+        return Endpoint(tuple(formats if mine is None else (mine, *formats)), provider, known)
+    if not known:
+        return None
+    # Others speak like OpenAI: what it bills by other means than its answers, they do not give away either.
+    read_by = mine or _OPENAI
+    unseen = read_by.read(HTTPRequest(path, {}, provider)) is not None
+    if _FREE.fullmatch(path) and not unseen:
+        return None
+    return Endpoint((read_by,) if unseen or mine is not None else (), provider, known)
 
 
 @functools.lru_cache(maxsize=4096)
 def _serves_models(host: str) -> bool:
     return _API_HOSTS.fullmatch(host.partition(":")[0]) is not None
-
-
-def is_free(path: str) -> bool:
-    """Whether what is asked at a path of a provider's host is for nothing.
-
-    Args:
-        path: without a query.
-    """
-    return _FREE.fullmatch(path) is not None

@@ -16,7 +16,7 @@ from budgeted.providers.stream_usage_refusal import note_refusing
 from budgeted.providers.unmeterable_requests import held_by_hand
 from budgeted.telemetry import counters
 from budgeted.telemetry.log_throttling import say
-from budgeted.wire.api_endpoints import endpoint, is_free
+from budgeted.wire.api_endpoints import endpoint
 from budgeted.wire.normalized_request import Request
 from budgeted.wire.request_formats import stream_usage_option
 from budgeted.wire.request_formats.http_bodies import decoded
@@ -99,8 +99,8 @@ def recognised(
     Raises:
         UnpricedModelError: it is paid for and cannot be read, inside a block that does not let that pass.
     """
-    host = host.lower().removesuffix(_USUAL_PORTS.get(scheme, ""))
-    path = path.partition("?")[0]
+    host = host.lower().removesuffix(_USUAL_PORTS.get(scheme, "")).removesuffix(".")
+    path = path.partition("?")[0].rstrip("/")
     place = endpoint(host, path, own=host in _own_hosts())
     if place is None:
         return None
@@ -110,7 +110,7 @@ def recognised(
     body = _body(content(), headers)
     if body is None:
         # What nobody knows is somebody's own service, which may take anything.
-        if place.provider or host in _own_hosts():
+        if place.provider or place.known:
             refuse_unread(host, f"the body of POST {path}")
         return None
     http = HTTPRequest(path, body, place.provider, f"{scheme}://{host}{path}")
@@ -118,7 +118,7 @@ def recognised(
         request = read_by.read(http)
         if request is not None and (request.unseen or request.model):
             return http, read_by, request
-    if place.provider and endpoint(host, "/") is not None and not is_free(path):
+    if place.known:
         refuse_unread(host, f"what is asked by POST {path}")
     return None
 
@@ -173,6 +173,8 @@ def _body(content: object, headers: Mapping[str, str]) -> Body | None:
         return None
     if isinstance(content, str):
         content = content.encode("utf-8", "surrogatepass")
+    if content is None or content == b"":
+        return {}
     if not isinstance(content, (bytes, bytearray, memoryview)):
         return None
     return decoded(bytes(content), header(headers, "content-type") or "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Final
@@ -38,7 +39,9 @@ def decoded(content: bytes, content_type: str = "") -> Body | None:
         return dict(parse_qsl(content.decode("utf-8", "replace")))
     try:
         found = msgspec.json.decode(content)
-    except (ValueError, RecursionError):
+    except ValueError:
+        found = _of_python(content)
+    except RecursionError:
         return None
     return found if isinstance(found, dict) else None
 
@@ -62,6 +65,14 @@ def encoded(content: bytes, content_type: str, body: Body) -> bytes:
             pieces += [content[end:start], str(value).encode()]
             end = stop
     return b"".join((*pieces, content[end:]))
+
+
+def _of_python(content: bytes) -> object:
+    """What servers in Python read beyond the standard: NaN, other encodings than UTF-8, a byte order mark."""
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _of_form(content: bytes, content_type: str) -> Body | None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import functools
+import re
+
+import msgspec
 
 from budgeted.pricing import price_registry
 from budgeted.wire.normalized_request import ANY, Request
@@ -54,6 +57,8 @@ _UNSEEN = {
 WEB_RESULTS = 5
 """Results that OpenRouter's web search brings if the request does not say how many."""
 
+_DEPLOYMENT = re.compile(r"/deployments/([^/]+)/")
+
 _SERVER_TOOLS = (
     *("web_search", "x_search", "file_search", "collections_search", "code_interpreter", "code_execution"),
     *("computer", "mcp", "image_generation", "local_shell", "programmatic"),
@@ -73,7 +78,7 @@ class OpenAI(Format):
         request = Request(
             provider=http.provider,
             operation=_OPERATIONS[path],
-            model=str(body.get("model") or ""),
+            model=str(body.get("model") or _deployment(http.path)),
             body=body,
             tier=text(body.get("service_tier")),
             base_url=http.base_url,
@@ -94,8 +99,12 @@ class OpenAI(Format):
     def granted(self, http: HTTPRequest, request: Request, cap: int | None) -> HTTPRequest:
         """The same with the model and cap that were granted."""
         changes: dict[str, object] = {}
-        if http.body.get("model") != request.model:
+        deployment = "" if http.body.get("model") else _deployment(http.path)
+        if not deployment and http.body.get("model") != request.model:
             changes["model"] = request.model
+        elif deployment and deployment != request.model:
+            path = http.path.replace(f"/deployments/{deployment}/", f"/deployments/{request.model}/", 1)
+            http = msgspec.structs.replace(http, path=path)
         if cap is not None:
             changes[self.cap_name(http.path, request)] = cap
         return with_body(http, **changes) if changes else http
@@ -155,6 +164,12 @@ class Groq(OpenAI):
 @functools.lru_cache(maxsize=1024)
 def _path(path: str) -> str | None:
     return next((end for end in _OPERATIONS if path.endswith(end)), None)
+
+
+def _deployment(path: str) -> str:
+    """The model that is asked for where Azure has it in the path; "" if that has none."""
+    found = _DEPLOYMENT.search(path)
+    return "" if found is None else found[1]
 
 
 def _read_chat(request: Request, body: Body) -> None:
