@@ -7,6 +7,7 @@ end settles exactly; one that is left, broken, collected or never read settles a
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
 import weakref
@@ -32,6 +33,7 @@ class HTTPResponse(Protocol):
     """A response whose body is still to come: httpx's, httpx2's or urllib3's, each with the methods that it has."""
 
     headers: Mapping[str, str]
+    length_remaining: int | None
 
     def iter_bytes(self, chunk_size: int | None = None) -> Iterator[bytes]: ...  # noqa: D102 - as theirs
 
@@ -48,6 +50,12 @@ class HTTPResponse(Protocol):
     def stream(self, *args: object, **kwargs: object) -> Iterator[bytes]: ...  # noqa: D102
 
     def read(self, amt: int | None = None, *args: object, **kwargs: object) -> bytes: ...  # noqa: D102
+
+    def read1(self, amt: int | None = None, *args: object, **kwargs: object) -> bytes: ...  # noqa: D102
+
+    def read_chunked(self, *args: object, **kwargs: object) -> Iterator[bytes]: ...  # noqa: D102
+
+    def drain_conn(self) -> None: ...  # noqa: D102
 
 
 class Watch:
@@ -281,6 +289,18 @@ def _decodes(response: HTTPResponse, args: tuple[object, ...], kwargs: Mapping[s
     return bool(getattr(response, "decode_content", True) if wanted is None else wanted)
 
 
+def _read_chunked(
+    response: HTTPResponse, kind: type[HTTPResponse], state: Watch, *args: object, **kwargs: object
+) -> Iterator[bytes]:
+    source = kind.read_chunked(response, *args, **kwargs)
+    if state.decoding:
+        return source
+    state.decoding = True
+    # Unlike its other methods, this one unpacks only if it is told to.
+    unpacks = args[1] if len(args) > 1 else kwargs.get("decode_content")
+    return _metered(source, state, state.meter if unpacks else state.raw_meter(response))
+
+
 def _read(
     response: HTTPResponse,
     kind: type[HTTPResponse],
@@ -289,26 +309,71 @@ def _read(
     *args: object,
     **kwargs: object,
 ) -> bytes:
+    whole = amt is None or amt < 0
+    return _taken(response, state, kind.read, amt, args, kwargs, whole=whole)
+
+
+def _read1(
+    response: HTTPResponse,
+    kind: type[HTTPResponse],
+    state: Watch,
+    amt: int | None = None,
+    *args: object,
+    **kwargs: object,
+) -> bytes:
+    return _taken(response, state, kind.read1, amt, args, kwargs, whole=False)
+
+
+def _drain_conn(response: HTTPResponse, kind: type[HTTPResponse], state: Watch) -> None:
+    with contextlib.suppress(Exception):  # as urllib3, which drops what it reads here
+        _read(response, kind, state)
+    kind.drain_conn(response)
+
+
+def _taken(
+    response: HTTPResponse,
+    state: Watch,
+    method: Callable[..., bytes],
+    amt: int | None,
+    args: tuple[object, ...],
+    kwargs: Mapping[str, object],
+    *,
+    whole: bool,
+) -> bytes:
+    """What a method of urllib3's reads, metered unless it is another one that asks."""
     if state.decoding:
-        return kind.read(response, amt, *args, **kwargs)
+        return method(response, amt, *args, **kwargs)
     try:
         state.decoding = state.reading = True
         try:
-            data = kind.read(response, amt, *args, **kwargs)
+            data = method(response, amt, *args, **kwargs)
         finally:
             state.decoding = state.reading = False
         meter = state.meter if _decodes(response, (amt, *args), kwargs) else state.raw_meter(response)
-        meter.feed(data)
-        if (amt is None or (not data and amt)) and not state.call.ended:
-            meter.flush()
-            state.outcome(None, at_end=True)(None)
-        return data
+        shown = meter.feed(data)
+        if whole or (not data and amt != 0) or _is_through(response):
+            shown += meter.flush() or b""
+            if not state.call.ended:
+                state.outcome(None, at_end=True)(None)
+        return shown if whole else data
     except BaseException as error:
         state.end_early(error)
         raise
 
 
-_URLLIB3_METHODS = (("stream", _stream), ("read", _read), ("close", _close))
+def _is_through(response: HTTPResponse) -> bool:
+    """Whether all has been read that was announced, and nothing of it waits to be unpacked."""
+    return response.length_remaining == 0 and "content-encoding" not in response.headers
+
+
+_URLLIB3_METHODS = (
+    ("stream", _stream),
+    ("read", _read),
+    ("read1", _read1),
+    ("read_chunked", _read_chunked),
+    ("drain_conn", _drain_conn),
+    ("close", _close),
+)
 _METHODS = (
     ("iter_bytes", _iter_bytes),
     ("iter_raw", _iter_raw),

@@ -35,6 +35,16 @@ def read_whole(response: object) -> Answer:
     return meter.answer()
 
 
+def without_usage(body: bytes) -> bytes:
+    """A stream's events without the one that only carries usage.
+
+    Args:
+        body: all of them; anything else is returned as it is.
+    """
+    meter = EventMeter(drop_usage=True)
+    return meter.feed(body) + meter.flush()
+
+
 class PackedMeter:
     """Meters a compressed body that is read as it came: unpacked, and packed again without what is to be hidden.
 

@@ -33,17 +33,12 @@ _BEFORE_SENDING = frozenset(
     }
 )
 
-# asyncio's, trio's and grpc's.
-_CANCELLED = frozenset({"CancelledError", "Cancelled", "FutureCancelledError"})
+# What libcurl says where a proxy's or a host's name is not known, and where nobody takes the connection
+# (https://curl.se/libcurl/c/libcurl-errors.html). Its other codes leave open what was sent.
+_CURL_BEFORE_SENDING = frozenset((5, 6, 7))
 
-# Status codes of gRPC by which a server refuses. The others are given as well, or only, to what was lost on its way
-# there or back (https://grpc.github.io/grpc/core/md_doc_statuscodes.html).
-_REFUSALS = frozenset(
-    "INVALID_ARGUMENT NOT_FOUND ALREADY_EXISTS PERMISSION_DENIED UNAUTHENTICATED RESOURCE_EXHAUSTED "
-    "FAILED_PRECONDITION OUT_OF_RANGE UNIMPLEMENTED".split()
-)
-_NOT_CONNECTED = ("failed to connect to all addresses", "dns resolution failed")
-_TOO_LARGE = "larger than max"
+# asyncio's and trio's.
+_CANCELLED = frozenset({"CancelledError", "Cancelled"})
 
 # Some packages give their timeouts a status (408) that no server sent.
 _TIMEOUTS = frozenset({"APITimeoutError", "TimeoutError", "TimeoutException"})
@@ -67,6 +62,8 @@ def classify(error: BaseException, handled: BaseException | None = None) -> str:
             return _of_grpc(cause, code)
         # Above aiohttp, one that broke later is also called a connection that could not be made: aiohttp tells which.
         if not _BEFORE_SENDING.isdisjoint(names) and not _is_of_aiohttp(_before(cause), handled):
+            return UNSENT
+        if "CurlError" in names and _plain(cause, "code") in _CURL_BEFORE_SENDING:
             return UNSENT
         status = status_of(cause) if _TIMEOUTS.isdisjoint(names) else None
         if status is not None:

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
 from budgeted.metering.call import Call
 from budgeted.metering.http_streams import Watch
 from budgeted.metering.owner import end_anywhere
-from budgeted.providers.http_clients.recognition import Posted, posted, recognised, watching
+from budgeted.providers.http_clients.recognition import UNREADABLE, Posted, posted, recognised, watching
 from budgeted.providers.metered_method import End, run_async
 from budgeted.providers.monkeypatching import Hook
-from budgeted.wire.content_type_and_encoding import meter_of
+from budgeted.wire.content_type_and_encoding import Meter, meter_of
 from budgeted.wire.request_formats.http_bodies import encode, encoded
 
-_watches: dict[int, tuple[Any, Watch]] = {}
-"""By the id of a stream, the stream itself and who watches it: aiohttp's streams have no room for more."""
+_watches: dict[int, tuple[Any, Watch, Meter]] = {}
+"""By the id of a stream, the stream itself, who watches it, and what reads it: they have no room for more."""
 
 
 class _Posted(Posted):
     content: bytes
     content_type: str
+    unpacks: bool
 
     def altered(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments with the body that was granted."""
@@ -44,21 +45,32 @@ class _Posted(Posted):
         """How the call ends with this response: its body is still to come, and ends it then."""
         if response.status >= 300:
             return call.release
-        _watch(response, call)
+        _watch(response, call, unpacks=self.unpacks, drop_usage=self.hide_usage)
         return None
 
 
-def _watch(response: Any, call: Call) -> None:
+def _watch(response: Any, call: Call, *, unpacks: bool, drop_usage: bool) -> None:
     reader = response.content
-    watch = Watch(call, meter_of(response.headers.get("content-type", ""), drop_usage=False))
-    for data in list(reader._buffer):  # noqa: SLF001 - what has come already is told to nobody
-        watch.meter.feed(data)
+    watch = Watch(call, meter_of(response.headers.get("content-type", ""), drop_usage=drop_usage))
+    meter: Meter = watch.meter if unpacks else watch.raw_meter(response)
+    pieces = [meter.feed(data) for data in getattr(reader, "_buffer", ())]  # what has come already is told to nobody
     if reader.is_eof():
+        _refill(reader, [*pieces, meter.flush() or b""])
         _at_end(watch)
         return
-    _watches[id(reader)] = reader, watch
+    _refill(reader, pieces)
+    _watches[id(reader)] = reader, watch, meter
     reader.__class__ = _metered(type(reader))  # type: ignore[arg-type] # mypy takes the class of anything for unhashable
     weakref.finalize(response, _forget, id(reader))
+
+
+def _refill(reader: Any, pieces: Iterable[bytes]) -> None:
+    """Have a stream that nobody has read from tell these as what has come so far."""
+    pieces = [data for data in pieces if data]
+    if pieces or getattr(reader, "_buffer", None):
+        reader._buffer.clear()  # noqa: SLF001 - there is no other way to tell it again
+        reader._buffer.extend(pieces)  # noqa: SLF001
+        reader._size = sum(map(len, pieces))  # noqa: SLF001
 
 
 def _at_end(watch: Watch) -> None:
@@ -83,13 +95,18 @@ def _metered(kind: type) -> type:
 
         def feed_data(self, data: bytes, *args: Any) -> Any:
             found = _watches.get(id(self))
-            if found is not None:
-                found[1].meter.feed(data)
+            if found is not None and data:
+                data = found[2].feed(data)
+                if not data:  # held back until an event is complete, or hidden
+                    return False
             return super().feed_data(data, *args)
 
         def feed_eof(self) -> None:
             found = _watches.pop(id(self), None)
             if found is not None:
+                rest = found[2].flush()
+                if rest:
+                    super().feed_data(rest)
                 _at_end(found[1])
             super().feed_eof()
 
@@ -104,7 +121,7 @@ def _metered(kind: type) -> type:
 
 def _read(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Posted | None:
     base = getattr(session, "_base_url", None)
-    url = args[1] if len(args) > 1 else kwargs.get("str_or_url")
+    url = args[1]
     parts = urlsplit(str(url) if base is None else str(base.join(type(base)(str(url)))))
     headers = dict(getattr(session, "_default_headers", None) or {}) | dict(kwargs.get("headers") or {})
     given = kwargs.get("json")
@@ -114,6 +131,7 @@ def _read(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Posted
     found = recognised(parts.scheme, parts.netloc.rpartition("@")[2], parts.path, content, headers)
     sent = posted(_Posted, args, kwargs, found, headers)
     if isinstance(sent, _Posted):
+        sent.unpacks = getattr(session, "_auto_decompress", True)
         data = content()
         sent.content = data.encode() if isinstance(data, str) else bytes(data) if isinstance(data, bytes) else b""
         sent.content_type = str(headers.get("content-type") or headers.get("Content-Type") or "")
@@ -124,25 +142,26 @@ def _encoded(given: object) -> object:
     try:
         return encode(given)
     except (TypeError, ValueError, RecursionError):
-        return None
+        return UNREADABLE
 
 
 def _make(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     async def _request(self: Any, method: Any, *args: Any, **kwargs: Any) -> Any:
         if str(method).upper() != "POST" or not watching():
             return await original(self, method, *args, **kwargs)
-        given = (method, *args)
+        given = (method, *args) if args else (method, kwargs.pop("str_or_url"))
         sent = _read(self, given, kwargs)
         if sent is None:
             return await original(self, *given, **kwargs)
 
         async def send(*args: Any, **kwargs: Any) -> Any:
             response = await original(self, *args, **kwargs)
-            if sent.asks_usage and response.status >= 400:
-                text = await response.text("latin-1")
-                if sent.is_refused(response.status, lambda: text):
+            if sent.may_be_refused(response.status):
+                body = await response.read()
+                if sent.is_refused(response.status, body.decode("latin-1")):
                     args, kwargs = sent.altered(sent.call)
                     return await original(self, *args, **kwargs)
+                _refill(response.content, [body])
             return response
 
         return await run_async(lambda *_: sent, send, self, given, kwargs)

@@ -10,10 +10,11 @@ from urllib.parse import urlsplit
 
 from budgeted.metering.call import Call
 from budgeted.metering.http_streams import Watch, items, items_async
-from budgeted.providers.http_clients.recognition import Posted, header, posted, recognised, watching
+from budgeted.providers.http_clients.recognition import UNREADABLE, Posted, header, posted, recognised, watching
 from budgeted.providers.metered_method import End, run, run_async
 from budgeted.providers.monkeypatching import Hook
-from budgeted.wire.content_type_and_encoding import meter_of, read_whole
+from budgeted.providers.sdk_retries import attempt, attempt_async
+from budgeted.wire.content_type_and_encoding import meter_of, read_whole, without_usage
 from budgeted.wire.request_formats.http_bodies import encode, encoded
 
 
@@ -40,40 +41,55 @@ class _Posted(Posted):
         if response.status_code >= 300:
             return call.release
         if not self.kwargs.get("stream"):
-            return functools.partial(call.settle, read_whole(response.content))
+            answer = read_whole(response.content)
+            if self.hide_usage:
+                response.content = without_usage(response.content)
+            return functools.partial(call.settle, answer)
         _watch(response, call, drop_usage=self.hide_usage)
         return None
 
 
 def _watch(response: Any, call: Call, *, drop_usage: bool) -> None:
     watch = Watch(call, meter_of(response.headers.get("content-type", ""), drop_usage=drop_usage))
-    kind, itself = type(response), weakref.ref(response)
-
-    def iter_content(*args: Any, **kwargs: Any) -> Iterator[bytes]:
-        return items(kind.iter_content(itself(), *args, **kwargs), watch)
-
-    def aiter_content(*args: Any, **kwargs: Any) -> AsyncIterator[bytes]:
-        return items_async(kind.aiter_content(itself(), *args, **kwargs), watch)
-
-    def close() -> None:
-        try:
-            watch.end_early()
-        finally:
-            kind.close(itself())
-
-    async def aclose() -> None:
-        try:
-            watch.end_early()
-        finally:
-            await kind.aclose(itself())
-
-    response.iter_content, response.aiter_content = iter_content, aiter_content
-    response.close, response.aclose = close, aclose
+    response._budgeted_watch = watch  # noqa: SLF001 - what is ours
+    # Not its methods, on the object: `post(..., stream=True).iter_content()` is to keep it until it has been read.
+    response.__class__ = _metered(type(response))  # type: ignore[arg-type] # mypy takes any class for unhashable
     weakref.finalize(response, watch.end_early)
 
 
+@functools.cache
+def _metered(kind: type) -> type:
+    """A kind of response that tells who watches it what is read of it."""
+
+    class Metered(kind):  # type: ignore[misc] # curl_cffi's, which is imported only where it is used
+        _budgeted_watch: Watch
+
+        def iter_content(self, *args: Any, **kwargs: Any) -> Iterator[bytes]:
+            return items(super().iter_content(*args, **kwargs), self._budgeted_watch)
+
+        def aiter_content(self, *args: Any, **kwargs: Any) -> AsyncIterator[bytes]:
+            return items_async(super().aiter_content(*args, **kwargs), self._budgeted_watch)
+
+        def close(self) -> None:
+            try:
+                if not self._budgeted_watch.reading:  # else it closes itself, as its last byte has come
+                    self._budgeted_watch.end_early()
+            finally:
+                super().close()
+
+        async def aclose(self) -> None:
+            try:
+                if not self._budgeted_watch.reading:  # else it closes itself, as its last byte has come
+                    self._budgeted_watch.end_early()
+            finally:
+                await super().aclose()
+
+    Metered.__name__ = Metered.__qualname__ = kind.__name__
+    return Metered
+
+
 def _read(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Posted | None:
-    url = str(args[1] if len(args) > 1 else kwargs.get("url"))
+    url = str(args[1])
     base = getattr(session, "base_url", None)
     parts = urlsplit(url if not base or "://" in url else f"{str(base).rstrip('/')}/{url.lstrip('/')}")
     headers = {**dict(getattr(session, "headers", None) or {}), **dict(kwargs.get("headers") or {})}
@@ -91,29 +107,39 @@ def _read(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Posted
 
 
 def _content(kwargs: dict[str, Any]) -> object:
+    if kwargs.get("files") is not None or kwargs.get("multipart") is not None:
+        return UNREADABLE
     if kwargs.get("json") is None:
         data = kwargs.get("data")
         return data if data is not None else kwargs.get("content")
     try:
         return encode(kwargs["json"])
     except (TypeError, ValueError, RecursionError):
-        return None
+        return UNREADABLE
+
+
+async def _one(body: bytes) -> AsyncIterator[bytes]:
+    yield body
 
 
 def _make(original: Callable[..., Any]) -> Callable[..., Any]:
     def request(self: Any, method: Any, *args: Any, **kwargs: Any) -> Any:
         if str(method).upper() != "POST" or not watching():
             return original(self, method, *args, **kwargs)
-        given = (method, *args)
+        given = (method, *args) if args else (method, kwargs.pop("url"))
         sent = _read(self, given, kwargs)
         if sent is None:
             return original(self, *given, **kwargs)
 
         def send(*args: Any, **kwargs: Any) -> Any:
             response = original(self, *args, **kwargs)
-            if sent.asks_usage and sent.is_refused(response.status_code, lambda: response.content.decode("latin-1")):
-                args, kwargs = sent.altered(sent.call)
-                return original(self, *args, **kwargs)
+            if sent.may_be_refused(response.status_code):
+                body = b"".join(response.iter_content()) if kwargs.get("stream") else response.content
+                if sent.is_refused(response.status_code, body.decode("latin-1")):
+                    args, kwargs = sent.altered(sent.call)
+                    return original(self, *args, **kwargs)
+                if kwargs.get("stream"):
+                    response.iter_content = lambda *_, **__: iter((body,))
             return response
 
         return run(lambda *_: sent, send, self, given, kwargs)
@@ -125,18 +151,20 @@ def _make_async(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaita
     async def request(self: Any, method: Any, *args: Any, **kwargs: Any) -> Any:
         if str(method).upper() != "POST" or not watching():
             return await original(self, method, *args, **kwargs)
-        given = (method, *args)
+        given = (method, *args) if args else (method, kwargs.pop("url"))
         sent = _read(self, given, kwargs)
         if sent is None:
             return await original(self, *given, **kwargs)
 
         async def send(*args: Any, **kwargs: Any) -> Any:
             response = await original(self, *args, **kwargs)
-            if sent.asks_usage and response.status_code >= 400:
-                text = (await response.acontent() if kwargs.get("stream") else response.content).decode("latin-1")
-                if sent.is_refused(response.status_code, lambda: text):
+            if sent.may_be_refused(response.status_code):
+                body = await response.acontent() if kwargs.get("stream") else response.content
+                if sent.is_refused(response.status_code, body.decode("latin-1")):
                     args, kwargs = sent.altered(sent.call)
                     return await original(self, *args, **kwargs)
+                if kwargs.get("stream"):
+                    response.aiter_content = lambda *_, **__: _one(body)
             return response
 
         return await run_async(lambda *_: sent, send, self, given, kwargs)
@@ -147,4 +175,6 @@ def _make_async(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaita
 HOOKS = (
     Hook("curl_cffi.requests.session", "Session.request", _make, plain=True),
     Hook("curl_cffi.requests.session", "AsyncSession.request", _make_async, plain=True),
+    Hook("curl_cffi.requests.session", "Session._request_once", attempt, optional=True),
+    Hook("curl_cffi.requests.session", "AsyncSession._request_once", attempt_async, optional=True),
 )

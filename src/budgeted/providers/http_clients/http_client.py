@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import io
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,7 +16,7 @@ from budgeted.payers.scope import enter, leave
 from budgeted.providers.http_clients.recognition import Posted, header, posted, recognised, watching
 from budgeted.providers.metered_method import End, early_end, meterable
 from budgeted.providers.monkeypatching import Hook
-from budgeted.wire.content_type_and_encoding import meter_of
+from budgeted.wire.content_type_and_encoding import Meter, meter_of
 from budgeted.wire.request_formats.http_bodies import encoded
 
 _SENT = "_budgeted_sent"
@@ -40,50 +42,96 @@ class _Posted(Posted):
         """How the call ends with this response: its body is still to come, and ends it then."""
         if response.status >= 300:
             return call.release
-        _watch(response, call)
+        _watch(response, call, drop_usage=self.hide_usage)
         return None
 
 
-def _watch(response: Any, call: Call) -> None:
-    watch = Watch(call, meter_of(response.headers.get("content-type", ""), drop_usage=False))
-    meter = watch.raw_meter(response)
-    busy = [False]
+class _Reading:
+    """A response that is being read.
 
-    def metered(name: str) -> Callable[..., Any]:
-        method = getattr(type(response), name)
+    Args:
+        watch: who is told of it.
+        meter: what reads it.
+        hides: whether that hides what its caller did not ask for.
 
-        def read(*args: Any, **kwargs: Any) -> Any:
-            if busy[0]:  # one way of reading uses another
-                return method(response_of(), *args, **kwargs)
-            busy[0] = True
-            try:
-                data = method(response_of(), *args, **kwargs)
-            except BaseException as error:
-                watch.end_early(error)
-                raise
-            finally:
-                busy[0] = False
-            arrived = bytes(args[0][:data]) if name == "readinto" else data
-            meter.feed(arrived)
-            if response_of().isclosed() and not call.ended:
-                meter.flush()
-                watch.outcome(None, at_end=True)(None)
-            return data
+    Attributes:
+        busy: whether one way of reading uses another.
+    """
 
-        return read
+    def __init__(self, watch: Watch, meter: Meter, *, hides: bool) -> None:
+        self.watch = watch
+        self.meter = meter
+        self.hides = hides
+        self.busy = False
 
-    response_of: Any = weakref.ref(response)
-    for name in ("read", "read1", "readinto", "readline"):
-        setattr(response, name, metered(name))
-    close = type(response).close
 
-    def closed() -> None:
-        if not busy[0]:
-            watch.end_early()
-        close(response_of())
-
-    response.close = closed
+def _watch(response: Any, call: Call, *, drop_usage: bool) -> None:
+    watch = Watch(call, meter_of(response.headers.get("content-type", ""), drop_usage=drop_usage))
+    response._budgeted_reading = _Reading(watch, watch.raw_meter(response), hides=drop_usage)  # noqa: SLF001 - what is ours
+    # Not its methods, on the object: `urlopen(request).read()` is to keep it until it has been read.
+    response.__class__ = _metered(type(response))  # type: ignore[arg-type] # mypy takes any class for unhashable
     weakref.finalize(response, watch.end_early)
+
+
+@functools.cache
+def _metered(kind: type) -> type:
+    """A kind of response that tells who watches it what is read of it."""
+
+    class Metered(kind):  # type: ignore[misc] # whatever class a connection has for them
+        _budgeted_reading: _Reading
+
+        def read(self, amt: int | None = None) -> bytes:
+            return _taken(self, super().read, amt, whole=amt is None or amt < 0)
+
+        def read1(self, n: int = -1) -> bytes:
+            return _taken(self, super().read1, n)
+
+        def readline(self, limit: int = -1) -> bytes:
+            return _taken(self, super().readline, limit)
+
+        def readinto(self, b: Any) -> int:
+            reading = self._budgeted_reading
+            if reading.busy:
+                return int(super().readinto(b))
+            size = 0
+
+            def read_into(_: None) -> bytes:
+                nonlocal size
+                size = super(Metered, self).readinto(b)
+                return bytes(memoryview(b).cast("B")[:size])
+
+            _taken(self, read_into, None)
+            return size
+
+        def close(self) -> None:
+            if not self._budgeted_reading.busy:
+                self._budgeted_reading.watch.end_early()
+            super().close()
+
+    Metered.__name__ = Metered.__qualname__ = kind.__name__
+    return Metered
+
+
+def _taken(response: Any, method: Callable[[Any], bytes], argument: int | None, *, whole: bool = False) -> bytes:
+    """What a method reads of a response, metered unless it is another one that asks."""
+    reading: _Reading = response._budgeted_reading  # noqa: SLF001 - what is ours
+    if reading.busy:
+        return method(argument)
+    watch = reading.watch
+    try:
+        reading.busy = True
+        try:
+            data = method(argument)
+        finally:
+            reading.busy = False
+        shown = reading.meter.feed(data)
+        if (response.isclosed() or response.length == 0) and not watch.call.ended:
+            shown += reading.meter.flush() or b""
+            watch.outcome(None, at_end=True)(None)
+        return shown if whole and reading.hides else data
+    except BaseException as error:
+        watch.end_early(error)
+        raise
 
 
 def _read(connection: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Posted | None:
@@ -104,9 +152,11 @@ def _read(connection: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Po
 
 def _make_request(original: Callable[..., Any]) -> Callable[..., Any]:
     def request(self: Any, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
+        left = vars(self).pop(_SENT, None)
+        if left is not None:  # sent, and nobody has asked for its answer: the next one is another's
+            _end(left, GeneratorExit())
         if method != "POST" or not watching():
             return original(self, method, url, *args, **kwargs)
-        vars(self).pop(_SENT, None)
         sent = meterable(_read(self, (method, url, *args), {**kwargs}))
         if sent is None:
             return original(self, method, url, *args, **kwargs)
@@ -140,6 +190,15 @@ def _end(sent: _Posted, error: BaseException) -> None:
     owner.give_up(error)
 
 
+def _send_again(connection: Any, sent: _Posted) -> None:
+    """Send a request once more that was refused for what was written into it."""
+    scope = sent.owner.scope = sent.call.inside()
+    args, kwargs = sent.altered(sent.call)
+    enter(scope)
+    connection.request(*args, **kwargs)
+    leave(scope)
+
+
 def _make_getresponse(original: Callable[..., Any]) -> Callable[..., Any]:
     def getresponse(self: Any, *args: Any, **kwargs: Any) -> Any:
         sent: _Posted | None = vars(self).pop(_SENT, None)
@@ -147,6 +206,13 @@ def _make_getresponse(original: Callable[..., Any]) -> Callable[..., Any]:
             return original(self, *args, **kwargs)
         try:
             response = original(self, *args, **kwargs)
+            if sent.may_be_refused(response.status):
+                body = response.read()
+                if sent.is_refused(response.status, body.decode("latin-1")):
+                    _send_again(self, sent)
+                    response = original(self, *args, **kwargs)
+                else:  # for its caller, who can still read it
+                    response.fp, response.length, response.chunked = io.BytesIO(body), len(body), False
             call = sent.owner.call
             if call is not None:
                 sent.owner.end = sent.finish(call, response)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from budgeted.metering import http_streams
 from budgeted.metering.call import Call
-from budgeted.providers.http_clients.recognition import Posted, posted, recognised, watching
+from budgeted.providers.http_clients.recognition import UNREADABLE, Posted, posted, recognised, watching
 from budgeted.providers.metered_method import End, run, run_async
 from budgeted.providers.monkeypatching import Hook
 from budgeted.wire.content_type_and_encoding import read_whole
 from budgeted.wire.request_formats.http_bodies import encoded
-
-_UNREADABLE = object()
 
 
 class _Posted(Posted):
@@ -57,7 +56,15 @@ def _content(request: Any) -> object:
     if hasattr(request, "_content"):
         return request.content
     # A form: it is made anew each time that it is read, and httpx keeps what was read of it.
-    return request.read() if type(request.stream).__name__ == "MultipartStream" else _UNREADABLE
+    return request.read() if type(request.stream).__name__ == "MultipartStream" else UNREADABLE
+
+
+def _peeked(response: Any, raw: bytes) -> tuple[str, Any]:
+    """What an answer says whose body was read, and the answer for its caller, who may read it in any way."""
+    kind, status, headers = type(response), response.status_code, response.headers
+    package = sys.modules[kind.__module__.partition(".")[0]]
+    unread = kind(status, headers=headers, stream=package.ByteStream(raw), extensions=response.extensions)
+    return kind(status, headers=headers, content=raw).content.decode("latin-1"), unread
 
 
 def _sync(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -70,9 +77,11 @@ def _sync(original: Callable[..., Any]) -> Callable[..., Any]:
 
         def send(request: Any) -> Any:
             response = original(self, request)
-            if sent.asks_usage and sent.is_refused(response.status_code, lambda: response.read().decode("latin-1")):
-                response.close()
-                return original(self, sent.altered(sent.call)[0][0])
+            if sent.may_be_refused(response.status_code):
+                raw = b"".join(response.iter_raw())  # which closes it
+                text, response = _peeked(response, raw)
+                if sent.is_refused(response.status_code, text):
+                    return original(self, sent.altered(sent.call)[0][0])
             return response
 
         return run(lambda *_: sent, send, self, (request,), {})
@@ -90,10 +99,10 @@ def _async(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[A
 
         async def send(request: Any) -> Any:
             response = await original(self, request)
-            if sent.asks_usage and response.status_code >= 400:
-                text = (await response.aread()).decode("latin-1")
-                if sent.is_refused(response.status_code, lambda: text):
-                    await response.aclose()
+            if sent.may_be_refused(response.status_code):
+                raw = b"".join([data async for data in response.aiter_raw()])
+                text, response = _peeked(response, raw)
+                if sent.is_refused(response.status_code, text):
                     return await original(self, sent.altered(sent.call)[0][0])
             return response
 

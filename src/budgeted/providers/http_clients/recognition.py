@@ -26,6 +26,10 @@ _USUAL_PORTS: Final = {"https": ":443", "http": ":80"}
 _SIGNED: Final = "AWS4-"
 
 
+UNREADABLE: Final = object()
+"""Stands for a body that is not there, or that can be read but once."""
+
+
 class Posted(Sent):
     """One POST, as an HTTP client was asked for it: read, and written again with what was granted."""
 
@@ -62,16 +66,22 @@ class Posted(Sent):
             self.asks_usage = http.body.get(option) is not self.http.body.get(option)
         return None if http is self.http else http
 
-    def is_refused(self, status: int, text: Callable[[], str]) -> bool:
-        """Whether an answer refuses only that its stream was asked to say what it used: then it is sent once more.
+    def may_be_refused(self, status: int) -> bool:
+        """Whether an answer may refuse only that its stream was asked to say what it used: then it is to be read.
 
         Args:
             status: of HTTP.
-            text: reads the answer.
         """
-        if not self.asks_usage or not stream_usage_option.is_refusal(status, stream_usage_option.OPTION):
-            return False
-        if not stream_usage_option.is_refusal(status, text()):
+        return self.asks_usage and stream_usage_option.is_refusal(status, stream_usage_option.OPTION)
+
+    def is_refused(self, status: int, text: str) -> bool:
+        """Whether an answer does refuse that: then the request is sent once more, without asking.
+
+        Args:
+            status: of HTTP.
+            text: the answer.
+        """
+        if not self.may_be_refused(status) or not stream_usage_option.is_refusal(status, text):
             return False
         self.refused_asking = True
         note_refusing(self.request.base_url or "")
@@ -93,7 +103,8 @@ def recognised(
         scheme: of its URL.
         host: with the port, if the URL has one.
         path: with or without a query.
-        content: gives the body: bytes or text; anything else, such as a generator, cannot be read.
+        content: gives the body: bytes or text, or None if there is none; anything else, such as a generator, cannot
+            be read.
         headers: of the request, by names in any case.
 
     Raises:

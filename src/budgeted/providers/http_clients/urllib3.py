@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,10 +12,11 @@ from budgeted.metering.call import Call
 from budgeted.providers.http_clients.recognition import Posted, header, posted, recognised, watching
 from budgeted.providers.metered_method import End, run
 from budgeted.providers.monkeypatching import Hook
-from budgeted.wire.content_type_and_encoding import read_whole
+from budgeted.providers.sdk_retries import note_lost
+from budgeted.wire.content_type_and_encoding import read_whole, without_usage
 from budgeted.wire.request_formats.http_bodies import encoded
 
-_BODY, _HEADERS = 2, 3
+_BODY, _HEADERS, _RETRIES = 2, 3, 4
 """Where the arguments have them, behind the method and the URL."""
 
 
@@ -45,7 +47,10 @@ class _Posted(Posted):
             return call.release
         # Whether it was read: asking for the data would read it. A recorder's own response (vcrpy's) has it all.
         if getattr(response, "_body", b"") is not None:
-            return functools.partial(call.settle, read_whole(getattr(response, "data", None)))
+            data = getattr(response, "data", None)
+            if self.hide_usage and data:
+                response._body = without_usage(data)  # noqa: SLF001 - there is no other way to change it
+            return functools.partial(call.settle, read_whole(data))
         http_streams.watch(response, call, drop_usage=self.hide_usage)
         return None
 
@@ -70,11 +75,41 @@ def _read(pool: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Posted |
     return sent
 
 
+def _peeked(response: Any) -> tuple[str, Any]:
+    """What an answer says, and the answer for its caller, who may read it in any way."""
+    if response._body is not None:  # noqa: SLF001 - as above
+        return response.data.decode("latin-1"), response
+    raw = response.read(decode_content=False)
+
+    def unread() -> Any:
+        return type(response)(
+            io.BytesIO(raw),
+            response.headers,
+            response.status,
+            version=response.version,
+            reason=response.reason,
+            preload_content=False,
+            decode_content=response.decode_content,
+            original_response=response._original_response,  # noqa: SLF001 - where requests looks for cookies
+            retries=response.retries,
+            request_url=response.geturl(),
+        )
+
+    return unread().data.decode("latin-1"), unread()
+
+
 def _make(original: Callable[..., Any]) -> Callable[..., Any]:
     def urlopen(self: Any, *args: Any, **kwargs: Any) -> Any:
         args = (kwargs.pop("method"), *args) if "method" in kwargs else args
         args = (*args, kwargs.pop("url")) if "url" in kwargs else args
-        if not args or args[0] != "POST" or not watching():
+        if not args or args[0] != "POST":
+            return original(self, *args, **kwargs)
+        if not watching():
+            # urllib3 repeats a request by asking itself again, and says why the one before has failed.
+            retries = kwargs.get("retries", args[_RETRIES] if len(args) > _RETRIES else None)
+            history = getattr(retries, "history", ())
+            if history:
+                note_lost(history[-1].error)
             return original(self, *args, **kwargs)
         sent = _read(self, args, kwargs)
         if sent is None:
@@ -82,9 +117,11 @@ def _make(original: Callable[..., Any]) -> Callable[..., Any]:
 
         def send(*args: Any, **kwargs: Any) -> Any:
             response = original(self, *args, **kwargs)
-            if sent.asks_usage and sent.is_refused(response.status, lambda: response.data.decode("latin-1")):
-                args, kwargs = sent.altered(sent.call)
-                return original(self, *args, **kwargs)
+            if sent.may_be_refused(response.status):
+                text, response = _peeked(response)
+                if sent.is_refused(response.status, text):
+                    args, kwargs = sent.altered(sent.call)
+                    return original(self, *args, **kwargs)
             return response
 
         return run(lambda *_: sent, send, self, args, kwargs)
