@@ -55,8 +55,9 @@ def _content(request: Any) -> object:
     """The body, if it is there or made of what can be read twice."""
     if hasattr(request, "_content"):
         return request.content
-    # A form: it is made anew each time that it is read, and httpx keeps what was read of it.
-    return request.read() if type(request.stream).__name__ == "MultipartStream" else UNREADABLE
+    # A form is made anew each time that it is read, and a redirected request has a stream of the same bytes. What was
+    # read of them is kept.
+    return request.read() if type(request.stream).__name__ in ("MultipartStream", "ByteStream") else UNREADABLE
 
 
 def _peeked(response: Any, raw: bytes) -> tuple[str, Any]:
