@@ -37,8 +37,17 @@ _BEFORE_SENDING = frozenset(
 # (https://curl.se/libcurl/c/libcurl-errors.html). Its other codes leave open what was sent.
 _CURL_BEFORE_SENDING = frozenset((5, 6, 7))
 
-# asyncio's and trio's.
-_CANCELLED = frozenset({"CancelledError", "Cancelled"})
+# asyncio's, trio's and grpc's.
+_CANCELLED = frozenset({"CancelledError", "Cancelled", "FutureCancelledError"})
+
+# Status codes of gRPC by which a server refuses. The others are given as well, or only, to what was lost on its way
+# there or back (https://grpc.github.io/grpc/core/md_doc_statuscodes.html).
+_REFUSALS = frozenset(
+    "INVALID_ARGUMENT NOT_FOUND ALREADY_EXISTS PERMISSION_DENIED UNAUTHENTICATED RESOURCE_EXHAUSTED "
+    "FAILED_PRECONDITION OUT_OF_RANGE UNIMPLEMENTED".split()
+)
+_NOT_CONNECTED = ("failed to connect to all addresses", "dns resolution failed")
+_TOO_LARGE = "larger than max"
 
 # Some packages give their timeouts a status (408) that no server sent.
 _TIMEOUTS = frozenset({"APITimeoutError", "TimeoutError", "TimeoutException"})
