@@ -481,7 +481,7 @@ def test_pages_that_are_not_told_are_charged_as_held_and_listed(
 
 @pytest.fixture
 def azure(provider: SimulatedProvider) -> Iterator[MistralAzure]:
-    with MistralAzure(api_key="any", server_url=f"{provider.url}/azure") as made:
+    with MistralAzure(api_key="any", server_url=f"{provider.url}/mistral-azure") as made:
         yield made
 
 
