@@ -11,6 +11,7 @@ ALL = (
     "processes",
     "admission",
     "streams",
+    "transport",
     "recovery",
     "accounts",
     "sql",

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from budgeted.metering.call import Call
 from budgeted.metering.http_streams import Watch
 from budgeted.metering.owner import end_anywhere
-from budgeted.providers.http_clients.recognition import UNREADABLE, Posted, posted, recognised, watching
+from budgeted.providers.http_clients.recognition import UNREADABLE, Posted, passes, posted, recognised
 from budgeted.providers.metered_method import End, run_async
 from budgeted.providers.monkeypatching import Hook
 from budgeted.wire.content_type_and_encoding import Meter, meter_of
@@ -123,12 +123,15 @@ def _read(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Posted
     base = getattr(session, "_base_url", None)
     url = args[1]
     parts = urlsplit(str(url) if base is None else str(base.join(type(base)(str(url)))))
+    host = parts.netloc.rpartition("@")[2]
+    if passes(parts.scheme, host, parts.path):
+        return None
     headers = dict(getattr(session, "_default_headers", None) or {}) | dict(kwargs.get("headers") or {})
     given = kwargs.get("json")
     content = functools.partial(_encoded, given) if given is not None else lambda: kwargs.get("data")
     if given is not None:
         headers.setdefault("content-type", "application/json")
-    found = recognised(parts.scheme, parts.netloc.rpartition("@")[2], parts.path, content, headers)
+    found = recognised(parts.scheme, host, parts.path, content, headers)
     sent = posted(_Posted, args, kwargs, found, headers)
     if isinstance(sent, _Posted):
         sent.unpacks = getattr(session, "_auto_decompress", True)
@@ -146,13 +149,10 @@ def _encoded(given: object) -> object:
 
 
 def _make(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    async def _request(self: Any, method: Any, *args: Any, **kwargs: Any) -> Any:
-        if str(method).upper() != "POST" or not watching():
-            return await original(self, method, *args, **kwargs)
-        given = (method, *args) if args else (method, kwargs.pop("str_or_url"))
-        sent = _read(self, given, kwargs)
+    async def request(self: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        sent = _read(self, args, kwargs)
         if sent is None:
-            return await original(self, *given, **kwargs)
+            return await original(self, *args, **kwargs)
 
         async def send(*args: Any, **kwargs: Any) -> Any:
             response = await original(self, *args, **kwargs)
@@ -164,7 +164,13 @@ def _make(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[An
                 _refill(response.content, [body])
             return response
 
-        return await run_async(lambda *_: sent, send, self, given, kwargs)
+        return await run_async(lambda *_: sent, send, self, args, kwargs)
+
+    # No coroutine function: what is not metered is awaited as if nothing were here.
+    def _request(self: Any, method: Any, *args: Any, **kwargs: Any) -> Awaitable[Any]:
+        if method == "GET" or str(method).upper() != "POST":
+            return original(self, method, *args, **kwargs)
+        return request(self, (method, *args) if args else (method, kwargs.pop("str_or_url")), kwargs)
 
     return _request
 

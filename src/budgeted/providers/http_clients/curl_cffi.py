@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from budgeted.metering.call import Call
 from budgeted.metering.http_streams import Watch, items, items_async
-from budgeted.providers.http_clients.recognition import UNREADABLE, Posted, header, posted, recognised, watching
+from budgeted.providers.http_clients.recognition import UNREADABLE, Posted, header, passes, posted, recognised
 from budgeted.providers.metered_method import End, run, run_async
 from budgeted.providers.monkeypatching import Hook
 from budgeted.providers.sdk_retries import attempt, attempt_async
@@ -92,12 +92,14 @@ def _read(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Posted
     url = str(args[1])
     base = getattr(session, "base_url", None)
     parts = urlsplit(url if not base or "://" in url else f"{str(base).rstrip('/')}/{url.lstrip('/')}")
+    host = parts.netloc.rpartition("@")[2]
+    if passes(parts.scheme, host, parts.path):
+        return None
     headers = {**dict(getattr(session, "headers", None) or {}), **dict(kwargs.get("headers") or {})}
     given = kwargs.get("json")
     content_type = header(headers, "content-type") or ("application/json" if given is not None else "")
     headers = {**headers, "content-type": content_type}
     content = functools.partial(_content, kwargs)
-    host = parts.netloc.rpartition("@")[2]
     sent = posted(_Posted, args, kwargs, recognised(parts.scheme, host, parts.path, content, headers), headers)
     if isinstance(sent, _Posted):
         data = content()
@@ -124,7 +126,7 @@ async def _one(body: bytes) -> AsyncIterator[bytes]:
 
 def _make(original: Callable[..., Any]) -> Callable[..., Any]:
     def request(self: Any, method: Any, *args: Any, **kwargs: Any) -> Any:
-        if str(method).upper() != "POST" or not watching():
+        if str(method).upper() != "POST":
             return original(self, method, *args, **kwargs)
         given = (method, *args) if args else (method, kwargs.pop("url"))
         sent = _read(self, given, kwargs)
@@ -149,7 +151,7 @@ def _make(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _make_async(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     async def request(self: Any, method: Any, *args: Any, **kwargs: Any) -> Any:
-        if str(method).upper() != "POST" or not watching():
+        if str(method).upper() != "POST":
             return await original(self, method, *args, **kwargs)
         given = (method, *args) if args else (method, kwargs.pop("url"))
         sent = _read(self, given, kwargs)

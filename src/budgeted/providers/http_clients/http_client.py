@@ -13,7 +13,7 @@ from budgeted.metering.call import Call
 from budgeted.metering.http_streams import Watch
 from budgeted.metering.owner import Owner
 from budgeted.payers.scope import enter, leave
-from budgeted.providers.http_clients.recognition import Posted, header, posted, recognised, watching
+from budgeted.providers.http_clients.recognition import Posted, header, passes, posted, recognised
 from budgeted.providers.metered_method import End, early_end, meterable
 from budgeted.providers.monkeypatching import Hook
 from budgeted.wire.content_type_and_encoding import Meter, meter_of
@@ -135,13 +135,15 @@ def _taken(response: Any, method: Callable[[Any], bytes], argument: int | None, 
 
 
 def _read(connection: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Posted | None:
-    body = kwargs.pop("body", None) if len(args) < 3 else args[2]
-    headers = kwargs.pop("headers", {}) if len(args) < 4 else args[3]
     scheme = "https" if hasattr(connection, "_context") else "http"
     host = getattr(connection, "_tunnel_host", None) or connection.host
     port = connection.port if getattr(connection, "_tunnel_host", None) is None else connection._tunnel_port  # noqa: SLF001
     url = str(args[1])
     path = url.partition("://")[2].partition("/")[2] if "://" in url else url.lstrip("/")
+    if passes(scheme, f"{host}:{port}", f"/{path}"):
+        return None
+    body = kwargs.pop("body", None) if len(args) < 3 else args[2]
+    headers = kwargs.pop("headers", {}) if len(args) < 4 else args[3]
     found = recognised(scheme, f"{host}:{port}", f"/{path}", lambda: body, headers)
     sent = posted(_Posted, (args[0], args[1], body, headers), kwargs, found, headers)
     if not isinstance(sent, _Posted):
@@ -155,7 +157,7 @@ def _make_request(original: Callable[..., Any]) -> Callable[..., Any]:
         left = vars(self).pop(_SENT, None)
         if left is not None:  # sent, and nobody has asked for its answer: the next one is another's
             _end(left, GeneratorExit())
-        if method != "POST" or not watching():
+        if method != "POST":
             return original(self, method, url, *args, **kwargs)
         sent = meterable(_read(self, (method, url, *args), {**kwargs}))
         if sent is None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from budgeted.metering import http_streams
 from budgeted.metering.call import Call
-from budgeted.providers.http_clients.recognition import UNREADABLE, Posted, posted, recognised, watching
+from budgeted.providers.http_clients.recognition import UNREADABLE, Posted, passes, posted, recognised
 from budgeted.providers.metered_method import End, run, run_async
 from budgeted.providers.monkeypatching import Hook
 from budgeted.wire.content_type_and_encoding import read_whole
@@ -46,8 +46,10 @@ class _Posted(Posted):
 
 def _read(request: Any) -> Posted | None:
     url, headers = request.url, request.headers
-    host = url.host if url.port is None else f"{url.host}:{url.port}"
-    found = recognised(url.scheme, host, url.path, functools.partial(_content, request), headers)
+    scheme, host, path = url.scheme, url.host if url.port is None else f"{url.host}:{url.port}", url.path
+    if passes(scheme, host, path):
+        return None
+    found = recognised(scheme, host, path, functools.partial(_content, request), headers)
     return posted(_Posted, (request,), {}, found, headers)
 
 
@@ -70,7 +72,7 @@ def _peeked(response: Any, raw: bytes) -> tuple[str, Any]:
 
 def _sync(original: Callable[..., Any]) -> Callable[..., Any]:
     def handle_request(self: Any, request: Any) -> Any:
-        if request.method != "POST" or not watching():
+        if request.method != "POST":
             return original(self, request)
         sent = _read(request)
         if sent is None:
@@ -92,7 +94,7 @@ def _sync(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _async(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     async def handle_async_request(self: Any, request: Any) -> Any:
-        if request.method != "POST" or not watching():
+        if request.method != "POST":
             return await original(self, request)
         sent = _read(request)
         if sent is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -16,7 +17,7 @@ from budgeted.providers.stream_usage_refusal import note_refusing
 from budgeted.providers.unmeterable_requests import held_by_hand
 from budgeted.telemetry import counters
 from budgeted.telemetry.log_throttling import say
-from budgeted.wire.api_endpoints import endpoint
+from budgeted.wire.api_endpoints import Endpoint, endpoint
 from budgeted.wire.normalized_request import Request
 from budgeted.wire.request_formats import stream_usage_option
 from budgeted.wire.request_formats.http_bodies import decoded
@@ -94,6 +95,20 @@ def watching() -> bool:
     return (bool(scopes.outside) if scope is None else not scope.silent) and enabled()
 
 
+def passes(scheme: str, host: str, path: str) -> bool:
+    """Whether a POST is sent as if nothing were here: it goes where nobody is paid, or a layer above meters it already.
+
+    Asked before anything of it is read, as most of what a program posts is nobody's business here.
+
+    Args:
+        scheme: of its URL.
+        host: with the port, if the URL has one.
+        path: with or without a query.
+    """
+    host, _, place = _place(scheme, host, path)
+    return (place is None and not _is_own(host)) or not watching()
+
+
 def recognised(
     scheme: str, host: str, path: str, content: Callable[[], object], headers: Mapping[str, str]
 ) -> tuple[HTTPRequest, Format, Request] | None:
@@ -110,9 +125,9 @@ def recognised(
     Raises:
         UnpricedModelError: it is paid for and cannot be read, inside a block that does not let that pass.
     """
-    host = host.lower().removesuffix(_USUAL_PORTS.get(scheme, "")).removesuffix(".")
-    path = path.partition("?")[0].rstrip("/")
-    place = endpoint(host, path, own=host in _own_hosts())
+    host, path, place = _place(scheme, host, path)
+    if _is_own(host):
+        place = endpoint(host, path, own=True)
     if place is None:
         return None
     if not place.formats:
@@ -191,11 +206,23 @@ def _body(content: object, headers: Mapping[str, str]) -> Body | None:
     return decoded(bytes(content), header(headers, "content-type") or "")
 
 
-def _own_hosts() -> frozenset[str]:
+# Remembered, as every POST asks for it.
+@functools.lru_cache(maxsize=4096)
+def _place(scheme: str, host: str, path: str) -> tuple[str, str, Endpoint | None]:
+    """A host and a path in the form by which they are known, and what is known of them."""
+    host = host.lower().removesuffix(_USUAL_PORTS.get(scheme, "")).removesuffix(".")
+    path = path.partition("?")[0].rstrip("/")
+    return host, path, endpoint(host, path)
+
+
+def _is_own(host: str) -> bool:
+    """Whether a payer of the running code has said that a host serves models."""
     scope = current() or (scopes.outside[0] if scopes.outside else None)
-    if scope is None or not any(group.payer.unmetered_hosts for group in scope.groups):
-        return frozenset()
-    return frozenset(host for group in scope.groups for host in group.payer.unmetered_hosts)
+    if scope is not None:
+        for group in scope.groups:
+            if host in group.payer.unmetered_hosts:
+                return True
+    return False
 
 
 def refuse_unread(host: str, what: str) -> None:

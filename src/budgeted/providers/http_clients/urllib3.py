@@ -9,7 +9,7 @@ from typing import Any
 
 from budgeted.metering import http_streams
 from budgeted.metering.call import Call
-from budgeted.providers.http_clients.recognition import Posted, header, posted, recognised, watching
+from budgeted.providers.http_clients.recognition import Posted, header, passes, posted, recognised
 from budgeted.providers.metered_method import End, run
 from budgeted.providers.monkeypatching import Hook
 from budgeted.providers.sdk_retries import note_lost
@@ -57,9 +57,6 @@ class _Posted(Posted):
 
 def _read(pool: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Posted | None:
     url = str(args[1])
-    body = kwargs.get("body", args[_BODY] if len(args) > _BODY else None)
-    headers = kwargs.get("headers", args[_HEADERS] if len(args) > _HEADERS else None)
-    headers = pool.headers if headers is None else headers
     scheme, host, path = pool.scheme, pool.host, url
     if "://" in url:  # through a proxy
         scheme, _, rest = url.partition("://")
@@ -67,6 +64,11 @@ def _read(pool: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Posted |
         path = f"/{path}"
     elif pool.port is not None:
         host = f"{host}:{pool.port}"
+    if passes(scheme, host, path):
+        return None
+    body = kwargs.get("body", args[_BODY] if len(args) > _BODY else None)
+    headers = kwargs.get("headers", args[_HEADERS] if len(args) > _HEADERS else None)
+    headers = pool.headers if headers is None else headers
     found = recognised(scheme, host, path, lambda: body, headers)
     sent = posted(_Posted, args, kwargs, found, headers)
     if not isinstance(sent, _Posted):
@@ -99,20 +101,17 @@ def _peeked(response: Any) -> tuple[str, Any]:
 
 
 def _make(original: Callable[..., Any]) -> Callable[..., Any]:
-    def urlopen(self: Any, *args: Any, **kwargs: Any) -> Any:
-        args = (kwargs.pop("method"), *args) if "method" in kwargs else args
-        args = (*args, kwargs.pop("url")) if "url" in kwargs else args
-        if not args or args[0] != "POST":
-            return original(self, *args, **kwargs)
-        if not watching():
-            # urllib3 repeats a request by asking itself again, and says why the one before has failed.
-            retries = kwargs.get("retries", args[_RETRIES] if len(args) > _RETRIES else None)
-            history = getattr(retries, "history", ())
-            if history:
-                note_lost(history[-1].error)
-            return original(self, *args, **kwargs)
+    def urlopen(self: Any, method: str, *args: Any, **kwargs: Any) -> Any:
+        if method != "POST":
+            return original(self, method, *args, **kwargs)
+        args = (method, *args) if args else (method, kwargs.pop("url"))
         sent = _read(self, args, kwargs)
         if sent is None:
+            # urllib3 repeats a request by asking itself again, and says why the one before has failed.
+            retries = kwargs.get("retries", args[_RETRIES] if len(args) > _RETRIES else None)
+            history = getattr(retries, "history", None)
+            if history:
+                note_lost(history[-1].error)
             return original(self, *args, **kwargs)
 
         def send(*args: Any, **kwargs: Any) -> Any:
