@@ -86,4 +86,4 @@ def test_a_call_is_charged_what_it_is_billed(
         assert (spent, manager.uncertain()) == (provider.billed_nano(), [])
     else:
         assert spent >= provider.billed_nano()
-        assert len(manager.uncertain()) == (spent != provider.billed_nano())
+        assert manager.uncertain() or spent == provider.billed_nano()
