@@ -42,6 +42,7 @@ from budgeted.telemetry.events import Listener
 from budgeted.telemetry.log_throttling import Repeats, say
 from budgeted.telemetry.user_names import UserNames
 from budgeted.validation import shown
+from budgeted.wire import provider_hosts
 from budgeted.wire.normalized_request import Request
 
 logger = logging.getLogger("budgeted")
@@ -125,6 +126,7 @@ class ProjectPayer:
         self.on_uncertain = settings.on_uncertain
         self.unpriced = settings.unpriced
         self.unmetered, self.unmetered_hosts = settings.unmetered, settings.unmetered_hosts
+        provider_hosts.named.update(settings.unmetered_hosts)
         self.user_limits = user_limits
         self.policy = Policy(settings.on_exceed, settings.wait, settings.fallback)
         self.semconv = settings.semconv

@@ -67,6 +67,10 @@ _HOSTS: Final = {
 """By a part of the address; longer and rarer ones first where they overlap."""
 
 
+named: Final[set[str]] = set()
+"""Hosts that some manager of this process has said to serve models: of any other, nobody need ask who pays."""
+
+
 # Remembered, as every call asks for it.
 @functools.lru_cache(maxsize=1024)
 def provider_at(address: str) -> str:

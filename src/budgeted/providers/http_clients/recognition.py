@@ -19,6 +19,7 @@ from budgeted.telemetry import counters
 from budgeted.telemetry.log_throttling import say
 from budgeted.wire.api_endpoints import Endpoint, endpoint
 from budgeted.wire.normalized_request import Request
+from budgeted.wire.provider_hosts import named
 from budgeted.wire.request_formats import stream_usage_option
 from budgeted.wire.request_formats.http_bodies import decoded
 from budgeted.wire.request_formats.http_request import Body, Format, HTTPRequest
@@ -106,7 +107,7 @@ def passes(scheme: str, host: str, path: str) -> bool:
         path: with or without a query.
     """
     host, _, place = _place(scheme, host, path)
-    return (place is None and not _is_own(host)) or not watching()
+    return (place is None and not (host in named and _is_own(host))) or not watching()
 
 
 def recognised(
@@ -126,7 +127,7 @@ def recognised(
         UnpricedModelError: it is paid for and cannot be read, inside a block that does not let that pass.
     """
     host, path, place = _place(scheme, host, path)
-    if _is_own(host):
+    if host in named and _is_own(host):
         place = endpoint(host, path, own=True)
     if place is None:
         return None
@@ -206,6 +207,8 @@ def _body(content: object, headers: Mapping[str, str]) -> Body | None:
     return decoded(bytes(content), header(headers, "content-type") or "")
 
 
+# Remembered, as every POST asks for it.
+@functools.lru_cache(maxsize=4096)
 # Remembered, as every POST asks for it.
 @functools.lru_cache(maxsize=4096)
 def _place(scheme: str, host: str, path: str) -> tuple[str, str, Endpoint | None]:
