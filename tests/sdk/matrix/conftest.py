@@ -1,4 +1,4 @@
-"""Prints the matrix as a table."""
+"""Prints the matrix as a table, and chooses what of it to run."""
 
 from __future__ import annotations
 
@@ -6,11 +6,25 @@ from typing import Any
 
 import pytest
 from endings import ALL
-from table import PACKAGES, installed, versions
+from table import FRAMEWORKS, PACKAGES, installed, versions
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--table", action="store_true", help="print the matrix as a table")
+    parser.addoption("--frameworks", action="store_true", help="leave out the SDKs that frameworks call")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("frameworks", default=False):
+        return
+    kept = [item for item in items if _cell_of_a_framework(item)]
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = kept
+
+
+def _cell_of_a_framework(item: pytest.Item) -> bool:
+    call = getattr(item, "callspec", None)
+    return call is not None and "cell" in call.params and call.params["cell"].row in FRAMEWORKS
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

@@ -1,6 +1,7 @@
 """The table: which SDKs and frameworks are called, in which forms.
 
-To add one, name its packages in `PACKAGES`, and write `rows/<name>.py` with a `row` in it, like its neighbours.
+To add one, name its packages in `SDKS` or `FRAMEWORKS`, and write `rows/<name>.py` with a `row` in it, like its
+neighbours.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 
 from budgeted.testing import SimulatedProvider
 
-PACKAGES: dict[str, tuple[str, ...]] = {
+SDKS: dict[str, tuple[str, ...]] = {
     "openai": ("openai",),
     "anthropic": ("anthropic",),
     "groq": ("groq",),
@@ -25,6 +26,8 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "bedrock": ("boto3",),
     "aiobotocore": ("aiobotocore", "boto3"),
     "litellm": ("litellm",),
+}
+FRAMEWORKS: dict[str, tuple[str, ...]] = {
     "dspy": ("dspy",),
     "langchain": ("langchain-openai", "langchain-anthropic"),
     "langgraph": ("langgraph", "langchain-openai"),
@@ -33,7 +36,9 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "instructor": ("instructor",),
     "llama_index": ("llama-index-llms-openai",),
     "crewai": ("crewai",),
+    "semantic_kernel": ("semantic-kernel",),
 }
+PACKAGES = {**SDKS, **FRAMEWORKS}
 """By module of `rows`: the packages whose versions decide how it behaves. It is run where all of them are installed."""
 
 Client = Callable[[SimulatedProvider], Any]
