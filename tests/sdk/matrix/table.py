@@ -37,6 +37,7 @@ FRAMEWORKS: dict[str, tuple[str, ...]] = {
     "llama_index": ("llama-index-llms-openai",),
     "crewai": ("crewai",),
     "semantic_kernel": ("semantic-kernel",),
+    "autogen": ("autogen-agentchat", "autogen-ext"),
 }
 PACKAGES = {**SDKS, **FRAMEWORKS}
 """By module of `rows`: the packages whose versions decide how it behaves. It is run where all of them are installed."""
