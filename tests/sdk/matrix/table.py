@@ -39,6 +39,7 @@ FRAMEWORKS: dict[str, tuple[str, ...]] = {
     "semantic_kernel": ("semantic-kernel",),
     "autogen": ("autogen-agentchat", "autogen-ext"),
     "any_llm": ("any-llm-sdk",),
+    "haystack": ("haystack-ai",),
 }
 PACKAGES = {**SDKS, **FRAMEWORKS}
 """By module of `rows`: the packages whose versions decide how it behaves. It is run where all of them are installed."""
