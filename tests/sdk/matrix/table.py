@@ -41,6 +41,7 @@ FRAMEWORKS: dict[str, tuple[str, ...]] = {
     "any_llm": ("any-llm-sdk",),
     "haystack": ("haystack-ai",),
     "google_adk": ("google-adk", "litellm"),
+    "smolagents": ("smolagents", "litellm"),
 }
 PACKAGES = {**SDKS, **FRAMEWORKS}
 """By module of `rows`: the packages whose versions decide how it behaves. It is run where all of them are installed."""
