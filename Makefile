@@ -64,6 +64,9 @@ $(VENV)/.proof-ready: $(VENV)/.ready
 .venv-matrix-frameworks/.ready: pyproject.toml
 	$(call install,matrix-frameworks)
 
+.venv-matrix-frameworks-openai2/.ready: pyproject.toml
+	$(call install,matrix-frameworks-openai2)
+
 .venv-net/.ready: pyproject.toml
 	$(call install,net)
 
@@ -110,12 +113,14 @@ tests-pythons tests-newest:
 
 # All tables are printed, whatever the first one says. --quiet: the table is the report.
 TABLE = $(PYTEST) --quiet --table tests/sdk/matrix
-matrix: .venv-matrix/.ready .venv-matrix-openai2/.ready .venv-matrix-litellm/.ready .venv-matrix-frameworks/.ready
+matrix: .venv-matrix/.ready .venv-matrix-openai2/.ready .venv-matrix-litellm/.ready \
+	.venv-matrix-frameworks/.ready .venv-matrix-frameworks-openai2/.ready
 	@failed=0; \
 	.venv-matrix/bin/python $(TABLE) || failed=1; \
 	.venv-matrix-openai2/bin/python $(TABLE) || failed=1; \
 	.venv-matrix-litellm/bin/python $(TABLE) -k litellm || failed=1; \
 	.venv-matrix-frameworks/bin/python $(TABLE) --frameworks || failed=1; \
+	.venv-matrix-frameworks-openai2/bin/python $(TABLE) --frameworks || failed=1; \
 	exit $$failed
 
 # Upgraded each time. uv, as pip gives up where packages disagree about one that none of the tests is about.

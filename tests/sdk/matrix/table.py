@@ -42,6 +42,7 @@ FRAMEWORKS: dict[str, tuple[str, ...]] = {
     "haystack": ("haystack-ai",),
     "google_adk": ("google-adk", "litellm"),
     "smolagents": ("smolagents", "litellm"),
+    "strands": ("strands-agents",),
 }
 PACKAGES = {**SDKS, **FRAMEWORKS}
 """By module of `rows`: the packages whose versions decide how it behaves. It is run where all of them are installed."""

@@ -14,7 +14,7 @@ GROUPS = tomllib.loads((HERE.parents[2] / "pyproject.toml").read_text())["depend
 
 
 def test_every_row_runs_in_an_environment_of_make_matrix() -> None:
-    groups = ("matrix", "matrix-openai2", "matrix-litellm", "matrix-frameworks")
+    groups = ("matrix", "matrix-openai2", "matrix-litellm", "matrix-frameworks", "matrix-frameworks-openai2")
     environments = [_packages(group) for group in groups]
     for name, packages in PACKAGES.items():
         assert any(environment.issuperset(packages) for environment in environments), name
