@@ -43,6 +43,7 @@ FRAMEWORKS: dict[str, tuple[str, ...]] = {
     "google_adk": ("google-adk", "litellm"),
     "smolagents": ("smolagents", "litellm"),
     "strands": ("strands-agents",),
+    "browser_use": ("browser-use",),
 }
 PACKAGES = {**SDKS, **FRAMEWORKS}
 """By module of `rows`: the packages whose versions decide how it behaves. It is run where all of them are installed."""
