@@ -44,6 +44,7 @@ FRAMEWORKS: dict[str, tuple[str, ...]] = {
     "smolagents": ("smolagents", "litellm"),
     "strands": ("strands-agents",),
     "browser_use": ("browser-use",),
+    "agno": ("agno",),
 }
 PACKAGES = {**SDKS, **FRAMEWORKS}
 """By module of `rows`: the packages whose versions decide how it behaves. It is run where all of them are installed."""
@@ -62,6 +63,7 @@ class Form(NamedTuple):
         asynchronous: whether it runs in an event loop.
         bills: how many calls the provider bills for it.
         eager: whether it reads all of a stream whatever its caller does, so that nothing is left when it is left.
+        swallows: whether a refusal is not raised to its caller, whose answer says that there was one.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Form(NamedTuple):
     asynchronous: bool
     bills: int = 1
     eager: bool = False
+    swallows: bool = False
 
 
 class Row:
@@ -92,7 +95,7 @@ class Row:
         Args:
             client: makes what a function is given, for a provider. A coroutine function's runs in an event loop too.
             async_client: makes what the same function is given to be awaited.
-            **details: as of a `Form`: `name`, if not as the function is called; `bills`.
+            **details: as of a `Form`: `name`, if not as the function is called; `bills`, `swallows`.
         """
         return self._adding(client, async_client, streams=False, **details)
 

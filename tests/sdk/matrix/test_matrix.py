@@ -1,7 +1,7 @@
 """The matrix: every SDK and framework, in every form, with every ending: what the provider billed is what was recorded.
 
 `make matrix` prints it as a table. A cell says how the call was recorded: `exact`, `estimate`, `clamped`, or `refused`
-before anything was sent; `unsent` where the provider billed nothing.
+before anything was sent, `swallowed` if the framework raises no refusal; `unsent` where the provider billed nothing.
 """
 
 from __future__ import annotations
@@ -156,8 +156,8 @@ def _unsent(cell: Cell, provider: SimulatedProvider, raised: BaseException | Non
     name = cell.ending.name
     if name in ("poor", "no money"):
         assert provider.requests == []
-        assert _refused(raised), raised
-        return "refused"
+        assert _refused(raised) != cell.form.swallows, raised
+        return "swallowed" if cell.form.swallows else "refused"
     assert name in ("status", "never read", "cancel"), raised
     return "unsent"
 
