@@ -43,6 +43,7 @@ FRAMEWORKS: dict[str, tuple[str, ...]] = {
     "google_adk": ("google-adk", "litellm"),
     "smolagents": ("smolagents", "litellm"),
     "strands": ("strands-agents",),
+    "strands_bedrock": ("strands-agents", "boto3"),
     "browser_use": ("browser-use",),
     "agno": ("agno",),
 }
