@@ -393,7 +393,9 @@ def test_what_was_to_be_entered_and_is_forgotten_leaves_no_hold(payer: Paying, c
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_what_requests_sends_is_settled_when_it_has_been_read(stream: bool, payer: Paying, provider: SimulatedProvider) -> None:
+def test_what_requests_sends_is_settled_when_it_has_been_read(
+    stream: bool, payer: Paying, provider: SimulatedProvider
+) -> None:
     @payer.manager.budgeted("alice")
     def ask(model: str, messages: list[Any]) -> Any:
         body = {"model": model, "messages": messages}
