@@ -209,7 +209,7 @@ def _packed(value: object) -> bytes:
 def _unpacked(packed: bytes) -> Any:
     import pickle
 
-    return pickle.loads(packed)  # noqa: S301 - it comes from the process that started this one
+    return pickle.loads(packed)  # noqa: S301 # nosec B301 - it comes from the process that started this one
 
 
 def manager_of(payer: ProjectPayer) -> Manager:

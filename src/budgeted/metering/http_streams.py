@@ -223,10 +223,12 @@ async def _ametered(source: AsyncIterator[Any], state: Watch, meter: Meter) -> A
         try:
             while True:
                 state.reading = True
-                data = await anext(source, None)
-                state.reading = False
-                if data is None:
+                try:
+                    data = await source.__anext__()
+                except StopAsyncIteration:
                     break
+                finally:
+                    state.reading = False
                 state.last = time.monotonic()
                 data = meter.feed(data)
                 if state.meter.final and not state.call.ended:
