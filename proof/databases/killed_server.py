@@ -71,13 +71,15 @@ class Server:
 
     def start(self) -> None:
         """Have it run again."""
+        told = ""
         for _ in range(STARTS):  # a busy machine may take longer than its own tool waits
             try:
                 self._server.ensure_postgres_running()
-            except subprocess.SubprocessError:
+            except subprocess.SubprocessError as failed:
+                told = f"{failed}: {(self.data / 'log').read_text()[-2000:]}"
                 continue
             return
-        raise CannotRun("PostgreSQL does not start again")
+        raise CannotRun(f"PostgreSQL does not start again: {told}")
 
     def stopped(self, seconds: float) -> None:
         """Let it stand still for a while."""
@@ -95,6 +97,7 @@ class Server:
         self.kill()
         copy = Path(tempfile.mkdtemp(dir=self.folder)) / "copy"
         shutil.copytree(self.data, copy, copy_function=_with_owner, ignore=NOT_COPIED)
+        _give_folders(self.data, copy)
         self.start()
         return copy
 
