@@ -7,6 +7,7 @@ import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -98,6 +99,9 @@ def test_an_environment_gets_a_variable(manager: BudgetManager) -> None:
     assert inject(environment) is environment
     assert list(environment) == ["PATH", "BUDGETED_PAYERS"]
     assert list(inject({"accept": "*/*"})) == ["accept", HEADER]
+    for wrong in (5, "headers", [("accept", "*/*")], MappingProxyType({})):
+        with pytest.raises(TypeError, match="inject takes a mapping to put text into"):
+            inject(wrong)  # type: ignore[arg-type]
 
 
 def test_a_carrier_that_names_nobody_adds_nobody(manager: BudgetManager) -> None:

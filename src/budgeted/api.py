@@ -252,18 +252,25 @@ def inject(carrier: MutableMapping[str, str] | None = None) -> MutableMapping[st
     Returns:
         The carrier.
 
+    Raises:
+        TypeError: it is no mapping that can be changed.
+
     Example:
         >>> with budget("alice"):
         ...     httpx.post(url, headers=inject())
         ...     subprocess.run([sys.executable, "job.py"], env=inject({**os.environ}))
     """
     found: MutableMapping[str, str] = {} if carrier is None else carrier
+    given: object = found
+    if not isinstance(given, MutableMapping):
+        msg = f"inject takes a mapping to put text into, such as a request's headers, got {shown(given)}"
+        raise TypeError(msg)
     name = VARIABLE if found is os.environ or "PATH" in found else NAME
     found[name] = payers_as_text.written(current(), get_manager().payer, os.environ.get("BUDGETED_SECRET", ""))
     return found
 
 
-def extract(carrier: Mapping[str, Any], *, max_age: float = payers_as_text.MAX_AGE) -> Extracted:
+def extract(carrier: Mapping[str, object], *, max_age: float = payers_as_text.MAX_AGE) -> Extracted:
     """A block whose calls are charged to whom :func:`inject` has put into a carrier, besides the blocks around.
 
     With ``BUDGETED_SECRET`` set, the carrier has to be signed with it: then its policies count, and a program that has

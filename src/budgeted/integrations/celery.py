@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from typing import Any
+from typing import Protocol
 
 from celery import signals  # type: ignore[import-untyped]
 
@@ -30,6 +30,21 @@ from budgeted.validation import check_seconds
 logger = logging.getLogger("budgeted")
 
 _UID = "budgeted"
+
+
+class _Request(Protocol):
+    """What Celery knows of a task's message."""
+
+    is_eager: bool
+
+    def get(self, key: str) -> object: ...  # a header
+
+
+class _Task(Protocol):
+    """A task that is about to run."""
+
+    request: _Request
+
 
 _running: dict[str, Extracted] = {}
 """Who pays for the tasks that run in this process, by their ids."""
@@ -61,12 +76,12 @@ def uninstrument() -> None:
         signal.disconnect(dispatch_uid=_UID)
 
 
-def _send(headers: dict[str, Any] | None = None, **_: object) -> None:
+def _send(headers: dict[str, str] | None = None, **_: object) -> None:
     if headers is not None and current() is not None:
         api.inject(headers)
 
 
-def _begin(task_id: str, task: Any, max_age: float, **_: object) -> None:
+def _begin(task_id: str, task: _Task, max_age: float, **_: object) -> None:
     text = task.request.get(NAME)
     # What runs eagerly was sent nowhere: whoever has called it pays by the context.
     if text is not None and not task.request.is_eager:

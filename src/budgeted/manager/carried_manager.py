@@ -7,7 +7,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
 import msgspec
 
@@ -18,6 +18,7 @@ from budgeted.manager.open_managers import Manager
 from budgeted.manager.project_payer import ProjectPayer
 from budgeted.manager.settings import Settings
 from budgeted.pricing import price_registry
+from budgeted.pricing.registered_price import Registration
 from budgeted.validation import shown
 
 logger = logging.getLogger("budgeted")
@@ -69,7 +70,7 @@ class CarriedManager(msgspec.Struct, frozen=True):
         with _arriving:
             _refuse_copies()
             if _prices != [self.prices]:
-                price_registry.take_over(_unpacked(self.prices))
+                price_registry.take_over(cast("list[Registration]", _unpacked(self.prices)))
                 _prices[:] = [self.prices]
             manager = self._found() or self._made()
         if self.rank is not None:
@@ -206,7 +207,7 @@ def _packed(value: object) -> bytes:
     return pickle.dumps(value)
 
 
-def _unpacked(packed: bytes) -> Any:
+def _unpacked(packed: bytes) -> object:
     import pickle
 
     return pickle.loads(packed)  # noqa: S301 # nosec B301 - it comes from the process that started this one

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 import wrapt
 
@@ -20,11 +19,11 @@ class BoundFunction(wrapt.CallableObjectProxy):  # type: ignore[type-arg]  # non
         scope: who pays; None to leave that to where it is called.
     """
 
-    def __init__(self, fn: Callable[..., Any], scope: Scope | None) -> None:
+    def __init__(self, fn: Callable[..., object], scope: Scope | None) -> None:
         super().__init__(fn)
         self._self_scope = scope
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: object, **kwargs: object) -> object:
         """Call the function for whoever pays."""
         fn, scope = self.__wrapped__, self._self_scope
         if scope is None:
@@ -38,14 +37,16 @@ class BoundFunction(wrapt.CallableObjectProxy):  # type: ignore[type-arg]  # non
         finally:
             leave(inner)
 
-    def __reduce_ex__(self, protocol: Any) -> tuple[object, ...]:
+    def __reduce_ex__(self, protocol: object) -> tuple[object, ...]:
         return _arrived, (self.__wrapped__, carried(self._self_scope))
 
     def __reduce__(self) -> tuple[object, ...]:
         return self.__reduce_ex__(None)
 
 
-async def _awaited(fn: Callable[..., Any], scope: Scope, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+async def _awaited(
+    fn: Callable[..., Awaitable[object]], scope: Scope, args: tuple[object, ...], kwargs: dict[str, object]
+) -> object:
     try:
         enter(scope)
         return await fn(*args, **kwargs)
@@ -53,6 +54,6 @@ async def _awaited(fn: Callable[..., Any], scope: Scope, args: tuple[Any, ...], 
         leave(scope)
 
 
-def _arrived(fn: Callable[..., Any], payers: CarriedPayers | None) -> Callable[..., Any]:
+def _arrived(fn: Callable[..., object], payers: CarriedPayers | None) -> Callable[..., object]:
     """The function in the process that it was pickled for."""
     return BoundFunction(fn, None if payers is None else payers.scope())

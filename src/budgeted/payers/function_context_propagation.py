@@ -40,5 +40,4 @@ def bind(fn: Callable[P, R]) -> Callable[P, R]:
         raise TypeError(msg)
     from budgeted.payers.bound_function import BoundFunction  # which needs wrapt: importing the package is to be quick
 
-    bound: Callable[P, R] = BoundFunction(fn, current())
-    return bound
+    return BoundFunction(fn, current())  # type: ignore[return-value] # it returns what the function does

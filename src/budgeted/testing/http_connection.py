@@ -182,7 +182,7 @@ class Connection(asyncio.Protocol):
 def _object(content: bytes) -> dict[str, Any] | None:
     try:
         return msgspec.json.decode(content or b"{}", type=dict[str, Any])
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         return None
 
 

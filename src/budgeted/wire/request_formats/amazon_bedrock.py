@@ -124,7 +124,7 @@ def read_rerank(params: Body) -> Request:
     return _ranking(model.rpartition("foundation-model/")[2], query, params.get("sources"))
 
 
-def _ranking(model: str, query: str, documents: Any) -> Request:
+def _ranking(model: str, query: str, documents: object) -> Request:
     """A request that is billed by the search: it is known as how many where that many are the fewest, too."""
     most, fewest = (
         searches_to_rank(query, documents),
@@ -179,7 +179,7 @@ def _cap_of(model: str) -> tuple[str, ...] | None:
     return next((path for part, path in _CAP_OF if part in model), None)
 
 
-def converse_with_cap(params: Body, model: str, cap: int) -> dict[str, Any]:  # noqa: ARG001 - as for an invocation
+def converse_with_cap(params: Body, model: str, cap: int) -> dict[str, object]:  # noqa: ARG001 - as for an invocation
     """What Converse is asked, with an output cap.
 
     Args:
@@ -190,7 +190,7 @@ def converse_with_cap(params: Body, model: str, cap: int) -> dict[str, Any]:  # 
     return {**params, "inferenceConfig": {**mapping(params.get("inferenceConfig")), "maxTokens": cap}}
 
 
-def invocation_with_cap(body: Body, model: str, cap: int) -> dict[str, Any]:
+def invocation_with_cap(body: Body, model: str, cap: int) -> dict[str, object]:
     """What a model is asked through InvokeModel, with an output cap.
 
     Args:
@@ -225,7 +225,7 @@ def _content(value: Any) -> Any:
     return value
 
 
-def _text(content: Any) -> str:
+def _text(content: bytes | str) -> str:
     return content if isinstance(content, str) else bytes(content or b"").decode("latin-1")
 
 
