@@ -22,13 +22,14 @@ from budgeted.providers.unmeterable_requests import refuse_unseen
 from budgeted.wire import response_usage, usage_report_formats
 from budgeted.wire.exception_classification import came_through
 from budgeted.wire.request_formats.amazon_bedrock import (
-    converse_with_cap,
-    invocation_with_cap,
+    CONVERSE_CAP,
+    invocation_cap,
     read_converse,
     read_invoke,
     read_rerank,
     with_guardrail,
 )
+from budgeted.wire.request_formats.http_request import with_cap
 from budgeted.wire.response_usage import Answer
 
 _CONVERSE = frozenset({"Converse", "ConverseStream"})
@@ -107,9 +108,9 @@ class Sent(metered_method.Sent):
         model = call.request.model
         params = {**self.params, "modelId": model}
         if call.capped and self.converse:
-            params = converse_with_cap(params, model, call.granted)
+            params = with_cap(params, CONVERSE_CAP, call.granted)
         elif call.capped:
-            params["body"] = msgspec.json.encode(invocation_with_cap(self.body, model, call.granted))
+            params["body"] = msgspec.json.encode(with_cap(self.body, invocation_cap(model), call.granted))
         return (self.args[0], params), {}
 
     def finish(self, call: Call, response: Any) -> End | None:

@@ -29,7 +29,7 @@ class _Sent(Sent):
 
     def altered(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments, whose JSON has the model and cap that were granted."""
-        http = _FORMAT.granted(self.http, call.request, call.granted if call.capped else None)
+        http = self.granted(_FORMAT, self.http, call)
         changes = {name: value for name, value in http.body.items() if value is not self.http.body.get(name)}
         if not changes:
             return self.args, self.kwargs

@@ -41,7 +41,7 @@ class _Sent(Sent):
 
     def altered(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments, whose HTTP request has the model and cap that were granted."""
-        http = _FORMAT.granted(self.http, call.request, call.granted if call.capped else None)
+        http = self.granted(_FORMAT, self.http, call)
         if http is self.http:
             return self.args, self.kwargs
         built = dataclasses.replace(self.built, url=http.path, data=http.body)

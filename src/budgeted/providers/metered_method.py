@@ -22,6 +22,7 @@ from budgeted.providers.unmeterable_requests import refuse_unseen
 from budgeted.wire import response_usage
 from budgeted.wire.content_type_and_encoding import read_whole
 from budgeted.wire.normalized_request import Request
+from budgeted.wire.request_formats.http_request import Format, HTTPRequest
 
 End: TypeAlias = Callable[[float | None], None]
 """How a call ends: a step that takes the timeout for the ledger's lock."""
@@ -40,6 +41,17 @@ class Sent:
         self.request = request
         self.args = args
         self.kwargs = kwargs
+
+    def granted(self, read_by: Format, http: HTTPRequest, call: Call) -> HTTPRequest:
+        """A request with what the call was granted: a cap, and another model where it fell back to one.
+
+        Args:
+            read_by: the format that it was read by.
+            http: as it was read.
+            call: which says what was granted.
+        """
+        model = call.request.model if call.request.model != self.request.model else None
+        return read_by.granted(http, call.request, model=model, cap=call.granted if call.capped else None)
 
     def altered(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:  # noqa: ARG002 - for those that differ
         """What the method is called with instead, given what the call was granted.

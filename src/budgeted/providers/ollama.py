@@ -31,7 +31,7 @@ class _Sent(Sent):
 
     def altered(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments, whose JSON has the model and cap that were granted."""
-        http = _FORMAT.granted(self.http, call.request, call.granted if call.capped else None)
+        http = self.granted(_FORMAT, self.http, call)
         return self.args, self.kwargs if http is self.http else {**self.kwargs, "json": http.body}
 
 

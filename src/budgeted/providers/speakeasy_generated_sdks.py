@@ -31,7 +31,7 @@ class _Sent(Sent):
 
     def altered(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments, whose HTTP request has the model and cap that were granted."""
-        http = self.sdk.format.granted(self.http, call.request, call.granted if call.capped else None)
+        http = self.granted(self.sdk.format, self.http, call)
         if http is self.http:
             return self.args, self.kwargs
         old = self.built

@@ -116,7 +116,7 @@ class _Sent(Sent):
         options, given = self.options, self.http
         if not given.body:  # there is none, or one that is not understood: it is not ours to replace
             return self.args, self.kwargs
-        http = self.format.granted(given, call.request, call.granted if call.capped else None)
+        http = self.granted(self.format, given, call)
         self.asks_usage = self.hide_usage = False
         if not self.refused_asking:
             http, self.hide_usage = self.format.asking_usage(http, call.request)

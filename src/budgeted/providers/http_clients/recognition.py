@@ -22,7 +22,7 @@ from budgeted.wire.normalized_request import Request
 from budgeted.wire.provider_hosts import named
 from budgeted.wire.request_formats import stream_usage_option
 from budgeted.wire.request_formats.http_bodies import decoded
-from budgeted.wire.request_formats.http_request import Body, Format, HTTPRequest
+from budgeted.wire.request_formats.http_request import Body, Format, HTTPRequest, cannot_ask
 
 _USUAL_PORTS: Final = {"https": ":443", "http": ":80"}
 _SIGNED: Final = "AWS4-"
@@ -50,17 +50,14 @@ class Posted(Sent):
             call: which says what was granted.
 
         Raises:
-            UnpricedModelError: it is signed, and another model would have to be written into it.
+            UnpricedModelError: another model would have to be written into it, and it is signed or has no place for it.
         """
         self.call = call
-        http = self.read_by.granted(self.http, call.request, call.granted if call.capped else None)
+        http = self.granted(self.read_by, self.http, call)
         self.asks_usage = self.hide_usage = False
         if self.signed:
             if http is not self.http:
-                raise UnpricedModelError(
-                    f"a request for {self.request.model!r} is signed, so {call.request.model!r} cannot be asked for in "
-                    f"its place; nothing was sent. Send it by its SDK, which is hooked above, or without fallback="
-                )
+                raise cannot_ask(self.http, call.request.model, "it is signed")
             return None
         if not self.refused_asking:
             http, self.hide_usage = self.read_by.asking_usage(http, call.request)

@@ -15,7 +15,7 @@ from budgeted.wire.normalized_request import Request
 from budgeted.wire.request_formats import billed_tools
 from budgeted.wire.request_formats.anthropic_messages import advice, elsewhere
 from budgeted.wire.request_formats.billed_tools import searches_to_rank
-from budgeted.wire.request_formats.http_request import Body, Format, HTTPRequest
+from budgeted.wire.request_formats.http_request import Body, Format, HTTPRequest, cannot_ask
 from budgeted.wire.request_formats.parameter_coercion import count, items, mapping
 
 _CAPS: tuple[tuple[str, ...], ...] = (
@@ -29,6 +29,9 @@ _CAPS: tuple[tuple[str, ...], ...] = (
     ("inferenceConfig", "max_new_tokens"),
 )
 """Where the bodies of models' own APIs have their output cap."""
+
+CONVERSE_CAP = ("inferenceConfig", "maxTokens")
+"""Where what Converse is asked has its output cap."""
 
 _CAP_OF: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("amazon.nova", ("inferenceConfig", "maxTokens")),
@@ -64,19 +67,19 @@ class Bedrock(Format):
         request.base_url = http.base_url
         return request
 
-    def granted(self, http: HTTPRequest, request: Request, cap: int | None) -> HTTPRequest:
-        """The same with the model and cap that were granted."""
+    def cap_at(self, http: HTTPRequest, request: Request) -> tuple[str, ...]:
+        """Where a body has its output cap."""
         place = _PLACE.fullmatch(http.path)
-        if place is None:
-            return http
-        if unquote(place["model"]) != request.model:
-            model = quote(request.model, safe="")
-            path = f"{place['before']}{model}/{place['operation']}{place['after']}"
-            http = msgspec.structs.replace(http, path=path)
-        if cap is None:
-            return http
-        write = converse_with_cap if place["operation"] == "converse" else invocation_with_cap
-        return msgspec.structs.replace(http, body=write(http.body, request.model, cap))
+        converse = place is not None and place["operation"] == "converse"
+        return CONVERSE_CAP if converse else invocation_cap(request.model)
+
+    def with_model(self, http: HTTPRequest, model: str) -> HTTPRequest:
+        """The same for another model, which its path names."""
+        if _PLACE.fullmatch(http.path) is None:
+            raise cannot_ask(http, model, "a reranking names its model among what is asked")
+        name = quote(model, safe="")
+        path = _PLACE.sub(lambda at: f"{at['before']}{name}/{at['operation']}{at['after']}", http.path)
+        return msgspec.structs.replace(http, path=path)
 
 
 def read_converse(model: str, params: Body) -> Request:
@@ -179,29 +182,13 @@ def _cap_of(model: str) -> tuple[str, ...] | None:
     return next((path for part, path in _CAP_OF if part in model), None)
 
 
-def converse_with_cap(params: Body, model: str, cap: int) -> dict[str, object]:  # noqa: ARG001 - as for an invocation
-    """What Converse is asked, with an output cap.
+def invocation_cap(model: str) -> tuple[str, ...]:
+    """Where the body of an invocation has its output cap, as :meth:`Format.cap_at` tells it.
 
     Args:
-        params: by the names of the API.
         model: its id.
-        cap: in tokens.
     """
-    return {**params, "inferenceConfig": {**mapping(params.get("inferenceConfig")), "maxTokens": cap}}
-
-
-def invocation_with_cap(body: Body, model: str, cap: int) -> dict[str, object]:
-    """What a model is asked through InvokeModel, with an output cap.
-
-    Args:
-        body: the JSON that the model's own API takes.
-        model: its id.
-        cap: in tokens.
-    """
-    path = _cap_of(model) or ("max_tokens",)
-    if len(path) == 1:
-        return {**body, path[0]: cap}
-    return {**body, path[0]: {**mapping(body.get(path[0])), path[1]: cap}}
+    return _cap_of(model) or ("max_tokens",)
 
 
 def _at(body: Mapping[str, Any], path: tuple[str, ...]) -> Any:

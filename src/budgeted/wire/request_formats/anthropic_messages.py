@@ -8,7 +8,7 @@ from typing import Any
 from budgeted.wire.normalized_request import ANY, Request
 from budgeted.wire.referenced_input import continues_thread, referenced
 from budgeted.wire.request_formats.billed_tools import MOST_SEARCHES, fees_of, searches
-from budgeted.wire.request_formats.http_request import Format, HTTPRequest, unseen_at, with_body
+from budgeted.wire.request_formats.http_request import Format, HTTPRequest, unseen_at
 from budgeted.wire.request_formats.parameter_coercion import count, items, mapping, text
 
 _UNSEEN = {
@@ -55,15 +55,6 @@ class Messages(Format):
         others = [mapping(other).get("model") for other in items(body.get("fallbacks"))]
         request.others = tuple(name for name in others if isinstance(name, str))
         return request
-
-    def granted(self, http: HTTPRequest, request: Request, cap: int | None) -> HTTPRequest:
-        """The same with the model and cap that were granted."""
-        changes: dict[str, object] = {}
-        if http.body.get("model") != request.model:
-            changes["model"] = request.model
-        if cap is not None:
-            changes["max_tokens"] = cap
-        return with_body(http, **changes) if changes else http
 
 
 def elsewhere(body: Mapping[str, Any]) -> str:

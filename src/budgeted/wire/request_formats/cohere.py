@@ -7,7 +7,7 @@ import math
 from budgeted.wire.normalized_request import Request
 from budgeted.wire.referenced_input import referenced
 from budgeted.wire.request_formats.billed_tools import searches_to_rank
-from budgeted.wire.request_formats.http_request import Body, Format, HTTPRequest, unseen_at, with_body
+from budgeted.wire.request_formats.http_request import Body, Format, HTTPRequest, unseen_at
 from budgeted.wire.request_formats.parameter_coercion import count, is_structured, items, mapping, text
 from budgeted.wire.sdk_object_fields import fields_of, json_of
 from budgeted.wire.usage_report_formats import MOST_TOKENS
@@ -68,15 +68,6 @@ class Cohere(Format):
             request.structured = is_structured(body.get("response_format"))
             request.elsewhere = referenced(body)
         return request
-
-    def granted(self, http: HTTPRequest, request: Request, cap: int | None) -> HTTPRequest:
-        """The same with the model and cap that were granted."""
-        changes: dict[str, object] = {}
-        if str(http.body.get("model") or "") != request.model:
-            changes["model"] = request.model
-        if cap is not None:
-            changes["max_tokens"] = cap
-        return with_body(http, **changes) if changes else http
 
 
 def is_by_number(request: Request) -> bool:

@@ -6,7 +6,7 @@ https://www.alibabacloud.com/help/en/model-studio/qwen-api-via-dashscope; in Ope
 from __future__ import annotations
 
 from budgeted.wire.normalized_request import Request
-from budgeted.wire.request_formats.http_request import Format, HTTPRequest, unseen_at, with_body
+from budgeted.wire.request_formats.http_request import Format, HTTPRequest, unseen_at
 from budgeted.wire.request_formats.parameter_coercion import count, is_structured, mapping
 
 _GENERATION = ("/text-generation/generation", "/multimodal-generation/generation")
@@ -52,11 +52,6 @@ class DashScope(Format):
             request.elsewhere = "a web search"
         return request
 
-    def granted(self, http: HTTPRequest, request: Request, cap: int | None) -> HTTPRequest:
-        """The same with the model and cap that were granted."""
-        changes: dict[str, object] = {}
-        if str(http.body.get("model") or "") != request.model:
-            changes["model"] = request.model
-        if cap is not None:
-            changes["parameters"] = {**mapping(http.body.get("parameters")), "max_tokens": cap}
-        return with_body(http, **changes) if changes else http
+    def cap_at(self, http: HTTPRequest, request: Request) -> tuple[str, ...]:  # noqa: ARG002 - the formats are alike
+        """Where a body has its output cap."""
+        return "parameters", "max_tokens"

@@ -6,7 +6,7 @@ import re
 
 from budgeted.pricing.usage import Usage
 from budgeted.wire.normalized_request import Request
-from budgeted.wire.request_formats.http_request import Format, HTTPRequest, unseen_at, with_body
+from budgeted.wire.request_formats.http_request import Format, HTTPRequest, unseen_at
 
 _SPEECH = re.compile(r".*/text-to-speech/[^/]+(?:/stream)?(?:/with-timestamps)?")
 _UNSEEN = {
@@ -26,6 +26,8 @@ _DEFAULT = "eleven_multilingual_v2"
 class ElevenLabs(Format):
     """What is spoken."""
 
+    model_name = "model_id"
+
     def read(self, http: HTTPRequest) -> Request | None:
         """The request as a call to meter, or None if it is not billed."""
         if _SPEECH.fullmatch(http.path) is None:
@@ -41,8 +43,3 @@ class ElevenLabs(Format):
             cappable=False,
             known=Usage(len(said) if isinstance(said, str) else 0),
         )
-
-    def granted(self, http: HTTPRequest, request: Request, cap: int | None) -> HTTPRequest:  # noqa: ARG002 - it has none
-        """The same with the model that was granted."""
-        changed = str(http.body.get("model_id") or _DEFAULT) != request.model
-        return with_body(http, model_id=request.model) if changed else http

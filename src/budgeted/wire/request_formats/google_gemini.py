@@ -80,17 +80,14 @@ class Gemini(Format):
             request.units = count(_field(mapping(body.get("parameters")), "sampleCount")) or MOST_PICTURES
         return request
 
-    def granted(self, http: HTTPRequest, request: Request, cap: int | None) -> HTTPRequest:
-        """The same with the model and cap that were granted."""
-        place = _PLACE.fullmatch(http.path)
-        if place is not None and place["model"] != request.model:
-            path = f"{place['before']}{request.model}:{place['method']}{place['after']}"
-            http = msgspec.structs.replace(http, path=path)
-        if cap is not None:
-            name = "generation_config" if "generation_config" in http.body else "generationConfig"
-            config = {**mapping(http.body.get(name)), "maxOutputTokens": cap}
-            http = msgspec.structs.replace(http, body={**http.body, name: config})
-        return http
+    def cap_at(self, http: HTTPRequest, request: Request) -> tuple[str, ...]:  # noqa: ARG002 - the formats are alike
+        """Where a body has its output cap."""
+        return "generation_config" if "generation_config" in http.body else "generationConfig", "maxOutputTokens"
+
+    def with_model(self, http: HTTPRequest, model: str) -> HTTPRequest:
+        """The same for another model, which its path names."""
+        path = _PLACE.sub(lambda at: f"{at['before']}{model}:{at['method']}{at['after']}", http.path)
+        return msgspec.structs.replace(http, path=path)
 
 
 def _read_content(request: Request, body: Body) -> None:

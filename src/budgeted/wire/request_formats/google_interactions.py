@@ -5,8 +5,6 @@ Where an answer goes on in further requests, each of them is billed, and a call.
 
 from __future__ import annotations
 
-import msgspec
-
 from budgeted.pricing.token_types import kinds_in, kinds_out
 from budgeted.wire.normalized_request import Request
 from budgeted.wire.referenced_input import referenced
@@ -39,14 +37,9 @@ class Interactions(Format):
         _read_interaction(request, body)
         return request
 
-    def granted(self, http: HTTPRequest, request: Request, cap: int | None) -> HTTPRequest:
-        """The same with the model and cap that were granted."""
-        changes: dict[str, object] = {}
-        if request.model != str(http.body.get("model") or "").removeprefix("models/"):
-            changes["model"] = request.model
-        if cap is not None:
-            changes["generation_config"] = {**mapping(http.body.get("generation_config")), "max_output_tokens": cap}
-        return msgspec.structs.replace(http, body={**http.body, **changes}) if changes else http
+    def cap_at(self, http: HTTPRequest, request: Request) -> tuple[str, ...]:  # noqa: ARG002 - the formats are alike
+        """Where a body has its output cap."""
+        return "generation_config", "max_output_tokens"
 
 
 def _read_interaction(request: Request, body: Body) -> None:

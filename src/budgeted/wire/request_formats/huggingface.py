@@ -17,6 +17,8 @@ PLACE = re.compile(r".*/hf-inference/models/(?P<model>.+?)(?:/pipeline/(?P<task>
 class HuggingFace(Format):
     """One task of one model. Its price is what ``register_price`` says, ``per_call``, and its charge uncertain."""
 
+    model_name = ""
+
     def read(self, http: HTTPRequest) -> Request | None:
         """The request as a call to meter, or None if it is not billed."""
         place = PLACE.fullmatch(http.path)
@@ -33,7 +35,3 @@ class HuggingFace(Format):
             exact_bytes=False,
             likely=Usage(),
         )
-
-    def granted(self, http: HTTPRequest, request: Request, cap: int | None) -> HTTPRequest:  # noqa: ARG002 - it has none
-        """The same: its model is its path."""
-        return http

@@ -11,7 +11,7 @@ from budgeted.pricing import token_types
 from budgeted.wire import sound_duration
 from budgeted.wire.normalized_request import Request
 from budgeted.wire.referenced_input import referenced
-from budgeted.wire.request_formats.http_request import FILES, Body, Format, HTTPRequest, unseen_at, with_body
+from budgeted.wire.request_formats.http_request import FILES, Body, Format, HTTPRequest, cannot_ask, unseen_at
 from budgeted.wire.request_formats.openai import read_responses
 from budgeted.wire.request_formats.parameter_coercion import count, is_structured, items, mapping
 from budgeted.wire.response_usage import Answer
@@ -73,16 +73,17 @@ class Mistral(Format):
             request.elsewhere = "an agent, whose instructions and tools are not in it"
         return request
 
-    def granted(self, http: HTTPRequest, request: Request, cap: int | None) -> HTTPRequest:
-        """The same with the model and cap that were granted."""
-        changes: dict[str, object] = {}
-        if "model" in http.body and http.body["model"] != request.model:
-            changes["model"] = request.model
-        if cap is not None and _CONVERSATIONS.fullmatch(http.path):
-            changes["completion_args"] = {**mapping(http.body.get("completion_args")), "max_tokens": cap}
-        elif cap is not None:
-            changes["max_output_tokens" if http.path.endswith(_RESPONSES) else "max_tokens"] = cap
-        return with_body(http, **changes) if changes else http
+    def cap_at(self, http: HTTPRequest, request: Request) -> tuple[str, ...]:  # noqa: ARG002 - the formats are alike
+        """Where a body has its output cap."""
+        if _CONVERSATIONS.fullmatch(http.path):
+            return "completion_args", "max_tokens"
+        return ("max_output_tokens" if http.path.endswith(_RESPONSES) else "max_tokens",)
+
+    def with_model(self, http: HTTPRequest, model: str) -> HTTPRequest:
+        """The same for another model, which an agent, or an earlier turn, does not name."""
+        if "model" not in http.body:
+            raise cannot_ask(http, model, "an agent, or an earlier turn, decides which model answers")
+        return super().with_model(http, model)
 
 
 def remember(conversation: object, model: str) -> None:

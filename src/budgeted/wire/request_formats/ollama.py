@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from budgeted.wire.normalized_request import Request
-from budgeted.wire.request_formats.http_request import Format, HTTPRequest, with_body
+from budgeted.wire.request_formats.http_request import Format, HTTPRequest
 from budgeted.wire.request_formats.parameter_coercion import count, mapping
 
 _OPERATIONS = {
@@ -39,11 +39,6 @@ class Ollama(Format):
             request.elsewhere = "an earlier conversation"
         return request
 
-    def granted(self, http: HTTPRequest, request: Request, cap: int | None) -> HTTPRequest:
-        """The same with the model and cap that were granted."""
-        changes: dict[str, object] = {}
-        if str(http.body.get("model") or "") != request.model:
-            changes["model"] = request.model
-        if cap is not None:
-            changes["options"] = {**mapping(http.body.get("options")), "num_predict": cap}
-        return with_body(http, **changes) if changes else http
+    def cap_at(self, http: HTTPRequest, request: Request) -> tuple[str, ...]:  # noqa: ARG002 - the formats are alike
+        """Where a body has its output cap."""
+        return "options", "num_predict"

@@ -5,8 +5,6 @@ from __future__ import annotations
 import functools
 import re
 
-import msgspec
-
 from budgeted.pricing import price_registry
 from budgeted.wire.normalized_request import ANY, Request
 from budgeted.wire.referenced_input import referenced
@@ -96,34 +94,16 @@ class OpenAI(Format):
             request.output = False
         return request
 
-    def granted(self, http: HTTPRequest, request: Request, cap: int | None) -> HTTPRequest:
-        """The same with the model and cap that were granted."""
-        changes: dict[str, object] = {}
-        deployment = "" if http.body.get("model") else _deployment(http.path)
-        if not deployment and http.body.get("model") != request.model:
-            changes["model"] = request.model
-        elif deployment and deployment != request.model:
-            path = http.path.replace(f"/deployments/{deployment}/", f"/deployments/{request.model}/", 1)
-            http = msgspec.structs.replace(http, path=path)
-        if cap is not None:
-            changes[self.cap_name(http.path, request)] = cap
-        return with_body(http, **changes) if changes else http
-
-    def cap_name(self, path: str, request: Request) -> str:
-        """What a request's output cap is called.
-
-        Args:
-            path: what it asks for.
-            request: as it was read.
-        """
-        ends = _path(path)
+    def cap_at(self, http: HTTPRequest, request: Request) -> tuple[str, ...]:
+        """Where a body has its output cap."""
+        ends = _path(http.path)
         if ends != "/chat/completions":
-            return "max_tokens" if ends == "/completions" else "max_output_tokens"
+            return ("max_tokens" if ends == "/completions" else "max_output_tokens",)
         # Newer models refuse the old name, and servers that imitate OpenAI often know no other.
         price = price_registry.find(request.model, request.provider or None, request.base_url)
         own = any(host in (request.base_url or "") for host in _OWN_HOST)
         newer = own or (price is not None and price.provider in ("openai", "azure"))
-        return "max_completion_tokens" if newer else "max_tokens"
+        return ("max_completion_tokens" if newer else "max_tokens",)
 
     def asking_usage(self, http: HTTPRequest, request: Request) -> tuple[HTTPRequest, bool]:
         """The same, asking for its stream to say what it used, and whether to hide from the caller what says it."""
@@ -151,9 +131,9 @@ class Groq(OpenAI):
                 request.elsewhere = "what the server-side tools of its system bring"
         return request
 
-    def cap_name(self, path: str, request: Request) -> str:  # noqa: ARG002 - as its parent's
-        """What a request's output cap is called."""
-        return "max_completion_tokens"
+    def cap_at(self, http: HTTPRequest, request: Request) -> tuple[str, ...]:  # noqa: ARG002 - as its parent's
+        """Where a body has its output cap."""
+        return ("max_completion_tokens",)
 
     def asking_usage(self, http: HTTPRequest, request: Request) -> tuple[HTTPRequest, bool]:  # noqa: ARG002 - as above
         """The same as it is: it is told unasked."""

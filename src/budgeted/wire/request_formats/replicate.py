@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from budgeted.wire.normalized_request import Request
-from budgeted.wire.request_formats.http_request import Format, HTTPRequest, with_body
+from budgeted.wire.request_formats.http_request import Format, HTTPRequest
 from budgeted.wire.request_formats.parameter_coercion import count, mapping
 
 _PLACE = re.compile(r".*/(?:models/(?P<model>[^/]+/[^/]+)|deployments/(?P<deployment>[^/]+/[^/]+)|v1)/predictions")
@@ -18,6 +18,8 @@ _CAPS = ("max_completion_tokens", "max_output_tokens", "max_new_tokens", "max_to
 
 class Replicate(Format):
     """One prediction."""
+
+    model_name = ""
 
     def read(self, http: HTTPRequest) -> Request | None:
         """The request as a call to meter, or None if it is not billed."""
@@ -36,8 +38,7 @@ class Replicate(Format):
             exact_bytes=False,
         )
 
-    def granted(self, http: HTTPRequest, request: Request, cap: int | None) -> HTTPRequest:  # noqa: ARG002 - the model is its path
-        """The same with the cap that was granted."""
+    def cap_at(self, http: HTTPRequest, request: Request) -> tuple[str, ...]:  # noqa: ARG002 - the formats are alike
+        """Where a body has its output cap: where it is given, else none is written."""
         given = mapping(http.body.get("input"))
-        name = next((name for name in _CAPS if name in given), None)
-        return http if cap is None or name is None else with_body(http, input={**given, name: cap})
+        return "input", next(name for name in _CAPS if name in given)

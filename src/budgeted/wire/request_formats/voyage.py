@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from budgeted.wire.normalized_request import Request
-from budgeted.wire.request_formats.http_request import Format, HTTPRequest, with_body
+from budgeted.wire.request_formats.http_request import Format, HTTPRequest
 from budgeted.wire.request_formats.parameter_coercion import items
 
 _PATHS = {
@@ -44,7 +44,3 @@ class Voyage(Format):
             documents = items(body.get("documents"))
             request.body = {"input": documents, "queries": [body.get("query")] * max(1, len(documents))}
         return request
-
-    def granted(self, http: HTTPRequest, request: Request, cap: int | None) -> HTTPRequest:  # noqa: ARG002 - none has a cap
-        """The same with the model that was granted."""
-        return http if http.body.get("model") == request.model else with_body(http, model=request.model)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from budgeted.wire.normalized_request import Request
-from budgeted.wire.request_formats.http_request import Format, HTTPRequest, with_body
+from budgeted.wire.request_formats.http_request import Format, HTTPRequest
 from budgeted.wire.request_formats.parameter_coercion import count, is_structured, mapping
 
 _OPERATIONS = {
@@ -18,6 +18,8 @@ _OPERATIONS = {
 
 class Watsonx(Format):
     """What a foundation model is asked; one that is deployed for its owner alone is billed by the hour."""
+
+    model_name = "model_id"
 
     def read(self, http: HTTPRequest) -> Request | None:
         """The request as a call to meter, or None if it is not billed."""
@@ -43,13 +45,8 @@ class Watsonx(Format):
             request.output, request.cappable = False, False
         return request
 
-    def granted(self, http: HTTPRequest, request: Request, cap: int | None) -> HTTPRequest:
-        """The same with the model and cap that were granted."""
-        changes: dict[str, object] = {}
-        if str(http.body.get("model_id") or "") != request.model:
-            changes["model_id"] = request.model
-        if cap is not None and request.operation == "chat":
-            changes["max_completion_tokens" if "max_completion_tokens" in http.body else "max_tokens"] = cap
-        elif cap is not None:
-            changes["parameters"] = {**mapping(http.body.get("parameters")), "max_new_tokens": cap}
-        return with_body(http, **changes) if changes else http
+    def cap_at(self, http: HTTPRequest, request: Request) -> tuple[str, ...]:
+        """Where a body has its output cap."""
+        if request.operation != "chat":
+            return "parameters", "max_new_tokens"
+        return ("max_completion_tokens" if "max_completion_tokens" in http.body else "max_tokens",)

@@ -23,14 +23,9 @@ class Writer(OpenAI):
             request.exact_bytes = False
         return request
 
-    def granted(self, http: HTTPRequest, request: Request, cap: int | None) -> HTTPRequest:
-        """The same with the model and cap that were granted."""
-        changed = super().granted(_as_openai(http), request, cap)
-        return http if changed.body is http.body else msgspec.structs.replace(http, body=changed.body)
-
-    def cap_name(self, path: str, request: Request) -> str:  # noqa: ARG002 - as its parent's
-        """What a request's output cap is called."""
-        return "max_tokens"
+    def cap_at(self, http: HTTPRequest, request: Request) -> tuple[str, ...]:  # noqa: ARG002 - as its parent's
+        """Where a body has its output cap."""
+        return ("max_tokens",)
 
     def asking_usage(self, http: HTTPRequest, request: Request) -> tuple[HTTPRequest, bool]:
         """The same, asking for its stream to say what it used, and whether to hide from the caller what says it."""

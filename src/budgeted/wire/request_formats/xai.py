@@ -8,7 +8,7 @@ from typing import Any, Final
 from budgeted.wire.normalized_request import ANY, Request
 from budgeted.wire.referenced_input import referenced
 from budgeted.wire.request_formats.billed_tools import MOST_SOURCES, fees_of, most_searches
-from budgeted.wire.request_formats.http_request import Body, Format, HTTPRequest, unseen_at, with_body
+from budgeted.wire.request_formats.http_request import Body, Format, HTTPRequest, unseen_at
 from budgeted.wire.request_formats.parameter_coercion import count, items, mapping, text
 from budgeted.wire.usage_report_formats.xai import served_by_xai
 
@@ -78,15 +78,6 @@ class XAI(Format):
             request.units, request.n = request.n, 1
             request.body = {"prompt": body.get("prompt")}
         return request
-
-    def granted(self, http: HTTPRequest, request: Request, cap: int | None) -> HTTPRequest:
-        """The same with the model and cap that were granted."""
-        changes: dict[str, object] = {}
-        if http.body.get("model") != request.model:
-            changes["model"] = request.model
-        if cap is not None:
-            changes["max_tokens"] = cap
-        return with_body(http, **changes) if changes else http
 
 
 def _read_chat(request: Request, body: Body) -> None:
