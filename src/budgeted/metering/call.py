@@ -29,7 +29,7 @@ from budgeted.payers import block_figures
 from budgeted.payers.block_figures import BlockFigures, caps_lock, shared_caps
 from budgeted.payers.payer_interface import Group, Plan
 from budgeted.payers.scope import Scope, with_shared_caps
-from budgeted.pricing import input_token_bound, model_price
+from budgeted.pricing import input_token_bound
 from budgeted.pricing.model_price import Price
 from budgeted.pricing.usage import Counts, Usage
 from budgeted.telemetry import call_reporting, counters, span_attributes
@@ -266,12 +266,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
             timeout: seconds to wait for a ledger's lock.
         """
         for part in self.parts:
-            ledger = part.group.payer.ledger
-            apart = LedgerHold(part.group, ledger, ledger.new_id(), None)
-            try:
-                apart.end(self.request, self.at, used, reason, timeout)
-            except LedgerError as error:
-                apart.keep(self.request, self.at, used, reason, error)
+            ledger_hold.charge_apart(part.group, self.request, self.at, used, reason, timeout)
         block_hold.charge(self.blocks, id(self), used.usd)
         counters.charge(self.request, self.groups, used, 0, estimated=bool(reason))
         if reason:
@@ -282,20 +277,8 @@ class Call(msgspec.Struct, eq=False, weakref=True):
 
     def takes_over(self, request: Request) -> bool:
         """Whether this call's hold covers a request that an SDK makes inside it."""
-        mine, price = self.request, cost_bound.price_of(request, request.model)
-        if request.model != mine.model or request.n > mine.n or not model_price.alike(price, self.price):
-            return False
-        if request.units > mine.units or request.searches > mine.searches or request.audio_ms > mine.audio_ms:
-            return False
-        if request.fees != mine.fees or request.region != mine.region or not set(request.others) <= set(mine.others):
-            return False
-        size = input_token_bound.input_bound(request.body, request.model, exact_bytes=request.exact_bytes)
-        if size > self.size or request.elsewhere or request.tier != mine.tier or request.kinds & ~mine.kinds:
-            return False
-        most = request.cap
-        if most is None and mine.cap is None and self.ask.most == self.granted:
-            most = self.granted  # all that the model can write; a cap of the function's own is not in this request
-        if request.output and (most is None or most > self.granted):
+        price = cost_bound.price_of(request, request.model)
+        if not call_bound.covers(self, self.ask.most, self.granted, request, price):
             return False
         self.request, self.price = request, price
         self.begun = False

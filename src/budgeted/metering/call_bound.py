@@ -9,7 +9,7 @@ from budgeted.metering import cost_bound, input_or_context_window_bound
 from budgeted.metering.cost_bound import OUTPUT_UNKNOWN
 from budgeted.payers.block_figures import NO_CAP, BlockFigures
 from budgeted.payers.payer_interface import Group
-from budgeted.pricing import price_registry
+from budgeted.pricing import input_token_bound, model_price, price_registry
 from budgeted.pricing.model_price import Price
 from budgeted.pricing.token_types import kinds_of
 from budgeted.wire.normalized_request import ANY, Request, Spending
@@ -105,3 +105,29 @@ def _untouchable(call: Bounded) -> bool:
     return any(group.untouched for group in call.groups) or any(
         block.policy.on_exceed == "raise" for block in call.blocks if block.slot.amount < NO_CAP
     )
+
+
+def covers(call: Bounded, most: int, granted: int, request: Request, price: Price | None) -> bool:
+    """Whether what a call holds covers another request, such as one that is made inside its function.
+
+    Args:
+        call: which holds.
+        most: the output tokens that it asked for, at most.
+        granted: those that it was granted.
+        request: the other one.
+        price: of its model, if that is known.
+    """
+    mine = call.request
+    if request.model != mine.model or request.n > mine.n or not model_price.alike(price, call.price):
+        return False
+    if request.units > mine.units or request.searches > mine.searches or request.audio_ms > mine.audio_ms:
+        return False
+    if request.fees != mine.fees or request.region != mine.region or not set(request.others) <= set(mine.others):
+        return False
+    size = input_token_bound.input_bound(request.body, request.model, exact_bytes=request.exact_bytes)
+    if size > call.size or request.elsewhere or request.tier != mine.tier or request.kinds & ~mine.kinds:
+        return False
+    cap = request.cap
+    if cap is None and mine.cap is None and most == granted:
+        cap = granted  # all that the model can write; a cap of the function's own is not in this request
+    return not request.output or (cap is not None and cap <= granted)

@@ -133,6 +133,25 @@ def post(group: Group, charge: Unposted, now: int, timeout: float | None) -> Non
     raise _too_fast(group)
 
 
+def charge_apart(group: Group, request: Request, at: int, used: Used, reason: str, timeout: float | None) -> None:
+    """Record a charge beside that of a call's hold, now or once the ledger takes it.
+
+    Args:
+        group: who pays.
+        request: what was asked.
+        at: when the call began, in unix seconds.
+        used: what was used.
+        reason: why nobody knows that for sure, or "".
+        timeout: seconds to wait for the ledger's lock.
+    """
+    ledger = group.payer.ledger
+    apart = LedgerHold(group, ledger, ledger.new_id(), None)
+    try:
+        apart.end(request, at, used, reason, timeout)
+    except LedgerError as error:
+        apart.keep(request, at, used, reason, error)
+
+
 def settle_or_post(group: Group, ledger: Ledger, charge: Unposted, now: int) -> None:
     """Record a charge that has waited: instead of its hold, or of what was charged meanwhile, or without either.
 

@@ -31,7 +31,7 @@ class _Posted(Posted):
         ]
         url = old.url
         if http.path != self.http.path:
-            url = url.copy_with(path=http.path)
+            url = url.copy_with(raw_path=url.raw_path.replace(self.http.path.encode(), http.path.encode(), 1))
         return (type(old)(old.method, url, headers=headers, content=content, extensions=old.extensions),), self.kwargs
 
     def finish(self, call: Call, response: Any) -> End | None:
@@ -46,7 +46,10 @@ class _Posted(Posted):
 
 def _read(request: Any) -> Posted | None:
     url, headers = request.url, request.headers
-    scheme, host, path = url.scheme, url.host if url.port is None else f"{url.host}:{url.port}", url.path
+    # As it is sent: of a name that is quoted in it, a slash is no end.
+    scheme, host, port, path = url.scheme, url.host, url.port, url.raw_path.decode("ascii")
+    if port is not None:
+        host = f"{host}:{port}"
     if passes(scheme, host, path):
         return None
     found = recognised(scheme, host, path, functools.partial(_content, request), headers)
