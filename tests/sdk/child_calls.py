@@ -41,6 +41,17 @@ class Asking(multiprocessing.get_context("spawn").Process):  # type: ignore[name
         told(self.queue, self.url)
 
 
+class AskingInItsOwnWay(Asking):
+    """The same, pickled by what it knows of itself alone."""
+
+    def __init__(self, queue: Any, url: str) -> None:
+        super().__init__(queue, url)
+        self._mine = [*vars(self), "_mine"]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name in self._mine}
+
+
 class AskingForked(multiprocessing.get_context("fork").Process):  # type: ignore[name-defined,misc]
     """The same, forked."""
 

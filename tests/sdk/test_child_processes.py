@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from child_calls import Asking, AskingForked, ask, told
+from child_calls import Asking, AskingForked, AskingInItsOwnWay, ask, told
 from forking import forked
 
 import budgeted
@@ -106,7 +106,7 @@ def grandchild(method: str, queue: Any, url: str) -> None:
     child.join()
 
 
-@pytest.mark.parametrize("kind", [Asking, AskingForked])
+@pytest.mark.parametrize("kind", [Asking, AskingInItsOwnWay, AskingForked])
 def test_a_process_that_overrides_run_pays_for_its_starter(kind: Any, shared: Paying) -> None:
     queue = multiprocessing.get_context("spawn").Queue()
     with shared.manager.budget("alice"):

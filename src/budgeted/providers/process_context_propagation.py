@@ -18,38 +18,50 @@ _POOLS = ("concurrent.futures.process", "multiprocessing.pool")
 _NAME = "_budgeted_payers"
 
 
-class Luggage:
-    """What a process object has of its parent's payers, on the way to the process. It arrives by being unpickled.
+class Escorted:
+    """A process object on its way to a process that is not forked, with who pays there.
+
+    Not an attribute of the object: its class may have a way of its own of being pickled.
 
     Args:
-        payers: of the code that starts the process; of the whole parent where it is a pool's.
+        process: what is sent.
+        payers: of the code that starts it; of the whole parent where it is a pool's.
     """
 
-    def __init__(self, payers: CarriedPayers) -> None:
-        self._payers = payers
+    def __init__(self, process: object, payers: CarriedPayers) -> None:
+        self._process, self._payers = process, payers
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _unpacked, (self._payers,)
-
-    def arrive(self) -> None:
-        """Go on as the parent did, in its child. Managers that are made for it have the SDKs hooked."""
-        scopes.hide()  # where it was forked, the parent's own blocks are there as copies
-        scopes.inherit(self._payers.scope())
+        return _arrived, (self._process, self._payers)
 
 
-def _unpacked(payers: CarriedPayers) -> None:
-    Luggage(payers).arrive()
+def _arrived(process: object, payers: CarriedPayers) -> object:
+    _go_on(payers)
+    return process
+
+
+def _go_on(payers: CarriedPayers) -> None:
+    """Go on as the parent did, in its child. Managers that are made for it have the SDKs hooked."""
+    scopes.hide()  # where it was forked, the parent's own blocks are there as copies
+    scopes.inherit(payers.scope())
 
 
 def _start(wrapped: Callable[..., Any], process: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     payers = _payers(process) if enabled() else None
     if payers is None:
         return wrapped(*args, **kwargs)
-    setattr(process, _NAME, Luggage(payers))
+    setattr(process, _NAME, payers)
     try:
         return wrapped(*args, **kwargs)
     finally:
-        delattr(process, _NAME)
+        vars(process).pop(_NAME, None)
+
+
+def _dump(wrapped: Callable[..., Any], module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Pickle what is sent to a process that is being started."""
+    if not args or _NAME not in getattr(args[0], "__dict__", ()):
+        return wrapped(*args, **kwargs)
+    return wrapped(Escorted(args[0], vars(args[0]).pop(_NAME)), *args[1:], **kwargs)
 
 
 def _payers(process: Any) -> CarriedPayers | None:
@@ -58,9 +70,9 @@ def _payers(process: Any) -> CarriedPayers | None:
 
 
 def _bootstrap(wrapped: Callable[..., Any], process: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    luggage = vars(process).pop(_NAME, None)
-    if luggage is not None:
-        luggage.arrive()
+    payers = vars(process).pop(_NAME, None)  # where it was forked
+    if payers is not None:
+        _go_on(payers)
     try:
         return wrapped(*args, **kwargs)
     finally:
@@ -84,6 +96,7 @@ def _task(wrapped: Callable[..., Any], pool: Any, args: tuple[Any, ...], kwargs:
 HOOKS = (
     Hook("multiprocessing.process", "BaseProcess.start", _start, watched=False),
     Hook("multiprocessing.process", "BaseProcess._bootstrap", _bootstrap, watched=False),
+    Hook("multiprocessing.reduction", "dump", _dump, watched=False),
     *(
         Hook("multiprocessing.pool", f"Pool.{name}", _task, watched=False)
         for name in ("apply_async", "_map_async", "imap", "imap_unordered")
