@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -164,6 +165,40 @@ def test_one_that_starts_on_an_older_copy_is_told_what_came_later(
     for id in (flying, late):
         assert ledger.settle(id, Used(1), NOW)
     assert figures(ledger) == (137, 0, 7)
+    check(ledger)
+
+
+@pytest.mark.parametrize("verb", ["hold", "settle", "post"])
+def test_nor_is_an_answer_lost_that_comes_while_another_thread_tells_the_next_server_what_it_lacks(
+    server: Restarting, client: Callable[[], HTTPLedger], verb: str
+) -> None:
+    ledger = client()
+    flying = fill(ledger)
+    where = route(ledger, GLOBAL, ALICE)
+    answered, go_on = threading.Event(), threading.Event()
+    post = ledger._channel.post
+
+    def slow(path: str, *given: Any, **options: Any) -> tuple[int, bytes]:
+        answer = post(path, *given, **options)
+        if threading.current_thread() is overtaken:
+            answered.set()
+            assert go_on.wait(20)
+        return answer
+
+    ledger._channel.post = slow  # type: ignore[method-assign]
+    act = {
+        "hold": lambda: ledger.hold(ledger.new_id(), where, cost(5), NOW),
+        "settle": lambda: ledger.settle(flying, Used(15), NOW),
+        "post": lambda: ledger.post(ledger.new_id(), where, Used(3), NOW),
+    }[verb]
+    overtaken = threading.Thread(target=act)
+    overtaken.start()
+    assert answered.wait(20)
+    server.start("memory://")
+    assert figures(ledger) == (37, 20, 2)  # what was known of the old one is told
+    go_on.set()
+    overtaken.join()
+    assert figures(ledger) == {"hold": (37, 25, 2), "settle": (52, 0, 3), "post": (40, 20, 3)}[verb]
     check(ledger)
 
 

@@ -69,6 +69,8 @@ class HTTPLedger(RemoteLedger):
         super()._begin()
         self._openings: tuple[str, ...] = ()
         self._found: tuple[str, int | None] = "", None
+        self._earlier: tuple[str, ...] = ()
+        self._overtaken = False
         self._done = itertools.count(1)
 
     def _forked(self) -> None:
@@ -87,22 +89,25 @@ class HTTPLedger(RemoteLedger):
             self._check_in(deadline)
             answer: Held | Refused | Stale = self._in_step(lambda: self._request("hold", body, deadline), deadline)
         if isinstance(answer, Held):
-            self._keep(answer)
+            self._keep(answer, body)
         return answer
 
     def settle(self, id: str, used: Used, at: int, reason: str = "", timeout: float | None = None) -> bool:
         """Replace a hold by what the call cost. With a ``reason`` the charge is uncertain and stays listed."""
-        known: bool = self._ask("settle", request_bodies.SettleBody(id, used, at, reason), timeout)
+        body = request_bodies.SettleBody(id, used, at, reason)
+        known: bool = self._ask("settle", body, timeout)
         if known:
             now = next(self._done)
             self._told.charged(now - 1, now, id, used, at, reason, None)
+            self._look_again_if_overtaken(body)
         self.turns.wake_all()
         return known
 
     def release(self, id: str, at: int, timeout: float | None = None) -> bool:
         """Drop a hold: nothing was spent."""
-        known: bool = self._ask("release", request_bodies.ReleaseBody(id, at), timeout)
-        self._keep(Released(id))
+        body = request_bodies.ReleaseBody(id, at)
+        known: bool = self._ask("release", body, timeout)
+        self._keep(Released(id), body)
         self.turns.wake_all()
         return known
 
@@ -110,12 +115,12 @@ class HTTPLedger(RemoteLedger):
         self, id: str, route: Route, used: Used, at: int, reason: str = "", timeout: float | None = None
     ) -> bool | Stale:
         """Record a charge that no hold came before. Never refused."""
-        answer: bool | Stale = self._ask(
-            "post", request_bodies.PostBody(id, request_bodies.RouteBody.of(route), used, at, reason), timeout
-        )
+        body = request_bodies.PostBody(id, request_bodies.RouteBody.of(route), used, at, reason)
+        answer: bool | Stale = self._ask("post", body, timeout)
         if answer is True:
             now = next(self._done)
             self._told.charged(now - 1, now, id, used, at, reason, route.raw)
+            self._look_again_if_overtaken(body)
         return answer
 
     def ended(self, id: str) -> Charge | None:
@@ -125,17 +130,19 @@ class HTTPLedger(RemoteLedger):
 
     def correct(self, id: str, used: Used, at: int) -> Charge | None:
         """Replace the figure of a charge. Returns what it was before, or None if it is not known (any more)."""
-        answer: Charge | None = self._ask("correct", request_bodies.CorrectBody(id, used, at))
-        self._keep(Settled(id, at, used) if answer else None)
+        body = request_bodies.CorrectBody(id, used, at)
+        answer: Charge | None = self._ask("correct", body)
+        self._keep(Settled(id, at, used) if answer else None, body)
         return answer
 
     # -- accounts
 
     def read(self, account: str) -> Account | None:
         """A copy of an account, or None."""
-        answer: Account | None = self._ask("read", request_bodies.AccountBody(account))
+        body = request_bodies.AccountBody(account)
+        answer: Account | None = self._ask("read", body)
         if answer is not None:
-            self._keep(None)  # who has seen limits has them to lose
+            self._keep(None, body)  # who has seen limits has them to lose
             self._told.read(answer)
         return answer
 
@@ -143,9 +150,10 @@ class HTTPLedger(RemoteLedger):
         self, account: str, limits: Sequence[LimitSpec], *, explicit: bool = True, create: bool = False
     ) -> None:
         """Give an account these limits; a limit it has keeps its spend. ``create`` leaves an existing account alone."""
-        self._ask("set_limits", request_bodies.LimitsBody(account, tuple(limits), explicit, create))
+        body = request_bodies.LimitsBody(account, tuple(limits), explicit, create)
+        self._ask("set_limits", body)
         if not create:
-            self._keep(LimitsSet(account, explicit, tuple(limits)))
+            self._keep(LimitsSet(account, explicit, tuple(limits)), body)
         self.read(account)  # in which version it has them now
         self.turns.wake_all()
 
@@ -162,8 +170,9 @@ class HTTPLedger(RemoteLedger):
 
     def delete(self, account: str) -> None:
         """Forget an account and its limits. What it was charged stays in the reports."""
-        self._ask("delete", request_bodies.AccountBody(account))
-        self._keep(Deleted(account))
+        body = request_bodies.AccountBody(account)
+        self._ask("delete", body)
+        self._keep(Deleted(account), body)
         self.turns.wake_all()
 
     def restore(
@@ -215,11 +224,21 @@ class HTTPLedger(RemoteLedger):
 
     # -- a server that was started again
 
-    def _keep(self, change: Change | None) -> None:
+    def _keep(self, change: Change | None, body: request_bodies.VerbBody) -> None:
         """Keep in mind what was done."""
         # The server counts nothing: where its ledger goes back while it runs, that says so.
         now = next(self._done)
         self._told.answered(now - 1, now, change)
+        self._look_again_if_overtaken(body)
+
+    def _look_again_if_overtaken(self, body: request_bodies.VerbBody) -> None:
+        """Have the next verb look at the server once more, if another thread has since this one was sent.
+
+        The answer came of the server as it was before, and what it acknowledged was not known to the thread that looked
+        at what the new one lacks.
+        """
+        if body.openings is not self._openings:
+            self._overtaken = True
 
     def repair(self) -> int:
         """Have the server write back what it knows, then what this process knows: limits, charges and open holds.
@@ -234,9 +253,12 @@ class HTTPLedger(RemoteLedger):
     def _standing(self, deadline: float) -> Standing:
         opening = self._opening(deadline)
         before, count = self._found
-        if opening in self._openings:
+        if opening in self._openings and not self._overtaken:
             count = self._told.sent()
-        elif opening != before or count is None:
+        elif self._overtaken or opening != before or count is None:
+            # Both before it is looked: whatever is acknowledged from here on finds that it was overtaken.
+            self._overtaken = False
+            self._earlier, self._openings = self._openings or self._earlier, ()
             count = restarted_server.done_before(lambda verb, body: self._exchange(verb, body, deadline), self._told)
         self._found = opening, count
         return Standing(count)
@@ -245,7 +267,7 @@ class HTTPLedger(RemoteLedger):
         # However short a verb's own time is: until this is done, none is.
         deadline = max(deadline, time.monotonic() + REPAIR_SECONDS)
         if repair:
-            self._openings, self._found = (), ("", None)
+            self._earlier, self._openings, self._found = (), (), ("", None)
         try:
             done = super()._post_again(deadline, repair=repair)
         except LedgerCorruptError:
@@ -254,7 +276,8 @@ class HTTPLedger(RemoteLedger):
             self._found = "", None
             raise
         opening, _ = self._found
-        self._openings = (*self._openings[-MOST_OPENINGS + 1 :], opening)
+        if opening not in self._openings:
+            self._openings = (*(one for one in self._earlier[-MOST_OPENINGS + 1 :] if one != opening), opening)
         return done
 
     def _write_limits_back(self, deadline: float, *, gone: bool) -> int:  # noqa: ARG002 - a server knows no more
@@ -284,7 +307,7 @@ class HTTPLedger(RemoteLedger):
         """
         done = self._told.sent()
         self._told.seen(done, done)
-        if done and not self._openings:
+        if done and (self._overtaken or not self._openings):
             raise WentBackError
         body.openings = self._openings
         return self._exchange(verb, body, deadline)
