@@ -18,7 +18,7 @@ from budgeted.functions.who_pays import Payment, early_end, give_up, withdrawn
 from budgeted.metering import item_streams, runner
 from budgeted.metering.call import Call
 from budgeted.metering.owner import Owner, end_anywhere
-from budgeted.payers.scope import KEY, Offer, Scope, enter, inherited, leave
+from budgeted.payers.scope import KEY, Offer, Scope, current, enter, finder, inherited, leave
 
 
 def paid(payment: Payment, fn: Callable[..., Awaitable[object]]) -> Callable[..., Coroutine[object, object, object]]:
@@ -28,8 +28,8 @@ def paid(payment: Payment, fn: Callable[..., Awaitable[object]]) -> Callable[...
     async def paid(*args: object, **kwargs: object) -> object:
         context = get_current()
         around: Any = context.get(KEY)  # as current() has it, without another call
-        if around is None and inherited:
-            around = inherited[0]
+        if finder or (around is None and inherited):
+            around = current()
         scope = payment.scope(around, args, kwargs)
         metered = payment.metered
         request = None if metered is None else metered.request(args, kwargs)

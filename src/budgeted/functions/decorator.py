@@ -21,7 +21,7 @@ from budgeted.functions.who_pays import Payment, early_end, give_up, on_offer
 from budgeted.metering import item_streams, runner
 from budgeted.metering.call import Call
 from budgeted.metering.owner import Owner
-from budgeted.payers.scope import KEY, Offer, Scope, enter, inherited
+from budgeted.payers.scope import KEY, Offer, Scope, current, enter, finder, inherited
 
 
 def decorate(payment: Payment) -> Callable[..., object]:
@@ -43,8 +43,8 @@ def _paid(payment: Payment) -> Callable[..., object]:
     def paid(*args: object, **kwargs: object) -> object:
         context = get_current()
         around: Any = context.get(KEY)  # as current() has it, without another call
-        if around is None and inherited:
-            around = inherited[0]
+        if finder or (around is None and inherited):
+            around = current()
         scope = payment.scope(around, args, kwargs)
         metered = payment.metered
         request = None if metered is None else metered.request(args, kwargs)

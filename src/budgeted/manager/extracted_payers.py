@@ -16,9 +16,10 @@ from budgeted.manager.payers_as_text import NamedPayer, NamedPayers, place_of, r
 from budgeted.manager.project_payer import ProjectPayer
 from budgeted.payers import scope as scopes
 from budgeted.payers.carried_payers import CarriedAccount, enclosed
+from budgeted.payers.generator_blocks import InGenerator, for_generator, leave_block
 from budgeted.payers.hooks_in_place import fixtures
 from budgeted.payers.payer_interface import Payer
-from budgeted.payers.scope import Scope, current, enter, leave
+from budgeted.payers.scope import Scope, current, enter
 from budgeted.payers.sealed_text import NAME, mistaken
 from budgeted.validation import check_name, shown
 
@@ -51,6 +52,7 @@ class Extracted:
             fixtures.restore()
         scope = self.scope(current()) if self._payers else None
         if scope is not None:
+            scope = for_generator(scope)
             self._entered.append(scope)
             try:
                 enter(scope)
@@ -59,16 +61,18 @@ class Extracted:
                 raise
         return self
 
-    def _leave(self, scope: Scope) -> None:
-        leave(scope)
+    def _leave(self, scope: Scope, *, closing: bool = False) -> None:
+        leave_block(scope, closing=closing)
         self._entered.remove(scope)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         scope = current()
-        if scope is not None and scope in self._entered:
-            self._leave(scope)
+        if scope is None or scope not in self._entered:
+            scope = next((one for one in reversed(self._entered) if isinstance(one, InGenerator)), None)
+        if scope is not None:
+            self._leave(scope, closing=kind is GeneratorExit)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()

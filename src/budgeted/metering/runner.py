@@ -126,7 +126,7 @@ def _open(request: Request, owner: Owner, scope: Scope | None, context: Context 
     if context is None:
         context = get_current()
     if scope is None:
-        around: Any = context.get(KEY)
+        around: Any = scopes.current() if scopes.finder else context.get(KEY)
         if around is None:
             if not scopes.outside:
                 return None

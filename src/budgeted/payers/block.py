@@ -6,8 +6,9 @@ import logging
 from typing import TYPE_CHECKING
 
 from budgeted.payers.block_figures import BlockFigures
+from budgeted.payers.generator_blocks import for_generator, leave_block, opened_in_generator
 from budgeted.payers.hooks_in_place import fixtures
-from budgeted.payers.scope import Scope, current, enter, joined, leave
+from budgeted.payers.scope import Scope, current, enter, joined
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -48,30 +49,32 @@ class Budget(BlockFigures):
     def __enter__(self) -> Self:
         if not fixtures.intact():
             fixtures.restore()
-        scope = self.scope(current())
+        scope = for_generator(self.scope(current()))
         try:
             enter(scope)
             return self
         except BaseException:  # a signal's handler has raised: nobody leaves what was not entered
-            leave(scope)
+            leave_block(scope)
             raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if not self._leave():
+            if not self._leave(closing=kind is GeneratorExit):
                 logger.warning("budgeted: a block was left in another context than it was entered in")
         except BaseException:  # a signal's handler has raised: whoever goes on is outside
             self._leave()
             raise
 
-    def _leave(self) -> bool:
+    def _leave(self, *, closing: bool = False) -> bool:
         """End the scope that this block has made current; False if that is not the current one."""
         scope = current()
         if scope is None or not scope.blocks or scope.blocks[-1] is not self or scope.token is None:
+            scope = opened_in_generator(self)
+        if scope is None:
             return False
-        leave(scope)
+        leave_block(scope, closing=closing)
         return True
 
     async def __aenter__(self) -> Self:

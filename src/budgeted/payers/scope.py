@@ -7,6 +7,7 @@ happens to the context afterwards, the call settles with those who opened it.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextvars import Token
 from typing import Protocol
 
@@ -138,6 +139,8 @@ def with_shared_caps(groups: tuple[Group, ...], blocks: tuple[BlockFigures, ...]
 def current() -> Scope | None:
     """The scope of the running code, or None outside every block."""
     found: Scope | None = get_value(KEY)  # type: ignore[assignment]
+    if finder:
+        found = finder[0](found)
     return inherited[0] if found is None and inherited else found
 
 
@@ -159,13 +162,16 @@ def leave(scope: Scope) -> None:
     """End a scope that this context entered; elsewhere, as where a forgotten generator is collected, do nothing."""
     token = scope.token
     if token is not None:
-        if get_current().get(KEY) is scope:
+        if get_current().get(KEY) is scope or (finder and current() is scope):
             detach(token)
         scope.token = None  # at last: who was interrupted can do it again
 
 
 _set_item = dict.__setitem__
 """A context refuses changes once it is shared; this is one that nobody else has seen yet."""
+
+finder: list[Callable[[Scope | None], Scope | None]] = []
+"""Finds the scope of code that runs inside generators, by what its context says; none while none has opened a block."""
 
 inherited: list[Scope] = []
 """The scope that this whole process was started in, if another one has started it in a block."""

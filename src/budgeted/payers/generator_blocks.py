@@ -1,0 +1,166 @@
+"""Blocks that are opened inside generators, whose steps run in whatever thread and context asks for them.
+
+Python gives a generator no context of its own: what its first step makes current stays with whoever took that step, and
+its next step, in another thread or in a copy of the context, finds nothing of it. So such a block is also known by the
+frame that it was opened in: a call looks which generators it runs inside.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import threading
+from types import FrameType
+from typing import Any
+
+from opentelemetry.context import attach, get_current, get_value, set_value
+
+from budgeted.payers.block_figures import BlockFigures
+from budgeted.payers.scope import KEY, Scope, finder, leave
+
+_GENERATORS = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
+
+_FOR_ITS_CALLER = frozenset({"__enter__", "__aenter__", "enter_context", "enter_async_context"})
+"""Functions that open a block for whoever calls them, as those of contextlib do."""
+
+
+class InGenerator(Scope, kw_only=True):
+    """The scope of a block that a generator has opened.
+
+    Args:
+        frame: the generator's. To keep it keeps nothing alive: a generator that is forgotten is closed all the same.
+        before: what its context had in its place.
+        place: the thread and the task that it was entered in.
+        left: True once the block has ended, where its scope may still be the current one.
+    """
+
+    frame: FrameType
+    before: Scope | None
+    place: tuple[int, int]
+    left: bool = False
+
+
+_open: dict[FrameType, list[InGenerator]] = {}
+"""The blocks that are open in each generator, the innermost last."""
+
+
+def for_generator(scope: Scope) -> Scope:
+    """The scope that a block is to be entered with: its own, or one by which a generator's steps find it.
+
+    Args:
+        scope: of a block, whose ``__enter__`` or ``__aenter__`` calls this.
+    """
+    frame = _opener(sys._getframe(2))  # noqa: SLF001 - the interpreter's own way to ask
+    if frame is None:
+        return scope
+    before: Any = get_value(KEY)
+    before = _still_open(before)  # so that no chain grows of those that ended
+    inside = InGenerator(
+        scope.groups,
+        scope.blocks,
+        scope.payer,
+        scope.offer,
+        scope.silent,
+        scope.unmetered,
+        frame=frame,
+        before=before,
+        place=_place(),
+    )
+    _open.setdefault(frame, []).append(inside)
+    finder[:] = [_found]
+    return inside
+
+
+def leave_block(scope: Scope, *, closing: bool = False) -> None:
+    """End the scope of a block, wherever its generator has come to. It may be repeated.
+
+    Args:
+        scope: as :func:`for_generator` gave it.
+        closing: whether the generator is being closed, perhaps by the collector.
+    """
+    if not isinstance(scope, InGenerator):
+        leave(scope)
+        return
+    # The collector may have come in the midst of a change of the context: CPython crashes if that is changed once more.
+    if not closing and get_current().get(KEY) is scope:
+        # Not by the token: the context may be a copy of the one that this was entered in.
+        attach(set_value(KEY, _still_open(scope.before)))
+    scope.token = None
+    scope.left = True
+    opened = _open.get(scope.frame, [])
+    if scope in opened:
+        opened.remove(scope)
+    if not opened:
+        _open.pop(scope.frame, None)
+
+
+def opened_in_generator(block: BlockFigures) -> Scope | None:
+    """The scope of a block that a generator has opened, for one that is left where it cannot be seen.
+
+    Args:
+        block: which is left.
+    """
+    for scopes in list(_open.values()):
+        for scope in reversed(scopes):
+            if scope.blocks and scope.blocks[-1] is block:
+                return scope
+    return None
+
+
+def _opener(frame: FrameType | None) -> FrameType | None:
+    """The generator that opens a block by itself; None for any other code, which runs in one context."""
+    while frame is not None:
+        code, caller = frame.f_code, frame.f_back
+        if code.co_name not in _FOR_ITS_CALLER:
+            if not code.co_flags & _GENERATORS:
+                return None
+            # The generator of a context manager opens for the code that enters it.
+            if caller is None or caller.f_code.co_name not in _FOR_ITS_CALLER:
+                return frame
+        frame = caller
+    return None
+
+
+def _found(current: Scope | None) -> Scope | None:
+    """Whose scope a call is in: what its context says, or the block of a generator that it runs inside."""
+    current = _still_open(current)
+    if not _open:
+        return current
+    frame: FrameType | None = sys._getframe(2)  # noqa: SLF001
+    while frame is not None:
+        opened = _open.get(frame)
+        if opened:
+            inside = opened[-1]
+            return current if current is not None and _is_within(current, inside) else inside
+        frame = frame.f_back
+    return current
+
+
+def _still_open(scope: Scope | None) -> Scope | None:
+    """A scope of the running context, or the next one around it that has not been left.
+
+    Where a generator has ended while another one's block covered its own, that could not be taken away. Tasks and
+    threads that were started inside it go on with it.
+    """
+    if isinstance(scope, InGenerator) and scope.left:
+        place = _place()
+        while isinstance(scope, InGenerator) and scope.left and scope.place == place:
+            scope = scope.before
+    return scope
+
+
+def _is_within(current: Scope, inside: InGenerator) -> bool:
+    """Whether a context's scope was entered inside a generator's block, by code that its present step runs."""
+    if current is inside:
+        return True
+    # Another generator's own, that has been left in the context, is not: its step is not running.
+    return not isinstance(current, InGenerator) and all(block in current.blocks for block in inside.blocks)
+
+
+def _place() -> tuple[int, int]:
+    """The running thread and task."""
+    asyncio = sys.modules.get("asyncio")
+    task = None
+    if asyncio is not None and asyncio._get_running_loop() is not None:  # noqa: SLF001 - the public one raises
+        task = asyncio.current_task()
+    return threading.get_ident(), 0 if task is None else id(task)
