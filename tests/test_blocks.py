@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import gc
 import logging
 import signal
@@ -23,6 +24,7 @@ from budgeted import (
     get_manager,
     register_price,
 )
+from budgeted.metering import when_it_does_not_fit
 from budgeted.payers import block_figures
 
 if TYPE_CHECKING:
@@ -116,20 +118,63 @@ def test_the_payer_is_who_it_was_when_the_call_began(manager: BudgetManager) -> 
     assert (manager.balance("alice").spent, manager.balance("bob").spent) == (1, 0)
 
 
-def test_calls_that_nobody_pays_for_are_warned_of_once(
+def test_calls_that_nobody_pays_for_are_warned_of_once_per_place(
     manager: BudgetManager, caplog: pytest.LogCaptureFixture
 ) -> None:
     manager.set_limits("alice", 5)
     with caplog.at_level(logging.WARNING, "budgeted"):
+        for _ in range(2):
+            spend(0.5)
         spend(1)
-        spend(1)
-    assert sum("charged to nobody" in record.message for record in caplog.records) == 1
+    said = [record.getMessage() for record in caplog.records if "charged to nobody" in record.getMessage()]
+    assert len(said) == 1  # this file's spend() is the place
+    assert f"{__file__}:{spend.__code__.co_firstlineno + 2} in spend" in said[0]
+    assert "Perhaps" not in said[0]
     manager.reconfigure(unattributed="deny")
     with pytest.raises(UnattributedCallError, match="no user pays"):
         spend(1)
     with manager.budget("alice"):
         spend(1)
     assert manager.balance().spent == 3
+
+
+def test_a_call_whose_block_ended_just_before_is_told_where_and_why(
+    manager: BudgetManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    manager.set_limits("alice", 5)
+
+    def answer() -> Iterator[None]:
+        with manager.budget("alice"):
+            return (spend(1) for _ in range(1))
+
+    with caplog.at_level(logging.WARNING, "budgeted"):
+        list(answer())
+    [said] = [record.getMessage() for record in caplog.records]
+    assert f"at {__file__}:{answer.__code__.co_firstlineno + 1} in " in said
+    for written in ("ended 0.0", "generator", "background task", "@budgeted(user)", "bind(fn)", "middleware"):
+        assert written in said
+    assert "alice" not in said  # as telemetry may not know her name
+    manager.reconfigure(unattributed="deny")
+    with pytest.raises(UnattributedCallError, match="Perhaps: a block of this thread ended"):
+        list(answer())
+
+
+def test_a_call_whose_block_a_framework_has_entered_in_another_thread_is_told_so(
+    manager: BudgetManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    manager.set_limits("alice", 5)
+
+    @contextlib.contextmanager
+    def dependency() -> Iterator[None]:
+        with manager.budget("alice"):
+            yield
+
+    with caplog.at_level(logging.WARNING, "budgeted"), ThreadPoolExecutor(1) as pool:
+        entered = dependency()
+        pool.submit(contextvars.copy_context().run, entered.__enter__).result()
+        spend(1)
+        assert "a sync dependency with `yield`" in caplog.text
+        pool.submit(contextvars.copy_context().run, entered.__exit__, None, None, None).result()
 
 
 def test_calls_that_nobody_pays_for_are_refused_also_where_users_without_limits_are_many(tmp_path: Path) -> None:
@@ -363,6 +408,26 @@ def test_a_call_waits_its_turn_while_only_calls_in_flight_are_in_the_way() -> No
                 held.settle(cost=0.1)
 
         asyncio.run(main())
+
+
+def test_a_call_that_waits_says_for_what(
+    manager: BudgetManager, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(when_it_does_not_fit, "SAID_AFTER", 0.0)
+    manager.set_limits("alice", "$1/day")
+    with caplog.at_level(logging.WARNING, "budgeted"), ThreadPoolExecutor() as pool:
+        for inside, turns in (("alice", manager.ledger.turns), (None, block_figures.cap_turns)):
+            block = manager.budget(inside, cap=None if inside else 1, wait=20)
+            with block, manager.hold(cost=0.9) as held:
+                waiting = [pool.submit(spend_in, block) for _ in range(2)]
+                wait_in_line(turns, 2)
+                held.settle(cost=0)
+            for one in waiting:
+                one.result(timeout=10)
+    told = [record.getMessage() for record in caplog.records]
+    for what in ("what is left of $1/day of a user account", "what is left of a cap of $1 of a block account"):
+        assert sum(what in one for one in told) == 1  # alike, so one a minute
+        assert f"a call has waited 0.0 s for calls in flight, which hold {what}; after 20 s" in "".join(told)
 
 
 @pytest.mark.parametrize("limited", ["global", "user"])

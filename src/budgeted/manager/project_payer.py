@@ -32,6 +32,8 @@ from budgeted.manager.balances import in_the_future
 from budgeted.manager.settings import Settings
 from budgeted.metering.kept_charges import KeptCharges
 from budgeted.payers.block_figures import caps_lock
+from budgeted.payers.calling_code import calling_code, place
+from budgeted.payers.lost_blocks import usual_reason
 from budgeted.payers.on_exceed_policy import Policy
 from budgeted.payers.payer_interface import Front, Group, KeyedBlock, Plan
 from budgeted.pricing import price_registry
@@ -334,25 +336,36 @@ class ProjectPayer:
     def note_unattributed(self, request: Request) -> None:
         """A call has no user to pay for it, while users have limits."""
         if self.settings.unattributed == "deny":
-            msg = "a call was made that no user pays for; put it into `with budget(user):`"
+            msg = f"a call was made that no user pays for; put it into `with budget(user):`{self._because()}"
             error = UnattributedCallError(msg)
             call_reporting.note_turned_away(request, (self.group,), error, trace.get_current_span())
             raise error
-        if "unattributed" not in self._warned:
-            self._warned.add("unattributed")
-            logger.warning(
-                "budgeted: a call was charged to nobody but the global account of %r; put calls into "
-                "`with budget(user):`, or refuse such calls with unattributed='deny' (said once)",
-                self.project_name,
+        found = calling_code()
+        where = "where nobody's code is seen" if found is None else f"at {place(*found)}"
+        if self._is_news(f"unattributed {where}"):
+            text = (
+                "budgeted: a call was charged to nobody but the global account of %r, %s; put it into "
+                "`with budget(user):`, or refuse such calls with unattributed='deny' (said once per place)%s"
             )
+            say(logging.WARNING, text, (self.project_name, where, self._because()), {})
+
+    def _because(self) -> str:
+        """Why a call of the running code may have no user, as the end of a sentence."""
+        reason = usual_reason(self)
+        return f". Perhaps: {reason}" if reason else ""
+
+    def _is_news(self, once: str) -> bool:
+        """Whether a warning has not been said yet, which it is then."""
+        if once in self._warned:
+            return False
+        if len(self._warned) >= MOST_WARNED:
+            self._warned.clear()
+        self._warned.add(once)
+        return True
 
     def _note_future(self, name: str, slot: Slot) -> None:
         """A limit is in a period that has not come yet: another process has begun it, by a clock that was wrong."""
-        once = f"{name} {slot.limit} {slot.start} later"
-        if once not in self._warned:
-            if len(self._warned) >= MOST_WARNED:
-                self._warned.clear()
-            self._warned.add(once)
+        if self._is_news(f"{name} {slot.limit} {slot.start} later"):
             say(logging.ERROR, "budgeted: %s", (in_the_future(slot, self.timezone),), {})
 
     def note_soft(self, group: Group) -> None:
@@ -360,11 +373,8 @@ class ProjectPayer:
         for name, policy in zip(group.accounts, group.policies, strict=True):
             account = self.ledger.read(name) if policy.on_exceed == "warn" else None
             for slot in account.slots if account else ():
-                once = f"{name} {slot.limit} {slot.start}"
-                if slot.spent + slot.held > slot.amount and once not in self._warned:
-                    if len(self._warned) >= MOST_WARNED:
-                        self._warned.clear()
-                    self._warned.add(once)
+                over = slot.spent + slot.held > slot.amount
+                if over and self._is_news(f"{name} {slot.limit} {slot.start}"):
                     who = "a user" if account_kind(name) == "user" else account_name(name)
                     text = "budgeted: %s is over %s and goes on, as on_exceed='warn'"
                     say(logging.WARNING, text, (who, limit_of(slot.limit, slot.amount)), {})

@@ -19,6 +19,8 @@ from budgeted.telemetry import call_reporting, counters, events, span_attributes
 logger = logging.getLogger("budgeted")
 
 RETRY_SECONDS = 1.0
+SAID_AFTER = 1.0
+"""Seconds that a call waits until it says so."""
 MOMENT = 0.05
 """The shortest sleep of a call that waits, in seconds."""
 
@@ -41,19 +43,56 @@ def negotiate(
         BudgetExceededError: nothing helped.
     """
     again: Refusal | None = refusal
-    began = now()
-    if (yield from _counted(call, refusal, began + refusal.policy.wait, wake, now)):
+    patience = _Patience(call, now)
+    if (yield from _counted(call, refusal, patience, wake)):
         again = call.try_hold()
     if again is not None and again.refused.reason == "held":
-        again = yield from _wait(call, again, began, wake, now)
+        again = yield from _wait(call, again, patience, wake)
     if again is not None:
         again = _fall_back(call, again)
     if again is not None:
         raise _exceeded(call, again)
 
 
+class _Patience:
+    """How long a call waits, from now on; when it has for a while, it says so once.
+
+    Args:
+        call: which waits.
+        now: the seconds by which that is measured.
+    """
+
+    def __init__(self, call: Call, now: Callable[[], float]) -> None:
+        self._call, self._now = call, now
+        self._began = now()
+        self._said = False
+
+    def left(self, refusal: Refusal) -> float:
+        """Seconds that it may wait on, by the policy of whoever has no room."""
+        return self._began + refusal.policy.wait - self._now()
+
+    def sleep(self, seconds: float, refusal: Refusal, what: str = "") -> float:
+        """Seconds to sleep: so many at most.
+
+        Args:
+            seconds: the most.
+            refusal: what is in the way.
+            what: that is waited for, if it is not the refusal's calls in flight.
+        """
+        if self._said:
+            return seconds
+        waited = self._now() - self._began
+        if waited < SAID_AFTER:
+            return min(seconds, SAID_AFTER - waited)
+        self._said = True
+        call_reporting.note_waiting(
+            self._call.request, refusal.refused, refusal.payer, waited, refusal.policy.wait, what
+        )
+        return seconds
+
+
 def _counted(
-    call: Call, refusal: Refusal, deadline: float, wake: Callable[[], None], now: Callable[[], float]
+    call: Call, refusal: Refusal, patience: _Patience, wake: Callable[[], None]
 ) -> Generator[float, None, bool]:
     """Count the input exactly, if need be once the tokenizer is loaded. True if that made it smaller."""
     if refusal.refused.unit == CALLS:
@@ -61,21 +100,20 @@ def _counted(
     if call.recount():
         return True
     while tiktoken_counting.when_loaded(call.request.model, wake):
-        left = deadline - now()
+        left = patience.left(refusal)
         if left <= 0 or call.request.elsewhere or refusal.refused.reason == "held":  # that waits for its turn, as well
             return False
-        yield left
+        yield patience.sleep(left, refusal, "a tokenizer that is being loaded, to count its input exactly")
         if call.recount():
             return True
     return call.recount()  # it may just have been loaded
 
 
 def _wait(
-    call: Call, refusal: Refusal, began: float, wake: Callable[[], None], now: Callable[[], float]
+    call: Call, refusal: Refusal, patience: _Patience, wake: Callable[[], None]
 ) -> Generator[float, None, Refusal | None]:
-    """Wait for calls in flight to end, so long as the policy has it since the call ``began`` to wait."""
-    deadline = began + refusal.policy.wait
-    turns = refusal.turns
+    """Wait for calls in flight to end, so long as the policy has it."""
+    first, turns = refusal, refusal.turns
     ticket = turns.ticket(wake)
     try:
         try:
@@ -94,7 +132,7 @@ def _wait(
                         turns.leave(ticket)
                         turns = again.turns
                     turns.join(ticket, refused.account)
-                left = deadline - now()
+                left = patience.left(first)
                 if left <= 0:
                     # One that only ever stood behind others has its one try now, and learns what is in the way.
                     return refusal if refused.limit else call.try_hold(queued=turns.waiting_for(refused.account))
@@ -102,7 +140,7 @@ def _wait(
                 until = refused.end - payer.clock() if refused.end else left
                 if payer.ledger.poll is not None:  # calls of other hosts end unnoticed; those that wait look apart
                     until = min(until, random.uniform(MOMENT, payer.ledger.poll))  # noqa: S311 - no secret
-                yield min(left, max(until, MOMENT))
+                yield patience.sleep(min(left, max(until, MOMENT)), refusal)
         finally:
             turns.leave(ticket)
     except BaseException:  # a signal's handler has raised, perhaps just there

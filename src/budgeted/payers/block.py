@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import sys
 from typing import TYPE_CHECKING
 
 from budgeted.payers.block_figures import BlockFigures
-from budgeted.payers.generator_blocks import for_generator, leave_block, opened_in_generator
+from budgeted.payers.generator_blocks import for_generator, leave_block, opened_in_generator, opening_frame
 from budgeted.payers.hooks_in_place import fixtures
+from budgeted.payers.lost_blocks import note_left
 from budgeted.payers.scope import Scope, current, enter, joined
 
 if TYPE_CHECKING:
@@ -60,6 +62,8 @@ class Budget(BlockFigures):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self.payer.user_limits:  # where a call without a user is worth a word
+            note_left(opening_frame(sys._getframe(1)), self.payer)  # noqa: SLF001 - the interpreter's own way to ask
         try:
             if not self._leave(closing=kind is GeneratorExit):
                 logger.warning("budgeted: a block was left in another context than it was entered in")

@@ -16,12 +16,15 @@ from typing import Any
 from opentelemetry.context import attach, get_current, get_value, set_value
 
 from budgeted.payers.block_figures import BlockFigures
+from budgeted.payers.lost_blocks import note_entered_in_generator
 from budgeted.payers.scope import KEY, Scope, finder, leave
 
 _GENERATORS = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
 
-_FOR_ITS_CALLER = frozenset({"__enter__", "__aenter__", "enter_context", "enter_async_context"})
-"""Functions that open a block for whoever calls them, as those of contextlib do."""
+_FOR_ITS_CALLER = frozenset(
+    {"__enter__", "__aenter__", "enter_context", "enter_async_context", "__exit__", "__aexit__"}
+)
+"""Functions that open or leave a block for whoever calls them, as those of contextlib do."""
 
 
 class InGenerator(Scope, kw_only=True):
@@ -50,7 +53,12 @@ def for_generator(scope: Scope) -> Scope:
     Args:
         scope: of a block, whose ``__enter__`` or ``__aenter__`` calls this.
     """
-    frame = _opener(sys._getframe(2))  # noqa: SLF001 - the interpreter's own way to ask
+    opening = opening_frame(sys._getframe(2))  # noqa: SLF001 - the interpreter's own way to ask
+    if not opening.f_code.co_flags & _GENERATORS:
+        return scope
+    if scope.payer is not None:
+        note_entered_in_generator(opening, scope.payer)
+    frame = _stepped(opening)
     if frame is None:
         return scope
     before: Any = get_value(KEY)
@@ -107,17 +115,25 @@ def opened_in_generator(block: BlockFigures) -> Scope | None:
     return None
 
 
-def _opener(frame: FrameType | None) -> FrameType | None:
-    """The generator that opens a block by itself; None for any other code, which runs in one context."""
-    while frame is not None:
-        code, caller = frame.f_code, frame.f_back
-        if code.co_name not in _FOR_ITS_CALLER:
-            if not code.co_flags & _GENERATORS:
-                return None
-            # The generator of a context manager opens for the code that enters it.
-            if caller is None or caller.f_code.co_name not in _FOR_ITS_CALLER:
-                return frame
-        frame = caller
+def opening_frame(frame: FrameType) -> FrameType:
+    """The frame of the code that opens or leaves a block, by a context manager of its own perhaps.
+
+    Args:
+        frame: of whoever calls the block's own method.
+    """
+    while frame.f_code.co_name in _FOR_ITS_CALLER and frame.f_back is not None:
+        frame = frame.f_back
+    return frame
+
+
+def _stepped(frame: FrameType) -> FrameType | None:
+    """The generator whose steps a block is open for; None for any other code, which runs in one context."""
+    while frame.f_code.co_flags & _GENERATORS:
+        caller = frame.f_back
+        # The generator of a context manager opens for the code that enters it.
+        if caller is None or caller.f_code.co_name not in _FOR_ITS_CALLER:
+            return frame
+        frame = opening_frame(caller)
     return None
 
 

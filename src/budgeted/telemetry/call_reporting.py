@@ -19,6 +19,7 @@ from budgeted.errors import (
     UnpricedModelError,
 )
 from budgeted.ledger.accounts import account_kind, account_name
+from budgeted.ledger.admission import Refused
 from budgeted.ledger.spending_records import Used
 from budgeted.money import format_usd, to_usd
 from budgeted.telemetry import counters, events, log_throttling, span_attributes
@@ -81,6 +82,27 @@ def note_refusal(call: MeteredCall, error: BudgetExceededError, payer: Payer) ->
     text = "budgeted: %s was refused: %s of %s of a %s account"
     why = "calls in flight hold what is left" if error.reason == "held" else "no room is left"
     events.report(event, [payer], text, _asked(call.request), why, error.limit, error.account_kind)
+
+
+def note_waiting(
+    request: Request, refused: Refused, payer: Payer, waited: float, longest: float, what: str = ""
+) -> None:
+    """A call has waited for a while, and waits on: of those that are alike, one record a minute.
+
+    Args:
+        request: what is asked.
+        refused: the limit that has no room.
+        payer: whose it is.
+        waited: seconds so far.
+        longest: seconds that it may wait.
+        what: that is waited for, if it is not calls in flight.
+    """
+    if not what:
+        kind = account_kind(refused.account) if refused.account else "block"
+        limit = payer.limit_text(refused) if refused.limit else "what others wait for before it"
+        what = f"calls in flight, which hold what is left of {limit} of a {kind} account"
+    text = "budgeted: %s has waited %.1f s for %s; after %g s (the setting wait) it is refused"
+    payer.repeats.log((text, what), payer.clock(), logging.WARNING, text, (_asked(request), waited, what, longest), {})
 
 
 def note_turned_away(request: Request, groups: Sequence[Group], error: BudgetError, span: Span | None = None) -> None:
