@@ -190,6 +190,33 @@ def test_generators_whose_steps_alternate_pay_for_their_own_and_leave_nobody_to_
     assert outer == 16
 
 
+def test_code_that_ends_before_a_generator_that_it_has_begun_leaves_its_own_block(manager: BudgetManager) -> None:
+    @budgeted("carol", manager=manager)
+    def decorated() -> Iterator[int]:
+        steps = plain(manager, "alice")
+        yield next(steps)
+        yield next(steps)
+        steps.close()
+
+    @budgeted("dave", manager=manager)
+    async def coroutine() -> Iterator[int]:
+        steps = plain(manager, "alice")
+        next(steps)
+        return steps
+
+    with manager.budget("bob"):
+        begun = plain(manager, "alice")
+        next(begun)
+    assert current() is None
+    for _ in decorated():
+        assert current() is None
+    later = asyncio.run(coroutine())
+    assert current() is None
+    assert (list(begun), list(later)) == ([1, 2], [1, 2])
+    # What was begun inside a block goes on for it.
+    assert spent(manager, "alice", "bob", "carol", "dave") == [8, 3, 2, 3]
+
+
 def test_async_generators_whose_steps_are_taken_by_several_tasks(manager: BudgetManager) -> None:
     async def steps() -> AsyncIterator[int]:
         async with manager.budget("alice"):

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from budgeted.payers.block_figures import BlockFigures
-from budgeted.payers.generator_blocks import for_generator, leave_block, opened_in_generator, opening_frame
+from budgeted.payers.generator_blocks import entered_for, for_generator, leave_block, opening_frame
 from budgeted.payers.hooks_in_place import fixtures
 from budgeted.payers.lost_blocks import note_left
 from budgeted.payers.scope import Scope, current, enter, joined
@@ -72,10 +72,8 @@ class Budget(BlockFigures):
             raise
 
     def _leave(self, *, closing: bool = False) -> bool:
-        """End the scope that this block has made current; False if that is not the current one."""
-        scope = current()
-        if scope is None or not scope.blocks or scope.blocks[-1] is not self or scope.token is None:
-            scope = opened_in_generator(self)
+        """End the scope that this block has made current; False if that is not seen here."""
+        scope = entered_for(self)
         if scope is None:
             return False
         leave_block(scope, closing=closing)

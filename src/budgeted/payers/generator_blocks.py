@@ -10,14 +10,15 @@ from __future__ import annotations
 import inspect
 import sys
 import threading
+from contextvars import Token
 from types import FrameType
 from typing import Any
 
-from opentelemetry.context import attach, get_current, get_value, set_value
+from opentelemetry.context import Context, attach, get_current, get_value, set_value
 
 from budgeted.payers.block_figures import BlockFigures
 from budgeted.payers.lost_blocks import note_entered_in_generator
-from budgeted.payers.scope import KEY, Scope, finder, leave
+from budgeted.payers.scope import KEY, Scope, current, finder, leave
 
 _GENERATORS = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
 
@@ -75,7 +76,7 @@ def for_generator(scope: Scope) -> Scope:
         place=_place(),
     )
     _open.setdefault(frame, []).append(inside)
-    finder[:] = [_found]
+    finder[:] = [_FINDER]
     return inside
 
 
@@ -102,16 +103,22 @@ def leave_block(scope: Scope, *, closing: bool = False) -> None:
         _open.pop(scope.frame, None)
 
 
-def opened_in_generator(block: BlockFigures) -> Scope | None:
-    """The scope of a block that a generator has opened, for one that is left where it cannot be seen.
+def entered_for(block: BlockFigures) -> Scope | None:
+    """The scope that a block was entered with, which is to be left here; None where it is not seen.
 
     Args:
         block: which is left.
     """
-    for scopes in list(_open.values()):
-        for scope in reversed(scopes):
-            if scope.blocks and scope.blocks[-1] is block:
-                return scope
+    scope = current()
+    while scope is not None:
+        if scope.blocks and scope.blocks[-1] is block and scope.token is not None:
+            return scope
+        # A generator that was begun inside the block, and is not through, has left its own there.
+        scope = scope.before if isinstance(scope, InGenerator) else None
+    for opened in list(_open.values()):
+        for inside in reversed(opened):
+            if inside.blocks and inside.blocks[-1] is block:
+                return inside
     return None
 
 
@@ -137,19 +144,32 @@ def _stepped(frame: FrameType) -> FrameType | None:
     return None
 
 
-def _found(current: Scope | None) -> Scope | None:
-    """Whose scope a call is in: what its context says, or the block of a generator that it runs inside."""
-    current = _still_open(current)
-    if not _open:
+class _InGenerators:
+    """See :class:`~budgeted.payers.scope.Finder`."""
+
+    def found(self, current: Scope | None) -> Scope | None:
+        current = _still_open(current)
+        if not _open:
+            return current
+        frame: FrameType | None = sys._getframe(2)  # noqa: SLF001
+        while frame is not None:
+            opened = _open.get(frame)
+            if opened:
+                inside = opened[-1]
+                return current if current is not None and _is_within(current, inside) else inside
+            frame = frame.f_back
         return current
-    frame: FrameType | None = sys._getframe(2)  # noqa: SLF001
-    while frame is not None:
-        opened = _open.get(frame)
-        if opened:
-            inside = opened[-1]
-            return current if current is not None and _is_within(current, inside) else inside
-        frame = frame.f_back
-    return current
+
+    def uncover(self, scope: Scope, token: Token[Context]) -> None:
+        covering: Any = get_value(KEY)
+        while isinstance(covering, InGenerator):
+            covering = covering.before
+        if covering is scope:
+            before = token.old_value
+            attach(set_value(KEY, before.get(KEY) if isinstance(before, dict) else None))
+
+
+_FINDER = _InGenerators()
 
 
 def _still_open(scope: Scope | None) -> Scope | None:

@@ -7,7 +7,6 @@ happens to the context afterwards, the call settles with those who opened it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from contextvars import Token
 from typing import Protocol
 
@@ -140,7 +139,7 @@ def current() -> Scope | None:
     """The scope of the running code, or None outside every block."""
     found: Scope | None = get_value(KEY)  # type: ignore[assignment]
     if finder:
-        found = finder[0](found)
+        found = finder[0].found(found)
     return inherited[0] if found is None and inherited else found
 
 
@@ -162,16 +161,29 @@ def leave(scope: Scope) -> None:
     """End a scope that this context entered; elsewhere, as where a forgotten generator is collected, do nothing."""
     token = scope.token
     if token is not None:
-        if get_current().get(KEY) is scope or (finder and current() is scope):
+        if get_current().get(KEY) is scope:
             detach(token)
+        elif finder:
+            finder[0].uncover(scope, token)
         scope.token = None  # at last: who was interrupted can do it again
 
 
 _set_item = dict.__setitem__
 """A context refuses changes once it is shared; this is one that nobody else has seen yet."""
 
-finder: list[Callable[[Scope | None], Scope | None]] = []
-"""Finds the scope of code that runs inside generators, by what its context says; none while none has opened a block."""
+
+class Finder(Protocol):
+    """Finds the scopes of generators, which leave theirs in whatever context their steps are taken in."""
+
+    def found(self, current: Scope | None) -> Scope | None:
+        """The scope of the running code, by what its context says and by the generators that it runs inside."""
+
+    def uncover(self, scope: Scope, token: Token[Context]) -> None:
+        """End a scope that a suspended generator's covers in this context."""
+
+
+finder: list[Finder] = []
+"""None while no generator has opened a block: then asking costs nothing."""
 
 inherited: list[Scope] = []
 """The scope that this whole process was started in, if another one has started it in a block."""
