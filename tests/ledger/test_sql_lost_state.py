@@ -19,6 +19,7 @@ from budgeted.errors import LedgerCorruptError, LedgerError
 from budgeted.ledger import acknowledged_verbs
 from budgeted.ledger.accounts import GLOBAL
 from budgeted.ledger.spending_records import Used
+from budgeted.ledger.sql.ledger import SQLLedger
 
 
 class Place(SavedTables):
@@ -125,6 +126,21 @@ def test_it_is_noticed_by_who_does_nothing(ledger: Any, place: Place) -> None:
     ledger._beat_due = ledger._look_due = 0.0
     ledger.upkeep()
     assert spent(place.ledger()) == 100
+
+
+def test_nothing_is_missed_where_the_background_thread_looks_while_a_ledger_is_being_closed(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    class LookedAtLate(SQLLedger):
+        def renew(self, owner: str, seconds: float) -> None:
+            super().renew(owner, seconds)
+            self._look_due = 0
+            self.upkeep()
+
+    leaving = LookedAtLate(place.named, "p")
+    give(leaving, GLOBAL, usd(1000))
+    leaving.close()
+    assert [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING] == []
 
 
 def test_limits_that_were_lowered_since_are_written_back(ledger: Any, place: Place) -> None:

@@ -137,6 +137,7 @@ class RemoteLedger:
         self._doubtful: collections.deque[tuple[str, int]] = collections.deque(maxlen=MOST_DOUBTFUL)
         self._watched = False
         self._beat_due = self._lease_due = 0.0
+        self._leaving = False
         self._told = AcknowledgedVerbs()
         # Reentrant: a signal's handler may use the ledger while its thread posts again.
         self._posting_again = threading.RLock()
@@ -266,6 +267,8 @@ class RemoteLedger:
             msg = f"the ledger at {self.where} is being told what it lacks by another thread"
             raise LedgerLockedError(msg)
         try:
+            if self._leaving:  # what is missing is this process's count, which goes with its lease
+                raise is_closed(f"at {self.where}")
             standing = self._standing(deadline)
             missing = self._told.missing(standing.verbs)
             if not repair and (standing.gone or missing.forgotten):
@@ -376,7 +379,7 @@ class RemoteLedger:
         try:
             self._beat()
         except LedgerError:
-            if not self.closed:  # such as meanwhile
+            if not (self.closed or self._leaving):  # such as meanwhile
                 raise
         return None if self.closed else background_worker.PERIOD
 
@@ -410,6 +413,7 @@ class RemoteLedger:
         try:
             self.flush()
             if self._lease_due or self._told.sent():
+                self._leaving = True  # first: the background thread may look in between
                 with contextlib.suppress(LedgerError):  # then it runs out
                     self.renew(self.owner, 0)
         finally:
