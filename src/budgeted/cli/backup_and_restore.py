@@ -12,7 +12,7 @@ import click
 
 from budgeted.cli.ledger_options import ledger_option, must_exist, must_last, project_option
 from budgeted.ledger import backup_file, restore_backup
-from budgeted.ledger.accounts import GLOBAL
+from budgeted.ledger.accounts import GLOBAL, known_to_people
 from budgeted.ledger.move_project import content
 from budgeted.ledger.opening import open_ledger
 from budgeted.ledger.whole_content import Content
@@ -71,10 +71,11 @@ def restore(file: Path, ledger: str | None, project: str, *, overwrite: bool) ->
 
 def _described(found: Content) -> str:
     """How much a ledger knows, in words."""
-    total = sum(account.usd for account in found.accounts if account.id == GLOBAL)
-    limits = sum(len(account.slots) for account in found.accounts)
+    accounts = known_to_people(found.accounts)
+    total = sum(account.usd for account in accounts if account.id == GLOBAL)
+    limits = sum(len(account.slots) for account in accounts)
     return (
-        f"{len(found.accounts)} accounts, {limits} limits, {format_usd(total)} spent, {len(found.rows)} report rows, "
+        f"{len(accounts)} accounts, {limits} limits, {format_usd(total)} spent, {len(found.rows)} report rows, "
         f"{len(found.charges)} uncertain charges, {len(found.holds)} calls in flight"
     )
 

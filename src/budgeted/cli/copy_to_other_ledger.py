@@ -7,7 +7,7 @@ import contextlib
 import click
 
 from budgeted.cli.ledger_options import must_exist, must_last, not_there, project_option
-from budgeted.ledger.accounts import GLOBAL
+from budgeted.ledger.accounts import GLOBAL, known_to_people
 from budgeted.ledger.interface import Ledger
 from budgeted.ledger.move_project import is_empty
 from budgeted.ledger.move_project import migrate as run
@@ -43,11 +43,12 @@ def migrate(source: str, target: str, project: str, to_project: str | None, *, o
             raise click.UsageError("FROM and TO are the same")
         with contextlib.closing(new):
             found = run(old, new, overwrite=overwrite)
-    limits = sum(len(account.slots) for account in found.accounts)
-    total = sum(account.usd for account in found.accounts if account.id == GLOBAL)
+    accounts = known_to_people(found.accounts)
+    limits = sum(len(account.slots) for account in accounts)
+    total = sum(account.usd for account in accounts if account.id == GLOBAL)
     named = f" as {name}" if name != project else ""
     click.echo(
-        f"{project} is now in {_place(new, target)}{named}: {len(found.accounts)} accounts, "
+        f"{project} is now in {_place(new, target)}{named}: {len(accounts)} accounts, "
         f"{limits} limits, {format_usd(total)} spent, {len(found.rows)} report rows, {len(found.charges)} uncertain "
         f"charges. Checked: all are equal."
     )

@@ -8,6 +8,7 @@ import sys
 import click
 
 from budgeted.cli.ledger_options import books, ledger_option, must_exist, on_books, project_option
+from budgeted.ledger.accounts import known_to_people
 from budgeted.ledger.journal.repair import repair as repair_files
 from budgeted.ledger.journal.verification import read_files
 from budgeted.ledger.opening import directory_of, open_ledger
@@ -45,7 +46,7 @@ def verify(ledger: str | None, project: str) -> None:
         )
         sys.exit(DAMAGED)
     click.echo(
-        f"{project} is whole: {len(content.accounts)} accounts, {len(content.rows)} report rows, "
+        f"{project} is whole: {len(known_to_people(content.accounts))} accounts, {len(content.rows)} report rows, "
         f"{len(content.charges)} uncertain charges, {len(content.holds)} calls in flight{read}"
     )
 

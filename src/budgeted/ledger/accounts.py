@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, TypeAlias
+from urllib.parse import quote
 
 import msgspec
 
@@ -31,6 +33,16 @@ def block_account(key: str) -> str:
 def is_claim(account: str) -> bool:
     """Whether an account is none that anybody pays with: its one call says who gives an alert."""
     return account.startswith("a:")
+
+
+def declarations_of(account: str) -> str:
+    """What the ledger's names of those accounts begin with that tell what code declared of an account's limits."""
+    return f"d:{quote(account)} "  # in which there is no space, whatever is in the name
+
+
+def is_declaration(account: str) -> bool:
+    """Whether an account is none that anybody pays with: its one limit tells what code declared of another's."""
+    return account.startswith("d:")
 
 
 def account_kind(account: str) -> str:
@@ -78,6 +90,11 @@ class Account(msgspec.Struct, array_like=True, gc=False):
     held: int = 0
     models: dict[str, int] | None = None
     models_since: int = 0
+
+
+def known_to_people(accounts: Iterable[Account]) -> list[Account]:
+    """Those of some accounts that are told of and counted: what code declared of others' limits is not."""
+    return [account for account in accounts if not is_declaration(account.id)]
 
 
 class LimitSpec(msgspec.Struct, array_like=True, frozen=True, gc=False):

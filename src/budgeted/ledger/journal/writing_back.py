@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from budgeted.errors import LedgerCorruptError, LedgerError
-from budgeted.ledger.accounts import GLOBAL
+from budgeted.ledger.accounts import GLOBAL, is_declaration, known_to_people
 from budgeted.ledger.journal import checked_lines, segment_files, snapshot_files
 from budgeted.ledger.journal.host_lock import HostLock
 from budgeted.ledger.journal.origin import Known, Origin, Position
@@ -169,19 +169,21 @@ def _alive(pid: int) -> bool:
 
 def count(state: State) -> int:
     """How many accounts, calls in flight and uncertain charges there are."""
-    return len(state.accounts) + len(state.holds) + len(state.charges.uncertain)
+    accounts = sum(not is_declaration(name) for name in state.accounts)
+    return accounts + len(state.holds) + len(state.charges.uncertain)
 
 
 def in_words(state: State) -> str:
     """What a process knows of a ledger, in words: accounts, USD, calls in flight by their ids."""
     state.fold()
     spent = state.accounts[GLOBAL].usd if GLOBAL in state.accounts else 0
-    rest = sum(account.usd for name, account in state.accounts.items() if name != GLOBAL)
-    limits = sum(len(account.slots) for account in state.accounts.values())
+    accounts = known_to_people(state.accounts.values())
+    rest = sum(account.usd for account in accounts if account.id != GLOBAL)
+    limits = sum(len(account.slots) for account in accounts)
     held = sum(one.usd for one, _ in state.holds.values())
     ids = ", ".join([*list(state.holds)[:5], *["..."] * (len(state.holds) > 5)])
     return (
-        f"{len(state.accounts)} accounts with {limits} limits, {format_usd(spent)} charged to the global account and "
+        f"{len(accounts)} accounts with {limits} limits, {format_usd(spent)} charged to the global account and "
         f"{format_usd(rest)} to others, {len(state.holds)} calls in flight for {format_usd(held)}"
         f"{f' ({ids})' if ids else ''}"
     )
