@@ -29,6 +29,7 @@ from budgeted.limits.limit import Limit
 from budgeted.limits.periods import NEVER, Period, window
 from budgeted.limits.trusted_clock import TOLERANCE, is_system_clock
 from budgeted.manager.balances import in_the_future
+from budgeted.manager.declared_limits import declare
 from budgeted.manager.settings import Settings
 from budgeted.metering.kept_charges import KeptCharges
 from budgeted.payers.block_figures import caps_lock
@@ -118,7 +119,8 @@ class ProjectPayer:
             ledger.set_limits(GLOBAL, (), explicit=False, create=True)
         else:
             now = settings.clock()
-            ledger.set_limits(GLOBAL, [spec(limit, now, settings.timezone) for limit in limits], explicit=True)
+            specs = [spec(limit, now, settings.timezone) for limit in limits]
+            declare(ledger, GLOBAL, specs, now, project_name or self.project_name)
         self.ledger: Ledger = ledger
         self.settings = settings
         self.clock: Callable[[], float] = settings.clock
