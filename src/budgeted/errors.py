@@ -156,6 +156,13 @@ class BudgetExceededError(BudgetError):
             return text + f"; the limit resets at {self.resets_at.isoformat()}"
         return text + "; raise the limit to go on"
 
+    @property
+    def known_as(self) -> str:
+        """The account's name where strangers read it: a user's only where ``metric_users`` tells it, else ""."""
+        if self.account_kind == "global":
+            return self.account
+        return str(self._fields.get("known_as") or "")
+
     # An exception is made anew of its text when it is unpickled, and this one is made of its parts.
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (type(self), self._fields)

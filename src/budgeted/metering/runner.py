@@ -119,6 +119,8 @@ async def begin_async(
 def _note_turned_away(call: Call, error: BudgetError) -> None:
     """The call is not sent for another reason than the money: nobody knows its price, its user or its ledger."""
     call_reporting.note_turned_away(call.request, call.groups, error, call.span)
+    for block in call.blocks:
+        block.note_refusal(error)
 
 
 def _open(request: Request, owner: Owner, scope: Scope | None, context: Context | None) -> Call | None:

@@ -195,4 +195,6 @@ def _exceeded(call: Call, refusal: Refusal) -> BudgetExceededError:
         known_as=events.known_as(payer, name, kind),
     )
     call_reporting.note_refusal(call, error, payer)
+    for each in call.blocks:
+        each.note_refusal(error)
     return error

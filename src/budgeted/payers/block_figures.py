@@ -6,6 +6,7 @@ import os
 import secrets
 import threading
 
+from budgeted.errors import BudgetError
 from budgeted.fork_locks import ForkLocks
 from budgeted.ledger.accounts import USD, Slot, block_account
 from budgeted.ledger.wait_queues import WaitQueues
@@ -199,6 +200,9 @@ class BlockFigures:
         """Count a call's fate."""
         self._refused += refused
         self._clamped += clamped
+
+    def note_refusal(self, error: BudgetError) -> None:
+        """A call inside was refused. Nothing of it is kept here: its traceback has the frames of whoever catches it."""
 
 
 _taken_for_fork = ForkLocks()

@@ -35,7 +35,10 @@ def refuse_unseen(what: str) -> None:
         f"{what} is billed where no hook can see it, so no budget can bound it; nothing was sent. Hold what it may "
         f"cost by hand: `with budgeted.hold(cost=USD) as held: ...; held.settle(cost=USD)`"
     )
-    raise UnpricedModelError(msg)
+    error = UnpricedModelError(msg)
+    for block in scope.blocks:
+        block.note_refusal(error)
+    raise error
 
 
 def refuse_connection(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -241,11 +241,14 @@ def refuse_unread(host: str, what: str) -> None:
         return
     policies = {group.payer.unmetered for group in around.groups}
     if scope is not None and "deny" in policies:
-        raise UnpricedModelError(
+        error = UnpricedModelError(
             f"{what} is paid for, and no budget can bound it: it is not known, or cannot be read; nothing was sent. "
             f"Hold what it may cost by hand: `with budgeted.hold(cost=USD) as held: ...; held.settle(cost=USD)`, or "
             f'let such requests pass with unmetered="warn" (host {host})'
         )
+        for block in scope.blocks:
+            block.note_refusal(error)
+        raise error
     if counters.unmetered(host) and policies != {"allow"}:
         text = "budgeted: %s (host %s) is paid for, it seems, and nothing is charged for it (said once per host)"
         say(logging.WARNING, text, (what, host), {})
