@@ -1,0 +1,174 @@
+"""One HTTP request under ASGI: its answer is begun with its first byte, so that a refusal before that has a status.
+
+Frameworks send the start of a response before they ask a stream for its first item, and some answer an exception with a
+500 themselves. The start is held back until there is something to send, and a 500 that comes of a refusal until it is
+known whether anybody handled that. Nothing else is buffered.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+
+from budgeted.errors import BudgetError
+from budgeted.integrations.asgi_types import Application, Message, Receive, Scope, Send
+from budgeted.integrations.problem_answers import (
+    ANSWERED,
+    ANSWERED_BEFORE,
+    CUT_SHORT,
+    Answer,
+    PayerError,
+    answer_to,
+    note,
+    refusal_behind,
+)
+from budgeted.integrations.request_payer import RequestBlock
+
+Figures = Callable[[RequestBlock], Awaitable[list[tuple[str, str]]]]
+"""Tells what headers say of a block."""
+
+_BODY = ("http.response.body", "http.response.pathsend", "http.response.zerocopysend", "http.response.trailers")
+
+_MOST_HELD = 1_000_000
+"""Bytes of a 500 that are held back: who answers with more means it."""
+
+
+class HTTPExchange:
+    """One request and its response.
+
+    Args:
+        scope: the request's.
+        send: the server's.
+        status: of the answer where the same request will pass after a while.
+        figures: what the headers tell; None where they are to tell nothing.
+
+    Attributes:
+        block: who pays for the request, once that is known.
+    """
+
+    def __init__(self, scope: Scope, send: Send, status: int, figures: Figures | None) -> None:
+        self.block: RequestBlock | None = None
+        self._scope, self._server = scope, send
+        self._status, self._figures = status, figures
+        self._start: Message | None = None
+        self._begun = self._ended = False
+        self._behind: BudgetError | None = None
+        self._held: list[Message] = []
+        self._last: Message | None = None
+        self._last_refusal: BudgetError | None = None
+
+    async def serve(self, app: Application, receive: Receive) -> None:
+        """Have the application answer, or where it is refused and nobody handles that, answer for it."""
+        try:
+            await app(self._scope, receive, self.send)
+        except Exception as error:
+            refusal = refusal_behind(error)
+            if refusal is None:
+                await self._go_on()
+                raise
+            await self._refused(refusal)
+        else:
+            if self._behind is not None and not _raises_what_nobody_handles(self._scope):
+                await self.answer(self._behind)
+            else:
+                await self._go_on()
+                await self._begin()
+        finally:
+            if self.block is not None:
+                self.block.refusal = None  # its traceback has frames that refer to all of this
+
+    async def answer(self, error: BudgetError | PayerError) -> None:
+        """Answer that the request is refused. Nothing was sent yet."""
+        answer = answer_to(error, self._status)
+        self._note(answer)
+        self._start = {"type": "http.response.start", "status": answer.status, "headers": encoded(answer.headers)}
+        self._behind, self._held, self._last = None, [], None
+        await self._begin()
+        body = b"" if self._scope["method"] == "HEAD" else answer.body
+        await self._forward({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def send(self, message: Message) -> None:
+        """Pass on what the application sends, the start not before the first byte."""
+        kind = message["type"]
+        if kind == "http.response.start":
+            self._start = message
+            self._behind = self._refusal_of(message["status"])
+        elif kind not in _BODY:
+            await self._server(message)
+        elif self._behind is not None:
+            self._held.append(message)
+            if sum(len(one.get("body", b"")) for one in self._held) > _MOST_HELD:
+                await self._go_on()
+        else:
+            await self._send_body(message)
+
+    async def _send_body(self, message: Message) -> None:
+        empty = message["type"] == "http.response.body" and not message.get("body")
+        refusal = None if self.block is None else self.block.refusal
+        if empty and message.get("more_body", False) and not self._begun:
+            return
+        # Starlette's BaseHTTPMiddleware ends a response in good order before it raises what has cut it short.
+        if empty and not message.get("more_body", False) and refusal is not None:
+            self._last, self._last_refusal = message, refusal
+            return
+        await self._begin()
+        await self._forward(message)
+
+    async def _refused(self, refusal: BudgetError) -> None:
+        """A refusal came out of the application: answer, or where the answer has begun, leave it incomplete."""
+        cut = self._last is not None and refusal is self._last_refusal
+        if self._last is not None and not cut:
+            await self._go_on()
+        if not self._begun:
+            await self.answer(refusal)
+        else:
+            where = ANSWERED_BEFORE if self._ended else CUT_SHORT
+            self._note(answer_to(refusal, self._status), where)
+
+    async def _go_on(self) -> None:
+        """Send what was held back: nobody is refused by it."""
+        self._behind = None
+        held = [*self._held, *([] if self._last is None else [self._last])]
+        self._held, self._last = [], None
+        for message in held:
+            await self._begin()
+            await self._forward(message)
+
+    async def _begin(self) -> None:
+        """Send the start, if that was not done before."""
+        start, self._start = self._start, None
+        if start is None:
+            return
+        self._begun = True
+        if self._figures is not None and self.block is not None:
+            headers = [*start.get("headers", ()), *encoded(await self._figures(self.block))]
+            start = {**start, "headers": headers}
+        await self._server(start)
+
+    async def _forward(self, message: Message) -> None:
+        self._ended = not message.get("more_body", False)
+        await self._server(message)
+
+    def _refusal_of(self, status: int) -> BudgetError | None:
+        """The refusal that a framework answers with this status, as far as can be told now."""
+        if status != HTTPStatus.INTERNAL_SERVER_ERROR:
+            return None
+        handled = sys.exception()  # which it is just about, if it answers where it has caught it
+        if handled is not None or _raises_what_nobody_handles(self._scope):
+            return refusal_behind(handled)
+        return None if self.block is None else self.block.refusal
+
+    def _note(self, answer: Answer, where: str = ANSWERED) -> None:
+        note(answer, self._scope["method"], self._scope["path"], where)
+
+
+def encoded(headers: list[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    """Headers as ASGI has them."""
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+
+
+def _raises_what_nobody_handles(scope: Scope) -> bool:
+    """Whether the application is Starlette's: it answers with a 500, and then raises what nobody has handled."""
+    starlette = sys.modules.get("starlette.applications")
+    return starlette is not None and isinstance(scope.get("app"), starlette.Starlette)
