@@ -95,7 +95,7 @@ tests-all: $(VENV)/.ready
 
 # Not what is the same with every version of openai.
 tests-openai2: .venv-openai2/.ready
-	.venv-openai2/bin/python $(PYTEST) -m "sdk and not matrix" $(addprefix --ignore=tests/,queues \
+	.venv-openai2/bin/python $(PYTEST) -m "sdk and not matrix" $(addprefix --ignore=tests/,queues web \
 		sdk/test_child_processes.py sdk/test_claude_agent_sdk.py sdk/test_claude_code.py test_simulated_provider.py)
 
 tests-net: .venv-net/.ready
