@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -214,6 +215,12 @@ def test_a_refusal_becomes_429_with_the_time_until_it_passes(form: str, serving:
     assert line.startswith(
         f"budgeted: GET '/{form}' was answered with 429: there is no room for this request in $2.50/day of a user;"
     )
+
+
+def test_an_exception_that_came_of_a_refusal_is_told_in_the_log(serving: Serving, told: Any) -> None:
+    serving.get("/wrapped")
+    [line] = told()
+    assert re.search(r"; raised as OwnError at .*test_asgi_refusals.py:\d+$", line)
 
 
 def test_what_never_passes_becomes_402(serving: Serving) -> None:

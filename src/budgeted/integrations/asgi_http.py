@@ -67,7 +67,7 @@ class HTTPExchange:
             if refusal is None:
                 await self._go_on()
                 raise
-            await self._refused(refusal)
+            await self._refused(refusal, error)
         else:
             if self._behind is not None and not _raises_what_nobody_handles(self._scope):
                 await self.answer(self._behind)
@@ -78,9 +78,14 @@ class HTTPExchange:
             if self.block is not None:
                 self.block.refusal = None  # its traceback has frames that refer to all of this
 
-    async def answer(self, error: BudgetError | PayerError) -> None:
-        """Answer that the request is refused. Nothing was sent yet."""
-        answer = answer_to(error, self._status)
+    async def answer(self, error: BudgetError | PayerError, raised: Exception | None = None) -> None:
+        """Answer that the request is refused. Nothing was sent yet.
+
+        Args:
+            error: why.
+            raised: what came of it.
+        """
+        answer = answer_to(error, self._status, raised)
         self._note(answer)
         self._start = {"type": "http.response.start", "status": answer.status, "headers": encoded(answer.headers)}
         self._behind, self._held, self._last = None, [], None
@@ -115,16 +120,16 @@ class HTTPExchange:
         await self._begin()
         await self._forward(message)
 
-    async def _refused(self, refusal: BudgetError) -> None:
+    async def _refused(self, refusal: BudgetError, raised: Exception) -> None:
         """A refusal came out of the application: answer, or where the answer has begun, leave it incomplete."""
         cut = self._last is not None and refusal is self._last_refusal
         if self._last is not None and not cut:
             await self._go_on()
         if not self._begun:
-            await self.answer(refusal)
+            await self.answer(refusal, raised)
         else:
             where = ANSWERED_BEFORE if self._ended else CUT_SHORT
-            self._note(answer_to(refusal, self._status), where)
+            self._note(answer_to(refusal, self._status, raised), where)
 
     async def _go_on(self) -> None:
         """Send what was held back: nobody is refused by it."""

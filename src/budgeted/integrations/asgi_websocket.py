@@ -51,14 +51,19 @@ class WebSocketExchange:
             refusal = refusal_behind(error)
             if refusal is None:
                 raise
-            await self.refuse(refusal)
+            await self.refuse(refusal, error)
         finally:
             if self.block is not None:
                 self.block.refusal = None
 
-    async def refuse(self, error: BudgetError | PayerError) -> None:
-        """Deny or close it, if that was not done before."""
-        answer = answer_to(error, self._status)
+    async def refuse(self, error: BudgetError | PayerError, raised: Exception | None = None) -> None:
+        """Deny or close it, if that was not done before.
+
+        Args:
+            error: why.
+            raised: what came of it.
+        """
+        answer = answer_to(error, self._status, raised)
         closed, self._closed = self._closed, True
         where = "had been closed before" if closed else "was closed, as by" if self._accepted else "was denied with"
         note(answer, "WEBSOCKET", self._scope["path"], where)

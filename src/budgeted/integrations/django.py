@@ -98,7 +98,7 @@ class BudgetMiddleware:
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """Answer what the view was refused, unless a middleware below has."""
         refusal = refusal_behind(exception)
-        return None if refusal is None else self._answered(request, refusal)
+        return None if refusal is None else self._answered(request, refusal, exception)
 
     def _serve(self, request: HttpRequest) -> HttpResponseBase:
         try:
@@ -173,10 +173,12 @@ class BudgetMiddleware:
         response.close()
         if refusal is None:
             raise error
-        return self._answered(request, refusal)
+        return self._answered(request, refusal, error)
 
-    def _answered(self, request: HttpRequest, error: BudgetError | PayerError) -> HttpResponse:
-        answer = answer_to(error, self._status)
+    def _answered(
+        self, request: HttpRequest, error: BudgetError | PayerError, raised: Exception | None = None
+    ) -> HttpResponse:
+        answer = answer_to(error, self._status, raised)
         note(answer, request.method, request.path)
         response = HttpResponse(answer.body, status=answer.status, headers=dict(answer.headers))
         response._has_been_logged = True  # noqa: SLF001 - Django writes a line of its own about any other

@@ -8,6 +8,7 @@ from __future__ import annotations
 import http
 import logging
 import math
+import traceback
 from typing import NamedTuple
 
 import msgspec
@@ -148,18 +149,31 @@ def refusal_behind(error: BaseException | None) -> BudgetError | None:
     return None
 
 
-def answer_to(error: BudgetError | PayerError, status: int = 429) -> Answer:
+def answer_to(error: BudgetError | PayerError, status: int = 429, raised: BaseException | None = None) -> Answer:
     """The answer to a request that was refused.
 
     Args:
         error: why.
         status: where the same request will pass after a while.
+        raised: what came of it, which the log tells if it is another exception: it may be a mistake by itself.
     """
     if isinstance(error, PayerError):
-        return _nobody_pays(error)
-    if isinstance(error, BudgetExceededError):
-        return _exceeded(error, status)
-    return _without_figures(error, next(one for one in _OTHERS if isinstance(error, one.error)))
+        answer = _nobody_pays(error)
+    elif isinstance(error, BudgetExceededError):
+        answer = _exceeded(error, status)
+    else:
+        answer = _without_figures(error, next(one for one in _OTHERS if isinstance(error, one.error)))
+    if raised is None or raised is error:
+        return answer
+    return msgspec.structs.replace(answer, told=f"{answer.told or answer.problem.detail}; raised as {_place(raised)}")
+
+
+def _place(raised: BaseException) -> str:
+    """An exception's type and where it was raised; its text may name a user."""
+    where = ""
+    for frame, line in traceback.walk_tb(raised.__traceback__):
+        where = f" at {frame.f_code.co_filename}:{line}"
+    return type(raised).__name__ + where
 
 
 def note(answer: Answer, method: str, path: str, where: str = ANSWERED) -> None:

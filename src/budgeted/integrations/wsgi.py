@@ -149,7 +149,7 @@ class _Response:
             refusal = refusal_behind(error)
             if refusal is None:
                 raise
-            return self._refused(refusal)
+            return self._refused(refusal, error)
         if self._behind is not None:
             return self._refused(self._behind)
         if isinstance(self._body, (list, tuple)) and self._start is not None:  # whose length the server may look at
@@ -167,7 +167,7 @@ class _Response:
         except Exception as error:
             refusal = refusal_behind(error)
             if refusal is not None:
-                return self._refused(refusal)
+                return self._refused(refusal, error)
             self.close()
             raise
         return self if self._behind is None else self._refused(self._behind)
@@ -202,7 +202,7 @@ class _Response:
             refusal = refusal_behind(error)
             if refusal is None:
                 raise
-            self._note(answer_to(refusal, self._status), CUT_SHORT)
+            self._note(answer_to(refusal, self._status, error), CUT_SHORT)
             raise CutShortError from None
 
     def _part(self) -> bytes:
@@ -238,7 +238,7 @@ class _Response:
             refusal = refusal_behind(error)
             if refusal is None:
                 raise
-            self._note(answer_to(refusal, self._status), ANSWERED_BEFORE)
+            self._note(answer_to(refusal, self._status, error), ANSWERED_BEFORE)
         if self._block is not None:
             self._block.refusal = None
 
@@ -247,22 +247,27 @@ class _Response:
         if close is not None and self._scope is not None:
             run_inside(self._scope, close)
 
-    def answer(self, error: BudgetError | PayerError) -> list[bytes]:
-        """Answer that the request is refused, instead of what the application has begun."""
-        answer = answer_to(error, self._status)
+    def answer(self, error: BudgetError | PayerError, raised: Exception | None = None) -> list[bytes]:
+        """Answer that the request is refused, instead of what the application has begun.
+
+        Args:
+            error: why.
+            raised: what came of it.
+        """
+        answer = answer_to(error, self._status, raised)
         self._note(answer, ANSWERED)
         self._behind = None
         self._start = answer.status_line, answer.headers, None
         self._begin()
         return [b"" if self._environ.get("REQUEST_METHOD") == "HEAD" else answer.body]
 
-    def _refused(self, refusal: BudgetError) -> Iterable[bytes]:
+    def _refused(self, refusal: BudgetError, raised: Exception | None = None) -> Iterable[bytes]:
         """The answer where the application raised, or answered with a 500."""
         if self._begun:  # by what start_response returns
-            self._note(answer_to(refusal, self._status), CUT_SHORT)
+            self._note(answer_to(refusal, self._status, raised), CUT_SHORT)
             raise CutShortError from None
         self.close()
-        return self.answer(refusal)
+        return self.answer(refusal, raised)
 
     def _begin(self) -> None:
         """Tell the server status and headers, if that was not done before."""
