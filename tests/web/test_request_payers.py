@@ -161,6 +161,7 @@ def wsgi_app(environ: object, start_response: object) -> list[bytes]:
         ({"user": "x user"}, ValueError, "user='x user' is no header's name"),
         ({"user": "x-user:"}, ValueError, "is no header's name"),
         ({"user": "$5"}, ValueError, "user='\\$5' is no header's name"),
+        ({"user": "Authorization"}, ValueError, "user='Authorization' would keep secrets as users' names"),
         ({"user": None}, TypeError, "must be a header's name, such as 'x-user', or a callable .* got None"),
         ({"user": 5}, TypeError, "got 5"),
         ({"user": b"x-user"}, TypeError, "got b'x-user'"),

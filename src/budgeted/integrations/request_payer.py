@@ -30,6 +30,8 @@ UserOf: TypeAlias = str | Callable[..., object]
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """RFC 9110's grammar of a header's name."""
 
+_SECRETS = ("authorization", "cookie", "proxy-authorization")
+
 _ABOUT_TRUST = "set by a proxy that you trust"
 
 
@@ -221,6 +223,9 @@ def _header_name(name: object) -> str:
         raise TypeError(msg)
     if not _TOKEN.fullmatch(name) or name[0] == "$":
         msg = f"user={shown(name)} is no header's name; write one such as 'x-user', {_ABOUT_TRUST}, or a callable"
+        raise ValueError(msg)
+    if name.lower() in _SECRETS:
+        msg = f"user={name!r} would keep secrets as users' names; write a callable that reads it and returns a name"
         raise ValueError(msg)
     return name.lower()
 
