@@ -63,20 +63,18 @@ class HTTPExchange:
         try:
             await app(self._scope, receive, self.send)
         except Exception as error:
-            refusal = refusal_behind(error)
-            if refusal is None:
-                await self._go_on()
+            if not await self._answered(error):
                 raise
-            await self._refused(refusal, error)
         else:
             if self._behind is not None and not _raises_what_nobody_handles(self._scope):
                 await self.answer(self._behind)
             else:
                 await self._go_on()
                 await self._begin()
-        finally:
+        finally:  # a refusal's traceback has frames that refer to all of this
+            self._behind = self._last_refusal = None
             if self.block is not None:
-                self.block.refusal = None  # its traceback has frames that refer to all of this
+                self.block.refusal = None
 
     async def answer(self, error: BudgetError | PayerError, raised: Exception | None = None) -> None:
         """Answer that the request is refused. Nothing was sent yet.
@@ -120,16 +118,22 @@ class HTTPExchange:
         await self._begin()
         await self._forward(message)
 
-    async def _refused(self, refusal: BudgetError, raised: Exception) -> None:
-        """A refusal came out of the application: answer, or where the answer has begun, leave it incomplete."""
-        cut = self._last is not None and refusal is self._last_refusal
-        if self._last is not None and not cut:
+    async def _answered(self, raised: Exception) -> bool:
+        """Answer what the application has raised, or where its answer has begun, leave that incomplete.
+
+        Returns:
+            False if that is no refusal.
+        """
+        refusal = refusal_behind(raised)
+        if refusal is None or (self._last is not None and refusal is not self._last_refusal):
             await self._go_on()
-        if not self._begun:
-            await self.answer(refusal, raised)
+        if refusal is None:
+            return False
+        if self._begun:
+            self._note(answer_to(refusal, self._status, raised), ANSWERED_BEFORE if self._ended else CUT_SHORT)
         else:
-            where = ANSWERED_BEFORE if self._ended else CUT_SHORT
-            self._note(answer_to(refusal, self._status, raised), where)
+            await self.answer(refusal, raised)
+        return True
 
     async def _go_on(self) -> None:
         """Send what was held back: nobody is refused by it."""

@@ -48,13 +48,18 @@ class WebSocketExchange:
         try:
             await app(self._scope, receive, self.send)
         except Exception as error:
-            refusal = refusal_behind(error)
-            if refusal is None:
+            if not await self._refused(error):
                 raise
-            await self.refuse(refusal, error)
-        finally:
+        finally:  # its traceback has frames that refer to all of this
             if self.block is not None:
                 self.block.refusal = None
+
+    async def _refused(self, raised: Exception) -> bool:
+        """Deny or close it for what the application has raised; False if that is no refusal."""
+        refusal = refusal_behind(raised)
+        if refusal is not None:
+            await self.refuse(refusal, raised)
+        return refusal is not None
 
     async def refuse(self, error: BudgetError | PayerError, raised: Exception | None = None) -> None:
         """Deny or close it, if that was not done before.

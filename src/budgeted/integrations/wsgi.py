@@ -146,10 +146,10 @@ class _Response:
         try:
             self._body = run_inside(scope, functools.partial(app, self._environ, self.start))
         except Exception as error:
-            refusal = refusal_behind(error)
-            if refusal is None:
+            instead = self._instead(error)
+            if instead is None:
                 raise
-            return self._refused(refusal, error)
+            return instead
         if self._behind is not None:
             return self._refused(self._behind)
         if isinstance(self._body, (list, tuple)) and self._start is not None:  # whose length the server may look at
@@ -165,11 +165,11 @@ class _Response:
         except StopIteration:
             pass
         except Exception as error:
-            refusal = refusal_behind(error)
-            if refusal is not None:
-                return self._refused(refusal, error)
-            self.close()
-            raise
+            instead = self._instead(error)
+            if instead is None:
+                self.close()
+                raise
+            return instead
         return self if self._behind is None else self._refused(self._behind)
 
     def start(self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo = None, /) -> Write:
@@ -199,11 +199,8 @@ class _Response:
         except StopIteration:
             raise
         except Exception as error:
-            refusal = refusal_behind(error)
-            if refusal is None:
-                raise
-            self._note(answer_to(refusal, self._status, error), CUT_SHORT)
-            raise CutShortError from None
+            self._instead(error)
+            raise
 
     def _part(self) -> bytes:
         """The next part that is not empty; the response begins with the first, unless that is a refusal's 500."""
@@ -235,12 +232,18 @@ class _Response:
         try:
             copy_context().run(self._close, body)
         except Exception as error:
-            refusal = refusal_behind(error)
-            if refusal is None:
+            if not self._noted(error):
                 raise
-            self._note(answer_to(refusal, self._status, error), ANSWERED_BEFORE)
+        self._behind = None
         if self._block is not None:
             self._block.refusal = None
+
+    def _noted(self, raised: Exception) -> bool:
+        """Write a line of what the end of a body was refused; False if it has raised something else."""
+        refusal = refusal_behind(raised)
+        if refusal is not None:
+            self._note(answer_to(refusal, self._status, raised), ANSWERED_BEFORE)
+        return refusal is not None
 
     def _close(self, body: Iterable[bytes]) -> None:
         close = getattr(body, "close", None)
@@ -260,6 +263,16 @@ class _Response:
         self._start = answer.status_line, answer.headers, None
         self._begin()
         return [b"" if self._environ.get("REQUEST_METHOD") == "HEAD" else answer.body]
+
+    def _instead(self, raised: Exception) -> Iterable[bytes] | None:
+        """The answer in place of what the application has raised; None if that is no refusal.
+
+        Raises:
+            CutShortError: it is one, and the response has begun.
+        """
+        # Here, since a local variable of a frame that its own traceback refers to would wait for the collector.
+        refusal = refusal_behind(raised)
+        return None if refusal is None else self._refused(refusal, raised)
 
     def _refused(self, refusal: BudgetError, raised: Exception | None = None) -> Iterable[bytes]:
         """The answer where the application raised, or answered with a 500."""
