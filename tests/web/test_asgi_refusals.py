@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
 import threading
@@ -401,6 +402,21 @@ def test_the_500_of_quart_is_replaced(manager: BudgetManager) -> None:
 
     with around(app, manager) as serving:
         assert serving.get("/plain").status_code == 429
+
+
+def test_a_framework_that_waits_for_its_client_to_go_is_not_waited_for(manager: BudgetManager) -> None:
+    async def app(scope: Any, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
+        with contextlib.suppress(BudgetError):
+            await spend_async(TOO_MUCH)
+        await send({"type": "http.response.start", "status": int(scope["path"][1:]), "headers": []})
+        await send({"type": "http.response.body", "body": b"mine", "more_body": True})
+        await send({"type": "http.response.body"})
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    with around(app, manager) as serving:
+        assert serving.get("/200").text == "mine"
+        assert serving.get("/500").status_code == 429
 
 
 # -- WebSockets

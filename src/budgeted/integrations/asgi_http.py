@@ -1,8 +1,9 @@
 """One HTTP request under ASGI: its answer is begun with its first byte, so that a refusal before that has a status.
 
 Frameworks send the start of a response before they ask a stream for its first item, and some answer an exception with a
-500 themselves. The start is held back until there is something to send, and a 500 that comes of a refusal until it is
-known whether anybody handled that. Nothing else is buffered.
+500 themselves. The start is held back until there is something to send. A 500 that comes of a refusal is replaced. One
+of Starlette's is held back until that raises what nobody has handled, or returns, since the application's own look alike. No
+other framework is waited for, as it may itself wait for the client. Nothing else is buffered.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ class HTTPExchange:
         self._status, self._figures = status, figures
         self._start: Message | None = None
         self._begun = self._ended = False
-        self._behind: BudgetError | None = None
+        self._replaced = False
+        self._holds = False
         self._held: list[Message] = []
         self._last: Message | None = None
         self._last_refusal: BudgetError | None = None
@@ -66,13 +68,10 @@ class HTTPExchange:
             if not await self._answered(error):
                 raise
         else:
-            if self._behind is not None and not _raises_what_nobody_handles(self._scope):
-                await self.answer(self._behind)
-            else:
-                await self._go_on()
-                await self._begin()
+            await self._go_on()
+            await self._begin()
         finally:  # a refusal's traceback has frames that refer to all of this
-            self._behind = self._last_refusal = None
+            self._last_refusal = None
             if self.block is not None:
                 self.block.refusal = None
 
@@ -86,7 +85,7 @@ class HTTPExchange:
         answer = answer_to(error, self._status, raised)
         self._note(answer)
         self._start = {"type": "http.response.start", "status": answer.status, "headers": encoded(answer.headers)}
-        self._behind, self._held, self._last = None, [], None
+        self._holds, self._held, self._last = False, [], None
         await self._begin()
         body = b"" if self._scope["method"] == "HEAD" else answer.body
         await self._forward({"type": "http.response.body", "body": body, "more_body": False})
@@ -94,26 +93,39 @@ class HTTPExchange:
     async def send(self, message: Message) -> None:
         """Pass on what the application sends, the start not before the first byte."""
         kind = message["type"]
+        if self._replaced:
+            return
         if kind == "http.response.start":
-            self._start = message
-            self._behind = self._refusal_of(message["status"])
+            await self._note_start(message)
         elif kind not in _BODY:
             await self._server(message)
-        elif self._behind is not None:
+        elif self._holds:
             self._held.append(message)
             if sum(len(one.get("body", b"")) for one in self._held) > _MOST_HELD:
                 await self._go_on()
         else:
             await self._send_body(message)
 
+    async def _note_start(self, message: Message) -> None:
+        self._start = message
+        if message["status"] != HTTPStatus.INTERNAL_SERVER_ERROR:
+            return
+        # What is being handled, if a framework answers where it has caught it; a refusal of that, or the last one.
+        handled = sys.exception()
+        if self._of_starlette:
+            self._holds = refusal_behind(handled) is not None
+        elif (refusal := refusal_behind(handled) if handled is not None else self._refusal) is not None:
+            self._replaced = True
+            await self.answer(refusal)
+
     async def _send_body(self, message: Message) -> None:
         empty = message["type"] == "http.response.body" and not message.get("body")
-        refusal = None if self.block is None else self.block.refusal
-        if empty and message.get("more_body", False) and not self._begun:
+        last = not message.get("more_body", False)
+        if empty and not last and not self._begun:
             return
-        # Starlette's BaseHTTPMiddleware ends a response in good order before it raises what has cut it short.
-        if empty and not message.get("more_body", False) and refusal is not None:
-            self._last, self._last_refusal = message, refusal
+        # Its BaseHTTPMiddleware ends a response in good order before it raises what has cut it short.
+        if empty and last and self._refusal is not None and self._of_starlette:
+            self._last, self._last_refusal = message, self._refusal
             return
         await self._begin()
         await self._forward(message)
@@ -129,6 +141,8 @@ class HTTPExchange:
             await self._go_on()
         if refusal is None:
             return False
+        if self._replaced:
+            return True
         if self._begun:
             self._note(answer_to(refusal, self._status, raised), ANSWERED_BEFORE if self._ended else CUT_SHORT)
         else:
@@ -137,7 +151,7 @@ class HTTPExchange:
 
     async def _go_on(self) -> None:
         """Send what was held back: nobody is refused by it."""
-        self._behind = None
+        self._holds = False
         held = [*self._held, *([] if self._last is None else [self._last])]
         self._held, self._last = [], None
         for message in held:
@@ -159,14 +173,16 @@ class HTTPExchange:
         self._ended = not message.get("more_body", False)
         await self._server(message)
 
-    def _refusal_of(self, status: int) -> BudgetError | None:
-        """The refusal that a framework answers with this status, as far as can be told now."""
-        if status != HTTPStatus.INTERNAL_SERVER_ERROR:
-            return None
-        handled = sys.exception()  # which it is just about, if it answers where it has caught it
-        if handled is not None or _raises_what_nobody_handles(self._scope):
-            return refusal_behind(handled)
+    @property
+    def _refusal(self) -> BudgetError | None:
+        """The last refusal of a call of this request."""
         return None if self.block is None else self.block.refusal
+
+    @property
+    def _of_starlette(self) -> bool:
+        """Whether the application is Starlette's: it raises what nobody has handled, whatever it has answered."""
+        starlette = sys.modules.get("starlette.applications")
+        return starlette is not None and isinstance(self._scope.get("app"), starlette.Starlette)
 
     def _note(self, answer: Answer, where: str = ANSWERED) -> None:
         note(answer, self._scope["method"], self._scope["path"], where)
@@ -175,9 +191,3 @@ class HTTPExchange:
 def encoded(headers: list[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
     """Headers as ASGI has them."""
     return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-
-
-def _raises_what_nobody_handles(scope: Scope) -> bool:
-    """Whether the application is Starlette's: it answers with a 500, and then raises what nobody has handled."""
-    starlette = sys.modules.get("starlette.applications")
-    return starlette is not None and isinstance(scope.get("app"), starlette.Starlette)
