@@ -98,6 +98,7 @@ def budget(
     on_exceed: OnExceed | None = None,
     fallback: str | Sequence[str] | None = None,
     wait: float | None = None,
+    reraise: bool = False,
     **unknown: Never,
 ) -> Budget:
     """A block whose calls are charged to a user, and to a cap of its own.
@@ -113,6 +114,9 @@ def budget(
         on_exceed: ``"clamp"``, ``"raise"`` or ``"warn"``; None for the manager's.
         fallback: models to try instead of refusing.
         wait: seconds to wait while only calls in flight are in the way, or a tokenizer is being loaded.
+        reraise: have the block raise, where it ends, the first refusal of a call inside it, in whatever thread or task
+            of this process, that a framework or your own code has caught. Nothing is raised where another exception is
+            on its way.
         unknown: any other keyword is refused, naming the one that was meant.
 
     Returns:
@@ -126,7 +130,9 @@ def budget(
         ...     client.chat.completions.create(...)
     """
     refuse_unknown(unknown, budget)
-    return _given(manager).budget(user, cap=cap, key=key, on_exceed=on_exceed, fallback=fallback, wait=wait)
+    return _given(manager).budget(
+        user, cap=cap, key=key, on_exceed=on_exceed, fallback=fallback, wait=wait, reraise=reraise
+    )
 
 
 @overload

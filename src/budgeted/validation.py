@@ -116,6 +116,25 @@ def check_seconds(value: object, what: str) -> float:
     return seconds
 
 
+def check_yes_or_no(value: object, what: str) -> bool:
+    """A choice between two.
+
+    Args:
+        value: what was given.
+        what: what it is, for the error's text.
+
+    Returns:
+        The same.
+
+    Raises:
+        TypeError: it is neither True nor False.
+    """
+    if not isinstance(value, bool):
+        msg = f"{what} must be True or False, got {shown(value)}"
+        raise TypeError(msg)
+    return value
+
+
 def looks_like_a_limit(name: str) -> bool:
     """Whether a user's name was probably meant as a limit."""
     return bool(_LIKE_A_LIMIT.match(name))

@@ -31,7 +31,7 @@ from budgeted.payers.on_exceed_policy import make_policy
 from budgeted.pricing.price_registry import Amount
 from budgeted.pricing.usage import Usage
 from budgeted.telemetry.events import Event
-from budgeted.validation import check_name, refuse_amount, shown
+from budgeted.validation import check_name, check_yes_or_no, refuse_amount, shown
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -245,6 +245,7 @@ class BudgetManager(LiteLLMMethods):
         on_exceed: OnExceed | None = None,
         fallback: str | Sequence[str] | None = None,
         wait: float | None = None,
+        reraise: bool = False,
         **unknown: Never,
     ) -> Budget:
         """A block whose calls are charged to a user, and to a cap of its own.
@@ -256,6 +257,7 @@ class BudgetManager(LiteLLMMethods):
             on_exceed: ``"clamp"``, ``"raise"`` or ``"warn"``; None for the manager's.
             fallback: models to try instead of refusing.
             wait: seconds to wait while only calls in flight are in the way, or a tokenizer is being loaded.
+            reraise: have the block raise, where it ends, the first refusal inside it that somebody swallowed.
             unknown: any other keyword is refused, naming the one that was meant.
 
         Returns:
@@ -269,9 +271,8 @@ class BudgetManager(LiteLLMMethods):
         if key is not None and cap is None:
             msg = f"key={shown(key)} needs a cap: it is the cap's balance that is kept under the key"
             raise ValueError(msg)
-        return Budget(
-            self.payer, user, cap=cap, key=key, policy=make_policy(self.payer.policy, on_exceed, fallback, wait)
-        )
+        policy = make_policy(self.payer.policy, on_exceed, fallback, wait)
+        return Budget(self.payer, user, cap=cap, key=key, policy=policy, reraise=check_yes_or_no(reraise, "reraise"))
 
     @overload
     def budgeted(self, fn: F, /) -> F: ...

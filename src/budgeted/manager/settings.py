@@ -20,7 +20,7 @@ from budgeted.money import nano_usd
 from budgeted.payers.on_exceed_policy import check_fallback, check_on_exceed
 from budgeted.telemetry.events import Event
 from budgeted.telemetry.user_names import UserNames, user_names
-from budgeted.validation import check_count, check_seconds, shown
+from budgeted.validation import check_count, check_seconds, check_yes_or_no, shown
 
 WHOLE_HOLD = 2**62
 """As many output tokens assumed of an uncertain call as it was granted."""
@@ -169,10 +169,7 @@ def _word(*words: str) -> Reader:
 
 
 def _yes_or_no(name: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        msg = f"{name} must be True or False, got {shown(value)}"
-        raise TypeError(msg)
-    return value
+    return check_yes_or_no(value, name)
 
 
 def _count(name: str, value: object) -> int:

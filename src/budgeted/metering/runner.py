@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from opentelemetry import trace
 from opentelemetry.context import Context, get_current
 
-from budgeted.errors import BudgetError, LedgerLockedError
+from budgeted.errors import BudgetError, LedgerLockedError, UnattributedCallError
 from budgeted.ledger import background_worker
 from budgeted.metering.async_wakeup import bell
 from budgeted.metering.call import Call
 from budgeted.metering.owner import Owner, end_anywhere
 from budgeted.metering.when_it_does_not_fit import negotiate
 from budgeted.payers import scope as scopes
+from budgeted.payers import swallowed_refusals
 from budgeted.payers.block_figures import shared_caps
 from budgeted.payers.scope import KEY, Offer, Scope, with_shared_caps
 from budgeted.telemetry import call_reporting
@@ -119,8 +120,7 @@ async def begin_async(
 def _note_turned_away(call: Call, error: BudgetError) -> None:
     """The call is not sent for another reason than the money: nobody knows its price, its user or its ledger."""
     call_reporting.note_turned_away(call.request, call.groups, error, call.span)
-    for block in call.blocks:
-        block.note_refusal(error)
+    swallowed_refusals.note(call.blocks, error)
 
 
 def _open(request: Request, owner: Owner, scope: Scope | None, context: Context | None) -> Call | None:
@@ -145,7 +145,11 @@ def _open(request: Request, owner: Owner, scope: Scope | None, context: Context 
     groups = scope.groups
     for group in groups:
         if not group.attributed and group.payer.user_limits:
-            group.payer.note_unattributed(request)
+            try:
+                group.payer.note_unattributed(request)
+            except UnattributedCallError as error:
+                swallowed_refusals.note(scope.blocks, error)
+                raise
     # Asking for the current span costs more than seeing that nothing but a scope is in the context.
     span = trace.get_current_span(context) if len(context) > (KEY in context) else None
     clock = groups[0].payer.clock

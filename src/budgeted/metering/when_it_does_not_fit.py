@@ -13,6 +13,7 @@ from budgeted.ledger.accounts import CALLS, UNITS, account_kind, account_name
 from budgeted.metering import block_hold
 from budgeted.metering.blocking_limit import Refusal
 from budgeted.metering.call import Call
+from budgeted.payers import swallowed_refusals
 from budgeted.pricing import tiktoken_counting
 from budgeted.telemetry import call_reporting, counters, events, span_attributes
 
@@ -195,6 +196,5 @@ def _exceeded(call: Call, refusal: Refusal) -> BudgetExceededError:
         known_as=events.known_as(payer, name, kind),
     )
     call_reporting.note_refusal(call, error, payer)
-    for each in call.blocks:
-        each.note_refusal(error)
+    swallowed_refusals.note(call.blocks, error)
     return error

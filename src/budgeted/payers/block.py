@@ -11,6 +11,7 @@ from budgeted.payers.generator_blocks import entered_for, for_generator, leave_b
 from budgeted.payers.hooks_in_place import fixtures
 from budgeted.payers.lost_blocks import note_left
 from budgeted.payers.scope import Scope, current, enter, joined
+from budgeted.payers.swallowed_refusals import taken
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -70,6 +71,10 @@ class Budget(BlockFigures):
         except BaseException:  # a signal's handler has raised: whoever goes on is outside
             self._leave()
             raise
+        if self.refusals:
+            refusal = taken(self)
+            if refusal is not None and error is None:
+                raise refusal
 
     def _leave(self, *, closing: bool = False) -> bool:
         """End the scope that this block has made current; False if that is not seen here."""

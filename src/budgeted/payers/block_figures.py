@@ -41,6 +41,7 @@ class BlockFigures:
         shared: the account that the rest of a cap without a key is kept in, once other processes spend of it, too.
         holds: nano-USD held, by the open call: what is given back or charged by its call can be so but once, however
             often an exception of a signal's handler has it repeated.
+        refusals: the first refusal that was raised inside; None unless the block is to raise it again.
     """
 
     __slots__ = (
@@ -57,6 +58,7 @@ class BlockFigures:
         "holds",
         "key",
         "payer",
+        "refusals",
         "shared",
         "slot",
         "user",
@@ -70,6 +72,7 @@ class BlockFigures:
         cap: object = None,
         key: str | None = None,
         policy: Policy | None = None,
+        reraise: bool = False,
     ) -> None:
         self.user = None if user is None else check_name(user, "user")
         self.key = None if key is None else check_name(key, "key")
@@ -85,6 +88,7 @@ class BlockFigures:
         self._before_sharing: dict[int, int] = {}
         self._calls = self._refused = self._clamped = 0
         self._elsewhere = 0
+        self.refusals: list[BudgetError] | None = [] if reraise else None
 
     @property
     def cap(self) -> float | None:
@@ -202,7 +206,10 @@ class BlockFigures:
         self._clamped += clamped
 
     def note_refusal(self, error: BudgetError) -> None:
-        """A call inside was refused. Nothing of it is kept here: its traceback has the frames of whoever catches it."""
+        """A call inside is refused. Nothing of it is kept unasked: its traceback has the frames of whoever catches it."""
+        # Without a lock: threads that are refused at once may leave two, of which the first is raised.
+        if self.refusals is not None and not self.refusals:
+            self.refusals.append(error)
 
 
 _taken_for_fork = ForkLocks()

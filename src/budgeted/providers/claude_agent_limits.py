@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from budgeted.errors import UnpricedModelError
 from budgeted.metering.call import Call
 from budgeted.money import nano_usd, to_usd
+from budgeted.payers import swallowed_refusals
 from budgeted.payers.payer_interface import Group
 from budgeted.telemetry import call_reporting
 from budgeted.wire.normalized_request import Request, Spending
@@ -139,4 +140,5 @@ def unbounded(call: Call, why: str) -> UnpricedModelError:
         f"budgeted.hold(cost=USD) as held: ...; held.settle(result)`"
     )
     call_reporting.note_turned_away(call.request, call.groups, error, call.span)
+    swallowed_refusals.note(call.blocks, error)
     return error

@@ -8,6 +8,7 @@ from typing import Any
 from opentelemetry.context import get_value
 
 from budgeted.errors import UnpricedModelError
+from budgeted.payers import swallowed_refusals
 from budgeted.payers.scope import BY_HAND, Scope, current, outside
 from budgeted.providers.monkeypatching import enabled
 
@@ -36,8 +37,7 @@ def refuse_unseen(what: str) -> None:
         f"cost by hand: `with budgeted.hold(cost=USD) as held: ...; held.settle(cost=USD)`"
     )
     error = UnpricedModelError(msg)
-    for block in scope.blocks:
-        block.note_refusal(error)
+    swallowed_refusals.note(scope.blocks, error)
     raise error
 
 

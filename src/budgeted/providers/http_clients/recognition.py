@@ -10,6 +10,7 @@ from typing import Any, Final
 from budgeted.errors import UnpricedModelError
 from budgeted.metering.call import Call
 from budgeted.payers import scope as scopes
+from budgeted.payers import swallowed_refusals
 from budgeted.payers.scope import current
 from budgeted.providers.metered_method import Sent
 from budgeted.providers.monkeypatching import enabled
@@ -246,8 +247,7 @@ def refuse_unread(host: str, what: str) -> None:
             f"Hold what it may cost by hand: `with budgeted.hold(cost=USD) as held: ...; held.settle(cost=USD)`, or "
             f'let such requests pass with unmetered="warn" (host {host})'
         )
-        for block in scope.blocks:
-            block.note_refusal(error)
+        swallowed_refusals.note(scope.blocks, error)
         raise error
     if counters.unmetered(host) and policies != {"allow"}:
         text = "budgeted: %s (host %s) is paid for, it seems, and nothing is charged for it (said once per host)"
