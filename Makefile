@@ -6,7 +6,7 @@
 # make tests-pythons  the quick tests on every other CPython from 3.11 on that this machine has
 # make tests-newest   those that need no SDK, on the newest of them alone
 # make proof   attacks on the ledgers, each repeatable by its seed, as a table; LONG=1, or make proof-long: the long form
-# make demo    the real OpenAI SDK against a provider simulated on loopback: no key needed
+# make demo    the race of `budgeted demo`, through the real OpenAI SDK: no key needed
 # make bench   what a metered call costs
 # make picture docs/dashboard.svg, from a run of a minute (needs prometheus)
 # make format  let ruff fix and format
