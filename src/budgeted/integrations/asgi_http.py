@@ -2,8 +2,8 @@
 
 Frameworks send the start of a response before they ask a stream for its first item, and some answer an exception with a
 500 themselves. The start is held back until there is something to send. A 500 that comes of a refusal is replaced. One
-of Starlette's is held back until that raises what nobody has handled, or returns, since the application's own look alike. No
-other framework is waited for, as it may itself wait for the client. Nothing else is buffered.
+of Starlette's is held back until that raises what nobody has handled, or returns, since the application's own look
+alike. No other framework is waited for, as it may itself wait for the client. Nothing else is buffered.
 """
 
 from __future__ import annotations

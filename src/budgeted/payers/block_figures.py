@@ -206,7 +206,7 @@ class BlockFigures:
         self._clamped += clamped
 
     def note_refusal(self, error: BudgetError) -> None:
-        """A call inside is refused. Nothing of it is kept unasked: its traceback has the frames of whoever catches it."""
+        """A call inside is refused. It is kept only if that was asked for: its traceback has its catchers' frames."""
         # Without a lock: threads that are refused at once may leave two, of which the first is raised.
         if self.refusals is not None and not self.refusals:
             self.refusals.append(error)

@@ -115,13 +115,20 @@ Prices: TypeAlias = Mapping[str, Rates | Sequence[Amount]]
 
 
 def _rates(price: Rates | Sequence[Amount]) -> Rates:
-    if isinstance(price, Rates):
-        return price
-    if isinstance(price, str) or len(price) not in (2, 3):
+    amounts = (price.input, price.output) if isinstance(price, Rates) else price
+    if isinstance(amounts, str) or len(amounts) not in (2, 3) or not all(map(_is_amount, amounts)):
         raise ValueError(
             f"a price is (input, output) or (input, output, cached input) in USD per million tokens, not {price!r}"
         )
-    return Rates(price[0], price[1], price[2] if len(price) == 3 else None)
+    return price if isinstance(price, Rates) else Rates(price[0], price[1], price[2] if len(price) == 3 else None)
+
+
+def _is_amount(amount: Amount) -> bool:
+    """Whether it can be reckoned with: if not, the first call would be told, and not who has set the price."""
+    try:
+        return _exact(amount) >= 0
+    except (ValueError, TypeError):
+        return False
 
 
 def _openai(rates: str, *, flex: str = "", priority: str = "") -> Rates:
