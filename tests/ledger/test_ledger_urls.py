@@ -10,7 +10,8 @@ import redis
 import sqlalchemy as sa
 
 from budgeted.errors import LedgerError
-from budgeted.ledger.opening import default_directory, open_ledger
+from budgeted.ledger.default_place import default_directory
+from budgeted.ledger.opening import open_ledger
 from budgeted.ledger.urls import HTTP, MEMORY, PATH, REDIS, SQL, kind_of, public
 
 

@@ -12,7 +12,8 @@ import msgspec
 
 from budgeted import __version__, providers
 from budgeted.cli.table_output import json_option, show
-from budgeted.ledger.opening import default_directory
+from budgeted.errors import LedgerError
+from budgeted.ledger.default_place import default_directory
 from budgeted.manager.environment import shown_variables, unknown_variables
 from budgeted.providers.what_is_metered import MeteredPackage
 
@@ -26,9 +27,9 @@ class Diagnosis(msgspec.Struct, frozen=True):
         healthy: whether all that could be hooked is, and no installed package makes paid calls that nothing meters.
         python: the interpreter's version.
         budgeted: this package's version.
-        default_ledger: the folder of ledgers that nobody has named another place for.
+        default_ledger: the folder of ledgers that nobody has named another place for; "" if there is none.
         variables: the ``BUDGETED_*`` variables that are set, without their secrets.
-        problems: what is wrong with some of them, in sentences.
+        problems: what is wrong with some of them or with that folder, in sentences.
         packages: the installed packages that make paid calls.
         unmetered: the names of those that nothing meters.
     """
@@ -56,7 +57,10 @@ def doctor(*, as_json: bool) -> None:
     found = _diagnosis()
     if not as_json:
         click.echo(f"budgeted {found.budgeted}, Python {found.python}")
-        click.echo(f"ledgers are kept in {found.default_ledger} unless another place is named")
+        if found.default_ledger:
+            click.echo(f"ledgers are kept in {found.default_ledger} unless another place is named")
+        else:
+            click.echo(found.problems[-1])
         for name, value in found.variables.items():
             click.echo(f"{name}={value}")
         click.echo()
@@ -71,13 +75,19 @@ def doctor(*, as_json: bool) -> None:
 
 def _diagnosis() -> Diagnosis:
     metered = providers.instrumented(ahead=True)
+    problems = unknown_variables(os.environ)
+    try:
+        default_ledger = str(default_directory())
+    except LedgerError as error:
+        default_ledger = ""
+        problems = [*problems, str(error)]
     return Diagnosis(
         healthy=metered.complete,
         python=platform.python_version(),
         budgeted=__version__,
-        default_ledger=str(default_directory()),
+        default_ledger=default_ledger,
         variables=shown_variables(os.environ),
-        problems=tuple(unknown_variables(os.environ)),
+        problems=tuple(problems),
         packages=metered.packages,
         unmetered=metered.unmetered,
     )

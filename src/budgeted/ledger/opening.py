@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote, urlsplit
 
 from budgeted.errors import LedgerError
+from budgeted.ledger.default_place import OR_NAME, default_directory, tell_if_lost
 from budgeted.ledger.existing_projects import directory_name, has_directory, has_project, projects_at, projects_in
 from budgeted.ledger.interface import Ledger
 from budgeted.ledger.memory.ledger import MemoryLedger
@@ -74,6 +75,8 @@ def open_ledger(where: object, project: str, *, fsync: str) -> Ledger:
         ledger = _by_directory.get(directory)
         if ledger is None or ledger.closed:
             ledger = _by_directory[directory] = JournalLedger(directory, fsync=fsync)
+            if where is None:
+                tell_if_lost(directory.parent)
         elif fsync == "always":
             ledger.sync_always()
         return ledger
@@ -190,7 +193,10 @@ def _directory(where: object, project: str) -> Path:
 
 def _root(where: object) -> Path:
     if where is None:
-        root = default_directory()
+        try:
+            root = default_directory()
+        except LedgerError as error:
+            raise LedgerError(f"{error}{OR_NAME}") from None
     else:
         text = os.fspath(where) if isinstance(where, (str, os.PathLike)) else None
         if not isinstance(text, str) or not text or not _encodable(text):
@@ -229,13 +235,3 @@ def _path_of(text: str) -> Path:
         f"'postgresql+psycopg://user:password@host/database' or 'redis://user:password@host:6379/0'"
     )
     raise LedgerError(msg)
-
-
-def default_directory() -> Path:
-    """Where ledgers are kept when nothing else is said: ``BUDGETED_HOME``, else the user's state directory."""
-    home = os.environ.get("BUDGETED_HOME")
-    if home:
-        return path_of(home)
-    import platformdirs
-
-    return Path(platformdirs.user_state_dir("budgeted", appauthor=False))

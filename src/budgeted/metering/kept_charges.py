@@ -23,8 +23,8 @@ import msgspec
 
 from budgeted.errors import LedgerCorruptError, LedgerError, LedgerUnavailableError
 from budgeted.ledger import background_worker
+from budgeted.ledger.default_place import default_directory
 from budgeted.ledger.interface import Ledger
-from budgeted.ledger.opening import default_directory
 from budgeted.ledger.spill_file import Found, Progress, SpillFile, Unposted
 from budgeted.ledger.weak_registry import WeakRegistry
 from budgeted.metering import ledger_hold
@@ -56,11 +56,20 @@ class KeptCharges(background_worker.Retried):
         self.ledger = ledger
         self.project = project
         place = ledger.place
-        self.file = None if place is None else SpillFile(default_directory(), project, place)
         self._payer = payer
         self._refused: set[str] = set()
+        self._nowhere = ""
         self._begin()
+        self.file = None if place is None else self._file_for(place)
         _all.add(self)
+
+    def _file_for(self, place: str) -> SpillFile | None:
+        """The file for a ledger at a place; None for a user without a home, whose ledger is on a server."""
+        try:
+            return SpillFile(default_directory(), self.project, place)
+        except LedgerError as error:
+            self._nowhere = str(error)
+            return None
 
     def _begin(self) -> None:
         # Appending to a deque takes no lock that a finaliser could find taken by its own thread.
@@ -103,14 +112,19 @@ class KeptCharges(background_worker.Retried):
         background_worker.try_again(self)
         self._write()
         group = Group(self._payer, charge.accounts, ())
-        call_reporting.note_kept(group, charge, self._where(), error, lost=self._problem is not None)
+        call_reporting.note_kept(group, charge, self._where(), error, lost=bool(self._why_in_memory()))
 
     def _where(self) -> str:
-        if self.file is None:
-            return "in memory"
-        if self._problem is not None:
-            return f"in memory alone, as {self.file.path} cannot be written ({self._problem})"
-        return f"in {self.file.path}"
+        why = self._why_in_memory()
+        if why:
+            return f"in memory alone, as {why}"
+        return "in memory" if self.file is None else f"in {self.file.path}"
+
+    def _why_in_memory(self) -> str:
+        """Why charges are not on the disk that should be; "" if none is."""
+        if self.file is None or self._problem is None:
+            return self._nowhere
+        return f"{self.file.path} cannot be written ({self._problem})"
 
     def _write(self) -> None:
         """Write what is in memory alone. If another call does so, that one writes this too, or the next look."""
@@ -249,26 +263,26 @@ class KeptCharges(background_worker.Retried):
         Raises:
             LedgerUnavailableError: charges are in memory alone, whose end is near.
         """
-        if self.file is None:  # what is in memory ends with it, balances and all
+        if self.file is None and not self._nowhere:  # what is in memory ends with it, balances and all
             return
         with self._posting:  # another thread may be at it
-            self._tell_rest(self.file)
+            self._tell_rest()
 
-    def _tell_rest(self, file: SpillFile) -> None:
+    def _tell_rest(self) -> None:
         self._write()
-        pending = list(self._pending)
+        pending, why = list(self._pending), self._why_in_memory()
         for charge in pending:
-            text = "budgeted: %s is lost if this process ends now: it was not taken, and %s cannot be written (%s)"
-            say(logging.ERROR, text, (call_reporting.all_figures(charge), file.path, self._problem), {})
+            text = "budgeted: %s is lost if this process ends now: it was not taken, and %s"
+            say(logging.ERROR, text, (call_reporting.all_figures(charge), why), {})
         with contextlib.suppress(OSError):
             written = list(self._read().waiting.values())
-            if written:
+            if written and self.file is not None:
                 text = "budgeted: %s wait in %s for %r; the next process that opens it takes them up"
-                say(logging.WARNING, text, (_sum(written), file.path, self.ledger), {})
+                say(logging.WARNING, text, (_sum(written), self.file.path, self.ledger), {})
         if pending:
             msg = (
-                f"{_sum(pending)} could not be handed over to {self.ledger!r}, nor written to {file.path} "
-                f"({self._problem}): {'; '.join(map(call_reporting.all_figures, pending[:10]))}"
+                f"{_sum(pending)} could not be handed over to {self.ledger!r}, nor written, as {why}: "
+                f"{'; '.join(map(call_reporting.all_figures, pending[:10]))}"
             )
             raise LedgerUnavailableError(msg)
 

@@ -8,7 +8,16 @@ import resource
 
 from budgeted.errors import LedgerUnavailableError
 
+_ELSEWHERE = "name a directory that this user may write to, with ledger= or BUDGETED_HOME"
+_LOCAL = "its file system lacks what processes need to share a ledger; name a directory on a local disk"
+
 _HINTS = {
+    errno.EACCES: _ELSEWHERE,
+    errno.EPERM: _ELSEWHERE,
+    errno.EROFS: _ELSEWHERE,
+    errno.ENODEV: _LOCAL,
+    errno.ENOLCK: _LOCAL,
+    errno.ENOTSUP: _LOCAL,
     errno.ENOSPC: "free some space, or name another directory",
     errno.EDQUOT: "free some space, or name another directory",
     errno.EFBIG: (

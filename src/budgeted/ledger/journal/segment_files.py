@@ -16,6 +16,7 @@ from pathlib import Path
 from budgeted.errors import LedgerError
 from budgeted.ledger.journal.checked_lines import first_line
 from budgeted.ledger.journal.origin import Origin
+from budgeted.ledger.mounted_file_systems import NETWORK, kind_of_file_system
 
 logger = logging.getLogger("budgeted")
 
@@ -134,6 +135,19 @@ def refuse_symlink(directory: Path) -> None:
             f"it may be a link"
         )
         raise LedgerError(msg)
+
+
+def warn_of_network(directory: Path) -> None:
+    """Warn if other hosts may have the same files: their processes share no memory, by which a ledger is read."""
+    kind = kind_of_file_system(directory)
+    if kind in NETWORK:
+        logger.warning(
+            "budgeted: %s is on a network file system (%s). Its limits hold for the processes of one host: if others "
+            "open the same directory, they may pass them together, and need a ledger that hosts share (redis://, "
+            "postgresql+psycopg://, https://)",
+            directory,
+            kind,
+        )
 
 
 def warn_of_writers(directory: Path) -> None:

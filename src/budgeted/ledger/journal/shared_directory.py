@@ -77,6 +77,7 @@ class SharedDirectory(MemoryLedger, Follower):
                 directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 directory.mkdir(mode=0o700, exist_ok=True)
                 segment_files.warn_of_writers(directory)
+                segment_files.warn_of_network(directory)
                 segment_files.refuse_other_files(directory)
                 loading.refuse_without_lock(directory)
                 host = HostLock(directory / "lock")
