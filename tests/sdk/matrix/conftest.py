@@ -17,12 +17,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not config.getoption("frameworks", default=False):
         return
-    kept = [item for item in items if _cell_of_a_framework(item)]
+    kept = [item for item in items if _is_of_a_framework(item)]
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = kept
 
 
-def _cell_of_a_framework(item: pytest.Item) -> bool:
+def _is_of_a_framework(item: pytest.Item) -> bool:
+    if item.path.name == "test_framework_pages.py":
+        return True
     call = getattr(item, "callspec", None)
     return call is not None and "cell" in call.params and call.params["cell"].row in FRAMEWORKS
 

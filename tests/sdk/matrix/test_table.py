@@ -6,6 +6,7 @@ import re
 import tomllib
 from pathlib import Path
 
+from framework_pages import PAGES, packages
 from table import PACKAGES
 from test_other_tools import TOOLS
 
@@ -14,10 +15,14 @@ GROUPS = tomllib.loads((HERE.parents[2] / "pyproject.toml").read_text())["depend
 
 
 def test_every_row_runs_in_an_environment_of_make_matrix() -> None:
-    groups = ("matrix", "matrix-openai2", "matrix-litellm", "matrix-frameworks", "matrix-frameworks-openai2")
-    environments = [_packages(group) for group in groups]
-    for name, packages in PACKAGES.items():
-        assert any(environment.issuperset(packages) for environment in environments), name
+    for name, wanted in PACKAGES.items():
+        assert any(environment.issuperset(wanted) for environment in ENVIRONMENTS), name
+
+
+def test_every_page_of_a_framework_is_tried_in_an_environment_of_make_matrix() -> None:
+    assert len(PAGES) == 5
+    for page in PAGES:
+        assert any(environment.issuperset({*packages(page)} - {"budgeted"}) for environment in ENVIRONMENTS), page
 
 
 def test_every_other_tool_is_in_the_environment_of_openai() -> None:
@@ -36,3 +41,9 @@ def _packages(group: str) -> set[str]:
         else:
             found.add(re.split(r"[\[<>=~! ]", requirement)[0])
     return found
+
+
+ENVIRONMENTS = [
+    _packages(group)
+    for group in ("matrix", "matrix-openai2", "matrix-litellm", "matrix-frameworks", "matrix-frameworks-openai2")
+]
