@@ -13,11 +13,11 @@ import functools
 import inspect
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Never
+from typing import Any, Never
 
 from budgeted.errors import BudgetError
 from budgeted.integrations.asgi_http import HTTPExchange
-from budgeted.integrations.asgi_types import Application, Receive, Scope, Send
+from budgeted.integrations.asgi_types import Application, Receive, Scope
 from budgeted.integrations.asgi_websocket import WebSocketExchange
 from budgeted.integrations.problem_answers import PayerError
 from budgeted.integrations.request_payer import (
@@ -62,7 +62,7 @@ class RefusalMiddleware:
         self.app = app
         self._status, self._headers = check_status(status), check_headers(headers)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # as any framework types them
         """Serve one connection; what is neither HTTP nor a WebSocket is left alone."""
         exchange: Exchange
         if scope["type"] == "http":
