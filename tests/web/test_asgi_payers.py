@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Annotated
 
@@ -18,7 +19,8 @@ from budgeted import BudgetManager
 from budgeted.integrations.asgi import BudgetMiddleware
 from budgeted.payers.scope import current
 
-after_response = threading.Event()
+ended: defaultdict[str, threading.Event] = defaultdict(threading.Event)
+"""By path: set when the server is through with a request, which may be after its response."""
 
 
 def parts() -> Iterator[str]:
@@ -95,7 +97,6 @@ def application(manager: BudgetManager) -> FastAPI:
     async def _(tasks: BackgroundTasks) -> None:
         tasks.add_task(spend)
         tasks.add_task(spend_async)
-        tasks.add_task(after_response.set)
 
     @app.get("/left")
     async def _() -> StreamingResponse:
@@ -118,7 +119,7 @@ async def endless() -> AsyncIterator[str]:
 
 
 class Ending:
-    """Tells when a request that is left has ended in here."""
+    """Around all: tells when a request has ended."""
 
     def __init__(self, app: Callable[..., Awaitable[None]]) -> None:
         self.app = app
@@ -127,8 +128,7 @@ class Ending:
         try:
             await self.app(scope, receive, send)
         finally:
-            if scope.get("path") == "/left":
-                after_response.set()
+            ended[str(scope.get("path"))].set()
 
 
 @pytest.fixture(scope="module")
@@ -159,13 +159,13 @@ FORMS = {
 @pytest.mark.parametrize(("form", "count"), FORMS.items())
 def test_a_requests_calls_are_its_users(form: str, count: int, serving: Serving, manager: BudgetManager) -> None:
     assert serving.get(f"/{form}", user=f"who asks for {form}").status_code == 200
+    assert ended[f"/{form}"].wait(10)
     assert calls(manager)[f"who asks for {form}"] == count
 
 
 def test_a_background_tasks_calls_are_its_requests_users(serving: Serving, manager: BudgetManager) -> None:
-    after_response.clear()
     assert serving.get("/background", user="patient").status_code == 200
-    assert after_response.wait(10)
+    assert ended["/background"].wait(10)
     assert calls(manager)["patient"] == 2
 
 
@@ -185,10 +185,9 @@ def test_requests_of_one_connection_leave_no_payer_to_the_next(serving: Serving,
 
 
 def test_a_client_that_leaves_a_stream_leaves_no_payer(serving: Serving, manager: BudgetManager) -> None:
-    after_response.clear()
     with serving.client.stream("GET", "/left", headers={"x-user": "leaver"}) as response:
         assert next(response.iter_text()).startswith("part")
-    assert after_response.wait(10)
+    assert ended["/left"].wait(10)
     paid = calls(manager)["leaver"]
     assert serving.get("/sync", user="stayer").status_code == 200
     assert (calls(manager)["leaver"], calls(manager)["stayer"]) == (paid, 1)
