@@ -420,6 +420,29 @@ def test_the_500_of_quart_is_replaced(manager: BudgetManager) -> None:
         assert serving.get("/plain").status_code == 429
 
 
+def test_an_application_that_starlette_mounts_is_not_taken_for_starlettes(manager: BudgetManager) -> None:
+    async def framework(scope: object, receive: object, send: Callable[[Any], Awaitable[None]]) -> None:
+        with contextlib.suppress(BudgetError):
+            await spend_async(TOO_MUCH)
+        await send({"type": "http.response.start", "status": 500, "headers": []})
+        await send({"type": "http.response.body", "body": b"It did not work"})
+
+    app = plain()
+    app.mount("/inside", BudgetMiddleware(framework, user="x-user", manager=manager))
+    with Serving(app) as serving:
+        assert serving.get("/inside/").status_code == 429
+
+
+def test_starlette_is_known_behind_a_function_of_the_applications(manager: BudgetManager) -> None:
+    app = application(manager)
+
+    async def around_all(scope: Any, receive: Any, send: Any) -> None:
+        await app(scope, receive, send)
+
+    with Serving(around_all) as serving, around(around_all, manager) as wrapped:
+        assert serving.get("/handled-by-500").text == wrapped.get("/handled-by-500").text == "my own 500"
+
+
 def test_a_framework_that_waits_for_its_client_to_go_is_not_waited_for(manager: BudgetManager) -> None:
     async def app(scope: Any, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
         with contextlib.suppress(BudgetError):

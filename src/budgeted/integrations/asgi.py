@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Never
 
 from budgeted.errors import BudgetError
-from budgeted.integrations.asgi_http import HTTPExchange
+from budgeted.integrations.asgi_http import HTTPExchange, holds_starlette
 from budgeted.integrations.asgi_types import Application, Receive, Scope
 from budgeted.integrations.asgi_websocket import WebSocketExchange
 from budgeted.integrations.problem_answers import PayerError
@@ -61,12 +61,14 @@ class RefusalMiddleware:
         check_application(app, "ASGI")
         self.app = app
         self._status, self._headers = check_status(status), check_headers(headers)
+        self._starlette = holds_starlette(app)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # as any framework types them
         """Serve one connection; what is neither HTTP nor a WebSocket is left alone."""
         exchange: Exchange
         if scope["type"] == "http":
-            exchange = HTTPExchange(scope, send, self._status, self._told if self._headers else None)
+            told = self._told if self._headers else None
+            exchange = HTTPExchange(scope, send, self._status, told, starlette=self._starlette)
         elif scope["type"] == "websocket":
             exchange = WebSocketExchange(scope, send, self._status)
         else:

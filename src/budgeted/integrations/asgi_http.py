@@ -31,6 +31,9 @@ Figures = Callable[[RequestBlock], Awaitable[list[tuple[str, str]]]]
 
 _BODY = ("http.response.body", "http.response.pathsend", "http.response.zerocopysend", "http.response.trailers")
 
+_DEEPEST = 100
+"""Layers of middleware that are looked through."""
+
 _MOST_HELD = 1_000_000
 """Bytes of a 500 that are held back: who answers with more means it."""
 
@@ -43,13 +46,17 @@ class HTTPExchange:
         send: the server's.
         status: of the answer where the same request will pass after a while.
         figures: what the headers tell; None where they are to tell nothing.
+        starlette: whether the application is known to be Starlette's.
 
     Attributes:
         block: who pays for the request, once that is known.
     """
 
-    def __init__(self, scope: Scope, send: Send, status: int, figures: Figures | None) -> None:
+    def __init__(
+        self, scope: Scope, send: Send, status: int, figures: Figures | None, *, starlette: bool = False
+    ) -> None:
         self.block: RequestBlock | None = None
+        self._starlette, self._around = starlette, scope.get("app")
         self._scope, self._server = scope, send
         self._status, self._figures = status, figures
         self._start: Message | None = None
@@ -181,8 +188,10 @@ class HTTPExchange:
     @property
     def _of_starlette(self) -> bool:
         """Whether the application is Starlette's: it raises what nobody has handled, whatever it has answered."""
-        starlette = sys.modules.get("starlette.applications")
-        return starlette is not None and isinstance(self._scope.get("app"), starlette.Starlette)
+        if self._starlette:
+            return True
+        found: object = self._scope.get("app")  # which one of Starlette's has put there, perhaps around all of this
+        return found is not self._around and _is_of_starlette(found)
 
     def _note(self, answer: Answer, where: str = ANSWERED) -> None:
         note(answer, self._scope["method"], self._scope["path"], where)
@@ -191,3 +200,19 @@ class HTTPExchange:
 def encoded(headers: list[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
     """Headers as ASGI has them."""
     return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+
+
+def holds_starlette(app: object) -> bool:
+    """Whether an application is Starlette's, as far as can be seen: middleware may be around it."""
+    for _ in range(_DEEPEST):
+        if app is None or _is_of_starlette(app):
+            return app is not None
+        app = getattr(app, "app", None)
+    return False
+
+
+def _is_of_starlette(app: object) -> bool:
+    applications, routing = (sys.modules.get(f"starlette.{name}") for name in ("applications", "routing"))
+    return (applications is not None and isinstance(app, applications.Starlette)) or (
+        routing is not None and isinstance(app, routing.Router)
+    )
