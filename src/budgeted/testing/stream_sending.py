@@ -58,8 +58,10 @@ class StreamedAnswer:
             headers["content-encoding"] = "gzip"
         await self._connection.send(response_head(200, headers, None))
         for event in events:
-            if not await self._go_on(event) or not await self._send(event):
-                if self._cut is not None and self._connection.gone:
+            goes_on = await self._go_on(event)
+            if not goes_on or not await self._send(event):
+                # What cannot be sent has no reader, though asyncio may tell only later that the connection is gone.
+                if self._cut is not None and (goes_on or self._connection.gone):
                     self._cut(self._pieces)
                 return
             self._pieces += event.role == "piece"
