@@ -90,7 +90,7 @@ def test_its_table_has_what_was_billed_equal_to_the_ledger(through: Ran) -> None
     )
     billed, held = (
         [nano(cell) for cell in cells(through.output, row)]
-        for row in ("billed, and told to nobody", "the same calls in the ledger, as held")
+        for row in ("billed, and told to nobody", "the same calls, as they were held")
     )
     assert all(one <= other for one, other in zip(billed, held, strict=True))
 

@@ -19,6 +19,7 @@ from budgeted.cli.demo_view import Amounts, View
 from budgeted.cli.table_output import show
 from budgeted.demo import race as races
 from budgeted.demo.bill_and_ledger import Comparison, compare, spent_by_bill
+from budgeted.demo.deferred_signals import ENDING, deferred
 from budgeted.demo.planned_calls import CALLS, EVERYBODY, LIMITS, MODEL, STARTS, USERS, Race
 from budgeted.demo.race import Progress, RaceError, Starter
 from budgeted.manager.administrative_manager import Books
@@ -85,6 +86,8 @@ def show_race(command: Sequence[str], *, threads: int, seed: int) -> bool:
             counted = _by_counters(provider, Starter(race, command, folder), view)
             race = msgspec.structs.replace(race, ledger=str(folder / "ledger"))
             found, most_held = _by_budgets(provider, Starter(race, command, folder), view)
+    except BrokenPipeError:  # nobody reads on, which is no failure of the race
+        raise
     except (RaceError, OSError) as error:
         raise click.ClickException(f"the race could not be run: {error}") from error
     _print(found, counted, most_held)
@@ -150,7 +153,7 @@ def _print(found: Comparison, counted: Mapping[str, int], most_held: Mapping[str
         ("   billed, and told in the answer", [_usd(column.reported) for column in columns]),
         ("   the same calls in the ledger", [_usd(column.settled) for column in columns]),
         ("   billed, and told to nobody", [_usd(column.unreported) for column in columns]),
-        ("   the same calls in the ledger, as held", [_usd(column.uncertain) for column in columns]),
+        ("   the same calls, as they were held", [_usd(column.uncertain) for column in columns]),
         ("   all that is charged in the ledger", [_usd(column.spent) for column in columns]),
     ]
     click.echo()
@@ -189,27 +192,16 @@ def _usd(nano: int | None) -> str:
 @contextmanager
 def _tidied() -> Iterator[ExitStack]:
     """What is entered is left in any case: also where the demo is ended by a signal, or Ctrl-C comes twice."""
-    if threading.current_thread() is not threading.main_thread():
-        with ExitStack() as stack:  # signals are the main thread's
-            yield stack
-        return
-    before = {number: signal.signal(number, _end) for number in _ENDING}
+    mine = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, _end) for number in ENDING} if mine else {}
     stack = ExitStack()
     try:
         yield stack
     finally:
-        for number in [signal.SIGINT, *_ENDING]:
-            before.setdefault(number, signal.getsignal(number))
-            signal.signal(number, signal.SIG_IGN)
-        try:
+        with deferred():
             stack.close()
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
-_ENDING: Final[list[int]] = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-"""What ends a process that does not expect it, besides Ctrl-C."""
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _end(number: int, _: FrameType | None) -> None:

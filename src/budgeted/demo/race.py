@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from budgeted.demo.deferred_signals import deferred
 from budgeted.demo.planned_calls import CALLS, STARTS, Race
 from budgeted.demo.racing_process import MADE
 
@@ -64,8 +65,6 @@ class _Racer:
     def __init__(self, starter: Starter, start: int, tell: Callable[[_Racer, bytes], None]) -> None:
         self.through = 0
         self.errors = starter.folder / f"errors-{start}.txt"
-        # What is set for the user's own programs is not for these.
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("BUDGETED_")}
         with self.errors.open("wb") as errors:
             self.process = subprocess.Popen(  # noqa: S603 - our own program
                 [*starter.command, msgspec.json.encode(starter.race).decode(), str(start)],
@@ -73,7 +72,7 @@ class _Racer:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 cwd=starter.folder,
-                env=environment,
+                env=_environment(),
                 start_new_session=True,
                 creationflags=_NEW_GROUP,
             )
@@ -106,6 +105,14 @@ class _Racer:
             raise RaceError(msg)
 
 
+def _environment() -> dict[str, str]:
+    """This process's, without what is set for the user's own programs; modules are found from elsewhere, too."""
+    found = {name: value for name, value in os.environ.items() if not name.startswith("BUDGETED_")}
+    if "PYTHONPATH" in found:
+        found["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, found["PYTHONPATH"].split(os.pathsep)))
+    return found
+
+
 def run(starter: Starter, tick: Callable[[Progress], None], tell: Callable[[str], None]) -> Progress:
     """Run a race to its end.
 
@@ -122,8 +129,9 @@ def run(starter: Starter, tick: Callable[[Progress], None], tell: Callable[[str]
     with ExitStack() as stack:
 
         def start(number: int) -> _Racer:
-            racer = _Racer(starter, number, lambda racer, line: lines.put((racer, line)))
-            stack.callback(racer.close)
+            with deferred():  # a process that nobody knows of would run on
+                racer = _Racer(starter, number, lambda racer, line: lines.put((racer, line)))
+                stack.callback(racer.close)
             return racer
 
         doomed = start(0)
