@@ -133,6 +133,8 @@ with budget("alice", cap=0.5, key="nightly") as block:
     assert_type(block.remaining, float | None)
     assert_type(block.calls, int)
 
+with budget("alice", reraise=True), manager.budget("alice", reraise=True):
+    pass
 with budget(5):  # pyright: ignore[reportArgumentType]
     pass
 
