@@ -80,7 +80,8 @@ class Patched(Shim):
 
     def arm(self, directory: str, number: int, mode: str, error: int) -> None:
         """As :class:`Shim`."""
-        from budgeted.ledger.journal import ledger, system_calls
+        from budgeted.ledger.journal import ledger
+        from budgeted.system import current as system
 
         self._at, self._mode, self._error = number, mode, error
         self._kinds = ""
@@ -97,8 +98,8 @@ class Patched(Shim):
         }.items():
             setattr(os, name, self._around(getattr(os, name), kind, directory))
         fcntl.flock = self._around(fcntl.flock, "f", directory)
-        ledger.write = self._around(system_calls.write, "w", directory)  # type: ignore[assignment]
-        ledger.try_lock = self._around(system_calls.try_lock, "f", directory)  # type: ignore[assignment]
+        ledger.write = self._around(system.write, "w", directory)  # type: ignore[assignment]
+        ledger.try_lock = self._around(system.try_lock, "f", directory)  # type: ignore[assignment]
 
     def calls(self) -> str:
         """As :class:`Shim`."""

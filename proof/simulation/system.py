@@ -446,6 +446,7 @@ _os = Simulated(
 STANDINS: dict[str, Any] = {
     "_in_a_thread": _later,
     "Path": SimulatedPath,
+    "boot": lambda: str(_world.boot),
     "boot_id": lambda: _world.boot.to_bytes(16, "big"),
     "fcntl": Simulated(
         "fcntl",
@@ -467,7 +468,7 @@ STANDINS: dict[str, Any] = {
 
 def _modules() -> Iterator[ModuleType]:
     for name, module in list(sys.modules.items()):
-        if name.startswith("budgeted.ledger.journal.") and not name.endswith(".system_calls"):
+        if name.startswith(("budgeted.ledger.journal.", "budgeted.system.")):
             yield module
     yield sys.modules["budgeted.ledger.memory.ledger"]
 

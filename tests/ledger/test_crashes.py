@@ -21,12 +21,13 @@ from ledgers import ALICE, AT, charge, check, dump, finish, give, hold, python, 
 from budgeted.errors import LedgerCorruptError, LedgerError, LedgerLockedError, LedgerUnavailableError
 from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import GLOBAL
-from budgeted.ledger.journal import segment_files, system_calls
+from budgeted.ledger.journal import segment_files
 from budgeted.ledger.journal.ledger import JournalLedger
 from budgeted.ledger.journal.repair import repair
 from budgeted.ledger.memory.ledger import MemoryLedger
 from budgeted.ledger.opening import open_ledger
 from budgeted.ledger.spending_records import Used
+from budgeted.system import current as system
 
 
 def test_a_full_disk_refuses_leaves_balances_alone_and_is_got_over(directory: Path) -> None:
@@ -268,7 +269,7 @@ def test_a_crash_between_any_two_steps_of_a_rotation_loses_nothing(
     with monkeypatch.context() as patch:
         for name in STEPS:
             patch.setattr(os, name, copying(getattr(os, name)))
-        patch.setattr("budgeted.ledger.journal.ledger.write", copying(system_calls.write))
+        patch.setattr("budgeted.ledger.journal.ledger.write", copying(system.write))
         # Each sync is this thread's own: the background comes before none.
         patch.setattr("budgeted.ledger.background_worker.wanted", lambda _: None)
         watching.append(True)
@@ -314,7 +315,7 @@ def copies_at_each_step(
     with monkeypatch.context() as patch:
         for name in (*STEPS, "mkdir", "pwrite", "listdir"):
             patch.setattr(os, name, copying(getattr(os, name)))
-        patch.setattr("budgeted.ledger.journal.ledger.write", copying(system_calls.write))
+        patch.setattr("budgeted.ledger.journal.ledger.write", copying(system.write))
         work()
         watching.clear()
     shutil.copytree(directory, tmp_path / "last")
@@ -596,7 +597,7 @@ def test_names_that_a_killed_process_has_not_synced_are_synced_by_the_next(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(segment_files, "sync_directory", killed)
+        patch.setattr(system, "sync_directory", killed)
         JournalLedger(directory, fsync="always")
     names = names_of_synced(monkeypatch)
     JournalLedger(directory, fsync="always").close()

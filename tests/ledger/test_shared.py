@@ -154,9 +154,9 @@ def test_a_host_that_slept_takes_a_new_lease_before_it_holds(
     shared._beat_due = float("inf")
     shared.renew(shared.owner, 0)
     for clock in (
-        "budgeted.ledger.network_ledger.lasting",
-        "budgeted.ledger.redis.ledger.lasting",
-        "budgeted.server.client_leases.lasting",
+        "budgeted.ledger.network_ledger.boot_time",
+        "budgeted.ledger.redis.ledger.boot_time",
+        "budgeted.server.client_leases.boot_time",
     ):
         monkeypatch.setattr(clock, lambda: time.monotonic() + 10**9)
     hold(shared, 10, GLOBAL, at=int(time.time()))

@@ -11,7 +11,6 @@ import collections
 import contextlib
 import logging
 import math
-import os
 import queue
 import threading
 import time
@@ -20,6 +19,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from budgeted.errors import LedgerError
+from budgeted.system.forks import at_fork
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -275,6 +275,6 @@ def _after_fork() -> None:
     _going_on.clear()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+at_fork(after_in_child=_after_fork)
 # The thread is a daemon and may have been stopped anywhere: what it has not done is done by who ends the process.
 atexit.register(drain)

@@ -15,9 +15,10 @@ import msgspec
 from budgeted.errors import LedgerCorruptError, LedgerError
 from budgeted.ledger.accounts import Account
 from budgeted.ledger.journal.checked_lines import crc32, encode, line
-from budgeted.ledger.journal.segment_files import sync_directory, write_new
+from budgeted.ledger.journal.segment_files import write_new
 from budgeted.ledger.spending_records import Charge, RollupRow
 from budgeted.ledger.whole_content import Content, OpenHold
+from budgeted.system import current as system
 
 FORMAT = 1
 
@@ -79,10 +80,11 @@ def write(path: Path, first: Heading, content: Content, tell: Tell = lambda _: N
     try:
         write_new(whole, _lines(first, content, tell))
         try:
-            os.link(whole, path)  # which replaces nothing, as renaming would
-        finally:
+            system.move_if_new(whole, path)
+        except BaseException:
             whole.unlink()
-        sync_directory(path.parent)
+            raise
+        system.sync_directory(path.parent)
     except FileExistsError as error:
         msg = f"{path} is there already; name another file, or remove it first"
         raise LedgerError(msg) from error
@@ -156,7 +158,7 @@ def _checked(lines: list[bytes], path: Path) -> Iterator[bytes]:
             return
         if number == len(lines):
             raise _damaged(path, number, "its end is missing")
-        payload = text[9:]
+        payload = text[9:].removesuffix(b"\r")  # of what was sent as text
         crc = crc32(payload, crc)
         if text[:9] != b"%08x " % crc:
             raise _damaged(path, number, "it fails its check")

@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, unquote
 
+from budgeted.errors import LedgerError
 from budgeted.ledger.redis.keys import ANY_ACCOUNTS, accounts_key, project_of
 from budgeted.ledger.urls import REDIS, SQL, kind_of
+from budgeted.system import current as system
+from budgeted.validation import shown
 
 if TYPE_CHECKING:
     import redis
@@ -26,9 +29,44 @@ ANSWER_SECONDS = 2.0
 """How long a server may take to answer here."""
 
 
-def directory_name(project: str) -> str:
-    """What a project's directory is called below the path of a ledger."""
-    return quote(project, safe="").replace(".", "%2E")
+def directory_name(project: str, root: Path) -> str:
+    """What a project's directory is called below the path of a ledger.
+
+    Args:
+        project: the project.
+        root: that path.
+
+    Raises:
+        LedgerError: another project's has that name but for capital letters, and would be taken for it.
+    """
+    name = quote(project, safe="").replace(".", "%2E")
+    if not system.IGNORES_CASE:
+        return name
+    spelt = _spelt_out(name)
+    try:
+        names = os.listdir(root)  # noqa: PTH208 - names are what is wanted
+    except OSError:
+        return spelt
+    if name in names:  # as versions before wrote it
+        return name
+    if spelt not in names and os.path.lexists(root / spelt):
+        msg = (
+            f"project_name {shown(project)} would be kept in the folder of another project in {root}, whose name "
+            f"differs in capital letters only; use another name, or another path"
+        )
+        raise LedgerError(msg)
+    return spelt
+
+
+_CAPITAL = re.compile(r"%..|[A-Z]")
+_DEVICE = re.compile(r"con|prn|aux|nul|com\d|lpt\d")
+"""What no file of Windows may be called: https://learn.microsoft.com/windows/win32/fileio/naming-a-file"""
+
+
+def _spelt_out(name: str) -> str:
+    """An escaped name that no other one is taken for."""
+    spelt = _CAPITAL.sub(lambda found: found[0] if len(found[0]) > 1 else f"%{ord(found[0]):02X}", name)
+    return f"%{ord(spelt[0]):02X}{spelt[1:]}" if _DEVICE.fullmatch(spelt) else spelt
 
 
 def has_directory(directory: Path) -> bool | None:

@@ -14,7 +14,6 @@ import collections
 import contextlib
 import itertools
 import logging
-import os
 import secrets
 import threading
 import time
@@ -31,6 +30,8 @@ from budgeted.ledger.spending_records import Charge
 from budgeted.ledger.wait_queues import WaitQueues
 from budgeted.ledger.weak_registry import WeakRegistry
 from budgeted.limits.trusted_clock import is_system_clock
+from budgeted.system.clocks import boot_time
+from budgeted.system.forks import at_fork
 
 T = TypeVar("T")
 
@@ -76,14 +77,6 @@ class Standing(NamedTuple):
 
     verbs: int
     gone: str = ""
-
-
-def lasting() -> float:
-    """Seconds by a clock that goes on while this machine sleeps, as its server's does."""
-    return time.clock_gettime(_LASTING)
-
-
-_LASTING: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class RemoteLedger:
@@ -346,12 +339,12 @@ class RemoteLedger:
 
     def _check_in(self, deadline: float) -> None:
         """Have a lease before a hold is made: without one it would pass for a dead process's."""
-        if lasting() >= self._lease_due:
+        if boot_time() >= self._lease_due:
             self._renew(deadline)
 
     def _renew(self, deadline: float) -> None:
         # From before the request: the server counts from when it gets it, so that the lease ends here first.
-        began = lasting()
+        began = boot_time()
         self._renew_by(self.owner, self.lease, deadline)
         self._lease_due = began + self.lease / 2
 
@@ -385,7 +378,7 @@ class RemoteLedger:
 
     def _beat(self) -> None:
         """What is due in the background."""
-        now = lasting()
+        now = boot_time()
         if now >= self._beat_due:
             self._beat_due = now + self.lease / 6
             if self._lease_due or self._told.sent():  # who has done nothing yet needs none
@@ -444,5 +437,5 @@ def _at_exit() -> None:
             ledger.close()
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+at_fork(after_in_child=_after_fork_in_child)
 atexit.register(_at_exit)

@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from budgeted.errors import LedgerError
 from budgeted.ledger.default_place import OR_NAME, default_directory, tell_if_lost
@@ -17,6 +17,8 @@ from budgeted.ledger.interface import Ledger
 from budgeted.ledger.memory.ledger import MemoryLedger
 from budgeted.ledger.network_ledger import RemoteLedger
 from budgeted.ledger.urls import HTTP, MEMORY, PATH, REDIS, SQL, kind_of, path_of, public
+from budgeted.system import current as system
+from budgeted.system.forks import at_fork
 from budgeted.validation import shown
 
 if TYPE_CHECKING:
@@ -188,7 +190,8 @@ def address_of(where: object) -> str | None:
 
 
 def _directory(where: object, project: str) -> Path:
-    return _root(where) / directory_name(project)
+    root = _root(where)
+    return root / directory_name(project, root)
 
 
 def _root(where: object) -> Path:
@@ -220,15 +223,15 @@ def _after_fork() -> None:
     _lock = threading.Lock()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+at_fork(after_in_child=_after_fork)
 
 
 def _path_of(text: str) -> Path:
-    if "://" not in text:
+    if "://" not in text or system.has_drive(text):
         return path_of(text)
     parts = urlsplit(text)
     if text.startswith("file://") and parts.netloc in ("", "localhost") and parts.path:
-        return Path(unquote(parts.path))
+        return Path(system.path_of_url(parts.path))
     msg = (
         f"ledger={parts.scheme + '://...'!r} is not a ledger this version knows; "
         f"write a path, 'file:///dir' with three slashes, 'memory://', 'sqlite:////path/to/file.db', "

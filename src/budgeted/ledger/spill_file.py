@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import os
 import re
@@ -23,8 +22,10 @@ from pathlib import Path
 
 import msgspec
 
-from budgeted.ledger.journal.segment_files import sync_directory, write_new
+from budgeted.ledger.journal.segment_files import write_new
 from budgeted.ledger.spending_records import Used
+from budgeted.system import current as system
+from budgeted.system.forks import at_fork
 
 FOLDER = ".unposted"
 """Below the directory of ledgers. No project's folder is called so: theirs have no dot."""
@@ -103,6 +104,8 @@ class SpillFile:
         self._folder = root / FOLDER
         self.path = self._folder / f"{readable}-{digest}"
         self._taking = self._folder / f"{self.path.name}.lock"
+        # Where nobody can replace a file that he has open, another one is locked for it.
+        self._changing = self.path if system.OPEN_FILES_ARE_REMOVED else self._folder / f"{self.path.name}.changing"
         self.damaged = self._folder / f"{self.path.name}.damaged"
 
     def exists(self) -> bool:
@@ -124,12 +127,12 @@ class SpillFile:
         with self._opened(os.O_RDWR | os.O_APPEND | os.O_CREAT) as fd:
             size = os.fstat(fd).st_size
             text = b"".join(map(_line, lines))
-            if size and os.pread(fd, 1, size - 1) != b"\n":  # whoever wrote the last line has died over it
+            if size and system.read_at(fd, 1, size - 1) != b"\n":  # whoever wrote the last line has died over it
                 text = b"\n" + text
             try:
                 _write(fd, text)
                 if not size:
-                    sync_directory(self._folder)
+                    system.sync_directory(self._folder)
             except BaseException:
                 with contextlib.suppress(OSError):
                     os.ftruncate(fd, size)
@@ -173,20 +176,22 @@ class SpillFile:
         Raises:
             OSError: the disk refuses; then all is as it was.
         """
-        with self._opened(os.O_RDWR) as fd:
+        with self._alone(os.O_RDWR) as locked:
+            with self._own(locked, os.O_RDWR) as fd:
+                appended = _all_of(fd, found.size)
             if found.damaged:
                 self._set_aside(found.damaged)
             # Notes of how far it came are about where lines began before.
-            later = [text for text in _all_of(fd, found.size).split(b"\n") if not isinstance(_checked(text), Progress)]
+            later = [text for text in appended.split(b"\n") if not isinstance(_checked(text), Progress)]
             kept = b"".join([*map(_line, left), *(text + b"\n" for text in later if text)])
             if kept:
                 new = self._folder / f"{self.path.name}.new"
                 new.unlink(missing_ok=True)
                 write_new(new, (kept,))
-                new.rename(self.path)
+                system.replace(new, self.path)
             else:
                 self.path.unlink()
-            sync_directory(self._folder)
+            system.sync_directory(self._folder)
 
     def _set_aside(self, lines: Sequence[bytes]) -> None:
         with _to_lock(self.damaged, os.O_WRONLY | os.O_APPEND | os.O_CREAT) as fd:
@@ -195,26 +200,47 @@ class SpillFile:
     @contextlib.contextmanager
     def _opened(self, flags: int) -> Iterator[int]:
         """The file, while no other process appends to it or replaces it."""
+        with self._alone(flags) as locked, self._own(locked, flags) as fd:
+            yield fd
+
+    @contextlib.contextmanager
+    def _alone(self, flags: int) -> Iterator[int]:
+        """What is locked, while no other process appends to the file or replaces it."""
         until = time.monotonic() + LOCK_SECONDS
+        if self._changing != self.path:
+            flags |= os.O_CREAT
         while True:
-            with _to_lock(self.path, flags) as fd:
+            with _to_lock(self._changing, flags) as fd:
                 _lock(fd, until)
-                if _is_at(fd, self.path):
+                # Who had the lock before may have replaced or removed it.
+                if system.is_at(fd, self._changing):
                     yield fd
                     return
+
+    @contextlib.contextmanager
+    def _own(self, locked: int, flags: int) -> Iterator[int]:
+        """The file, by what is locked if that is the same."""
+        if self._changing == self.path:
+            yield locked
+            return
+        fd = system.open_file(self.path, flags)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
 
 
 @contextlib.contextmanager
 def _to_lock(path: Path, flags: int) -> Iterator[int]:
     """An open file that may be locked meanwhile."""
-    fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    fd = system.open_file(path, flags)
     _open.add(fd)
     try:
         yield fd
     finally:
         # Not by closing it alone: a child that was forked meanwhile may have it open, too.
         with contextlib.suppress(OSError):
-            fcntl.flock(fd, fcntl.LOCK_UN)
+            system.unlock(fd)
         _open.discard(fd)
         os.close(fd)
 
@@ -228,13 +254,13 @@ def _after_fork() -> None:
         os.close(_open.pop())
 
 
-os.register_at_fork(after_in_child=_after_fork)
+at_fork(after_in_child=_after_fork)
 
 
 def _lock(fd: int, until: float) -> None:
     while True:
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            system.lock(fd)
         except BlockingIOError:
             if time.monotonic() >= until:
                 raise
@@ -243,19 +269,11 @@ def _lock(fd: int, until: float) -> None:
             return
 
 
-def _is_at(fd: int, path: Path) -> bool:
-    """Whether an open file is still the one of that name: who had the lock before may have replaced or removed it."""
-    try:
-        return os.path.samestat(os.fstat(fd), path.lstat())
-    except FileNotFoundError:
-        return False
-
-
 def _write(fd: int, text: bytes) -> None:
     """Write all of it, and have it on the disk."""
     if os.write(fd, text) != len(text):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    os.fsync(fd)
+    system.sync(fd)
 
 
 def _line(record: Unposted | Progress) -> bytes:
@@ -265,7 +283,7 @@ def _line(record: Unposted | Progress) -> bytes:
 
 def _all_of(fd: int, offset: int) -> bytes:
     parts = []
-    while data := os.pread(fd, 1 << 20, offset):
+    while data := system.read_at(fd, 1 << 20, offset):
         parts.append(data)
         offset += len(data)
     return b"".join(parts)

@@ -19,6 +19,7 @@ from budgeted.manager.project_payer import ProjectPayer
 from budgeted.manager.settings import Settings
 from budgeted.pricing import price_registry
 from budgeted.pricing.registered_price import Registration
+from budgeted.system.forks import at_fork
 from budgeted.validation import shown
 
 logger = logging.getLogger("budgeted")
@@ -124,7 +125,7 @@ def _after_fork() -> None:
     _arriving = threading.RLock()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+at_fork(after_in_child=_after_fork)
 
 
 def carry(make: Callable[..., Manager], manager: Manager, where: object, fsync: str) -> CarriedManager:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import weakref
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from budgeted import providers
 from budgeted.ledger.interface import Ledger
 from budgeted.manager.project_payer import ProjectPayer
 from budgeted.payers import scope
+from budgeted.system.forks import at_fork
 from budgeted.telemetry import instruments
 
 
@@ -149,4 +149,4 @@ def _after_fork() -> None:
         payer.unlock()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+at_fork(after_in_child=_after_fork)

@@ -13,7 +13,6 @@ import contextlib
 import itertools
 import logging
 import math
-import os
 import threading
 import time
 from collections.abc import Sequence
@@ -30,6 +29,7 @@ from budgeted.ledger.weak_registry import WeakRegistry
 from budgeted.metering import ledger_hold
 from budgeted.money import format_usd
 from budgeted.payers.payer_interface import Group, Payer
+from budgeted.system.forks import at_fork
 from budgeted.telemetry import call_reporting
 from budgeted.telemetry.log_throttling import say
 
@@ -347,5 +347,5 @@ def _at_exit() -> None:
             kept.tell_rest()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+at_fork(after_in_child=_after_fork)
 atexit.register(_at_exit)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import sys
 import threading
 import time
@@ -28,6 +27,7 @@ from budgeted.payers import scope as scopes
 from budgeted.payers import swallowed_refusals
 from budgeted.payers.block_figures import shared_caps
 from budgeted.payers.scope import KEY, Offer, Scope, with_shared_caps
+from budgeted.system.forks import at_fork
 from budgeted.telemetry import call_reporting
 from budgeted.wire.normalized_request import Request
 
@@ -252,4 +252,4 @@ def _after_fork() -> None:
     _pool, _pool_lock = None, threading.Lock()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+at_fork(after_in_child=_after_fork)

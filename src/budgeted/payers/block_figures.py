@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import threading
 
@@ -13,6 +12,7 @@ from budgeted.ledger.wait_queues import WaitQueues
 from budgeted.money import nano_usd, to_usd
 from budgeted.payers.on_exceed_policy import Policy
 from budgeted.payers.payer_interface import Payer
+from budgeted.system.forks import at_fork
 from budgeted.validation import check_name
 
 NO_CAP = 2**62
@@ -225,4 +225,4 @@ def _after_fork_in_child() -> None:
     _taken_for_fork.give_back()
 
 
-os.register_at_fork(before=_before_fork, after_in_parent=_taken_for_fork.give_back, after_in_child=_after_fork_in_child)
+at_fork(before=_before_fork, after_in_parent=_taken_for_fork.give_back, after_in_child=_after_fork_in_child)

@@ -6,7 +6,6 @@ happens to the context afterwards, the call settles with those who opened it.
 
 from __future__ import annotations
 
-import os
 from contextvars import Token
 from typing import Protocol
 
@@ -18,6 +17,7 @@ from budgeted.ledger.accounts import user_account
 from budgeted.payers.block_figures import BlockFigures
 from budgeted.payers.on_exceed_policy import Policy
 from budgeted.payers.payer_interface import Group, Payer
+from budgeted.system.forks import at_fork
 from budgeted.wire.normalized_request import Request
 
 KEY = create_key("budgeted-scope")
@@ -220,4 +220,4 @@ def _before_fork() -> None:
 
 
 # Later than that of the caps' own lock, and so called before it.
-os.register_at_fork(before=_before_fork)
+at_fork(before=_before_fork)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Iterable, Mapping
 from datetime import date
@@ -18,6 +17,7 @@ from budgeted.pricing.model_price import Price
 from budgeted.pricing.price_dimensions import Dimensions
 from budgeted.pricing.price_entry import Entry
 from budgeted.pricing.registered_price import Registration, covering, directory, entry_of
+from budgeted.system.forks import at_fork
 from budgeted.validation import check_count, shown
 
 Amount: TypeAlias = price_arguments.Amount
@@ -47,10 +47,7 @@ def _after_fork_in_child() -> None:
     _lock = threading.RLock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork, after_in_parent=_taken_for_fork.give_back, after_in_child=_after_fork_in_child
-    )
+at_fork(before=_before_fork, after_in_parent=_taken_for_fork.give_back, after_in_child=_after_fork_in_child)
 
 
 def find(model: str, provider: str | None = None, base_url: str | None = None) -> Price | None:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NotRequired, TypedDict
 
 from budgeted.fork_locks import ForkLocks
+from budgeted.system.forks import at_fork
 
 if TYPE_CHECKING:
     import tiktoken
@@ -292,7 +293,4 @@ def _after_fork_in_child() -> None:
 
 _taken_for_fork = ForkLocks()
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork, after_in_parent=_taken_for_fork.give_back, after_in_child=_after_fork_in_child
-    )
+at_fork(before=_before_fork, after_in_parent=_taken_for_fork.give_back, after_in_child=_after_fork_in_child)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from budgeted.ledger.interface import Ledger
-from budgeted.ledger.network_ledger import lasting
+from budgeted.system.clocks import boot_time
 
 MOST_CLIENTS = 10_000
 """Clients that are kept in mind; beyond, those that were not heard of for longest are forgotten."""
@@ -32,17 +32,17 @@ class Clients:
         # Without the lock: at worst, two requests of one owner both renew its lease.
         until, said = self._known.get(owner, (0.0, False))
         lasts = self._ledger.hold_timeout
-        if until < lasting() + (0 if said else lasts):
+        if until < boot_time() + (0 if said else lasts):
             self._vouch(owner, 2 * lasts, said=False)
 
     def any_alive(self) -> bool:
         """Whether a client that keeps a lease has one."""
-        now = lasting()
+        now = boot_time()
         return any(said and until >= now for until, said in list(self._known.values()))
 
     def _vouch(self, owner: str, seconds: float, *, said: bool) -> None:
         self._ledger.renew(owner, seconds)
-        now = lasting()
+        now = boot_time()
         with self._lock:
             # The last to be heard of stands last. One that is forgotten is vouched for anew with its next hold.
             self._known.pop(owner, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import resource
+from budgeted.system import current as system
 
 SPARE = 64
 """For what is open beside connections and ledgers: the program's own, and files that are open for a moment."""
@@ -26,11 +26,8 @@ def share_out(connections: int, projects: int) -> tuple[int, int]:
         (10, 10)
     """
     needed = connections + PER_PROJECT * projects + SPARE
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < needed:
-        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    if soft == resource.RLIM_INFINITY or soft >= needed:
+    most = system.allow_open_files(needed)
+    if most is None or most >= needed:
         return connections, projects
-    connections = max(1, min(connections, soft // 2))
-    return connections, max(1, min(projects, (soft - connections - SPARE) // PER_PROJECT))
+    connections = max(1, min(connections, most // 2))
+    return connections, max(1, min(projects, (most - connections - SPARE) // PER_PROJECT))

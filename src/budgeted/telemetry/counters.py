@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import dataclasses
 import logging
-import os
 import threading
 from collections.abc import Callable, Sequence
 from typing import Generic, Protocol, TypeVar
@@ -14,6 +13,7 @@ import msgspec
 
 from budgeted.ledger.spending_records import Used
 from budgeted.payers.payer_interface import Group
+from budgeted.system.forks import at_fork
 from budgeted.telemetry.user_names import UserNames, user_of
 
 logger = logging.getLogger("budgeted")
@@ -244,4 +244,4 @@ def _after_fork() -> None:
     _unmetered.clear()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+at_fork(after_in_child=_after_fork)

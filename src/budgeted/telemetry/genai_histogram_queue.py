@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import collections
-import os
 from collections.abc import Iterator
 
 import msgspec
 from opentelemetry.trace import Span
 
+from budgeted.system.forks import at_fork
 from budgeted.telemetry.counters import Key
 
 
@@ -56,4 +56,4 @@ def operations() -> Iterator[Operation]:
 
 
 # A child has ended no calls yet.
-os.register_at_fork(after_in_child=_operations.clear)
+at_fork(after_in_child=_operations.clear)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import os
 import weakref
 from collections.abc import Hashable, Mapping
+
+from budgeted.system.forks import at_fork
 
 logger = logging.getLogger("budgeted")
 
@@ -121,4 +122,4 @@ def _after_fork() -> None:
             repeats.forget()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+at_fork(after_in_child=_after_fork)

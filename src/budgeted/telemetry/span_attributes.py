@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from budgeted.money import NANO
 from budgeted.payers.payer_interface import Group
+from budgeted.system.forks import at_fork
 from budgeted.telemetry.user_names import UserNames, user_of
 
 if TYPE_CHECKING:
@@ -73,4 +73,4 @@ def _after_fork() -> None:
     _marking = threading.RLock()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+at_fork(after_in_child=_after_fork)

@@ -8,7 +8,6 @@ off. Anything else that does not check is damage: nothing is changed, and the er
 from __future__ import annotations
 
 import contextlib
-import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +29,7 @@ from budgeted.ledger.memory.change_records import (
     Settled,
     WasReset,
 )
+from budgeted.system import current as system
 
 FORMAT = 1
 
@@ -117,7 +117,7 @@ def ends_with(fd: int, offset: int, crc: int) -> bool:
     room = 1 << 10
     while True:
         start = max(0, offset - room)
-        data = os.pread(fd, offset - start, start)
+        data = system.read_at(fd, offset - start, start)
         if len(data) != offset - start or not data.endswith(b"\n"):
             return False
         found = data.rfind(b"\n", 0, -1)
@@ -130,7 +130,7 @@ def pieces(fd: int, offset: int, size: int) -> Iterator[bytes]:
     """What a file holds from an offset to its size, in pieces of whole lines; the last is whatever it ends with."""
     room = PIECE
     while offset < size:
-        data = os.pread(fd, min(room, size - offset), offset)
+        data = system.read_at(fd, min(room, size - offset), offset)
         if not data:
             return
         if offset + len(data) < size:

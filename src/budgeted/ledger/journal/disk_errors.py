@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 
 from budgeted.errors import LedgerUnavailableError
+from budgeted.system import current as system
 
 _ELSEWHERE = "name a directory that this user may write to, with ledger= or BUDGETED_HOME"
 _LOCAL = "its file system lacks what processes need to share a ledger; name a directory on a local disk"
@@ -28,8 +28,8 @@ _HINTS = {
 
 def short_write(end: int) -> OSError:
     """Why only a part was written of what would have ended at a file's offset: the system has not said."""
-    most, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
-    number = errno.EFBIG if most != resource.RLIM_INFINITY and most < end else errno.ENOSPC
+    most = system.largest_file()
+    number = errno.EFBIG if most is not None and most < end else errno.ENOSPC
     return OSError(number, os.strerror(number))
 
 

@@ -15,6 +15,7 @@ from budgeted.ledger.journal.origin import Known, Origin, Position
 from budgeted.ledger.journal.repair_command import repair_command
 from budgeted.ledger.journal.torn_ends import readable
 from budgeted.ledger.memory.state import State
+from budgeted.system import current as system
 
 logger = logging.getLogger("budgeted")
 
@@ -60,7 +61,7 @@ class Follower:
 
     def _open_segment(self, segment: int) -> None:
         path = segment_files.journal_path(self.directory, segment)
-        fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = system.open_file(path, os.O_RDWR | os.O_APPEND)
         # Not while a thread syncs: it has the old file in hand.
         with self._sync_lock:
             old, self._fd, self._path = self._fd, fd, path
@@ -86,7 +87,7 @@ class Follower:
             # Whoever went on in another segment may have been killed before this one was on the disk, and nobody
             # syncs it later: what is acknowledged in the next would be lost with it.
             try:
-                os.fdatasync(self._fd)
+                system.sync_content(self._fd)
             except OSError as error:
                 self._failed = error
             self._open_segment(following)
@@ -138,7 +139,7 @@ class Follower:
             return
         told = ends_before(self._path, position, mark)
         if position < (mark if host.of_this_boot() else host.synced):
-            rest = os.pread(self._fd, max(0, os.fstat(self._fd).st_size - self._offset), self._offset)
+            rest = system.read_at(self._fd, max(0, os.fstat(self._fd).st_size - self._offset), self._offset)
             behind = f"; {len(rest)} bytes stand there that are no lines, {readable(rest)}" if rest else ""
             msg = (
                 f"{told}{behind}: it was cut off or replaced by an older copy, and less would count as spent. "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import mmap
 import os
 import struct
@@ -15,6 +14,7 @@ from budgeted.errors import LedgerLockedError
 from budgeted.ledger.backoff import pauses
 from budgeted.ledger.journal.disk_errors import unavailable
 from budgeted.ledger.journal.origin import Origin, Position, boot_id
+from budgeted.system import current as system
 
 _PID = struct.Struct("<q")
 _POSITION = struct.Struct("<qq")
@@ -43,7 +43,7 @@ _OFFSET_BITS = (1 << 56) - 1
 
 
 class HostLock:
-    """An exclusive ``flock`` on a small file, which also carries what the lock's holders leave each other.
+    """An exclusive lock on a small file, which also carries what the lock's holders leave each other.
 
     That is a mark, up to where the journal was written, which is read far faster than a file's size is asked for; which
     ledger it is; and up to where the journal was on the disk. The mark holds for as long as the machine runs; after
@@ -57,11 +57,9 @@ class HostLock:
     def __init__(self, path: Path, *, create: bool = True) -> None:
         self.path = path
         made = os.O_CREAT if create else 0
-        self.fd = os.open(path, os.O_RDWR | made | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        self.fd = system.open_file(path, os.O_RDWR | made)
         try:
-            status = os.fstat(self.fd)
-            self._place = status.st_dev, status.st_ino
-            if status.st_size < _SIZE:
+            if os.fstat(self.fd).st_size < _SIZE:
                 self._fill()
             self.memory = mmap.mmap(self.fd, _SIZE)
         except BaseException:
@@ -77,23 +75,20 @@ class HostLock:
         try:
             size = os.fstat(self.fd).st_size
             if size < _SIZE:
-                os.pwrite(self.fd, bytes(_SIZE - size), size)
+                system.write_at(self.fd, bytes(_SIZE - size), size)
         finally:
             self.release()
 
     # -- locking
 
     def acquire(self, timeout: float) -> None:
-        """Take the lock within ``timeout`` seconds, or raise :class:`LedgerLockedError` with the holder's pid.
-
-        A process that has it already keeps it.
-        """
+        """Take the lock within ``timeout`` seconds, or raise :class:`LedgerLockedError` with the holder's pid."""
         self._take(timeout)
         self.sign()
 
     def _take(self, timeout: float) -> None:
         try:
-            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            system.lock(self.fd)
         except BlockingIOError:
             self.wait(timeout)
 
@@ -104,22 +99,16 @@ class HostLock:
     def release(self) -> None:
         """Give the lock back. Where that fails, the next who is done with it in this process does, or its end."""
         with contextlib.suppress(OSError):  # something else is the matter mostly, and is what is to be told
-            fcntl.flock(self.fd, fcntl.LOCK_UN)
+            system.unlock(self.fd)
 
     def holder(self) -> int:
         """The pid of the process that took the lock last; 0 if none has signed, or the disk does not say."""
-        pid = b""
-        with contextlib.suppress(OSError):  # it is asked for where something else is the matter already
-            pid = os.pread(self.fd, 8, 0)
+        pid = system.first_bytes(self.fd, self.memory, 8)
         return int(_PID.unpack(pid.ljust(8, b"\0"))[0])
 
     def in_place(self) -> bool:
         """Whether the file still stands where others find it: if not, they lock another one."""
-        try:
-            status = self.path.stat()
-        except OSError:
-            return False
-        return (status.st_dev, status.st_ino) == self._place
+        return system.is_at(self.fd, self.path)
 
     def close(self) -> None:
         """Close the file; a lock still held is given back, unless a forked relative has the file open too."""
@@ -132,12 +121,12 @@ class HostLock:
 
         ``meanwhile`` is done before each further try.
         """
-        # flock has no deadline of its own, and a stopped process would block us for ever.
+        # A lock has no deadline of its own, and a stopped process would block us for ever.
         # Looking again sooner costs more than it brings: with eight processes at it, a quarter of what they get done.
         for _ in pauses(timeout, 0.0005, 0.002):
             meanwhile()
             try:
-                fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                system.lock(self.fd)
             except BlockingIOError:
                 continue
             except OSError as error:
@@ -146,7 +135,7 @@ class HostLock:
         pid = self.holder()
         msg = (
             f"{self.path} is locked by process {pid} for more than {timeout:g} seconds; "
-            f"if that process hangs or is stopped, continue or end it (kill -CONT {pid}, kill {pid})"
+            f"if that process hangs or is stopped, {system.how_to_end(pid)}"
         )
         raise LedgerLockedError(msg)
 
@@ -181,7 +170,7 @@ class HostLock:
         said = _ORIGIN.pack(bytes.fromhex(origin.ledger), origin.generation, 0)
         # In one step: nobody dies in between.
         self.memory[ORIGIN] = said[:24] + _PID.pack(zlib.crc32(said[:24]))
-        self.memory.flush()
+        system.sync_memory(self.memory, self.fd)
 
     def give_up(self, origin: Origin) -> None:
         """Have those who share this lock see that the ledger goes on under another one."""

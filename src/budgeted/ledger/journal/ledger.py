@@ -27,11 +27,11 @@ from budgeted.ledger.journal.following import Follower
 from budgeted.ledger.journal.host_lock import MARK, ORIGIN, PID, SIGNED, WRITING, YES, HostLock
 from budgeted.ledger.journal.origin import Known, Origin, Position
 from budgeted.ledger.journal.shared_directory import SharedDirectory, pack_mark
-from budgeted.ledger.journal.system_calls import try_lock, unlock, write
 from budgeted.ledger.memory import fork_safety
 from budgeted.ledger.memory.change_records import Record
 from budgeted.ledger.memory.ledger import LOCK_SECONDS
 from budgeted.ledger.memory.snapshot import Frozen
+from budgeted.system.current import sync_content, try_lock, unlock, write
 
 logger = logging.getLogger("budgeted")
 
@@ -230,7 +230,7 @@ class JournalLedger(SharedDirectory):
         # Not _write: until the next segment is read, `_applied` stays ahead. An interruption here has all read again.
         self._append(Continued(following))
         try:
-            os.fdatasync(self._fd)
+            sync_content(self._fd)
         except OSError as error:
             self._failed = error
         try:
@@ -282,7 +282,7 @@ class JournalLedger(SharedDirectory):
             position = self._segment, self._offset
             try:
                 if self._failed is None:
-                    os.fdatasync(self._fd)
+                    sync_content(self._fd)
                     self._note_synced(position)
             except OSError as error:
                 self._failed = error

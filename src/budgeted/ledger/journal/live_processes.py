@@ -9,11 +9,12 @@ cannot lock a file here, somebody here vouches: its file is dated to when that e
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
+
+from budgeted.system import current as system
 
 
 class Owners:
@@ -27,12 +28,7 @@ class Owners:
 
     def in_place(self) -> bool:
         """Whether others find the file that announces this process."""
-        if self._path is None:
-            return False
-        try:
-            return os.path.samestat(self._path.stat(), os.fstat(self._fd))
-        except OSError:
-            return False
+        return self._path is not None and system.is_at(self._fd, self._path)
 
     def announce(self, owner: str) -> bool:
         """Have this process announced, as it was or anew. Returns whether its file had been removed meanwhile."""
@@ -46,35 +42,29 @@ class Owners:
     def register(self, owner: str) -> None:
         """Announce this process, until it ends or :meth:`withdraw`."""
         self.directory.mkdir(mode=0o700, exist_ok=True)
-        # Locked before it has its name: nobody may find it unlocked and take its owner for dead.
-        unnamed = self.directory / f".{owner}"
-        unnamed.unlink(missing_ok=True)  # left by an interruption
-        fd = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        self._path = self.directory / owner
-        unnamed.rename(self._path)
-        self._fd = fd
+        path = self.directory / owner
+        # Nobody may find it unlocked and take its owner for dead.
+        self._fd = system.make_locked(path)
+        self._path = path
 
     def vouch(self, owner: str, until: float) -> None:
         """Count a process elsewhere as alive until then (unix seconds)."""
         path = self.directory / owner
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        os.close(system.open_file(path, os.O_RDWR | os.O_CREAT))
         os.utime(path, (until, until))
 
     def withdraw(self, *, holds: bool) -> None:
         """Give the announcement up. With open holds its file stays, unlocked: they pass for a dead process's."""
-        if self._path is not None and not holds:
-            # While it is still locked: with its name and unlocked, it passes for a dead process's, which is as good
-            # where the disk refuses.
-            with contextlib.suppress(OSError):
-                self._path.unlink()
-        self.forget()
+        # With its name and unlocked, it passes for a dead process's, which is as good.
+        self._let_go(None if holds else self._path)
 
     def forget(self) -> None:
         """Close the file without withdrawing, as a forked child does with its parent's."""
+        self._let_go(None)
+
+    def _let_go(self, path: Path | None) -> None:
         if self._fd >= 0:
-            with contextlib.suppress(OSError):
-                os.close(self._fd)
+            system.close_and_remove(self._fd, path)
         self._fd, self._path = -1, None
 
     def dead(self, owners: Iterable[str]) -> frozenset[str]:
@@ -97,16 +87,18 @@ class Owners:
             for entry in list(self.directory.iterdir()):
                 mine_or_new = entry == self._path or entry.name.startswith(".")
                 if not mine_or_new and entry.name not in keep and self._is_dead(entry.name):
-                    entry.unlink(missing_ok=True)
+                    # It may be in somebody's hands, who looks as well, or is about to announce himself by it.
+                    with contextlib.suppress(OSError):
+                        entry.unlink()
 
     def _is_dead(self, owner: str) -> bool:
         try:
-            fd = os.open(self.directory / owner, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            fd = system.open_file(self.directory / owner, os.O_RDWR)
         except OSError:
             return False
         try:
             # Only who is gone can be relieved of it; what was taken here is given back as the file is closed.
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            system.lock(fd)
         except BlockingIOError:
             return False
         else:

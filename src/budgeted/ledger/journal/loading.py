@@ -17,6 +17,7 @@ from budgeted.ledger.journal.following import Follower, ends_before, how_to_repa
 from budgeted.ledger.journal.host_lock import HostLock
 from budgeted.ledger.journal.origin import Known, Origin, new_origin
 from budgeted.ledger.memory.state import State
+from budgeted.system import current as system
 
 
 def traces(directory: Path) -> list[str]:
@@ -64,10 +65,7 @@ class Ahead(Follower):
 
     def goes_on(self) -> bool:
         """Whether it is still the beginning of what stands there."""
-        try:
-            return os.path.samestat(self._path.stat(), os.fstat(self._fd))
-        except OSError:
-            return False
+        return system.is_at(self._fd, self._path)
 
     def close(self) -> None:
         """Close the file, as it is of no use."""
@@ -216,7 +214,7 @@ def _refuse_gone(directory: Path, host: HostLock, known: Known | None) -> None:
 def _goes_on(directory: Path, known: Known) -> bool:
     """Whether the last line that was read still stands where it did. Segments that are gone were folded."""
     try:
-        fd = os.open(segment_files.journal_path(directory, known.segment), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = system.open_file(segment_files.journal_path(directory, known.segment), os.O_RDONLY)
     except FileNotFoundError:
         return True
     try:

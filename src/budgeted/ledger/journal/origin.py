@@ -6,12 +6,11 @@ files were lost or damaged, a new generation begins; it says how far each earlie
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import secrets
-import sys
-from pathlib import Path
 from typing import NamedTuple
+
+from budgeted.system import current as system
 
 Position = tuple[int, int]
 """A segment's number and an offset in it."""
@@ -55,20 +54,5 @@ def new_origin() -> Origin:
 
 def boot_id() -> bytes:
     """16 bytes that change each time the machine starts; zeros where it does not tell."""
-    text = ""
-    with contextlib.suppress(OSError):
-        if sys.platform == "darwin":
-            text = _mac_boot_session()
-        else:
-            # https://www.kernel.org/doc/html/latest/admin-guide/sysctl/kernel.html#random
-            text = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    text = system.boot()
     return hashlib.blake2b(text.encode(), digest_size=16).digest() if text else bytes(16)
-
-
-def _mac_boot_session() -> str:
-    import ctypes
-
-    size = ctypes.c_size_t(64)
-    buffer = ctypes.create_string_buffer(64)
-    failed = ctypes.CDLL(None).sysctlbyname(b"kern.bootsessionuuid", buffer, ctypes.byref(size), None, 0)
-    return "" if failed else buffer.value.decode("ascii")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from urllib.parse import unquote
+
+from budgeted.system import current as system
 
 
 def repair_command(directory: Path) -> str:
@@ -17,4 +18,6 @@ def repair_command(directory: Path) -> str:
         >>> repair_command(Path("/var/lib/budgeted/my-app"))
         'budgeted repair --ledger /var/lib/budgeted --project my-app'
     """
-    return shlex.join(["budgeted", "repair", "--ledger", str(directory.parent), "--project", unquote(directory.name)])
+    return system.command_line(
+        ["budgeted", "repair", "--ledger", str(directory.parent), "--project", unquote(directory.name)]
+    )

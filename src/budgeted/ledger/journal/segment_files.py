@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from budgeted.errors import LedgerError
 from budgeted.ledger.journal.checked_lines import first_line
 from budgeted.ledger.journal.origin import Origin
 from budgeted.ledger.mounted_file_systems import NETWORK, kind_of_file_system
+from budgeted.system import current as system
 
 logger = logging.getLogger("budgeted")
 
@@ -46,6 +46,18 @@ def numbers(directory: Path, kind: str) -> list[int]:
     return sorted(found)
 
 
+def in_use(directory: Path) -> list[int]:
+    """The numbers of the segments that lead to each other, ascending, without those that somebody else keeps open."""
+    found = numbers(directory, "journal")
+    if system.OPEN_FILES_ARE_REMOVED:
+        return found
+    # Those behind the last gap, if they begin as a ledger can.
+    gaps = [at for at in range(1, len(found)) if found[at] != found[at - 1] + 1]
+    behind = found[gaps[-1] if gaps else 0 :]
+    beginnings = {1, *numbers(directory, "snapshot")}
+    return next((behind[at:] for at, number in enumerate(behind) if number in beginnings), behind)
+
+
 def create(directory: Path, segment: int, origin: Origin) -> None:
     """Make an empty segment, with its header; whatever a crash left under that name is replaced."""
     path = journal_path(directory, segment)
@@ -53,8 +65,8 @@ def create(directory: Path, segment: int, origin: Origin) -> None:
     temporary.unlink(missing_ok=True)
     write_new(temporary, (first_line(segment, origin),))
     # Renamed when all of it is on the disk: half a header is never found under its name.
-    temporary.rename(path)
-    sync_directory(directory)
+    system.replace(temporary, path)
+    system.sync_directory(directory)
 
 
 def write_new(path: Path, parts: Iterable[bytes], finish: Callable[[int], object] | None = None) -> None:
@@ -65,7 +77,7 @@ def write_new(path: Path, parts: Iterable[bytes], finish: Callable[[int], object
         parts: what it holds.
         finish: called with the open file when all parts are written, before they are made durable.
     """
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    fd = system.open_file(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     try:
         for part in parts:
             view = memoryview(part)
@@ -73,13 +85,11 @@ def write_new(path: Path, parts: Iterable[bytes], finish: Callable[[int], object
                 view = view[os.write(fd, view) :]
         if finish is not None:
             finish(fd)
-        os.fsync(fd)
+        system.sync(fd)
     except BaseException:
-        with contextlib.suppress(OSError):
-            path.unlink()
+        system.close_and_remove(fd, path)
         raise
-    finally:
-        os.close(fd)
+    os.close(fd)
 
 
 def drop_before(directory: Path, segment: int) -> None:
@@ -87,16 +97,7 @@ def drop_before(directory: Path, segment: int) -> None:
     for kind in ("snapshot", ".snapshot", "journal", ".journal"):
         for old in numbers(directory, kind):
             if old < segment:
-                (directory / f"{kind}-{old:08d}").unlink(missing_ok=True)
-
-
-def sync_directory(directory: Path) -> None:
-    """Make new and renamed files of a directory durable."""
-    fd = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+                system.remove(directory / f"{kind}-{old:08d}")
 
 
 def is_empty(directory: Path, segment: int) -> bool:
@@ -154,13 +155,12 @@ def warn_of_writers(directory: Path) -> None:
     """Warn if others than the owner may remove or replace a ledger's files, or its directory."""
     for path in (directory, directory.parent):
         with contextlib.suppress(OSError):
-            mode = path.stat().st_mode
-            if mode & (stat.S_IWGRP | stat.S_IWOTH) and not mode & stat.S_ISVTX:
-                who = "everybody" if mode & stat.S_IWOTH else "its group"
+            who = system.who_may_write(path)
+            if who:
                 logger.warning(
                     "budgeted: %s may be written by %s, who could remove or replace the ledger; chmod %s %s",
                     path,
                     who,
-                    "go-w" if mode & stat.S_IWOTH else "g-w",
+                    "go-w" if who == "everybody" else "g-w",
                     path,
                 )

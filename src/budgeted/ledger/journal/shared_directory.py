@@ -20,8 +20,8 @@ from budgeted.ledger.journal.following import Follower, how_to_repair
 from budgeted.ledger.journal.host_lock import ORIGIN, SIGNED, HostLock
 from budgeted.ledger.journal.live_processes import Owners
 from budgeted.ledger.journal.origin import Known, Origin, new_origin
-from budgeted.ledger.journal.system_calls import status_reader
 from budgeted.ledger.memory.ledger import LOCK_SECONDS, MemoryLedger
+from budgeted.system import current as system
 
 logger = logging.getLogger("budgeted")
 
@@ -63,7 +63,7 @@ class SharedDirectory(MemoryLedger, Follower):
         self._pid = os.getpid()
         self._mark = b""
         self._about = b""
-        self._unchanged = status_reader()
+        self._unchanged = system.status_reader()
         self._detach()
 
     def _attach(self) -> HostLock:
@@ -87,7 +87,8 @@ class SharedDirectory(MemoryLedger, Follower):
             msg = f"the ledger needs a directory, and {directory} is (or runs through) a file; name another path"
             raise LedgerError(msg) from error
         except OSError as error:
-            raise unavailable(error, f"the ledger directory {directory} cannot be used") from error
+            told = f"the ledger directory {directory} cannot be used{system.about_length(directory)}"
+            raise unavailable(error, told) from error
         self._host = host
         return host
 
@@ -138,7 +139,7 @@ class SharedDirectory(MemoryLedger, Follower):
         if (host.ledger, host.generation) != (origin.ledger, origin.generation):
             # Whoever made the files may have been killed before their names were on the disk.
             for folder in (self.directory, *self.directory.parents[:2]):
-                segment_files.sync_directory(folder)
+                system.sync_directory(folder)
             host.begin(origin)
 
     def _catch_up(self, host: HostLock) -> None:
@@ -166,7 +167,7 @@ class SharedDirectory(MemoryLedger, Follower):
         """Cut off what stands behind the last line, and say that all was seen up to there."""
         if self._offset < size:
             if not self._offset:
-                checked_lines.check_beginning(os.pread(self._fd, size, 0), self._segment, self._path)
+                checked_lines.check_beginning(system.read_at(self._fd, size, 0), self._segment, self._path)
             # Whoever wrote it had the lock that is ours now, so that nobody is still at it.
             normal = host.writing() or not host.of_this_boot()
             torn_ends.cut_off(self._fd, self._path, self._offset, size, normal=normal)
@@ -229,10 +230,7 @@ class SharedDirectory(MemoryLedger, Follower):
 
     def _journal_in_place(self) -> bool:
         """Whether the segment that is written stands where others find it."""
-        try:
-            return os.path.samestat(self._path.stat(), os.fstat(self._fd))
-        except OSError:
-            return False
+        return system.is_at(self._fd, self._path)
 
     def _announce(self) -> None:
         """Have this process announced, before its first hold, which would pass for a dead process's."""

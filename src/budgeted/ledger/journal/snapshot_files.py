@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -13,8 +12,9 @@ import msgspec
 from budgeted.errors import LedgerCorruptError
 from budgeted.ledger.journal.checked_lines import crc32
 from budgeted.ledger.journal.origin import Origin, Position
-from budgeted.ledger.journal.segment_files import snapshot_path, sync_directory, write_new
+from budgeted.ledger.journal.segment_files import snapshot_path, write_new
 from budgeted.ledger.memory.state import State
+from budgeted.system import current as system
 
 logger = logging.getLogger("budgeted")
 
@@ -37,10 +37,10 @@ def write_snapshot(directory: Path, segment: int, pieces: Iterable[bytes], origi
     temporary.unlink(missing_ok=True)
     check = _Check()
     content = check.each(itertools.chain((msgspec.json.encode(_Origin(segment, *origin)) + b"\n",), pieces))
-    write_new(temporary, itertools.chain((check.head,), content), lambda fd: os.pwrite(fd, check.head, 0))
+    write_new(temporary, itertools.chain((check.head,), content), lambda fd: system.write_at(fd, check.head, 0))
     # Renamed when all of it is on the disk: half of one is never found under its name.
-    temporary.rename(path)
-    sync_directory(directory)
+    system.replace(temporary, path)
+    system.sync_directory(directory)
 
 
 class _Check:

@@ -14,6 +14,7 @@ from budgeted.ledger.journal.checked_lines import decode
 from budgeted.ledger.journal.segment_files import write_new
 from budgeted.ledger.memory.change_records import Held, LimitsSet, Posted, Record, Settled
 from budgeted.money import format_usd
+from budgeted.system import current as system
 
 logger = logging.getLogger("budgeted")
 
@@ -34,7 +35,7 @@ def cut_off(fd: int, path: Path, offset: int, size: int, *, normal: bool) -> Non
         size: its size.
         normal: whether somebody was writing a line, so that half a line is what is to be expected.
     """
-    data = os.pread(fd, size - offset, offset)
+    data = system.read_at(fd, size - offset, offset)
     if not (normal and _BEGINNING.fullmatch(data)):
         kept = set_aside(path, offset, data)
         logger.error(

@@ -18,6 +18,7 @@ from budgeted.ledger.journal.origin import Origin, Position
 from budgeted.ledger.memory.content_of_state import content_of
 from budgeted.ledger.memory.state import State
 from budgeted.ledger.whole_content import Content
+from budgeted.system import current as system
 
 LOCK_SECONDS = 10.0
 """How long the ledger's lock is waited for."""
@@ -78,9 +79,9 @@ class _Reading:
                 if lock is not None:
                     self.ledger, self.generation, self.mark = lock.ledger, lock.generation, lock.mark
                 self.snapshots = segment_files.numbers(directory, "snapshot")
-                for number in segment_files.numbers(directory, "journal"):
+                for number in segment_files.in_use(directory):
                     path = segment_files.journal_path(directory, number)
-                    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+                    fd = system.open_file(path, os.O_RDONLY)
                     stack.callback(os.close, fd)
                     self.segments[number] = fd, os.fstat(fd).st_size
         except OSError as error:

@@ -16,6 +16,7 @@ from budgeted.ledger.journal.host_lock import HostLock
 from budgeted.ledger.journal.origin import Known, Origin, Position
 from budgeted.ledger.memory.state import State
 from budgeted.money import format_usd
+from budgeted.system import current as system
 
 logger = logging.getLogger("budgeted")
 
@@ -77,7 +78,9 @@ def write_back(directory: Path, shared: HostLock, state: State, known: Known, fd
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     host = shared if shared.in_place() else HostLock(directory / "lock")
     try:
-        host.acquire(10)
+        if host is not shared:
+            host.acquire(10)
+        host.sign()
         _refuse_another(directory, host, known, fd)
         origin = Origin(known.origin.ledger, (*known.origin.ends, known.position))
         segment, _ = begin_generation(directory, host, origin, state, known.segment)
@@ -118,9 +121,9 @@ def _went_on(directory: Path, known: Known, fd: int) -> bool:
         path = segment_files.journal_path(directory, number)
         if number > known.segment and not segment_files.is_empty(directory, number):
             return True
-        if number == known.segment and not os.path.samestat(path.stat(), os.fstat(fd)):
+        if number == known.segment and not system.is_at(fd, path):
             _, good = checked_lines.intact(path)
-            if good > known.offset or path.read_bytes()[:good] != os.pread(fd, good, 0):
+            if good > known.offset or path.read_bytes()[:good] != system.read_at(fd, good, 0):
                 return True
     return False
 
@@ -148,23 +151,13 @@ def _known_to_others(host: HostLock, known: Known, directory: Path) -> str:
         return ""
     (segment, offset), pid = host.mark, host.holder()
     told = f"process {pid} had acknowledged lines up to byte {offset} of journal-{segment:08d}"
-    if pid != os.getpid() and _alive(pid):
+    if pid != os.getpid() and system.is_process(pid):
         msg = (
             f"{directory} is not written back by this process: {told}, which are more than it has read. "
             f"Call BudgetManager.repair() in that process first, or end it"
         )
         raise LedgerCorruptError(msg)
     return told
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except PermissionError:
-        return True
-    except (OSError, OverflowError):
-        return False
-    return pid > 0
 
 
 def count(state: State) -> int:

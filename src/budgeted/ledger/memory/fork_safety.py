@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from typing import Protocol
 
 from budgeted.fork_locks import ForkLocks
 from budgeted.ledger.weak_registry import WeakRegistry
+from budgeted.system.forks import at_fork
 
 
 class InProcess(Protocol):
@@ -41,4 +41,4 @@ def _after_fork_in_child() -> None:
         ledger._begin()  # noqa: SLF001
 
 
-os.register_at_fork(before=_before_fork, after_in_parent=_taken_for_fork.give_back, after_in_child=_after_fork_in_child)
+at_fork(before=_before_fork, after_in_parent=_taken_for_fork.give_back, after_in_child=_after_fork_in_child)

@@ -22,7 +22,7 @@ from budgeted.ledger.memory.change_records import Deleted, Held, LimitsSet, Rele
 from budgeted.ledger.memory.daily_rollups import Reports
 from budgeted.ledger.memory.new_limits import put_back
 from budgeted.ledger.memory.resolved_routes import in_flight_of
-from budgeted.ledger.network_ledger import READING_SECONDS, lasting
+from budgeted.ledger.network_ledger import READING_SECONDS
 from budgeted.ledger.redis.exact_integers import check_ask, check_limits, check_used
 from budgeted.ledger.redis.script_runner import ScriptRunner
 from budgeted.ledger.redis.stored_records import (
@@ -39,6 +39,7 @@ from budgeted.ledger.redis.stored_records import (
 )
 from budgeted.ledger.spending_records import Charge, RollupRow, Used
 from budgeted.ledger.whole_content import Content
+from budgeted.system.clocks import boot_time
 
 PAGE = 1000
 """Accounts read, or holds swept, by one script: nobody else is served meanwhile."""
@@ -101,7 +102,7 @@ class RedisLedger(ScriptRunner):
         """
         check_ask(ask)
         # From before the request: the server counts from when it gets it, so that the lease ends here first.
-        began, owner = lasting(), self._owner_of(id)
+        began, owner = boot_time(), self._owner_of(id)
         lease = self.lease if owner is self.owner and began >= self._lease_due else False
         try:
             reply = self._run("hold", id, at, owner, lease, packed_ask(ask), self._packed(route), timeout=timeout)

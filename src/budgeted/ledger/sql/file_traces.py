@@ -15,6 +15,7 @@ from urllib.parse import quote
 import msgspec
 
 from budgeted.errors import LedgerCorruptError, LedgerError
+from budgeted.system import current as system
 
 
 class Trace(msgspec.Struct, frozen=True):
@@ -52,10 +53,10 @@ def write_trace(path: Path, trace: Trace) -> None:
     """
     new = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
     try:
-        handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        handle = system.open_file(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         with open(handle, "wb") as file:  # noqa: PTH123 - of a descriptor
             file.write(msgspec.json.encode(trace))
-        new.replace(path)
+        system.replace(new, path)
     except OSError as error:
         with contextlib.suppress(OSError):
             new.unlink()

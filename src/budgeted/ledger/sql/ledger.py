@@ -25,7 +25,7 @@ from budgeted.ledger.memory.daily_rollups import RETENTION_DAYS
 from budgeted.ledger.memory.ended_holds import Ended
 from budgeted.ledger.memory.ledger import MemoryLedger
 from budgeted.ledger.memory.resolved_routes import charge_of, in_flight_of
-from budgeted.ledger.network_ledger import DEADLINE, DIED, READING_SECONDS, lasting
+from budgeted.ledger.network_ledger import DEADLINE, DIED, READING_SECONDS
 from budgeted.ledger.spending_records import Charge, RollupRow, Used
 from budgeted.ledger.sql import lost_state, row_mapping
 from budgeted.ledger.sql.account_transactions import AccountTransactions
@@ -38,6 +38,7 @@ from budgeted.ledger.sql.opening import open_database
 from budgeted.ledger.sql.schema import PREFIX
 from budgeted.ledger.sql.verb_counts import FORGOTTEN_SECONDS, VerbCounts
 from budgeted.ledger.whole_content import Content
+from budgeted.system.clocks import boot_time
 
 T = TypeVar("T")
 
@@ -370,7 +371,7 @@ class SQLLedger(LostState):
         if seconds:
             self._rows.do(deadline, self._sql.renew, {"id": name, "seconds": seconds})
             if owner == self.owner:
-                self._rows.counts.renewed = lasting()
+                self._rows.counts.renewed = boot_time()
         else:
             self._rows.do(deadline, self._sql.withdraw, {"id_": name})
 
@@ -404,8 +405,8 @@ class SQLLedger(LostState):
 
     def _beat(self) -> None:
         super()._beat()
-        if lasting() >= self._look_due:
-            self._look_due = lasting() + self.lease / 6
+        if boot_time() >= self._look_due:
+            self._look_due = boot_time() + self.lease / 6
             with self._verb() as deadline:
                 self._in_step(lambda: self._rows.check(deadline), deadline)
         if time.monotonic() >= self._prune_due:

@@ -31,6 +31,8 @@ from budgeted.ledger.sql.file_traces import (
 )
 from budgeted.ledger.sql.schema import VERSION
 from budgeted.ledger.weak_registry import WeakRegistry
+from budgeted.system import current as system
+from budgeted.system.forks import at_fork
 
 WAL_SECONDS = 10
 """How long a new SQLite file may be in the way of others as it is turned to write ahead."""
@@ -262,9 +264,7 @@ def _before_fork() -> None:
 
 
 # In the child as well: the thread that took it is the one that forked, and goes on there.
-os.register_at_fork(
-    before=_before_fork, after_in_parent=_taken_for_fork.give_back, after_in_child=_taken_for_fork.give_back
-)
+at_fork(before=_before_fork, after_in_parent=_taken_for_fork.give_back, after_in_child=_taken_for_fork.give_back)
 
 
 def open_sqlite(where: str | sa.Engine, url: sa.URL, prefix: str, fsync: str) -> SQLite:
@@ -278,7 +278,7 @@ def open_sqlite(where: str | sa.Engine, url: sa.URL, prefix: str, fsync: str) ->
     if not path.exists():
         check_rest(path, prefix)
     try:  # for nobody else to read
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        os.close(system.open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL))
     except FileExistsError:
         pass
     except OSError as error:
@@ -294,6 +294,7 @@ def open_sqlite(where: str | sa.Engine, url: sa.URL, prefix: str, fsync: str) ->
         cursor.execute(f"PRAGMA busy_timeout = {1000 * WAL_SECONDS}")  # only here: turning to WAL takes the whole file
         _turn_to_wal(cursor)
         cursor.execute(f"PRAGMA synchronous = {'FULL' if database.synced_always else 'NORMAL'}")
+        cursor.execute(f"PRAGMA fullfsync = {int(database.synced_always)}")  # to the disk itself; macOS alone knows it
         cursor.execute("PRAGMA busy_timeout = 0")
 
     return database

@@ -8,9 +8,10 @@ from typing import NamedTuple
 from budgeted.ledger.accounts import Account
 from budgeted.ledger.acknowledged_verbs import AcknowledgedVerbs, WentBackError
 from budgeted.ledger.memory.change_records import Change
-from budgeted.ledger.network_ledger import Standing, lasting
+from budgeted.ledger.network_ledger import Standing
 from budgeted.ledger.sql.driver_interface import Cursor, Driver, StoredRow
 from budgeted.ledger.sql.statements import Statements
+from budgeted.system.clocks import boot_time
 
 FORGOTTEN_SECONDS = 7 * 86_400.0
 """How long an owner's count is kept after its lease ran out: a machine may sleep, and its processes go on."""
@@ -58,7 +59,7 @@ class VerbCounts:
         self.told = told
         self.identity = ""
         """The project's, when it was opened."""
-        self.renewed = lasting()
+        self.renewed = boot_time()
         """When this owner was heard of last."""
 
     def ask(self, driver: Driver) -> Cursor:
@@ -72,7 +73,7 @@ class VerbCounts:
         [[identity, verbs]] = found
         if verbs is None:
             # Others forget an owner that slept for so long; no backup is to be suspected.
-            verbs = self.told.sent() if lasting() - self.renewed > FORGOTTEN_SECONDS / 2 else 0
+            verbs = self.told.sent() if boot_time() - self.renewed > FORGOTTEN_SECONDS / 2 else 0
         return Standing(verbs, "" if identity == self.identity else REPLACED)
 
     def checked(self, found: list[StoredRow], before: int, *, again: bool = False) -> int:
