@@ -7,7 +7,7 @@ import functools
 
 from budgeted.ledger.accounts import UNITS, USD, LimitSpec, Slot
 from budgeted.limits.limit import Limit
-from budgeted.limits.periods import NEVER
+from budgeted.limits.periods import NEVER, local_time
 
 EPOCH = dt.date(1970, 1, 1).toordinal()
 """The day that a report's rows count from."""
@@ -41,4 +41,4 @@ def is_budget(slot: Slot) -> bool:
 
 def day_number(at: float, tz: dt.tzinfo) -> int:
     """Days from 1970-01-01 to the local date of a time."""
-    return dt.datetime.fromtimestamp(at, tz).date().toordinal() - EPOCH
+    return local_time(at, tz).date().toordinal() - EPOCH

@@ -162,6 +162,23 @@ def zone(name: str | dt.tzinfo) -> dt.tzinfo:
         ) from None
 
 
+def local_time(at: float, tz: dt.tzinfo) -> dt.datetime:
+    """A time by the clocks of a time zone.
+
+    Args:
+        at: in unix seconds, as long ago or as far ahead as a ``datetime`` can be.
+        tz: the zone.
+
+    Raises:
+        OverflowError: no ``datetime`` can be that.
+    """
+    # Not datetime.fromtimestamp(): on Windows it knows nothing before 1970, nor after the year 3000.
+    return (_UNIX_EPOCH + dt.timedelta(seconds=at)).astimezone(tz)
+
+
+_UNIX_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
 def window(period: Period | None, anchor: dt.date | None, at: float, tz: dt.tzinfo) -> tuple[int, int]:
     """Return the start and the end of the period that ``at`` is in, as unix seconds: ``start <= at < end``.
 
@@ -200,7 +217,7 @@ def _elapsed_window(step: int, anchor: dt.date | None, at: int, tz: dt.tzinfo) -
 
 def _calendar_window(period: Period, anchor: dt.date | None, at: int, tz: dt.tzinfo) -> tuple[int, int]:
     base = _base(period, anchor, tz)
-    index = _index(period, base, dt.datetime.fromtimestamp(at, tz))
+    index = _index(period, base, local_time(at, tz))
     start, end = (_instant(_nth(period, base, index + i), tz) for i in (0, 1))
     # The index is that of the local date. It is one too high before the hour of the day at which the period
     # starts, and may be off where the clock was changed across a boundary.

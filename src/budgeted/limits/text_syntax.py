@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Final, Literal, NamedTuple, TypeAlias, cast
 from urllib.parse import quote, unquote
 
-from budgeted.limits.periods import WORDS, Period, parse_period
+from budgeted.limits.periods import WORDS, Period, local_time, parse_period
 from budgeted.money import MAX_USD, NANO, format_usd, nano_usd
 from budgeted.validation import shown
 
@@ -224,7 +224,7 @@ def _datetime(value: object) -> dt.datetime:
     if isinstance(value, dt.date):
         return dt.datetime(value.year, value.month, value.day)  # noqa: DTZ001
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return dt.datetime.fromtimestamp(math.floor(value), dt.UTC)
+        return local_time(math.floor(value), dt.UTC)
     raise TypeError(f"periods are counted from a date, a datetime, text or unix seconds, got {shown(value)}")
 
 

@@ -29,6 +29,9 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from budgeted.limits.periods import local_time
+from budgeted.system.clocks import boot_time
+
 logger = logging.getLogger("budgeted")
 
 TOLERANCE: Final = 300.0
@@ -42,13 +45,6 @@ UNSET: Final = dt.datetime(2025, 1, 1, tzinfo=dt.UTC).timestamp()
 
 _SURE: Final = 60.0
 """Seconds that the wall clock may go on by without a look at the boot clock: well below the tolerance."""
-
-_BOOT_CLOCK: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-
-
-def boot_time() -> float:
-    """Seconds by a clock that nobody sets, and that goes on while this machine sleeps."""
-    return time.clock_gettime(_BOOT_CLOCK)
 
 
 class TrustedClock:
@@ -114,7 +110,7 @@ def _tell(now: float, ahead: float) -> None:
         "budgeted: the clock of this host says %s, which is %s later than it can be since this process has read it: "
         "it is not believed, and calls are counted in the periods that the boot clock tells. Set the clock; or, if it "
         "is right now, start this process anew",
-        dt.datetime.fromtimestamp(now, dt.UTC).isoformat(timespec="seconds") if now < 2**37 else f"{now:.0f}",
+        local_time(now, dt.UTC).isoformat(timespec="seconds") if now < 2**37 else f"{now:.0f}",
         dt.timedelta(seconds=round(ahead)) if ahead < 2**37 else f"{ahead:.0f} s",
     )
 

@@ -5,7 +5,6 @@ Any of it may wait for the ledger.
 
 from __future__ import annotations
 
-import datetime as dt
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -24,7 +23,7 @@ from budgeted.ledger.accounts import (
 from budgeted.ledger.interface import all_accounts
 from budgeted.ledger.limit_conversion import limit_of, spec
 from budgeted.limits.limit import Limit, LimitLike
-from budgeted.limits.periods import NEVER
+from budgeted.limits.periods import NEVER, local_time
 from budgeted.limits.trusted_clock import TOLERANCE
 from budgeted.manager import balances
 from budgeted.manager.balances import AccountInfo, Balance, UncertainCharge, in_the_future
@@ -131,7 +130,7 @@ class Accounts:
                 cost=to_usd(one.used.usd),
                 held=to_usd(one.held),
                 reason=one.reason,
-                at=dt.datetime.fromtimestamp(one.at, self._payer.timezone),
+                at=local_time(one.at, self._payer.timezone),
             )
             for one in self._payer.ledger.uncertain()
         ]

@@ -10,7 +10,7 @@ import msgspec
 
 from budgeted.ledger.accounts import UNITS, Account, Slot
 from budgeted.ledger.limit_conversion import limit_of
-from budgeted.limits.periods import NEVER
+from budgeted.limits.periods import NEVER, local_time
 from budgeted.money import to_usd
 from budgeted.telemetry.forecast import Recent, exhausted_at
 
@@ -129,8 +129,8 @@ def of_slot(
         spent=to_usd(spent) if usd else spent,
         held=to_usd(held) if usd else held,
         remaining=to_usd(left) if usd else left,
-        period_start=None if end >= NEVER else dt.datetime.fromtimestamp(start, tz),
-        resets_at=None if end >= NEVER else dt.datetime.fromtimestamp(end, tz),
+        period_start=None if end >= NEVER else local_time(start, tz),
+        resets_at=None if end >= NEVER else local_time(end, tz),
         uncertain=to_usd(min(guessed, spent) if usd else guessed),
         unit=UNITS[slot.unit],
         text=str(limit),
@@ -140,7 +140,7 @@ def of_slot(
 
 def in_the_future(slot: Slot, tz: dt.tzinfo) -> str:
     """That a limit's period has not come yet, and what to do about it."""
-    begins, ends = (dt.datetime.fromtimestamp(at, tz).isoformat(" ", "minutes") for at in (slot.start, slot.end))
+    begins, ends = (local_time(at, tz).isoformat(" ", "minutes") for at in (slot.start, slot.end))
     return (
         f"{limit_of(slot.limit, slot.amount)} is in a period that begins on {begins}, since a clock was wrong: it "
         f"counts in that one until {ends}. `budgeted repair --period` brings it back into the present one"

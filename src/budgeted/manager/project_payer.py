@@ -26,7 +26,7 @@ from budgeted.ledger.interface import Ledger, all_accounts
 from budgeted.ledger.limit_conversion import day_number, limit_of, spec
 from budgeted.ledger.spending_records import Used
 from budgeted.limits.limit import Limit
-from budgeted.limits.periods import NEVER, Period, window
+from budgeted.limits.periods import NEVER, Period, local_time, window
 from budgeted.limits.trusted_clock import TOLERANCE, is_system_clock
 from budgeted.manager.balances import in_the_future
 from budgeted.manager.declared_limits import declare
@@ -318,7 +318,7 @@ class ProjectPayer:
         """When the refusing limit's period ends, and the seconds until then."""
         if not 0 < refused.end < NEVER:
             return None, None
-        return dt.datetime.fromtimestamp(refused.end, self.timezone), max(0.0, refused.end - self.clock())
+        return local_time(refused.end, self.timezone), max(0.0, refused.end - self.clock())
 
     def limit_text(self, refused: Refused) -> str:
         """The refusing limit as it would be written."""

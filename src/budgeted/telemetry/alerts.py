@@ -28,7 +28,7 @@ from budgeted.ledger.admission import Ask, Refused
 from budgeted.ledger.cost_routing import Leg, Route, Stale
 from budgeted.ledger.spending_records import Used
 from budgeted.limits.limit import Limit
-from budgeted.limits.periods import NEVER
+from budgeted.limits.periods import NEVER, local_time
 from budgeted.money import to_usd
 from budgeted.payers.payer_interface import Group, Payer
 from budgeted.telemetry import counters, events
@@ -188,7 +188,7 @@ class Alerts:
         money = to_usd if slot.unit == USD else float
         event = events.Event(
             kind="alert",
-            at=dt.datetime.fromtimestamp(at, payer.timezone),
+            at=local_time(at, payer.timezone),
             project=payer.project_name,
             account=account_name(account.id),
             account_kind=kind,
@@ -199,7 +199,7 @@ class Alerts:
             held=money(slot.held),
             remaining=money(max(0, slot.amount - slot.spent - slot.held)),
             threshold=share,
-            resets_at=None if slot.end >= NEVER else dt.datetime.fromtimestamp(slot.end, payer.timezone),
+            resets_at=None if slot.end >= NEVER else local_time(slot.end, payer.timezone),
             exhausted_at=self._exhausted_at(account, slot, at),
         )
         who = {"global": "the global budget", "user": "a user", "block": "a block"}[kind]

@@ -21,6 +21,7 @@ from budgeted.errors import (
 from budgeted.ledger.accounts import account_kind, account_name
 from budgeted.ledger.admission import Refused
 from budgeted.ledger.spending_records import Used
+from budgeted.limits.periods import local_time
 from budgeted.money import format_usd, to_usd
 from budgeted.telemetry import counters, events, log_throttling, span_attributes
 from budgeted.telemetry.events import Event
@@ -287,4 +288,4 @@ def _payers(groups: Sequence[Group]) -> list[Payer]:
 
 
 def _now(payer: Payer) -> dt.datetime:
-    return dt.datetime.fromtimestamp(payer.clock(), payer.timezone)
+    return local_time(payer.clock(), payer.timezone)

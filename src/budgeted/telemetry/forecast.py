@@ -13,7 +13,7 @@ import datetime as dt
 from budgeted.ledger.accounts import TOKENS, USD, Slot
 from budgeted.ledger.interface import Ledger
 from budgeted.ledger.limit_conversion import day_number
-from budgeted.limits.periods import NEVER
+from budgeted.limits.periods import NEVER, local_time
 
 LEAST_PART = 24
 """The rate is measured over at least one part in so many of a period."""
@@ -37,7 +37,7 @@ def recent_rates(ledger: Ledger, at: float, tz: dt.tzinfo, account: str | None =
         tz: where days begin.
         account: the one to read; None for all, which may be many.
     """
-    now = dt.datetime.fromtimestamp(at, tz)
+    now = local_time(at, tz)
     today, seconds_of_today = day_number(at, tz), now.hour * 3600 + now.minute * 60 + now.second
     rows = ledger.rollups(today - DAYS + 1, account)
     sums: dict[str, list[int]] = {}
@@ -84,4 +84,4 @@ def exhausted_at(slot: Slot, at: float, tz: dt.tzinfo, recent: Recent | None = N
     left = seconds_left(slot, at, recent)
     if left is None or left > 100 * 366 * _DAY:
         return None
-    return dt.datetime.fromtimestamp(at + left, tz)
+    return local_time(at + left, tz)
