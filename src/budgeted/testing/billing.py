@@ -12,6 +12,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import cache
+from io import FileIO
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -310,8 +311,7 @@ class Bill:
     def __init__(self, path: str | Path | None = None) -> None:
         self._lock = threading.Lock()
         self._calls: list[Billed] = []
-        flags = os.O_APPEND | os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC
-        self._file = None if path is None else os.open(path, flags, 0o600)
+        self._file = None if path is None else _open_for_me(path)
 
     def add(self, billed: Billed) -> None:
         """Book a call, in the file too, before its answer is sent."""
@@ -319,7 +319,7 @@ class Bill:
             self._calls.append(billed)
             if self._file is not None:
                 # One unbuffered write: the line is there even if the process is killed now.
-                os.write(self._file, msgspec.json.encode(billed) + b"\n")
+                self._file.write(msgspec.json.encode(billed) + b"\n")
 
     def calls(self) -> list[Billed]:
         """Return all calls, oldest first."""
@@ -335,8 +335,13 @@ class Bill:
         """Close the file, if there is one."""
         with self._lock:
             if self._file is not None:
-                os.close(self._file)
+                self._file.close()
                 self._file = None
+
+
+def _open_for_me(path: str | Path) -> FileIO:
+    """Open a file to add to, which nobody else may read if it is made."""
+    return FileIO(path, "ab", opener=lambda name, flags: os.open(name, flags, 0o600))
 
 
 def read_bill(path: str | Path) -> list[Billed]:
