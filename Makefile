@@ -78,8 +78,11 @@ lint: $(VENV)/.ready
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/lint-imports --no-logo
 
+# On the other systems as well: what they have not got is found nowhere else.
 types: $(VENV)/.ready
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/windows
+	$(BIN)/mypy --platform darwin --cache-dir .mypy_cache/macos
 
 pyright: $(VENV)/.ready
 	$(BIN)/pyright
