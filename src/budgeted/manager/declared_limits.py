@@ -19,6 +19,7 @@ from budgeted.errors import LedgerError, LedgerLockedError, LedgerUnavailableErr
 from budgeted.ledger.accounts import Account, LimitSpec
 from budgeted.ledger.interface import Ledger
 from budgeted.ledger.limit_conversion import limit_of
+from budgeted.limits.periods import local_time
 from budgeted.manager import declarations
 from budgeted.manager.declarations import Amounts, Declaration, Entry, amounts_of
 from budgeted.manager.running_program import Program, is_running, this_program
@@ -216,7 +217,7 @@ def _described(one: Declaration) -> str:
     state = {True: "is running", False: "has ended", None: "may still run"}[is_running(one.program)]
     at = ""
     with contextlib.suppress(OverflowError, OSError, ValueError):  # by a clock that was far off
-        at = f" at {dt.datetime.fromtimestamp(one.at, dt.UTC).isoformat(' ', 'seconds')}"
+        at = f" at {local_time(one.at, dt.UTC).isoformat(' ', 'seconds')}"
     return f"{text_of(one.amounts)}, declared{at} by {_called(one.program)}, which {state}"
 
 

@@ -11,6 +11,7 @@ from pathlib import Path, PurePath
 import msgspec
 
 from budgeted.ledger.journal.origin import boot_id
+from budgeted.system import current as system
 
 LONGEST = 200
 """Characters of a program's name that are kept and shown: the last ones, which tell it from others."""
@@ -80,7 +81,7 @@ def is_running(program: Program) -> bool | None:
     here = this_program()
     if program.boot and (program.boot, program.space) == (here.boot, here.space):
         state = _state(program.pid)
-        return _exists(program.pid) if state is None else state == program.began
+        return system.is_process(program.pid) if state is None else state == program.began
     # A machine of this name that is up since another time is this one, before it was started anew.
     rebooted = program.host == here.host and program.boot and here.boot and program.boot != here.boot
     return False if rebooted else None
@@ -125,15 +126,3 @@ def _state(pid: int) -> int | None:
         return -1 if state in (b"Z", b"X") else int(rest[18])
     except (OSError, IndexError, ValueError):
         return None
-
-
-def _exists(pid: int) -> bool | None:
-    if os.name != "posix":
-        return None  # where signal 0 is none that only asks
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        return True  # of another user
-    return True
