@@ -36,7 +36,8 @@ def configure(
 ) -> BudgetManager:
     """Make the default manager, or change in place the one that was made so.
 
-    Its global limit covers every call of the process that an SDK makes, inside blocks and outside.
+    What is not given is as a settings file and ``BUDGETED_*`` variables state it, else as it was or is by default. Its
+    global limit covers every call of the process that an SDK makes, inside blocks and outside.
 
     Args:
         max_budget: USD, or limits as text, such as ``"$10/day"``. None leaves the global limits as they are.
@@ -314,6 +315,8 @@ def go_on_as_started() -> None:
 def instrument() -> Instrumented:
     """Hook the SDKs now. Done by itself with the first manager, block or ``configure``; repeating it does no harm.
 
+    Where variables or a file state settings of the default manager, it is made by them.
+
     Returns:
         What is metered now: ``packages``, each installed package that makes paid calls with its version and state
         (``"hooked"``, ``"hooked when imported"``, ``"missing: ..."`` and what is not there to be hooked, ...), and
@@ -324,6 +327,7 @@ def instrument() -> Instrumented:
         >>> if not (found := instrument()).complete:
         ...     raise SystemExit(f"not all calls are metered: {found}")
     """
+    open_managers.make_as_stated(BudgetManager)
     providers.instrument()
     return providers.instrumented()
 

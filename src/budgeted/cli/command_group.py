@@ -15,9 +15,11 @@ from budgeted.cli import (
     export_dashboards,
     import_litellm_budgets,
     serve,
+    show_settings,
     verify_and_repair,
 )
 from budgeted.errors import BudgetError
+from budgeted.manager import stated_settings
 from budgeted.manager.environment import unknown_variables
 
 
@@ -26,6 +28,7 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> object:
         for problem in unknown_variables(os.environ):
+            stated_settings.told.add(problem)
             click.echo(f"Warning: {problem}", err=True)
         try:
             return super().invoke(ctx)
@@ -53,6 +56,7 @@ for _command in (
     demo.demo,
     doctor.doctor,
     serve.serve,
+    show_settings.config,
     backup_and_restore.backup,
     backup_and_restore.restore,
     verify_and_repair.verify,

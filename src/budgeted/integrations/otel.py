@@ -2,7 +2,7 @@
 
 The zero-code loader of OpenTelemetry finds :class:`BudgetedInstrumentor` by its entry point. Each setting of
 ``configure()`` is a variable: ``BUDGETED_MAX_BUDGET='$10/day'``, ``BUDGETED_LEDGER``, ``BUDGETED_DEFAULT_USER_LIMITS``,
-``BUDGETED_ON_EXCEED``, ... Without any of them, nothing is done.
+``BUDGETED_ON_EXCEED``, ...; and a file may state them. Without any of either, nothing is done.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 
 from budgeted import api
+from budgeted.manager import open_managers
+from budgeted.manager.budget_manager import BudgetManager
 from budgeted.manager.environment import from_environment
 
 
@@ -28,9 +30,8 @@ class BudgetedInstrumentor:
                 exception, and the application would run without its limits.
         """
         try:
-            settings = from_environment(os.environ)
-            if settings:
-                api.configure(**settings)
+            from_environment(os.environ)
+            open_managers.make_as_stated(BudgetManager)
         except Exception as error:
             msg = f"budgeted: the application was not started, as its limits cannot be kept: {error}"
             raise SystemExit(msg) from error

@@ -94,7 +94,10 @@ class CarriedManager(msgspec.Struct, frozen=True):
         return None
 
     def _made(self) -> Manager:
-        settings = {name: value for name, value in map(self._read, self.settings) if value is not None}
+        with open_managers.not_by_the_application():
+            return self._made_of({name: value for name, value in map(self._read, self.settings) if value is not None})
+
+    def _made_of(self, settings: dict[str, object]) -> Manager:
         problem = self.problem
         manager: Manager | None = None
         if not problem:

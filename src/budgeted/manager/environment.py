@@ -21,16 +21,17 @@ _TEXTS = (
 ).split()
 _OTHERS = (
     "home token read_token max_body max_projects threads host port project header_seconds body_seconds answer_seconds "
-    "max_connections max_connections_per_address trusted_proxies payers secret"
+    "max_connections max_connections_per_address trusted_proxies payers secret config run"
 ).split()
 """Variables that are not about a manager's settings."""
 
 HIDDEN = "***"
 """What is shown of a value that is nobody's business."""
 
-_KNOWN = (*_TEXTS, *_LISTS, *_FLOATS, *_TOKENS, "metric_users", "semconv")
+MANAGER_SETTINGS = (*_TEXTS, *_LISTS, *_FLOATS, *_TOKENS, "metric_users", "semconv")
+"""The settings of a manager that can be stated outside its program, by the names of its keywords."""
 
-_SECRETS = frozenset({"token", "read_token"})
+_SECRETS = frozenset({"token", "read_token", "secret", "payers"})
 
 _PREFIX = "BUDGETED_"
 
@@ -47,7 +48,7 @@ def shown_variables(environment: Mapping[str, str]) -> dict[str, str]:
     for variable, value in sorted(environment.items()):
         name = variable.removeprefix(_PREFIX).lower()
         if variable.startswith(_PREFIX) and value.strip():
-            known = name in _KNOWN or name in _OTHERS
+            known = name in MANAGER_SETTINGS or name in _OTHERS
             readable[variable] = (
                 HIDDEN if name in _SECRETS or not known else public(value) if name == "ledger" else value
             )
@@ -63,8 +64,8 @@ def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     told = []
     for variable, value in environment.items():
         name = variable.removeprefix(_PREFIX).lower()
-        if variable.startswith(_PREFIX) and value.strip() and name not in _KNOWN and name not in _OTHERS:
-            meant = difflib.get_close_matches(name, (*_KNOWN, *_OTHERS), 1)
+        if variable.startswith(_PREFIX) and value.strip() and name not in MANAGER_SETTINGS and name not in _OTHERS:
+            meant = difflib.get_close_matches(name, (*MANAGER_SETTINGS, *_OTHERS), 1)
             hint = f"did you mean {_PREFIX}{meant[0].upper()}?" if meant else "nothing reads it"
             told.append(f"{variable} is not known; {hint}")
     return told
@@ -74,6 +75,12 @@ def warn_of_unknown(environment: Mapping[str, str]) -> None:
     """Log what :func:`unknown_variables` finds."""
     for problem in unknown_variables(environment):
         logger.warning("budgeted: %s", problem)
+
+
+def variable_of(name: str, environment: Mapping[str, str]) -> str:
+    """The variable that states a manager's setting."""
+    variable = _PREFIX + name.upper()
+    return variable if environment.get(variable, "").strip() else "BUDGETED_PROJECT"
 
 
 def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
@@ -90,19 +97,24 @@ def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         ValueError: a variable's value makes no sense, or its name is probably misspelt; the text quotes it.
     """
     warn_of_unknown(environment)
+    return variables_of(environment)
+
+
+def variables_of(environment: Mapping[str, str]) -> dict[str, Any]:
+    """The same as :func:`from_environment`, for who has told of what is not known."""
     found: dict[str, object] = {}
     for variable, value in {"BUDGETED_PROJECT_NAME": environment.get("BUDGETED_PROJECT", ""), **environment}.items():
         name = variable.removeprefix(_PREFIX).lower()
         if not variable.startswith(_PREFIX) or not value.strip():
             continue
-        if name in _KNOWN:
+        if name in MANAGER_SETTINGS:
             try:
                 found[name] = _from_text(name, value.strip())
             except ValueError:
                 msg = f"{variable}={shown(value)} makes no sense; see {name!r} of budgeted.BudgetManager"
                 raise ValueError(msg) from None
         elif name not in _OTHERS:
-            meant = difflib.get_close_matches(name, _KNOWN, 1, 0.8)
+            meant = difflib.get_close_matches(name, MANAGER_SETTINGS, 1, 0.8)
             if meant:
                 msg = f"{variable} is not known; write {_PREFIX}{meant[0].upper()}"
                 raise ValueError(msg)

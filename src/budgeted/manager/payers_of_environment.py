@@ -10,7 +10,7 @@ from budgeted.errors import BudgetError
 from budgeted.ledger.out_of_reach import OutOfReach
 from budgeted.manager import open_managers
 from budgeted.manager.extracted_payers import VARIABLE, Extracted, accounts_of
-from budgeted.manager.open_managers import CONFIGURED, Manager
+from budgeted.manager.open_managers import INHERITED, Manager
 from budgeted.manager.payers_as_text import MAX_AGE, NamedPayer, place_of, read
 from budgeted.manager.project_payer import ProjectPayer
 from budgeted.payers import scope as scopes
@@ -56,7 +56,7 @@ def _inherit(text: str, environment: Mapping[str, str], make: Callable[..., Mana
 
 def _first(manager: Manager) -> None:
     """Have a manager be the default one: ``configure()`` changes it in place, and keeps its ledger."""
-    open_managers.put_first(manager, CONFIGURED)
+    open_managers.put_first(manager, INHERITED)
 
 
 def _manager(text: str, named: NamedPayer, environment: Mapping[str, str], make: Callable[..., Manager]) -> Manager:

@@ -1,0 +1,102 @@
+"""What the default manager of a program that is run here would have for settings, and where each was stated."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Final
+
+import click
+import msgspec
+
+from budgeted.cli.table_output import json_option, show
+from budgeted.ledger.urls import public
+from budgeted.limits.limit import Limit
+from budgeted.manager.environment import HIDDEN, MANAGER_SETTINGS, shown_variables, variable_of
+from budgeted.manager.settings import UserLimits
+from budgeted.manager.stated_settings import TABLES, Setting, Stated, defaults, stated
+
+DEFAULT: Final = "default"
+
+
+class ShownSetting(msgspec.Struct, frozen=True):
+    """A setting as others may read it.
+
+    Args:
+        setting: its name; of a table, with the name of whom or what it is about.
+        value: without passwords and tokens.
+        source: a variable, or a file with line and key, or ``"default"``.
+    """
+
+    setting: str
+    value: str
+    source: str
+
+
+@click.command()
+@json_option
+def config(*, as_json: bool) -> None:
+    """Show every setting of a program that is run here, and where it is from.
+
+    Settings are those of a file (the one that BUDGETED_CONFIG names, else budgeted.toml, else [tool.budgeted] in
+    pyproject.toml, of this directory or one above it), then BUDGETED_* variables, then what the program gives to
+    configure(): later ones win. Exit code 1: something of it makes no sense, and no program would start with it.
+    """
+    found = stated()
+    rows = [*_of_manager(found), *_of_tables(found), *_of_others(os.environ)]
+    if not as_json:
+        file = found.file.path if found.file is not None else "none"
+        click.echo(f"file: {file}\n")
+    table = [(row.setting, row.value, row.source) for row in rows]
+    show(rows, ("setting", "value", "from"), table, as_json=as_json, nothing="")
+
+
+def _of_manager(found: Stated) -> list[ShownSetting]:
+    plain = defaults()
+    names = [name for name in MANAGER_SETTINGS if name != "duration"]  # which max_budget is shown with
+    settings = {name: found.settings.get(name, Setting(plain.get(name), DEFAULT)) for name in names}
+    return [ShownSetting(name, _text(name, one.value), one.source) for name, one in settings.items()]
+
+
+def _of_tables(found: Stated) -> list[ShownSetting]:
+    """The limits of users whom the file names, prices, and what is not read yet."""
+    file = found.file
+    if file is None:
+        return []
+    rows = []
+    for table in TABLES:
+        inner = file.table.get(table)
+        if table == "gateway" and inner:  # it may have keys of providers
+            rows.append(ShownSetting(table, HIDDEN, file.where(table)))
+        elif isinstance(inner, dict) and table != "limits":
+            rows += [
+                ShownSetting(f"{table}.{name}", _plain(one), file.where(table, name)) for name, one in inner.items()
+            ]
+    return rows
+
+
+def _of_others(environment: Mapping[str, str]) -> list[ShownSetting]:
+    """Variables that are about something else than a manager."""
+    told = {variable_of(name, environment) for name in MANAGER_SETTINGS}
+    readable = shown_variables(environment)
+    return [ShownSetting(name, value, "variable") for name, value in readable.items() if name not in told]
+
+
+def _text(name: str, value: object) -> str:
+    if value is None or value == ():
+        return "none"
+    if name == "ledger":
+        return public(str(value))
+    if isinstance(value, UserLimits):
+        return ", ".join(f"{pattern}: {_text('', limits)}" for pattern, limits in value.patterns) or "none"
+    if isinstance(value, tuple):
+        return (" + " if isinstance(value[0], Limit) else ", ").join(map(str, value))
+    return str(value)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} = {_plain(inner)}" for key, inner in value.items())
+    if isinstance(value, list):
+        return " + ".join(map(_plain, value))
+    return str(value)
