@@ -148,3 +148,36 @@ except budgeted.CarrierError as error:
     monkeypatch.setenv("BUDGETED_SECRET", "a secret")
     assert told() == ""
     assert spent(parent) == {"alice": 1}
+
+
+@pytest.mark.parametrize(
+    "made",
+    ['budgeted.configure(project_name="own", {})', 'budgeted.BudgetManager("own", {})'],
+    ids=["configured", "made"],
+)
+def test_a_program_with_a_project_of_its_own_is_charged_there_and_to_whoever_started_it(
+    parent: BudgetManager, environment: dict[str, str], made: str
+) -> None:
+    program = f"""
+import budgeted
+manager = {made.format('ledger="memory://", max_budget=3')}
+def spend(usd):
+    with budgeted.hold(cost=usd) as held:
+        held.settle(cost=usd)
+spend(1)
+with budgeted.budget("inner"):
+    spend(1)
+for usd in (2, 1):
+    try:
+        spend(usd)
+    except budgeted.BudgetExceededError as error:
+        print(error.account_kind, error.limit)
+print(budgeted.get_manager() is manager, manager.report("user")["inner"].spent, manager.balance().spent)
+"""
+    with parent.budget("alice", cap=2.5):
+        inject(environment)
+    assert run(environment, program).stdout == "block a cap of $2.50\nblock a cap of $2.50\nTrue 1.0 2.0\n"
+    assert spent(parent) == {"alice": 2}
+    with parent.budget("alice", cap=10):
+        inject(environment)
+    assert run(environment, program).stdout == "global $3\nTrue 1.0 3.0\n"

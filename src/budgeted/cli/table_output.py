@@ -28,22 +28,31 @@ def show(
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
         return
+    found_rows = list(rows)
+    click.echo("\n".join(as_lines(columns, found_rows)) if found_rows else nothing)
+
+
+def as_lines(columns: Sequence[str], rows: Iterable[Sequence[object]], *, err: bool = False) -> list[str]:
+    """A table as lines, numbers to the right.
+
+    Args:
+        columns: the table's heads.
+        rows: a cell for each column.
+        err: whether it is for standard error, whose width counts then.
+    """
     lines = [[_text(cell) for cell in row] for row in rows]
-    if not lines:
-        click.echo(nothing)
-        return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, name in enumerate(columns):
         right = all(line[number].plain[:1] in "$0123456789-" for line in lines)
         table.add_column(name, justify="right" if right else "left", overflow="fold")
     for line in lines:
         table.add_row(*line)
-    console = Console(highlight=False, soft_wrap=False)
+    console = Console(highlight=False, soft_wrap=False, stderr=err)
     if not console.is_terminal:
         console.width = 10_000  # what reads it knows no columns
     with console.capture() as captured:
         console.print(table)
-    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+    return [line.rstrip() for line in captured.get().splitlines()]
 
 
 def _text(cell: object) -> Text:

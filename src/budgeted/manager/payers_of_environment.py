@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 
 from budgeted.errors import BudgetError
 from budgeted.ledger.out_of_reach import OutOfReach
-from budgeted.manager import open_managers
+from budgeted.manager import open_managers, part_of_run
 from budgeted.manager.extracted_payers import VARIABLE, Extracted, accounts_of
 from budgeted.manager.open_managers import INHERITED, Manager
-from budgeted.manager.payers_as_text import MAX_AGE, NamedPayer, place_of, read
+from budgeted.manager.payers_as_text import NamedPayer, place_of, read
 from budgeted.manager.project_payer import ProjectPayer
+from budgeted.manager.stated_settings import stated
 from budgeted.payers import scope as scopes
 from budgeted.payers.sealed_text import mistaken
 
@@ -36,18 +38,23 @@ def go_on(environment: Mapping[str, str], make: Callable[..., Manager]) -> None:
         # By its own name alone: under CGI, what HTTP_* variables hold was written by whoever sent the request.
         text = environment.get(VARIABLE)
         if text is not None:
-            _inherit(text, environment, make)
+            with open_managers.not_by_the_application():
+                _inherit(text, environment, make)
     except (BudgetError, ValueError, TypeError) as error:
         logger.error("budgeted: all calls of this process are refused: %s", error)  # noqa: TRY400 - its text says it all
-        _first(make(ledger=OutOfReach(str(error))))
+        with open_managers.not_by_the_application():
+            _first(make(ledger=OutOfReach(str(error))))
 
 
 def _inherit(text: str, environment: Mapping[str, str], make: Callable[..., Manager]) -> None:
     secret = environment.get("BUDGETED_SECRET", "")
-    told = read(text, secret, time.time(), MAX_AGE)
+    # However old: a server that starts a worker after a week still does so for whoever started it.
+    told = read(text, secret, time.time(), math.inf)
+    stated()  # for its prices
     accounts = accounts_of(text, told, signed=True)
     managers = [_manager(text, one, environment, make) for one in told.payers]
     _kept.extend(managers)
+    part_of_run.take_part(environment, [one.payer for one in managers])
     _first(managers[told.innermost])
     if accounts:
         payers: list[ProjectPayer] = [one.payer for one in managers]

@@ -28,6 +28,7 @@ from budgeted.ledger.spending_records import Used
 from budgeted.limits.limit import Limit
 from budgeted.limits.periods import NEVER, Period, local_time, window
 from budgeted.limits.trusted_clock import TOLERANCE, is_system_clock
+from budgeted.manager import limits_of_operator
 from budgeted.manager.balances import in_the_future
 from budgeted.manager.declared_limits import declare
 from budgeted.manager.settings import Settings
@@ -115,7 +116,7 @@ class ProjectPayer:
         Charges that wait for the ledger since another process, or this one, could not hand them over are posted.
         """
         user_limits = bool(settings.default_user_limits) or _users_have_limits(ledger)
-        if limits is None:
+        if limits is None or limits_of_operator.overrule(limits, project_name or self.project_name, ledger):
             ledger.set_limits(GLOBAL, (), explicit=False, create=True)
         else:
             now = settings.clock()

@@ -78,7 +78,7 @@ class Stated(msgspec.Struct, frozen=True):
                 return self.settings[name].source
         return str(self.file.path) if self.file is not None and self.users else None
 
-    def keywords(self, given: Mapping[str, object]) -> dict[str, object]:
+    def keywords(self, given: Mapping[str, object]) -> dict[str, Any]:
         """The keywords of a manager: what is stated, and what ``configure()`` was given, which wins.
 
         Limits of patterns of names go together: only those of the same pattern are replaced.

@@ -19,7 +19,7 @@ class CarriedAccount(msgspec.Struct, frozen=True):
         payer: whose it is, as an index.
         account: the ledger's name of it.
         policy: what happens to a call that does not fit; None for the payer's own.
-        cap: nano-USD that a block may spend; None for a user.
+        cap: nano-USD that a block may spend; None for a user, and for a block that only counts.
     """
 
     payer: int
@@ -80,6 +80,8 @@ def enclosed(
             payer.limit_block(one.account, one.cap, block, lasting=True)
             scope = joined(scope, payer, None, one.policy, one.account)
             blocks = (*blocks, block)
+        else:
+            scope = joined(scope, payer, None, one.policy, one.account)
     assert scope is not None  # noqa: S101 - there is a payer
     scope.blocks, scope.payer = blocks, payers[innermost]
     return scope

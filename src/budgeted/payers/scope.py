@@ -13,7 +13,7 @@ import msgspec
 from opentelemetry.context import Context, attach, create_key, detach, get_current, get_value, set_value
 
 from budgeted.fork_locks import SECONDS
-from budgeted.ledger.accounts import user_account
+from budgeted.ledger.accounts import block_account, user_account
 from budgeted.payers.block_figures import BlockFigures
 from budgeted.payers.on_exceed_policy import Policy
 from budgeted.payers.payer_interface import Group, Payer
@@ -110,9 +110,27 @@ def joined(
         groups = (*groups, paying)
     elif paying is not group:
         groups = tuple(paying if one is group else one for one in groups)
+    if user is not None and counted_apart:
+        groups = _with_account_of_run(groups, user)
     if parent is None:
         return Scope(groups, (), payer)
     return Scope(groups, parent.blocks, payer, parent.offer, parent.unmetered, parent.unmetered)
+
+
+counted_apart: list[tuple[Payer, str]] = []
+"""Where a program is run by ``budgeted run``: whose run it is, and the key under which each user's part is counted."""
+
+_LONGEST_USER = 200
+"""Bytes of a user's name that fit into the name of its account in a run, behind the run's key."""
+
+
+def _with_account_of_run(groups: tuple[Group, ...], user: str) -> tuple[Group, ...]:
+    """Some accounts, and the one of what a user spends in this run: its own does not tell that from the rest."""
+    payer, key = counted_apart[0]
+    if len(user.encode()) > _LONGEST_USER:
+        return groups
+    account = block_account(f"{key} {user}")
+    return tuple(group.join(account, payer.policy) if group.payer is payer else group for group in groups)
 
 
 def unmetered() -> Scope:

@@ -14,6 +14,7 @@ import msgspec
 from budgeted.ledger.spending_records import Used
 from budgeted.payers.payer_interface import Group
 from budgeted.system.forks import at_fork
+from budgeted.telemetry import run_notes
 from budgeted.telemetry.user_names import UserNames, user_of
 
 logger = logging.getLogger("budgeted")
@@ -191,6 +192,7 @@ def refuse(asked: Asked, groups: Sequence[Group], reason: str, kind: str) -> Non
     with lock:
         row = _refusals.add(key)
         row[reason, kind] = row.get((reason, kind), 0) + 1
+    run_notes.note(run_notes.REFUSED)
 
 
 def correct(difference: int) -> None:

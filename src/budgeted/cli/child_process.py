@@ -1,0 +1,79 @@
+"""Running a command in this one's place: it gets the signals, and its end is told as a shell would."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from types import FrameType
+from typing import Final
+
+FORWARDED: Final = tuple(
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGBREAK")
+    if hasattr(signal, name)
+)
+
+_OF_TERMINAL: Final = frozenset(("SIGINT", "SIGQUIT", "SIGWINCH"))
+"""What a terminal sends to all its programs: one that came from there has reached the command already."""
+
+
+class ChildProcess:
+    """A command that runs, for which this process waits.
+
+    Args:
+        command: with its arguments.
+        environment: that it gets.
+
+    Attributes:
+        pid: of its process.
+    """
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        self._early: list[int] = []
+        self._process: subprocess.Popen[bytes] | None = None
+        # First, so that none in between ends this process and leaves the command to itself.
+        self._before = {number: signal.signal(number, self._forward) for number in FORWARDED}
+        self._process = subprocess.Popen(list(command), env=dict(environment))  # noqa: S603 - the user's own
+        self.pid = self._process.pid
+        for number in self._early:
+            self._forward(number, None)
+
+    def _forward(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - as handlers are called
+        if self._process is None:
+            self._early.append(number)
+        elif signal.Signals(number).name not in _OF_TERMINAL or not _in_foreground():
+            self._process.send_signal(number)
+
+    def wait(self) -> int:
+        """Wait for its end.
+
+        Returns:
+            The exit code: 128 and the signal's number if one has ended it.
+        """
+        assert self._process is not None  # noqa: S101 - it was started
+        code = self._process.wait()
+        return 128 - code if code < 0 else code
+
+    def give_back_signals(self) -> None:
+        """Have signals do what they did before."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+def _in_foreground() -> bool:
+    """Whether this process's group is the one that its terminal's keys are for."""
+    if sys.platform == "win32":
+        return True
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)

@@ -1,0 +1,183 @@
+"""Running any Python program within limits, and telling what it has spent."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import click
+
+from budgeted.cli import run_table
+from budgeted.cli.child_process import ChildProcess
+from budgeted.cli.started_command import unmetered_reason
+from budgeted.errors import BudgetError
+from budgeted.manager import part_of_run, settings_file
+from budgeted.manager.administrative_manager import Books
+from budgeted.manager.extracted_payers import VARIABLE
+from budgeted.manager.part_of_run import Run
+from budgeted.manager.payers_as_text import place_of
+from budgeted.manager.run_books import RunBooks
+from budgeted.manager.settings import global_limits
+from budgeted.manager.stated_settings import stated
+from budgeted.telemetry import run_notes
+
+REFUSED: Final = 87
+"""The exit code that says that a refusal has ended the program."""
+
+NOT_STARTED, NOT_FOUND, NOT_EXECUTABLE = 2, 127, 126
+
+STARTUP: Final = Path(__file__).parent / "python_startup"
+"""The folder whose ``sitecustomize`` each Python program runs at its start."""
+
+
+class _NotStarted(click.ClickException):
+    exit_code = NOT_STARTED
+
+    def __init__(self, message: str) -> None:
+        super().__init__(f"nothing was started: {message}")
+
+
+class _NotFound(_NotStarted):
+    exit_code = NOT_FOUND
+
+
+class _NotExecutable(_NotStarted):
+    exit_code = NOT_EXECUTABLE
+
+
+@click.command(context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
+@click.option("--limit", help="The global limit, such as '$5' or '$10/day + 60 calls/minute'.")
+@click.option("--user", help="Who pays besides; the program's own blocks pay as well.")
+@click.option("--cap", help="USD that this run alone may spend.")
+@click.option("--ledger", help="Where balances are kept: a path or a URL.")
+@click.option("--project", help="The namespace in the ledger.")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def run(
+    limit: str | None,
+    user: str | None,
+    cap: str | None,
+    ledger: str | None,
+    project: str | None,
+    command: tuple[str, ...],
+) -> None:
+    """Run a Python program, and the Python programs that it starts, within limits. It need not know of them.
+
+    For example: budgeted run --limit '$5/day' -- python agent.py
+
+    What is not given is as the settings file and BUDGETED_* variables have it; see `budgeted config`. At the end a
+    table on standard error tells what was spent.
+
+    Exit code: 87 if a refusal that the program did not handle has ended it, else the program's own; 128 and the
+    signal's number if a signal has. 2: nothing was started, as a limit makes no sense or cannot be kept.
+    """
+    given = {"MAX_BUDGET": limit, "LEDGER": ledger, "PROJECT_NAME": project}
+    environment = {**os.environ, **{f"BUDGETED_{name}": text for name, text in given.items() if text is not None}}
+    if limit is not None:
+        environment.pop("BUDGETED_DURATION", None)
+    with _told_as_not_started():
+        program = _found(command[0])
+        text = _checked_limit(limit)
+        books = _open(environment)
+        _give_place(environment, books)
+        paying = RunBooks(books, user, None if cap is None else cap.strip().removeprefix("$"))
+        folder = Path(tempfile.mkdtemp(prefix="budgeted-run-"))
+    try:
+        with _told_as_not_started():
+            part_of_run.tell(folder, Run(paying.key, place_of(books.payer), text))
+            environment[VARIABLE] = paying.payers(books, environment.get("BUDGETED_SECRET", ""))
+            environment[part_of_run.VARIABLE] = str(folder)
+            _have_python_metered(environment)
+            if not paying.has_limits(books):
+                _say("no limit is named, so nothing is refused: what is spent is counted; write --limit '$5'")
+            reason = unmetered_reason(command, program)
+            if reason is not None:
+                _say(reason)
+        sys.exit(_run(command, environment, folder, books, paying))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        books.close()
+
+
+def _run(command: Sequence[str], environment: Mapping[str, str], folder: Path, books: Books, paying: RunBooks) -> int:
+    """Run the command, tell what it has spent, and return the exit code."""
+    try:
+        child = ChildProcess(command, environment)
+    except OSError as error:
+        raise _NotExecutable(f"{command[0]}: {error.strerror or error}") from error
+    code = child.wait()
+    try:
+        run_table.tell(paying, books, folder, child.pid)
+    except (BudgetError, OSError) as error:
+        _say(f"what was spent cannot be told, and is in the ledger: {error}")
+    child.give_back_signals()
+    return REFUSED if code == 1 and child.pid in run_notes.counts(folder, run_notes.ENDED_BY_REFUSAL) else code
+
+
+@contextmanager
+def _told_as_not_started() -> Iterator[None]:
+    try:
+        yield
+    except (BudgetError, ValueError, TypeError, OSError) as error:
+        raise _NotStarted(str(error)) from error
+
+
+def _found(command: str) -> str:
+    """The file that a command runs."""
+    found = shutil.which(command)
+    if found is None:
+        if os.path.sep in command and Path(command).exists():
+            raise _NotExecutable(f"{command} cannot be executed")
+        raise _NotFound(f"{command} is no command that is found here")
+    return found
+
+
+def _checked_limit(limit: str | None) -> str:
+    """The limit that was given, as text of its parts; "" for none."""
+    if limit is None:
+        return ""
+    try:
+        return " + ".join(map(str, global_limits(limit, None) or ()))
+    except ValueError as error:
+        msg = f"--limit: {error}"
+        raise ValueError(msg) from None
+
+
+def _open(environment: Mapping[str, str]) -> Books:
+    """The books of the project that is stated, with the limits that are stated given to it."""
+    found = stated(environment)
+    keywords = found.keywords({})
+    if keywords.get("ledger") == "memory://":
+        msg = "a ledger in memory is nobody else's, and the program is another process; name a path or a URL"
+        raise ValueError(msg)
+    books = Books(**keywords)
+    try:
+        found.give_limits(books.payer)
+    except BaseException:
+        books.close()
+        raise
+    return books
+
+
+def _give_place(environment: dict[str, str], books: Books) -> None:
+    """Name the project, the ledger and the file as they are for this process, wherever children run."""
+    file = settings_file.find_file(environment)
+    environment[settings_file.VARIABLE] = str(file.path) if file is not None else os.devnull
+    environment["BUDGETED_PROJECT_NAME"] = books.project_name
+    address = books.ledger_address()
+    if address is not None:
+        environment["BUDGETED_LEDGER"] = address
+
+
+def _have_python_metered(environment: dict[str, str]) -> None:
+    path = environment.get("PYTHONPATH")
+    environment["PYTHONPATH"] = str(STARTUP) if not path else f"{STARTUP}{os.pathsep}{path}"
+
+
+def _say(text: str) -> None:
+    click.echo(f"budgeted: {text}", err=True)

@@ -1,0 +1,100 @@
+"""The table that tells at the end of a run what it has spent."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+import click
+
+from budgeted.cli.table_output import as_lines
+from budgeted.manager.administrative_manager import Books
+from budgeted.manager.balances import Balance
+from budgeted.manager.run_books import RunBooks, RunReport, Spent
+from budgeted.money import format_usd, nano_usd
+from budgeted.telemetry import run_notes
+
+HELPERS_SECONDS: Final = 0.5
+
+MOST_ROWS: Final = 20
+"""Models, or users, that are listed one by one."""
+
+Row = tuple[str, str, str, str]
+
+
+def tell(paying: RunBooks, books: Books, folder: Path, main: int) -> None:
+    """Print on standard error what a run has spent.
+
+    Args:
+        paying: the run's books.
+        books: of its project.
+        folder: where its processes have noted what no ledger keeps.
+        main: the pid of the process that was run, which has ended.
+    """
+    started = run_notes.counts(folder, run_notes.STARTED)
+    running = _running(pid for pid in started if pid != main)
+    report = paying.report(books)
+    refused = sum(run_notes.counts(folder, run_notes.REFUSED).values())
+    columns = ("budgeted run", "calls", "spent", "uncertain")
+    for line in as_lines(columns, _rows(report, refused), err=True):
+        click.echo(line, err=True)
+    if report.whole.uncertain:
+        click.echo("uncertain: nobody said what it cost, so it is an estimate; see `budgeted uncertain`", err=True)
+    if running:
+        text = "still running, within the same limits, so that this is what was spent until now: "
+        click.echo(f"{text}{', '.join(map(str, running))}", err=True)
+    if not started:
+        click.echo("nothing was metered: no Python program was started that loads the metering", err=True)
+
+
+def _rows(report: RunReport, refused: int) -> Iterator[Row]:
+    yield from _headed("model", report.models)
+    yield from _headed("user", report.users)
+    yield "total", *_figures(report.whole)
+    if report.held:
+        yield "held by calls that have not ended", "", format_usd(report.held), ""
+    yield "refused", str(refused), "", ""
+    for who, balance in report.left:
+        yield f"left of {balance.text} ({who})", "", _left(balance), ""
+
+
+def _headed(what: str, found: dict[str, Spent]) -> Iterator[Row]:
+    for name, one in list(found.items())[:MOST_ROWS]:
+        yield f"{what} {name}" if name else f"{what}: none named", *_figures(one)
+    rest = list(found.values())[MOST_ROWS:]
+    if rest:
+        sums = [sum(getattr(one, name) for one in rest) for name in ("calls", "usd", "uncertain")]
+        yield f"{len(rest)} other {what}s", *_figures(Spent(*sums))
+
+
+def _figures(one: Spent) -> tuple[str, str, str]:
+    return str(one.calls), format_usd(one.usd), format_usd(one.uncertain)
+
+
+def _left(balance: Balance) -> str:
+    remaining = balance.remaining or 0
+    return format_usd(nano_usd(remaining)) if balance.unit == "usd" else f"{remaining:g} {balance.unit}"
+
+
+def _running(started: Iterable[int]) -> list[int]:
+    """Those of some processes that are there. Helpers, such as multiprocessing has, get a moment to end as well."""
+    running = list(started)
+    deadline = time.monotonic() + HELPERS_SECONDS
+    while (running := [pid for pid in running if _runs(pid)]) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return running
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process is there, and not one that has ended and that nobody waits for, as in some containers."""
+    try:
+        os.kill(pid, 0)
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(") ")[2][:1]
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is there, and it is not ours, or this system has no such files
+        return True
+    return state not in ("Z", "X")

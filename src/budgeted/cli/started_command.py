@@ -1,0 +1,40 @@
+"""What a command line starts, as far as it tells: Python, Python that takes no notice of us, or something else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path, PurePath
+from typing import Final
+
+from budgeted.providers.unmetered_pythons import is_python, isolating_option
+
+_LONGEST_LINE: Final = 1024
+
+
+def unmetered_reason(command: Sequence[str], program: str) -> str | None:
+    """Why nothing, or not all, of a command is metered; None if it is plain Python.
+
+    Args:
+        command: with its arguments.
+        program: the path of the file that is run.
+    """
+    words = [*command] if is_python(command[0]) else _shebang(program)
+    for index, word in enumerate(words):
+        if is_python(word):
+            option = isolating_option(words[index + 1 :])
+            if option:
+                return f"Python is started with {option}, which keeps the metering away: nothing is metered"
+            return None
+    name = PurePath(command[0]).name
+    return f"{name} is not Python, and only Python is metered: that which it starts, if it does"
+
+
+def _shebang(program: str) -> list[str]:
+    """Who runs a script, with arguments; where the path of that is long, a shell is named first, and it in line two."""
+    try:
+        with Path(program).open("rb") as file:
+            lines = [file.readline(_LONGEST_LINE).decode("utf-8", "replace") for _ in range(2)]
+    except OSError:
+        return []
+    first = lines[0].removeprefix("#!").split() if lines[0].startswith("#!") else []
+    return lines[1].replace("'", " ").split() if first == ["/bin/sh"] and lines[1].startswith("'''exec'") else first

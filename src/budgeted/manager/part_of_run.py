@@ -1,0 +1,89 @@
+"""A program that ``budgeted run`` has started, or a child of it: it takes part in what the run counts and limits."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+import msgspec
+
+from budgeted.errors import BudgetError
+from budgeted.manager import limits_of_operator
+from budgeted.manager.payers_as_text import place_of
+from budgeted.manager.project_payer import ProjectPayer
+from budgeted.payers import scope
+from budgeted.telemetry import run_notes
+
+VARIABLE: Final = "BUDGETED_RUN"
+"""Names the folder of the run."""
+
+_FILE: Final = "run.json"
+
+
+class Run(msgspec.Struct, frozen=True):
+    """What processes are told of the run that they belong to.
+
+    Args:
+        key: of the block that all its calls are charged to; a user's part has the user's name behind it.
+        place: tells the project and its ledger from others, as :func:`place_of`.
+        limit: the global limits that the run was given, as text; "" if it was given none.
+    """
+
+    key: str
+    place: str
+    limit: str
+
+
+def tell(folder: Path, run: Run) -> None:
+    """Write down for the processes of a run what it is."""
+    (folder / _FILE).write_bytes(msgspec.json.encode(run))
+
+
+def take_part(environment: Mapping[str, str], payers: Sequence[ProjectPayer]) -> None:
+    """Count as part of the run that an environment names, if it does and the run has not ended.
+
+    Args:
+        environment: such as ``os.environ``.
+        payers: those that the environment names.
+    """
+    named = environment.get(VARIABLE)
+    if not named:
+        return
+    folder = Path(named)
+    try:
+        run = msgspec.json.decode((folder / _FILE).read_bytes(), type=Run)
+    except (OSError, msgspec.MsgspecError):  # it has ended, and this is a process that it left behind
+        return
+    for payer in payers:
+        if place_of(payer) == run.place:
+            scope.counted_apart[:] = [(payer, run.key)]
+            if run.limit:
+                limits_of_operator.named[payer.project_name, payer.ledger.place] = run.limit
+    run_notes.write_to(folder)
+    run_notes.note(run_notes.STARTED)
+    atexit.register(_note_end, os.getpid())
+
+
+def _note_end(process: int) -> None:
+    """Note that a refusal which nobody handled has ended this process, unless it is a forked child of the one meant.
+
+    Python keeps such an error whatever hook shows it. Tools that run tests keep one there too, which they have caught:
+    theirs comes from frames with others around them.
+    """
+    error = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
+    trace: TracebackType | None = getattr(sys, "last_traceback", None)
+    outermost = trace is None or trace.tb_frame.f_back is None
+    if os.getpid() == process and outermost and isinstance(error, BaseException) and _is_refusal(error):
+        run_notes.note(run_notes.ENDED_BY_REFUSAL)
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """Whether an error is a refusal, or several of which one is."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(map(_is_refusal, error.exceptions))
+    return isinstance(error, BudgetError)

@@ -1,0 +1,122 @@
+"""The books of one run of a program: who pays for it, and what it has spent, whoever else uses the ledger meanwhile.
+
+All calls of a run are charged to a keyed block of its own, and what a user spends in it to one more. So the ledger
+knows what the run has spent, by model and by user, for children and for processes that were killed.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import secrets
+
+import msgspec
+
+from budgeted.ledger.accounts import block_account, user_account
+from budgeted.ledger.limit_conversion import day_number
+from budgeted.ledger.spending_records import RollupRow
+from budgeted.manager import payers_as_text
+from budgeted.manager.administrative_manager import Books
+from budgeted.manager.balances import Balance
+from budgeted.money import format_usd, nano_usd, to_usd
+from budgeted.payers.carried_payers import CarriedAccount, enclosed
+from budgeted.payers.scope import current
+from budgeted.pricing.price_registry import Amount
+from budgeted.validation import check_name, refuse_amount
+
+
+class Spent(msgspec.Struct):
+    """What was charged under one heading, in nano-USD."""
+
+    calls: int = 0
+    usd: int = 0
+    uncertain: int = 0
+
+    def add(self, row: RollupRow) -> None:
+        """Add what a report's row has."""
+        self.calls += row.calls
+        self.usd += row.usd
+        self.uncertain += row.uncertain
+
+
+class RunReport(msgspec.Struct, frozen=True):
+    """What a run has spent.
+
+    Args:
+        whole: all of it.
+        models: by model, the dearest first.
+        users: by user, likewise; a call is charged to every user whose block it is made in.
+        held: nano-USD that calls hold which have not ended.
+        left: the limits that it had to keep to, each with whose it is.
+    """
+
+    whole: Spent
+    models: dict[str, Spent]
+    users: dict[str, Spent]
+    held: int
+    left: list[tuple[str, Balance]]
+
+
+class RunBooks:
+    """Who pays for a run.
+
+    Args:
+        books: of the project.
+        user: who pays besides the global account; None for nobody in particular.
+        cap: USD that the run may spend; None for no cap of its own.
+
+    Raises:
+        ValueError, TypeError: the user is no name, or the cap no amount.
+    """
+
+    def __init__(self, books: Books, user: str | None, cap: Amount | None) -> None:
+        self.key = f"run-{secrets.token_hex(6)}"
+        refuse_amount(user, "--cap {}")
+        self.user = None if user is None else check_name(user, "user")
+        self.cap = None if cap is None else nano_usd(cap, "cap", up=False)
+        self._account = block_account(self.key)
+        # A day less, whatever time zone those who are charged here count days in.
+        self._since = day_number(books.payer.clock(), dt.UTC) - 1
+
+    def payers(self, books: Books, secret: str) -> str:
+        """Who pays, as text for the environment of the run: besides those who pay for this process.
+
+        Args:
+            books: of the project.
+            secret: by which the text is signed; "" for none.
+        """
+        accounts = [] if self.user is None else [CarriedAccount(0, user_account(self.user))]
+        accounts.append(CarriedAccount(0, self._account, None, self.cap))
+        return payers_as_text.written(enclosed(current(), (books.payer,), tuple(accounts), 0), books.payer, secret)
+
+    def has_limits(self, books: Books) -> bool:
+        """Whether anything is limited in it."""
+        return self.cap is not None or books.payer.user_limits or bool(books.balances())
+
+    def report(self, books: Books) -> RunReport:
+        """What was spent until now. Calls of processes that have died are charged first."""
+        books.ledger.sweep()
+        whole, models, users = Spent(), dict[str, Spent](), dict[str, Spent]()
+        of_user = f"{self._account} "
+        for row in books.ledger.rollups(self._since):
+            if row.account == self._account:
+                whole.add(row)
+                models.setdefault(row.model, Spent()).add(row)
+            elif row.account.startswith(of_user):
+                users.setdefault(row.account.removeprefix(of_user), Spent()).add(row)
+        found = books.ledger.read(self._account)
+        held = 0 if found is None else found.held
+        left = self._left(books, whole.usd + held)
+        return RunReport(whole, _dearest_first(models), _dearest_first(users), held, left)
+
+    def _left(self, books: Books, taken: int) -> list[tuple[str, Balance]]:
+        left = [("everybody", balance) for balance in books.balances()]
+        if self.user is not None:
+            left += [(self.user, balance) for balance in books.balances(self.user)]
+        if self.cap is not None:
+            rest = to_usd(max(0, self.cap - taken))
+            left.append(("this run", Balance(to_usd(self.cap), to_usd(taken), 0, rest, text=f"{format_usd(self.cap)}")))
+        return left
+
+
+def _dearest_first(found: dict[str, Spent]) -> dict[str, Spent]:
+    return dict(sorted(found.items(), key=lambda item: (-item[1].usd, item[0])))
