@@ -181,3 +181,25 @@ print(budgeted.get_manager() is manager, manager.report("user")["inner"].spent, 
     with parent.budget("alice", cap=10):
         inject(environment)
     assert run(environment, program).stdout == "global $3\nTrue 1.0 3.0\n"
+
+
+def test_a_program_that_makes_a_manager_of_the_same_project_pays_once(
+    parent: BudgetManager, environment: dict[str, str], tmp_path: Path
+) -> None:
+    program = f"""
+import budgeted
+manager = budgeted.BudgetManager("app", ledger={str(tmp_path / "ledger")!r}, default_user_limits={{"inner": "$2"}})
+def spend(usd, user):
+    with budgeted.budget(user), budgeted.hold(cost=usd) as held:
+        held.settle(cost=usd)
+for usd, user in ((1, None), (1, "inner"), (2, "inner"), (5, None)):
+    try:
+        spend(usd, user)
+    except budgeted.BudgetExceededError as error:
+        print(error.account_kind, error.limit)
+"""
+    with parent.budget("alice", cap=6):
+        inject(environment)
+    assert run(environment, program).stdout == "user $2\nblock a cap of $6\n"
+    assert spent(parent) == {"alice": 2, "inner": 1}
+    assert parent.balance().spent == 2

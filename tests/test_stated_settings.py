@@ -50,8 +50,8 @@ week = 5
 max_budget = 3
 duration = "daily"
 
-[teams."lab-*"]
-limit = "$4/month"
+[teams."lab-*".limits]
+month = 4
 """
 
 
@@ -290,6 +290,13 @@ def test_each_setting_is_shown_with_where_it_is_from(folder: Path, monkeypatch: 
     assert printed("ledger") == ("redis://***@host/0", "BUDGETED_LEDGER")
     assert str(file) in run().stdout
     assert "hush" not in run().stdout
+
+
+def test_the_command_looks_where_the_file_says(folder: Path) -> None:
+    write('ledger = "./spend"\nproject_name = "shop"\nmax_budget = 5')
+    configure().close()
+    found = CliRunner().invoke(command, ["balance", "--json"])
+    assert [one["text"] for one in json.loads(found.stdout)] == ["$5"]
 
 
 def test_settings_with_which_nothing_would_start_are_told(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -10,16 +11,29 @@ import click
 
 from budgeted.ledger.opening import exists, projects_beside
 from budgeted.manager.administrative_manager import Books
+from budgeted.manager.stated_settings import stated_by_file
 
 MOST_NAMED = 20
 """Projects that are named where one is not there; of more, those with the most similar names."""
 
 F = TypeVar("F", bound=Callable[..., None])
 
+
+def _stated(name: str, otherwise: str | None) -> Callable[[], str | None]:
+    """What an option has that is neither given nor a variable: the settings file's, as programs here would have it."""
+
+    def read() -> str | None:
+        setting = stated_by_file(os.environ).get(name)
+        return otherwise if setting is None else str(setting.value)
+
+    return read
+
+
 ledger_option = click.option(
     "--ledger",
     envvar="BUDGETED_LEDGER",
     show_envvar=True,
+    default=_stated("ledger", None),
     help="A path, or a URL such as https://host; the user's state directory if it is not given.",
 )
 
@@ -27,7 +41,7 @@ project_option = click.option(
     "--project",
     envvar=["BUDGETED_PROJECT", "BUDGETED_PROJECT_NAME"],  # the latter is what an instrumented application reads
     show_envvar=True,
-    default="default",
+    default=_stated("project_name", "default"),
     help="The namespace in the ledger.",
 )
 
@@ -35,7 +49,7 @@ timezone_option = click.option(
     "--timezone",
     envvar="BUDGETED_TIMEZONE",
     show_envvar=True,
-    default="UTC",
+    default=_stated("timezone", "UTC"),
     help="In which days and months begin, such as Europe/Berlin.",
 )
 

@@ -17,7 +17,8 @@ from budgeted.cli import run_table
 from budgeted.cli.child_process import ChildProcess
 from budgeted.cli.started_command import unmetered_reason
 from budgeted.errors import BudgetError
-from budgeted.manager import part_of_run, settings_file
+from budgeted.ledger.out_of_reach import OutOfReach
+from budgeted.manager import open_managers, part_of_run, settings_file
 from budgeted.manager.administrative_manager import Books
 from budgeted.manager.extracted_payers import VARIABLE
 from budgeted.manager.part_of_run import Run
@@ -91,7 +92,8 @@ def run(
         with _told_as_not_started():
             part_of_run.tell(folder, Run(paying.key, place_of(books.payer), text))
             environment[VARIABLE] = paying.payers(books, environment.get("BUDGETED_SECRET", ""))
-            environment[part_of_run.VARIABLE] = str(folder)
+            around = environment.get(part_of_run.VARIABLE)
+            environment[part_of_run.VARIABLE] = f"{folder}{os.pathsep}{around}" if around else str(folder)
             _have_python_metered(environment)
             if not paying.has_limits(books):
                 _say("no limit is named, so nothing is refused: what is spent is counted; write --limit '$5'")
@@ -151,10 +153,13 @@ def _checked_limit(limit: str | None) -> str:
 def _open(environment: Mapping[str, str]) -> Books:
     """The books of the project that is stated, with the limits that are stated given to it."""
     found = stated(environment)
+    found.register_prices()  # so that they are looked at before anything is started
     keywords = found.keywords({})
     if keywords.get("ledger") == "memory://":
         msg = "a ledger in memory is nobody else's, and the program is another process; name a path or a URL"
         raise ValueError(msg)
+    for problem in [one.ledger.problem for one in open_managers.open_payers() if isinstance(one.ledger, OutOfReach)]:
+        raise ValueError(problem)  # this process was started for somebody who would not pay for the run
     books = Books(**keywords)
     try:
         found.give_limits(books.payer)

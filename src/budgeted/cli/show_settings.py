@@ -43,6 +43,7 @@ def config(*, as_json: bool) -> None:
     configure(): later ones win. Exit code 1: something of it makes no sense, and no program would start with it.
     """
     found = stated()
+    found.register_prices()  # so that they are looked at
     rows = [*_of_manager(found), *_of_tables(found), *_of_others(os.environ)]
     if not as_json:
         file = found.file.path if found.file is not None else "none"

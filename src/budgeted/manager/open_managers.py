@@ -16,6 +16,7 @@ from budgeted.manager.project_payer import ProjectPayer
 from budgeted.manager.stated_settings import Stated, stated
 from budgeted.payers import scope
 from budgeted.system.forks import at_fork
+from budgeted.payers.carried_payers import described, enclosed
 from budgeted.telemetry import instruments
 
 
@@ -73,6 +74,7 @@ def get_default(make: Callable[..., M]) -> M:
             found = stated()
             if found.says_anything:
                 return _as_stated(make, found, {})
+            found.register_prices()
             with not_by_the_application():
                 make(ledger="memory://")
             _rank = STAND_IN
@@ -149,6 +151,7 @@ def configure_default(make: Callable[..., M], settings: dict[str, object]) -> M:
         manager = cast("M", _default)
         if _rank == STAND_IN:
             found = stated()
+            found.register_prices()
             manager.reconfigure(**{"ledger": None, **found.keywords(settings)})
             found.give_limits(manager.payer)
         elif not _is_elsewhere(manager, settings):
@@ -193,10 +196,19 @@ def _is_inherited(manager: Manager) -> bool:
 
 
 def _pay_besides(manager: Manager, started_for: Manager) -> None:
-    """Have a manager that the program has made pay for all its calls, besides those whom it was started for."""
-    payer = started_for.payer
-    around = scope.inherited[0] if scope.inherited else scope.Scope((payer.group,), payer=payer)
-    scope.inherit(scope.joined(around, manager.payer, None, None))
+    """Have a manager that the program has made pay for all its calls, besides those whom it was started for.
+
+    One of the same project and ledger takes the place of theirs: else the global account would be charged twice.
+    """
+    payer, theirs = manager.payer, started_for.payer
+    around = scope.inherited[0] if scope.inherited else scope.Scope((theirs.group,), payer=theirs)
+    if (payer.project_name, payer.ledger) != (theirs.project_name, theirs.ledger):
+        scope.inherit(scope.joined(around, payer, None, None))
+        return
+    scope.counted_apart[:] = [(payer if one is theirs else one, key) for one, key in scope.counted_apart]
+    payers, accounts, _ = described(around)
+    paying = [payer if one is theirs else one for one in payers]
+    scope.inherit(enclosed(None, tuple(paying), accounts, paying.index(payer)))
 
 
 @contextlib.contextmanager

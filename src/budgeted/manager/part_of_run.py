@@ -20,7 +20,7 @@ from budgeted.payers import scope
 from budgeted.telemetry import run_notes
 
 VARIABLE: Final = "BUDGETED_RUN"
-"""Names the folder of the run."""
+"""Names the folder of the run, and those of the runs that it is inside."""
 
 _FILE: Final = "run.json"
 
@@ -45,28 +45,33 @@ def tell(folder: Path, run: Run) -> None:
 
 
 def take_part(environment: Mapping[str, str], payers: Sequence[ProjectPayer]) -> None:
-    """Count as part of the run that an environment names, if it does and the run has not ended.
+    """Count as part of the runs that an environment names, as far as they have not ended.
 
     Args:
         environment: such as ``os.environ``.
         payers: those that the environment names.
     """
-    named = environment.get(VARIABLE)
-    if not named:
-        return
-    folder = Path(named)
-    try:
-        run = msgspec.json.decode((folder / _FILE).read_bytes(), type=Run)
-    except (OSError, msgspec.MsgspecError):  # it has ended, and this is a process that it left behind
-        return
+    folders = [Path(name) for name in environment.get(VARIABLE, "").split(os.pathsep) if name]
+    runs = [(folder, run) for folder in folders if (run := _told(folder)) is not None]
     for payer in payers:
-        if place_of(payer) == run.place:
-            scope.counted_apart[:] = [(payer, run.key)]
-            if run.limit:
-                limits_of_operator.named[payer.project_name, payer.ledger.place] = run.limit
-    run_notes.write_to(folder)
+        for _, run in runs:
+            if place_of(payer) == run.place:
+                scope.counted_apart.append((payer, run.key))
+                if run.limit:
+                    limits_of_operator.named.setdefault((payer.project_name, payer.ledger.place), run.limit)
+    if not runs:
+        return
+    run_notes.write_to([folder for folder, _ in runs])
     run_notes.note(run_notes.STARTED)
     atexit.register(_note_end, os.getpid())
+
+
+def _told(folder: Path) -> Run | None:
+    """What a run is; None if it has ended, and this is a process that it left behind."""
+    try:
+        return msgspec.json.decode((folder / _FILE).read_bytes(), type=Run)
+    except (OSError, msgspec.MsgspecError):
+        return None
 
 
 def _note_end(process: int) -> None:

@@ -50,7 +50,7 @@ def _inherit(text: str, environment: Mapping[str, str], make: Callable[..., Mana
     secret = environment.get("BUDGETED_SECRET", "")
     # However old: a server that starts a worker after a week still does so for whoever started it.
     told = read(text, secret, time.time(), math.inf)
-    stated()  # for its prices
+    stated().register_prices()
     accounts = accounts_of(text, told, signed=True)
     managers = [_manager(text, one, environment, make) for one in told.payers]
     _kept.extend(managers)

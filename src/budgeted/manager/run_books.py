@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import secrets
+from typing import cast
 
 import msgspec
 
@@ -17,6 +18,7 @@ from budgeted.ledger.spending_records import RollupRow
 from budgeted.manager import payers_as_text
 from budgeted.manager.administrative_manager import Books
 from budgeted.manager.balances import Balance
+from budgeted.manager.project_payer import ProjectPayer
 from budgeted.money import format_usd, nano_usd, to_usd
 from budgeted.payers.carried_payers import CarriedAccount, enclosed
 from budgeted.payers.scope import current
@@ -86,7 +88,13 @@ class RunBooks:
         """
         accounts = [] if self.user is None else [CarriedAccount(0, user_account(self.user))]
         accounts.append(CarriedAccount(0, self._account, None, self.cap))
-        return payers_as_text.written(enclosed(current(), (books.payer,), tuple(accounts), 0), books.payer, secret)
+        around = current()
+        # That of a run around this one, if it is of the same project: two would charge the global account twice.
+        payer = books.payer
+        for one in () if around is None else cast("list[ProjectPayer]", [group.payer for group in around.groups]):
+            if (one.project_name, one.ledger) == (payer.project_name, payer.ledger):
+                payer = one
+        return payers_as_text.written(enclosed(around, (payer,), tuple(accounts), 0), payer, secret)
 
     def has_limits(self, books: Books) -> bool:
         """Whether anything is limited in it."""

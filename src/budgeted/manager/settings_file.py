@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import stat
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,9 @@ from budgeted.manager.toml_lines import Keys, lines_of, problem_of
 from budgeted.validation import shown
 
 VARIABLE: Final = "BUDGETED_CONFIG"
+
+_MEANT: Final = re.compile(r"^\s*(?:\[[^\n]*|tool[^\n=]*)?\bbudgeted\b", re.MULTILINE)
+"""A line of what is no TOML that looks as if it were about our table."""
 
 _OWN, _OF_PROJECTS = "budgeted.toml", "pyproject.toml"
 
@@ -140,7 +144,7 @@ def _parsed(path: Path, *_changed: int) -> SettingsFile | None:
     try:
         table: dict[str, object] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        if project and "tool.budgeted" not in text:
+        if project and not _MEANT.search(text):
             return None
         line, problem = problem_of(error, text)
         msg = f"{path}, {'' if line is None else f'line {line}, '}{problem}"

@@ -109,8 +109,8 @@ def _of_table(file: SettingsFile, keys: tuple[str, ...], table: dict[str, object
     if budget:
         yield from _parsed(file, (*keys, next(iter(budget))), table.get("max_budget"), table.get("duration"))
     for key, value in table.items():
-        if key in ("limit", "limits"):
-            yield from _parsed(file, (*keys, key), value)
+        if key in ("limit", "limits") or (key == "global" and keys == ("limits",)):
+            yield from _read(file, (*keys, key), value)
         elif key not in budget:
             yield from _parsed(file, (*keys, key), value, _period(file, (*keys, key)))
 

@@ -91,6 +91,15 @@ class Stated(msgspec.Struct, frozen=True):
             given = {**given, "default_user_limits": last_of_all({**self.patterns, **own})}
         return {**found, **given}
 
+    def register_prices(self) -> None:
+        """Register the prices that the file states.
+
+        Raises:
+            ValueError: one makes no sense; the text tells where.
+        """
+        if self.file is not None:
+            stated_prices.register_prices(self.file)
+
     def give_limits(self, payer: ProjectPayer) -> None:
         """Give each user whom the file names its limits. What was spent stays."""
         for user, limits in self.users.items():
@@ -103,7 +112,7 @@ class Stated(msgspec.Struct, frozen=True):
 
 
 def stated(environment: Mapping[str, str] = os.environ) -> Stated:
-    """What is stated here and now. Prices are registered as well, so that they are looked at.
+    """What is stated here and now.
 
     Args:
         environment: such as ``os.environ``.
@@ -122,7 +131,6 @@ def stated(environment: Mapping[str, str] = os.environ) -> Stated:
         return Stated(by_variables)
     found = _by_file(file)
     users = stated_limits.of_users(file)
-    stated_prices.register_prices(file)
     patterns = users.patterns
     if patterns:
         found["default_user_limits"] = Setting(UserLimits(patterns), _of_patterns(file, patterns))
@@ -135,6 +143,19 @@ def stated(environment: Mapping[str, str] = os.environ) -> Stated:
         one = by_variables[name]
         by_variables[name] = Setting(one.value, f"{one.source}, over {found[name].source}")
     return Stated({**found, **by_variables}, file, users.named, users.patterns)
+
+
+def stated_by_file(environment: Mapping[str, str]) -> dict[str, Setting]:
+    """The settings that a file states alone, by their names.
+
+    Args:
+        environment: such as ``os.environ``, which may name the file.
+
+    Raises:
+        ValueError: as :func:`stated`.
+    """
+    file = settings_file.find_file(environment)
+    return {} if file is None else _by_file(file)
 
 
 def _by_variables(environment: Mapping[str, str]) -> dict[str, Setting]:

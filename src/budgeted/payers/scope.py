@@ -118,7 +118,7 @@ def joined(
 
 
 counted_apart: list[tuple[Payer, str]] = []
-"""Where a program is run by ``budgeted run``: whose run it is, and the key under which each user's part is counted."""
+"""Where ``budgeted run`` runs this: who pays for the run, and the key under which each user's part of it is counted."""
 
 _LONGEST_USER = 200
 """Bytes of a user's name that fit into the name of its account in a run, behind the run's key."""
@@ -126,11 +126,12 @@ _LONGEST_USER = 200
 
 def _with_account_of_run(groups: tuple[Group, ...], user: str) -> tuple[Group, ...]:
     """Some accounts, and the one of what a user spends in this run: its own does not tell that from the rest."""
-    payer, key = counted_apart[0]
     if len(user.encode()) > _LONGEST_USER:
         return groups
-    account = block_account(f"{key} {user}")
-    return tuple(group.join(account, payer.policy) if group.payer is payer else group for group in groups)
+    for payer, key in counted_apart:
+        account = block_account(f"{key} {user}")
+        groups = tuple(group.join(account, payer.policy) if group.payer is payer else group for group in groups)
+    return groups
 
 
 def unmetered() -> Scope:

@@ -7,22 +7,23 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 STARTED, REFUSED, ENDED_BY_REFUSAL = "started", "refused", "ended-by-refusal"
 
-_folder: Final[list[Path]] = []
+_folders: Final[list[Path]] = []
 
 
-def write_to(folder: Path) -> None:
+def write_to(folders: Iterable[Path]) -> None:
     """Have this process, and those that are forked from it, note what they do there from now on."""
-    _folder[:] = [folder]
+    _folders[:] = folders
 
 
 def note(what: str) -> None:
     """Note that something has happened once more; where nobody runs this program, or has ended doing so, do nothing."""
-    for folder in _folder:
+    for folder in _folders:
         with contextlib.suppress(OSError):
             descriptor = os.open(folder / f"{os.getpid()}.{what}", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
             try:
