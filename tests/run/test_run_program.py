@@ -22,15 +22,6 @@ while True:
     )
 """
 
-WEB = """
-import os, openai
-client = openai.AsyncOpenAI(max_retries=0)
-async def app(scope, receive, send):
-    if scope["type"] == "http":
-        await client.chat.completions.create(
-            model="gpt-5-mini", max_completion_tokens=100, messages=[{"role": "user", "content": "Hello!"}]
-        )
-"""
 
 FAMILY = """
 import multiprocessing, os, signal, subprocess, sys

@@ -29,6 +29,9 @@ class ChildProcess:
 
     Attributes:
         pid: of its process.
+
+    Raises:
+        OSError: it cannot be started.
     """
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
@@ -36,7 +39,12 @@ class ChildProcess:
         self._process: subprocess.Popen[bytes] | None = None
         # First, so that none in between ends this process and leaves the command to itself.
         self._before = {number: signal.signal(number, self._forward) for number in FORWARDED}
-        self._process = subprocess.Popen(list(command), env=dict(environment))  # noqa: S603 - the user's own
+        try:
+            # With what was opened for it: a shell's <(...), a socket of systemd's. What is opened here stays here.
+            self._process = subprocess.Popen(list(command), env=dict(environment), close_fds=False)  # noqa: S603
+        except BaseException:
+            self.give_back_signals()
+            raise
         self.pid = self._process.pid
         for number in self._early:
             self._forward(number, None)
