@@ -203,3 +203,12 @@ for usd, user in ((1, None), (1, "inner"), (2, "inner"), (5, None)):
     assert run(environment, program).stdout == "user $2\nblock a cap of $6\n"
     assert spent(parent) == {"alice": 2, "inner": 1}
     assert parent.balance().spent == 2
+
+
+def test_what_variables_state_beside_the_payers_holds_in_a_program(
+    parent: BudgetManager, environment: dict[str, str]
+) -> None:
+    with parent.budget("alice"):
+        inject(environment)
+    program = "import budgeted; print(budgeted.get_manager().settings.metric_users('alice'))"
+    assert run({**environment, "BUDGETED_METRIC_USERS": "true"}, program).stdout == "alice\n"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -113,15 +113,16 @@ def _run(command: Sequence[str], environment: Mapping[str, str], folder: Path, b
     except OSError as error:
         raise _NotExecutable(f"{command[0]}: {error.strerror or error}") from error
     code = child.wait()
-    try:
-        run_table.tell(paying, books, folder, child.pid)
-    except (BudgetError, OSError) as error:
-        _say(f"what was spent cannot be told, and is in the ledger: {error}")
+    with contextlib.suppress(OSError):  # whoever read it has gone, and the exit code still counts
+        try:
+            run_table.tell(paying, books, folder, child.pid)
+        except BudgetError as error:
+            _say(f"what was spent cannot be told, and is in the ledger: {error}")
     child.give_back_signals()
     return REFUSED if code == 1 and child.pid in run_notes.counts(folder, run_notes.ENDED_BY_REFUSAL) else code
 
 
-@contextmanager
+@contextlib.contextmanager
 def _told_as_not_started() -> Iterator[None]:
     try:
         yield

@@ -6,6 +6,8 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final
 
 from budgeted.errors import BudgetError
 from budgeted.ledger.out_of_reach import OutOfReach
@@ -19,6 +21,9 @@ from budgeted.payers import scope as scopes
 from budgeted.payers.sealed_text import mistaken
 
 logger = logging.getLogger("budgeted")
+
+_NOT_TOLD: Final = ("fsync", "metric_users")
+"""Settings that the text says nothing of, and that are stated here as they were there."""
 
 _kept: list[Manager] = []
 """The managers of those who pay for this process: nobody else keeps them."""
@@ -50,9 +55,11 @@ def _inherit(text: str, environment: Mapping[str, str], make: Callable[..., Mana
     secret = environment.get("BUDGETED_SECRET", "")
     # However old: a server that starts a worker after a week still does so for whoever started it.
     told = read(text, secret, time.time(), math.inf)
-    stated().register_prices()
+    found = stated()
+    found.register_prices()
+    own = {name: found.settings[name].value for name in _NOT_TOLD if name in found.settings}
     accounts = accounts_of(text, told, signed=True)
-    managers = [_manager(text, one, environment, make) for one in told.payers]
+    managers = [_manager(text, one, environment, partial(make, **own)) for one in told.payers]
     _kept.extend(managers)
     part_of_run.take_part(environment, [one.payer for one in managers])
     _first(managers[told.innermost])
