@@ -84,7 +84,7 @@ def run(
     with _told_as_not_started():
         program = _found(command[0])
         text = _checked_limit(limit)
-        books = _open(environment)
+        books = _open(environment, limit)
         _give_place(environment, books)
         paying = RunBooks(books, user, None if cap is None else cap.strip().removeprefix("$"))
         folder = Path(tempfile.mkdtemp(prefix="budgeted-run-"))
@@ -151,11 +151,13 @@ def _checked_limit(limit: str | None) -> str:
         raise ValueError(msg) from None
 
 
-def _open(environment: Mapping[str, str]) -> Books:
-    """The books of the project that is stated, with the limits that are stated given to it."""
+def _open(environment: Mapping[str, str], limit: str | None) -> Books:
+    """The books of the project that is stated, with the limits that are stated, or was given, put in place."""
     found = stated(environment)
     found.register_prices()  # so that they are looked at before anything is started
     keywords = found.keywords({})
+    if limit is not None:  # which counts even if it was given before, and others were set since
+        keywords["max_budget"] = None
     if keywords.get("ledger") == "memory://":
         msg = "a ledger in memory is nobody else's, and the program is another process; name a path or a URL"
         raise ValueError(msg)
@@ -163,6 +165,8 @@ def _open(environment: Mapping[str, str]) -> Books:
         raise ValueError(problem)  # this process was started for somebody who would not pay for the run
     books = Books(**keywords)
     try:
+        if limit is not None:
+            books.set_limits(None, limit)
         found.give_limits(books.payer)
     except BaseException:
         books.close()

@@ -16,10 +16,11 @@ import msgspec
 
 from budgeted.errors import LedgerError
 from budgeted.ledger.accounts import user_account
-from budgeted.ledger.limit_conversion import limit_of
+from budgeted.ledger.limit_conversion import limit_of, spec
 from budgeted.ledger.urls import PATH, SQL, kind_of
 from budgeted.limits.limit import Limit
 from budgeted.manager import settings_file, stated_limits, stated_prices
+from budgeted.manager.declared_limits import declare
 from budgeted.manager.environment import MANAGER_SETTINGS, unknown_variables, variable_of, variables_of
 from budgeted.manager.project_payer import ProjectPayer
 from budgeted.manager.settings import Settings, UserLimits, check_fsync, global_limits, read_settings
@@ -101,12 +102,14 @@ class Stated(msgspec.Struct, frozen=True):
             stated_prices.register_prices(self.file)
 
     def give_limits(self, payer: ProjectPayer) -> None:
-        """Give each user whom the file names its limits. What was spent stays."""
+        """Give each user whom the file names its limits, unless an operator has set others since they were stated."""
+        at, told = payer.clock(), f"{payer.project_name}, of a user whom the settings file names"
         for user, limits in self.users.items():
-            account = payer.ledger.read(user_account(user))
-            now = None if account is None else tuple(limit_of(slot.limit, slot.amount) for slot in account.slots)
-            if account is None or not account.explicit or now != limits:
-                payer.limit(user_account(user), limits, explicit=True)
+            account = user_account(user)
+            found = payer.ledger.read(account)
+            now = () if found is None else tuple(limit_of(slot.limit, slot.amount) for slot in found.slots)
+            if found is None or not found.explicit or set(now) != set(limits):
+                declare(payer.ledger, account, [spec(limit, at, payer.timezone) for limit in limits], at, told)
             if limits:
                 payer.user_limits = True
 
