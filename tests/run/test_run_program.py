@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -112,6 +114,30 @@ def test_the_cap_of_a_run_is_its_own(run: Run, budgeted_home: Path) -> None:
         done = run("--cap", "$1.50", "--", "python", "-c", f"{program}; {program}")
         assert done.returncode == 87
         assert table(done)["left of $1.50 (this run)"] == ["$0.50"]
+
+
+def test_a_process_that_is_left_behind_is_told_of(run: Run) -> None:
+    program = """
+import os, signal, budgeted
+with budgeted.budget("long name " * 24), budgeted.hold(cost=1) as held:
+    held.settle(cost=1)
+ready, tell = os.pipe()
+left = os.fork()
+if left == 0:
+    os.write(tell, b".")
+    for number in (1, 2):
+        os.close(number)
+    signal.pause()
+os.read(ready, 1)
+print(left)
+"""
+    done = run("--", "python", "-c", program)
+    os.kill(int(done.stdout), signal.SIGKILL)
+    assert (
+        f"still running, within the same limits, so that this is what was spent until now: {done.stdout}" in done.stderr
+    )
+    [user] = [name for name in table(done) if name.startswith("user ")]
+    assert user.startswith("user sha256:")
 
 
 def test_a_test_run_is_limited_and_ends_as_it_does(run: Run, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ Row = tuple[str, str, str, str]
 
 
 def tell(paying: RunBooks, books: Books, folder: Path, main: int) -> None:
-    """Print on standard error what a run has spent.
+    """Print on standard error what a run has spent, and close its books if it has ended.
 
     Args:
         paying: the run's books.
@@ -46,6 +46,8 @@ def tell(paying: RunBooks, books: Books, folder: Path, main: int) -> None:
     if running:
         text = "still running, within the same limits, so that this is what was spent until now: "
         click.echo(f"{text}{', '.join(map(str, running))}", err=True)
+    if not running:
+        paying.close(books)
     if not started:
         click.echo("nothing was metered: no Python program was started that loads the metering", err=True)
 

@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from budgeted.cli.table_output import json_option, show
+from budgeted.ledger.default_place import default_directory
 from budgeted.ledger.urls import public
 from budgeted.limits.limit import Limit
 from budgeted.manager.environment import HIDDEN, MANAGER_SETTINGS, shown_variables, variable_of
@@ -84,10 +85,10 @@ def _of_others(environment: Mapping[str, str]) -> list[ShownSetting]:
 
 
 def _text(name: str, value: object) -> str:
+    if name == "ledger":
+        return public(str(default_directory() if value is None else value))
     if value is None or value == ():
         return "none"
-    if name == "ledger":
-        return public(str(value))
     if isinstance(value, UserLimits):
         return ", ".join(f"{pattern}: {_text('', limits)}" for pattern, limits in value.patterns) or "none"
     if isinstance(value, tuple):

@@ -15,8 +15,8 @@ from budgeted.ledger.opening import address_of
 from budgeted.manager.project_payer import ProjectPayer
 from budgeted.manager.stated_settings import Stated, stated
 from budgeted.payers import scope
-from budgeted.system.forks import at_fork
 from budgeted.payers.carried_payers import described, enclosed
+from budgeted.system.forks import at_fork
 from budgeted.telemetry import instruments
 
 

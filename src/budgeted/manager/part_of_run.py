@@ -6,6 +6,7 @@ import atexit
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -63,6 +64,8 @@ def take_part(environment: Mapping[str, str], payers: Sequence[ProjectPayer]) ->
         return
     run_notes.write_to([folder for folder, _ in runs])
     run_notes.note(run_notes.STARTED)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=partial(run_notes.note, run_notes.STARTED))
     atexit.register(_note_end, os.getpid())
 
 

@@ -6,13 +6,16 @@ knows what the run has spent, by model and by user, for children and for process
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import secrets
 from typing import cast
 
 import msgspec
 
+from budgeted.errors import LedgerError
 from budgeted.ledger.accounts import block_account, user_account
+from budgeted.ledger.interface import all_accounts
 from budgeted.ledger.limit_conversion import day_number
 from budgeted.ledger.spending_records import RollupRow
 from budgeted.manager import payers_as_text
@@ -115,6 +118,19 @@ class RunBooks:
         held = 0 if found is None else found.held
         left = self._left(books, whole.usd + held)
         return RunReport(whole, _dearest_first(models), _dearest_first(users), held, left)
+
+    def close(self, books: Books) -> None:
+        """Have the ledger forget accounts that did nothing but count, once no process of the run is left.
+
+        Their rows stay. A cap's account stays, too: a host that the payers were sent to may still spend of it.
+        """
+        ledger = books.ledger
+        counting = [one.id for one in all_accounts(ledger, f"{self._account} ")]
+        for account in (*counting, *([self._account] if self.cap is None else [])):
+            found = ledger.read(account)
+            if found is not None and not found.held:
+                with contextlib.suppress(LedgerError):  # a call has begun meanwhile
+                    ledger.delete(account)
 
     def _left(self, books: Books, taken: int) -> list[tuple[str, Balance]]:
         left = [("everybody", balance) for balance in books.balances()]

@@ -66,6 +66,8 @@ def find_file(environment: Mapping[str, str]) -> SettingsFile | None:
         ValueError: it is named and not there, cannot be read, or is no TOML; the text tells the line and the key.
     """
     named = environment.get(VARIABLE, "").strip()
+    if named == os.devnull:
+        return None
     if named:
         try:
             path = Path(named).expanduser().absolute()
@@ -112,9 +114,9 @@ def _is_everybodys(directory: Path) -> bool:
 def _read(path: Path, *, named: bool = False) -> SettingsFile | None:
     """What a file states; None where there is none, or it is a project's without such a table."""
     try:
-        # Not opened where it is no file: a pipe would keep this process for ever. /dev/null states nothing.
+        # Not opened where it is no file: a pipe would keep this process for ever.
         found = path.stat()
-        if not (stat.S_ISREG(found.st_mode) or path == Path(os.devnull)):
+        if not stat.S_ISREG(found.st_mode):
             if named or path.name == _OWN:
                 msg = f"{path} is no file; name one with settings, or leave it out"
                 raise ValueError(msg)

@@ -6,6 +6,7 @@ happens to the context afterwards, the call settles with those who opened it.
 
 from __future__ import annotations
 
+import hashlib
 from contextvars import Token
 from typing import Protocol
 
@@ -127,7 +128,7 @@ _LONGEST_USER = 200
 def _with_account_of_run(groups: tuple[Group, ...], user: str) -> tuple[Group, ...]:
     """Some accounts, and the one of what a user spends in this run: its own does not tell that from the rest."""
     if len(user.encode()) > _LONGEST_USER:
-        return groups
+        user = f"sha256:{hashlib.sha256(user.encode()).hexdigest()}"
     for payer, key in counted_apart:
         account = block_account(f"{key} {user}")
         groups = tuple(group.join(account, payer.policy) if group.payer is payer else group for group in groups)
