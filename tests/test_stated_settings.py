@@ -188,8 +188,12 @@ def test_a_ledgers_path_in_a_file_is_meant_from_the_file_on(folder: Path, monkey
         monkeypatch.chdir(folder)
 
 
-def test_prices_are_those_of_register_price_and_the_applications_own_win(folder: Path) -> None:
-    write("[prices.mine]\ninput = 1\noutput = 4\nsteps = { 200_000 = { input = 2 } }\n[prices.theirs]\nper_call = 1\n")
+@pytest.mark.parametrize("settings", ["", "max_budget = 5"])
+def test_prices_are_those_of_register_price_and_the_applications_own_win(folder: Path, settings: str) -> None:
+    prices = (
+        "[prices.mine]\ninput = 1\noutput = 4\nsteps = { 200_000 = { input = 2 } }\n[prices.theirs]\nper_call = 1\n"
+    )
+    write(f"{settings}\n{prices}")
     budgeted.register_price("theirs", per_call=2)
     budget("alice")
     mine, theirs = price_registry.find("mine"), price_registry.find("theirs")

@@ -95,6 +95,7 @@ def make_as_stated(make: Callable[..., M]) -> M | None:
 def _as_stated(make: Callable[..., M], found: Stated, given: dict[str, object]) -> M:
     """Make the default manager of what is stated, and of what ``configure()`` was given."""
     global _default, _rank
+    found.register_prices()
     with not_by_the_application():
         manager = make(**found.keywords(given))
     try:
@@ -146,9 +147,13 @@ def configure_default(make: Callable[..., M], settings: dict[str, object]) -> M:
     """
     global _rank  # noqa: PLW0603
     with _default_lock:
-        if _default is None or _rank == CONSTRUCTED:
-            return _as_stated(make, stated(), settings)
-        manager = cast("M", _default)
+        before = _default
+        if before is None or _rank == CONSTRUCTED:
+            made = _as_stated(make, stated(), settings)
+            if before is not None and scope.inherited and _is_inherited(before):
+                _pay_besides(made, before)
+            return made
+        manager = cast("M", before)
         if _rank == STAND_IN:
             found = stated()
             found.register_prices()

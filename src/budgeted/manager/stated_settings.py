@@ -85,7 +85,7 @@ class Stated(msgspec.Struct, frozen=True):
         Limits of patterns of names go together: only those of the same pattern are replaced.
         """
         found = {name: one.value for name, one in self.settings.items()}
-        if "max_budget" in given:
+        if "max_budget" in given or "duration" in given:
             found.pop("max_budget", None)
         if self.patterns and "default_user_limits" in given:
             own = dict(UserLimits(given["default_user_limits"]).patterns)
