@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+import budgeted
+
 pytestmark = pytest.mark.sdk
 
 LOADED_WHERE_THEY_ARE_USED = [
@@ -34,14 +36,26 @@ LOADED_WHERE_THEY_ARE_USED = [
 ]
 
 
+def loaded(program: str, *names: str) -> set[str]:
+    """Which modules a fresh interpreter has loaded after a program."""
+    program += "; import sys; print(*set(sys.argv[1:]).intersection(sys.modules))"
+    fresh = subprocess.run([sys.executable, "-c", program, *names], capture_output=True, text=True, check=False)
+    assert fresh.returncode == 0, fresh.stderr
+    return set(fresh.stdout.split())
+
+
 def test_importing_budgeted_loads_no_sdk_and_nothing_heavy() -> None:
     """An application that meters no call yet pays for no price list, tokenizer, SDK, server or database."""
-    program = "import sys, budgeted; print(*set(sys.argv[1:]).intersection(sys.modules))"
-    fresh = subprocess.run(
-        [sys.executable, "-c", program, *LOADED_WHERE_THEY_ARE_USED],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert fresh.returncode == 0, fresh.stderr
-    assert fresh.stdout.split() == []
+    assert loaded("from budgeted import budget", *LOADED_WHERE_THEY_ARE_USED) == set()
+
+
+def test_the_package_is_loaded_with_its_first_public_name() -> None:
+    """Tools that look for plugins import modules of every package that is installed."""
+    parts = ("budgeted.api", "budgeted.manager", "opentelemetry", "msgspec")
+    assert loaded("import budgeted", *parts) == set()
+    assert loaded("import budgeted; budgeted.budget", *parts) == set(parts)
+
+
+def test_a_name_that_nobody_has_is_missed_as_in_any_module() -> None:
+    with pytest.raises(AttributeError, match="module 'budgeted' has no attribute 'budgets'"):
+        budgeted.budgets  # type: ignore[attr-defined]  # noqa: B018

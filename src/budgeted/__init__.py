@@ -2,37 +2,41 @@
 
 from __future__ import annotations
 
-from budgeted.api import (
-    budget,
-    budgeted,
-    configure,
-    extract,
-    get_manager,
-    hold,
-    inject,
-    instrument,
-    uninstrument,
-)
-from budgeted.api import go_on_as_started as _go_on_as_started
-from budgeted.errors import (
-    BudgetError,
-    BudgetExceededError,
-    CarrierError,
-    LedgerCorruptError,
-    LedgerError,
-    LedgerLockedError,
-    LedgerUnavailableError,
-    UnattributedCallError,
-    UnknownUserError,
-    UnpricedModelError,
-)
-from budgeted.limits.limit import Limit
-from budgeted.manager.balances import Balance
-from budgeted.manager.budget_manager import BudgetManager
-from budgeted.payers.function_context_propagation import bind
-from budgeted.pricing.model_price import Price
-from budgeted.pricing.price_registry import register_price
-from budgeted.pricing.usage import Usage
+import importlib
+import os
+import typing
+
+if typing.TYPE_CHECKING:
+    from budgeted.api import (
+        budget,
+        budgeted,
+        configure,
+        extract,
+        get_manager,
+        hold,
+        inject,
+        instrument,
+        uninstrument,
+    )
+    from budgeted.errors import (
+        BudgetError,
+        BudgetExceededError,
+        CarrierError,
+        LedgerCorruptError,
+        LedgerError,
+        LedgerLockedError,
+        LedgerUnavailableError,
+        UnattributedCallError,
+        UnknownUserError,
+        UnpricedModelError,
+    )
+    from budgeted.limits.limit import Limit
+    from budgeted.manager.balances import Balance
+    from budgeted.manager.budget_manager import BudgetManager
+    from budgeted.payers.function_context_propagation import bind
+    from budgeted.pricing.model_price import Price
+    from budgeted.pricing.price_registry import register_price
+    from budgeted.pricing.usage import Usage
 
 __version__ = "0.1.0"
 
@@ -65,10 +69,35 @@ __all__ = [
     "uninstrument",
 ]
 
+_PLACES = (
+    "api",
+    "errors",
+    "limits.limit",
+    "manager.balances",
+    "manager.budget_manager",
+    "payers.function_context_propagation",
+    "pricing.model_price",
+    "pricing.price_registry",
+    "pricing.usage",
+)
+"""Where the public names are. They are loaded with the first of them: who only imports a part pays for that part."""
 
-_go_on_as_started()
+if not typing.TYPE_CHECKING:  # else a misspelt name would be an object of any kind
+
+    def __getattr__(name: str) -> object:
+        """A public name, which is there as any other from then on."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        for place in _PLACES:
+            found = vars(importlib.import_module(f"{__name__}.{place}"))
+            globals().update({public: found[public] for public in __all__ if public in found})
+        return globals()[name]
 
 
 def __dir__() -> list[str]:
     """What there is to import from here: not the modules that happen to be loaded by now."""
     return list(__all__)
+
+
+if "BUDGETED_PAYERS" in os.environ:  # whoever has started this process pays for it from the first import on
+    importlib.import_module("budgeted.api").go_on_as_started()
