@@ -17,7 +17,9 @@ BudgetError
 from __future__ import annotations
 
 import datetime as dt
+import math
 import sys
+from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
@@ -35,7 +37,9 @@ class BudgetError(Exception):
     """The text for telemetry, where that is another one."""
 
     def __str__(self) -> str:
-        return self._told if self._told is not None and _asked_by_telemetry() else super().__str__()
+        if self._told is not None and _asked_by_telemetry():
+            return self._told
+        return str(self.args[0]) if self.args else ""
 
 
 def _asked_by_telemetry() -> bool:
@@ -52,6 +56,9 @@ def _asked_by_telemetry() -> bool:
 class BudgetExceededError(BudgetError):
     """A limit has no room for the call. It was raised before anything was sent; nothing was spent.
 
+    It pickles, and what rebuilds an exception of its ``args``, such as Celery of a result in JSON, gets the same one.
+    Rebuilt of its text alone it has that text, and for all else what says that nobody knows: "", None, and NaN.
+
     Attributes:
         account: the user's name, the block's key, or ``"global"``.
         account_kind: ``"global"``, ``"user"`` or ``"block"``.
@@ -66,18 +73,23 @@ class BudgetExceededError(BudgetError):
         current_cost, max_budget: ``spent`` and the limit's amount, under the names LiteLLM gives them.
     """
 
+    _known_as: str | None = None
+
     def __init__(
         self,
+        text: str | None = None,
+        parts: object = None,
+        /,
         *,
-        account: str,
-        account_kind: str,
-        limit: str,
+        account: str = "",
+        account_kind: str = "",
+        limit: str = "",
         unit: str = "usd",
-        amount: int,
-        spent: int,
-        held: int,
-        requested: int,
-        reason: str,
+        amount: int = 0,
+        spent: int = 0,
+        held: int = 0,
+        requested: int = 0,
+        reason: str = "",
         retry_after: float | None = None,
         resets_at: dt.datetime | None = None,
         model: str | None = None,
@@ -87,6 +99,8 @@ class BudgetExceededError(BudgetError):
         """Make one of its parts, which the class describes.
 
         Args:
+            text: of one that is made anew, as ``args`` has it; else it is made of the parts.
+            parts: likewise; anything else than ``args`` has there counts as nothing.
             account: the user's name, the block's key, or ``"global"``.
             account_kind: ``"global"``, ``"user"`` or ``"block"``.
             limit: the limit in its own text.
@@ -102,22 +116,9 @@ class BudgetExceededError(BudgetError):
             max_output_tokens: the largest output cap that would have fitted.
             known_as: the account's name in telemetry; "" for one that is not to be named there.
         """
-        self._fields = {
-            "account": account,
-            "account_kind": account_kind,
-            "limit": limit,
-            "unit": unit,
-            "amount": amount,
-            "spent": spent,
-            "held": held,
-            "requested": requested,
-            "reason": reason,
-            "retry_after": retry_after,
-            "resets_at": resets_at,
-            "model": model,
-            "max_output_tokens": max_output_tokens,
-            "known_as": known_as,
-        }
+        if text is not None:
+            self._made_anew(text, parts)
+            return
         self.account = account
         self.account_kind = account_kind
         self.limit = limit
@@ -133,9 +134,29 @@ class BudgetExceededError(BudgetError):
         self.max_output_tokens = max_output_tokens
         self.current_cost = self.spent
         self.max_budget = _public(amount, unit)
-        super().__init__(self._text(account, amount, spent, held, requested))
         if known_as is not None:
+            self._known_as = known_as
             self._told = self._text(known_as, amount, spent, held, requested)
+        plain = {name: value for name, value in vars(self).items() if name != "resets_at"}
+        plain["resets_at"] = None if resets_at is None else resets_at.isoformat()
+        # JSON can tell all of it: where results travel so, an exception is made anew of what JSON has of its args.
+        super().__init__(self._text(account, amount, spent, held, requested), plain)
+
+    def _made_anew(self, text: str, parts: object) -> None:
+        """Be another one again, of its text and parts."""
+        found: dict[str, Any] = dict.fromkeys(_TEXTS, "") | dict.fromkeys(_FIGURES, math.nan) | dict.fromkeys(_PERHAPS)
+        try:
+            if isinstance(parts, Mapping):
+                resets_at = parts["resets_at"] and dt.datetime.fromisoformat(parts["resets_at"])
+                found = {**{name: parts[name] for name in found}, "resets_at": resets_at}
+                found |= {name: parts[name] for name in _FOR_STRANGERS if name in parts}
+        except (KeyError, TypeError, ValueError):  # of another version, or cut off: its text is what there is
+            pass
+        vars(self).update(found)
+        super().__init__(*((text,) if parts is None else (text, parts)))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
 
     def _text(self, account: str, amount: int, spent: int, held: int, requested: int) -> str:
         if self.account_kind == "global":
@@ -159,17 +180,13 @@ class BudgetExceededError(BudgetError):
     @property
     def known_as(self) -> str:
         """The account's name where strangers read it: a user's only where ``metric_users`` tells it, else ""."""
-        if self.account_kind == "global":
-            return self.account
-        return str(self._fields.get("known_as") or "")
-
-    # An exception is made anew of its text when it is unpickled, and this one is made of its parts.
-    def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (type(self), self._fields)
+        return self.account if self.account_kind == "global" else self._known_as or ""
 
 
-def _rebuild(cls: type[BudgetExceededError], fields: dict[str, Any]) -> BudgetExceededError:
-    return cls(**fields)
+_TEXTS = ("account", "account_kind", "limit", "unit", "reason")
+_FIGURES = ("spent", "held", "requested", "remaining", "current_cost", "max_budget")
+_PERHAPS = ("retry_after", "resets_at", "model", "max_output_tokens")
+_FOR_STRANGERS = ("_known_as", "_told")
 
 
 def _public(amount: int, unit: str) -> float:
@@ -198,11 +215,6 @@ class UnknownUserError(BudgetError, KeyError):
     """The user has no budget, or none is allowed without one (``unknown_users="deny"``)."""
 
     _told = "the user has no budget"
-
-    def __str__(self) -> str:
-        if _asked_by_telemetry():
-            return self._told
-        return str(self.args[0]) if self.args else ""
 
 
 class CarrierError(BudgetError, ValueError):
