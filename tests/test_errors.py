@@ -154,7 +154,6 @@ def test_every_error_survives_pickle_and_copy(error: BudgetError) -> None:
     assert same(copy.deepcopy(error), error)
 
 
-@pytest.mark.sdk
 @pytest.mark.filterwarnings("ignore:.*:DeprecationWarning:(celery|kombu|billiard)")
 @pytest.mark.parametrize("serializer", ["json", "pickle"])
 @pytest.mark.parametrize("error", ERRORS)

@@ -248,13 +248,18 @@ def _tell_of_unread(manager: Manager) -> None:
         )
 
 
-def register(manager: Manager) -> None:
-    """Have a manager pay for calls of this process from now on, and show up in its metrics."""
+def register(manager: Manager, *, beside: bool = False) -> None:
+    """Have a manager pay for calls of this process from now on, and show up in its metrics.
+
+    Args:
+        manager: which was made just now.
+        beside: whether it is never the default one.
+    """
     global _default, _rank
     with _default_lock:
         _open.add(manager.payer)
         inherited = _default if _rank == INHERITED and not _making.inner else None
-        if _default is None or _rank == STAND_IN or inherited is not None:
+        if not beside and (_default is None or _rank == STAND_IN or inherited is not None):
             _default, _rank = manager, CONSTRUCTED
             cover()
             if inherited is not None:

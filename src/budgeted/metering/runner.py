@@ -26,7 +26,7 @@ from budgeted.metering.when_it_does_not_fit import negotiate
 from budgeted.payers import scope as scopes
 from budgeted.payers import swallowed_refusals
 from budgeted.payers.block_figures import shared_caps
-from budgeted.payers.scope import KEY, Offer, Scope, with_shared_caps
+from budgeted.payers.scope import KEY, Offer, Scope, always, paying, with_shared_caps
 from budgeted.system.forks import at_fork
 from budgeted.telemetry import call_reporting
 from budgeted.wire.normalized_request import Request
@@ -142,7 +142,9 @@ def _open(request: Request, owner: Owner, scope: Scope | None, context: Context 
         held = _taken_over(scope, scope.offer, request, owner)
         if held is not None:
             return held
-    groups = scope.groups
+    groups = paying(scope.groups) if always else scope.groups
+    if not groups:  # a test run ends just now, whose accounts alone were charged
+        return None
     for group in groups:
         if not group.attributed and group.payer.user_limits:
             try:
@@ -163,7 +165,8 @@ def _taken_over(scope: Scope, offer: Offer, request: Request, owner: Owner) -> C
     try:
         if not offer.take(owner):
             return None
-        groups = with_shared_caps(scope.groups, scope.blocks) if shared_caps.count else scope.groups
+        groups = paying(scope.groups) if always else scope.groups
+        groups = with_shared_caps(groups, scope.blocks) if shared_caps.count else groups
         if held.groups == groups and held.blocks == scope.blocks and held.takes_over(request):
             owner.call = held
             return owner.call

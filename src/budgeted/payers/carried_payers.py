@@ -95,7 +95,7 @@ def carried(scope: Scope | None) -> CarriedPayers | None:
     Args:
         scope: who pays; None for code outside every block.
     """
-    default = scopes.by_default
+    default, scope = scopes.by_default, scopes.whole(scope)
     if scope is None:
         return CarriedPayers((default[0].front.carried(),)) if default else None
     payers, accounts, innermost = described(scope)

@@ -214,17 +214,55 @@ outside: list[Scope] = []
 by_default: list[Payer] = []
 """The default manager's payer, once there is one."""
 
+always: list[Group] = []
+"""Accounts that all calls of this process are charged to besides, in whatever context they are made: a test run's."""
+
 
 def cover(payer: Payer | None) -> None:
     """Have the default manager's payer pay for calls outside every block; None where there is none."""
     by_default[:] = [] if payer is None else [payer]
-    outside[:] = inherited or [Scope((payer.group,)) for payer in by_default]
+    _cover_outside()
+
+
+def charge_always(group: Group, before: Group | None = None) -> None:
+    """Charge all calls of this process to some accounts besides, until :func:`charge_no_more`.
+
+    Args:
+        group: the accounts.
+        before: accounts of the same payer, which were charged so until now.
+    """
+    always[:] = [*(one for one in always if one is not before), group]
+    _cover_outside()
+
+
+def charge_no_more(group: Group) -> None:
+    """Have accounts pay for nothing that their own blocks do not."""
+    always[:] = [one for one in always if one is not group]
+    _cover_outside()
+
+
+def paying(groups: tuple[Group, ...]) -> tuple[Group, ...]:
+    """The accounts that a call is charged to: those of its scope, and those that all calls are charged to."""
+    payers = [group.payer for group in groups]
+    return (*groups, *(group for group in always if group.payer not in payers))
+
+
+def whole(scope: Scope | None) -> Scope | None:
+    """A scope, or that of code outside every block, with those who pay for all calls; None where nobody pays so."""
+    if not always:
+        return scope
+    around = scope or next(iter(outside), Scope(()))
+    return Scope(paying(around.groups), around.blocks, around.payer or next(iter(by_default), None))
+
+
+def _cover_outside() -> None:
+    outside[:] = inherited or [Scope((payer.group,)) for payer in by_default] or [Scope(()) for _ in always[:1]]
 
 
 def inherit(scope: Scope | None) -> None:
     """Have all calls of this process be made in a scope that it was started in; None for none."""
     inherited[:] = [] if scope is None else [scope]
-    cover(by_default[0] if by_default else None)
+    _cover_outside()
 
 
 def hide() -> None:

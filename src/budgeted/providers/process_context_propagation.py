@@ -82,7 +82,7 @@ def _bootstrap(wrapped: Callable[..., Any], process: Any, args: tuple[Any, ...],
 def _task(wrapped: Callable[..., Any], pool: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Take a task for a pool, of threads or of processes: it is pickled later, and only for the latter."""
     scope = current()
-    if not enabled() or (scope is None and not scopes.by_default):
+    if not enabled() or (scope is None and not scopes.by_default and not scopes.always):
         return wrapped(*args, **kwargs)
     from budgeted.payers.bound_function import BoundFunction
 

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from budgeted.payers.scope import Scope, current
+from budgeted.payers.scope import Scope, current, whole
 from budgeted.providers import unmetered_pythons
 from budgeted.providers.monkeypatching import Hook, enabled
 from budgeted.providers.unmeterable_requests import held_by_hand
@@ -41,7 +41,7 @@ _told: set[str] = set()
 
 
 def _open(wrapped: Callable[..., Any], process: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    scope = current()
+    scope = whole(current())
     if enabled():
         unmetered_pythons.warn(args[0] if args else kwargs.get("args"), kwargs.get("env"))
     if enabled() and scope is not None and not _is_paid_for(scope, kwargs.get("env")):

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import account_kind, account_name
+from budgeted.payers.scope import always
 from budgeted.telemetry import log_throttling
 
 if TYPE_CHECKING:
@@ -146,7 +147,9 @@ def fields(event: Event, name: str = "") -> dict[str, str | float]:
 
 def innermost(groups: Sequence[Group]) -> tuple[str, str]:
     """The name and kind of the innermost account that pays for a call."""
-    account = groups[-1].accounts[-1]
+    payers = [group.payer for group in always]
+    own = [group for group in groups if group.payer not in payers] or groups
+    account = own[-1].accounts[-1]
     return account_name(account), account_kind(account)
 
 

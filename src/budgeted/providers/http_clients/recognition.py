@@ -234,20 +234,21 @@ def refuse_unread(host: str, what: str) -> None:
         what: how a sentence about it begins, such as ``"the body of POST /v1/messages"``.
 
     Raises:
-        UnpricedModelError: the running code is inside a block that does not let such requests pass.
+        UnpricedModelError: the running code is inside a block, or a test run, that does not let such requests pass.
     """
     scope = current()
     around = scope or (scopes.outside[0] if scopes.outside else None)
     if around is None or held_by_hand(around):
         return
-    policies = {group.payer.unmetered for group in around.groups}
-    if scope is not None and "deny" in policies:
+    policies = {group.payer.unmetered for group in scopes.paying(around.groups)}
+    inside = scopes.paying(() if scope is None else scope.groups)
+    if any(group.payer.unmetered == "deny" for group in inside):
         error = UnpricedModelError(
             f"{what} is paid for, and no budget can bound it: it is not known, or cannot be read; nothing was sent. "
             f"Hold what it may cost by hand: `with budgeted.hold(cost=USD) as held: ...; held.settle(cost=USD)`, or "
             f'let such requests pass with unmetered="warn" (host {host})'
         )
-        swallowed_refusals.note(scope.blocks, error)
+        swallowed_refusals.note(around.blocks, error)
         raise error
     if counters.unmetered(host) and policies != {"allow"}:
         text = "budgeted: %s (host %s) is paid for, it seems, and nothing is charged for it (said once per host)"
