@@ -29,7 +29,7 @@ def test_exactly_the_public_names_are_exported() -> None:
     assert set(budgeted.__all__) == set(EXPORTED.split())
     assert budgeted.__all__ == sorted(budgeted.__all__)
     own = {name for name, value in vars(budgeted).items() if name[0] != "_" and not isinstance(value, ModuleType)}
-    assert own - {"annotations"} == set(budgeted.__all__)
+    assert own - {"annotations", "load_ipython_extension", "unload_ipython_extension"} == set(budgeted.__all__)
 
 
 def test_the_public_names_are_all_that_dir_shows() -> None:

@@ -94,6 +94,16 @@ if not typing.TYPE_CHECKING:  # else a misspelt name would be an object of any k
         return globals()[name]
 
 
+def load_ipython_extension(ipython: object) -> None:
+    """Have a notebook, or another shell of IPython, know ``%%budget``: called by ``%load_ext budgeted``."""
+    importlib.import_module("budgeted.integrations.ipython_magic").load(ipython)
+
+
+def unload_ipython_extension(ipython: object) -> None:
+    """Have it forget that again: called by ``%unload_ext budgeted``."""
+    importlib.import_module("budgeted.integrations.ipython_magic").unload(ipython)
+
+
 def __dir__() -> list[str]:
     """What there is to import from here: not the modules that happen to be loaded by now."""
     return list(__all__)

@@ -41,6 +41,12 @@ class BudgetError(Exception):
             return self._told
         return str(self.args[0]) if self.args else ""
 
+    def _render_traceback_(self) -> list[str]:
+        """How IPython shows it: with the user's line last, and nothing of what lies behind."""
+        from budgeted import short_tracebacks
+
+        return short_tracebacks.rendered(self)
+
 
 def _asked_by_telemetry() -> bool:
     """Whether an exception's text is being asked for by OpenTelemetry, directly or to format a traceback."""

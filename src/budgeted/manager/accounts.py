@@ -26,7 +26,7 @@ from budgeted.limits.limit import Limit, LimitLike
 from budgeted.limits.periods import NEVER, local_time
 from budgeted.limits.trusted_clock import TOLERANCE
 from budgeted.manager import balances
-from budgeted.manager.balances import AccountInfo, Balance, UncertainCharge, in_the_future
+from budgeted.manager.balances import AccountInfo, Balance, Balances, UncertainCharge, in_the_future
 from budgeted.manager.project_payer import ProjectPayer
 from budgeted.metering.manual_hold import counted
 from budgeted.money import nano_usd, to_usd
@@ -81,7 +81,7 @@ class Accounts:
             limits = payer.settings.default_user_limits.of(user) if user is not None else ()
             now = payer.clock()
             account = Account(name, slots=tuple(_empty(spec(limit, now, payer.timezone)) for limit in limits))
-        return self._balances([account])[0]
+        return Balances(self._balances([account])[0])
 
     def rates(self, accounts: Iterable[Account]) -> dict[str, Recent]:
         """What was charged lately, where accounts have limits whose own period tells nothing of that."""

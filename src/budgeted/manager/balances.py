@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from budgeted.html_tables import Bar, Cell, amount, table
 from budgeted.ledger.accounts import UNITS, Account, Slot
 from budgeted.ledger.limit_conversion import limit_of
 from budgeted.limits.periods import NEVER, local_time
@@ -45,6 +46,24 @@ class Balance:
     text: str = ""
     exhausted_at: dt.datetime | None = field(default=None, compare=False)  # another one a moment later
 
+    def _repr_html_(self) -> str:
+        """How a notebook shows it."""
+        return Balances([self])._repr_html_()
+
+
+class Balances(list[Balance]):
+    """The balances of one account: a list that a notebook shows as a table."""
+
+    def _repr_html_(self) -> str:
+        head = ("limit", "", "spent", "held", "left", "resets at")
+        return table("Balance" if len(self) == 1 else "Balances", head, map(_cells, self))
+
+
+def _cells(balance: Balance) -> tuple[Cell, ...]:
+    figures = (amount(figure, balance.unit) for figure in (balance.spent, balance.held, balance.remaining))
+    resets_at = "-" if balance.resets_at is None else balance.resets_at.isoformat(" ", "minutes")
+    return balance.text or "none", Bar(balance.spent, balance.held, balance.limit), *figures, resets_at
+
 
 @dataclass(frozen=True, slots=True)
 class ReportRow:
@@ -64,6 +83,31 @@ class ReportRow:
     output_tokens: int = 0
     uncertain: float = 0.0
     exhausted_at: dt.datetime | None = field(default=None, compare=False)  # another one a moment later
+
+
+class Report(dict[str, ReportRow]):
+    """What was spent, by name: a mapping that a notebook shows as a table.
+
+    Attributes:
+        by: what the names are: ``"user"``, ``"model"``, ``"provider"`` or ``"day"``.
+    """
+
+    by = ""
+
+    def _repr_html_(self) -> str:
+        spent, calls = sum(row.spent for row in self.values()), sum(row.calls for row in self.values())
+        head = (self.by, "", "spent", "calls", "input tokens", "output tokens", "unconfirmed")
+        rows: list[tuple[Cell, ...]] = [
+            (
+                name,
+                Bar(row.spent, 0, spent or None, "of all"),
+                amount(row.spent),
+                *(f"{count:,}" for count in (row.calls, row.input_tokens, row.output_tokens)),
+                amount(row.uncertain),
+            )
+            for name, row in self.items()
+        ]
+        return table(f"Spent by {self.by}: {amount(spent)} in {calls:,} calls", head, rows)
 
 
 @dataclass(frozen=True, slots=True)

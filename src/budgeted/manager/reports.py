@@ -8,7 +8,7 @@ from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import GLOBAL, USD, account_kind, account_name
 from budgeted.ledger.limit_conversion import EPOCH
 from budgeted.manager.accounts import Accounts
-from budgeted.manager.balances import ReportRow
+from budgeted.manager.balances import Report, ReportRow
 from budgeted.manager.project_payer import ProjectPayer
 from budgeted.money import to_usd
 from budgeted.pricing import price_registry
@@ -41,10 +41,12 @@ def report(payer: ProjectPayer, by: str, since: dt.date | str | None) -> dict[st
         total[:] = map(sum, zip(total, figures, strict=True))
     ends = _exhaustions(payer) if by == "user" else {}
     rows = sorted(sums.items(), key=lambda item: item[0] if by == "day" else (-item[1][0], item[0]))
-    return {
-        name: ReportRow(to_usd(usd), calls, given, made, to_usd(guessed), ends.get(name))
-        for name, (usd, calls, given, made, guessed) in rows
-    }
+    made = Report(
+        (name, ReportRow(to_usd(usd), calls, sent, output, to_usd(guessed), ends.get(name)))
+        for name, (usd, calls, sent, output, guessed) in rows
+    )
+    made.by = by
+    return made
 
 
 def _exhaustions(payer: ProjectPayer) -> dict[str, dt.datetime]:

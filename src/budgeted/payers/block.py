@@ -6,6 +6,7 @@ import logging
 import sys
 from typing import TYPE_CHECKING
 
+from budgeted.html_tables import Bar, Cell, amount, table
 from budgeted.payers.block_figures import BlockFigures
 from budgeted.payers.generator_blocks import entered_for, for_generator, leave_block, opening_frame
 from budgeted.payers.hooks_in_place import fixtures
@@ -37,6 +38,14 @@ class Budget(BlockFigures):
 
     def __repr__(self) -> str:
         return f"Budget(user={self.user!r}, cap={self.cap!r}, key={self.key!r}, spent={self.spent!r})"
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows it."""
+        who = self.user if self.user is not None else self.key if self.key is not None else "nobody in particular"
+        bar = Bar(self.spent, self.held, self.cap)
+        usd = map(amount, (self.cap, self.spent, self.held, self.remaining))
+        row: tuple[Cell, ...] = (who, bar, *usd, str(self.calls), str(self.refused))
+        return table("Budget", ("user", "", "cap", "spent", "held", "left", "calls", "refused"), [row])
 
     def scope(self, parent: Scope | None) -> Scope:
         """The payers of a call made in this block, itself inside ``parent``."""
