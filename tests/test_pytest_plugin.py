@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -357,6 +360,17 @@ def test_a_mark_that_makes_no_sense_is_refused_before_any_test_runs(
     result = tests.runpytest_subprocess(*QUIET)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"ERROR: {said}"])
+
+
+def test_the_examples_of_the_page_pass(tests: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "testing-your-app.md").read_text(encoding="utf-8")
+    examples = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    for number, example in enumerate(examples):
+        (tests.path / f"test_example_{number}.py").write_text(example, encoding="utf-8")
+    monkeypatch.setenv("OPENAI_BASE_URL", os.environ["PROVIDER_URL"])
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    run(tests).assert_outcomes(passed=len(examples))
+    assert len(examples) == 2
 
 
 def test_nothing_is_loaded_where_nothing_of_it_is_used(tests: pytest.Pytester) -> None:
