@@ -59,3 +59,8 @@ def test_the_package_is_loaded_with_its_first_public_name() -> None:
 def test_a_name_that_nobody_has_is_missed_as_in_any_module() -> None:
     with pytest.raises(AttributeError, match="module 'budgeted' has no attribute 'budgets'"):
         budgeted.budgets  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_pytest_is_told_that_nothing_here_is_to_be_rewritten() -> None:
+    """It rewrites the packages of its plugins, and warns of those that were imported before."""
+    assert "PYTEST_DONT_REWRITE" in str(budgeted.__doc__)

@@ -1,4 +1,7 @@
-"""Hard spending limits on LLM calls: held before the call, settled after it, forgotten never."""
+"""Hard spending limits on LLM calls: held before the call, settled after it, forgotten never.
+
+To pytest, which rewrites the packages of plugins and warns where they are loaded already: PYTEST_DONT_REWRITE.
+"""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ the test that runs as it is made, in whatever context that is, besides whoever p
 from __future__ import annotations
 
 import hashlib
+import time
 
 from budgeted import providers
 from budgeted.ledger import background_worker
@@ -59,12 +60,14 @@ class BudgetOfRun:
     """
 
     def __init__(self, folder: str, limit: int | None, per_test: int | None) -> None:
+        began = time.time()
         self._manager = RunManager(
             PROJECT,
             ledger=folder,
             max_budget=None if limit is None else in_usd(limit),
             default_user_limits=() if per_test is None else in_usd(per_test),
             alerts=(),
+            clock=lambda: began,  # no limit of a run has a period, and tests set the clock
         )
         self.payer = self._manager.payer
         self.payer.user_limits = False  # what no test makes, such as a fixture of the session, is the run's

@@ -117,8 +117,22 @@ def pytest_configure_node(node: _Node) -> None:
     node.workerinput[_INPUT] = _folder(node.config)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Refuse marks that make no sense, as a mistake of the module: so workers of pytest-xdist are heard as well."""
+    report = yield
+    for one in report.result or ():
+        try:
+            if isinstance(one, pytest.Item):
+                _limit_of(one)
+        except pytest.UsageError as error:
+            report.outcome, report.longrepr, report.result = "failed", str(error), []
+            break
+    return report
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Refuse marks that make no sense, and count from here on, if a test wants it."""
+    """Count from here on, if a test wants it."""
     wanted = [_limit_of(item) is not None or MARK in getattr(item, "fixturenames", ()) for item in session.items]
     if any(wanted) and not session.config.option.collectonly:
         _run_of(session.config)

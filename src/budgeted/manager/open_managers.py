@@ -44,6 +44,7 @@ logger = logging.getLogger("budgeted")
 M = TypeVar("M", bound=Manager)
 
 _open: weakref.WeakSet[ProjectPayer] = weakref.WeakSet()
+_beside: weakref.WeakSet[ProjectPayer] = weakref.WeakSet()
 
 STAND_IN, CONSTRUCTED, CONFIGURED, INHERITED = range(4)
 """How the default manager came about. One that stood in, or that the program was started with, gives way to the first
@@ -253,11 +254,13 @@ def register(manager: Manager, *, beside: bool = False) -> None:
 
     Args:
         manager: which was made just now.
-        beside: whether it is never the default one.
+        beside: whether it is never the default one, and no part of the application, whose metrics leave it out.
     """
     global _default, _rank
     with _default_lock:
         _open.add(manager.payer)
+        if beside:
+            _beside.add(manager.payer)
         inherited = _default if _rank == INHERITED and not _making.inner else None
         if not beside and (_default is None or _rank == STAND_IN or inherited is not None):
             _default, _rank = manager, CONSTRUCTED
@@ -267,7 +270,7 @@ def register(manager: Manager, *, beside: bool = False) -> None:
             elif not _making.inner:
                 _tell_of_unread(manager)
     providers.instrument()
-    instruments.start(open_payers)
+    instruments.start(_measured_payers)
 
 
 def unregister(manager: Manager) -> None:
@@ -288,6 +291,10 @@ def cover() -> None:
 def open_payers() -> list[ProjectPayer]:
     """What pays for calls of this process."""
     return list(_open)
+
+
+def _measured_payers() -> list[ProjectPayer]:
+    return [payer for payer in _open if payer not in _beside]
 
 
 def _after_fork() -> None:
