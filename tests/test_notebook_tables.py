@@ -89,10 +89,10 @@ def test_what_is_over_its_limit_fills_its_bar(manager: BudgetManager) -> None:
 
 def test_a_report_is_shown_with_its_total(manager: BudgetManager) -> None:
     page = Page(manager.report("user"))
-    assert page.texts[:2] == ["Spent by user: $1.75 in 2 calls", "user"]
+    assert page.texts[:2] == ["Spent by user: $1.75, calls: 2", "user"]
     assert page.texts.index("alice") < page.texts.index(SCRIPT)
     assert "script" not in page.tags
-    assert Page(manager.report("day", since="2300-01-01")).texts[0] == "Spent by day: $0.00 in 0 calls"
+    assert Page(manager.report("day", since="2300-01-01")).texts[0] == "Spent by day: $0.00, calls: 0"
 
 
 def test_a_long_report_is_cut_short() -> None:
@@ -102,7 +102,7 @@ def test_a_long_report_is_cut_short() -> None:
                 held.settle(cost=0.001)
         page = Page(manager.report())
     assert page.texts[-1] == "... and 10 more"
-    assert page.texts[0] == "Spent by user: $0.06 in 60 calls"
+    assert page.texts[0] == "Spent by user: $0.06, calls: 60"
 
 
 def test_they_are_what_they_were_to_a_program(manager: BudgetManager) -> None:

@@ -88,7 +88,7 @@ def test_a_test_is_charged_with_what_it_calls_however_it_runs(
         import pytest
         import time_machine
         from asking import ask, ask_async
-        from budgeted import BudgetManager, budget, configure, get_manager
+        from budgeted import BudgetManager, UnpricedModelError, budget, configure, get_manager, hold
 
         COST = 0.0002025
 
@@ -195,13 +195,24 @@ def test_a_test_is_charged_with_what_it_calls_however_it_runs(
             def test_old(self):
                 ask()
 
+        kept = []
+
         def test_free(llm_budget):
+            kept.append(llm_budget)
             assert spent(llm_budget, 0)
             assert "spent=0.0, calls=0" in repr(llm_budget)
+
+        def test_of_an_unknown_price(llm_budget):
+            with pytest.raises(UnpricedModelError):
+                hold("a-model-of-ours", "Hello!").__enter__()
+            with hold(cost=0) as held:
+                held.settle(cost=0)
+            assert (llm_budget.spent, llm_budget.calls) == (0, 1)
+            assert kept[0].calls == 0
         """
     )
     result = run(tests, "-W", "ignore::DeprecationWarning")
-    result.assert_outcomes(passed=13)
+    result.assert_outcomes(passed=14)
     result.stdout.fnmatch_lines(
         [
             "*= LLM budget =*",
@@ -211,7 +222,7 @@ def test_a_test_is_charged_with_what_it_calls_however_it_runs(
             "*$0.000405  *2  test_calls.py::test_second",
             "*$0.0002025  *1  test_calls.py::TestOld::test_old",
             "*$0.00081  *4  (no single test: wider fixtures, collection)",
-            "$0.0038* in 20 calls",
+            "$0.0038* in 21 calls",
         ]
     )
     assert len(provider.bill) == 19
@@ -276,7 +287,7 @@ def test_past_the_limit_of_the_run_tests_that_call_are_skipped_with_the_reason(t
             "*$0.60 *1  test_limit.py::test_first",
             "*$0.25 *1  test_limit.py::test_cheap_enough",
             "$0.85 in 2 calls of $1.00, $0.15 left",
-            "6 tests were skipped, as the run's limit had no room for their calls",
+            "tests skipped since the run's limit had no room for their calls: 6",
             "FAILED test_limit.py::test_that_fails_by_itself*",
             "FAILED test_limit.py::test_dearer_than_its_mark_allows*",
             "SKIPPED * test_limit.py:*: the LLM budget of this run, $1, has $0.40 left, and a call did not fit",
@@ -284,6 +295,7 @@ def test_past_the_limit_of_the_run_tests_that_call_are_skipped_with_the_reason(t
             "SKIPPED * test_limit.py:*: a fixture was refused by the LLM budget of this run: the global budget has *",
         ]
     )
+    result.stdout.no_fnmatch_line("*when_it_does_not_fit*")
 
 
 def test_past_the_limit_of_the_run_tests_fail_where_that_is_wished(tests: pytest.Pytester) -> None:
@@ -303,7 +315,7 @@ def test_past_the_limit_of_the_run_tests_fail_where_that_is_wished(tests: pytest
     result.stdout.fnmatch_lines(
         [
             "*the LLM budget of this run, $1, has $0.40 left*",
-            "1 tests failed, as the run's limit had no room for their calls",
+            "tests failed since the run's limit had no room for their calls: 1",
         ]
     )
 
@@ -331,7 +343,7 @@ def test_workers_share_the_limit(tests: pytest.Pytester, provider: SimulatedProv
         [
             "*$0.0002025 *1  test_many.py::test_call*",
             f"$0.00* in {passed} calls of $0.0015, $0.000* left",
-            f"{12 - passed} tests were skipped, as the run's limit had no room for their calls",
+            f"tests skipped since the run's limit had no room for their calls: {12 - passed}",
         ]
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Callable
 
 from budgeted import providers
 from budgeted.ledger import background_worker
@@ -15,7 +16,7 @@ from budgeted.ledger.accounts import user_account
 from budgeted.limits.limit import Limit
 from budgeted.manager import open_managers
 from budgeted.manager.budget_manager import BudgetManager
-from budgeted.money import format_usd, nano_usd, to_usd
+from budgeted.money import MAX_USD, NANO, format_usd, nano_usd, to_usd
 from budgeted.payers.hooks_in_place import fixtures
 from budgeted.payers.payer_interface import Group
 from budgeted.payers.scope import charge_always, charge_no_more
@@ -72,6 +73,7 @@ class BudgetOfRun:
         self.payer = self._manager.payer
         self.payer.user_limits = False  # what no test makes, such as a fixture of the session, is the run's
         self._told = self.payer.listener = Refusals()
+        self._per_test = per_test
         self._test: str | None = None
         self._before = (0, 0)
         self._wider = 0
@@ -94,15 +96,32 @@ class BudgetOfRun:
         if not fixtures.intact():  # a test before has replaced what is hooked, and not put it back
             fixtures.restore()
         self._told.events = []
-        self._test = account_of(test)
-        self.limit(limit)
-        self._before = self._totals()
+        self._test = user_account(name_of(test))
+        if limit is not None:
+            self.limit(limit)
+        self._before = self._totals(self._test)
         self._switch()
 
-    def limit(self, limit: int | None) -> None:
-        """Give the test that runs a limit of its own (nano-USD); None for what is usual."""
-        if limit is not None and self._test is not None:
-            self.payer.limit(user_account(self._test), [in_usd(limit)], explicit=True)
+    def limit(self, limit: int) -> None:
+        """Give the test that runs a limit of its own (nano-USD)."""
+        if self._test is not None:
+            self.payer.limit(self._test, [in_usd(limit)], explicit=True)
+
+    def spent(self) -> Callable[[], tuple[float, int]]:
+        """What tells the USD and the calls that the test was charged with which runs now, also when it has ended.
+
+        From here on, a model that nobody knows the price of is refused: it would count as nothing.
+        """
+        test, before = self._test or "", self._before
+        account = self.payer.ledger.read(test)
+        if account is None or not account.slots:
+            self.limit(MAX_USD * NANO if self._per_test is None else self._per_test)
+
+        def totals() -> tuple[float, int]:
+            nano, calls = self._totals(test)
+            return to_usd(nano - before[0]), calls - before[1]
+
+        return totals
 
     def end(self) -> None:
         """Charge what follows to no test."""
@@ -119,14 +138,6 @@ class BudgetOfRun:
         self._wider -= 1
         self._switch()
 
-    def spent(self) -> float:
-        """USD that the test was charged so far."""
-        return to_usd(self._totals()[0] - self._before[0])
-
-    def calls(self) -> int:
-        """Calls that the test was charged for so far."""
-        return self._totals()[1] - self._before[1]
-
     def finish(self) -> None:
         """Have all that was spent so far be in the ledger."""
         self._manager.flush()
@@ -138,16 +149,16 @@ class BudgetOfRun:
             self._group = None
             self._manager.close()
 
-    def _totals(self) -> tuple[int, int]:
-        """What the test's account was charged in this run, by all processes and attempts: nano-USD, calls."""
+    def _totals(self, test: str) -> tuple[int, int]:
+        """What a test was charged in this run, by all processes and attempts: nano-USD, calls."""
         background_worker.drain()
-        account = None if self._test is None else self.payer.ledger.read(user_account(self._test))
+        account = self.payer.ledger.read(test)
         return (0, 0) if account is None else (account.usd, account.calls)
 
     def _switch(self) -> None:
         group = self.payer.group
         if self._test is not None and not self._wider:
-            group = group.join(user_account(self._test), self.payer.policy)
+            group = group.join(self._test, self.payer.policy)
         if group is not self._group:
             charge_always(group, self._group)
             self._group = group
@@ -158,7 +169,7 @@ def in_usd(nano: int) -> Limit:
     return Limit(0).with_amount(nano)
 
 
-def account_of(test: str) -> str:
+def name_of(test: str) -> str:
     """The user's name that a test has in the ledger: its node id, made printable, and short enough."""
     plain = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in test)
     if len(plain.encode()) <= _LONGEST:

@@ -33,7 +33,7 @@ def table(folder: str) -> list[str]:
         if len(tests) > MOST_TESTS:
             lines.append(f"... and {len(tests) - MOST_TESTS} more")
         limit = next((slot.amount for slot in run.slots if slot.unit == USD), None)
-        total = f"{format_usd(run.usd)} in {run.calls} calls"
+        total = f"{format_usd(run.usd)} in {run.calls} call{'s' * (run.calls != 1)}"
         if limit is not None:
             total += f" of {format_usd(limit)}, {format_usd(max(0, limit - run.usd - run.held))} left"
         if run.held:

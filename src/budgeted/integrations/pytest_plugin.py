@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 import pytest
@@ -54,18 +55,18 @@ class LLMBudget:
         ...     assert llm_budget.calls == 1
     """
 
-    def __init__(self, run: BudgetOfRun) -> None:
-        self._run = run
+    def __init__(self, totals: Callable[[], tuple[float, int]]) -> None:
+        self._totals = totals
 
     @property
     def spent(self) -> float:
         """USD charged to the test so far."""
-        return self._run.spent()
+        return self._totals()[0]
 
     @property
     def calls(self) -> int:
         """Calls that the test was charged for so far."""
-        return self._run.calls()
+        return self._totals()[1]
 
     def __repr__(self) -> str:
         return f"<LLM budget of the test: spent={self.spent!r}, calls={self.calls!r}>"
@@ -188,8 +189,10 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Skip a test that failed since the run's limit had no room for its calls, and say of others what was refused."""
-    report = yield
     run = item.config.stash.get(_RUN, None)
+    if run is not None and not item.config.option.fulltrace:
+        _shorten(call)
+    report = yield
     if run is not None and report.failed and call.excinfo is not None:
         _judge(item, report, call.excinfo.value, run)
     return report
@@ -222,8 +225,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         for line in lines:
             terminalreporter.write_line(line)
         if refused:
-            fate = "failed" if config.stash[_SETTINGS].fail else "were skipped"
-            terminalreporter.write_line(f"{len(refused)} tests {fate}, as the run's limit had no room for their calls")
+            fate = "failed" if config.stash[_SETTINGS].fail else "skipped"
+            why = f"tests {fate} since the run's limit had no room for their calls: {len(refused)}"
+            terminalreporter.write_line(why)
 
 
 @pytest.hookimpl(trylast=True)
@@ -240,7 +244,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 @pytest.fixture
 def llm_budget(request: pytest.FixtureRequest) -> LLMBudget:
     """What the test has spent on LLM calls so far: ``.spent`` in USD, and ``.calls``."""
-    return LLMBudget(_run_in(request.node))
+    return LLMBudget(_run_in(request.node).spent())
 
 
 def _given(config: pytest.Config, name: str) -> int | None:
@@ -277,6 +281,9 @@ def _folder(config: pytest.Config) -> str:
     """The folder of the run's ledger: the controller's, else one that is made now."""
     given = getattr(config, "workerinput", {}).get(_INPUT)
     if given is not None:
+        if not Path(given).is_dir():  # a ledger of its own would be a limit of its own
+            msg = f"the LLM budget of the run is kept in {given}, which is not on this host: its workers need one host"
+            raise pytest.UsageError(msg)
         return str(given)
     if _FOLDER not in config.stash:
         config.stash[_FOLDER] = tempfile.mkdtemp(prefix="budgeted-pytest-")
@@ -305,6 +312,16 @@ def _run_in(item: pytest.Item) -> BudgetOfRun:
     if not known:
         run.begin(item.nodeid, _limit_of(item))
     return run
+
+
+def _shorten(call: pytest.CallInfo[None]) -> None:
+    """Have a refusal be shown with the user's line last, as ``--full-trace`` shows what lies behind."""
+    from budgeted.errors import BudgetError
+    from budgeted.short_tracebacks import up_to_users_line
+
+    error = None if call.excinfo is None else call.excinfo.value
+    if isinstance(error, BudgetError) and (trace := up_to_users_line(error.__traceback__)) is not None:
+        call.excinfo = pytest.ExceptionInfo.from_exc_info((type(error), error, trace))
 
 
 def _judge(item: pytest.Item, report: pytest.TestReport, error: BaseException, run: BudgetOfRun) -> None:

@@ -107,7 +107,7 @@ class Report(dict[str, ReportRow]):
             )
             for name, row in self.items()
         ]
-        return table(f"Spent by {self.by}: {amount(spent)} in {calls:,} calls", head, rows)
+        return table(f"Spent by {self.by}: {amount(spent)}, calls: {calls:,}", head, rows)
 
 
 @dataclass(frozen=True, slots=True)
