@@ -186,6 +186,7 @@ def test_what_telemetry_may_not_name_is_not_named_after_a_journey_either() -> No
     assert exec_as_telemetry("str(error)", again) == exec_as_telemetry("str(error)", exceeded(known_as=""))
     assert "alice" not in exec_as_telemetry("str(error)", again)
     assert "alice" in str(again)
+    assert (again.known_as, exceeded(known_as="a user").known_as) == ("", "a user")
 
 
 def exec_as_telemetry(code: str, error: BaseException) -> str:

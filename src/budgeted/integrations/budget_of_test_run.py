@@ -39,7 +39,7 @@ class Refusals(Listener):
     """What the run's limits have refused lately: known at once, as a test is judged by it."""
 
     def __init__(self) -> None:
-        super().__init__(print)
+        super().__init__(lambda _: None)
         self.events: list[Event] = []
 
     def tell(self, event: Event) -> None:
