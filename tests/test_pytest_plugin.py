@@ -404,6 +404,15 @@ def test_nothing_is_loaded_where_nothing_of_it_is_used(tests: pytest.Pytester) -
             assert not {"msgspec", "wrapt", "opentelemetry", "tiktoken"} & set(sys.modules)
         """
     )
-    result = run(tests)
+    tests.makepyfile(
+        conftest="""
+        import sys
+
+        def pytest_unconfigure(config):
+            print("loaded:", sorted(name for name in sys.modules if name.startswith("budgeted.")))
+        """
+    )
+    result = run(tests, "-n", "1")  # a controller, which says so as it ends, and a worker
     result.assert_outcomes(passed=1)
     result.stdout.no_fnmatch_line("*LLM budget*")
+    result.stdout.fnmatch_lines(["loaded: ['budgeted.integrations', 'budgeted.integrations.pytest_plugin']"])

@@ -208,12 +208,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Show what the tests have cost."""
-    folder = config.stash.get(_FOLDER, None)
-    lines = []
-    if folder is not None:
-        from budgeted.integrations.costs_of_tests import table
-
-        lines = table(folder)
+    lines = _costs(config.stash.get(_FOLDER, None))
     if lines:
         refused = [
             report
@@ -234,11 +229,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Charge nobody any more, and forget what this run has spent."""
     run = config.stash.get(_RUN, None)
-    if run is not None:
-        run.close()
     folder = config.stash.get(_FOLDER, None)
-    if folder is not None:
-        shutil.rmtree(folder, ignore_errors=True)
+    try:
+        if run is not None:
+            run.close()
+    finally:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
@@ -290,6 +287,19 @@ def _folder(config: pytest.Config) -> str:
     return config.stash[_FOLDER]
 
 
+def _costs(folder: str | None) -> list[str]:
+    """The lines of the table; none where this process keeps no ledger, or nobody has used it."""
+    if folder is None or not any(Path(folder).iterdir()):
+        return []
+    from budgeted.errors import LedgerError
+    from budgeted.integrations.costs_of_tests import table
+
+    try:
+        return table(folder)
+    except LedgerError as error:
+        return [f"what the tests have cost cannot be read: {error}"]
+
+
 def _run_of(config: pytest.Config) -> BudgetOfRun:
     """What counts and limits the calls of a run, from the first time on that it is asked for."""
     if _RUN not in config.stash:
@@ -336,7 +346,8 @@ def _judge(item: pytest.Item, report: pytest.TestReport, error: BaseException, r
         reason = told(by_run[0]) if by_run else f"a fixture was refused by the LLM budget of this run: {error}"
         if not isinstance(error, BudgetExceededError):
             reason += f"; the test went on and failed with {type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        blamed.append(error)
+        if report.when == "setup":
+            blamed.append(error)
         setattr(report, _INPUT, True)
         if not item.config.stash[_SETTINGS].fail:
             path, line, _ = item.location
