@@ -92,6 +92,10 @@ def test_a_test_is_charged_with_what_it_calls_however_it_runs(
 
         COST = 0.0002025
 
+        def ask_for(user):
+            with budget(user):
+                ask()
+
         @pytest.fixture(scope="session", autouse=True)
         def application(tmp_path_factory):
             with configure(project_name="app", ledger=str(tmp_path_factory.mktemp("ledger")), max_budget=1) as manager:
@@ -171,6 +175,13 @@ def test_a_test_is_charged_with_what_it_calls_however_it_runs(
             child.join()
             assert spent(llm_budget, 1)
 
+        def test_in_a_child_with_budgets_of_its_own(llm_budget, caplog):
+            child = multiprocessing.get_context("fork").Process(target=ask_for, args=("a child",))
+            child.start()
+            child.join()
+            assert spent(llm_budget, 1)
+            assert caplog.records == []
+
         def test_in_a_pool(llm_budget):
             with multiprocessing.get_context("fork").Pool(1) as pool:
                 pool.apply(ask)
@@ -212,7 +223,7 @@ def test_a_test_is_charged_with_what_it_calls_however_it_runs(
         """
     )
     result = run(tests, "-W", "ignore::DeprecationWarning")
-    result.assert_outcomes(passed=14)
+    result.assert_outcomes(passed=15)
     result.stdout.fnmatch_lines(
         [
             "*= LLM budget =*",
@@ -221,11 +232,12 @@ def test_a_test_is_charged_with_what_it_calls_however_it_runs(
             "*$0.000405  *2  test_calls.py::test_beside_the_application",
             "*$0.000405  *2  test_calls.py::test_second",
             "*$0.0002025  *1  test_calls.py::TestOld::test_old",
+            "*$0.000405  *4  (4 more)",
             "*$0.00081  *4  (no single test: wider fixtures, collection)",
-            "$0.0038* in 21 calls",
+            "$0.004* in 22 calls",
         ]
     )
-    assert len(provider.bill) == 19
+    assert len(provider.bill) == 20
 
 
 def test_past_the_limit_of_the_run_tests_that_call_are_skipped_with_the_reason(tests: pytest.Pytester) -> None:

@@ -6,6 +6,7 @@ the test that runs as it is made, in whatever context that is, besides whoever p
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import time
 from collections.abc import Callable
@@ -14,8 +15,9 @@ from budgeted import providers
 from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import user_account
 from budgeted.limits.limit import Limit
-from budgeted.manager import open_managers
+from budgeted.manager import carried_manager, open_managers
 from budgeted.manager.budget_manager import BudgetManager
+from budgeted.manager.carried_manager import CarriedManager
 from budgeted.money import MAX_USD, NANO, format_usd, nano_usd, to_usd
 from budgeted.payers.hooks_in_place import fixtures
 from budgeted.payers.payer_interface import Group
@@ -33,6 +35,10 @@ class RunManager(BudgetManager):
 
     def _take_part(self) -> None:
         open_managers.register(self, beside=True)
+
+    def carried(self) -> CarriedManager:
+        """This manager, for a process that a test starts: nor is it the default one there."""
+        return carried_manager.carry(RunManager, self, self._where, self._fsync)
 
 
 class Refusals(Listener):
@@ -61,14 +67,13 @@ class BudgetOfRun:
     """
 
     def __init__(self, folder: str, limit: int | None, per_test: int | None) -> None:
-        began = time.time()
         self._manager = RunManager(
             PROJECT,
             ledger=folder,
             max_budget=None if limit is None else in_usd(limit),
             default_user_limits=() if per_test is None else in_usd(per_test),
             alerts=(),
-            clock=lambda: began,  # no limit of a run has a period, and tests set the clock
+            clock=functools.partial(float, time.time()),  # it stands: no limit here has a period, and tests set clocks
         )
         self.payer = self._manager.payer
         self.payer.user_limits = False  # what no test makes, such as a fixture of the session, is the run's

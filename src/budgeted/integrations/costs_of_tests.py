@@ -27,11 +27,13 @@ def table(folder: str) -> list[str]:
         if run is None or not (run.calls or run.slots or run.held):
             return []
         tests = [(one.usd, one.calls, account_name(one.id)) for one in all_accounts(books.ledger, "u:") if one.calls]
-        rest = run.usd - sum(usd for usd, _, _ in tests), run.calls - sum(calls for _, calls, _ in tests)
         tests.sort(key=lambda test: (-test[0], test[2]))
-        lines = list(_rows([*tests[:MOST_TESTS], *([(*rest, ELSEWHERE)] if any(rest) else [])]))
-        if len(tests) > MOST_TESTS:
-            lines.append(f"... and {len(tests) - MOST_TESTS} more")
+        usd, calls = _sums(tests)
+        rows, others = tests[:MOST_TESTS], tests[MOST_TESTS:]
+        if others:
+            rows.append((*_sums(others), f"({len(others)} more)"))
+        if (usd, calls) != (run.usd, run.calls):
+            rows.append((run.usd - usd, run.calls - calls, ELSEWHERE))
         limit = next((slot.amount for slot in run.slots if slot.unit == USD), None)
         total = f"{format_usd(run.usd)} in {run.calls} call{'s' * (run.calls != 1)}"
         if limit is not None:
@@ -41,7 +43,11 @@ def table(folder: str) -> list[str]:
         guessed = [nano_usd(one.cost) for one in books.uncertain()]
         if guessed:
             total += f"; {format_usd(sum(guessed))} is the most that {len(guessed)} of them can have cost: nobody said"
-        return [*lines, total]
+        return [*_rows(rows), total]
+
+
+def _sums(tests: list[tuple[int, int, str]]) -> tuple[int, int]:
+    return sum(usd for usd, _, _ in tests), sum(calls for _, calls, _ in tests)
 
 
 def _rows(tests: list[tuple[int, int, str]]) -> Iterator[str]:

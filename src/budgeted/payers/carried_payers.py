@@ -36,7 +36,7 @@ class CarriedPayers(msgspec.Struct, frozen=True):
             none of them.
         accounts: of users and blocks, by payer.
         inside: how many of the payers the code's blocks have; 0 for code outside every block.
-        innermost: the payer of the innermost block, as an index.
+        innermost: the payer of the innermost block, as an index; -1 if there is no block.
     """
 
     payers: tuple[CarriedPayer, ...]
@@ -65,7 +65,7 @@ def enclosed(
         parent: the scope around, if there is one.
         payers: at least one.
         accounts: of them.
-        innermost: the payer whose manager the code inside uses, as an index.
+        innermost: the payer whose manager the code inside uses, as an index; -1 for the default one.
     """
     scope = parent
     blocks = () if parent is None else parent.blocks
@@ -83,7 +83,7 @@ def enclosed(
         else:
             scope = joined(scope, payer, None, one.policy, one.account)
     assert scope is not None  # noqa: S101 - there is a payer
-    scope.blocks, scope.payer = blocks, payers[innermost]
+    scope.blocks, scope.payer = blocks, payers[innermost] if innermost >= 0 else None
     return scope
 
 
@@ -112,7 +112,8 @@ def described(scope: Scope) -> tuple[list[Payer], tuple[CarriedAccount, ...], in
     caps = {kept[0]: kept[1] for block in scope.blocks if (kept := block.kept) is not None}
     accounts = tuple(one for index, group in enumerate(groups) for one in _accounts(index, group, caps))
     payers = [group.payer for group in groups]
-    return payers, accounts, next((index for index, payer in enumerate(payers) if payer is scope.payer), 0)
+    none = -1 if scope.payer is None else 0
+    return payers, accounts, next((index for index, payer in enumerate(payers) if payer is scope.payer), none)
 
 
 def _accounts(index: int, group: Group, caps: dict[str, int]) -> list[CarriedAccount]:
