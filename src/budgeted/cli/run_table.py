@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from budgeted.cli.table_output import as_lines
 from budgeted.manager.administrative_manager import Books
 from budgeted.manager.balances import Balance
 from budgeted.manager.run_books import RunBooks, RunReport, Spent
+from budgeted.manager.running_program import is_there
 from budgeted.money import format_usd, nano_usd
 from budgeted.telemetry import run_notes
 
@@ -85,18 +85,6 @@ def _running(started: Iterable[int]) -> list[int]:
     """Those of some processes that are there. Helpers, such as multiprocessing has, get a moment to end as well."""
     running = list(started)
     deadline = time.monotonic() + HELPERS_SECONDS
-    while (running := [pid for pid in running if _runs(pid)]) and time.monotonic() < deadline:
+    while (running := [pid for pid in running if is_there(pid)]) and time.monotonic() < deadline:
         time.sleep(0.02)
     return running
-
-
-def _runs(pid: int) -> bool:
-    """Whether a process is there, and not one that has ended and that nobody waits for, as in some containers."""
-    try:
-        os.kill(pid, 0)
-        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(") ")[2][:1]
-    except ProcessLookupError:
-        return False
-    except OSError:  # it is there, and it is not ours, or this system has no such files
-        return True
-    return state not in ("Z", "X")

@@ -18,6 +18,7 @@ from budgeted.manager import limits_of_operator
 from budgeted.manager.payers_as_text import place_of
 from budgeted.manager.project_payer import ProjectPayer
 from budgeted.payers import scope
+from budgeted.system.forks import at_fork
 from budgeted.telemetry import run_notes
 
 VARIABLE: Final = "BUDGETED_RUN"
@@ -64,8 +65,7 @@ def take_part(environment: Mapping[str, str], payers: Sequence[ProjectPayer]) ->
         return
     run_notes.write_to([folder for folder, _ in runs])
     run_notes.note(run_notes.STARTED)
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=partial(run_notes.note, run_notes.STARTED))
+    at_fork(after_in_child=partial(run_notes.note, run_notes.STARTED))
     atexit.register(_note_end, os.getpid())
 
 

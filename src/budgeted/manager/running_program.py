@@ -87,6 +87,12 @@ def is_running(program: Program) -> bool | None:
     return False if rebooted else None
 
 
+def is_there(pid: int) -> bool:
+    """Whether a process of this machine has not ended: also where nobody has waited for it since, as in a container."""
+    state = _state(pid)
+    return system.is_process(pid) if state is None else state != -1
+
+
 def _name() -> str:
     script = sys.argv[0] if sys.argv else ""
     if script in ("", "-", "-c", "-m"):
