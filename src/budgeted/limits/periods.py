@@ -172,8 +172,10 @@ def local_time(at: float, tz: dt.tzinfo) -> dt.datetime:
     Raises:
         OverflowError: no ``datetime`` can be that.
     """
-    # Not datetime.fromtimestamp(): on Windows it knows nothing before 1970, nor after the year 3000.
-    return (_UNIX_EPOCH + dt.timedelta(seconds=at)).astimezone(tz)
+    try:
+        return dt.datetime.fromtimestamp(at, tz)
+    except OSError:  # on Windows, before 1970 and after the year 3000
+        return (_UNIX_EPOCH + dt.timedelta(seconds=at)).astimezone(tz)
 
 
 _UNIX_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
