@@ -233,7 +233,7 @@ def installed() -> Iterator[None]:
         for module in (connections, network_ledger, memory):
             patch.setattr(module, "time", clock)
         for module in (network_ledger, client_leases):
-            patch.setattr(module, "lasting", _now)
+            patch.setattr(module, "boot_time", _now)
         patch.setattr(connections, "random", SimpleNamespace(uniform=lambda low, high: (low + high) / 2))
         patch.setattr(anyio.to_thread, "run_sync", _at_once)
         patch.setattr(background_worker, "wanted", lambda _: None)

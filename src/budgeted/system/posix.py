@@ -74,9 +74,8 @@ def make_locked(path: Path) -> int:
     return fd
 
 
-def first_bytes(fd: int, memory: mmap.mmap, size: int) -> bytes:  # noqa: ARG001 - the other system reads it there
-    """What a locked file begins with, which is in memory, too. Empty if the disk does not say."""
-    # Not in memory: reading what the disk does not give kills the process.
+def first_bytes(fd: int, path: Path, size: int) -> bytes:  # noqa: ARG001 - the other system reads it there
+    """What a locked file begins with. Empty if the disk does not say."""
     with contextlib.suppress(OSError):
         return os.pread(fd, size, 0)
     return b""

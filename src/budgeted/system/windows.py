@@ -113,9 +113,12 @@ def make_locked(path: Path) -> int:
     return fd
 
 
-def first_bytes(fd: int, memory: mmap.mmap, size: int) -> bytes:  # noqa: ARG001 - as below
-    """What a locked file begins with, which is in memory, too."""
-    return memory[:size]  # not from the file, where threads would move each other's place
+def first_bytes(fd: int, path: Path, size: int) -> bytes:  # noqa: ARG001 - as below
+    """What a locked file begins with. Empty if the disk does not say."""
+    # Not by its own number, where threads would move each other's place.
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return file.read(size)
+    return b""
 
 
 # -- files

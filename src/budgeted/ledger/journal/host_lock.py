@@ -103,7 +103,7 @@ class HostLock:
 
     def holder(self) -> int:
         """The pid of the process that took the lock last; 0 if none has signed, or the disk does not say."""
-        pid = system.first_bytes(self.fd, self.memory, 8)
+        pid = system.first_bytes(self.fd, self.path, 8)
         return int(_PID.unpack(pid.ljust(8, b"\0"))[0])
 
     def in_place(self) -> bool:
