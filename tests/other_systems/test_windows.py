@@ -220,7 +220,19 @@ def test_a_backup_that_was_sent_as_text_is_read(tmp_path: Path) -> None:
     assert windows.printed(code, tmp_path, str(tmp_path), STAND_IN_IMPORTS=windows.IMPORTS)[-1] == "2.0 5.0"
 
 
-ELSEWHERE = ("fork", "redis", "postgresql", "http", "private", "may_not_read", "one_at_a_time", "links", "abandoned")
+ELSEWHERE = (
+    "memory",
+    "sqlite",
+    "fork",
+    "redis",
+    "postgresql",
+    "http",
+    "private",
+    "may_not_read",
+    "one_at_a_time",
+    "links",
+    "abandoned",
+)
 """What is in the names of tests of other ledgers, and of what Windows has not got."""
 
 

@@ -37,7 +37,7 @@ O_BINARY, O_NOINHERIT = 0x8000, 0x80
 MISSING_MODULES = ("fcntl", "grp", "pwd", "resource", "termios", "tty", "pty", "syslog")
 MISSING_OF_OS = (
     "O_CLOEXEC O_DIRECTORY O_NOFOLLOW O_TMPFILE O_SYNC O_DSYNC chown fchown fdatasync fork forkpty getegid geteuid "
-    "getgid getgroups getpgid getuid initgroups killpg lchown lockf mkfifo nice pread preadv pwrite pwritev "
+    "getgid getgroups getpgid getsid getuid initgroups killpg lchown lockf mkfifo nice pread preadv pwrite pwritev "
     "register_at_fork sched_getaffinity setsid setuid statvfs sync uname"
 ).split()
 MISSING_OF_SIGNAL = "SIGALRM SIGCHLD SIGHUP SIGKILL SIGPIPE SIGQUIT SIGSTOP SIGCONT SIGTSTP SIGUSR1 SIGUSR2".split()
@@ -48,12 +48,18 @@ LOCK_VIOLATION, NOT_LOCKED = 33, 158
 # -- files
 
 
+session = os.getsid
+
+
 def is_open(path: Any) -> bool:
-    """Whether any process has a file open."""
+    """Whether any process of this session has a file open."""
     wanted = os.path.realpath(path)
+    mine = session(0)
     for process in os.scandir("/proc"):
         if process.name.isdecimal():
             with contextlib.suppress(OSError):
+                if session(int(process.name)) != mine:
+                    continue
                 for fd in os.scandir(f"/proc/{process.name}/fd"):
                     with contextlib.suppress(OSError):
                         if os.readlink(fd.path) == wanted:
