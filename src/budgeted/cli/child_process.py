@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import Final
+
+from budgeted.system import current as system
 
 FORWARDED: Final = tuple(
     getattr(signal, name)
@@ -52,7 +52,7 @@ class ChildProcess:
     def _forward(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - as handlers are called
         if self._process is None:
             self._early.append(number)
-        elif signal.Signals(number).name not in _OF_TERMINAL or not _in_foreground():
+        elif signal.Signals(number).name not in _OF_TERMINAL or not system.is_in_foreground():
             self._process.send_signal(number)
 
     def wait(self) -> int:
@@ -69,19 +69,3 @@ class ChildProcess:
         """Have signals do what they did before."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
-
-
-def _in_foreground() -> bool:
-    """Whether this process's group is the one that its terminal's keys are for."""
-    if sys.platform == "win32":
-        return True
-    try:
-        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
-    except OSError:
-        return False
-    try:
-        return os.tcgetpgrp(terminal) == os.getpgrp()
-    except OSError:
-        return False
-    finally:
-        os.close(terminal)

@@ -273,6 +273,20 @@ def is_process(pid: int) -> bool:
     return pid > 0
 
 
+def is_in_foreground() -> bool:
+    """Whether this process's group is the one that its terminal's keys are for."""
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)
+
+
 def how_to_end(pid: int) -> str:
     """What to do about a process that hangs."""
     return f"continue or end it (kill -CONT {pid}, kill {pid})"

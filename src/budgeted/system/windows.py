@@ -294,6 +294,11 @@ def is_process(pid: int) -> bool:
         _winapi.CloseHandle(handle)
 
 
+def is_in_foreground() -> bool:
+    """Whether its terminal's keys are for this process: for all that share the terminal."""
+    return True
+
+
 def how_to_end(pid: int) -> str:
     """What to do about a process that hangs."""
     return f"end it (taskkill /F /PID {pid})"
