@@ -158,6 +158,32 @@ def test_a_process_that_rests_on_an_old_segment_goes_on_in_the_newest(tmp_path: 
     assert resting.communicate("go on\n")[0] == "2.0\n"
 
 
+def test_a_ledger_that_is_in_use_is_repaired_by_nobody_else(tmp_path: Path) -> None:
+    """Its files cannot be removed; whoever asks is told what to do, and nothing is lost."""
+    code = """
+        import pathlib, sys
+        from budgeted import BudgetManager
+        from budgeted.errors import LedgerUnavailableError
+        from budgeted.ledger.journal.repair import repair
+        with BudgetManager("p", max_budget=10, ledger=sys.argv[1]) as manager:
+            with manager.hold(cost=2) as held:
+                held.settle(cost=2)
+            journal = pathlib.Path(sys.argv[1], "p", "journal-00000001")
+            sound = journal.read_bytes()
+            with journal.open("r+b") as file:
+                file.write(b"X" * 60)
+            try:
+                repair(journal.parent)
+            except LedgerUnavailableError as error:
+                print("call BudgetManager.repair() in it, or end it" in str(error))
+            with journal.open("r+b") as file:
+                file.write(sound[:60])
+        with BudgetManager("p", ledger=sys.argv[1]) as manager:
+            print(manager.balance(None).spent)
+    """
+    assert windows.printed(code, tmp_path, str(tmp_path / "a")) == ["True", "2.0"]
+
+
 def test_projects_have_folders_of_their_own_whatever_their_letters(tmp_path: Path) -> None:
     """Names there are the same in small and in capital letters, and some are devices."""
     code = """

@@ -97,7 +97,7 @@ def unlock(fd: int) -> None:
     """
     if not _unlock_file(msvcrt.get_osfhandle(fd), *_LOCKED):
         number = ctypes.get_last_error()
-        if number != _NOT_LOCKED:
+        if number not in (_NOT_LOCKED, _LOCKED_BY_ANOTHER):
             raise ctypes.WinError(number)
 
 

@@ -10,6 +10,7 @@ import msgspec
 from budgeted.errors import LedgerCorruptError, LedgerError
 from budgeted.ledger.journal import checked_lines, loading, segment_files, snapshot_files, torn_ends, writing_back
 from budgeted.ledger.journal.checked_lines import Continued, Header
+from budgeted.ledger.journal.disk_errors import unavailable
 from budgeted.ledger.journal.following import ends_before
 from budgeted.ledger.journal.host_lock import HostLock
 from budgeted.ledger.journal.origin import Origin, new_origin
@@ -52,6 +53,7 @@ def repair(directory: str | os.PathLike[str], *, anew: bool = False) -> Repaired
         LedgerError: it is no ledger's directory.
         LedgerCorruptError: nothing is left of the ledger, and ``anew`` was not given.
         LedgerLockedError: a process keeps its lock.
+        LedgerUnavailableError: the disk refuses, or, on Windows, a process has it open.
 
     Example:
         >>> for line in repair("/var/lib/budgeted/my-app").told:
@@ -66,6 +68,9 @@ def repair(directory: str | os.PathLike[str], *, anew: bool = False) -> Repaired
     lock.acquire(10)
     try:
         return _Repair(directory, lock).run(anew=anew)
+    except OSError as error:
+        told = f"{directory} cannot be repaired; if a process has it open, call BudgetManager.repair() in it, or end it"
+        raise unavailable(error, told) from error
     finally:
         lock.release()
         lock.close()
