@@ -14,11 +14,13 @@ from django.urls import path
 from django.utils.decorators import sync_and_async_middleware
 from serving_apps import spend, spend_async
 
-from budgeted import BudgetError, BudgetManager
+from budgeted import BudgetError
+from budgeted.manager.administrative_manager import Books
 
 TOO_MUCH = 2
 
-manager = BudgetManager("web", ledger="memory://", max_budget=100, default_user_limits="$2.50/day")
+# Not the default one of the whole process, which collects this file and runs others.
+manager = Books("web", ledger="memory://", max_budget=100, default_user_limits="$2.50/day")
 
 if not settings.configured:
     settings.configure(

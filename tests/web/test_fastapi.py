@@ -15,12 +15,14 @@ from serving_apps import Serving, calls, spend, spend_async
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from budgeted import BudgetError, BudgetManager
+from budgeted import BudgetError
 from budgeted.integrations.fastapi import answer_refusals, payer
+from budgeted.manager.administrative_manager import Books
 from budgeted.payers.scope import current
 
 after_response = threading.Event()
-manager = BudgetManager("web", ledger="memory://", max_budget=100, default_user_limits="$2.50/day")
+# Not the default one of the whole process, which collects this file and runs others.
+manager = Books("web", ledger="memory://", max_budget=100, default_user_limits="$2.50/day")
 routes = APIRouter()
 User = Annotated[str, Depends(payer("x-user", manager=manager))]
 TOO_MUCH = 2
