@@ -20,7 +20,7 @@ from budgeted.manager.administrative_manager import Books
 TOO_MUCH = 2
 
 # Not the default one of the whole process, which collects this file and runs others.
-manager = Books("web", ledger="memory://", max_budget=100, default_user_limits="$2.50/day")
+manager = Books("django-project", ledger="memory://", max_budget=100, default_user_limits="$2.50/day")
 
 if not settings.configured:
     settings.configure(

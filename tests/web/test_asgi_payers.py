@@ -133,7 +133,7 @@ class Ending:
 
 @pytest.fixture(scope="module")
 def manager() -> Iterator[BudgetManager]:
-    with BudgetManager("web", ledger="memory://", max_budget=100) as manager:
+    with BudgetManager("asgi-payers", ledger="memory://", max_budget=100) as manager:
         yield manager
 
 

@@ -166,15 +166,15 @@ def application(manager: BudgetManager, *more: Callable[[FastAPI], object]) -> F
 
 @pytest.fixture(scope="module")
 def manager() -> Iterator[BudgetManager]:
-    with BudgetManager("web", ledger="memory://", max_budget=100, default_user_limits="$2.5/day") as manager:
+    with BudgetManager("asgi-refusals", ledger="memory://", max_budget=100, default_user_limits="$2.5/day") as manager:
         manager.set_limits("for ever", 1)
+        with manager.budget("alice"):
+            spend(1)
         yield manager
 
 
 @pytest.fixture(scope="module")
 def serving(manager: BudgetManager) -> Iterator[Serving]:
-    with manager.budget("alice"):
-        spend(1)
     with Serving(application(manager)) as serving:
         yield serving
 
@@ -231,7 +231,7 @@ def test_what_never_passes_becomes_402(serving: Serving) -> None:
 
 def test_names_are_told_as_telemetry_may_tell_them() -> None:
     with (
-        BudgetManager("web", ledger="memory://", default_user_limits=1, metric_users=["alice"]) as manager,
+        BudgetManager("asgi-refusals", ledger="memory://", default_user_limits=1, metric_users=["alice"]) as manager,
         Serving(application(manager)) as serving,
     ):
         known, unknown = serving.get("/async"), serving.get("/async", user="bob")
@@ -242,7 +242,7 @@ def test_names_are_told_as_telemetry_may_tell_them() -> None:
 
 
 def test_nothing_is_told_of_what_others_have_spent() -> None:
-    with BudgetManager("web", ledger="memory://", max_budget="$3.21/day") as manager:
+    with BudgetManager("asgi-refusals", ledger="memory://", max_budget="$3.21/day") as manager:
         with manager.budget("others"):
             spend(1.98765)
         with Serving(application(manager)) as serving:
@@ -331,7 +331,7 @@ def test_what_no_budget_refused_has_a_status_of_its_own(serving: Serving, told: 
 
 def test_a_user_whom_the_manager_does_not_know_is_forbidden(told: Any) -> None:
     with (
-        BudgetManager("web", ledger="memory://", unknown_users="deny") as manager,
+        BudgetManager("asgi-refusals", ledger="memory://", unknown_users="deny") as manager,
         Serving(application(manager)) as serving,
     ):
         answer = serving.get("/async")

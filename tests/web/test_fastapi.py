@@ -22,7 +22,7 @@ from budgeted.payers.scope import current
 
 after_response = threading.Event()
 # Not the default one of the whole process, which collects this file and runs others.
-manager = Books("web", ledger="memory://", max_budget=100, default_user_limits="$2.50/day")
+manager = Books("fastapi", ledger="memory://", max_budget=100, default_user_limits="$2.50/day")
 routes = APIRouter()
 User = Annotated[str, Depends(payer("x-user", manager=manager))]
 TOO_MUCH = 2

@@ -19,7 +19,7 @@ TOO_MUCH = 2
 
 @pytest.fixture
 def manager() -> Iterator[BudgetManager]:
-    with BudgetManager("web", ledger="memory://", max_budget=100, default_user_limits="$1.50/day") as manager:
+    with BudgetManager("flask", ledger="memory://", max_budget=100, default_user_limits="$1.50/day") as manager:
         with manager.budget("alice"):
             spend(1)
         yield manager

@@ -18,7 +18,7 @@ Served = tuple[int, dict[str, Any], bool]
 
 @pytest.fixture(scope="module")
 def manager() -> Iterator[BudgetManager]:
-    with BudgetManager("web", ledger="memory://") as manager:
+    with BudgetManager("request-payers", ledger="memory://") as manager:
         yield manager
 
 

@@ -24,7 +24,7 @@ TEXT = (("Content-Type", "text/plain"),)
 
 @pytest.fixture
 def manager() -> Iterator[BudgetManager]:
-    with BudgetManager("web", ledger="memory://", max_budget=100, default_user_limits="$2.50/day") as manager:
+    with BudgetManager("wsgi", ledger="memory://", max_budget=100, default_user_limits="$2.50/day") as manager:
         with manager.budget("alice"):
             spend(1)
         yield manager
