@@ -56,6 +56,12 @@ def test_the_package_is_loaded_with_its_first_public_name() -> None:
     assert loaded("import budgeted; budgeted.budget", *parts) == set(parts)
 
 
+def test_its_modules_are_reached_through_it_without_another_import() -> None:
+    code = "import budgeted; print(budgeted.errors.BudgetError is budgeted.BudgetError, budgeted.limits.limit.Limit)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "True <class 'budgeted.limits.limit.Limit'>\n"
+
+
 def test_a_name_that_nobody_has_is_missed_as_in_any_module() -> None:
     with pytest.raises(AttributeError, match="module 'budgeted' has no attribute 'budgets'"):
         budgeted.budgets  # type: ignore[attr-defined]  # noqa: B018

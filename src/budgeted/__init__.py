@@ -85,11 +85,14 @@ _PLACES = (
 )
 """Where the public names are. They are loaded with the first of them: who only imports a part pays for that part."""
 
+_MODULES = tuple(place.partition(".")[0] for place in _PLACES)
+"""What programs reach for as well that have imported the package alone: ``budgeted.errors``."""
+
 if not typing.TYPE_CHECKING:  # else a misspelt name would be an object of any kind
 
     def __getattr__(name: str) -> object:
-        """A public name, which is there as any other from then on."""
-        if name not in __all__:
+        """A public name, or the module of some, which is there as any other from then on."""
+        if name not in __all__ and name not in _MODULES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         for place in _PLACES:
             found = vars(importlib.import_module(f"{__name__}.{place}"))
