@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import http.client
 import io
 import json
 import logging
@@ -258,3 +259,39 @@ def test_a_deployment_of_azure_is_metered_by_the_name_in_its_path(
             by_proxy(url, json=body)
         assert block.refused == 1
     assert provider.requests == []
+
+
+async def by_aiohttp(url: str) -> int:
+    async with aiohttp.ClientSession() as session, session.post(url, json={"any": "thing"}) as answer:
+        return answer.status
+
+
+def by_http_client(url: str) -> int:
+    host, _, path = url.removeprefix("http://").partition("/")
+    connection = http.client.HTTPConnection(host)
+    try:
+        connection.request("POST", f"/{path}", BODY, dict(JSON_HEADERS))
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    "post",
+    [
+        lambda url: httpx.post(url, json={"any": "thing"}).status_code,
+        lambda url: requests.post(url, json={"any": "thing"}, timeout=10).status_code,
+        lambda url: urllib3.request("POST", url, json={"any": "thing"}).status,
+        lambda url: asyncio.run(by_aiohttp(url)),
+        by_http_client,
+    ],
+    ids=["httpx", "requests", "urllib3", "aiohttp", "http.client"],
+)
+def test_a_host_that_is_named_later_was_nobodys_before(
+    post: Callable[[str], int], provider: SimulatedProvider, make: Callable[..., BudgetManager]
+) -> None:
+    url = f"{provider.url}/of/nobody"
+    with BudgetManager("before", ledger="memory://", max_budget=1) as before, before.budget("alice"):
+        assert [post(url) for _ in range(3)] == [404] * 3
+    with make().budget("alice"), pytest.raises(UnpricedModelError, match="/of/nobody"):
+        post(url)

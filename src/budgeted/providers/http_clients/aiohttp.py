@@ -11,10 +11,19 @@ from urllib.parse import urlsplit
 from budgeted.metering.call import Call
 from budgeted.metering.http_streams import Watch
 from budgeted.metering.owner import end_anywhere
-from budgeted.providers.http_clients.recognition import UNREADABLE, Posted, passes, posted, recognised
+from budgeted.providers.http_clients.recognition import (
+    UNREADABLE,
+    Posted,
+    elsewhere,
+    is_elsewhere,
+    posted,
+    recognised,
+    watching,
+)
 from budgeted.providers.metered_method import End, run_async
 from budgeted.providers.monkeypatching import Hook
 from budgeted.wire.content_type_and_encoding import Meter, meter_of
+from budgeted.wire.provider_hosts import named
 from budgeted.wire.request_formats.http_bodies import encode, encoded
 
 _watches: dict[int, tuple[Any, Watch, Meter]] = {}
@@ -124,7 +133,7 @@ def _read(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Posted
     url = args[1]
     parts = urlsplit(str(url) if base is None else str(base.join(type(base)(str(url)))))
     host = parts.netloc.rpartition("@")[2]
-    if passes(parts.scheme, host, parts.path):
+    if is_elsewhere(parts.scheme, host, parts.path, url if base is None else None) or not watching():
         return None
     headers = dict(getattr(session, "_default_headers", None) or {}) | dict(kwargs.get("headers") or {})
     given = kwargs.get("json")
@@ -169,6 +178,9 @@ def _make(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[An
     # No coroutine function: what is not metered is awaited as if nothing were here.
     def _request(self: Any, method: Any, *args: Any, **kwargs: Any) -> Awaitable[Any]:
         if method == "GET" or str(method).upper() != "POST":
+            return original(self, method, *args, **kwargs)
+        url = args[0] if args else kwargs.get("str_or_url")
+        if url in elsewhere and getattr(self, "_base_url", None) is None and not named:
             return original(self, method, *args, **kwargs)
         return request(self, (method, *args) if args else (method, kwargs.pop("str_or_url")), kwargs)
 

@@ -13,10 +13,19 @@ from budgeted.metering.call import Call
 from budgeted.metering.http_streams import Watch
 from budgeted.metering.owner import Owner
 from budgeted.payers.scope import enter, leave
-from budgeted.providers.http_clients.recognition import Posted, header, passes, posted, recognised
+from budgeted.providers.http_clients.recognition import (
+    Posted,
+    elsewhere,
+    header,
+    is_elsewhere,
+    posted,
+    recognised,
+    watching,
+)
 from budgeted.providers.metered_method import End, early_end, meterable
 from budgeted.providers.monkeypatching import Hook
 from budgeted.wire.content_type_and_encoding import Meter, meter_of
+from budgeted.wire.provider_hosts import named
 from budgeted.wire.request_formats.http_bodies import encoded
 
 _SENT = "_budgeted_sent"
@@ -134,13 +143,19 @@ def _taken(response: Any, method: Callable[[Any], bytes], argument: int | None, 
         raise
 
 
+def _key(connection: Any, url: object) -> object:
+    """What a URL is known by before it is taken apart."""
+    tunnel = getattr(connection, "_tunnel_host", None)
+    return type(connection), connection.host, connection.port, tunnel and (tunnel, connection._tunnel_port), url  # noqa: SLF001
+
+
 def _read(connection: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Posted | None:
     scheme = "https" if hasattr(connection, "_context") else "http"
     host = getattr(connection, "_tunnel_host", None) or connection.host
     port = connection.port if getattr(connection, "_tunnel_host", None) is None else connection._tunnel_port  # noqa: SLF001
     url = str(args[1])
     path = url.partition("://")[2].partition("/")[2] if "://" in url else url.lstrip("/")
-    if passes(scheme, f"{host}:{port}", f"/{path}"):
+    if is_elsewhere(scheme, f"{host}:{port}", f"/{path}", _key(connection, args[1])) or not watching():
         return None
     body = kwargs.pop("body", None) if len(args) < 3 else args[2]
     headers = kwargs.pop("headers", {}) if len(args) < 4 else args[3]
@@ -157,7 +172,7 @@ def _make_request(original: Callable[..., Any]) -> Callable[..., Any]:
         left = vars(self).pop(_SENT, None)
         if left is not None:  # sent, and nobody has asked for its answer: the next one is another's
             _end(left, GeneratorExit())
-        if method != "POST":
+        if method != "POST" or (_key(self, url) in elsewhere and not named):
             return original(self, method, url, *args, **kwargs)
         sent = meterable(_read(self, (method, url, *args), {**kwargs}))
         if sent is None:
@@ -167,10 +182,10 @@ def _make_request(original: Callable[..., Any]) -> Callable[..., Any]:
             call = runner.begin(sent.request, owner)
             if call is None:
                 return original(self, method, url, *args, **kwargs)
-            given, named = sent.altered(call)
+            given, by_name = sent.altered(call)
             owner.scope = call.inside()
             enter(owner.scope)
-            result = original(self, *given, **named)
+            result = original(self, *given, **by_name)
             leave(owner.scope)
             vars(self)[_SENT] = sent
             return result

@@ -9,14 +9,20 @@ from typing import Any
 
 from budgeted.metering import http_streams
 from budgeted.metering.call import Call
-from budgeted.providers.http_clients.recognition import UNREADABLE, Posted, passes, posted, recognised
+from budgeted.providers.http_clients.recognition import (
+    UNREADABLE,
+    Posted,
+    elsewhere,
+    is_elsewhere,
+    posted,
+    recognised,
+    watching,
+)
 from budgeted.providers.metered_method import End, run, run_async
 from budgeted.providers.monkeypatching import Hook
 from budgeted.wire.content_type_and_encoding import read_whole
+from budgeted.wire.provider_hosts import named
 from budgeted.wire.request_formats.http_bodies import encoded
-
-MOST_ADDRESSES = 4096
-"""URLs whose parts are remembered."""
 
 
 class _Posted(Posted):
@@ -47,27 +53,16 @@ class _Posted(Posted):
         return None
 
 
-def _address(url: Any) -> tuple[str, str, str]:
-    """The scheme, the host with its port, and the path of a URL. Remembered, as all that is posted comes by."""
-    parts = getattr(url, "_uri_reference", None)
-    address = _addresses.get(parts)
-    if address is None:
-        # As it is sent: of a name that is quoted in it, a slash is no end.
-        scheme, host, port, path = url.scheme, url.host, url.port, url.raw_path.decode("ascii")
-        address = scheme, host if port is None else f"{host}:{port}", path
-        if parts is not None:
-            if len(_addresses) >= MOST_ADDRESSES:
-                _addresses.clear()
-            _addresses[parts] = address
-    return address
-
-
-_addresses: dict[object, tuple[str, str, str]] = {}
-
-
 def _read(request: Any) -> Posted | None:
-    scheme, host, path = _address(request.url)
-    if passes(scheme, host, path):
+    url = request.url
+    parts = getattr(url, "_uri_reference", None)  # of httpx's own: to ask for each takes longer than all else here
+    if parts in elsewhere and not named:
+        return None
+    # As it is sent: of a name that is quoted in it, a slash is no end.
+    scheme, host, port, path = url.scheme, url.host, url.port, url.raw_path.decode("ascii")
+    if port is not None:
+        host = f"{host}:{port}"
+    if is_elsewhere(scheme, host, path, parts) or not watching():
         return None
     headers = request.headers
     found = recognised(scheme, host, path, functools.partial(_content, request), headers)

@@ -29,6 +29,11 @@ _USUAL_PORTS: Final = {"https": ":443", "http": ":80"}
 _SIGNED: Final = "AWS4-"
 
 
+elsewhere: set[object] = set()
+"""What URLs were known by that lead where nobody is paid, as most do; of no account once a manager names hosts."""
+
+MOST_ELSEWHERE: Final = 4096
+
 UNREADABLE: Final = object()
 """Stands for a body that is not there, or that can be read but once."""
 
@@ -104,8 +109,26 @@ def passes(scheme: str, host: str, path: str) -> bool:
         host: with the port, if the URL has one.
         path: with or without a query.
     """
+    return is_elsewhere(scheme, host, path) or not watching()
+
+
+def is_elsewhere(scheme: str, host: str, path: str, key: object = None) -> bool:
+    """Whether a POST goes where nobody is paid.
+
+    Args:
+        scheme: of its URL.
+        host: with the port, if the URL has one.
+        path: with or without a query.
+        key: what its client knows the URL by before it is taken apart: the next one is known by it (:data:`elsewhere`).
+    """
     host, _, place = _place(scheme, host, path)
-    return (place is None and not (host in named and _is_own(host))) or not watching()
+    if place is not None or (host in named and _is_own(host)):
+        return False
+    if key is not None and not named:
+        if len(elsewhere) >= MOST_ELSEWHERE:
+            elsewhere.clear()
+        elsewhere.add(key)
+    return True
 
 
 def recognised(

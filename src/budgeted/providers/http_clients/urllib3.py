@@ -9,11 +9,20 @@ from typing import Any
 
 from budgeted.metering import http_streams
 from budgeted.metering.call import Call
-from budgeted.providers.http_clients.recognition import Posted, header, passes, posted, recognised
+from budgeted.providers.http_clients.recognition import (
+    Posted,
+    elsewhere,
+    header,
+    is_elsewhere,
+    posted,
+    recognised,
+    watching,
+)
 from budgeted.providers.metered_method import End, run
 from budgeted.providers.monkeypatching import Hook
 from budgeted.providers.sdk_retries import note_lost
 from budgeted.wire.content_type_and_encoding import read_whole, without_usage
+from budgeted.wire.provider_hosts import named
 from budgeted.wire.request_formats.http_bodies import encoded
 
 _BODY, _HEADERS, _RETRIES = 2, 3, 4
@@ -55,6 +64,11 @@ class _Posted(Posted):
         return None
 
 
+def _key(pool: Any, url: object) -> object:
+    """What a URL is known by before it is taken apart."""
+    return pool.scheme, pool.host, pool.port, url if isinstance(url, str) else str(url)
+
+
 def _read(pool: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Posted | None:
     url = str(args[1])
     scheme, host, path = pool.scheme, pool.host, url
@@ -64,7 +78,7 @@ def _read(pool: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Posted |
         path = f"/{path}"
     elif pool.port is not None:
         host = f"{host}:{pool.port}"
-    if passes(scheme, host, path):
+    if is_elsewhere(scheme, host, path, _key(pool, args[1])) or not watching():
         return None
     body = kwargs.get("body", args[_BODY] if len(args) > _BODY else None)
     headers = kwargs.get("headers", args[_HEADERS] if len(args) > _HEADERS else None)
@@ -103,6 +117,8 @@ def _peeked(response: Any) -> tuple[str, Any]:
 def _make(original: Callable[..., Any]) -> Callable[..., Any]:
     def urlopen(self: Any, method: str, *args: Any, **kwargs: Any) -> Any:
         if method != "POST":
+            return original(self, method, *args, **kwargs)
+        if _key(self, args[0] if args else kwargs.get("url")) in elsewhere and not named:
             return original(self, method, *args, **kwargs)
         args = (method, *args) if args else (method, kwargs.pop("url"))
         sent = _read(self, args, kwargs)
