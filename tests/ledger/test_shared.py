@@ -17,7 +17,6 @@ from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import GLOBAL
 from budgeted.ledger.admission import Refused
 from budgeted.ledger.cost_routing import Leg, Route
-from budgeted.ledger.http.ledger import HTTPLedger
 from budgeted.ledger.network_ledger import DIED
 from budgeted.ledger.spending_records import Used
 from budgeted.money import NANO
@@ -135,7 +134,7 @@ def test_holds_of_a_closed_ledger_are_charged_by_the_next_that_looks(shared: Any
     one = hold(other, 10, GLOBAL)
     assert shared.sweep() == 0
     other.close()
-    assert shared.sweep() == 1 or isinstance(shared, HTTPLedger)  # whose server looks by itself as well
+    assert shared.sweep() <= 1  # a thread that looks by itself, or a server's, may have been first
     assert (held(shared), spent(shared)) == (5, 10)
     with pytest.raises(LedgerError, match="is closed"):
         other.settle(one.id, Used(1), AT)
