@@ -26,7 +26,7 @@ PYTEST = -m pytest -n auto
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: check test matrix matrix-newest proof proof-long demo bench picture format clean lint types pyright
-.PHONY: tests-quick tests-core tests-all tests-openai2 tests-net tests-pythons tests-newest
+.PHONY: tests-quick tests-core tests-all tests-openai2 tests-net tests-pythons tests-newest environment-newest
 
 # $(call install,GROUP): a virtual environment, in the target's folder, with this checkout and a group of pyproject.toml.
 # The pip that comes with a Python may be too old to know groups.
@@ -78,11 +78,12 @@ lint: $(VENV)/.ready
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/lint-imports --no-logo
 
-# On the other systems as well: what they have not got is found nowhere else.
+# On the other systems as well: what they have not got is found nowhere else. Side by side, each with a cache of its own.
 types: $(VENV)/.ready
-	$(BIN)/mypy
-	$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/windows
-	$(BIN)/mypy --platform darwin --cache-dir .mypy_cache/macos
+	@for system in linux win32 darwin; do \
+		$(BIN)/mypy --platform $$system --cache-dir .mypy_cache/$$system & running="$$running $$!"; \
+	done; \
+	failed=0; for one in $$running; do wait $$one || failed=1; done; exit $$failed
 
 pyright: $(VENV)/.ready
 	$(BIN)/pyright
@@ -90,8 +91,9 @@ pyright: $(VENV)/.ready
 tests-quick: $(VENV)/.ready
 	$(BIN)/python $(PYTEST) -m "not slow and not matrix"
 
+# Not those of what is the same with every version of Python: bills, and what servers and frameworks answer.
 tests-core: $(VENV)/.ready
-	$(BIN)/python $(PYTEST) -m "not slow and not matrix and not sdk"
+	$(BIN)/python $(PYTEST) -m "not slow and not matrix and not sdk" $(addprefix --ignore=tests/,bills server web)
 
 tests-all: $(VENV)/.ready
 	$(BIN)/python $(PYTEST) -m "not matrix"
@@ -105,14 +107,18 @@ tests-openai2: .venv-openai2/.ready
 tests-net: .venv-net/.ready
 	.venv-net/bin/python $(PYTEST) tests/net
 
-tests-pythons tests-newest:
-	@pythons=$$($(PYTHON) scripts/other_pythons.py $(if $(filter tests-newest,$@),--newest)) || exit 1; \
+ON_tests-pythons = tests-quick
+ON_tests-newest = tests-core
+ON_environment-newest = $$VENV/.ready
+tests-pythons tests-newest environment-newest:
+	@pythons=$$($(PYTHON) scripts/other_pythons.py $(if $(filter %-newest,$@),--newest)) || exit 1; \
 	[ -n "$$pythons" ] || echo "no other CPython from 3.11 on is here"; \
 	for python in $$pythons; do \
 		minor=$$($$python -c 'import sys; print(sys.version_info.minor)') && \
 		echo "with $$python" && \
-		$(MAKE) --no-print-directory PYTHON=$$python VENV=.venv-3.$$minor \
-			$(if $(filter tests-newest,$@),tests-core,tests-quick) || exit 1; \
+		VENV=.venv-3.$$minor && \
+		$(MAKE) --no-print-directory PYTHON=$$python VENV=$$VENV \
+			$(ON_$@) || exit 1; \
 	done
 
 # All tables are printed, whatever the first one says. --quiet: the table is the report.
