@@ -7,6 +7,7 @@ frame that it was opened in: a call looks which generators it runs inside.
 
 from __future__ import annotations
 
+import gc
 import inspect
 import sys
 import threading
@@ -15,6 +16,7 @@ from types import FrameType
 from typing import Any
 
 from opentelemetry.context import Context, attach, get_current, get_value, set_value
+from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
 
 from budgeted.payers.block_figures import BlockFigures
 from budgeted.payers.lost_blocks import note_entered_in_generator
@@ -76,7 +78,9 @@ def for_generator(scope: Scope) -> Scope:
         place=_place(),
     )
     _open.setdefault(frame, []).append(inside)
-    finder[:] = [_FINDER]
+    if not finder:
+        gc.callbacks.append(_note_collection)
+        finder[:] = [_FINDER]
     return inside
 
 
@@ -90,8 +94,7 @@ def leave_block(scope: Scope, *, closing: bool = False) -> None:
     if not isinstance(scope, InGenerator):
         leave(scope)
         return
-    # The collector may have come in the midst of a change of the context: CPython crashes if that is changed once more.
-    if not closing and get_current().get(KEY) is scope:
+    if get_current().get(KEY) is scope and (not closing or _may_change_context()):
         # Not by the token: the context may be a copy of the one that this was entered in.
         attach(set_value(KEY, _still_open(scope.before)))
     scope.token = None
@@ -148,7 +151,10 @@ class _InGenerators:
     """See :class:`~budgeted.payers.scope.Finder`."""
 
     def found(self, current: Scope | None) -> Scope | None:
-        current = _still_open(current)
+        open_one = _still_open(current)
+        if open_one is not current and _may_change_context():  # so that no task is started with it any more
+            attach(set_value(KEY, open_one))
+        current = open_one
         if not _open:
             return current
         frame: FrameType | None = sys._getframe(2)  # noqa: SLF001
@@ -170,6 +176,38 @@ class _InGenerators:
 
 
 _FINDER = _InGenerators()
+
+
+_collecting: set[int] = set()
+"""The thread that the collector runs in, while it does."""
+
+
+def _note_collection(phase: str, _: dict[str, int]) -> None:
+    if phase == "start":
+        _collecting.add(threading.get_ident())
+    else:
+        _collecting.discard(threading.get_ident())
+
+
+def _may_change_context() -> bool:
+    """Whether this runs in the midst of no other change of the context: CPython does not bear two at once.
+
+    A generator may be closed because nobody refers to it any more: by the collector, at any moment, or because what
+    referred to it was in the context.
+    """
+    if threading.get_ident() in _collecting:
+        return False
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001
+    while frame is not None:
+        if frame.f_code in _CHANGES_OF_CONTEXT:
+            return False
+        frame = frame.f_back
+    return True
+
+
+_CHANGES_OF_CONTEXT = tuple(
+    change.__code__ for change in (ContextVarsRuntimeContext.attach, ContextVarsRuntimeContext.detach)
+)
 
 
 def _still_open(scope: Scope | None) -> Scope | None:
