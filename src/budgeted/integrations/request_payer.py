@@ -16,6 +16,7 @@ from budgeted import api
 from budgeted.errors import BudgetError
 from budgeted.integrations.problem_answers import PayerError
 from budgeted.manager.budget_manager import BudgetManager
+from budgeted.manager.open_managers import check_stated
 from budgeted.money import NANO, nano_usd
 from budgeted.payers.block import Budget
 from budgeted.payers.scope import Scope, enter, leave
@@ -60,7 +61,8 @@ class RequestPayer:
         manager: whose accounts; None for the default one's, asked at each request.
 
     Raises:
-        ValueError, TypeError: an argument makes no sense; the text quotes it and says what to write.
+        ValueError, TypeError: an argument makes no sense; the text quotes it and says what to write. Or what a file or
+            variables state does, of which the default manager is to be made.
     """
 
     def __init__(self, user: UserOf, cap: Amount | None, manager: BudgetManager | None) -> None:
@@ -72,12 +74,18 @@ class RequestPayer:
         if given is not None and not isinstance(given, BudgetManager):
             msg = f"manager must be a BudgetManager, or left out for the default one; got {shown(manager)}"
             raise TypeError(msg)
+        if manager is None:
+            check_stated()
         self._cap, self._manager = cap, manager
 
     def block(self, user: str) -> RequestBlock:
-        """A block for one request of a user."""
-        manager = self._manager or api.get_manager()
-        block = RequestBlock(manager.payer, user, cap=self._cap)
+        """A block for one request of a user.
+
+        Raises:
+            PayerError: the default manager cannot be made as it is stated.
+            BudgetError: its ledger cannot be opened.
+        """
+        block = RequestBlock((self._manager or _default_manager()).payer, user, cap=self._cap)
         block.refusal = None
         return block
 
@@ -124,6 +132,16 @@ class RequestPayer:
         except (ValueError, TypeError) as error:
             told = f"user={shown(self.user)} returned no name: {error}"
             raise PayerError(500, "this application could not tell who pays; its log says why", told) from None
+
+
+def _default_manager() -> BudgetManager:
+    try:
+        return api.get_manager()
+    except BudgetError:
+        raise
+    except Exception as error:
+        told = f"the default manager could not be made: {type(error).__name__}: {error}"
+        raise PayerError(500, "this application could not tell who pays; its log says why", told) from error
 
 
 def figures(block: RequestBlock) -> list[tuple[str, str]]:

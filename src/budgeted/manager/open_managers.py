@@ -82,6 +82,16 @@ def get_default(make: Callable[..., M]) -> M:
         return cast("M", _default)  # all managers of a process are made by one class
 
 
+def check_stated() -> None:
+    """Look whether the default manager can be made as its surroundings state, if there is none yet, and make none.
+
+    Raises:
+        ValueError: what is stated makes no sense; the text tells where it stands.
+    """
+    if _default is None:
+        stated()
+
+
 def make_as_stated(make: Callable[..., M]) -> M | None:
     """The default manager as the surroundings state, if there is none yet, and they state anything.
 
