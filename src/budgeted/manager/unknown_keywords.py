@@ -47,6 +47,10 @@ ELSEWHERE = {
 """What other packages call things, and what they are called here: the first that the function at hand has."""
 
 
+_ALIKE = 0.65
+"""How much of a name a mistyped one has in common with it; of less, as `tags` and `status` have, none was meant."""
+
+
 def refuse_unknown(names: Iterable[str], fn: Callable[..., object]) -> None:
     """Refuse keywords that a function does not have, naming the one of its own that was probably meant.
 
@@ -56,7 +60,7 @@ def refuse_unknown(names: Iterable[str], fn: Callable[..., object]) -> None:
     for name in names:
         known = sorted(inspect.signature(fn).parameters)
         meant = [ours for ours in ELSEWHERE.get(name, "").split() if ours in known]
-        meant += difflib.get_close_matches(name, known, 1)
+        meant += difflib.get_close_matches(name, known, 1, cutoff=_ALIKE)
         hint = f"here it is called {meant[0]!r}" if meant else f"there are {', '.join(known)}"
         msg = f"unknown keyword {name!r}; {hint}"
         raise TypeError(msg)
