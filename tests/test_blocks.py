@@ -159,8 +159,9 @@ def test_a_call_whose_block_ended_just_before_is_told_where_and_why(
         list(answer())
 
 
-def test_a_call_whose_block_a_framework_has_entered_in_another_thread_is_told_so(
-    manager: BudgetManager, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("in_that_thread", [False, True], ids=["an async endpoint", "a sync one"])
+def test_a_call_whose_block_a_framework_has_entered_in_another_context_is_told_so(
+    manager: BudgetManager, caplog: pytest.LogCaptureFixture, *, in_that_thread: bool
 ) -> None:
     manager.set_limits("alice", 5)
 
@@ -172,7 +173,10 @@ def test_a_call_whose_block_a_framework_has_entered_in_another_thread_is_told_so
     with caplog.at_level(logging.WARNING, "budgeted"), ThreadPoolExecutor(1) as pool:
         entered = dependency()
         pool.submit(contextvars.copy_context().run, entered.__enter__).result()
-        spend(1)
+        if in_that_thread:
+            pool.submit(contextvars.Context().run, spend, 1).result()
+        else:
+            spend(1)
         assert "a sync dependency with `yield`" in caplog.text
         pool.submit(contextvars.copy_context().run, entered.__exit__, None, None, None).result()
 

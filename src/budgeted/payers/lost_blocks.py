@@ -21,12 +21,11 @@ class _Seen(NamedTuple):
     at: float
     code: CodeType
     instruction: int
-    thread: int
     payer: weakref.ref[Payer]
 
     @classmethod
     def of(cls, frame: FrameType, payer: Payer) -> _Seen:
-        return cls(time.monotonic(), frame.f_code, frame.f_lasti, threading.get_ident(), weakref.ref(payer))
+        return cls(time.monotonic(), frame.f_code, frame.f_lasti, weakref.ref(payer))
 
     def lately(self, payer: Payer) -> float | None:
         """Seconds since then, unless they are too many, or it was somebody else's."""
@@ -78,13 +77,13 @@ def usual_reason(payer: Payer) -> str:
         payer: who pays for the call.
     """
     left, entered = _thread.left, _entered[0] if _entered else None
-    if entered is not None and (entered.thread == threading.get_ident() or (left is not None and left.at > entered.at)):
+    if entered is not None and left is not None and left.at > entered.at:
         entered = None
     if entered is not None and (seconds := entered.lately(payer)) is not None:
         return (
-            f"a generator has entered a block {seconds:.3f} s before, at {entered.place}, in another thread, such as a "
-            f"framework's for a sync dependency with `yield`: it is seen there alone. Make the dependency async, or "
-            f"let a middleware of budgeted.integrations say who pays"
+            f"a generator has entered a block {seconds:.3f} s before, at {entered.place}, in another thread or "
+            f"context, such as a framework's for a sync dependency with `yield`: it is seen there alone. Make the "
+            f"dependency async, or let a middleware of budgeted.integrations say who pays"
         )
     if left is not None and (seconds := left.lately(payer)) is not None:
         return (
