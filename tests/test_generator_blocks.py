@@ -246,6 +246,28 @@ def test_what_begins_after_one_was_left_early_is_not_its_users(manager: BudgetMa
     assert spent(manager, "alice", "bob") == [1, 6]
 
 
+def test_tasks_of_trio_that_a_step_starts_go_on_with_its_block(manager: BudgetManager) -> None:
+    trio = pytest.importorskip("trio")
+
+    async def child() -> None:
+        await trio.sleep(0.01)
+        spend()
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+
+            async def steps() -> AsyncIterator[None]:
+                with manager.budget("alice"):
+                    nursery.start_soon(child)
+                    yield
+
+            async for _ in steps():
+                pass
+
+    trio.run(main)
+    assert spent(manager, "alice") == [1]
+
+
 def test_async_generators_whose_steps_are_taken_by_several_tasks(manager: BudgetManager) -> None:
     async def steps() -> AsyncIterator[int]:
         async with manager.budget("alice"):

@@ -233,8 +233,10 @@ def _is_within(current: Scope, inside: InGenerator) -> bool:
 
 def _place() -> tuple[int, int]:
     """The running thread and task."""
-    asyncio = sys.modules.get("asyncio")
-    task = None
+    asyncio, trio = sys.modules.get("asyncio"), sys.modules.get("trio")
+    task: object = None
     if asyncio is not None and asyncio._get_running_loop() is not None:  # noqa: SLF001 - the public one raises
         task = asyncio.current_task()
+    elif trio is not None and trio.lowlevel.in_trio_task():
+        task = trio.lowlevel.current_task()
     return threading.get_ident(), 0 if task is None else id(task)
