@@ -276,6 +276,20 @@ def test_an_unknown_user_gets_the_default_limits_at_its_first_call(clock: Clock)
             pass
 
 
+def test_a_user_who_spent_before_there_were_default_limits_gets_them(tmp_path: Path) -> None:
+    with BudgetManager("app", ledger=tmp_path, wait=0) as manager:
+        spend(manager, "alice", 1)
+        manager.set_limits("bob")  # none, as somebody wants it
+    with BudgetManager("app", ledger=tmp_path, wait=0, default_user_limits="$2") as manager:
+        spend(manager, "alice", 0.5)
+        with pytest.raises(BudgetExceededError), manager.hold(cost=1, user="alice"):
+            pass
+        assert (manager.balance("alice").text, manager.is_valid_user("alice")) == ("$2", False)
+        spend(manager, "bob", 100)
+    with BudgetManager("app", ledger=tmp_path, wait=0) as manager:
+        assert manager.balance("alice").text == "$2"
+
+
 def test_default_limits_go_by_patterns_of_names(clock: Clock) -> None:
     limits = {"team:*": "$50/month", "*@example.com": ["$5/day", "60 calls/minute"], "*": 1}
     with BudgetManager(ledger="memory://", clock=clock, default_user_limits=limits) as manager:

@@ -232,15 +232,18 @@ class ProjectPayer:
             keyed.add(block)
 
     def _account(self, name: str, *, refuse: bool) -> Account:
-        """An account as the ledger has it; made with its default limits if it is not there."""
+        """An account as the ledger has it; with its default limits if it is not there, or nobody gave it any."""
         account = self.ledger.read(name)
         kind = account_kind(name)
         if kind == "block":
             return self._block_account(name, account)
         if kind == "user" and refuse and self.settings.unknown_users == "deny":
             self._require_budget(account_name(name), account)
+        limits = self.settings.default_user_limits.of(account_name(name)) if kind == "user" else ()
+        if limits and account is not None and not account.slots and not account.explicit:
+            self.limit(name, limits, explicit=False)  # who has spent before there were any
+            account = self.ledger.read(name)
         while account is None:  # again if it was deleted meanwhile
-            limits = self.settings.default_user_limits.of(account_name(name)) if kind == "user" else ()
             self.limit(name, limits, explicit=False, create=True)
             account = self.ledger.read(name)
         return account
