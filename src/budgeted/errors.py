@@ -25,6 +25,9 @@ from typing import Any
 
 from budgeted.money import NANO, format_usd, to_usd
 
+_DEEPEST = 100
+"""Exceptions that are looked at for the refusal behind one of them."""
+
 
 class BudgetError(Exception):
     """Everything this package raises on purpose, except plain ``ValueError`` and ``TypeError`` for bad arguments.
@@ -253,3 +256,20 @@ class LedgerCorruptError(LedgerError):
 
     Nothing is changed until it is repaired: see :meth:`BudgetManager.repair`.
     """
+
+
+def refusal_behind(error: BaseException | None) -> BudgetError | None:
+    """The refusal that an exception is, comes of or holds; None if it has nothing to do with any."""
+    waiting, seen = [error], set[int]()
+    while waiting and len(seen) < _DEEPEST:
+        one = waiting.pop(0)
+        if one is None or id(one) in seen:
+            continue
+        if isinstance(one, BudgetError):
+            return one
+        seen.add(id(one))
+        if isinstance(one, BaseExceptionGroup):
+            waiting.extend(one.exceptions)
+        # Libraries wrap what they did not expect, with `from` and without.
+        waiting.append(one.__cause__ if one.__suppress_context__ else one.__cause__ or one.__context__)
+    return None

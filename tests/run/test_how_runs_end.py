@@ -46,6 +46,8 @@ asyncio.run(main())
         (REFUSED, 87),
         (f"import sys; sys.excepthook = lambda *error: None; {REFUSED}", 87),
         (GROUP, 87),
+        (f"try: {REFUSED}\nexcept Exception as error: raise RuntimeError('as libraries do') from error", 87),
+        (f"try: {REFUSED}\nexcept Exception: raise RuntimeError('with nothing to do with it') from None", 1),
         (f"try: {REFUSED}\nexcept Exception: raise SystemExit(1)", 1),
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", 137),
     ],

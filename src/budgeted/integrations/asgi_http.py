@@ -12,7 +12,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
-from budgeted.errors import BudgetError
+from budgeted.errors import BudgetError, refusal_behind
 from budgeted.integrations.asgi_types import Application, Message, Receive, Scope, Send
 from budgeted.integrations.problem_answers import (
     ANSWERED,
@@ -22,7 +22,6 @@ from budgeted.integrations.problem_answers import (
     PayerError,
     answer_to,
     note,
-    refusal_behind,
 )
 from budgeted.integrations.request_payer import RequestBlock
 

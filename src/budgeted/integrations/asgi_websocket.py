@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from http import HTTPStatus
 
-from budgeted.errors import BudgetError
+from budgeted.errors import BudgetError, refusal_behind
 from budgeted.integrations.asgi_http import encoded
 from budgeted.integrations.asgi_types import Application, Message, Receive, Scope, Send
-from budgeted.integrations.problem_answers import PayerError, answer_to, note, refusal_behind
+from budgeted.integrations.problem_answers import PayerError, answer_to, note
 from budgeted.integrations.request_payer import RequestBlock
 
 POLICY_VIOLATION = 1008

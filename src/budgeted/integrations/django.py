@@ -30,8 +30,8 @@ from django.http import (  # type: ignore[import-untyped]
 )
 from django.utils.module_loading import import_string  # type: ignore[import-untyped]
 
-from budgeted.errors import BudgetError
-from budgeted.integrations.problem_answers import PayerError, UnhandledRefusals, answer_to, note, refusal_behind
+from budgeted.errors import BudgetError, refusal_behind
+from budgeted.integrations.problem_answers import PayerError, UnhandledRefusals, answer_to, note
 from budgeted.integrations.request_payer import (
     RequestBlock,
     RequestPayer,

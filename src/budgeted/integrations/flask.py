@@ -13,8 +13,8 @@ from wsgiref.types import WSGIEnvironment
 
 from flask import Flask, Response, got_request_exception, request
 
-from budgeted.errors import BudgetError
-from budgeted.integrations.problem_answers import UnhandledRefusals, answer_to, note, refusal_behind
+from budgeted.errors import BudgetError, refusal_behind
+from budgeted.integrations.problem_answers import UnhandledRefusals, answer_to, note
 from budgeted.integrations.request_payer import RequestBlock, UserOf
 from budgeted.integrations.wsgi import BudgetMiddleware, awaited
 from budgeted.manager.budget_manager import BudgetManager

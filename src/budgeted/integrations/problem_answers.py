@@ -21,6 +21,7 @@ from budgeted.errors import (
     UnattributedCallError,
     UnknownUserError,
     UnpricedModelError,
+    refusal_behind,
 )
 from budgeted.telemetry.log_throttling import say
 from budgeted.validation import shown
@@ -36,9 +37,6 @@ ANSWERED, ANSWERED_BEFORE, CUT_SHORT = (
     "was cut short, which would have been",
 )
 """What became of a request, as the log has it before the status."""
-
-_DEEPEST = 100
-"""Exceptions that are looked at for the refusal behind one of them."""
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -130,23 +128,6 @@ class UnhandledRefusals(logging.Filter):
         """Whether a record is written: unless it has the traceback of a refusal."""
         error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
         return error is None or refusal_behind(error) is None
-
-
-def refusal_behind(error: BaseException | None) -> BudgetError | None:
-    """The refusal that an exception is, comes of or holds; None if it has nothing to do with any."""
-    waiting, seen = [error], set[int]()
-    while waiting and len(seen) < _DEEPEST:
-        one = waiting.pop(0)
-        if one is None or id(one) in seen:
-            continue
-        if isinstance(one, BudgetError):
-            return one
-        seen.add(id(one))
-        if isinstance(one, BaseExceptionGroup):
-            waiting.extend(one.exceptions)
-        # Libraries wrap what they did not expect, with `from` and without.
-        waiting.append(one.__cause__ if one.__suppress_context__ else one.__cause__ or one.__context__)
-    return None
 
 
 def answer_to(error: BudgetError | PayerError, status: int = 429, raised: BaseException | None = None) -> Answer:

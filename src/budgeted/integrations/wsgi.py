@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Never, TypeAlias
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from budgeted.errors import BudgetError
+from budgeted.errors import BudgetError, refusal_behind
 from budgeted.integrations.problem_answers import (
     ANSWERED,
     ANSWERED_BEFORE,
@@ -28,7 +28,6 @@ from budgeted.integrations.problem_answers import (
     PayerError,
     answer_to,
     note,
-    refusal_behind,
 )
 from budgeted.integrations.request_payer import (
     RequestBlock,

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from budgeted.errors import BudgetError
+from budgeted.errors import refusal_behind
 from budgeted.manager import limits_of_operator
 from budgeted.manager.payers_as_text import place_of
 from budgeted.manager.project_payer import ProjectPayer
@@ -80,18 +80,11 @@ def _told(folder: Path) -> Run | None:
 def _note_end(process: int) -> None:
     """Note that a refusal which nobody handled has ended this process, unless it is a forked child of the one meant.
 
-    Python keeps such an error whatever hook shows it. Tools that run tests keep one there too, which they have caught:
-    theirs comes from frames with others around them.
+    So does an error that came of one, as libraries wrap it. Python keeps it whatever hook shows it. Tools that run
+    tests keep one there too, which they have caught: theirs comes from frames with others around them.
     """
     error = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
     trace: TracebackType | None = getattr(sys, "last_traceback", None)
     outermost = trace is None or trace.tb_frame.f_back is None
-    if os.getpid() == process and outermost and isinstance(error, BaseException) and _is_refusal(error):
+    if os.getpid() == process and outermost and isinstance(error, BaseException) and refusal_behind(error):
         run_notes.note(run_notes.ENDED_BY_REFUSAL)
-
-
-def _is_refusal(error: BaseException) -> bool:
-    """Whether an error is a refusal, or several of which one is."""
-    if isinstance(error, BaseExceptionGroup):
-        return any(map(_is_refusal, error.exceptions))
-    return isinstance(error, BudgetError)
