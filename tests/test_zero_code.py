@@ -136,6 +136,25 @@ def test_variables_that_nothing_reads_are_warned_of_with_what_was_meant(caplog: 
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("LIMIT", "MAX_BUDGET"),
+        ("LIMITS", "MAX_BUDGET"),
+        ("MAX_USD", "MAX_BUDGET"),
+        ("USER_LIMITS", "DEFAULT_USER_LIMITS"),
+    ],
+)
+def test_a_limit_by_another_name_is_refused_with_ours(name: str, meant: str) -> None:
+    with pytest.raises(ValueError, match=f"BUDGETED_{name} is not known; write BUDGETED_{meant}"):
+        from_environment({f"BUDGETED_{name}": "$5"})
+
+
+def test_what_another_package_calls_a_setting_is_warned_of_with_our_name(caplog: pytest.LogCaptureFixture) -> None:
+    assert from_environment({"BUDGETED_TIMEOUT": "3"}) == {}
+    assert caplog.messages == ["budgeted: BUDGETED_TIMEOUT is not known; did you mean BUDGETED_WAIT?"]
+
+
 def test_the_commands_variable_for_the_project_counts_unless_there_is_the_other() -> None:
     assert from_environment({"BUDGETED_PROJECT": "shop"}) == {"project_name": "shop"}
     both = {"BUDGETED_PROJECT": "shop", "BUDGETED_PROJECT_NAME": "app"}

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from budgeted.ledger.urls import public
+from budgeted.manager.unknown_keywords import ELSEWHERE
 from budgeted.validation import shown
 
 logger = logging.getLogger("budgeted")
@@ -30,6 +31,8 @@ HIDDEN = "***"
 
 MANAGER_SETTINGS = (*_TEXTS, *_LISTS, *_FLOATS, *_TOKENS, "metric_users", "semconv")
 """The settings of a manager that can be stated outside its program, by the names of its keywords."""
+
+_LIMITING = ("max_budget", "default_user_limits")
 
 _SECRETS = frozenset({"token", "read_token", "secret", "payers"})
 
@@ -65,7 +68,7 @@ def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     for variable, value in environment.items():
         name = variable.removeprefix(_PREFIX).lower()
         if variable.startswith(_PREFIX) and value.strip() and name not in MANAGER_SETTINGS and name not in _OTHERS:
-            meant = difflib.get_close_matches(name, (*MANAGER_SETTINGS, *_OTHERS), 1)
+            meant = _called_elsewhere(name) or difflib.get_close_matches(name, (*MANAGER_SETTINGS, *_OTHERS), 1)
             hint = f"did you mean {_PREFIX}{meant[0].upper()}?" if meant else "nothing reads it"
             told.append(f"{variable} is not known; {hint}")
     return told
@@ -114,11 +117,19 @@ def variables_of(environment: Mapping[str, str]) -> dict[str, Any]:
                 msg = f"{variable}={shown(value)} makes no sense; see {name!r} of budgeted.BudgetManager"
                 raise ValueError(msg) from None
         elif name not in _OTHERS:
-            meant = difflib.get_close_matches(name, MANAGER_SETTINGS, 1, 0.8)
+            # Whoever means a limit is not to go on without one.
+            meant = [ours for ours in _called_elsewhere(name) if ours in _LIMITING]
+            meant += difflib.get_close_matches(name, MANAGER_SETTINGS, 1, 0.8)
             if meant:
                 msg = f"{variable} is not known; write {_PREFIX}{meant[0].upper()}"
                 raise ValueError(msg)
     return found
+
+
+def _called_elsewhere(name: str) -> list[str]:
+    """The settings that other packages, or our own command, call so: ``limit`` is ``max_budget``."""
+    words = ELSEWHERE.get(name) or ELSEWHERE.get(name.removesuffix("s"), "")
+    return [ours for ours in words.split() if ours in MANAGER_SETTINGS][:1]
 
 
 def _from_text(name: str, value: str) -> object:
