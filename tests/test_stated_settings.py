@@ -132,7 +132,9 @@ def test_limits_of_the_file_hold_in_whatever_project_is_configured_later(folder:
     assert limits("alice") == ["$2/day", "60 calls/minute"]
 
 
-def test_what_an_operator_sets_of_a_users_limit_stays_until_the_file_is_edited(folder: Path) -> None:
+def test_what_an_operator_sets_of_a_users_limit_stays_until_the_file_is_edited(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     for stated, operators, found in ((3, None, "$3/day"), (3, "$9/day", "$9/day"), (4, None, "$4/day")):
         write(f"[users.alice]\nday = {stated}\n")
         if operators is not None:
@@ -140,6 +142,8 @@ def test_what_an_operator_sets_of_a_users_limit_stays_until_the_file_is_edited(f
         budget("alice")
         assert limits("alice") == [found]
         get_manager().close()
+    [told] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert told.startswith("budgeted: the limit of a user of project 'default' is now $4/day, as ")
 
 
 def test_where_nothing_is_stated_a_manager_in_memory_stands_in(folder: Path, budgeted_home: Path) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import msgspec
 
 from budgeted.errors import LedgerError, LedgerLockedError, LedgerUnavailableError
-from budgeted.ledger.accounts import Account, LimitSpec
+from budgeted.ledger.accounts import GLOBAL, Account, LimitSpec
 from budgeted.ledger.interface import Ledger
 from budgeted.ledger.limit_conversion import limit_of
 from budgeted.limits.periods import local_time
@@ -80,11 +80,11 @@ def declare(ledger: Ledger, account: str, limits: Sequence[LimitSpec], at: float
         now = ledger.read(account)
         if last is not None and last.done and last.declaration.amounts == amounts and now is not None and now.explicit:
             _share(ledger, account, last.number, found, mine)
-            _tell_of_operator(amounts_of(now), mine, project)
+            _tell_of_operator(amounts_of(now), mine, _whose(account, project))
             return
         number = 1 + max((one.number for one in found), default=0)
         if _replace(ledger, account, number, limits, mine):
-            _tell(_replaced(found, last, now, mine), mine, project)
+            _tell(_replaced(found, last, now, mine), mine, account, project)
             _clear_up(ledger, found, mine)
             return
 
@@ -154,14 +154,19 @@ def _replaced(found: Sequence[Entry], last: Entry | None, now: Account | None, m
 # -- what is said of it
 
 
-def _tell(replaced: Replaced, mine: Declaration, project: str) -> None:
+def _whose(account: str, project: str) -> str:
+    """Whose limit it is; users are named nowhere, unless somebody opts in."""
+    return f"project {project!r}" if account == GLOBAL else f"a user of project {project!r}"
+
+
+def _tell(replaced: Replaced, mine: Declaration, account: str, project: str) -> None:
     """Say what a declaration has replaced: loudly where that was another program's, or an operator's."""
-    before = replaced.limits
+    before, whose = replaced.limits, _whose(account, project)
     if replaced.others:
         logger.warning(
-            "budgeted: the limit of project %r is now %s, as %s declares. What others declared counts no more: %s. "
+            "budgeted: the limit of %s is now %s, as %s declares. What others declared counts no more: %s. "
             "They share one budget, and whoever starts last sets its limit: %s",
-            project,
+            whose,
             text_of(mine.amounts),
             _called(mine.program),
             "; ".join(_described(one) for one in replaced.others[:MOST_NAMED]),
@@ -171,27 +176,25 @@ def _tell(replaced: Replaced, mine: Declaration, project: str) -> None:
         return
     if not replaced.declared:
         logger.warning(
-            "budgeted: the limit of project %r is now %s, as %s declares; %s, which was set by an operator or an "
+            "budgeted: the limit of %s is now %s, as %s declares; %s, which was set by an operator or an "
             "earlier release, counts no more. Set it again with `budgeted limits set`: what code declares changes it "
             "only when the code does",
-            project,
+            whose,
             text_of(mine.amounts),
             _called(mine.program),
             text_of(before),
         )
     elif not replaced.others:
-        logger.info(
-            "budgeted: the limit of project %r is now %s; it was %s", project, text_of(mine.amounts), text_of(before)
-        )
+        logger.info("budgeted: the limit of %s is now %s; it was %s", whose, text_of(mine.amounts), text_of(before))
 
 
-def _tell_of_operator(now: Amounts, mine: Declaration, project: str) -> None:
+def _tell_of_operator(now: Amounts, mine: Declaration, whose: str) -> None:
     """Say that other limits count than those that code declares."""
     if now != mine.amounts:
         logger.info(
-            "budgeted: the limit of project %r is %s, as an operator has set it since %s was declared; it stays until "
+            "budgeted: the limit of %s is %s, as an operator has set it since %s was declared; it stays until "
             "another one is set or declared",
-            project,
+            whose,
             text_of(now),
             text_of(mine.amounts),
         )

@@ -103,13 +103,14 @@ class Stated(msgspec.Struct, frozen=True):
 
     def give_limits(self, payer: ProjectPayer) -> None:
         """Give each user whom the file names its limits, unless an operator has set others since they were stated."""
-        at, told = payer.clock(), f"{payer.project_name}, of a user whom the settings file names"
+        at = payer.clock()
         for user, limits in self.users.items():
             account = user_account(user)
             found = payer.ledger.read(account)
             now = () if found is None else tuple(limit_of(slot.limit, slot.amount) for slot in found.slots)
             if found is None or not found.explicit or set(now) != set(limits):
-                declare(payer.ledger, account, [spec(limit, at, payer.timezone) for limit in limits], at, told)
+                specs = [spec(limit, at, payer.timezone) for limit in limits]
+                declare(payer.ledger, account, specs, at, payer.project_name)
             if limits:
                 payer.user_limits = True
 
