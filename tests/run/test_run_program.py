@@ -140,6 +140,22 @@ print(left)
     assert user.startswith("user sha256:")
 
 
+def test_a_daemon_whose_parent_ends_at_once_is_told_of(run: Run) -> None:
+    program = """
+import os, signal
+if os.fork():
+    os._exit(0)
+os.write(1, b"%d" % os.getpid())
+for number in (1, 2):
+    os.close(number)
+signal.pause()
+"""
+    done = run("--", "python", "-c", program)
+    os.kill(int(done.stdout), signal.SIGKILL)
+    text = f"still running, within the same limits, so that this is what was spent until now: {done.stdout}\n"
+    assert text in done.stderr
+
+
 def test_a_test_run_is_limited_and_ends_as_it_does(run: Run, tmp_path: Path) -> None:
     hold = "budgeted.hold(cost=1).__enter__().settle(cost=1)"
     (tmp_path / "test_it.py").write_text(f"import budgeted\ndef test_1(): {hold}\ndef test_2(): {hold}\n")

@@ -34,7 +34,7 @@ def tell(paying: RunBooks, books: Books, folder: Path, main: int) -> None:
         folder: where its processes have noted what no ledger keeps.
         main: the pid of the process that was run, which has ended.
     """
-    started = run_notes.counts(folder, run_notes.STARTED)
+    started = _started(folder)
     running = _running(pid for pid in started if pid != main)
     report = paying.report(books)
     refused = sum(run_notes.counts(folder, run_notes.REFUSED).values())
@@ -79,6 +79,14 @@ def _figures(one: Spent) -> tuple[str, str, str]:
 def _left(balance: Balance) -> str:
     remaining = balance.remaining or 0
     return format_usd(nano_usd(remaining)) if balance.unit == "usd" else f"{remaining:g} {balance.unit}"
+
+
+def _started(folder: Path) -> dict[int, int]:
+    """How often each process has started. One that was forked just before its parent ended gets a moment to tell."""
+    deadline = time.monotonic() + HELPERS_SECONDS
+    while run_notes.has_forks_on_the_way(folder) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return run_notes.counts(folder, run_notes.STARTED)
 
 
 def _running(started: Iterable[int]) -> list[int]:

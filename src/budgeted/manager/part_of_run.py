@@ -65,7 +65,7 @@ def take_part(environment: Mapping[str, str], payers: Sequence[ProjectPayer]) ->
         return
     run_notes.write_to([folder for folder, _ in runs])
     run_notes.note(run_notes.STARTED)
-    at_fork(after_in_child=partial(run_notes.note, run_notes.STARTED))
+    at_fork(before=partial(run_notes.note, run_notes.FORKING), after_in_child=_note_start_of_fork)
     atexit.register(_note_end, os.getpid())
 
 
@@ -75,6 +75,11 @@ def _told(folder: Path) -> Run | None:
         return msgspec.json.decode((folder / _FILE).read_bytes(), type=Run)
     except (OSError, msgspec.MsgspecError):
         return None
+
+
+def _note_start_of_fork() -> None:
+    run_notes.note(run_notes.STARTED)
+    run_notes.note(run_notes.FORKED)
 
 
 def _note_end(process: int) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 STARTED, REFUSED, ENDED_BY_REFUSAL = "started", "refused", "ended-by-refusal"
+FORKING, FORKED = "forking", "forked"
 
 _folders: Final[list[Path]] = []
 
@@ -35,3 +36,8 @@ def note(what: str) -> None:
 def counts(folder: Path, what: str) -> dict[int, int]:
     """How often something was noted in a folder, by pid."""
     return {int(file.stem): file.stat().st_size for file in folder.glob(f"*.{what}")}
+
+
+def has_forks_on_the_way(folder: Path) -> bool:
+    """Whether a process has forked a child that has not noted yet that it has started."""
+    return sum(counts(folder, FORKING).values()) > sum(counts(folder, FORKED).values())
