@@ -152,6 +152,8 @@ def test_a_cell_with_a_key_goes_on_with_what_is_left(kernel: Callable[[str], Don
         ("--kay nightly", "does not know '--kay'"),
         ("alice --key nightly", "needs a cap"),
         ('"alice', "cannot be read"),
+        ("{nobody} 0.50", "'{nobody}' is no variable that is known here"),
+        ("$nobody", "is no variable that is known here"),
     ],
 )
 def test_what_makes_no_sense_is_said_and_nothing_is_run(line: str, said: str, kernel: Callable[[str], Done]) -> None:

@@ -6,6 +6,7 @@ line becomes a line of code that opens a block, which ends with the cell.
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ USAGE = (
     "write %%budget USER, %%budget USER CAP or %%budget CAP, such as %%budget alice 0.50, with --key NAME to keep it"
 )
 
+_LEFT_ALONE = re.compile(r"\{.*\}|\$[^\W\d].*")
+"""What stands for a variable, where IPython has found none of that name and left it as it was."""
 
 _loaded: dict[InteractiveShell, CellBudgets] = {}
 
@@ -135,6 +138,9 @@ def arguments(line: str) -> tuple[str | None, str | None, str | None]:
             names.append(word)
     if len(names) > 2:
         raise UsageError(f"%%budget takes a user and a cap, got {shown(line)}; quote a name with blanks; {USAGE}")
+    for name in names:
+        if _LEFT_ALONE.fullmatch(name):
+            raise UsageError(f"%%budget {shown(line)}: {shown(name)} is no variable that is known here; {USAGE}")
     if len(names) == 2:
         return names[0], names[1], key
     lone = names[0] if names else None
