@@ -26,7 +26,7 @@ PYTEST = -m pytest -n auto
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: check test matrix matrix-newest proof proof-long demo bench picture format clean lint types pyright
-.PHONY: tests-quick tests-core tests-all tests-openai2 tests-net tests-pythons tests-newest environment-newest
+.PHONY: tests-quick tests-core tests-all tests-openai2 tests-net tests-pythons tests-newest
 
 # $(call install,GROUP): a virtual environment, in the target's folder, with this checkout and a group of pyproject.toml.
 # The pip that comes with a Python may be too old to know groups.
@@ -109,9 +109,8 @@ tests-net: .venv-net/.ready
 
 ON_tests-pythons = tests-quick
 ON_tests-newest = tests-core
-ON_environment-newest = $$VENV/.ready
-tests-pythons tests-newest environment-newest:
-	@pythons=$$($(PYTHON) scripts/other_pythons.py $(if $(filter %-newest,$@),--newest)) || exit 1; \
+tests-pythons tests-newest:
+	@pythons=$$($(PYTHON) scripts/other_pythons.py $(if $(filter tests-newest,$@),--newest)) || exit 1; \
 	[ -n "$$pythons" ] || echo "no other CPython from 3.11 on is here"; \
 	for python in $$pythons; do \
 		minor=$$($$python -c 'import sys; print(sys.version_info.minor)') && \
