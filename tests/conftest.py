@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import random
+import signal
 import tempfile
 from collections.abc import Generator
 from typing import TYPE_CHECKING, TypeVar
@@ -25,6 +26,10 @@ Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 os.environ.setdefault("LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS", "True")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # for the tokenizers of models that others have trained
+
+# A shell has what it runs in the background ignore Ctrl-C, and so would all that tests start and interrupt.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadline: it would judge the machine's load, not the code. The blob repeats a failing example.
 settings.register_profile("budgeted", deadline=None, print_blob=True)
