@@ -22,6 +22,7 @@ _SET: Final = f"set {VARIABLE} to a directory that outlives this program and its
 OR_NAME: Final = ", or write ledger='/path'"
 """What else helps where a ledger is wanted."""
 
+_TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108 # nosec B108 - they are only compared with
 _told: set[Path] = set()
 
 
@@ -65,7 +66,7 @@ def tell_if_lost(place: Path) -> None:
         why = f"on this container's own file system ({kind}), and goes with it"
     elif kind in IN_MEMORY:
         why = f"in memory ({kind}), and goes with this container or machine"
-    elif any(place.is_relative_to(os.path.realpath(folder)) for folder in ("/tmp", "/var/tmp", tempfile.gettempdir())):  # noqa: S108 - nothing is written there
+    elif any(place.is_relative_to(os.path.realpath(folder)) for folder in (*_TEMPORARY, tempfile.gettempdir())):
         why = "among temporary files, which are removed some time"
     else:
         return
