@@ -66,6 +66,8 @@ def test_on_a_package_index_every_link_leads_somewhere() -> None:
     links = re.findall(r"\]\(([^)]*)\)", text)
     assert [link for link in links if not link.startswith("https://") and link not in headings] == []
     files = re.findall(r"`([^`]+)` in the source distribution", text)
+    linked = re.findall(r"\]\((?!https:|#)([^)#]+)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert files == linked
     assert len(files) >= 5
     assert [name for name in files if not (ROOT / name).is_file()] == []
 

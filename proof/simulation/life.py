@@ -173,7 +173,7 @@ class Life:
             before = self.books.possible[id]
             self.books.may(id, ("released", 0))
             if ledger.release(id, int(self.world.now)):
-                self.books.is_now(id, ("released", 0))
+                self.books.is_now(id, ("released", 0), *self._still_on_its_way(id))
             elif not self.books.damaged:
                 ended = {outcome for outcome in before if outcome[0] != "open"}
                 if self.books.leases:  # it may be the answer to a repetition: that to the first was lost
@@ -181,6 +181,16 @@ class Life:
                 require(5, bool(ended), f"release was answered with False for {id}, which is open")
                 self.books.is_now(id, *ended)
             self.bounds.pop(id)
+
+    def _still_on_its_way(self, id: str) -> list[Outcome]:
+        """What a settlement does that a network has kept back, and that comes after what was done since.
+
+        No call releases what it has tried to settle. Whoever does so is charged after all: what was paid for counts.
+        """
+        if not (self.books.leases and id in self.planned):
+            return []
+        used, reason = self.planned[id]
+        return [("uncertain" if reason else "charged", used.usd)]
 
     def post(self, ledger: Any) -> None:
         id, used = ledger.new_id(), Used(self.rng.randint(0, 20), 1, 1)

@@ -17,6 +17,7 @@ from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import GLOBAL
 from budgeted.ledger.admission import Refused
 from budgeted.ledger.cost_routing import Leg, Route
+from budgeted.ledger.http.ledger import HTTPLedger
 from budgeted.ledger.network_ledger import DIED
 from budgeted.ledger.spending_records import Used
 from budgeted.money import NANO
@@ -129,12 +130,13 @@ def test_the_holds_of_the_living_stay_open_however_often_others_look(shared: Any
 
 def test_holds_of_a_closed_ledger_are_charged_by_the_next_that_looks(shared: Any, place: tuple[str, str]) -> None:
     other = opened(*place)
+    shared._watched = other._watched = True  # else threads of their own may look first
     give(shared, GLOBAL, usd(1000))
     hold(shared, 5, GLOBAL)
     one = hold(other, 10, GLOBAL)
     assert shared.sweep() == 0
     other.close()
-    assert shared.sweep() <= 1  # a thread that looks by itself, or a server's, may have been first
+    assert shared.sweep() == 1 or isinstance(shared, HTTPLedger)  # whose server looks by itself as well
     assert (held(shared), spent(shared)) == (5, 10)
     with pytest.raises(LedgerError, match="is closed"):
         other.settle(one.id, Used(1), AT)
@@ -195,6 +197,7 @@ def test_what_was_to_be_repeated_on_a_closed_ledger_is_given_up_once(
 ) -> None:
     ledger = opened(*place)
     ledger.close()
+    caplog.clear()  # of what its server may have been told of, where this is the first ledger there
     background_worker.retry(lambda: ledger.release("x.1", AT))
     for _ in range(2):
         background_worker.drain()
