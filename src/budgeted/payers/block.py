@@ -11,7 +11,7 @@ from budgeted.payers.block_figures import BlockFigures
 from budgeted.payers.generator_blocks import entered_for, for_generator, leave_block, opening_frame
 from budgeted.payers.hooks_in_place import fixtures
 from budgeted.payers.lost_blocks import note_left
-from budgeted.payers.scope import Scope, current, enter, joined
+from budgeted.payers.scope import Scope, current, enter, finder, joined, leave
 from budgeted.payers.swallowed_refusals import taken
 
 if TYPE_CHECKING:
@@ -87,10 +87,15 @@ class Budget(BlockFigures):
 
     def _leave(self, *, closing: bool = False) -> bool:
         """End the scope that this block has made current; False if that is not seen here."""
-        scope = entered_for(self)
-        if scope is None:
+        if finder:
+            scope = entered_for(self)
+            if scope is not None:
+                leave_block(scope, closing=closing)
+            return scope is not None
+        scope = current()  # as nearly always, and then with less to ask
+        if scope is None or not scope.blocks or scope.blocks[-1] is not self or scope.token is None:
             return False
-        leave_block(scope, closing=closing)
+        leave(scope)
         return True
 
     async def __aenter__(self) -> Self:

@@ -56,7 +56,9 @@ def for_generator(scope: Scope) -> Scope:
     Args:
         scope: of a block, whose ``__enter__`` or ``__aenter__`` calls this.
     """
-    opening = opening_frame(sys._getframe(2))  # noqa: SLF001 - the interpreter's own way to ask
+    opening = sys._getframe(2)  # noqa: SLF001 - the interpreter's own way to ask
+    if opening.f_code.co_name in _FOR_ITS_CALLER:
+        opening = opening_frame(opening)
     if not opening.f_code.co_flags & _GENERATORS:
         return scope
     if scope.payer is not None:
