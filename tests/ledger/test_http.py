@@ -302,7 +302,7 @@ def test_clients_die_for_themselves_and_not_with_their_server(tmp_path: Path, ki
         assert one.sweep() == 0
         assert held(one) == 65
         one.renew(other.owner, 0)
-        assert one.sweep() == 1
+        one.sweep()  # the server's own may have been faster
         assert [(charge.used.usd, charge.reason) for charge in one.uncertain()] == [(5, DIED)]
         assert held(one) == 60
         one.close()
