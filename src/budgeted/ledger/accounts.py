@@ -8,10 +8,10 @@ from urllib.parse import quote
 
 import msgspec
 
-USD, TOKENS, CALLS = 0, 1, 2
-"""Units of a limit. USD is counted in nano-USD."""
+USD, TOKENS, CALLS, INPUT_TOKENS, OUTPUT_TOKENS = 0, 1, 2, 3, 4
+"""Units of a limit, as ledgers count. USD is counted in nano-USD. Whose calls count, models' or tools', clients say."""
 
-UNITS = ("usd", "tokens", "calls")
+UNITS = ("usd", "tokens", "calls", "input tokens", "output tokens")
 
 GLOBAL = "g"
 """The account that every call of a manager is charged to."""
@@ -30,6 +30,11 @@ def block_account(key: str) -> str:
     return "b:" + key
 
 
+def tag_account(tag: str) -> str:
+    """The ledger's name of the account of what is tagged ``NAME=VALUE``."""
+    return "t:" + tag
+
+
 def is_claim(account: str) -> bool:
     """Whether an account is none that anybody pays with: its one call says who gives an alert."""
     return account.startswith("a:")
@@ -46,20 +51,47 @@ def is_declaration(account: str) -> bool:
 
 
 def account_kind(account: str) -> str:
-    """``"global"``, ``"user"`` or ``"block"``."""
-    return "global" if account == GLOBAL else "user" if account[0] == "u" else "block"
+    """``"global"``, ``"user"``, ``"tag"`` or ``"block"``."""
+    return "global" if account == GLOBAL else _KINDS.get(account[0], "block")
+
+
+_KINDS = {"u": "user", "t": "tag"}
 
 
 def account_name(account: str) -> str:
-    """The name that people know: the user, the block's key, or ``"global"``."""
+    """The name that people know: the user, ``tag:NAME=VALUE``, the block's key, or ``"global"``."""
+    if account[0] == "t":
+        return f"tag:{account[2:]}"
     return "global" if account == GLOBAL else account[2:]
+
+
+class Terms(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What is special about a limit, where anything is.
+
+    Args:
+        window: seconds that a rolling limit looks back; 0 for one that has periods.
+        keep: how much of what is left when a period ends the next one has besides, at most.
+        step: seconds of one period on the average: tells how many have gone by of which nobody has heard.
+        carried: the part of the slot's amount that the period before has left.
+        raised: the part of the slot's amount that somebody has added for this period alone.
+        past: of a rolling limit, what was charged: unix seconds of the first and the last of some charges that came
+            one soon after the other, and what they were in all; the oldest first.
+    """
+
+    window: int = 0
+    keep: int = 0
+    step: int = 0
+    carried: int = 0
+    raised: int = 0
+    past: tuple[tuple[int, int, int], ...] = ()
 
 
 class Slot(msgspec.Struct, array_like=True, gc=False):
     """One limit's running numbers, in its current period.
 
-    ``start`` and ``end`` are unix seconds. ``spent`` and ``held`` belong to that period alone. ``since`` is that of its
-    :class:`LimitSpec`: which charges that were made without it it has counted.
+    ``amount`` is what may be spent in this period; see :func:`stated_amount`. ``start`` and ``end`` are unix seconds.
+    ``spent`` and ``held`` belong to that period alone. ``since`` is that of its :class:`LimitSpec`: which charges that
+    were made without it it has counted.
     """
 
     limit: str
@@ -70,6 +102,12 @@ class Slot(msgspec.Struct, array_like=True, gc=False):
     spent: int = 0
     held: int = 0
     since: int = -1
+    terms: Terms | None = None
+
+
+def stated_amount(slot: Slot) -> int:
+    """The amount of a limit as somebody has stated it: without what was carried over or added for the period."""
+    return slot.amount if slot.terms is None else slot.amount - slot.terms.carried - slot.terms.raised
 
 
 class Account(msgspec.Struct, array_like=True, gc=False):
@@ -78,6 +116,8 @@ class Account(msgspec.Struct, array_like=True, gc=False):
     ``version`` grows with every change of its limits: a route computed from older limits is stale.
     ``explicit`` tells a budget that somebody set from one that a first call brought into being.
     ``models`` is nano-USD per model since ``models_since``, the start of the first limit's period.
+    ``belongs_to`` names the account that pays whatever this one pays, or is "". ``stopped`` says why nothing may be
+    spent here for the time being, or is "".
     """
 
     id: str
@@ -90,6 +130,22 @@ class Account(msgspec.Struct, array_like=True, gc=False):
     held: int = 0
     models: dict[str, int] | None = None
     models_since: int = 0
+    belongs_to: str = ""
+    stopped: str = ""
+
+
+class Amendment(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What changes of an account besides its limits; None leaves it.
+
+    Args:
+        belongs_to: the account that it belongs to from now on; "" for none.
+        stopped: why nothing may be spent; "" where it may be again.
+        raised: a limit's id, what it gets besides in this period alone, and the period's start and end in unix seconds.
+    """
+
+    belongs_to: str | None = None
+    stopped: str | None = None
+    raised: tuple[str, Count, int, int] | None = None
 
 
 def known_to_people(accounts: Iterable[Account]) -> list[Account]:
@@ -101,12 +157,16 @@ class LimitSpec(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A limit as a client hands it to a ledger: the ledger knows no calendar and no model names.
 
     ``since`` is the day number from which past charges count into a limit that is new to an account,
-    0 for all of them and -1 for none.
+    0 for all of them and -1 for none. ``window``, ``keep`` and ``step`` are those of its :class:`Terms`. A rolling one
+    has a single period from 0 on, and ``step`` is when it is stated, in unix seconds.
     """
 
     limit: str
-    unit: Annotated[int, msgspec.Meta(ge=0, le=2)]
+    unit: Annotated[int, msgspec.Meta(ge=0, le=4)]
     amount: Count
     start: int
     end: int
     since: int = -1
+    window: Count = 0
+    keep: Count = 0
+    step: Count = 0

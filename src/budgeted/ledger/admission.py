@@ -10,7 +10,8 @@ from typing import Annotated
 
 import msgspec
 
-from budgeted.ledger.accounts import CALLS, TOKENS, USD, Count, Slot
+from budgeted.ledger.accounts import CALLS, INPUT_TOKENS, TOKENS, USD, Count, Slot
+from budgeted.ledger.limit_terms import free_at
 from budgeted.ledger.spending_records import Used
 
 MIN_GRANT = 256
@@ -31,6 +32,8 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
         uncertain_output: output tokens charged when nobody says what the call cost; -1 charges nothing.
         share: a call that is not granted whole gets at most one part in so many of what is left.
         floor: the fewest output tokens that are worth anything: unless ``least`` is fewer, no account grants less.
+        within: the id of the reservation that the call is made in, or "". A hold that says its own id is one: it sets
+            aside what calls within it hold, until it is released, and is charged nothing.
     """
 
     usd: Count = 0
@@ -43,6 +46,7 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
     uncertain_output: int = 0
     share: Annotated[int, msgspec.Meta(ge=1)] = 4
     floor: Count = 0
+    within: str = ""
 
     @property
     def costs_nothing(self) -> bool:
@@ -68,20 +72,22 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
         """What is needed of a unit for that much output."""
         if unit == USD:
             return self.usd_for(output)
-        return self.tokens_for(output) if unit == TOKENS else 1
+        if unit == TOKENS:
+            return self.tokens_for(output)
+        if unit == CALLS:
+            return 1
+        return self.tokens if unit == INPUT_TOKENS else self.tokens_rate * output
 
     def fixed(self, unit: int) -> bool:
         """Whether the output makes no difference to what is needed of a unit."""
-        return unit == CALLS or not (self.usd_rate if unit == USD else self.tokens_rate)
+        return unit in (CALLS, INPUT_TOKENS) or not (self.usd_rate if unit == USD else self.tokens_rate)
 
     def affords(self, unit: int, amount: int) -> int:
         """The output tokens that an amount of a unit buys, at most ``most``; -1 when not even the fixed cost fits."""
         if unit == USD:
             rest, rate = (amount - self.usd) * 1000, self.usd_rate
-        elif unit == TOKENS:
-            rest, rate = amount - self.tokens, self.tokens_rate
         else:
-            rest, rate = amount - 1, 0
+            rest, rate = amount - self.need(unit, 0), 0 if self.fixed(unit) else self.tokens_rate
         if rest < 0:
             return -1
         return min(rest // rate, self.most) if rate else self.most
@@ -122,10 +128,12 @@ def admit(ask: Ask, slots: Sequence[tuple[Slot, int, int]], soft: Sequence[bool]
         The granted output tokens, or the refusal by the tightest limit in the way.
     """
     most, rate, each = ask.most, ask.usd_rate, ask.tokens_rate
-    usd, tokens = ask.usd - (-rate * most // 1000), ask.tokens + each * most
+    usd, output = ask.usd - (-rate * most // 1000), each * most
+    tokens = ask.tokens + output
     if not ask.whole:  # of what its output is paid from, it may be given one part in so many
-        usd, tokens = usd * ask.share if rate else usd, tokens * ask.share if each else tokens
-    wanted = usd, tokens, 1
+        usd = usd * ask.share if rate else usd
+        tokens, output = tokens * ask.share if each else tokens, output * ask.share
+    wanted = usd, tokens, 1, ask.tokens, output
     # No call in this loop: every call that is made goes through it.
     for slot, _, _ in slots:
         # Of an older period, which counts as empty, this is less than there is: then the long way finds out.
@@ -162,7 +170,7 @@ def _ration(ask: Ask, slots: Sequence[tuple[Slot, int, int]], soft: Sequence[boo
         spent=slot.amount - idle,
         held=idle - left,
         requested=ask.need(slot.unit, granted),
-        end=slots[i][2],
+        end=free_at(slot, ask.need(slot.unit, granted)) if slot.terms and slot.terms.window else slots[i][2],
         reason="spent" if gone else "held",
         affordable=min(ask.affords(room[1].unit, room[2]) for room in rooms),
     )

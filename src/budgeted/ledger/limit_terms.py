@@ -1,0 +1,119 @@
+"""Limits that are more than an amount per period: rolling ones, those that keep what is left, those that were raised.
+
+Pure arithmetic on a limit's running numbers, which every ledger agrees on.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TypeAlias
+
+from budgeted.ledger.accounts import LimitSpec, Slot, Terms, stated_amount
+
+Past: TypeAlias = tuple[tuple[int, int, int], ...]
+"""Charges of a rolling limit, as :class:`~budgeted.ledger.accounts.Terms` keeps them."""
+
+PARTS = 60
+"""Into how many parts a rolling limit's window is divided: charges of one part are forgotten with the last of them."""
+
+
+def begin_period(slot: Slot, start: int, end: int) -> None:
+    """Begin a later period of a limit: nothing is spent of it, and what may be carried over is."""
+    terms = slot.terms
+    if terms is not None:
+        stated = stated_amount(slot)
+        left = stated + terms.carried - slot.spent - slot.held
+        if terms.keep:
+            # Those of which nobody has heard were spent nothing of. To the nearest: months and days are not all alike.
+            idle = (2 * (start - slot.end) + terms.step) // (2 * terms.step) if terms.step else 0
+            carried = min(terms.keep, max(0, left) + idle * stated)
+        else:
+            carried = 0
+        slot.amount = stated + carried
+        slot.terms = Terms(terms.window, terms.keep, terms.step, carried) if terms.keep or terms.window else None
+    slot.start, slot.end, slot.spent, slot.held = start, end, 0, 0
+
+
+def raise_for_period(slot: Slot, amount: int) -> None:
+    """Add to what may be spent in a limit's present period."""
+    before = slot.terms or Terms()
+    slot.amount += amount
+    slot.terms = Terms(before.window, before.keep, before.step, before.carried, before.raised + amount, before.past)
+
+
+def state(slot: Slot, spec: LimitSpec) -> None:
+    """Give a limit the amount, and what else, that somebody states for it; what it was charged stays."""
+    old = slot.terms or Terms()
+    carried = min(old.carried, spec.keep)
+    slot.amount = spec.amount + carried + old.raised
+    if spec.keep or spec.window or old.raised:
+        step = old.step if spec.window else spec.step  # a rolling one was stated when it was new
+        slot.terms = Terms(spec.window, spec.keep, step, carried, old.raised, old.past)
+    else:
+        slot.terms = None
+
+
+def past_at(slot: Slot, at: int) -> Past:
+    """What of a rolling limit's charges still counts at a time, in unix seconds."""
+    terms = slot.terms
+    if terms is None:
+        return ()
+    past = terms.past
+    if not past or past[0][1] + terms.window > at:
+        return past
+    return tuple(part for part in past if part[1] + terms.window > at)
+
+
+def charge(past: Past, window: int, at: int, amount: int) -> Past:
+    """The same with a charge that is made now."""
+    if past:
+        first, last, before = past[-1]
+        at = max(at, last)  # a clock set back takes nothing out of the window
+        if at < first + max(1, window // PARTS):
+            return (*past[:-1], (first, at, before + amount))
+    return (*past, (at, at, amount))
+
+
+def correct(past: Past, charged: int, difference: int) -> Past:
+    """The same after the figure of a charge that was made at ``charged`` has changed, as far as that still counts."""
+    if difference >= 0:
+        found = next((i for i, part in enumerate(past) if part[1] >= charged), None)
+        if found is None:
+            return past
+        first, last, before = past[found]
+        return (*past[:found], (first, last, before + difference), *past[found + 1 :])
+    parts = []
+    for first, last, before in past:
+        less = min(before, -difference) if last >= charged else 0
+        difference += less
+        parts.append((first, last, before - less))
+    return tuple(parts)
+
+
+def spent_in(past: Past) -> int:
+    """What a rolling limit was charged in all."""
+    return sum(amount for _, _, amount in past)
+
+
+def as_of(slot: Slot, start: int, end: int, at: int) -> Slot:
+    """A limit in the period of a call that is about to be held, at this time (unix seconds); a copy of it.
+
+    One that has begun a later period already stays in that.
+    """
+    now = copy.copy(slot)
+    if now.start < start:
+        begin_period(now, start, end)
+    if now.terms is not None and now.terms.window:
+        now.spent = spent_in(past_at(now, at))
+    return now
+
+
+def free_at(slot: Slot, needed: int) -> int:
+    """When a rolling limit has room for so much, if nothing else is spent: unix seconds, or 0 if nobody can tell."""
+    terms = slot.terms
+    missing = needed + slot.spent + slot.held - slot.amount
+    for _, last, amount in terms.past if terms is not None else ():
+        missing -= amount
+        if missing <= 0:
+            return last + terms.window if terms is not None else 0
+    return 0
