@@ -296,6 +296,7 @@ def copies_at_each_step(
     """The directory as it is before each system call of some work, and after it."""
     copies: list[Path] = []
     watching = [True]
+    me = threading.get_ident()  # what syncs in the background takes copies beside these, which are in no order
 
     def copy_now() -> None:
         watching.clear()
@@ -306,7 +307,7 @@ def copies_at_each_step(
 
     def copying(real: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **more: Any) -> Any:
-            if watching:
+            if watching and threading.get_ident() == me:
                 copy_now()
             return real(*args, **more)
 

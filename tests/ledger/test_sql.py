@@ -102,7 +102,7 @@ def test_tables_of_a_later_version_are_left_alone(url: str, prefix: str) -> None
     with engine.begin() as connection:
         connection.execute(sa.text(f"UPDATE {prefix}schema SET version = 99"))  # noqa: S608
     engine.dispose()
-    with pytest.raises(LedgerError, match="version 99, and this release of budgeted knows 2; upgrade it"):
+    with pytest.raises(LedgerError, match="version 99, and this release of budgeted knows 3; upgrade it"):
         SQLLedger(url, prefix=prefix)
 
 

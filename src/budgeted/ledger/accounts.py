@@ -35,6 +35,20 @@ def tag_account(tag: str) -> str:
     return "t:" + tag
 
 
+def overlaps(accounts: Iterable[str]) -> list[str]:
+    """The names under which reports count again what a call's second, third, ... user, or keyed cap, is charged.
+
+    What users were charged in all, less that, was charged to some user: each call once.
+    """
+    kinds = [account[0] for account in accounts]
+    return [f"o:{kind}{i}" for kind in "ub" for i in range(1, kinds.count(kind))]
+
+
+def is_overlap(account: str) -> bool:
+    """Whether it is one of :func:`overlaps`, which has rows in reports, and is no account."""
+    return account.startswith("o:")
+
+
 def is_claim(account: str) -> bool:
     """Whether an account is none that anybody pays with: its one call says who gives an alert."""
     return account.startswith("a:")

@@ -13,8 +13,8 @@ import threading
 import msgspec
 from msgspec import Raw
 
-from budgeted.ledger.accounts import Account, LimitSpec
-from budgeted.ledger.memory.change_records import Change, Deleted, Held, LimitsSet, Posted, Released, Settled
+from budgeted.ledger.accounts import Account, Amendment, LimitSpec, Slot, Terms, stated_amount
+from budgeted.ledger.memory.change_records import Amended, Change, Deleted, Held, LimitsSet, Posted, Released, Settled
 from budgeted.ledger.spending_records import Used
 from budgeted.money import format_usd
 
@@ -25,7 +25,7 @@ MOST_NAMED = 5
 """Charges that an error names."""
 
 _ENDS = (Posted, Settled, Released)
-_LIMITS = (LimitsSet, Deleted)
+_LIMITS = (LimitsSet, Amended, Deleted)
 
 
 class WentBackError(Exception):
@@ -229,7 +229,7 @@ class AcknowledgedVerbs:
 
     def _superseded(self, change: Change) -> bool:
         """Whether the account was read after it was changed: as it was then, it is written back."""
-        return isinstance(change, LimitsSet | Deleted) and change.account in self._limits
+        return isinstance(change, LimitsSet | Amended | Deleted) and change.account in self._limits
 
     def _lost(self, count: int) -> dict[int, Change]:
         lost: dict[int, Change] = {number: held for number, held in self._open.values() if number > count}
@@ -265,11 +265,30 @@ class AcknowledgedVerbs:
 
 def limits_of(account: Account) -> tuple[LimitSpec, ...]:
     """An account's limits as a client hands them to a ledger."""
-    return tuple(
-        LimitSpec(slot.limit, slot.unit, slot.amount, slot.start, slot.end, slot.since) for slot in account.slots
+    return tuple(map(_spec, account.slots))
+
+
+def _spec(slot: Slot) -> LimitSpec:
+    terms = slot.terms or Terms()
+    stated = stated_amount(slot)
+    return LimitSpec(
+        slot.limit, slot.unit, stated, slot.start, slot.end, slot.since, terms.window, terms.keep, terms.step
     )
 
 
 def written_back(known: Account) -> LimitsSet:
     """What gives an account the limits that this process knows."""
     return LimitsSet(known.id, known.explicit, limits_of(known))
+
+
+def amended_back(known: Account) -> list[Amended]:
+    """What gives an account whatever else this process knows of it, once it has these limits."""
+    changes = []
+    if known.belongs_to or known.stopped:
+        changes.append(Amendment(known.belongs_to, known.stopped))
+    changes += [
+        Amendment(raised=(slot.limit, slot.terms.raised, slot.start, slot.end))
+        for slot in known.slots
+        if slot.terms is not None and slot.terms.raised
+    ]
+    return [Amended(known.id, change) for change in changes]

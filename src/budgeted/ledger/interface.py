@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from budgeted.errors import LedgerError
-from budgeted.ledger.accounts import Account, LimitSpec, account_name
+from budgeted.ledger.accounts import Account, Amendment, LimitSpec, account_name
 from budgeted.ledger.admission import Ask, Refused
 from budgeted.ledger.cost_routing import Route, Stale
 from budgeted.ledger.spending_records import Charge, RollupRow, Used
@@ -118,6 +118,13 @@ class Ledger(Protocol):
 
         Returns:
             How many had begun a later one.
+        """
+
+    def amend(self, account: str, change: Amendment) -> bool:
+        """Change something of an account besides its limits; it comes into being if it is not there.
+
+        Returns:
+            False where a limit that is to be raised is not there, or has begun a later period: nothing was changed.
         """
 
     def delete(self, account: str) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import copy
 from typing import TypeAlias
 
+import msgspec
+
 from budgeted.ledger.accounts import LimitSpec, Slot, Terms, stated_amount
 
 Past: TypeAlias = tuple[tuple[int, int, int], ...]
@@ -19,29 +21,27 @@ PARTS = 60
 
 def begin_period(slot: Slot, start: int, end: int) -> None:
     """Begin a later period of a limit: nothing is spent of it, and what may be carried over is."""
-    terms = slot.terms
+    amount, terms = slot.amount, slot.terms
     if terms is not None:
         stated = stated_amount(slot)
-        left = stated + terms.carried - slot.spent - slot.held
-        if terms.keep:
-            # Those of which nobody has heard were spent nothing of. To the nearest: months and days are not all alike.
-            idle = (2 * (start - slot.end) + terms.step) // (2 * terms.step) if terms.step else 0
-            carried = min(terms.keep, max(0, left) + idle * stated)
-        else:
-            carried = 0
-        slot.amount = stated + carried
-        slot.terms = Terms(terms.window, terms.keep, terms.step, carried) if terms.keep or terms.window else None
-    slot.start, slot.end, slot.spent, slot.held = start, end, 0, 0
+        left = max(0, stated + terms.carried - slot.spent - slot.held)
+        # Of those that nobody has heard of nothing was spent. To the nearest: months and days are not all alike.
+        idle = (2 * (start - slot.end) + terms.step) // (2 * terms.step) if terms.step else 0
+        carried = min(terms.keep, left + idle * stated)
+        amount = stated + carried
+        terms = Terms(terms.window, terms.keep, terms.step, carried) if terms.keep or terms.window else None
+    # All at once, behind the last call: a signal's handler comes before or after it.
+    slot.amount, slot.terms, slot.start, slot.end, slot.spent, slot.held = amount, terms, start, end, 0, 0
 
 
 def raise_for_period(slot: Slot, amount: int) -> None:
     """Add to what may be spent in a limit's present period."""
     before = slot.terms or Terms()
+    slot.terms = msgspec.structs.replace(before, raised=before.raised + amount)
     slot.amount += amount
-    slot.terms = Terms(before.window, before.keep, before.step, before.carried, before.raised + amount, before.past)
 
 
-def state(slot: Slot, spec: LimitSpec) -> None:
+def restate(slot: Slot, spec: LimitSpec) -> None:
     """Give a limit the amount, and what else, that somebody states for it; what it was charged stays."""
     old = slot.terms or Terms()
     carried = min(old.carried, spec.keep)
@@ -53,6 +53,20 @@ def state(slot: Slot, spec: LimitSpec) -> None:
         slot.terms = None
 
 
+def begin_with(slot: Slot, spec: LimitSpec, spent: int) -> None:
+    """Have a limit that is new to its account begin with what was charged before; one that rolls, as if just now."""
+    slot.spent = spent
+    if spec.window and spent:
+        slot.terms = Terms(spec.window, past=((spec.step, spec.step, spent),))
+
+
+def forget_spent(slot: Slot) -> None:
+    """Set what was spent of a limit back to nothing."""
+    slot.spent = 0
+    if slot.terms is not None:
+        slot.terms = msgspec.structs.replace(slot.terms, past=())
+
+
 def past_at(slot: Slot, at: int) -> Past:
     """What of a rolling limit's charges still counts at a time, in unix seconds."""
     terms = slot.terms
@@ -62,6 +76,26 @@ def past_at(slot: Slot, at: int) -> Past:
     if not past or past[0][1] + terms.window > at:
         return past
     return tuple(part for part in past if part[1] + terms.window > at)
+
+
+def at_time(slot: Slot, at: int) -> tuple[int, Terms | None]:
+    """What is spent of a limit at a time (unix seconds), and its terms then."""
+    terms = slot.terms
+    if terms is None or not terms.window:
+        return slot.spent, terms
+    past = past_at(slot, at)
+    return spent_in(past), terms if past == terms.past else msgspec.structs.replace(terms, past=past)
+
+
+def charged(slot: Slot, at: int, amount: int, before: int | None = None) -> tuple[int, Terms | None]:
+    """The same with a charge that is made then, or a difference to one that was made at ``before``."""
+    terms = slot.terms
+    if terms is None or not terms.window:
+        return max(0, slot.spent + amount), terms
+    past = past_at(slot, at)
+    if amount:
+        past = charge(past, terms.window, at, amount) if before is None else correct(past, before, amount)
+    return spent_in(past), msgspec.structs.replace(terms, past=past)
 
 
 def charge(past: Past, window: int, at: int, amount: int) -> Past:
@@ -104,7 +138,7 @@ def as_of(slot: Slot, start: int, end: int, at: int) -> Slot:
     if now.start < start:
         begin_period(now, start, end)
     if now.terms is not None and now.terms.window:
-        now.spent = spent_in(past_at(now, at))
+        now.spent, now.terms = at_time(now, at)
     return now
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from budgeted.ledger.accounts import UNITS, account_name
+from budgeted.ledger.accounts import UNITS, account_name, is_overlap
 from budgeted.ledger.memory.daily_rollups import RETENTION_DAYS
 from budgeted.ledger.whole_content import Content
 
@@ -38,13 +38,13 @@ def _impossible(found: Content) -> Iterator[str]:
 def _held(found: Content) -> Iterator[str]:
     """What accounts and limits hold, against the calls in flight."""
     by_account: dict[str, int] = defaultdict(int)
-    by_slot: dict[tuple[str, str, int], list[int]] = defaultdict(lambda: [0, 0, 0])
+    by_slot: dict[tuple[str, str, int], list[int]] = defaultdict(lambda: [0] * len(UNITS))
     for hold in found.holds:
         for leg in hold.legs:
             by_account[leg.account] += hold.usd
             for limit, start, _ in leg.limits:
                 sums = by_slot[leg.account, limit, start]
-                for unit, amount in enumerate((hold.usd, hold.tokens, 1)):
+                for unit, amount in enumerate(hold.parts or (hold.usd, hold.tokens, 1)):
                     sums[unit] += amount
     for account in found.accounts:
         if account.held != by_account[account.id]:
@@ -71,7 +71,8 @@ def _uncertain(found: Content) -> Iterator[str]:
                 pruned.add(name)
     reported: dict[str, int] = defaultdict(int)
     for row in found.rows:
-        reported[row.account] += row.uncertain
+        if not is_overlap(row.account):
+            reported[row.account] += row.uncertain
     for name in sorted({*listed, *reported} - pruned):
         if listed[name] != reported[name]:
             yield (

@@ -15,7 +15,8 @@ class OpenHold(msgspec.Struct, frozen=True, gc=False):
     """A call in flight: what it holds, and where it is charged.
 
     ``at`` is when it began, in unix seconds; ``usd`` (nano-USD) and ``tokens`` are held. ``guess`` is what it is
-    charged if nobody says what it cost; None for nothing. The rest is its route.
+    charged if nobody says what it cost; None for nothing. ``parts`` is what it holds of each unit.
+    The rest is its route.
     """
 
     id: str
@@ -27,6 +28,7 @@ class OpenHold(msgspec.Struct, frozen=True, gc=False):
     provider: str
     model: str
     legs: tuple[Leg, ...]
+    parts: tuple[int, ...] = ()
 
 
 class Content(msgspec.Struct):
@@ -47,7 +49,17 @@ class Content(msgspec.Struct):
     def comparable(self) -> Iterator[tuple[str, object]]:
         """What must be equal in two ledgers without calls in flight, each with what it is called."""
         for one in self.accounts:
-            figures = (one.explicit, one.slots, one.usd, one.tokens, one.calls, one.held, one.models or {})
+            figures = (
+                one.explicit,
+                one.slots,
+                one.usd,
+                one.tokens,
+                one.calls,
+                one.held,
+                one.models or {},
+                one.belongs_to,
+                one.stopped,
+            )
             yield f"the account {account_name(one.id)!r}", (one.id, figures)
         for row in self.rows:
             yield f"the report's row of {account_name(row.account)!r} and {row.model!r}", row

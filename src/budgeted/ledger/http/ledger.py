@@ -12,14 +12,14 @@ import msgspec
 
 from budgeted import errors
 from budgeted.errors import LedgerCorruptError, LedgerError
-from budgeted.ledger.accounts import Account, LimitSpec
+from budgeted.ledger.accounts import Account, Amendment, LimitSpec
 from budgeted.ledger.acknowledged_verbs import WentBackError
 from budgeted.ledger.admission import Ask, Refused
 from budgeted.ledger.cost_routing import STALE, Route, Stale
 from budgeted.ledger.http import request_bodies, restarted_server, verbs_as_json
 from budgeted.ledger.http.connections import Channel, new_key
 from budgeted.ledger.http.server_address import Address, token_from_environment
-from budgeted.ledger.memory.change_records import Change, Deleted, Held, LimitsSet, Released, Settled
+from budgeted.ledger.memory.change_records import Amended, Change, Deleted, Held, LimitsSet, Released, Settled
 from budgeted.ledger.network_ledger import READING_SECONDS, REPAIR_SECONDS, RemoteLedger, Standing
 from budgeted.ledger.spending_records import Charge, RollupRow, Used
 from budgeted.ledger.whole_content import Content
@@ -167,6 +167,16 @@ class HTTPLedger(RemoteLedger):
         later: int = self._ask("set_periods", request_bodies.PeriodsBody(account, tuple(limits)))
         self.turns.wake_all()
         return later
+
+    def amend(self, account: str, change: Amendment) -> bool:
+        """Change something of an account besides its limits. Returns False where nothing was changed."""
+        body = request_bodies.AmendBody(account, change)
+        done: bool = self._ask("amend", body)
+        if done:
+            self._keep(Amended(account, change), body)
+            self.read(account)  # in which version it is that now
+        self.turns.wake_all()
+        return done
 
     def delete(self, account: str) -> None:
         """Forget an account and its limits. What it was charged stays in the reports."""

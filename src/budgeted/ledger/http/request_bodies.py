@@ -7,7 +7,7 @@ from typing import Annotated, TypeAlias
 
 import msgspec
 
-from budgeted.ledger.accounts import GLOBAL, Account, Count, LimitSpec
+from budgeted.ledger.accounts import GLOBAL, Account, Amendment, Count, LimitSpec
 from budgeted.ledger.admission import Ask
 from budgeted.ledger.cost_routing import Leg, Route
 from budgeted.ledger.spending_records import Charge, RollupRow, Used
@@ -158,6 +158,13 @@ class PeriodsBody(VerbBody):
 
     account: AccountId
     limits: tuple[LimitSpec, ...]
+
+
+class AmendBody(VerbBody):
+    """Change something of an account besides its limits."""
+
+    account: AccountId
+    change: Amendment
 
 
 class ResetBody(VerbBody):

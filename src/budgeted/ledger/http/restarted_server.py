@@ -14,12 +14,23 @@ import msgspec
 
 from budgeted.errors import LedgerError, LedgerUnavailableError
 from budgeted.ledger.accounts import Account, account_name
-from budgeted.ledger.acknowledged_verbs import AcknowledgedVerbs, written_back
+from budgeted.ledger.acknowledged_verbs import AcknowledgedVerbs, amended_back, written_back
 from budgeted.ledger.admission import Ask
 from budgeted.ledger.cost_routing import Leg, Route, Stale, decode_route
 from budgeted.ledger.http import request_bodies
 from budgeted.ledger.memory import ended_holds
-from budgeted.ledger.memory.change_records import Change, Deleted, Held, LimitsSet, Posted, Released, Settled
+from budgeted.ledger.memory.change_records import (
+    Amended,
+    Change,
+    Deleted,
+    Held,
+    HeldInParts,
+    LimitsSet,
+    Posted,
+    Released,
+    Settled,
+    is_reservation,
+)
 from budgeted.ledger.spending_records import Charge, RollupRow
 from budgeted.money import format_usd
 
@@ -124,6 +135,8 @@ def write_limits_back(ask: Requests, told: AcknowledgedVerbs) -> int:
         if _is_older(ask, known):
             told.forget(known.id)
             do_again(ask, written_back(known))
+            for change in amended_back(known):
+                do_again(ask, change)
             written += 1
             found = _read(ask, known.id)
             if found is not None:
@@ -135,6 +148,8 @@ def do_again(ask: Requests, change: Change) -> None:
     """Have a server make a change that it lacks, unless it knows its id. Nothing that was paid for is refused."""
     if isinstance(change, LimitsSet):
         ask("set_limits", request_bodies.LimitsBody(change.account, change.limits, change.explicit))
+    elif isinstance(change, Amended):
+        ask("amend", request_bodies.AmendBody(change.account, change.change))
     elif isinstance(change, Deleted):
         ask("delete", request_bodies.AccountBody(change.account))
     elif isinstance(change, Released):
@@ -190,4 +205,11 @@ def _route(ask: Requests, change: Posted | Held) -> request_bodies.RouteBody | N
 def _same(held: Held) -> Ask:
     """What is asked for a hold of the same amounts."""
     guess = -1 if held.guess is None else held.granted
-    return Ask(usd=held.usd, tokens=held.tokens, least=held.granted, most=held.granted, uncertain_output=guess)
+    ask = Ask(usd=held.usd, tokens=held.tokens, least=held.granted, most=held.granted, uncertain_output=guess)
+    if is_reservation(held):
+        return msgspec.structs.replace(ask, within=held.id)
+    if not isinstance(held, HeldInParts) or not held.granted:
+        return ask
+    # What it drew on is not there any more, or has all that it held.
+    each = held.output // held.granted
+    return msgspec.structs.replace(ask, tokens=held.tokens - held.output, tokens_rate=each)

@@ -18,6 +18,7 @@ from budgeted.ledger.admission import Refused
 from budgeted.ledger.cost_routing import Stale, at_server_time
 from budgeted.ledger.http.request_bodies import (
     AccountBody,
+    AmendBody,
     ChargeBody,
     CorrectBody,
     HoldBody,
@@ -38,7 +39,7 @@ from budgeted.ledger.http.request_bodies import (
     check_counts,
 )
 from budgeted.ledger.interface import Granted, Ledger
-from budgeted.ledger.memory.change_records import Held
+from budgeted.ledger.memory.change_records import Held, HeldInParts, is_reservation
 from budgeted.ledger.memory.ledger import MemoryLedger
 from budgeted.ledger.spending_records import Charge, RollupRow
 from budgeted.ledger.whole_content import Content
@@ -90,7 +91,7 @@ def _sweep(ledger: Ledger, body: SweepBody) -> int:
         return swept
     at = int(ledger.clock()) if body.at is None else body.at
     for held in ledger.open_holds():
-        if isinstance(held, Held) and held.at <= at - body.hold_timeout:
+        if isinstance(held, Held) and held.at <= at - body.hold_timeout and not is_reservation(held):
             reason = f"unheard of for {body.hold_timeout:g} seconds"
             guess = held.guess
             swept += ledger.release(held.id, at) if guess is None else ledger.settle(held.id, guess, at, reason)
@@ -100,6 +101,11 @@ def _sweep(ledger: Ledger, body: SweepBody) -> int:
 def _set_limits(ledger: Ledger, body: LimitsBody) -> None:
     check_accounts([body.account])
     ledger.set_limits(body.account, body.limits, explicit=body.explicit, create=body.create)
+
+
+def _amend(ledger: Ledger, body: AmendBody) -> bool:
+    check_accounts([body.account])
+    return ledger.amend(body.account, body.change)
 
 
 def _restore(ledger: Ledger, body: RestoreBody) -> None:
@@ -112,7 +118,7 @@ def _restore(ledger: Ledger, body: RestoreBody) -> None:
 
 
 VERBS: dict[str, Verb] = {
-    "hold": Verb("Set a call's bound aside on every account of its route", HoldBody, Held, True, _hold),
+    "hold": Verb("Set a call's bound aside on every account of its route", HoldBody, Held | HeldInParts, True, _hold),
     "settle": Verb(
         "Replace a hold by what the call cost",
         SettleBody,
@@ -163,6 +169,14 @@ VERBS: dict[str, Verb] = {
         lambda ledger, body: ledger.set_periods(body.account, body.limits),
         repeatable=False,
     ),
+    "amend": Verb(
+        "Change something of an account besides its limits: to whom it belongs, whether it is stopped, a raise",
+        AmendBody,
+        bool,
+        True,
+        _amend,
+        repeatable=False,
+    ),
     "reset": Verb(
         "Forget what an account has spent; open holds stay",
         ResetBody,
@@ -198,7 +212,11 @@ VERBS: dict[str, Verb] = {
         "Charges that nobody confirmed", NothingBody, list[Charge], False, lambda ledger, _: ledger.uncertain()
     ),
     "open_holds": Verb(
-        "The holds of calls in flight", NothingBody, list[Held], False, lambda ledger, _: list(ledger.open_holds())
+        "The holds of calls in flight",
+        NothingBody,
+        list[Held | HeldInParts],
+        False,
+        lambda ledger, _: list(ledger.open_holds()),
     ),
     "everything": Verb(
         "All that is known, as it is at one instant", NothingBody, Content, False, lambda ledger, _: ledger.everything()

@@ -18,8 +18,10 @@ from budgeted.errors import LedgerCorruptError, LedgerError
 from budgeted.ledger.journal.origin import Origin, Position
 from budgeted.ledger.journal.repair_command import repair_command
 from budgeted.ledger.memory.change_records import (
+    Amended,
     Deleted,
     Held,
+    HeldInParts,
     LimitsSet,
     PeriodsSet,
     Posted,
@@ -62,7 +64,21 @@ class Continued(Record, tag="n"):
     segment: int
 
 
-_Line = Header | Continued | Held | Settled | Released | Posted | LimitsSet | WasReset | PeriodsSet | Deleted | Restored
+_Line = (
+    Header
+    | Continued
+    | Held
+    | HeldInParts
+    | Settled
+    | Released
+    | Posted
+    | LimitsSet
+    | WasReset
+    | PeriodsSet
+    | Amended
+    | Deleted
+    | Restored
+)
 
 _decoder = msgspec.json.Decoder(_Line)
 

@@ -10,10 +10,10 @@ import sys
 
 import msgspec
 
-from budgeted.ledger.accounts import Account
+from budgeted.ledger.accounts import Account, overlaps
 from budgeted.ledger.cost_routing import decode_route
 from budgeted.ledger.memory.compact_store import CompactStore
-from budgeted.ledger.memory.resolved_routes import BoundRoute, slot_of
+from budgeted.ledger.memory.resolved_routes import BoundRoute, is_apart, slot_of
 from budgeted.ledger.memory.route_sums import RouteSums
 from budgeted.ledger.memory.sorted_names import SortedNames
 
@@ -86,8 +86,9 @@ class BoundAccounts:
                 ]
             ),
             payers=tuple([leg.account for leg in legs for _ in leg.limits]),
-            sums=RouteSums(day, provider, model, names, accounts),
+            sums=RouteSums(day, provider, model, (*names, *overlaps(names)), accounts),
         )
+        found.special = any(slot.terms is not None or is_apart(slot) for slot, _, _ in found.slots)
         self.bounds[route] = found
         return found
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from budgeted.ledger.accounts import Account, LimitSpec
+from budgeted.ledger.accounts import Account, Amendment, LimitSpec
 from budgeted.ledger.admission import Ask
 from budgeted.ledger.memory.ended_holds import Ended
 from budgeted.ledger.spending_records import RollupRow, Used
@@ -27,6 +27,34 @@ class Held(Record, tag="h"):
     tokens: int
     guess: Used | None
     route: msgspec.Raw
+
+
+class HeldInParts(Held, tag="k"):
+    """A hold of which more has to be known.
+
+    Args:
+        output: tokens held for its output alone.
+        within: the id of the reservation that it draws on; its own if it is one; else "".
+        drawn: nano-USD and tokens that it has taken out of that reservation.
+    """
+
+    output: int
+    within: str = ""
+    drawn: tuple[int, int] = (0, 0)
+
+
+def parts_of(held: Held) -> tuple[int, int, int, int, int]:
+    """What is held of each unit."""
+    if not isinstance(held, HeldInParts):  # whose tokens may all be of one kind, as far as anybody knows
+        return held.usd, held.tokens, 1, held.tokens, held.tokens
+    if held.within == held.id:
+        return held.usd, held.tokens, 0, 0, 0
+    return held.usd, held.tokens, 1, held.tokens - held.output, held.output
+
+
+def is_reservation(held: object) -> bool:
+    """Whether a hold sets aside what others hold, and is no call."""
+    return isinstance(held, HeldInParts) and held.within == held.id
 
 
 class Settled(Record, tag="s"):
@@ -76,6 +104,13 @@ class PeriodsSet(Record, tag="t"):
     limits: tuple[LimitSpec, ...]
 
 
+class Amended(Record, tag="a"):
+    """Something of an account was changed besides its limits; it came into being if it was not there."""
+
+    account: str
+    change: Amendment
+
+
 class Deleted(Record, tag="d"):
     """An account was forgotten."""
 
@@ -90,7 +125,9 @@ class Restored(Record, tag="m"):
     charges: tuple[Ended, ...]
 
 
-Change = Held | Settled | Released | Posted | LimitsSet | WasReset | PeriodsSet | Deleted | Restored
+Change = (
+    Held | HeldInParts | Settled | Released | Posted | LimitsSet | WasReset | PeriodsSet | Amended | Deleted | Restored
+)
 
 
 def held(id: str, at: int, granted: int, ask: Ask, route: msgspec.Raw) -> Held:
@@ -102,3 +139,36 @@ def held(id: str, at: int, granted: int, ask: Ask, route: msgspec.Raw) -> Held:
         output = granted
     guess = None if output < 0 else Used(usd - (-rate * output // 1000), tokens, each * output)
     return Held(id, at, granted, usd - (-rate * granted // 1000), tokens + each * granted, guess, route)
+
+
+def held_in_parts(
+    id: str, at: int, granted: int, ask: Ask, route: msgspec.Raw, reserved: tuple[int, int] | None
+) -> HeldInParts:
+    """The same of one that more has to be known of.
+
+    Args:
+        id: the hold's.
+        at: unix seconds.
+        granted: output tokens that may be asked for.
+        ask: what the call may need.
+        route: where it goes.
+        reserved: nano-USD and tokens of the reservation that it may draw on; None if there is none.
+    """
+    usd, tokens = ask.usd_for(granted), ask.tokens_for(granted)
+    within = ask.within if reserved is not None or ask.within == id else ""
+    drawn = (0, 0) if reserved is None else (min(usd, reserved[0]), min(tokens, reserved[1]))
+    return HeldInParts(
+        id, at, granted, usd, tokens, ask.guess(granted), route, ask.tokens_rate * granted, within, drawn
+    )
+
+
+def is_same(before: Held, ask: Ask) -> bool:
+    """Whether an open hold is what was asked for, granted what it was."""
+    if is_reservation(before):  # calls have drawn on it
+        return ask.within == before.id and (before.usd, before.tokens) <= (ask.usd, ask.tokens)
+    granted = before.granted
+    return (before.usd, before.tokens, before.guess) == (
+        ask.usd_for(granted),
+        ask.tokens_for(granted),
+        ask.guess(granted),
+    )

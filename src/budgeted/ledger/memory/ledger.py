@@ -13,12 +13,13 @@ import msgspec
 
 from budgeted.errors import LedgerError, LedgerLockedError
 from budgeted.ledger import background_worker
-from budgeted.ledger.accounts import Account, LimitSpec
+from budgeted.ledger.accounts import Account, Amendment, LimitSpec
 from budgeted.ledger.admission import Ask, Refused, admit
 from budgeted.ledger.cost_routing import STALE, Route, Stale
 from budgeted.ledger.interface import PAGE, in_flight
 from budgeted.ledger.memory import change_records, fork_safety
 from budgeted.ledger.memory.change_records import (
+    Amended,
     Deleted,
     Held,
     LimitsSet,
@@ -29,11 +30,12 @@ from budgeted.ledger.memory.change_records import (
     Restored,
     Settled,
     WasReset,
+    is_reservation,
 )
 from budgeted.ledger.memory.content_of_state import content_of, copied
 from budgeted.ledger.memory.ended_holds import Ended
 from budgeted.ledger.memory.lock_waiting import seen_free
-from budgeted.ledger.memory.resolved_routes import charge_of
+from budgeted.ledger.memory.resolved_routes import BoundRoute, charge_of
 from budgeted.ledger.memory.state import MOST_UNFOLDED, State
 from budgeted.ledger.spending_records import Charge, RollupRow, Used
 from budgeted.ledger.wait_queues import WaitQueues
@@ -81,7 +83,9 @@ class MemoryLedger:
 
     # -- the life of a hold
 
-    def hold(self, id: str, route: Route, ask: Ask, at: int, timeout: float | None = None) -> Held | Refused | Stale:
+    def hold(  # noqa: C901 - every call comes by: without another call
+        self, id: str, route: Route, ask: Ask, at: int, timeout: float | None = None
+    ) -> Held | Refused | Stale:
         """Set the call's upper bound aside on every account of its route, or on none.
 
         Returns:
@@ -110,10 +114,17 @@ class MemoryLedger:
                 # Where no period has begun since, the route was found to be in its periods before.
                 if (bound.periods != state.periods or not bound.live) and bound.past(state.periods):
                     return STALE
-                granted = admit(ask, bound.slots, route.soft)
-                if not isinstance(granted, int):
-                    return msgspec.structs.replace(granted, account=bound.payers[granted.index])
-                held = change_records.held(id, at, granted, ask, bound.raw)
+                if bound.special or ask.within:
+                    held = self._decide_apart(id, bound, ask, at, route.soft)
+                else:
+                    granted = admit(ask, bound.slots, route.soft)
+                    held = (
+                        granted
+                        if isinstance(granted, Refused)
+                        else change_records.held(id, at, granted, ask, bound.raw)
+                    )
+                if isinstance(held, Refused):
+                    return msgspec.structs.replace(held, account=bound.payers[held.index])
                 # Kept first, then applied: a crash in between leaves a decision that is replayed.
                 if self._kept:
                     self._append(held)
@@ -129,6 +140,16 @@ class MemoryLedger:
         if not self._watched:
             self.watch()
         return held
+
+    def _decide_apart(
+        self, id: str, bound: BoundRoute, ask: Ask, at: int, soft: tuple[bool, ...] | None
+    ) -> Held | Refused:
+        """Decide about a call with limits that few have, or within a reservation."""
+        reserved, slots = self._state.decided(bound, ask, at)
+        granted = admit(ask, slots, soft)
+        if isinstance(granted, Refused):
+            return granted
+        return change_records.held_in_parts(id, at, granted, ask, bound.raw, reserved)
 
     def settle(self, id: str, used: Used, at: int, reason: str = "", timeout: float | None = None) -> bool:
         """Replace a hold by what the call cost. With a ``reason`` the charge is uncertain and stays listed.
@@ -230,9 +251,8 @@ class MemoryLedger:
             msg = f"hold {id!r} has ended; every call needs an id of its own"
             raise LedgerError(msg)
         before, bound = entry
-        again = change_records.held(id, before.at, before.granted, ask, before.route)
         # A limit that came later may have changed the hold's route, but not who pays.
-        if again == before and bound.names == tuple(leg.account for leg in route.legs):
+        if change_records.is_same(before, ask) and bound.names == tuple(leg.account for leg in route.legs):
             return before
         msg = f"hold {id!r} exists with other amounts; every call needs an id of its own"
         raise LedgerError(msg)
@@ -286,6 +306,19 @@ class MemoryLedger:
                 self._do(PeriodsSet(account, tuple(limits)))
         self.turns.wake_all()
         return later
+
+    def amend(self, account: str, change: Amendment) -> bool:
+        """Change something of an account besides its limits; it comes into being if it is not there.
+
+        Returns:
+            False where a limit that is to be raised is not there, or has begun a later period: nothing was changed.
+        """
+        with self._entered() as state:
+            if not state.may_amend(account, change):
+                return False
+            self._do(Amended(account, change))
+        self.turns.wake_all()
+        return True
 
     def delete(self, account: str) -> None:
         """Forget an account and its limits. What it was charged stays in the reports."""
@@ -390,7 +423,7 @@ class MemoryLedger:
             dead = self._dead_owners()
             # A copy: each hold that is charged leaves the dictionary.
             for id, (held, bound) in list(state.holds.items()):
-                if held.at <= oldest:
+                if held.at <= oldest and not is_reservation(held):
                     reason = f"unheard of for {self.hold_timeout:g} seconds"
                 elif dead and id.partition(".")[0] in dead:
                     reason = "the process died"

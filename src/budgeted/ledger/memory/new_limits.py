@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from budgeted.ledger.accounts import TOKENS, USD, Account, LimitSpec, Slot
+from budgeted.ledger.accounts import CALLS, INPUT_TOKENS, TOKENS, USD, Account, LimitSpec, Slot
 from budgeted.ledger.cost_routing import Leg, decode_route
-from budgeted.ledger.memory.change_records import Held
+from budgeted.ledger.memory.change_records import Held, parts_of
 from budgeted.ledger.memory.daily_rollups import Reports
 
 
@@ -18,16 +18,18 @@ def spent_since(account: Account, spec: LimitSpec, reports: Reports) -> int:
     The rows know days, the account's totals know the last reset: the lower of the two is exact, whichever of
     the reset and the period's start came last.
     """
-    since_reset = (account.usd, account.tokens, account.calls)[spec.unit]
-    if spec.since == 0:
+    since_reset = account.usd if spec.unit == USD else account.calls if spec.unit == CALLS else account.tokens
+    if spec.since == 0 and spec.unit <= CALLS:
         return since_reset
     rows = reports.of(account.id, spec.since)
     if spec.unit == USD:
         in_period = sum(row.usd for row in rows)
     elif spec.unit == TOKENS:
         in_period = sum(row.input_tokens + row.output_tokens for row in rows)
-    else:
+    elif spec.unit == CALLS:
         in_period = sum(row.calls for row in rows)
+    else:
+        in_period = sum(row.input_tokens if spec.unit == INPUT_TOKENS else row.output_tokens for row in rows)
     return min(since_reset, in_period)
 
 
@@ -61,7 +63,7 @@ def hold_in(held: Held, account: str, slots: Sequence[Slot]) -> Held:
             limits.append((limit, start, end))
         else:
             limits.append((limit, slot.start, slot.end))
-            slot.held += held.usd if slot.unit == USD else held.tokens if slot.unit == TOKENS else 1
+            slot.held += parts_of(held)[slot.unit]
     counted = Leg(account, tuple(limits))
     route = msgspec.json.encode((day, provider, model, tuple(counted if one is leg else one for one in legs)))
     return msgspec.structs.replace(held, route=msgspec.Raw(route))
@@ -83,5 +85,5 @@ def count_in(held: Held, account: str, slot: Slot, *, catches_up: bool) -> Held:
         slot.start, slot.end, slot.spent, slot.held = *window, 0, 0
     elif window[0] < slot.start:
         return held
-    slot.held += held.usd if slot.unit == USD else held.tokens if slot.unit == TOKENS else 1
+    slot.held += parts_of(held)[slot.unit]
     return held

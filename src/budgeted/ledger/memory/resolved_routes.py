@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import msgspec
 
-from budgeted.ledger.accounts import USD, Account, Slot
+from budgeted.ledger import limit_terms
+from budgeted.ledger.accounts import CALLS, USD, Account, Slot, Terms
 from budgeted.ledger.cost_routing import decode_route
-from budgeted.ledger.memory.change_records import Held
+from budgeted.ledger.memory.change_records import Held, parts_of
 from budgeted.ledger.memory.ended_holds import Ended
 from budgeted.ledger.memory.route_sums import RouteSums, items_behind
 from budgeted.ledger.spending_records import Charge, Used
@@ -18,15 +20,16 @@ from budgeted.ledger.whole_content import OpenHold
 def in_flight_of(held: Held) -> OpenHold:
     """A hold as every ledger lists it among all that it knows."""
     day, provider, model, legs = decode_route(held.route)
-    return OpenHold(held.id, held.at, held.usd, held.tokens, held.guess, day, provider, model, legs)
+    return OpenHold(held.id, held.at, held.usd, held.tokens, held.guess, day, provider, model, legs, parts_of(held))
 
 
 class BoundRoute(msgspec.Struct, eq=False, gc=False):
     """A route as a state sees it: the objects to count on, looked up once.
 
     ``generation`` is the state's: in a later one the objects may not be the right ones any more. ``usd``, ``tokens``
-    and ``calls`` are those of ``slots`` that were in the route's periods when the state's ``periods`` was this one's;
-    ``live`` tells that these are all.
+    and ``calls`` are those of ``slots`` that were in the route's periods when the state's ``periods`` was this one's,
+    and ``others`` those of other units and those that roll; ``live`` tells that these are all. ``special`` tells
+    that an amount of one of them may change with the time, or that more has to be known of a hold than what most count.
     """
 
     # Not in the collector's care, as nothing that such objects refer to refers back: there are thousands of them.
@@ -43,12 +46,13 @@ class BoundRoute(msgspec.Struct, eq=False, gc=False):
     usd: tuple[Slot, ...] = ()
     tokens: tuple[Slot, ...] = ()
     calls: tuple[Slot, ...] = ()
+    others: tuple[Slot, ...] = ()
+    special: bool = False
 
     def meet(self, periods: int) -> None:
         """See which slots are in the route's periods."""
         live = [slot for slot, start, _ in self.slots if slot.start == start]
-        # By unit, so that a hold or a charge need not ask each limit what it counts.
-        self.usd, self.tokens, self.calls = (tuple(slot for slot in live if slot.unit == unit) for unit in range(3))
+        self.sort(live)
         self.live = len(live) == len(self.slots)
         self.periods = periods
 
@@ -60,9 +64,40 @@ class BoundRoute(msgspec.Struct, eq=False, gc=False):
     def behind(self, last: Slot | None) -> BoundRoute:
         """What of it comes behind a slot, in the order of counting; all of it if that is None."""
         rest = copy.copy(self)
-        left = items_behind((*self.usd, *self.tokens, *self.calls), last)
-        rest.usd, rest.tokens, rest.calls = (tuple(slot for slot in left if slot.unit == unit) for unit in range(3))
+        rest.sort(items_behind((*self.usd, *self.tokens, *self.calls, *self.others), last))
         return rest
+
+    def sort(self, slots: Sequence[Slot]) -> None:
+        """Have these be counted on."""
+        # By unit, so that a hold or a charge need not ask each limit what it counts.
+        self.others = tuple([slot for slot in slots if is_apart(slot)]) if self.special else ()
+        if self.others:
+            slots = [slot for slot in slots if not is_apart(slot)]
+        self.usd, self.tokens, self.calls = (tuple([slot for slot in slots if slot.unit == unit]) for unit in range(3))
+
+
+def is_apart(slot: Slot) -> bool:
+    """Whether a limit is counted apart from most: it rolls, or has a unit that few have."""
+    return slot.unit > CALLS or (slot.terms is not None and slot.terms.window > 0)
+
+
+def held_apart(held: Held, bound: BoundRoute) -> list[tuple[Slot, int, int, Terms | None]]:
+    """The limits that are counted apart, each with what a hold is of it, and what is spent of it by then."""
+    parts = parts_of(held)
+    return [(slot, parts[slot.unit], *limit_terms.at_time(slot, held.at)) for slot in bound.others]
+
+
+def charged_apart(
+    ended: Ended, bound: BoundRoute, closing: Held | None, used: Used, calls: int, charged: int | None
+) -> list[tuple[Slot, int, int, Terms | None]]:
+    """The limits that are counted apart, each with what a hold that ends was of it, and what is spent of it then."""
+    tokens = used.input_tokens + used.output_tokens
+    more = (used.usd, tokens, calls, used.input_tokens, used.output_tokens)
+    parts = (0,) * len(more) if closing is None else parts_of(closing)
+    return [
+        (slot, parts[slot.unit], *limit_terms.charged(slot, ended.at, more[slot.unit], charged))
+        for slot in bound.others
+    ]
 
 
 def charge_of(ended: Ended) -> Charge:

@@ -18,6 +18,7 @@ T = TypeVar("T")
 class RouteSums(msgspec.Struct, eq=False, gc=False):
     """What a route was charged since that was last added to its accounts and the report's rows.
 
+    ``names`` are those that rows of the report have; see :func:`~budgeted.ledger.accounts.overlaps`.
     ``listed`` says whether the state has it in its list of those to be added: once, however many calls were charged.
     """
 

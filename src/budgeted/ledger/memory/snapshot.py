@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import msgspec
 
 from budgeted.ledger.accounts import Account
-from budgeted.ledger.memory.change_records import Held
+from budgeted.ledger.memory.change_records import Held, HeldInParts
 from budgeted.ledger.memory.compact_store import CompactStore
 from budgeted.ledger.memory.ended_holds import Ended
 from budgeted.ledger.spending_records import RollupRow
@@ -30,7 +30,7 @@ class Saved(msgspec.Struct, array_like=True):
 
     version: int
     accounts: list[Account]
-    holds: list[Held]
+    holds: list[Held | HeldInParts]
     uncertain: list[Ended]
     latest: list[Ended]
     before: list[Ended]
@@ -177,5 +177,5 @@ def is_in_pieces(line: bytes) -> bool:
 _raw = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_name = msgspec.json.Decoder(_Named).decode
 _decode_date = msgspec.json.Decoder(_Dated).decode
-decode_holds = msgspec.json.Decoder(list[Held]).decode
+decode_holds = msgspec.json.Decoder(list[Held | HeldInParts]).decode
 decode_ended = msgspec.json.Decoder(list[Ended]).decode

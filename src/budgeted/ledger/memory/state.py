@@ -17,12 +17,14 @@ from typing import Any
 
 import msgspec
 
-from budgeted.ledger.accounts import Account, LimitSpec, Slot
+from budgeted.ledger import limit_terms
+from budgeted.ledger.accounts import Account, Amendment, LimitSpec, Slot, stated_amount
 from budgeted.ledger.memory import ended_holds, snapshot
-from budgeted.ledger.memory.bound_accounts import BoundAccounts
 from budgeted.ledger.memory.change_records import (
+    Amended,
     Deleted,
     Held,
+    HeldInParts,
     LimitsSet,
     PeriodsSet,
     Posted,
@@ -35,7 +37,8 @@ from budgeted.ledger.memory.change_records import (
 from budgeted.ledger.memory.daily_rollups import Reports
 from budgeted.ledger.memory.ended_holds import Charges, Ended
 from budgeted.ledger.memory.new_limits import count_in, hold_in, put_back, spent_since
-from budgeted.ledger.memory.resolved_routes import BoundRoute, with_later_limits
+from budgeted.ledger.memory.reservations import Reservations
+from budgeted.ledger.memory.resolved_routes import BoundRoute, charged_apart, held_apart, with_later_limits
 from budgeted.ledger.memory.route_sums import RouteSums
 from budgeted.ledger.memory.snapshot import Frozen, Saved
 from budgeted.ledger.memory.sorted_names import SortedNames
@@ -47,21 +50,18 @@ MOST_UNFOLDED = 200
 _NOTHING = Used()
 
 
-class State(BoundAccounts):
+class State(Reservations):
     """Accounts, open holds, what became of ended ones, and report rows, by the records applied so far.
 
-    ``applied`` counts those records. ``version`` is the newest version of an account. ``periods`` grows with every
-    period that begins.
+    ``applied`` counts those records. ``version`` is the newest version of an account.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.holds: dict[str, tuple[Held, BoundRoute]] = {}
         self.charges = Charges()
         self.reports = Reports()
         self.version = 0
         self.applied = 0
-        self.periods = 0
         self.charged: list[tuple[RouteSums, Used, int, int]] = []
         """What routes were charged since the last :meth:`fold`: the charge, calls, and nano-USD that are uncertain."""
         self._changed: list[RouteSums] = []
@@ -120,13 +120,16 @@ class State(BoundAccounts):
             self.periods += 1
             for slot, start, end in bound.slots:
                 if slot.start < start:
-                    slot.start, slot.end, slot.spent, slot.held = start, end, 0, 0
+                    limit_terms.begin_period(slot, start, end)
         bound.meet(self.periods)
 
     def open(self, held: Held, bound: BoundRoute) -> None:
         """A hold was granted: count it on every limit of its route, whose periods have begun."""
         usd = held.usd
         last: Slot | None = None
+        others = held_apart(held, bound) if bound.others else ()
+        if isinstance(held, HeldInParts):
+            self.draw(held.within, *held.drawn)
         try:
             self.holds[held.id] = held, bound
             for last in bound.usd:
@@ -135,6 +138,10 @@ class State(BoundAccounts):
                 last.held += held.tokens
             for last in bound.calls:
                 last.held += 1
+            for last, amount, spent, terms in others:
+                last.held += amount
+                last.spent = spent
+                last.terms = terms
             self.applied += 1
         except BaseException:  # see _book
             self.open(held, bound.behind(last))
@@ -149,6 +156,8 @@ class State(BoundAccounts):
             bound = self.bind(bytes(held.route))
         ended = Ended(held.id, held.at, held.usd, held.route, used, at, reason)
         self._book(ended, bound, held, used, used.usd if reason else 0)
+        if isinstance(held, HeldInParts):
+            self.give_back(held, used)
 
     def release(self, id: str) -> None:
         """Drop an open hold."""
@@ -160,6 +169,8 @@ class State(BoundAccounts):
         if bound.generation != self._generation:
             bound = self.bind(bytes(held.route))
         self._book(Ended(id, held.at, held.usd, held.route, None, held.at), bound, held, _NOTHING, 0, 0)
+        if isinstance(held, HeldInParts):
+            self.give_back(held, _NOTHING)
 
     def post(self, id: str, at: int, used: Used, route: bytes, reason: str = "") -> None:
         """A charge that no hold came before."""
@@ -184,15 +195,24 @@ class State(BoundAccounts):
             difference,
             (used.usd if reason else 0) - (before.usd if ended.reason else 0),
             int(ended.used is None),
+            None if ended.used is None else ended.at,
         )
         self.fold()
 
     def _book(
-        self, ended: Ended, bound: BoundRoute, closing: Held | None, used: Used, uncertain: int, calls: int = 1
+        self,
+        ended: Ended,
+        bound: BoundRoute,
+        closing: Held | None,
+        used: Used,
+        uncertain: int,
+        calls: int = 1,
+        charged: int | None = None,
     ) -> None:
         """End a hold: off its limits with what it held, on with what it is charged; an ended period is left alone.
 
-        What is charged may be a difference to an earlier charge. No limit is credited with more than was spent on it.
+        What is charged may be a difference to an earlier charge, of the unix seconds ``charged``. No limit is credited
+        with more than was spent on it.
         """
         usd = used.usd
         held_usd = held_tokens = held_calls = 0
@@ -201,6 +221,7 @@ class State(BoundAccounts):
         last: Slot | None = None
         if bound.periods != self.periods:
             bound.meet(self.periods)
+        others = charged_apart(ended, bound, closing, used, calls, charged) if bound.others else ()
         id, charges = ended.id, self.charges
         latest = charges.latest
         try:
@@ -221,16 +242,48 @@ class State(BoundAccounts):
                 last.held -= held_calls
                 spent = last.spent + calls
                 last.spent = spent if spent > 0 else 0
+            for last, amount, spent, terms in others:
+                last.held -= amount
+                last.spent = spent
+                last.terms = terms
             entry = bound.sums, used, calls, uncertain
             self.applied += 1
         except BaseException:
             # A signal's handler raised. Handlers run between two rounds of a loop and behind calls, never within a
             # round, so that the rest is what comes behind the last slot: it is done, then the exception goes on.
             # What calls did before the loop can be done twice.
-            self._book(ended, bound.behind(last), closing, used, uncertain, calls)
+            self._book(ended, bound.behind(last), closing, used, uncertain, calls, charged)
             raise
         if used is not _NOTHING:
             self.charged.append(entry)
+
+    def may_amend(self, account_id: str, change: Amendment) -> bool:
+        """Whether a limit that is to be raised for a period is there, and has begun no later one."""
+        if change.raised is None:
+            return True
+        id, _, start, _ = change.raised
+        account = self.accounts.find(account_id)
+        return account is not None and any(slot.limit == id and slot.start <= start for slot in account.slots)
+
+    def amend(self, account_id: str, change: Amendment) -> None:
+        """Change something of an account besides its limits."""
+        self.fold()
+        found = self.accounts.find(account_id)
+        account = Account(account_id) if found is None else found
+        if change.belongs_to is not None:
+            account.belongs_to = change.belongs_to
+        if change.stopped is not None:
+            account.stopped = change.stopped
+        if change.raised is not None:
+            id, amount, start, end = change.raised
+            for slot in account.slots:
+                if slot.limit == id:
+                    if slot.start < start:
+                        limit_terms.begin_period(slot, start, end)
+                        self.periods += 1
+                    limit_terms.raise_for_period(slot, amount)
+        self._keep_changed(account, [], known=found is not None)
+        self.applied += 1
 
     def fold(self) -> None:
         """Add what was charged to accounts and the report's rows; whoever reads these does so first."""
@@ -272,14 +325,26 @@ class State(BoundAccounts):
             if slot is None:
                 slot = Slot(sys.intern(spec.limit), spec.unit, spec.amount, spec.start, spec.end, since=spec.since)
                 if known and spec.since >= 0:
-                    slot.spent = spent_since(account, spec, self.reports)
+                    limit_terms.begin_with(slot, spec, spent_since(account, spec, self.reports))
                 new.append((slot, spec.since >= 0))
-            slot.amount = spec.amount
+            limit_terms.restate(slot, spec)
             slots.append(slot)
-        self.version += 1
-        account.version = self.version
         account.explicit = account.explicit or explicit
         account.slots = tuple(slots)
+        self._keep_changed(account, new, known=known)
+        self.applied += 1
+
+    def _keep_changed(self, account: Account, new: list[tuple[Slot, bool]], *, known: bool) -> None:
+        """Keep an account that is new, or is another one for those who pay with it from now on.
+
+        Args:
+            account: what it is now.
+            new: limits that it did not have, each with whether it also counts holds that were opened without it.
+            known: whether it was there.
+        """
+        account_id = account.id
+        self.version += 1
+        account.version = self.version
         self.order.add(account_id)
         self.accounts[account_id] = account
         revived = account_id in self._gone
@@ -290,7 +355,6 @@ class State(BoundAccounts):
             self._take_in_flight(account_id, new)
         if account_id not in self._uses:
             self.accounts.cool(account_id)
-        self.applied += 1
 
     def set_periods(self, account_id: str, limits: Sequence[LimitSpec]) -> None:
         """Have limits that have begun a later period be in these again, with the holds that are open."""
@@ -317,7 +381,8 @@ class State(BoundAccounts):
         return (
             account is not None
             and (account.explicit or not explicit)
-            and [(slot.limit, slot.amount) for slot in account.slots] == [(spec.limit, spec.amount) for spec in limits]
+            and [(slot.limit, stated_amount(slot), slot.terms.keep if slot.terms else 0) for slot in account.slots]
+            == [(spec.limit, spec.amount, spec.keep) for spec in limits]
         )
 
     def reset(self, account_id: str) -> None:
@@ -328,7 +393,7 @@ class State(BoundAccounts):
             account.usd = account.tokens = account.calls = 0
             account.models = None
             for slot in account.slots:
-                slot.spent = 0
+                limit_terms.forget_spent(slot)
             self._put_back(account)
         self.applied += 1
 
@@ -502,6 +567,7 @@ _APPLY: dict[type[Record], Callable[[State, Any], None]] = {
     Posted: lambda state, record: state.post(record.id, record.at, record.used, bytes(record.route), record.reason),
     LimitsSet: lambda state, record: state.set_limits(record.account, record.limits, explicit=record.explicit),
     WasReset: lambda state, record: state.reset(record.account),
+    Amended: lambda state, record: state.amend(record.account, record.change),
     PeriodsSet: lambda state, record: state.set_periods(record.account, record.limits),
     Deleted: lambda state, record: state.delete(record.account),
     Restored: lambda state, record: state.restore(record.accounts, record.rows, record.charges),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from budgeted.ledger.accounts import GLOBAL, Account
-from budgeted.ledger.acknowledged_verbs import limits_of
+from budgeted.ledger.acknowledged_verbs import amended_back, limits_of
 from budgeted.ledger.interface import in_flight
 from budgeted.ledger.memory.change_records import Change, Restored
 from budgeted.ledger.memory.ended_holds import Ended
@@ -26,6 +26,12 @@ from budgeted.ledger.sql.verb_counts import Done
 
 AT_ONCE = 200
 """Accounts that are read at a time, where many are."""
+
+
+def _stated(account: Account) -> tuple[object, ...]:
+    """What somebody has said of an account."""
+    return limits_of(account), amended_back(account)
+
 
 SKIPPED = 2**32
 """Versions of accounts that are left out after the database went back: those that others may have seen."""
@@ -207,7 +213,7 @@ class AccountTransactions(Transactions):
             there = {row_mapping.read(row[0]): row_mapping.account(row) for row in rows if not row_mapping.is_gone(row)}
             for account in some:
                 now = there.get(account.id)
-                if now is None or (now.version < account.version and limits_of(now) != limits_of(account)):
+                if now is None or (now.version < account.version and _stated(now) != _stated(account)):
                     found.append(account)
         return found
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from budgeted.ledger.accounts import Account
-from budgeted.ledger.memory.change_records import Change, Held, Posted, Released, Settled
+from budgeted.ledger.memory.change_records import Change, Held, HeldInParts, Posted, Released, Settled, is_reservation
 from budgeted.ledger.memory.ended_holds import Ended
 from budgeted.ledger.memory.ledger import MemoryLedger
 from budgeted.ledger.memory.snapshot import Saved
@@ -73,6 +73,23 @@ class Scratch(Deciding):
                 state.holds[one.id] = one, bound
             else:
                 state.charges.put(one)
+        self._around: Held | None = None
+        self._around_names: tuple[str, ...] = ()
+
+    @property
+    def within(self) -> str:
+        """The id of the reservation that the hold has drawn on, or ""."""
+        one = self.found
+        return one.within if isinstance(one, HeldInParts) and one.within != one.id else ""
+
+    def add_reservation(self, holds: Iterable[StoredRow]) -> None:
+        """Know the reservation that a call is made in, if it is open."""
+        for row in holds:
+            one = row_mapping.hold(row)
+            if is_reservation(one) and isinstance(one, Held):
+                bound = self._state.bind(bytes(one.route))
+                self._around, self._around_names = one, bound.names
+                self._state.holds[one.id] = one, bound
 
     @property
     def known(self) -> Mapping[str, Account]:
@@ -84,8 +101,10 @@ class Scratch(Deciding):
         self._state.fold()
         held = self._state.held()  # of this hold alone: the accounts have others
         before = self.found.usd if isinstance(self.found, Held) else 0
+        around = 0 if self._around is None else self._around.usd
         for name, account in self.known.items():
-            account.held += held.get(name, 0) - (before if name in self.payers else 0)
+            account.held += held.get(name, 0)
+            account.held -= (before if name in self.payers else 0) + (around if name in self._around_names else 0)
         now = [(row_mapping.account_row(project, self.known[name]), row) for name, row in self._accounts.items()]
         return [row for row, old in now if not row_mapping.same(row, old)]
 
@@ -94,6 +113,13 @@ class Scratch(Deciding):
         state = self._state
         one = state.holds[self._id][0] if self._id in state.holds else state.charges.get(self._id)
         return None if one is self.found else one
+
+    def changed_reservation(self) -> Held | None:
+        """The reservation that was drawn on, if it is not what it was."""
+        if self._around is None:
+            return None
+        one, _ = self._state.holds[self._around.id]
+        return None if one is self._around else one
 
     def change(self) -> Change | None:
         """What happened to the hold, as others would have to be told of it."""

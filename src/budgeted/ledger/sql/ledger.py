@@ -16,11 +16,20 @@ from typing import TypeVar
 import sqlalchemy as sa
 
 from budgeted.errors import LedgerError, LedgerLockedError
-from budgeted.ledger.accounts import Account, LimitSpec
+from budgeted.ledger.accounts import Account, Amendment, LimitSpec
 from budgeted.ledger.admission import Ask, Refused
 from budgeted.ledger.cost_routing import Route, Stale, at_server_time
 from budgeted.ledger.memory import ended_holds
-from budgeted.ledger.memory.change_records import Change, Deleted, Held, LimitsSet, PeriodsSet, Restored, WasReset
+from budgeted.ledger.memory.change_records import (
+    Amended,
+    Change,
+    Deleted,
+    Held,
+    LimitsSet,
+    PeriodsSet,
+    Restored,
+    WasReset,
+)
 from budgeted.ledger.memory.daily_rollups import RETENTION_DAYS
 from budgeted.ledger.memory.ended_holds import Ended
 from budgeted.ledger.memory.ledger import MemoryLedger
@@ -149,7 +158,7 @@ class SQLLedger(LostState):
             return scratch.hold(id, at_server_time(route, scratch.known, scratch.now), ask, int(scratch.now))
 
         def hold(deadline: float) -> Held | Refused | Stale:
-            result = self._rows.change(deadline, id, names, decide)
+            result = self._rows.change(deadline, id, names, decide, within=ask.within)
             if isinstance(result, Stale):
                 self._rows.check_accounts(deadline, names)
             return result
@@ -262,6 +271,19 @@ class SQLLedger(LostState):
 
         with self._verb() as deadline:
             self._in_step(lambda: self._rows.reshape(deadline, account, since, verb, told), deadline)
+        self.turns.wake_all()
+        return found[-1]  # of the transaction that went through
+
+    def amend(self, account: str, change: Amendment) -> bool:
+        """Change something of an account besides its limits. Returns False where nothing was changed."""
+        told = Amended(account, change)
+        found: list[bool] = []
+
+        def verb(decide: MemoryLedger) -> None:
+            found.append(decide.amend(account, change))
+
+        with self._verb() as deadline:
+            self._in_step(lambda: self._rows.reshape(deadline, account, None, verb, told), deadline)
         self.turns.wake_all()
         return found[-1]  # of the transaction that went through
 

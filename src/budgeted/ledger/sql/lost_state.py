@@ -6,8 +6,9 @@ import functools
 from collections.abc import Sequence
 
 from budgeted.ledger.accounts import LimitSpec
-from budgeted.ledger.acknowledged_verbs import written_back
+from budgeted.ledger.acknowledged_verbs import amended_back, written_back
 from budgeted.ledger.memory.change_records import (
+    Amended,
     Change,
     Deleted,
     Held,
@@ -53,6 +54,9 @@ class LostState(RemoteLedger):
             change = written_back(account)
             verb, since = functools.partial(set_limits, change, create=False), counted_from(change.limits)
             self._rows.reshape_again(deadline, account.id, since, verb, account.version)
+            for one in amended_back(account):
+                again = functools.partial(amend, one)
+                self._rows.reshape_again(deadline, account.id, None, again, account.version)
         return len(lacking)
 
     def _do_again(self, change: Change, deadline: float) -> int:
@@ -62,6 +66,8 @@ class LostState(RemoteLedger):
         if isinstance(change, PeriodsSet):
             since = counted_from(change.limits)
             return self._rows.reshape_again(deadline, change.account, since, functools.partial(set_periods, change))
+        if isinstance(change, Amended):
+            return self._rows.reshape_again(deadline, change.account, None, functools.partial(amend, change))
         if isinstance(change, Deleted):
             return self._rows.reshape_again(deadline, change.account, None, functools.partial(delete, change))
         if isinstance(change, WasReset):
@@ -93,6 +99,11 @@ def set_limits(told: LimitsSet, ledger: MemoryLedger, *, create: bool) -> None:
 def set_periods(told: PeriodsSet, ledger: MemoryLedger) -> None:
     """Put limits of an account back into the periods that it was told to have."""
     ledger.set_periods(told.account, told.limits)
+
+
+def amend(told: Amended, ledger: MemoryLedger) -> None:
+    """Change what it was told that changes of an account."""
+    ledger.amend(told.account, told.change)
 
 
 def delete(told: Deleted, ledger: MemoryLedger) -> None:

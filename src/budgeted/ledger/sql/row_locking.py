@@ -14,7 +14,7 @@ from budgeted.ledger.sql import row_mapping
 from budgeted.ledger.sql.driver_interface import Driver, StoredRow, Value
 from budgeted.ledger.sql.in_memory_working_copy import Scratch
 from budgeted.ledger.sql.opening import AnyDatabase
-from budgeted.ledger.sql.statements import CHANGING
+from budgeted.ledger.sql.statements import CHANGING, DRAWN
 from budgeted.ledger.sql.uncertain_sums import UncertainSums
 from budgeted.ledger.sql.verb_counts import Done, VerbCounts
 
@@ -81,7 +81,13 @@ class Transactions:
         self._database.run(lambda driver: driver.execute(statement, given), deadline, alone=True)
 
     def change(
-        self, deadline: float, id: str, names: Collection[str], verb: Callable[[Scratch], T], told: Change | None = None
+        self,
+        deadline: float,
+        id: str,
+        names: Collection[str],
+        verb: Callable[[Scratch], T],
+        told: Change | None = None,
+        within: str = "",
     ) -> T:
         """Have a verb decide about a hold (``""`` for none) and accounts.
 
@@ -93,11 +99,12 @@ class Transactions:
             names: accounts.
             verb: what decides.
             told: what it does, where that is not to be seen by the hold.
+            within: the id of the reservation that the call is made in, or "".
 
         Raises:
             WentBackError: the database is not in the state that it acknowledged; nothing was done.
         """
-        result, done = self._change(deadline, id, names, verb, told, again=False)
+        result, done = self._change(deadline, id, names, verb, told, again=False, within=within)
         if done is not None:
             done.note(self.counts.told)
         return result
@@ -116,6 +123,7 @@ class Transactions:
         told: Change | None,
         *,
         again: bool,
+        within: str = "",
     ) -> tuple[T, Done | None]:
         wanted = set(names)
 
@@ -128,6 +136,9 @@ class Transactions:
                 wanted.update(scratch.payers)
                 driver.rollback()
                 return None
+            around = within if within != id else ""
+            if around or scratch.within:
+                scratch.add_reservation(self._reservation(driver, around or scratch.within))
             result = verb(scratch)
             if not self._save(driver, scratch) and not again:
                 driver.rollback()
@@ -166,6 +177,11 @@ class Transactions:
         scratch = Scratch(driver, id, accounts.fetchall() if accounts else (), hold.fetchall() if hold else ())
         return scratch, standing.fetchall()
 
+    def _reservation(self, driver: Driver, id: str) -> list[StoredRow]:
+        """The row of a reservation, whose accounts are locked."""
+        given = {"id_": row_mapping.written(id), "project_": self._project}
+        return list(driver.execute(self._sql.lock_hold, given).fetchall())
+
     def _save(self, driver: Driver, scratch: Scratch) -> bool:
         """Write what has changed. Returns whether anything has."""
         accounts = scratch.changed_accounts(self._project)
@@ -179,6 +195,11 @@ class Transactions:
             else:
                 self._update_hold(driver, row)
             self.doubts.replace(driver, scratch.found, hold)
+        drawn = scratch.changed_reservation()
+        if drawn is not None:
+            row = row_mapping.hold_row(self._project, drawn)
+            given = {name: row[name] for name in DRAWN}
+            driver.execute(self._sql.draw_hold, given | {"project_": self._project, "id_": row["id"]})
         for figures in scratch.charged():
             driver.execute(self._sql.add_report, row_mapping.report_row(self._project, figures))
         return bool(accounts) or hold is not None

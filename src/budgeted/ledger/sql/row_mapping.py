@@ -15,7 +15,7 @@ from msgspec import Raw
 from budgeted.errors import LedgerCorruptError
 from budgeted.ledger.accounts import Account, Slot
 from budgeted.ledger.cost_routing import decode_route
-from budgeted.ledger.memory.change_records import Held
+from budgeted.ledger.memory.change_records import Held, HeldInParts, is_reservation
 from budgeted.ledger.memory.daily_rollups import shortened
 from budgeted.ledger.memory.ended_holds import Ended
 from budgeted.ledger.spending_records import RollupRow, Used
@@ -25,6 +25,10 @@ _encode = msgspec.json.Encoder().encode
 _slots = msgspec.json.Decoder(tuple[Slot, ...]).decode
 _models = msgspec.json.Decoder(dict[str, int]).decode
 _used = msgspec.json.Decoder(Used).decode
+_parts = msgspec.json.Decoder(tuple[int, str, tuple[int, int]]).decode
+
+RESERVATION = "reservation"
+"""What the row of a hold says in ``parts`` that sets aside what others hold."""
 
 LAST = chr(0x10FFFF)
 LONGEST_ID = 256
@@ -89,9 +93,17 @@ def account_row(project: str, account: Account, *, gone: bool = False) -> Row:
         "held": account.held,
         "models": _encode(account.models).decode() if account.models else None,
         "models_since": account.models_since,
+        "seal": 0,
+        "belongs_to": written(account.belongs_to),
+        "stopped": written(account.stopped),
     }
-    row["seal"] = seal(*list(row.values())[1:])
+    row["seal"] = _account_seal(tuple(row.values())[1:])
     return row
+
+
+def _account_seal(row: tuple[Value, ...]) -> int:
+    """The seal of an account's row: what few have is sealed where they do, as earlier versions knew nothing of it."""
+    return seal(*row[:11], *(row[12:14] if any(row[12:14]) else ()))
 
 
 def account(row: StoredRow) -> Account:
@@ -100,8 +112,8 @@ def account(row: StoredRow) -> Account:
     Raises:
         LedgerCorruptError: it is not what was written.
     """
-    id, version, explicit, _, slots, usd, tokens, calls, held, models, since, wanted = row[:12]
-    _check("account", id, wanted, *row[:11])
+    id, version, explicit, _, slots, usd, tokens, calls, held, models, since, wanted, belongs_to, stopped = row[:14]
+    _check("account", id, wanted, *row[:11], *(row[12:14] if any(row[12:14]) else ()))
     return Account(
         read(id),
         version,
@@ -113,12 +125,14 @@ def account(row: StoredRow) -> Account:
         held,
         None if models is None else _models(models),
         since,
+        read(belongs_to),
+        read(stopped),
     )
 
 
 def same(given: Row, row: StoredRow) -> bool:
     """Whether an account's row is what was read."""
-    return tuple(given.values())[1:] == tuple(row[:12])
+    return tuple(given.values())[1:] == tuple(row[:14])
 
 
 def is_gone(row: StoredRow) -> bool:
@@ -144,6 +158,7 @@ def hold_row(project: str, one: Held | Ended) -> Row:
             "ended": None,
             "used": None,
             "reason": "",
+            "parts": _written_parts(one),
         }
     else:
         row |= {
@@ -155,19 +170,29 @@ def hold_row(project: str, one: Held | Ended) -> Row:
             "ended": one.at,
             "used": None if one.used is None else _encode(one.used).decode(),
             "reason": written(one.reason.encode("utf-8", "replace").decode()),
+            "parts": "",
         }
     row["seal"] = _hold_seal(*_of_hold(row))
     return row
 
 
-_of_hold = itemgetter("id", "owner", "opened", "granted", "usd", "tokens", "guess", "route", "ended", "used", "reason")
+_of_hold = itemgetter(
+    "id", "owner", "opened", "granted", "usd", "tokens", "guess", "route", "ended", "used", "reason", "parts"
+)
 
 
 def _sealed(*values: Value) -> tuple[Value, ...]:
     """What of a hold's row is sealed: what was granted matters to none that has ended, and stays in its row."""
-    id, owner, opened, granted, usd, tokens, guess, route, ended, used, reason = values
-    of_open = (granted, tokens, guess) if ended is None else ()
+    id, owner, opened, granted, usd, tokens, guess, route, ended, used, reason, parts = values
+    of_open = (granted, tokens, guess, *([parts] if parts else ())) if ended is None else ()
     return id, owner, opened, usd, route, ended, used, reason, *of_open
+
+
+def _written_parts(one: Held) -> str:
+    """What few holds have, as their row says it."""
+    if is_reservation(one):
+        return RESERVATION
+    return _encode((one.output, one.within, one.drawn)).decode() if isinstance(one, HeldInParts) else ""
 
 
 def _hold_seal(*values: Value) -> int:
@@ -180,9 +205,13 @@ def hold(row: StoredRow) -> Held | Ended:
     Raises:
         LedgerCorruptError: it is not what was written.
     """
-    id, _, opened, granted, usd, tokens, guess, route, ended, used, reason, wanted = row
-    _check("hold", id, wanted, *_sealed(*row[:11]))
+    id, _, opened, granted, usd, tokens, guess, route, ended, used, reason, wanted, parts = row
+    _check("hold", id, wanted, *_sealed(*row[:11], parts))
     raw = msgspec.Raw(route.encode())
+    if ended is None and parts:
+        more = (0, read(id), (0, 0)) if parts == RESERVATION else _parts(parts)
+        charged = None if guess is None else _used(guess)
+        return HeldInParts(read(id), opened, granted, usd, tokens, charged, raw, *more)
     if ended is None:
         return Held(read(id), opened, granted, usd, tokens, None if guess is None else _used(guess), raw)
     return Ended(read(id), opened, usd, raw, None if used is None else _used(used), ended, read(reason))

@@ -7,7 +7,7 @@ from typing import TypeAlias
 import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
-VERSION = 2
+VERSION = 3
 """Of the tables. A ledger adds what those of an earlier version lack, and refuses those of a later one."""
 
 PREFIX = "budgeted_"
@@ -32,8 +32,9 @@ class Tables:
 
     An account is one row, so that locking it locks its limits: ``slots`` has them as JSON, ``gone`` marks a deleted
     account that calls in flight still name. A hold stays one row when it has ended: then ``ended`` says when, ``used``
-    what it was charged (NULL: released), and ``reason`` why nobody has confirmed that. What was pruned of those is kept
-    in ``ended`` by its id alone: ``owner.first`` to ``owner.last``; of ids that end in no number, ``owner`` is all.
+    what it was charged (NULL: released), and ``reason`` why nobody has confirmed that. What few holds have besides is
+    in ``parts``. What was pruned of those that ended is kept in ``ended`` by its id alone: ``owner.first`` to
+    ``owner.last``; of ids that end in no number, ``owner`` is all.
     ``seal`` is a checksum of a row, or 0 where an earlier version wrote it: no file of SQLite has any of its own.
     ``doubts`` sums what nobody has confirmed by the hour (since 1970) that its calls were opened in.
     """
@@ -68,6 +69,8 @@ class Tables:
             _text("models", nullable=True),
             _number("models_since"),
             _added("seal"),
+            _added_text("belongs_to"),
+            _added_text("stopped"),
         )
         self.holds = table(
             "holds",
@@ -81,6 +84,7 @@ class Tables:
             _text("used", nullable=True),
             _text("reason"),
             _added("seal"),
+            _added_text("parts"),
         )
         self.reports = table(
             "reports",
@@ -113,7 +117,7 @@ class Tables:
         sa.Index(f"{prefix}reports_account", reports.project, reports.account, reports.day)
 
     def added(self) -> list[tuple[sa.Table, Column]]:
-        """The columns that the tables of version 1 lack."""
+        """The columns that the tables of earlier versions lack."""
         return [
             (table, one) for table in self.metadata.sorted_tables for one in table.c if one.server_default is not None
         ]

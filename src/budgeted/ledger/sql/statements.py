@@ -13,10 +13,14 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.elements import BindParameter, ClauseElement, ColumnElement
 
+from budgeted.ledger.sql.row_mapping import RESERVATION
 from budgeted.ledger.sql.schema import EMPTY, TEXT, ZERO, Column, Tables
 
 CHANGING = ("route", "ended", "used", "reason", "seal")
 """The columns of a hold that change as it ends."""
+
+DRAWN = ("usd", "tokens", "seal")
+"""The columns of a reservation that change as calls draw on it."""
 
 Insert: TypeAlias = Callable[[sa.Table], sqlite.Insert] | Callable[[sa.Table], postgresql.Insert]
 
@@ -137,7 +141,10 @@ class Statements:
         self.insert_hold = self._sql(sa.insert(holds))
         ending = {name: value for name, value in _given(holds).items() if name in CHANGING}
         self.update_hold = self._sql(sa.update(holds).where(one).values(ending))
-        late = holds.c.opened <= now - _real("timeout")
+        drawn = {name: value for name, value in _given(holds).items() if name in DRAWN}
+        self.draw_hold = self._sql(sa.update(holds).where(one).values(drawn))
+        reserving = holds.c.parts == sa.literal_column(f"'{RESERVATION}'")
+        late = (holds.c.opened <= now - _real("timeout")) & ~reserving
         abandoned = (
             sa.select(holds.c.id, holds.c.guess, sa.case((late, sa.literal_column("1")), else_=ZERO))
             .select_from(holds.outerjoin(owners, owners.c.id == holds.c.owner))
