@@ -23,7 +23,7 @@ from budgeted.ledger.journal import checked_lines, segment_files, snapshot_files
 from budgeted.ledger.journal.checked_lines import Continued, Header
 from budgeted.ledger.journal.ledger import JournalLedger
 from budgeted.ledger.memory import fork_safety
-from budgeted.ledger.memory.change_records import Held
+from budgeted.ledger.memory.change_records import Held, parts_of
 from budgeted.ledger.memory.ledger import MemoryLedger
 from budgeted.ledger.memory.state import State
 from budgeted.ledger.opening import open_ledger
@@ -117,8 +117,8 @@ def check(ledger: Any) -> None:
         for account, limits in legs:
             by_account[account] += one.usd
             for limit, start, _ in limits:
-                for unit in range(3):
-                    by_slot[account, limit, start, unit] += (one.usd, one.tokens, 1)[unit]
+                for unit, amount in enumerate(parts_of(one)):
+                    by_slot[account, limit, start, unit] += amount
     for account in ledger.accounts(count=10**9):
         assert account.held == by_account[account.id], account
         assert min(account.usd, account.tokens, account.calls) >= 0
@@ -142,7 +142,7 @@ def canonical(state: State) -> bytes:
     """A state without the order in which sums came about."""
     saved = json.loads(state.encode())
     for account in saved[1]:
-        account[-2] = sorted((account[-2] or {}).items())
+        account[8] = sorted((account[8] or {}).items())
     saved[-1].sort()
     return json.dumps(saved).encode()
 

@@ -87,14 +87,16 @@ def at_time(slot: Slot, at: int) -> tuple[int, Terms | None]:
     return spent_in(past), terms if past == terms.past else msgspec.structs.replace(terms, past=past)
 
 
-def charged(slot: Slot, at: int, amount: int, before: int | None = None) -> tuple[int, Terms | None]:
-    """The same with a charge that is made then, or a difference to one that was made at ``before``."""
+def charged(slot: Slot, at: int, amount: int, before: tuple[int, int] | None = None) -> tuple[int, Terms | None]:
+    """The same with a charge that is made then, or with a difference to an earlier one; see :func:`correct`."""
     terms = slot.terms
     if terms is None or not terms.window:
         return max(0, slot.spent + amount), terms
     past = past_at(slot, at)
-    if amount:
-        past = charge(past, terms.window, at, amount) if before is None else correct(past, before, amount)
+    if amount and before is None:
+        past = charge(past, terms.window, at, amount)
+    elif amount and before is not None:
+        past = correct(past, terms.window, at, amount, *before)
     return spent_in(past), msgspec.structs.replace(terms, past=past)
 
 
@@ -108,17 +110,24 @@ def charge(past: Past, window: int, at: int, amount: int) -> Past:
     return (*past, (at, at, amount))
 
 
-def correct(past: Past, charged: int, difference: int) -> Past:
-    """The same after the figure of a charge that was made at ``charged`` has changed, as far as that still counts."""
-    if difference >= 0:
-        found = next((i for i, part in enumerate(past) if part[1] >= charged), None)
-        if found is None:
-            return past
-        first, last, before = past[found]
-        return (*past[:found], (first, last, before + difference), *past[found + 1 :])
+def correct(past: Past, window: int, at: int, difference: int, opened: int, charged: int) -> Past:
+    """The same with a difference to a charge that was made earlier, if that may still count.
+
+    Args:
+        past: what counts.
+        window: seconds.
+        at: now, in unix seconds.
+        difference: what is added; less than nothing is taken off what was charged since the call began.
+        opened: when the call began, before which it was not charged.
+        charged: when it was charged or corrected last, after which it was not charged.
+    """
+    if difference > 0:
+        return past if charged + window <= at else charge(past, window, at, difference)
+    if opened + window <= at:  # it may be forgotten, and then this was others'
+        return past
     parts = []
     for first, last, before in past:
-        less = min(before, -difference) if last >= charged else 0
+        less = min(before, -difference) if last >= opened else 0
         difference += less
         parts.append((first, last, before - less))
     return tuple(parts)

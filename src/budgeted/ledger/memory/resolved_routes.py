@@ -88,7 +88,7 @@ def held_apart(held: Held, bound: BoundRoute) -> list[tuple[Slot, int, int, Term
 
 
 def charged_apart(
-    ended: Ended, bound: BoundRoute, closing: Held | None, used: Used, calls: int, charged: int | None
+    ended: Ended, bound: BoundRoute, closing: Held | None, used: Used, calls: int, charged: tuple[int, int] | None
 ) -> list[tuple[Slot, int, int, Terms | None]]:
     """The limits that are counted apart, each with what a hold that ends was of it, and what is spent of it then."""
     tokens = used.input_tokens + used.output_tokens

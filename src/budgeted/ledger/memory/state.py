@@ -195,7 +195,7 @@ class State(Reservations):
             difference,
             (used.usd if reason else 0) - (before.usd if ended.reason else 0),
             int(ended.used is None),
-            None if ended.used is None else ended.at,
+            None if ended.used is None else (ended.opened, ended.at),
         )
         self.fold()
 
@@ -207,12 +207,12 @@ class State(Reservations):
         used: Used,
         uncertain: int,
         calls: int = 1,
-        charged: int | None = None,
+        charged: tuple[int, int] | None = None,
     ) -> None:
         """End a hold: off its limits with what it held, on with what it is charged; an ended period is left alone.
 
-        What is charged may be a difference to an earlier charge, of the unix seconds ``charged``. No limit is credited
-        with more than was spent on it.
+        What is charged may be a difference to an earlier charge: ``charged`` is when its call began, and when it was
+        charged last, in unix seconds. No limit is credited with more than was spent on it.
         """
         usd = used.usd
         held_usd = held_tokens = held_calls = 0
