@@ -24,6 +24,7 @@ if typing.TYPE_CHECKING:
     from budgeted.errors import (
         BudgetError,
         BudgetExceededError,
+        BudgetStoppedError,
         CarrierError,
         LedgerCorruptError,
         LedgerError,
@@ -48,6 +49,7 @@ __all__ = [
     "BudgetError",
     "BudgetExceededError",
     "BudgetManager",
+    "BudgetStoppedError",
     "CarrierError",
     "LedgerCorruptError",
     "LedgerError",

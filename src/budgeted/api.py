@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, Never, TypeVar, Unpack, overload
 
 from budgeted import providers
 from budgeted.functions import decorator_options
 from budgeted.manager import open_managers, payers_as_text
-from budgeted.manager.argument_types import Keywords, LedgerLike, Limits, OnExceed
+from budgeted.manager.argument_types import Fallback, Keywords, LedgerLike, Limits, OnExceed
 from budgeted.manager.budget_manager import BudgetManager
 from budgeted.manager.extracted_payers import VARIABLE, Extracted, extracted, text_in
 from budgeted.manager.payers_of_environment import go_on
@@ -97,7 +97,7 @@ def budget(
     key: str | None = None,
     manager: BudgetManager | None = None,
     on_exceed: OnExceed | None = None,
-    fallback: str | Sequence[str] | None = None,
+    fallback: Fallback | None = None,
     wait: float | None = None,
     reraise: bool = False,
     **unknown: Never,
@@ -113,7 +113,7 @@ def budget(
         key: keeps the cap in the ledger under this name: whoever opens it again goes on with what is left.
         manager: whose accounts; None for :func:`get_manager`'s.
         on_exceed: ``"clamp"``, ``"raise"`` or ``"warn"``; None for the manager's.
-        fallback: models to try instead of refusing.
+        fallback: models to try instead of refusing; or ``{0.8: "gpt-5-mini"}``, to ask it from 80% of a limit on.
         wait: seconds to wait while only calls in flight are in the way, or a tokenizer is being loaded.
         reraise: have the block raise, where it ends, the first refusal of a call inside it, in whatever thread or task
             of this process, that a framework or your own code has caught. Nothing is raised where another exception is
@@ -145,7 +145,7 @@ def budgeted(
     cap: Amount | None = None,
     manager: BudgetManager | None = None,
     on_exceed: OnExceed | None = None,
-    fallback: str | Sequence[str] | None = None,
+    fallback: Fallback | None = None,
     wait: float | None = None,
 ) -> Callable[[F], F]: ...
 @documented
@@ -157,7 +157,7 @@ def budgeted(
     cap: Amount | None = None,
     manager: BudgetManager | None = None,
     on_exceed: OnExceed | None = None,
-    fallback: str | Sequence[str] | None = None,
+    fallback: Fallback | None = None,
     wait: float | None = None,
     **unknown: Never,
 ) -> object:

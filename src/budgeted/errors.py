@@ -3,6 +3,7 @@
 ```
 BudgetError
  ├─ BudgetExceededError     a limit has no room for this call; nothing was sent
+ │   └─ BudgetStoppedError   somebody has stopped all spending of an account
  ├─ UnattributedCallError   a call outside every block, refused by ``unattributed="deny"``
  ├─ UnpricedModelError      no price is known for the model, and a USD limit applies
  ├─ UnknownUserError        (also a KeyError) a user without a budget, under ``unknown_users="deny"``
@@ -195,7 +196,41 @@ class BudgetExceededError(BudgetError):
 _TEXTS = ("account", "account_kind", "limit", "unit", "reason")
 _FIGURES = ("spent", "held", "requested", "remaining", "current_cost", "max_budget")
 _PERHAPS = ("retry_after", "resets_at", "model", "max_output_tokens")
-_FOR_STRANGERS = ("_known_as", "_told")
+_FOR_STRANGERS = ("_known_as", "_told", "why")
+
+
+class BudgetStoppedError(BudgetExceededError):
+    """Somebody has stopped all spending of an account, with :meth:`BudgetManager.stop`; nothing was sent.
+
+    Its figures are nothing, its ``limit`` is "", and its ``reason`` is ``"stopped"``.
+
+    Attributes:
+        why: what whoever stopped it gave as the reason.
+    """
+
+    why = ""
+
+    def __init__(self, text: str | None = None, parts: object = None, /, *, why: str = "", **about: Any) -> None:
+        """Make one.
+
+        Args:
+            text: as :class:`BudgetExceededError` takes it.
+            parts: likewise.
+            why: what whoever stopped it gave as the reason.
+            about: of the parts of a :class:`BudgetExceededError`, those that tell the account and the model.
+        """
+        if text is None:
+            self.why = why
+        super().__init__(text, parts, **about)
+
+    def _text(self, account: str, amount: int, spent: int, held: int, requested: int) -> str:  # noqa: ARG002 - as there
+        if self.account_kind == "global":
+            who, again = "the global budget", "resume()"
+        else:
+            who = f"{self.account_kind} {account!r}" if account else f"a {self.account_kind}"
+            again = f"resume({account!r})" if account else "resume(...)"
+        why = f": {self.why}" if self.why else ""
+        return f"{who} is stopped, and nothing is sent{why}; manager.{again} or `budgeted resume` lets it go on"
 
 
 def _public(amount: int, unit: str) -> float:

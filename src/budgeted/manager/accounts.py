@@ -176,6 +176,14 @@ class Accounts:
             raise UnknownUserError(msg)
         return account
 
+    def settle_limits(self, user: str | None) -> None:
+        """Give a user that nobody has given any limits those of such users, as its first call would."""
+        account = self.name_of(user)
+        limits = self._payer.settings.default_user_limits.of(user) if user is not None else ()
+        found = self._payer.ledger.read(account)
+        if limits and (found is None or not (found.slots or found.explicit)):
+            self._payer.limit(account, limits, explicit=False)
+
     @staticmethod
     def name_of(user: str | None) -> str:
         """The ledger's name of a user's account, or of the global one (None)."""

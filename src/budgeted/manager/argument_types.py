@@ -23,7 +23,11 @@ MetricUsers: TypeAlias = "bool | str | Iterable[str] | Callable[[str], str | Non
 
 LedgerLike: TypeAlias = "str | os.PathLike[str] | Ledger | Engine | None"
 
-OnExceed: TypeAlias = Literal["clamp", "raise", "warn"]
+OnExceed: TypeAlias = Literal["clamp", "raise", "warn", "ask"]
+
+Fallback: TypeAlias = "str | Sequence[str] | Mapping[float, str]"
+"""Models to try instead of refusing, or the model to ask for once a share of a limit is spent."""
+
 Fsync: TypeAlias = Literal["background", "always"]
 
 
@@ -35,7 +39,7 @@ class Keywords(TypedDict, total=False):
     timezone: str | dt.tzinfo
     on_exceed: OnExceed
     wait: float
-    fallback: str | Sequence[str]
+    fallback: Fallback
     min_output_tokens: int
     unpriced: Literal["deny", "free"]
     unattributed: Literal["warn", "deny"]

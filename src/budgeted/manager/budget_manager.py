@@ -7,7 +7,7 @@ balances are :class:`~budgeted.manager.accounts.Accounts`, and LiteLLM's methods
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, Never, Self, TypeVar, cast, overload
 
 import msgspec
@@ -17,8 +17,9 @@ from budgeted.ledger import background_worker
 from budgeted.ledger.interface import Ledger
 from budgeted.ledger.opening import address_of, open_ledger
 from budgeted.manager import carried_manager, open_managers, reports
+from budgeted.manager.account_changes import AccountChanges
 from budgeted.manager.accounts import Accounts
-from budgeted.manager.argument_types import Fsync, LedgerLike, Limits, MetricUsers, OnExceed, UserLimitsLike
+from budgeted.manager.argument_types import Fallback, Fsync, LedgerLike, Limits, MetricUsers, OnExceed, UserLimitsLike
 from budgeted.manager.balances import AccountInfo, Balance, ReportRow, UncertainCharge
 from budgeted.manager.carried_manager import CarriedManager
 from budgeted.manager.litellm_methods import LiteLLMMethods
@@ -62,9 +63,10 @@ class BudgetManager(LiteLLMMethods):
         unknown_users: ``"allow"`` creates a user at its first call, ``"deny"`` refuses it.
         timezone: in which days and months begin.
         on_exceed: ``"clamp"`` caps the output so that the call fits, ``"raise"`` leaves requests alone, ``"warn"``
-            lets calls through and says so.
+            lets calls through and says so, ``"ask"`` tells ``on_event`` of a call that does not fit, and lets it wait
+            for somebody to raise the limit.
         wait: seconds to wait while only calls in flight are in the way, or a tokenizer is being loaded.
-        fallback: models to try instead of refusing.
+        fallback: models to try instead of refusing; or ``{0.8: "gpt-5-mini"}``, to ask it from 80% of a limit on.
         min_output_tokens: the fewest output tokens worth having. A small limit grants fewer, a quarter of what it
             buys, but no fewer than 256 unless these are fewer.
         unpriced: ``"deny"`` refuses models without a price where a USD limit applies; ``"free"`` lets them pass.
@@ -116,7 +118,7 @@ class BudgetManager(LiteLLMMethods):
         timezone: str | dt.tzinfo = "UTC",
         on_exceed: OnExceed = "clamp",
         wait: float = 30.0,
-        fallback: str | Sequence[str] = (),
+        fallback: Fallback = (),
         min_output_tokens: int = 4096,
         unpriced: Literal["deny", "free"] = "deny",
         unattributed: Literal["warn", "deny"] = "warn",
@@ -155,6 +157,7 @@ class BudgetManager(LiteLLMMethods):
         self._former: list[Ledger] = []
         self.payer = ProjectPayer(project, self._open(ledger, project, fsync, settings), settings, global_, self)
         super().__init__(self.payer, Accounts(self.payer))
+        self._changes = AccountChanges(self.payer)
         self._take_part()
 
     def __repr__(self) -> str:
@@ -243,7 +246,7 @@ class BudgetManager(LiteLLMMethods):
         cap: Amount | None = None,
         key: str | None = None,
         on_exceed: OnExceed | None = None,
-        fallback: str | Sequence[str] | None = None,
+        fallback: Fallback | None = None,
         wait: float | None = None,
         reraise: bool = False,
         **unknown: Never,
@@ -255,7 +258,7 @@ class BudgetManager(LiteLLMMethods):
             cap: USD that this one block may spend.
             key: keeps the cap in the ledger under this name: whoever opens it again goes on with what is left.
             on_exceed: ``"clamp"``, ``"raise"`` or ``"warn"``; None for the manager's.
-            fallback: models to try instead of refusing.
+            fallback: models to try instead of refusing; or ``{0.8: "gpt-5-mini"}``, to ask it from 80% of a limit on.
             wait: seconds to wait while only calls in flight are in the way, or a tokenizer is being loaded.
             reraise: have the block raise, where it ends, the first refusal inside it that somebody swallowed.
             unknown: any other keyword is refused, naming the one that was meant.
@@ -283,7 +286,7 @@ class BudgetManager(LiteLLMMethods):
         *,
         cap: Amount | None = None,
         on_exceed: OnExceed | None = None,
-        fallback: str | Sequence[str] | None = None,
+        fallback: Fallback | None = None,
         wait: float | None = None,
     ) -> Callable[[F], F]: ...
     @documented  # type: ignore[misc]  # what comes first may be a function or a user
@@ -295,7 +298,7 @@ class BudgetManager(LiteLLMMethods):
         user: object = None,
         cap: Amount | None = None,
         on_exceed: OnExceed | None = None,
-        fallback: str | Sequence[str] | None = None,
+        fallback: Fallback | None = None,
         wait: float | None = None,
         **unknown: Never,
     ) -> object:
@@ -392,6 +395,67 @@ class BudgetManager(LiteLLMMethods):
             Rows by name, the dearest first (days in order). Those of users tell when a limit in USD will be reached.
         """
         return reports.report(self.payer, by, since)
+
+    # -- what else an account knows
+
+    def assign(self, user: str, team: str | None) -> None:
+        """Have a user belong to a team, so that paying for the user pays for the team, too; and that for its own.
+
+        It is kept in the ledger. A team is a user of this name, with limits of its own; it may belong to another one.
+
+        Args:
+            user: who belongs to it.
+            team: to what, such as ``"team:search"``; None for nothing.
+
+        Raises:
+            ValueError: the team belongs to the user, or more than 8 would pay for one.
+
+        Example:
+            >>> manager.set_limits("team:search", "$50/month")
+            >>> manager.assign("alice", "team:search")
+        """
+        self._changes.assign(user, team)
+
+    def stop(self, user: str | None = None, reason: str = "") -> None:
+        """Refuse every call of a user, or all calls, at once, in all processes. Calls in flight end as they would.
+
+        They are refused with :class:`BudgetStoppedError`, until :meth:`resume`.
+
+        Args:
+            user: whose calls; those of who belongs to it, too. None for all.
+            reason: is told with every refusal.
+
+        Example:
+            >>> manager.stop("alice", reason="her key has leaked")
+        """
+        self._changes.stop(user, reason)
+
+    def resume(self, user: str | None = None) -> None:
+        """Let calls go on that :meth:`stop` has stopped.
+
+        Args:
+            user: whose calls; None for all.
+        """
+        self._changes.resume(user)
+
+    def top_up(self, user: str | None, amount: Limits, until: str = "period") -> None:
+        """Let a user, or all together, spend so much more, until the limit's period ends.
+
+        The tightest limit is raised by so much, and others only as far as they would be in the way.
+
+        Args:
+            user: who; None for the global account.
+            amount: USD, or text such as ``"$5"`` or ``"20 calls"``.
+            until: ``"period"``: it ends with the limit's period.
+
+        Raises:
+            ValueError: there is no such limit, or it has no period with which a raise could end; the text says what to
+                do.
+
+        Example:
+            >>> manager.top_up("alice", 5)
+        """
+        self._changes.top_up(user, amount, until)
 
     def uncertain(self) -> list[UncertainCharge]:
         """Charges that nobody confirmed, oldest first."""

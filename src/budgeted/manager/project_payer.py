@@ -13,11 +13,11 @@ import os
 import secrets
 import threading
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from opentelemetry import trace
 
-from budgeted.errors import LedgerError, UnattributedCallError, UnknownUserError, UnpricedModelError
+from budgeted.errors import BudgetStoppedError, LedgerError, UnattributedCallError, UnknownUserError, UnpricedModelError
 from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import GLOBAL, USD, Account, Slot, account_kind, account_name
 from budgeted.ledger.admission import Refused
@@ -40,7 +40,7 @@ from budgeted.payers.on_exceed_policy import Policy
 from budgeted.payers.payer_interface import Front, Group, KeyedBlock, Plan
 from budgeted.pricing import price_registry
 from budgeted.pricing.usage import Counts
-from budgeted.telemetry import call_reporting, counters
+from budgeted.telemetry import call_reporting, counters, events
 from budgeted.telemetry.alerts import Alerts
 from budgeted.telemetry.events import Listener
 from budgeted.telemetry.log_throttling import Repeats, say
@@ -62,6 +62,9 @@ MOST_KEYED = 1_000
 
 MOST_WARNED = 100_000
 """Warnings that are kept in mind so as not to be repeated: each user may have one a day."""
+
+MOST_LEVELS = 8
+"""How many accounts pay what one pays, each as the one before belongs to it."""
 
 DAY = Period(1, "day")
 
@@ -190,8 +193,8 @@ class ProjectPayer:
         server_clock = self.ledger.remote and is_system_clock(self.clock)
         day_start, expires = window(DAY, None, at, self.timezone)
         priced = False
-        for name, policy in zip(group.accounts, group.policies, strict=True):
-            account = self._account(name, refuse=refuse)
+        for account, policy in self._paying(group, refuse=refuse):
+            name = account.id
             versions.append(account.version)
             windows = []
             for slot in account.slots:
@@ -212,6 +215,35 @@ class ProjectPayer:
             legs.append(Leg(name, tuple(windows)))
         route = Route.make(legs, versions, day_number(day_start, self.timezone), provider, model, soft, around)
         return Plan(route, expires, priced)
+
+    def _paying(self, group: Group, *, refuse: bool) -> Iterator[tuple[Account, Policy]]:
+        """The accounts of a group, and those that they belong to, each once, with the policy that counts for it."""
+        inherited: dict[str, Policy] = {}
+        for name, policy in zip(group.accounts, group.policies, strict=True):
+            account = self._account(name, refuse=refuse)
+            yield self._going(account, refuse=refuse), policy
+            for _ in range(MOST_LEVELS):
+                name = account.belongs_to  # noqa: PLW2901 - a level higher
+                if not name or name in group.accounts or name in inherited:
+                    break
+                inherited[name] = policy
+                account = self._account(name, refuse=refuse)
+                yield self._going(account, refuse=refuse), policy
+        if inherited or group.inherited:
+            group.inherited = inherited
+
+    def _going(self, account: Account, *, refuse: bool) -> Account:
+        """An account that is not stopped."""
+        if account.stopped and refuse:
+            kind, name = account_kind(account.id), account_name(account.id)
+            raise BudgetStoppedError(
+                account=name,
+                account_kind=kind,
+                reason="stopped",
+                why=account.stopped,
+                known_as=events.known_as(self, name, kind),
+            )
+        return account
 
     def limit_block(self, account: str, cap: int, block: KeyedBlock, *, lasting: bool = False) -> None:
         """Note a keyed block and its cap, which reaches the ledger with the block's next call.

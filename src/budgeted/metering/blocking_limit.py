@@ -33,8 +33,7 @@ class Refusal(msgspec.Struct, frozen=True, eq=False):
 
 def by_ledger(refused: Refused, group: Group) -> Refusal:
     """A limit in the ledger has no room."""
-    policy = group.policies[group.accounts.index(refused.account)]
-    return Refusal(refused, group.payer, policy, group.payer.ledger.turns)
+    return Refusal(refused, group.payer, group.policy_of(refused.account), group.payer.ledger.turns)
 
 
 def by_cap(refused: Refused, block: BlockFigures) -> Refusal:

@@ -23,10 +23,12 @@ from budgeted.metering import after_disconnect, block_hold, call_bound, cost_bou
 from budgeted.metering.blocking_limit import Refusal, by_ledger
 from budgeted.metering.call_bound import MOST_SHARES, UNCOUNTED
 from budgeted.metering.charged_responses import remember
+from budgeted.metering.cheaper_model import cheaper
 from budgeted.metering.cost_bound import OUTPUT_UNKNOWN
 from budgeted.metering.ledger_hold import LedgerHold
 from budgeted.payers import block_figures
 from budgeted.payers.block_figures import BlockFigures, caps_lock, shared_caps
+from budgeted.payers.on_exceed_policy import degrading
 from budgeted.payers.payer_interface import Group, Plan
 from budgeted.payers.scope import Scope, with_shared_caps
 from budgeted.pricing import input_token_bound
@@ -98,6 +100,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
     size: int = UNCOUNTED
     whole: bool = True
     _counted: bool = False
+    _degraded: bool = False
 
     @property
     def remote(self) -> bool:
@@ -148,6 +151,12 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         self.request = request
         self.size, self._counted = UNCOUNTED, False
 
+    def _degrade(self) -> None:
+        """Be a call for a cheaper model, once, where a limit nears its end."""
+        if not self._degraded:
+            self._degraded = True
+            self.ask_for(cheaper(self) or self.request)
+
     # -- hold
 
     def try_hold(self, timeout: float | None = None, *, queued: int = 0) -> Refusal | None:
@@ -166,6 +175,8 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         sharing = shared_caps.count
         if sharing:
             self.groups = with_shared_caps(self.groups, self.blocks)
+        if degrading:
+            self._degrade()
         ask = call_bound.bound(self)
         if queued > ask.share:
             # What is left is for all who wait; yet a share worth having finishes more answers than an equal one.

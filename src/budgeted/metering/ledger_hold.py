@@ -230,7 +230,7 @@ def hold(
     ledger = group.payer.ledger
     # What costs nothing stands behind nobody who waits for money, which most do.
     if ledger.turns.queues and not (queued or ask.costs_nothing):
-        crowded = ledger.turns.crowded(group.accounts)
+        crowded = ledger.turns.crowded(group.everybody())
         if crowded is not None:
             return behind(crowded)
     if call.granted < ask.most:

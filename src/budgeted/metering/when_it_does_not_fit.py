@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator
 
 import msgspec
 
-from budgeted.errors import BudgetExceededError, UnpricedModelError
+from budgeted.errors import BudgetError, BudgetExceededError, UnpricedModelError
 from budgeted.ledger.accounts import CALLS, UNITS, account_kind, account_name
 from budgeted.metering import block_hold
 from budgeted.metering.blocking_limit import Refusal
@@ -22,6 +22,8 @@ logger = logging.getLogger("budgeted")
 RETRY_SECONDS = 1.0
 SAID_AFTER = 1.0
 """Seconds that a call waits until it says so."""
+ASKING_SECONDS = 5.0
+"""How often at least a call that waits for a higher limit looks whether there is one."""
 MOMENT = 0.05
 """The shortest sleep of a call that waits, in seconds."""
 
@@ -43,6 +45,18 @@ def negotiate(
     Raises:
         BudgetExceededError: nothing helped.
     """
+    try:
+        yield from _negotiated(call, refusal, wake, now)
+    except BudgetError as error:
+        # Unless it was counted where it was made: somebody has stopped the account meanwhile, for one.
+        call_reporting.note_turned_away(call.request, call.groups, error, call.span)
+        swallowed_refusals.note(call.blocks, error)
+        raise
+
+
+def _negotiated(
+    call: Call, refusal: Refusal, wake: Callable[[], None], now: Callable[[], float]
+) -> Generator[float, None, None]:
     again: Refusal | None = refusal
     patience = _Patience(call, now)
     if (yield from _counted(call, refusal, patience, wake)):
@@ -51,6 +65,8 @@ def negotiate(
         again = yield from _wait(call, again, patience, wake)
     if again is not None:
         again = _fall_back(call, again)
+    if again is not None and again.policy.on_exceed == "ask" and again.block is None:
+        again = yield from _ask(call, again, patience, wake)
     if again is not None:
         raise _exceeded(call, again)
 
@@ -151,7 +167,7 @@ def _wait(
 
 def _fall_back(call: Call, refusal: Refusal) -> Refusal | None:
     asked = call.request
-    for model in refusal.policy.fallback:
+    for model in refusal.policy.models:
         call.ask_for(msgspec.structs.replace(asked, model=model))
         try:
             again = call.try_hold()
@@ -165,21 +181,50 @@ def _fall_back(call: Call, refusal: Refusal) -> Refusal | None:
     return refusal
 
 
+def _ask(
+    call: Call, refusal: Refusal, patience: _Patience, wake: Callable[[], None]
+) -> Generator[float, None, Refusal | None]:
+    """Tell that a call has no room, and wait for somebody to give it some, so long as the policy has it."""
+    call_reporting.note_asked(call, _error(call, refusal), refusal.payer)
+    payer, turns = refusal.payer, refusal.turns
+    ticket = turns.ticket(wake)
+    try:
+        # In a queue of its own: others may need less, and need not stand behind it.
+        turns.join(ticket, f"? {ticket.number}")
+        again: Refusal | None = refusal
+        while again is not None and (left := patience.left(refusal)) > 0:
+            payer.ledger.watch()
+            until = again.refused.end - payer.clock() if again.refused.end else left
+            until = min(until, payer.ledger.poll or ASKING_SECONDS, ASKING_SECONDS)
+            yield patience.sleep(min(left, max(until, MOMENT)), refusal, "somebody to raise the limit")
+            call.at = int(call.groups[0].payer.clock())
+            again = call.try_hold() or None
+        return again if again is None or again.refused.limit else refusal
+    finally:
+        turns.leave(ticket)
+
+
 def _exceeded(call: Call, refusal: Refusal) -> BudgetExceededError:
     """Count the refusal, and make the error that tells of it."""
+    error, reason = _error(call, refusal), refusal.refused.reason
+    counters.refuse(call.request, call.groups, reason, error.account_kind)
+    block_hold.count(call.blocks, refused=1)
+    if call.span is not None:
+        why = {"budgeted.reason": reason, "budgeted.account.kind": error.account_kind}
+        span_attributes.mark(call.span, "refused", None, call.groups, why)
+    call_reporting.note_refusal(call, error, refusal.payer)
+    return error
+
+
+def _error(call: Call, refusal: Refusal) -> BudgetExceededError:
     refused, payer, block = refusal.refused, refusal.payer, refusal.block
     if block is not None:
         kind, name = "block", block.key or block.user or "cap"
     else:
         kind, name = account_kind(refused.account), account_name(refused.account)
     request = call.request
-    counters.refuse(request, call.groups, refused.reason, kind)
-    block_hold.count(call.blocks, refused=1)
-    if call.span is not None:
-        why = {"budgeted.reason": refused.reason, "budgeted.account.kind": kind}
-        span_attributes.mark(call.span, "refused", None, call.groups, why)
     resets_at, seconds = payer.reset_time(refused)
-    error = BudgetExceededError(
+    return BudgetExceededError(
         account=name,
         account_kind=kind,
         limit=payer.limit_text(refused),
@@ -195,6 +240,3 @@ def _exceeded(call: Call, refusal: Refusal) -> BudgetExceededError:
         max_output_tokens=refused.affordable if request.output and refused.affordable > 0 else None,
         known_as=events.known_as(payer, name, kind),
     )
-    call_reporting.note_refusal(call, error, payer)
-    swallowed_refusals.note(call.blocks, error)
-    return error

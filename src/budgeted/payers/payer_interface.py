@@ -39,6 +39,7 @@ class Group:
     __slots__ = (
         "accounts",
         "attributed",
+        "inherited",
         "joined",
         "noted",
         "payer",
@@ -56,10 +57,22 @@ class Group:
         self.attributed = any(account[0] == "u" for account in accounts)
         self.soft = any(policy.on_exceed == "warn" for policy in policies)
         self.untouched = any(policy.on_exceed == "raise" for policy in policies)
+        self.inherited: dict[str, Policy] = {}
+        """The accounts that these belong to, as far as they are known, with the policy that they have for that."""
         self.plans: dict[tuple[str, str], Plan] = {}
         self.joined: dict[str | tuple[str, Policy], Group] = {}
         self.watches: Sequence[Watch] = ()  # this and the next for budgeted.telemetry.alerts
         self.noted = False
+
+    def everybody(self) -> tuple[str, ...]:
+        """These accounts and those that they belong to, as far as these are known."""
+        return (*self.accounts, *self.inherited) if self.inherited else self.accounts
+
+    def policy_of(self, account: str) -> Policy:
+        """What happens to a call that does not fit in one of these accounts, or in one that they belong to."""
+        if account in self.accounts:
+            return self.policies[self.accounts.index(account)]
+        return self.inherited.get(account, self.payer.policy)
 
     def join(self, account: str, policy: Policy) -> Group:
         """This group and one more account; the account keeps its first policy if it is here already."""

@@ -102,7 +102,7 @@ class Alerts:
         watches = self._watches
         if len(watches) >= MOST_WATCHED:
             watches = self._watches = {}
-        group.watches = tuple(watches.setdefault(name, Watch(name)) for name in group.accounts)
+        group.watches = tuple(watches.setdefault(name, Watch(name)) for name in group.everybody())
         if timeout == 0 or self._payer.ledger.remote:
             background_worker.enqueue(lambda: self._look_quietly([group], span))
         else:
@@ -111,7 +111,7 @@ class Alerts:
     def _look_quietly(self, groups: Sequence[Group], span: Span | None = None) -> None:
         """Look, and if the ledger is away, again at the next round. No trouble here is the calls' trouble."""
         try:
-            self._look({name for group in groups for name in group.accounts}, span)
+            self._look({name for group in groups for name in group.everybody()}, span)
         except LedgerError:
             self._charged.extend(groups)
             background_worker.later(self)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from budgeted.errors import (
     BudgetError,
     BudgetExceededError,
+    BudgetStoppedError,
     LedgerError,
     UnattributedCallError,
     UnknownUserError,
@@ -22,7 +23,7 @@ from budgeted.ledger.accounts import account_kind, account_name
 from budgeted.ledger.admission import Refused
 from budgeted.ledger.spending_records import Used
 from budgeted.limits.periods import local_time
-from budgeted.money import format_usd, to_usd
+from budgeted.money import NANO, format_usd, to_usd
 from budgeted.telemetry import counters, events, log_throttling, span_attributes
 from budgeted.telemetry.events import Event
 from budgeted.telemetry.genai_histogram_queue import Operation, operated
@@ -42,6 +43,7 @@ TURNED_AWAY: tuple[tuple[type[BudgetError], str, str], ...] = (
     (UnpricedModelError, "unpriced", ""),
     (UnattributedCallError, "unattributed", "global"),
     (UnknownUserError, "unknown_user", "user"),
+    (BudgetStoppedError, "stopped", ""),
     (LedgerError, "ledger", ""),
 )
 """Refusals that are not about what is left of a limit: the error, the reason, and the kind of account that refused."""
@@ -63,8 +65,15 @@ class MeteredCall(Protocol):
 
 def note_refusal(call: MeteredCall, error: BudgetExceededError, payer: Payer) -> None:
     """A limit had no room for a call. It is counted already."""
-    event = Event(
-        kind="refused",
+    event = _of_limit(call, "refused", error, payer)
+    text = "budgeted: %s was refused: %s of %s of a %s account"
+    why = "calls in flight hold what is left" if error.reason == "held" else "no room is left"
+    events.report(event, [payer], text, _asked(call.request), why, error.limit, error.account_kind)
+
+
+def _of_limit(call: MeteredCall, kind: events.Kind, error: BudgetExceededError, payer: Payer) -> Event:
+    return Event(
+        kind=kind,
         at=_now(payer),
         project=payer.project_name,
         account=error.account,
@@ -78,11 +87,17 @@ def note_refusal(call: MeteredCall, error: BudgetExceededError, payer: Payer) ->
         spent=error.spent,
         held=error.held,
         remaining=error.remaining,
+        requested=error.requested,
         resets_at=error.resets_at,
     )
-    text = "budgeted: %s was refused: %s of %s of a %s account"
-    why = "calls in flight hold what is left" if error.reason == "held" else "no room is left"
-    events.report(event, [payer], text, _asked(call.request), why, error.limit, error.account_kind)
+
+
+def note_asked(call: MeteredCall, error: BudgetExceededError, payer: Payer) -> None:
+    """A call has no room, and waits for somebody to give it some: ``error`` is what it is refused with else."""
+    event = _of_limit(call, "asked", error, payer)
+    text = "budgeted: %s asks for %s of %s of a %s account, and waits for a higher limit"
+    needs = format_usd(round(error.requested * NANO)) if error.unit == "usd" else f"{error.requested:,} {error.unit}"
+    events.report(event, [payer], text, _asked(call.request), needs, error.limit, error.account_kind)
 
 
 def note_waiting(
@@ -112,6 +127,9 @@ def note_turned_away(request: Request, groups: Sequence[Group], error: BudgetErr
     if found is None:  # one that was counted where it was made
         return
     reason, kind = found
+    name = events.innermost(groups)[0] if kind == "user" else kind
+    if isinstance(error, BudgetStoppedError):
+        name, kind = error.account, error.account_kind
     counters.refuse(request, groups, reason, kind)
     if span is not None:
         more = {"budgeted.reason": reason, "budgeted.account.kind": kind}
@@ -121,7 +139,7 @@ def note_turned_away(request: Request, groups: Sequence[Group], error: BudgetErr
         kind="ledger" if reason == "ledger" else "refused",
         at=_now(payer),
         project=payer.project_name,
-        account=events.innermost(groups)[0] if kind == "user" else kind,
+        account=name,
         account_kind=kind,
         reason=reason,
         model=request.model,

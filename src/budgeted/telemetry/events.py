@@ -41,10 +41,13 @@ IDLE_SECONDS = 10.0
 EXIT_SECONDS = 2.0
 """How long a process that ends waits for its callbacks."""
 
-Kind: TypeAlias = Literal["refused", "alert", "overrun", "estimated", "ledger"]
+Kind: TypeAlias = Literal["refused", "asked", "stopped", "resumed", "alert", "overrun", "estimated", "ledger"]
 
 LEVELS: Mapping[Kind, int] = {
     "refused": logging.INFO,  # the caller gets an exception; one user over its limit may bring thousands
+    "asked": logging.WARNING,
+    "stopped": logging.WARNING,
+    "resumed": logging.WARNING,
     "alert": logging.WARNING,
     "overrun": logging.WARNING,
     "estimated": logging.WARNING,
@@ -60,20 +63,22 @@ class Event:
     """Something that whoever watches the money may want to know. ``on_event`` is called with it.
 
     Attributes:
-        kind: ``"refused"`` (a call was not sent), ``"alert"`` (a share of a limit was spent), ``"overrun"`` (a call
-            cost more than was held for it), ``"estimated"`` (nobody said what a call cost) or ``"ledger"`` (a ledger
-            is in trouble).
+        kind: ``"refused"`` (a call was not sent), ``"asked"`` (a call waits for a higher limit), ``"stopped"`` and
+            ``"resumed"`` (somebody has stopped an account, or let it go on), ``"alert"`` (a share of a limit was
+            spent), ``"overrun"`` (a call cost more than was held for it), ``"estimated"`` (nobody said what a call
+            cost) or ``"ledger"`` (a ledger is in trouble).
         at: when.
         project: the manager's ``project_name``.
         account: the user's name, the block's key, or ``"global"``: the account that refused or alerts, else the
             innermost one that paid; "" where the event concerns no account.
         account_kind: ``"user"``, ``"block"``, ``"global"`` or "".
-        reason: why: ``"spent"``, ``"held"``, ``"unpriced"``, ``"unattributed"``, ``"unknown_user"`` and ``"ledger"``
-            of a refusal; else a few words.
+        reason: why: ``"spent"``, ``"held"``, ``"stopped"``, ``"unpriced"``, ``"unattributed"``, ``"unknown_user"`` and
+            ``"ledger"`` of a refusal; else a few words.
         model, provider: what was asked for, where the event is about one call.
         limit: the limit as it would be written, such as ``"$10/day"``.
         unit: ``"usd"``, ``"tokens"`` or ``"calls"``, of the amounts of a limit.
         amount, spent, held, remaining: of the limit, in its unit (USD for ``"usd"``).
+        requested: what the call needs of the limit, in its unit.
         threshold: the share that was reached, such as 0.8.
         cost: USD that the call was charged.
         overrun: of ``cost``, USD above what was held.
@@ -95,6 +100,7 @@ class Event:
     spent: float | None = None
     held: float | None = None
     remaining: float | None = None
+    requested: float | None = None
     threshold: float | None = None
     cost: float | None = None
     overrun: float | None = None
@@ -115,6 +121,7 @@ _FIELDS = {
     "spent": "budgeted.spent",
     "held": "budgeted.held",
     "remaining": "budgeted.remaining",
+    "requested": "budgeted.requested",
     "threshold": "budgeted.threshold",
     "cost": "budgeted.cost",
     "overrun": "budgeted.overrun",

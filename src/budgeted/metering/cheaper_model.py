@@ -1,0 +1,65 @@
+"""Another model for the end of a limit: which one is asked for once so much of a limit is spent."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from fractions import Fraction
+
+import msgspec
+
+from budgeted.errors import LedgerError
+from budgeted.ledger.limit_conversion import limit_of
+from budgeted.ledger.limit_terms import as_of
+from budgeted.metering.call_bound import Bounded
+from budgeted.payers.block_figures import NO_CAP
+from budgeted.payers.on_exceed_policy import Policy
+from budgeted.payers.payer_interface import Group
+from budgeted.pricing import price_registry
+from budgeted.wire.normalized_request import Request
+
+logger = logging.getLogger("budgeted")
+
+
+def cheaper(call: Bounded) -> Request | None:
+    """What a call asks for instead, by what is spent of its accounts' limits and of its blocks' caps, if anything.
+
+    Args:
+        call: which has no hold yet.
+    """
+    request = call.request
+    _, model = max(_reached(call), default=(Fraction(0), request.model))
+    if model == request.model:
+        return None
+    if price_registry.find(model, request.provider or None, request.base_url) is None:
+        logger.warning("budgeted: no price is known for the fallback %s, and %s goes on", model, request.model)
+        return None
+    logger.info("budgeted: %s is asked instead of %s, as a limit nears its end", model, request.model)
+    return msgspec.structs.replace(request, model=model)
+
+
+def _reached(call: Bounded) -> Iterator[tuple[Fraction, str]]:
+    for group in call.groups:
+        for name, policy in zip(group.accounts, group.policies, strict=True):
+            if policy.fallback:
+                yield from _of_account(call, group, name, policy)
+    for block in call.blocks:
+        slot = block.slot
+        if block.policy.fallback and slot.amount < NO_CAP:
+            found = block.policy.instead(slot.spent + sum(list(block.holds.values())), slot.amount)
+            if found is not None:
+                yield found
+
+
+def _of_account(call: Bounded, group: Group, name: str, policy: Policy) -> Iterator[tuple[Fraction, str]]:
+    try:
+        account = group.payer.ledger.read(name)
+    except LedgerError:  # it is the hold's to say so
+        return
+    for slot in account.slots if account is not None else ():
+        limit = limit_of(slot.limit, slot.amount)
+        if limit.matches(call.request.model):
+            now = as_of(slot, *limit.window(call.at, group.payer.timezone), call.at)
+            found = policy.instead(now.spent + now.held, now.amount)
+            if found is not None:
+                yield found
