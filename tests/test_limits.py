@@ -51,6 +51,32 @@ from budgeted.money import MAX_USD, NANO
         ("60 calls/minute", "60 calls/minute", "calls/minute"),
         ("60 requests per min", "60 calls/minute", "calls/minute"),
         ("60 reqs/60s", "60 calls/minute", "calls/minute"),
+        ("60 model calls/min", "60 calls/minute", "calls/minute"),
+        ("20k input tokens/minute", "20,000 input tokens/minute", "input-tokens/minute"),
+        ("20k prompt tokens / min", "20,000 input tokens/minute", "input-tokens/minute"),
+        ("5m output tokens/day", "5,000,000 output tokens/day", "output-tokens/day"),
+        ("1 completion_token per hour", "1 output token/hour", "output-tokens/hour"),
+        ("9 total tokens", "9 tokens", "tokens"),
+        ("20 tool calls", "20 tool calls", "tool-calls"),
+        ("1 TOOL-CALL a day on web_search", "1 tool call/day on web_search", "tool-calls/day~web_search"),
+        ("60 rpm", "60 calls/minute", "calls/minute"),
+        ("60RPM on gpt-5*", "60 calls/minute on gpt-5*", "calls/minute~gpt-5*"),
+        ("100k tpm", "100,000 tokens/minute", "tokens/minute"),
+        ("10 itpm", "10 input tokens/minute", "input-tokens/minute"),
+        ("10k OTPM", "10,000 output tokens/minute", "output-tokens/minute"),
+        ("5 rps", "5 calls/second", "calls/second"),
+        ("10k rpd", "10,000 calls/day", "calls/day"),
+        ("$5/rolling 24 hours", "$5/rolling day", "usd/rolling-day"),
+        ("$5 per rolling day", "$5/rolling day", "usd/rolling-day"),
+        ("$5 per rolling 24-hour window", "$5/rolling day", "usd/rolling-day"),
+        ("$5 rolling 24h", "$5/rolling day", "usd/rolling-day"),
+        ("$5/24h rolling", "$5/rolling day", "usd/rolling-day"),
+        ("$5 daily rolling", "$5/rolling day", "usd/rolling-day"),
+        ("$5/sliding 36h on gpt-5*", "$5/rolling 36 hours on gpt-5*", "usd/rolling-36hour~gpt-5*"),
+        ("100k tokens/rolling 1 hour", "100,000 tokens/rolling hour", "tokens/rolling-hour"),
+        ("$5/rolling week", "$5/rolling week", "usd/rolling-week"),
+        ("$5/rolling 7 days", "$5/rolling week", "usd/rolling-week"),
+        ("$5/rolling 30 days", "$5/rolling 30 days", "usd/rolling-30day"),
         ("1 call", "1 call", "calls"),
         ("$1/day on gpt-5*", "$1/day on gpt-5*", "usd/day~gpt-5*"),
         ("$1 ON Claude-*", "$1 on claude-*", "usd~claude-*"),
@@ -73,6 +99,76 @@ def test_a_limit_is_read_in_the_spellings_people_bring(text: str, meaning: str, 
     assert Limit(meaning) == limit == Limit.from_id(limit.id, limit.amount)
     assert limit.id.isascii()
     assert repr(limit) == f"Limit({meaning!r})"
+
+
+@pytest.mark.parametrize(
+    ("text", "meaning"),
+    [
+        ("60/min", "60 calls/minute"),
+        ("60 per second", "60 calls/second"),
+        ("1k/30s", "1,000 calls/30 seconds"),
+        ("60/rolling minute on gpt-5*", "60 calls/rolling minute on gpt-5*"),
+        ("60/59 minutes", "60 calls/59 minutes"),
+        ("$60/min", "$60/minute"),
+        ("60 USD/min", "$60/minute"),
+        ("60/60 minutes", "$60/hour"),
+        ("60/90 minutes", "$60/90 minutes"),
+        ("60/hr", "$60/hour"),
+        ("60/day", "$60/day"),
+        ("60 weekly", "$60/week"),
+        ("60", "$60"),
+    ],
+)
+def test_a_bare_number_per_less_than_an_hour_counts_calls_and_any_other_is_usd(text: str, meaning: str) -> None:
+    assert str(Limit(text)) == meaning
+
+
+@pytest.mark.parametrize(
+    ("text", "meaning", "keep"),
+    [
+        ("$100/month, keep up to $50", "$100/month, keep up to $50", 50 * NANO),
+        ("$100 monthly keep $50", "$100/month, keep up to $50", 50 * NANO),
+        ("$100/month, keeping at most 50", "$100/month, keep up to $50", 50 * NANO),
+        ("$100/month , KEEP UP TO 150 dollars", "$100/month, keep up to $150", 150 * NANO),
+        ("$1/day, keep $0.25 on gpt-5*", "$1/day on gpt-5*, keep up to $0.25", NANO // 4),
+        (
+            "$1/day on gpt-5*, keep $2 from 2026-01-15",
+            "$1/day on gpt-5* from 2026-01-15, keep up to $2",
+            2 * NANO,
+        ),
+        ("100k tokens/day, keep 50k", "100,000 tokens/day, keep up to 50,000 tokens", 50_000),
+        ("20 tool calls/day, keep up to 1 tool call", "20 tool calls/day, keep up to 1 tool call", 1),
+        ("60/min, keep 10", "60 calls/minute, keep up to 10 calls", 10),
+        ("60 rpm keep 10 requests", "60 calls/minute, keep up to 10 calls", 10),
+        ("$100/month, keep $0", "$100/month", 0),
+    ],
+)
+def test_a_limit_says_how_much_of_what_is_left_it_keeps(text: str, meaning: str, keep: int) -> None:
+    limit = Limit(text)
+    assert (str(limit), limit.keep) == (meaning, keep)
+    assert Limit(meaning) == limit == Limit.from_id(limit.id, limit.amount, limit.keep)
+
+
+def test_what_a_limit_keeps_is_like_its_amount_no_part_of_which_limit_it_is() -> None:
+    limit = Limit("$100/month, keep up to $50")
+    assert limit.id == Limit("$100/month").id
+    assert limit != Limit("$100/month")
+    assert str(limit.with_amount(NANO)) == "$1/month, keep up to $50"
+    assert Limit("$100, keep $50", "monthly") == limit
+    with pytest.raises(ValueError, match="two amounts for one limit"):
+        Limit.parse_all("$100/month, keep up to $50 + $100/month")
+    with pytest.raises(ValueError, match="an amount of nano-USD must be from 0 to"):
+        Limit.from_id("usd/month", 5, -1)
+
+
+def test_a_rolling_limit_is_another_one_than_that_of_the_calendar() -> None:
+    """It neither begins nor ends, and looks back so many seconds."""
+    rolling = Limit("$5/rolling day")
+    assert rolling.id != Limit("$5/day").id
+    assert rolling == Limit(5, "rolling 24 hours") == Limit(5, Period(1, "day", rolling=True))
+    assert rolling.window(1_800_000_000, dt.UTC) == (0, NEVER)
+    assert rolling.period is not None
+    assert rolling.period.seconds == 86_400
 
 
 def test_amounts_are_in_the_limits_own_unit() -> None:
@@ -108,6 +204,33 @@ def test_a_bare_number_is_usd(value: float) -> None:
         ("1e300 tokens", "it may be at most 1,000,000,000,000,000 tokens"),
         ("1.5 tokens", "tokens come whole"),
         ("$5 tokens/day", "an amount is in USD or in something else, not both"),
+        ("$5 calls", 'write "$5" or "5 calls"'),
+        ("$5k tool calls", 'write "$5k" or "5k tool calls"'),
+        ("$60 rpm", 'write "$60" or "60 calls"'),
+        ("0 rpm per hour", 'rpm is per minute already: leave the other period out, or write "0 calls/hour"'),
+        ("10k TPM daily", 'TPM is per minute already: leave the other period out, or write "10k tokens/day"'),
+        ("1.5 calls/min", "calls come whole. write"),
+        ("0.5/min", 'calls come whole, and a bare number per minute or second is one: write "$0.5" for USD'),
+        ("1e16 tool calls", "it may be at most 1,000,000,000,000,000 tool calls"),
+        ("$5/rolling month", 'months and years do not roll, as they differ in length: write "rolling 30 days"'),
+        ("$5/rolling 2 months", 'write "rolling 60 days"'),
+        ("$5/rolling year", 'write "rolling 365 days"'),
+        ("$5/rolling", "no period 'rolling': say how long it is, as in \"rolling 24 hours\""),
+        ("$5 rolling", "no period 'rolling': say how long it is, as in \"rolling 24 hours\""),
+        ("rolling $5", 'a rolling period is a length of time, as in "$5/rolling 24 hours"'),
+        ("$5/rolling 0 days", "at least 1 day"),
+        ("$5/rolling day from 2026-01-15", 'write "$5/rolling day", or "$5/day from 2026-01-15"'),
+        ("$5/rolling day, keep $1", 'write "$5/rolling day", or "$100/month, keep up to $50"'),
+        ("$5, keep $1", 'what is left is kept when a period ends: write "$100/month, keep up to $50"'),
+        ("$5/month, keep up to 50 calls", 'what it keeps is in its own unit: write "keep up to $50"'),
+        ("50 calls/month, keep $5", 'what it keeps is in its own unit: write "keep up to 5 calls"'),
+        ("50 calls/month, keep 5k tokens", 'what it keeps is in its own unit: write "keep up to 5k calls"'),
+        ("60 rpm, keep 60 rpm", 'what it keeps is in its own unit: write "keep up to 60 calls"'),
+        ("$5/month, keep -1", "its amount is negative"),
+        ("$5/month, keep 0.5m", "millions of USD are written out"),
+        ("5 calls/month, keep 0.5 calls", "calls come whole"),
+        ("$5/month, keep half", 'as in "$100/month, keep up to $50"'),
+        ("$5/month with rollover", 'as in "$100/month, keep up to $50"'),
         ("$5m/day", "millions of USD are written out"),
         ("$5/m", "no period 'm'"),
         ("$5/fortnight", "no period 'fortnight'"),
@@ -115,7 +238,8 @@ def test_a_bare_number_is_usd(value: float) -> None:
         ("$5/9999 years", "at most 1000 years"),
         ("$5 from 2026-01-15", "counting from a date needs a period"),
         ("$5/day from 2026-02-30", "periods are counted from a date such as"),
-        ("$5/day on a on b", "'on' and 'from' may come once each"),
+        ("$5/day on a on b", "'on', 'from' and 'keep' may come once each"),
+        ("$5/day, keep $1, keep $2", "'on', 'from' and 'keep' may come once each"),
         ("$5/day on a,b", "one pattern without spaces or commas"),
         ("$5/day + ten", "' ten' is none"),
         ("$5 +", ""),
@@ -139,6 +263,10 @@ def test_what_is_no_limit_is_a_value_error_that_quotes_it_and_shows_right_ones(t
         ("10 dolars/wek", "$10/week"),
         ("100 tokns/huor on gpt-5*", "100 tokens/hour on gpt-5*"),
         ("$10 dialy + 5 cals/mintue", "$10/day + 5 calls/minute"),
+        ("20k inptu tokens/minute", "20,000 input tokens/minute"),
+        ("5 tol calls", "5 tool calls"),
+        ("$5/roling day", "$5/rolling day"),
+        ("$100/month, kep up to $50", "$100/month, keep up to $50"),
     ],
 )
 def test_a_misspelt_limit_is_recognised(text: str, meant: str) -> None:
@@ -178,6 +306,8 @@ def test_a_part_given_twice_or_out_of_place_is_a_value_error() -> None:
         Limit("$5 on gpt-5", models="claude-*")
     with pytest.raises(ValueError, match="for ever is not counted from a date"):
         Limit(5, anchor="2026-01-15")
+    with pytest.raises(ValueError, match="a rolling day ends now, so it is counted from no date"):
+        Limit(5, "rolling day", anchor="2026-01-15")
     with pytest.raises(ValueError, match="no period 'sometimes'"):
         Limit(5, "sometimes")
     with pytest.raises(ValueError, match=r"one limit is wanted here, and .* is 2: Limit.parse_all"):
@@ -213,6 +343,8 @@ def test_an_anchor_that_is_no_time_is_a_value_error(anchor: str | float) -> None
         ("$5/day on gpt-5*+$3", ["$5/day on gpt-5*", "$3"]),
         ("$5/day on command-r+ + 3", ["$5/day on command-r+", "$3"]),
         ("$5/day from 2026-01-15T09:00+0200+$3", ["$5/day from 2026-01-15T07:00Z", "$3"]),
+        ("$0.50 + 20 calls+60 rpm", ["$0.50", "20 calls", "60 calls/minute"]),
+        ("$9/day, keep $2 + $5/rolling day+5/s", ["$9/day, keep up to $2", "$5/rolling day", "5 calls/second"]),
         (5, ["$5"]),
         (Limit(5), ["$5"]),
         ((), []),
@@ -285,31 +417,48 @@ def test_a_limit_knows_its_window() -> None:
     assert Limit("$5").window(0, dt.UTC) == (0, NEVER)
 
 
-limits = st.builds(
-    lambda unit, amount, period, models, anchor: Limit(
-        Limit.from_id(unit, amount), period, models=models, anchor=anchor if period else None
-    ),
-    st.sampled_from(["usd", "tokens", "calls"]),
-    st.integers(0, 10**15),
-    st.none()
-    | st.builds(
-        Period, st.integers(1, 500), st.sampled_from(["second", "minute", "hour", "day", "week", "month", "year"])
-    ),
-    st.none()
-    | st.from_regex(r"[\w*?\[\]!/:.@~%{}é-][\w*?\[\]!/:.@~%{}é+-]{0,9}[\w*?\[\]+-]", fullmatch=True).filter(
-        lambda text: text.isprintable() and not any(f"+{digit}" in text for digit in "$0123456789")
-    ),
+periods = st.builds(
+    Period, st.integers(1, 500), st.sampled_from(["second", "minute", "hour", "day", "week", "month", "year"])
+)
+rolling = st.builds(
+    Period,
+    st.integers(1, 500),
+    st.sampled_from(["second", "minute", "hour", "day", "week"]),
+    rolling=st.just(True),
+)
+models = st.none() | st.from_regex(
+    r"[\w*?\[\]!/:.@~%{}é-][\w*?\[\]!/:.@~%{}é+-]{0,9}[\w*?\[\]+-]", fullmatch=True
+).filter(lambda text: text.isprintable() and not any(f"+{digit}" in text for digit in "$0123456789"))
+anchors = (
     st.none()
     | st.dates(dt.date(1900, 1, 1), dt.date(2999, 12, 31))
     | st.datetimes(dt.datetime(1900, 1, 1), dt.datetime(2999, 12, 31))  # noqa: DTZ001
-    | st.datetimes(dt.datetime(1900, 1, 1), dt.datetime(2999, 12, 31), timezones=st.just(dt.UTC)),  # noqa: DTZ001
+    | st.datetimes(dt.datetime(1900, 1, 1), dt.datetime(2999, 12, 31), timezones=st.just(dt.UTC))  # noqa: DTZ001
 )
+
+
+@st.composite
+def any_limits(draw: st.DrawFn) -> Limit:
+    """Every limit that there can be, of its parts."""
+    period = draw(st.none() | periods | rolling)
+    by_calendar = period is not None and not period.rolling
+    amounts = st.integers(0, 10**15)
+    whole = Limit.from_id(
+        draw(st.sampled_from(["usd", "tokens", "calls", "input-tokens", "output-tokens", "tool-calls"])), draw(amounts)
+    )
+    made = Limit(whole, period, models=draw(models), anchor=draw(anchors) if by_calendar else None)
+    return Limit.from_id(made.id, made.amount, draw(st.just(0) | amounts)) if by_calendar else made
+
+
+limits = any_limits()
 
 
 @given(limits)
 def test_every_limit_can_be_written_and_read_again(limit: Limit) -> None:
     assert Limit(str(limit)) == limit
-    assert Limit.from_id(limit.id, limit.amount) == limit
+    assert str(Limit(str(limit))) == str(limit)
+    assert Limit.from_id(limit.id, limit.amount, limit.keep) == limit
+    assert limit.id.isascii()
 
 
 @given(st.lists(limits, max_size=4, unique_by=lambda limit: limit.id))
@@ -318,7 +467,19 @@ def test_several_limits_can_be_written_and_read_again(several: list[Limit]) -> N
         assert Limit.parse_all(" + ".join(map(str, several))) == tuple(several)
 
 
-@given(st.text(max_size=40) | st.text("$5 /daytokensr+-.,on from2026", max_size=40))
+WORDS = (
+    "$5 5 60 20k 1m / + , , -3 keep up to rolling day 24 hours month rpm tpm input tool output tokens calls on a* from"
+)
+
+
+@given(
+    st.text(max_size=40)
+    | st.text("$5 /daytokensr+-.,on from2026", max_size=40)
+    | st.lists(st.sampled_from(WORDS.split()), max_size=9).map(" ".join)
+    | st.tuples(limits, st.lists(st.sampled_from(WORDS.split()), max_size=3)).map(
+        lambda pair: " ".join([str(pair[0]), *pair[1]])
+    )
+)
 def test_any_text_is_a_limit_or_a_value_error(text: str) -> None:
     """Never another exception, and never something that reads back differently."""
     try:

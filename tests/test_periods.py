@@ -82,6 +82,37 @@ def test_a_period_is_read_in_the_spellings_people_bring(text: str, count: int, u
 
 
 @pytest.mark.parametrize(
+    ("text", "meaning", "seconds"),
+    [
+        ("rolling 24 hours", "rolling day", 86_400),
+        ("per rolling day", "rolling day", 86_400),
+        ("1d rolling", "rolling day", 86_400),
+        ("sliding 24-hour window", "rolling day", 86_400),
+        ("rolling weekly", "rolling week", 604_800),
+        ("rolling 14 days", "rolling 2 weeks", 1_209_600),
+        ("rolling 30 days", "rolling 30 days", 2_592_000),
+        ("rolling 90s", "rolling 90 seconds", 90),
+    ],
+)
+def test_a_period_that_rolls_is_elapsed_time(text: str, meaning: str, seconds: int) -> None:
+    period = parse_period(text)
+    assert (str(period), period.seconds, period.rolling) == (meaning, seconds, True)
+    assert parse_period(str(period)) == period
+    assert window(period, None, at("2026-11-22T15:04"), zone("Europe/Berlin")) == (0, NEVER)
+
+
+@pytest.mark.parametrize("text", ["rolling month", "rolling 12 months", "quarterly rolling", "sliding year"])
+def test_months_and_years_do_not_roll(text: str) -> None:
+    with pytest.raises(ValueError, match=r'do not roll, as they differ in length: write "rolling \d+ days"'):
+        parse_period(text)
+
+
+def test_a_period_knows_how_long_it_is_on_the_average() -> None:
+    lengths = {Period(2, "day"): 172_800, Period(1, "week"): 604_800, Period(1, "month"): 2_629_746}
+    assert {period: period.seconds for period in lengths} == lengths
+
+
+@pytest.mark.parametrize(
     "text",
     ["", "m", "1", "dayly-ish", "0 days", "-1 day", "1.5 days", "2 daily", "5000 years", "day day", "9" * 5000 + "s"],
 )

@@ -9,20 +9,12 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TypeAlias, TypeVar, cast
 
+from budgeted.limits.limit_ids import limit_id, parts_of_id
+from budgeted.limits.limit_parts import LimitParts, check_together, checked_amount, checked_anchor, checked_models
 from budgeted.limits.periods import Period, parse_period, window
-from budgeted.limits.text_syntax import (
-    LimitParts,
-    Unit,
-    anchor_text,
-    checked_amount,
-    checked_anchor,
-    checked_models,
-    limit_id,
-    limit_text,
-    parts_of_id,
-    read_limits,
-)
+from budgeted.limits.text_syntax import limit_text, read_limits
 from budgeted.money import nano_usd
+from budgeted.units import Unit
 from budgeted.validation import shown
 
 LimitLike: TypeAlias = "Limit | str | float | Decimal"
@@ -39,15 +31,16 @@ class Limit:
 
     Args:
         value: text such as ``"$10/day"``, a number of USD, or another limit. What is finer than a nano-USD is
-            cut off.
+            cut off. In text, a bare number per second or per minute is one of calls: ``"60/minute"``.
         period: the period, where ``value`` names none: a ``Period``, ``"monthly"``, ``"30d"``, ...
         models: the models it counts, where ``value`` names none: a glob such as ``"gpt-5*"``, in any case.
         anchor: from when on periods are counted, where ``value`` does not tell: a date or naive datetime (local
             to the manager's time zone), an aware datetime, ISO text of these, or unix seconds.
 
     Attributes:
-        unit: ``"usd"``, ``"tokens"`` or ``"calls"``.
+        unit: ``"usd"``, ``"tokens"``, ``"calls"``, ``"input tokens"``, ``"output tokens"`` or ``"tool calls"``.
         amount: in nano-USD, tokens or calls.
+        keep: how much of what is left when a period ends the next one has besides, at most, in the same unit.
         period: a ``Period``, or None for ever.
         models: a glob in lower case, or None for all models.
         anchor: a naive datetime, or an aware one in UTC; None if periods follow the calendar.
@@ -60,6 +53,8 @@ class Limit:
     Example:
         >>> Limit("100k tokens per hour"), Limit(20, "monthly"), str(Limit("$0.50 a day ON GPT-5*"))
         (Limit('100,000 tokens/hour'), Limit('$20/month'), '$0.50/day on gpt-5*')
+        >>> Limit("60 rpm"), Limit("$5 per rolling 24h"), Limit("$100/month, keep up to $50").keep
+        (Limit('60 calls/minute'), Limit('$5/rolling day'), 50000000000)
     """
 
     unit: Unit
@@ -67,6 +62,7 @@ class Limit:
     period: Period | None
     models: str | None
     anchor: dt.datetime | None
+    keep: int
     id: str = field(compare=False)
 
     def __init__(
@@ -77,14 +73,13 @@ class Limit:
         models: str | None = None,
         anchor: Anchor | None = None,
     ) -> None:
-        parts = _parts_of(value)
+        given = None if period is None else parse_period(period)
+        parts = _parts_of(value, given)
         self._fill(
-            LimitParts(
-                parts.unit,
-                parts.amount,
-                _either("period", parts.period, None if period is None else parse_period(period)),
-                _either("models", parts.models, None if models is None else checked_models(models)),
-                _either("anchor", parts.anchor, None if anchor is None else checked_anchor(anchor)),
+            parts._replace(
+                period=_either("period", parts.period, given),
+                models=_either("models", parts.models, None if models is None else checked_models(models)),
+                anchor=_either("anchor", parts.anchor, None if anchor is None else checked_anchor(anchor)),
             )
         )
 
@@ -107,32 +102,40 @@ class Limit:
         return limits
 
     @classmethod
-    def from_id(cls, id: str, amount: int) -> Limit:
-        """Make the limit that has this ``id``, with an amount in nano-USD, tokens or calls.
+    def from_id(cls, id: str, amount: int, keep: int = 0) -> Limit:
+        """Make the limit that has this ``id``.
+
+        Args:
+            id: of the limit.
+            amount: in nano-USD, tokens or calls.
+            keep: of what is left when a period ends, at most, in the same.
 
         Raises:
-            TypeError: the amount is not an int.
-            ValueError: no limit has this id, or the amount is out of range.
+            TypeError: an amount is not an int.
+            ValueError: no limit has this id, or an amount is out of range.
         """
-        limit = cls._of(parts_of_id(id, amount))
+        limit = cls._of(parts_of_id(id, amount, keep))
         if limit.id != id:
             raise ValueError(f"no limit has the id {shown(id)}, did you mean {limit.id!r}?")
         return limit
 
     def with_amount(self, amount: int) -> Limit:
         """Return the same limit with another amount, in nano-USD, tokens or calls."""
-        return self._of(LimitParts(self.unit, checked_amount(self.unit, amount), self.period, self.models, self.anchor))
+        return self._of(self._parts()._replace(amount=checked_amount(self.unit, amount)))
 
     def matches(self, model: str) -> bool:
         """Tell whether calls of ``model`` count, in upper or lower case."""
         return self.models is None or fnmatch.fnmatchcase(model.lower(), self.models)
 
     def window(self, at: float, tz: dt.tzinfo) -> tuple[int, int]:
-        """Return start and end of the period that ``at`` is in, in unix seconds; see ``periods.window``."""
+        """Return start and end of the period that ``at`` is in, in unix seconds; see ``periods.window``.
+
+        One that rolls neither starts nor ends.
+        """
         return window(self.period, self.anchor, at, tz)
 
     def __str__(self) -> str:
-        return limit_text(LimitParts(self.unit, self.amount, self.period, self.models, self.anchor))
+        return limit_text(self._parts())
 
     def __repr__(self) -> str:
         return f"Limit({str(self)!r})"
@@ -153,23 +156,22 @@ class Limit:
         limit._fill(parts)
         return limit
 
+    def _parts(self) -> LimitParts:
+        return LimitParts(self.unit, self.amount, self.period, self.models, self.anchor, self.keep)
+
     def _fill(self, parts: LimitParts) -> None:
-        if parts.anchor is not None and parts.period is None:
-            raise ValueError(
-                f"a limit for ever is not counted from a date, got {anchor_text(parts.anchor)}: "
-                'add a period, such as "$100/month from 2026-01-15", or leave the date out'
-            )
+        check_together(parts)
         for name, part in zip(LimitParts._fields, parts, strict=True):
             object.__setattr__(self, name, part)
         object.__setattr__(self, "id", limit_id(parts))
 
 
-def _parts_of(value: object) -> LimitParts:
+def _parts_of(value: object, period: Period | None) -> LimitParts:
     if isinstance(value, Limit):
-        return LimitParts(value.unit, value.amount, value.period, value.models, value.anchor)
+        return value._parts()  # noqa: SLF001 - its own
     if not isinstance(value, str):
         return LimitParts("usd", nano_usd(value, "a limit", up=False))
-    several = read_limits(value)
+    several = read_limits(value, period)
     if len(several) > 1:
         raise ValueError(f"one limit is wanted here, and {shown(value)} is {len(several)}: Limit.parse_all reads them")
     return several[0]

@@ -27,7 +27,7 @@ _SECONDS: Final = {
     "hour": 3600,
     "day": 86_400,
     "week": 604_800,
-    "month": 2_629_746,  # months and years: the Gregorian average, only for telling what is absurd
+    "month": 2_629_746,  # months and years: the Gregorian average
     "year": 31_556_952,
 }
 _LONGEST: Final = 1000 * _SECONDS["year"]
@@ -35,6 +35,8 @@ _DAY: Final = _SECONDS["day"]
 
 # So many of a unit are one of the next. A week is no such step: 7 days do not start on Mondays.
 _STEPS: Final = {"second": (60, "minute"), "minute": (60, "hour"), "hour": (24, "day"), "month": (12, "year")}
+
+_NOT_ROLLING: Final = ("month", "year")
 
 # Where counting starts without an anchor: local time, so that days start at midnight and weeks on Mondays.
 _EPOCH: Final = dt.datetime(1970, 1, 1)  # noqa: DTZ001
@@ -64,8 +66,10 @@ WORDS: Final = (*(name for name in _NAMES if len(name) > 2), *_ADVERBS)
 """What periods are called, for whoever suggests a spelling."""
 
 _PERIOD: Final = re.compile(
-    r"\s*+(?:(?:/|(?:per|an?|each|every)\b)\s*+)?(?P<count>\d{1,15})?\s*+(?P<name>[a-z]+)\s*+",
-    re.ASCII | re.IGNORECASE,
+    r"""\s*+ (?: (?:/|(?:per|an?|each|every)\b) \s*+ )? (?P<rolling>(?:rolling|sliding)(?:\s++|-))?
+    (?P<count>\d{1,15})? \s*+ (?:(?<=\d)-)? (?P<name>[a-z]+)
+    (?: \s++ (?:window|period) )? (?P<rolls>\s++(?:rolling|sliding))? \s*+""",
+    re.ASCII | re.IGNORECASE | re.VERBOSE,
 )
 
 
@@ -74,19 +78,23 @@ class Period:
     """A length of time on the calendar, such as a day or 30 days.
 
     What makes up a larger unit becomes that unit: 24 hours are a day, and so follow the calendar, and 12 months
-    are a year. ``str`` gives ``"day"`` or ``"30 days"``.
+    are a year. ``str`` gives ``"day"`` or ``"30 days"``. One that rolls is elapsed time that ends now:
+    ``"rolling day"`` is the last 24 hours, whenever it is looked at, and seven such days are a rolling week.
 
     Args:
         count: how many units, at least 1.
         unit: ``"second"``, ``"minute"``, ``"hour"``, ``"day"``, ``"week"``, ``"month"`` or ``"year"``.
+        rolling: whether it ends now, and not where the calendar has it.
 
     Raises:
         TypeError: the count is not an int.
-        ValueError: the count is below 1, the unit is unknown, or the period is longer than 1000 years.
+        ValueError: the count is below 1, the unit is unknown, the period is longer than 1000 years, or it is one of
+            months or years that is to roll.
     """
 
     count: int
     unit: Unit
+    rolling: bool = False
 
     def __post_init__(self) -> None:
         if type(self.count) is not int:
@@ -101,11 +109,22 @@ class Period:
         while unit in _STEPS and count % _STEPS[unit][0] == 0:
             size, unit = _STEPS[unit]
             count //= size
+        if self.rolling and unit in _NOT_ROLLING:
+            days = 365 * count if unit == "year" else 30 * count
+            raise ValueError(f'months and years do not roll, as they differ in length: write "rolling {days} days"')
+        if self.rolling and unit == "day" and count % 7 == 0:
+            count, unit = count // 7, "week"
         object.__setattr__(self, "count", count)
         object.__setattr__(self, "unit", unit)
 
     def __str__(self) -> str:
-        return self.unit if self.count == 1 else f"{self.count} {self.unit}s"
+        length: str = self.unit if self.count == 1 else f"{self.count} {self.unit}s"
+        return f"rolling {length}" if self.rolling else length
+
+    @property
+    def seconds(self) -> int:
+        """How long it is, in seconds; on the average, where the calendar has it be now longer and now shorter."""
+        return self.count * _SECONDS[self.unit]
 
 
 def parse_period(text: str | Period) -> Period:
@@ -113,7 +132,7 @@ def parse_period(text: str | Period) -> Period:
 
     Args:
         text: the period, in upper or lower case. ``"30m"`` is minutes, as LiteLLM has it; ``"m"`` alone is
-            refused.
+            refused. ``"rolling 24 hours"`` and ``"24h rolling"`` are the last 24 hours.
 
     Raises:
         TypeError: ``text`` is not a str.
@@ -134,7 +153,7 @@ def parse_period(text: str | Period) -> Period:
     named = _NAMES.get(name) or (_ADVERBS.get(name) if count is None else None)
     if named is None or (name == "m" and count is None):
         raise _no_period(text)
-    return Period(int(count or 1) * named[0], named[1])
+    return Period(int(count or 1) * named[0], named[1], rolling=bool(found["rolling"] or found["rolls"]))
 
 
 def zone(name: str | dt.tzinfo) -> dt.tzinfo:
@@ -195,12 +214,12 @@ def window(period: Period | None, anchor: dt.date | None, at: float, tz: dt.tzin
     the clock shows twice, the first is meant.
 
     Args:
-        period: None means one window that never ends: ``(0, NEVER)``.
+        period: None, or one that rolls, means one window that never ends: ``(0, NEVER)``.
         anchor: an aware datetime, or a naive one or a date that is local to ``tz``, or None.
         at: unix seconds.
         tz: the time zone whose calendar counts.
     """
-    if period is None:
+    if period is None or period.rolling:
         return 0, NEVER
     at = math.floor(at)
     if period.unit in ("hour", "minute", "second"):
@@ -270,9 +289,11 @@ def _instant(local: dt.date, tz: dt.tzinfo) -> int:
 
 
 def _no_period(text: str) -> ValueError:
+    if text.strip(" /").lower() in ("rolling", "sliding"):
+        return ValueError(f'no period {shown(text)}: say how long it is, as in "rolling 24 hours"')
     close = difflib.get_close_matches(text.strip().lower(), WORDS, n=1)
     meant = f"did you mean {close[0]!r}? Else " if close else ""
     return ValueError(
         f"no period {shown(text)}: {meant}write {', '.join(_ADVERBS)}, or a number of seconds, minutes, hours, days, "
-        'weeks, months or years, such as "30 days", "30d", "24h" or "1mo"'
+        'weeks, months or years, such as "30 days", "30d", "24h", "1mo" or "rolling 24 hours"'
     )

@@ -1,137 +1,228 @@
-"""How limits are written: as text such as ``$10/day on gpt-5*``, and as ids such as ``usd/day~gpt-5*``."""
+"""How limits are written: as text such as ``$10/day on gpt-5*``."""
 
 from __future__ import annotations
 
 import datetime as dt
 import difflib
-import math
 import re
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Final, Literal, NamedTuple, TypeAlias, cast
-from urllib.parse import quote, unquote
+from typing import Final
 
-from budgeted.limits.periods import WORDS, Period, local_time, parse_period
-from budgeted.money import MAX_USD, NANO, format_usd, nano_usd
+from budgeted.limits.limit_parts import (
+    MOST,
+    LimitParts,
+    anchor_text,
+    check_together,
+    checked_anchor,
+    checked_models,
+)
+from budgeted.limits.periods import WORDS, Period, parse_period
+from budgeted.money import MAX_USD, nano_usd
+from budgeted.units import Unit, amount_text
 from budgeted.validation import shown
 
-Unit: TypeAlias = Literal["usd", "tokens", "calls"]
-_MOST: Final[dict[Unit, int]] = {"usd": MAX_USD * NANO, "tokens": 10**15, "calls": 10**15}
 _SCALES: Final = {"k": 10**3, "m": 10**6, "b": 10**9}
 _LONGEST_TEXT: Final = 1000
-_LONGEST_PATTERN: Final = 256
+_HOUR: Final = 3600
 
 _EXAMPLES: Final = (
-    '"$10/day", "$5", "100000 tokens/hour", "60 calls/minute", "$1/day on gpt-5*" or "$100/month from 2026-01-15"'
+    '"$10/day", "$5", "60 calls/minute", "20k input tokens/hour", "20 tool calls", "$5/rolling 24 hours", '
+    '"$1/day on gpt-5*", "$100/month from 2026-01-15" or "$100/month, keep up to $50"'
 )
 
-_WORDS: Final = (*WORDS, "tokens", "calls", "requests", "dollars", "usd", "per", "each", "every", "from")
-_DATE: Final = r"\d{4}-\d\d-\d\d (?: [T\s] \d\d:\d\d (?::\d\d(?:\.\d+)?)? (?: \s?z | [+-]\d\d:?\d\d )? )? (?!\w)"
+_UNITS: Final[dict[str, Unit]] = {
+    **dict.fromkeys(("token", "total token"), "tokens"),
+    **dict.fromkeys(("input token", "prompt token"), "input tokens"),
+    **dict.fromkeys(("output token", "completion token"), "output tokens"),
+    **dict.fromkeys(("call", "request", "req", "model call", "api call", "llm call"), "calls"),
+    "tool call": "tool calls",
+}
+"""What is no money, by its names in the singular."""
 
-# One limit, and the "+" before the next one. Behind a model it takes an amount to follow: command-r+ is a model.
+_RATE_UNITS: Final[dict[str, Unit]] = {
+    "r": "calls",
+    "t": "tokens",
+    "it": "input tokens",
+    "ot": "output tokens",
+}
+_RATE_PERIODS: Final = {"s": "second", "m": "minute", "h": "hour", "d": "day"}
+_RATES: Final = {
+    f"{what}p{letter}": (unit, Period(1, parse_period(period).unit))
+    for what, unit in _RATE_UNITS.items()
+    for letter, period in _RATE_PERIODS.items()
+}
+"""Units per period in one word, as providers write them: rpm, tpm, rpd, itpm, ..."""
+
+_WORDS: Final = (
+    *WORDS,
+    *"tokens calls requests dollars usd input output prompt completion tool rpm tpm".split(),
+    *"per each every from rolling keep".split(),
+)
+
+_DATE: Final = r"\d{4}-\d\d-\d\d (?: [T\s] \d\d:\d\d (?::\d\d(?:\.\d+)?)? (?: \s?z | [+-]\d\d:?\d\d )? )? (?!\w)"
+_DOLLAR: Final = r"us\$ | usd | \$"
+_UNIT: Final = "|".join(
+    [*(name.replace(" ", r"[\s_-]\s*+") + "s?" for name in sorted(_UNITS, key=len, reverse=True)), *_RATES, "dollars?"]
+)
+
 # Blanks are never given back (`*+`): a thousand of them took a minute, where several runs of them may meet.
-_LIMIT: Final = re.compile(
-    rf"""\s*+ (?P<sign>-)? \s*+ (?P<dollar>us\$|usd|\$)? \s*+ (?P<minus>-)?
+_AMOUNT: Final = rf"""(?P<sign>-)? \s*+ (?P<dollar>{_DOLLAR})? \s*+ (?P<minus>-)?
     (?P<number> (?: \d{{1,3}}(?:,\d{{3}})+ | \d+(?:_\d+)* ) (?:\.\d*)? (?:e[+-]?\d{{1,3}})? | \.\d+ )
     (?: \s*+ (?P<scale>[kmb]) \b )?
-    (?: \s*+ (?P<unit>us\$|usd|\$|dollars?|tokens?|calls?|requests?|reqs?) (?!\w) )?
-    (?: \s*+ (?: / | \b(?:per|an?|each|every)\b ) \s*+ (?P<period>(?:\d+\s*+)?[a-z]+)
-      | \s++ (?P<adverb>[a-z]+ly) )?
-    (?P<clauses> (?: \s++on\s++\S+?(?=\s|\Z|\+\s*+[$\d]) | \s++from\s++{_DATE} )* )
+    (?: \s*+ (?P<unit>{_DOLLAR}|{_UNIT}) (?!\w) )?"""
+_UNNAMED_AMOUNT: Final = re.sub(r"\?P<[a-z]+>", "?:", _AMOUNT)
+_KEEP: Final = r"(?: \s*+,\s*+ | \s++ ) keep(?:s|ing)? \s++ (?: up\s++to\s++ | at\s++most\s++ )?"
+
+# A length of time, which parse_period reads.
+_LENGTH: Final = r"""(?: (?:rolling|sliding) (?:\s++|-) )? (?: \d+ \s*+ (?:(?<=\d)-)? )? [a-z]+
+    (?: \s++(?:window|period)\b )? (?: \s++(?:rolling|sliding)\b )?"""
+
+# One limit, and the "+" before the next one. Behind a model it takes an amount to follow: command-r+ is a model.
+_LIMIT: Final = re.compile(
+    rf"""\s*+ {_AMOUNT}
+    (?: (?: \s*+ (?: / | \b(?:per|an?|each|every)\b ) \s*+ | \s++ (?=(?:rolling|sliding)\b) ) (?P<period>{_LENGTH})
+      | \s++ (?P<adverb>[a-z]+ly (?: \s++(?:rolling|sliding)\b )? ) )?
+    (?P<clauses> (?:
+        \s++on\s++\S+?(?=\s|\Z|\+\s*+[$\d]|,\s*+keep) | \s++from\s++{_DATE} | {_KEEP} {_UNNAMED_AMOUNT}
+    )* )
     \s*+ (?: \Z | (?P<more>\+) )""",
     re.ASCII | re.IGNORECASE | re.VERBOSE,
 )
 
 _CLAUSE: Final = re.compile(
-    rf"\s++ (?: on\s++(?P<models>\S+) | from\s++(?P<anchor>{_DATE}) )", re.ASCII | re.IGNORECASE | re.VERBOSE
-)
-
-_ID: Final = re.compile(
-    r"(?P<unit>usd|tokens|calls) (?: /(?P<count>\d{1,15})?(?P<per>[a-z]+) (?:@(?P<anchor>[\dT:Z-]+))? )?"
-    r"(?: ~(?P<models>\S+) )?",
-    re.ASCII | re.VERBOSE,
+    rf"\s++on\s++(?P<models>\S+?)(?=\s|\Z|,\s*+keep) | \s++from\s++(?P<anchor>{_DATE}) | {_KEEP} (?P<kept>{_AMOUNT})",
+    re.ASCII | re.IGNORECASE | re.VERBOSE,
 )
 
 
-class LimitParts(NamedTuple):
-    """What a limit consists of, already checked one by one."""
-
-    unit: Unit
-    amount: int
-    period: Period | None = None
-    models: str | None = None
-    anchor: dt.datetime | None = None
-
-
-def read_limits(text: str) -> list[LimitParts]:
+def read_limits(text: str, period: Period | None = None) -> list[LimitParts]:
     """Read limits from text, several of them joined by ``+``.
+
+    Args:
+        text: the limits.
+        period: of a limit whose text names none.
 
     Raises:
         ValueError: it cannot be read; the text says what may have been meant.
     """
     try:
-        return list(_scan(text))
+        return list(_scan(text, period))
     except ValueError as error:
-        meant = _respelt(text)
+        meant = _respelt(text, period)
         reason = f"did you mean {meant!r}? Else " if meant else f"{error}. " if str(error) else ""
         raise ValueError(f"cannot read the limit {shown(text)}: {reason}write one such as {_EXAMPLES}") from None
 
 
-def _scan(text: str) -> Iterator[LimitParts]:
+def _scan(text: str, period: Period | None) -> Iterator[LimitParts]:
     if len(text) > _LONGEST_TEXT:
         raise ValueError(f"it has more than {_LONGEST_TEXT} characters")
     more, position = True, 0
     while more:
         found = _LIMIT.match(text, position)
         if found is None:
-            raise ValueError(f"{shown(text[position:])} is none" if position else "")
-        yield _parts(found)
+            raise ValueError(_hint(text) or (f"{shown(text[position:])} is none" if position else ""))
+        yield _parts(found, period)
         more, position = bool(found["more"]), found.end()
 
 
-def _parts(found: re.Match[str]) -> LimitParts:
-    unit = _unit(found)
+def _parts(found: re.Match[str], given: Period | None) -> LimitParts:
+    unit, period = _unit(found)
+    named = found["period"] or found["adverb"]
+    if named and period is not None:
+        of_length = f"{_number(found)} {unit}/{parse_period(named)}"
+        raise ValueError(f'{found["unit"]} is per {period} already: leave the other period out, or write "{of_length}"')
+    if named:
+        period = parse_period(named)
+    if unit is None:  # of so many per minute, nobody means dollars
+        unit = "calls" if period is not None and period.seconds < _HOUR else "usd"
+    amount = _amount(found, unit)
+    models, anchor, keep = _clauses(found["clauses"], unit)
+    if anchor is not None and period is None and given is None:
+        raise ValueError("counting from a date needs a period")
+    parts = LimitParts(unit, amount, period, models, anchor, keep)
+    check_together(parts if period is not None else parts._replace(period=given))
+    return parts
+
+
+def _unit(found: re.Match[str]) -> tuple[Unit | None, Period | None]:
+    """What an amount is in, if that is said, and the period that this says as well."""
+    if found["unit"] is None:
+        return ("usd" if found["dollar"] else None), None
+    word = re.sub(r"[\s_-]+", " ", found["unit"].lower())
+    if word[0] in "$ud":
+        return "usd", None
+    unit, period = _RATES[word] if word in _RATES else (_UNITS[word.removesuffix("s")], None)
+    if found["dollar"]:
+        either = f'"${_number(found)}" or "{_number(found)} {unit}"'
+        raise ValueError(f"an amount is in USD or in something else, not both: write {either}")
+    return unit, period
+
+
+def _number(found: re.Match[str]) -> str:
+    """The number as it is written, with the letter for thousands and more."""
+    return f"{found['number']}{found['scale'] or ''}"
+
+
+def _amount(found: re.Match[str], unit: Unit) -> int:
+    """An amount in nano-USD, or in the unit itself."""
     number = Fraction(found["number"].replace(",", "").replace("_", ""))
-    number *= _SCALES[found["scale"].lower()] if found["scale"] else 1
+    scale = (found["scale"] or "").lower()
+    if unit == "usd" and scale in ("m", "b"):  # $5m may be anything
+        raise ValueError("millions of USD are written out")
+    number *= _SCALES[scale] if scale else 1
     if found["sign"] or found["minus"]:
         raise ValueError("its amount is negative")
-    most = MAX_USD if unit == "usd" else _MOST[unit]
+    most = MAX_USD if unit == "usd" else MOST[unit]
     if number > most:
         raise ValueError(f"it may be at most {most:,} {unit.replace('usd', 'USD')}")
     if unit != "usd" and number.denominator > 1:
-        raise ValueError(f"{unit} come whole")
-    amount = nano_usd(number, up=False) if unit == "usd" else int(number)
-    named = found["period"] or found["adverb"]
-    models, anchor = _clauses(found["clauses"])
-    if anchor is not None and named is None:
-        raise ValueError("counting from a date needs a period")
-    return LimitParts(unit, amount, parse_period(named) if named else None, models, anchor)
+        bare = (
+            ""
+            if found["unit"]
+            else f', and a bare number per minute or second is one: write "${_number(found)}" for USD'
+        )
+        raise ValueError(f"{unit} come whole{bare}")
+    return nano_usd(number, up=False) if unit == "usd" else int(number)
 
 
-def _unit(found: re.Match[str]) -> Unit:
-    word = (found["unit"] or "$").lower()
-    if word[0] in "$ud":
-        if found["scale"] and found["scale"].lower() != "k":  # $5m may be anything
-            raise ValueError("millions of USD are written out")
-        return "usd"
-    if found["dollar"]:
-        raise ValueError("an amount is in USD or in something else, not both")
-    return "tokens" if word[0] == "t" else "calls"
-
-
-def _clauses(text: str) -> tuple[str | None, dt.datetime | None]:
-    models, anchor = [], []
+def _clauses(text: str, unit: Unit) -> tuple[str | None, dt.datetime | None, int]:
+    """The models, the date and what is kept of a limit that is in a unit."""
+    models, anchor, keep = [], [], []
     for clause in _CLAUSE.finditer(text):
         if clause["models"]:
             models.append(clause["models"])
-        else:
+        elif clause["anchor"]:
             anchor.append(clause["anchor"])
-    if len(models) > 1 or len(anchor) > 1:
-        raise ValueError("'on' and 'from' may come once each")
-    return checked_models(models[0]) if models else None, checked_anchor(anchor[0]) if anchor else None
+        else:
+            keep.append(clause)
+    if max(len(models), len(anchor), len(keep)) > 1:
+        raise ValueError("'on', 'from' and 'keep' may come once each")
+    return (
+        checked_models(models[0]) if models else None,
+        checked_anchor(anchor[0]) if anchor else None,
+        _kept(keep[0], unit) if keep else 0,
+    )
 
 
-def _respelt(text: str) -> str | None:
+def _kept(clause: re.Match[str], unit: Unit) -> int:
+    own, rate = _unit(clause)
+    if rate is not None or own not in (None, unit):
+        right = f"${_number(clause)}" if unit == "usd" else f"{_number(clause)} {unit}"
+        raise ValueError(f'what it keeps is in its own unit: write "keep up to {right}"')
+    return _amount(clause, unit)
+
+
+def _hint(text: str) -> str:
+    """What may be wrong with text that is no limit at all."""
+    if re.search(r"\b(?:keep|carry|carried|roll\s?-?over|unused)", text, re.IGNORECASE):
+        return 'what it keeps is an amount of its own unit at its end, as in "$100/month, keep up to $50"'
+    if re.search(r"\b(?:rolling|sliding)\b", text, re.IGNORECASE):
+        return 'a rolling period is a length of time, as in "$5/rolling 24 hours"'
+    return ""
+
+
+def _respelt(text: str, period: Period | None) -> str | None:
     """Return what was meant, if it takes only better spelling to read it."""
     if len(text) > _LONGEST_TEXT:
         return None
@@ -141,129 +232,25 @@ def _respelt(text: str) -> str | None:
         return next(iter(difflib.get_close_matches(word[0], _WORDS, n=1)), word[0])
 
     try:
-        return " + ".join(map(limit_text, _scan(re.sub(r"[a-z]{3,}", nearest, head) + on + models)))
+        read = _scan(re.sub(r"[a-z]{3,}", nearest, head) + on + models, period)
+        return " + ".join(map(limit_text, read))
     except ValueError:
         return None
 
 
 def limit_text(limit: LimitParts) -> str:
     """Write a limit so that it can be read again."""
-    if limit.unit == "usd":
-        text = format_usd(limit.amount).removesuffix(".00")
-    else:
-        text = f"{limit.amount:,} {limit.unit if limit.amount != 1 else limit.unit[:-1]}"
+    text = _amount_text(limit.amount, limit.unit)
     if limit.period:
         text += f"/{limit.period}"
     if limit.models:
         text += f" on {limit.models}"
     if limit.anchor:
         text += f" from {anchor_text(limit.anchor)}"
+    if limit.keep:
+        text += f", keep up to {_amount_text(limit.keep, limit.unit)}"
     return text
 
 
-def checked_amount(unit: Unit, amount: object) -> int:
-    """An amount in nano-USD, tokens or calls.
-
-    Raises:
-        TypeError: it is not an int.
-        ValueError: it is out of range.
-    """
-    if not isinstance(amount, int) or isinstance(amount, bool):
-        raise TypeError(f"an amount of {_unit_name(unit)} must be an int, got {shown(amount)}")
-    if not 0 <= amount <= _MOST[unit]:
-        raise ValueError(f"an amount of {_unit_name(unit)} must be from 0 to {_MOST[unit]:,}, got {shown(amount)}")
-    return amount
-
-
-def _unit_name(unit: Unit) -> str:
-    return "nano-USD" if unit == "usd" else unit
-
-
-def checked_models(pattern: object) -> str | None:
-    """A glob of models in lower case; None for one that all models match.
-
-    Raises:
-        TypeError: it is not a str.
-        ValueError: it is none, or would be read as two limits.
-    """
-    if not isinstance(pattern, str):
-        raise TypeError(f'models must be a str such as "gpt-5*", got {shown(pattern)}')
-    if not pattern or len(pattern) > _LONGEST_PATTERN or not pattern.isprintable() or re.search(r"[\s,]", pattern):
-        raise ValueError(f'models must be one pattern without spaces or commas, such as "gpt-5*", got {shown(pattern)}')
-    if re.search(r"\+[$\d]", pattern):
-        raise ValueError(f'write "?" for the "+" in models={shown(pattern)}: it would separate two limits')
-    return None if pattern == "*" else pattern.lower()
-
-
-def checked_anchor(value: object) -> dt.datetime:
-    """Bring an anchor into its one form: whole seconds, in UTC or naive.
-
-    Raises:
-        TypeError: it is neither a date, text nor a number.
-        ValueError: it is no date from 1900 to 2999.
-    """
-    try:
-        anchor = _datetime(value)
-    except (ValueError, OverflowError, OSError):
-        anchor = None
-    # Outside these years the calendar's arithmetic may overflow, and a time in milliseconds would pass for one.
-    if anchor is None or not 1900 <= anchor.year < 3000:
-        raise ValueError(
-            'periods are counted from a date such as "2026-01-15" or "2026-01-15T09:00Z", or from unix seconds, '
-            f"from 1900 to 2999, got {shown(value)}"
-        )
-    return anchor
-
-
-def _datetime(value: object) -> dt.datetime:
-    if isinstance(value, str):
-        value = dt.datetime.fromisoformat(value.upper().replace(" Z", "Z"))
-    if isinstance(value, dt.datetime):
-        known = value.astimezone(dt.UTC) if value.tzinfo else value
-        return known.replace(microsecond=0, fold=0)
-    if isinstance(value, dt.date):
-        return dt.datetime(value.year, value.month, value.day)  # noqa: DTZ001
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return local_time(math.floor(value), dt.UTC)
-    raise TypeError(f"periods are counted from a date, a datetime, text or unix seconds, got {shown(value)}")
-
-
-def anchor_text(anchor: dt.datetime) -> str:
-    """Write an anchor, as short as it can be read again."""
-    if anchor.tzinfo is None and anchor.time() == dt.time():
-        return anchor.date().isoformat()
-    text = anchor.replace(tzinfo=None).isoformat(timespec="seconds" if anchor.second else "minutes")
-    return f"{text}Z" if anchor.tzinfo else text
-
-
-def limit_id(parts: LimitParts) -> str:
-    """Write the id of a limit, which leaves its amount out."""
-    text = str(parts.unit)
-    if parts.period:
-        text += f"/{parts.period.count if parts.period.count > 1 else ''}{parts.period.unit}"
-    if parts.anchor:
-        text += f"@{anchor_text(parts.anchor)}"
-    if parts.models:
-        text += f"~{quote(parts.models, safe='*?[]!/:@+')}"
-    return text
-
-
-def parts_of_id(id: str, amount: int) -> LimitParts:
-    """What the limit consists of that has an id.
-
-    Raises:
-        TypeError: the amount is not an int.
-        ValueError: no limit has this id, or the amount is out of range.
-    """
-    found = _ID.fullmatch(id)
-    if found is None:
-        raise ValueError(f"no limit has the id {shown(id)}")
-    unit, models, anchor = cast("Unit", found["unit"]), found["models"], found["anchor"]
-    period = parse_period(f"{found['count'] or 1} {found['per']}") if found["per"] else None
-    return LimitParts(
-        unit,
-        checked_amount(unit, amount),
-        period,
-        models and checked_models(unquote(models)),
-        checked_anchor(anchor) if anchor else None,
-    )
+def _amount_text(amount: int, unit: Unit) -> str:
+    return amount_text(amount, unit).removesuffix(".00")

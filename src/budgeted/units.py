@@ -1,0 +1,26 @@
+"""What limits are counted in, and how many of it as people write them."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from budgeted.money import format_usd
+
+Unit: TypeAlias = Literal["usd", "tokens", "calls", "input tokens", "output tokens", "tool calls"]
+"""USD are counted in nano-USD; "tokens" are input and output together, "calls" those of models."""
+
+
+def amount_text(amount: int, unit: str) -> str:
+    """An amount as people write it.
+
+    Args:
+        amount: in nano-USD, or in the unit itself.
+        unit: one of :data:`Unit`.
+
+    Example:
+        >>> amount_text(500_000_000, "usd"), amount_text(20_000, "input tokens"), amount_text(1, "calls")
+        ('$0.50', '20,000 input tokens', '1 call')
+    """
+    if unit == "usd":
+        return format_usd(amount)
+    return f"{amount:,} {unit.removesuffix('s') if amount == 1 else unit}"
