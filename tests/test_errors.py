@@ -86,6 +86,28 @@ def test_other_units_are_counted_not_priced() -> None:
     assert "0 calls left of 60 calls/minute" in str(error)
 
 
+@pytest.mark.parametrize(
+    ("limit", "unit", "said"),
+    [
+        (
+            "20,000 input tokens/minute",
+            "input tokens",
+            "has 2,000 input tokens left of 20,000 input tokens/minute, and",
+        ),
+        ("20,000 input tokens/minute", "input tokens", "may need 1 input token (spent 18,000 input tokens, held by"),
+        ("20,000 tool calls", "tool calls", "may need 1 tool call (spent 18,000 tool calls, held by calls in flight 0"),
+        ("20,000 calls/rolling day", "calls", "; it would fit at 2025-11-23T00:00:00+00:00"),
+        ("20,000 calls/day", "calls", "; the limit resets at 2025-11-23T00:00:00+00:00"),
+    ],
+)
+def test_its_text_reads_well_in_every_unit(limit: str, unit: str, said: str) -> None:
+    error = exceeded(
+        limit=limit, unit=unit, amount=20_000, spent=18_000, held=0, requested=1, max_output_tokens=None, model=None
+    )
+    assert said in str(error)
+    assert pickle.loads(pickle.dumps(error)).args == error.args  # noqa: S301
+
+
 def test_its_text_says_who_how_much_of_what_until_when_and_what_would_have_fitted() -> None:
     text = str(exceeded())
     assert text == (

@@ -24,7 +24,8 @@ from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
-from budgeted.money import NANO, format_usd, to_usd
+from budgeted.money import NANO, to_usd
+from budgeted.units import amount_text
 
 _DEEPEST = 100
 """Exceptions that are looked at for the refusal behind one of them."""
@@ -73,11 +74,12 @@ class BudgetExceededError(BudgetError):
         account: the user's name, the block's key, or ``"global"``.
         account_kind: ``"global"``, ``"user"`` or ``"block"``.
         limit: the limit in its own text, such as ``"$10/day"``.
-        unit: ``"usd"``, ``"tokens"`` or ``"calls"``.
+        unit: ``"usd"``, ``"tokens"``, ``"calls"``, ``"input tokens"``, ``"output tokens"`` or ``"tool calls"``.
         spent, held, requested, remaining: in USD for a USD limit, else in tokens or calls.
         reason: ``"spent"`` (the money is gone) or ``"held"`` (calls in flight hold the rest).
         retry_after: seconds until a retry can succeed, or None if only a higher limit helps.
-        resets_at: when the limit's period ends (aware ``datetime``), or None.
+        resets_at: when the limit's period ends (aware ``datetime``), or a rolling one has room for this call if nothing
+            else is spent; or None.
         model: the model asked for.
         max_output_tokens: what would have fitted: the largest output cap this request could have had, or None.
         current_cost, max_budget: ``spent`` and the limit's amount, under the names LiteLLM gives them.
@@ -114,7 +116,7 @@ class BudgetExceededError(BudgetError):
             account: the user's name, the block's key, or ``"global"``.
             account_kind: ``"global"``, ``"user"`` or ``"block"``.
             limit: the limit in its own text.
-            unit: ``"usd"``, ``"tokens"`` or ``"calls"``.
+            unit: what its amounts are in.
             amount: the limit's, in nano-USD, tokens or calls, as all that follow.
             spent: what was charged before.
             held: what calls in flight may still cost.
@@ -184,8 +186,14 @@ class BudgetExceededError(BudgetError):
         if self.reason == "held":
             return text + "; it may fit when calls in flight have ended"
         if self.resets_at is not None:
-            return text + f"; the limit resets at {self.resets_at.isoformat()}"
+            what = "it would fit" if self.rolls else "the limit resets"
+            return text + f"; {what} at {self.resets_at.isoformat()}"
         return text + "; raise the limit to go on"
+
+    @property
+    def rolls(self) -> bool:
+        """Whether the limit is a rolling one: by ``resets_at`` some of it is free again, and the rest later."""
+        return "/rolling " in self.limit  # which no model's name can be the cause of: there is no blank in any
 
     @property
     def known_as(self) -> str:
@@ -238,13 +246,11 @@ def _public(amount: int, unit: str) -> float:
 
 
 def _show(amount: int, unit: str, *, up: bool = True) -> str:
-    if unit != "usd":
-        return f"{amount} {unit}"
     # To a hundredth of a cent, what is left rounded down; exact figures are in the attributes.
     step = NANO // 10_000
-    if amount < step:
-        return format_usd(amount)
-    return format_usd((-(-amount // step) if up else amount // step) * step)
+    if unit == "usd" and amount >= step:
+        amount = (-(-amount // step) if up else amount // step) * step
+    return amount_text(amount, unit)
 
 
 class UnattributedCallError(BudgetError):

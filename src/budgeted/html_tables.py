@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from budgeted.money import NANO, format_usd
+from budgeted.money import NANO
+from budgeted.units import amount_text
 
 MOST_ROWS = 50
 """Rows that are shown of a table: a notebook keeps all that it shows."""
@@ -38,11 +39,11 @@ def amount(value: float | None, unit: str = "usd") -> str:
 
     Args:
         value: in USD, tokens or calls.
-        unit: ``"usd"``, ``"tokens"`` or ``"calls"``.
+        unit: ``"usd"``, ``"tokens"``, ``"calls"`` or another one of a limit.
     """
     if value is None:
         return "-"
-    return format_usd(round(value * NANO)) if unit == "usd" else f"{value:,.0f} {unit}"
+    return amount_text(round(value * NANO) if unit == "usd" else round(value), unit)
 
 
 def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:

@@ -9,6 +9,7 @@ import click
 
 from budgeted.cli.ledger_options import books, on_books
 from budgeted.cli.table_output import json_option, show
+from budgeted.html_tables import amount
 from budgeted.manager.balances import Balance
 from budgeted.money import format_usd, nano_usd
 
@@ -22,10 +23,7 @@ def usd(amount: float | None) -> str:
 
 def row(balance: Balance) -> tuple[str, ...]:
     """A balance in a table."""
-    if balance.unit == "usd":
-        figures = [usd(balance.spent), usd(balance.held), usd(balance.remaining)]
-    else:
-        figures = [f"{figure:g}" for figure in (balance.spent, balance.held, balance.remaining or 0)]
+    figures = (amount(figure, balance.unit) for figure in (balance.spent, balance.held, balance.remaining))
     resets = "never" if balance.resets_at is None else balance.resets_at.isoformat(" ", "minutes")
     return (balance.text or "none", *figures, resets)
 

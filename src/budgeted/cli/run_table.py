@@ -10,11 +10,12 @@ from typing import Final
 import click
 
 from budgeted.cli.table_output import as_lines
+from budgeted.html_tables import amount
 from budgeted.manager.administrative_manager import Books
 from budgeted.manager.balances import Balance
 from budgeted.manager.run_books import RunBooks, RunReport, Spent
 from budgeted.manager.running_program import is_there
-from budgeted.money import format_usd, nano_usd
+from budgeted.money import format_usd
 from budgeted.telemetry import run_notes
 
 HELPERS_SECONDS: Final = 0.5
@@ -77,8 +78,7 @@ def _figures(one: Spent) -> tuple[str, str, str]:
 
 
 def _left(balance: Balance) -> str:
-    remaining = balance.remaining or 0
-    return format_usd(nano_usd(remaining)) if balance.unit == "usd" else f"{remaining:g} {balance.unit}"
+    return amount(balance.remaining or 0, balance.unit)
 
 
 def _started(folder: Path) -> dict[int, int]:

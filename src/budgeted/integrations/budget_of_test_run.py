@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable
 
 from budgeted import providers
+from budgeted.html_tables import amount
 from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import user_account
 from budgeted.limits.limit import Limit
 from budgeted.manager import carried_manager, open_managers
 from budgeted.manager.budget_manager import BudgetManager
 from budgeted.manager.carried_manager import CarriedManager
-from budgeted.money import MAX_USD, NANO, format_usd, nano_usd, to_usd
+from budgeted.money import MAX_USD, NANO, to_usd
 from budgeted.payers.hooks_in_place import fixtures
 from budgeted.payers.payer_interface import Group
 from budgeted.payers.scope import charge_always, charge_no_more
@@ -186,6 +187,6 @@ def name_of(test: str) -> str:
 def told(event: Event) -> str:
     """What was refused, and by which limit."""
     whose = "this run" if event.account_kind == "global" else "this test"
-    left = format_usd(nano_usd(event.remaining or 0, up=False))
+    left = amount(event.remaining or 0, event.unit or "usd")
     call = f"a call to {event.model}" if event.model else "a call"
     return f"the LLM budget of {whose}, {event.limit}, has {left} left, and {call} did not fit"

@@ -189,7 +189,7 @@ def _exceeded(error: BudgetExceededError, status: int) -> Answer:
     elif error.reason == "held":
         detail += "; there may be when others that are being served have ended"
     elif error.resets_at is not None:
-        detail += f"; it resets at {error.resets_at.isoformat()}"
+        detail += f"; {'there is room at' if error.rolls else 'it resets at'} {error.resets_at.isoformat()}"
     return Answer(
         Problem(
             type="urn:budgeted:budget-exceeded",

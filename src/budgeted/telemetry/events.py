@@ -76,7 +76,7 @@ class Event:
             ``"ledger"`` of a refusal; else a few words.
         model, provider: what was asked for, where the event is about one call.
         limit: the limit as it would be written, such as ``"$10/day"``.
-        unit: ``"usd"``, ``"tokens"`` or ``"calls"``, of the amounts of a limit.
+        unit: ``"usd"``, ``"tokens"``, ``"calls"`` or another one, of the amounts of a limit.
         amount, spent, held, remaining: of the limit, in its unit (USD for ``"usd"``).
         requested: what the call needs of the limit, in its unit.
         threshold: the share that was reached, such as 0.8.
