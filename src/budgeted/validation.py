@@ -8,7 +8,10 @@ MOST = 1_000_000_000
 """The largest count that is taken, of tokens or of anything else."""
 
 _NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
-_LIKE_A_LIMIT = re.compile(r"\s*+(\$|.*\d\s*+(/|per\b|usd\b|tokens?\b|calls?\b))", re.IGNORECASE)
+_LIKE_A_LIMIT = re.compile(
+    r"\s*+(\$|.*\d\s*+([kmb]\b\s*+)?(/|per\b|usd\b|((input|output|tool)[\s_-])?(tokens?|calls?)\b|[rt]pm\b))",
+    re.IGNORECASE,
+)
 
 
 def shown(value: object) -> str:

@@ -12,7 +12,7 @@ from budgeted.errors import LedgerError
 from budgeted.ledger.accounts import Slot, account_name
 from budgeted.ledger.cost_routing import Leg, Route
 from budgeted.ledger.interface import Ledger, all_accounts
-from budgeted.ledger.limit_conversion import limit_of
+from budgeted.ledger.limit_conversion import counts, limit_of
 from budgeted.ledger.memory.daily_rollups import shortened
 from budgeted.ledger.spending_records import Charge, RollupRow
 from budgeted.ledger.whole_content import Content
@@ -130,7 +130,7 @@ def _counted(slot: Slot, charge: Charge) -> bool:
     if not slot.start <= charge.opened < slot.end:
         return False
     try:
-        return limit_of(slot.limit, slot.amount).matches(charge.model)
+        return counts(limit_of(slot), charge.provider, charge.model)
     except ValueError:  # a limit that some other client named
         return True
 

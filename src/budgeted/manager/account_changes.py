@@ -152,10 +152,10 @@ class AccountChanges:
         account = self._accounts.known(user)
         found = []
         for slot in account.slots:
-            limit = limit_of(slot.limit, slot.amount)
+            limit = limit_of(slot)
             if (limit.unit, limit.models) != (more.unit, more.models):
                 continue
-            if limit.period is None:
+            if limit.period is None or limit.period.rolling:
                 text = f"{limit} of {account_name(account.id)!r} has no period with which a raise could end"
                 msg = f"{text}; give it another amount with set_limits({user!r}, ...)"
                 raise ValueError(msg)

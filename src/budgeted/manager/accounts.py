@@ -15,13 +15,14 @@ from budgeted.ledger.accounts import (
     Account,
     LimitSpec,
     Slot,
+    Terms,
     account_kind,
     account_name,
     is_claim,
     user_account,
 )
 from budgeted.ledger.interface import all_accounts
-from budgeted.ledger.limit_conversion import limit_of, spec
+from budgeted.ledger.limit_conversion import counted_from, limit_of, present, spec
 from budgeted.limits.limit import Limit, LimitLike
 from budgeted.limits.periods import NEVER, local_time
 from budgeted.limits.trusted_clock import TOLERANCE
@@ -32,7 +33,7 @@ from budgeted.metering.manual_hold import counted
 from budgeted.money import nano_usd, to_usd
 from budgeted.pricing.price_registry import Amount
 from budgeted.pricing.usage import Usage
-from budgeted.telemetry.forecast import Recent, recent_rates
+from budgeted.telemetry.forecast import Recent, goes_by_recent, recent_rates
 from budgeted.validation import check_count, check_name
 
 logger = logging.getLogger("budgeted")
@@ -86,7 +87,7 @@ class Accounts:
     def rates(self, accounts: Iterable[Account]) -> dict[str, Recent]:
         """What was charged lately, where accounts have limits whose own period tells nothing of that."""
         payer = self._payer
-        names = [account.id for account in accounts if any(slot.end >= NEVER for slot in account.slots)]
+        names = [account.id for account in accounts if any(map(goes_by_recent, account.slots))]
         if not names:
             return {}
         return recent_rates(payer.ledger, payer.clock(), payer.timezone, names[0] if len(names) == 1 else None)
@@ -95,9 +96,9 @@ class Accounts:
         """The balances of each of some accounts."""
         at, timezone = self._payer.clock(), self._payer.timezone
         periods = [
-            (account.id, now.start, now.end)
+            (account.id, counted_from(now, at), now.end)
             for account in accounts
-            for now in (balances.present(slot, at, timezone) for slot in account.slots)
+            for now in (present(slot, at, timezone) for slot in account.slots)
         ]
         uncertain = iter(self._payer.ledger.uncertain_sums(periods) if periods else ())
         recent = self.rates(accounts)
@@ -209,7 +210,7 @@ class Accounts:
             if late and is_claim(account.id):
                 ledger.delete(account.id)  # nobody was told anything of the period that comes back
             elif late:
-                limits = [spec(limit_of(slot.limit, slot.amount), now, self._payer.timezone) for slot in late]
+                limits = [spec(limit_of(slot), now, self._payer.timezone) for slot in late]
                 repaired += ledger.set_periods(account.id, limits)
                 self.forget_alerts(account.id)
         return repaired
@@ -228,4 +229,5 @@ class Accounts:
 
 
 def _empty(spec: LimitSpec) -> Slot:
-    return Slot(spec.limit, spec.unit, spec.amount, spec.start, spec.end)
+    terms = Terms(spec.window, spec.keep, spec.step) if spec.window or spec.keep else None
+    return Slot(spec.limit, spec.unit, spec.amount, spec.start, spec.end, terms=terms)

@@ -6,11 +6,9 @@ import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import msgspec
-
 from budgeted.html_tables import Bar, Cell, amount, table
-from budgeted.ledger.accounts import UNITS, Account, Slot
-from budgeted.ledger.limit_conversion import limit_of
+from budgeted.ledger.accounts import Account, Slot
+from budgeted.ledger.limit_conversion import limit_of, present, resets_at
 from budgeted.limits.periods import NEVER, local_time
 from budgeted.money import to_usd
 from budgeted.telemetry.forecast import Recent, exhausted_at
@@ -18,18 +16,19 @@ from budgeted.telemetry.forecast import Recent, exhausted_at
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """One limit of an account, now. Amounts are USD for a USD limit, else tokens or calls.
+    """One limit of an account, now. Amounts are USD for a USD limit, else in its unit.
 
     Attributes:
-        limit: the limit's amount, or None for an account without a limit.
-        spent: charged in the current period.
+        limit: what may be spent in the current period, with what it has besides the limit's own amount; None for an
+            account without a limit.
+        spent: charged in the current period; of a rolling limit, what still counts.
         held: set aside for calls in flight.
         remaining: what is left, never negative; None without a limit.
-        period_start: when the current period began, or None for a limit for ever.
-        resets_at: when it ends, or None.
+        period_start: when the current period began, or None for a limit for ever and a rolling one.
+        resets_at: when it ends, or of a rolling limit the oldest charge stops counting; or None.
         uncertain: of ``spent``, what nobody has confirmed (USD).
-        unit: ``"usd"``, ``"tokens"`` or ``"calls"``.
-        text: the limit as it would be written, such as ``"$10/day"``.
+        unit: ``"usd"``, ``"tokens"``, ``"calls"``, ``"input tokens"``, ``"output tokens"`` or ``"tool calls"``.
+        text: the limit as it was stated, such as ``"$10/day"``.
         exhausted_at: when the limit is reached if spending goes on as it does: at the average rate since the period
             began (over at least a 24th of it), or for a limit for ever of the last seven days. None if it resets
             before that, or nothing is being spent.
@@ -143,14 +142,6 @@ class AccountInfo:
     balances: tuple[Balance, ...]
 
 
-def present(slot: Slot, at: float, tz: dt.tzinfo) -> Slot:
-    """A limit's running numbers now (unix seconds): a period that has ended by now counts as begun anew."""
-    if slot.end > at:
-        return slot
-    start, end = limit_of(slot.limit, slot.amount).window(at, tz)
-    return msgspec.structs.replace(slot, start=start, end=end, spent=0, held=0)
-
-
 def of_slot(
     slot: Slot, at: float, tz: dt.tzinfo, uncertain: Mapping[str, int], recent: Recent | None = None
 ) -> Balance:
@@ -163,20 +154,21 @@ def of_slot(
         uncertain: what nobody has confirmed of the account's calls in the present period: nano-USD by model.
         recent: what the account was charged lately.
     """
-    limit, now = limit_of(slot.limit, slot.amount), present(slot, at, tz)
-    start, end, spent, held = now.start, now.end, now.spent, now.held
+    limit, now = limit_of(slot), present(slot, at, tz)
     usd = limit.unit == "usd"
-    left = max(0, slot.amount - spent - held)
+    amounts = (now.amount, now.spent, now.held, max(0, now.amount - now.spent - now.held))
+    whole, spent, held, left = map(to_usd, amounts) if usd else amounts
     guessed = sum(nano for model, nano in uncertain.items() if limit.matches(model))
+    ends = resets_at(now, at)
     return Balance(
-        limit=to_usd(slot.amount) if usd else slot.amount,
-        spent=to_usd(spent) if usd else spent,
-        held=to_usd(held) if usd else held,
-        remaining=to_usd(left) if usd else left,
-        period_start=None if end >= NEVER else local_time(start, tz),
-        resets_at=None if end >= NEVER else local_time(end, tz),
-        uncertain=to_usd(min(guessed, spent) if usd else guessed),
-        unit=UNITS[slot.unit],
+        limit=whole,
+        spent=spent,
+        held=held,
+        remaining=left,
+        period_start=None if now.end >= NEVER else local_time(now.start, tz),
+        resets_at=None if ends is None else local_time(ends, tz),
+        uncertain=to_usd(min(guessed, now.spent) if usd else guessed),
+        unit=limit.unit,
         text=str(limit),
         exhausted_at=exhausted_at(slot, at, tz, recent),
     )
@@ -186,7 +178,7 @@ def in_the_future(slot: Slot, tz: dt.tzinfo) -> str:
     """That a limit's period has not come yet, and what to do about it."""
     begins, ends = (local_time(at, tz).isoformat(" ", "minutes") for at in (slot.start, slot.end))
     return (
-        f"{limit_of(slot.limit, slot.amount)} is in a period that begins on {begins}, since a clock was wrong: it "
+        f"{limit_of(slot)} is in a period that begins on {begins}, since a clock was wrong: it "
         f"counts in that one until {ends}. `budgeted repair --period` brings it back into the present one"
     )
 

@@ -9,7 +9,7 @@ having it be explicit, when the limits are in place. Who declares the same again
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 from urllib.parse import parse_qs, urlencode
 
@@ -17,11 +17,15 @@ import msgspec
 
 from budgeted.ledger.accounts import CALLS, Account, LimitSpec, declarations_of
 from budgeted.ledger.interface import Ledger, all_accounts
+from budgeted.ledger.limit_conversion import spec_of
 from budgeted.limits.periods import NEVER
 from budgeted.manager.running_program import Program
 
-Amounts: TypeAlias = tuple[tuple[str, int], ...]
-"""Limits by their ids, each with its amount, in the order of the ids."""
+OneAmount: TypeAlias = tuple[str, int] | tuple[str, int, int]
+"""A limit by its id, with its amount, and what it keeps of it when a period ends, where it does."""
+
+Amounts: TypeAlias = tuple[OneAmount, ...]
+"""Limits in the order of their ids."""
 
 NOBODY = Program("an unknown program", 0, "", "", "", 0)
 
@@ -114,7 +118,16 @@ def forget(ledger: Ledger, entries: Sequence[Entry]) -> None:
 
 def amounts_of(account: Account | None) -> Amounts:
     """The limits that an account has."""
-    return () if account is None else tuple(sorted((slot.limit, slot.amount) for slot in account.slots))
+    return stated(map(spec_of, account.slots if account is not None else ()))
+
+
+def stated(limits: Iterable[LimitSpec]) -> Amounts:
+    """What is said of limits that somebody states."""
+    return tuple(sorted(_one(limit.limit, limit.amount, limit.keep) for limit in limits))
+
+
+def _one(id: str, amount: int, keep: int) -> OneAmount:
+    return (id, amount, keep) if keep else (id, amount)
 
 
 def _numbered(account: str, number: int) -> str:
@@ -126,7 +139,7 @@ def _put(ledger: Ledger, id: str, declaration: Declaration, *, done: bool) -> No
 
 
 def _spec(declaration: Declaration) -> LimitSpec:
-    limits = [f"{amount} {id}" for id, amount in declaration.amounts]
+    limits = [f"{'+'.join(map(str, amounts))} {id}" for id, *amounts in declaration.amounts]
     text = urlencode({"limit": limits, "at": declaration.at, **msgspec.structs.asdict(declaration.program)}, doseq=True)
     return LimitSpec(text, CALLS, 0, 0, NEVER)
 
@@ -143,12 +156,18 @@ def _declaration(account: Account) -> Declaration:
     """What was declared; of what cannot be read, that nobody knows by whom."""
     try:
         told = parse_qs(account.slots[0].limit, keep_blank_values=True)
-        pairs = [one.partition(" ") for one in told.get("limit", [])]
         given = {name: values[0] for name, values in told.items()}
         return Declaration(
-            amounts=tuple(sorted((id, int(amount)) for amount, _, id in pairs)),
+            amounts=tuple(sorted(map(_read, told.get("limit", [])))),
             program=msgspec.convert({name: given[name] for name in Program.__struct_fields__}, Program, strict=False),
             at=int(given["at"]),
         )
     except (IndexError, KeyError, ValueError, msgspec.ValidationError):
         return Declaration((), NOBODY, 0)
+
+
+def _read(text: str) -> OneAmount:
+    """A limit of a declaration."""
+    amounts, _, id = text.partition(" ")
+    amount, _, keep = amounts.partition("+")
+    return _one(id, int(amount), int(keep or 0))

@@ -18,10 +18,10 @@ import msgspec
 from budgeted.errors import LedgerError, LedgerLockedError, LedgerUnavailableError
 from budgeted.ledger.accounts import GLOBAL, Account, LimitSpec
 from budgeted.ledger.interface import Ledger
-from budgeted.ledger.limit_conversion import limit_of
+from budgeted.ledger.limit_conversion import limit_of_id
 from budgeted.limits.periods import local_time
 from budgeted.manager import declarations
-from budgeted.manager.declarations import Amounts, Declaration, Entry, amounts_of
+from budgeted.manager.declarations import Amounts, Declaration, Entry, amounts_of, stated
 from budgeted.manager.running_program import Program, is_running, this_program
 
 logger = logging.getLogger("budgeted")
@@ -68,7 +68,7 @@ def declare(ledger: Ledger, account: str, limits: Sequence[LimitSpec], at: float
     Raises:
         LedgerError: the ledger cannot be used, or takes no such limits. Then nothing was declared.
     """
-    amounts = tuple(sorted((limit.limit, limit.amount) for limit in limits))
+    amounts = stated(limits)
     mine = Declaration(amounts, this_program(), int(at))
     began = time.monotonic()
     while True:
@@ -202,12 +202,12 @@ def _tell_of_operator(now: Amounts, mine: Declaration, whose: str) -> None:
 
 def text_of(amounts: Amounts) -> str:
     """Limits as they would be written."""
-    return " + ".join(_text(id, amount) for id, amount in amounts) or "no limit"
+    return " + ".join(_text(*one) for one in amounts) or "no limit"
 
 
-def _text(id: str, amount: int) -> str:
+def _text(id: str, amount: int, keep: int = 0) -> str:
     try:
-        return str(limit_of(id, amount))
+        return str(limit_of_id(id, amount, keep))
     except ValueError:  # a limit that some other client named
         return f"{amount} {id!r}"
 

@@ -13,12 +13,12 @@ import msgspec
 from budgeted.errors import LedgerError, LedgerUnavailableError, UnknownUserError
 from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import GLOBAL, Account, Slot, account_name, user_account
-from budgeted.ledger.limit_conversion import day_number, is_budget, limit_of, spec, spec_of
+from budgeted.ledger.limit_conversion import counted_from, day_number, is_budget, limit_of, present, spec, spec_of
 from budgeted.ledger.litellm_hosted import user_dict
 from budgeted.ledger.spending_records import Used
 from budgeted.ledger.spill_file import Unposted
 from budgeted.limits.limit import Anchor, Limit
-from budgeted.limits.periods import parse_period
+from budgeted.limits.periods import Period, parse_period
 from budgeted.manager import reported_call
 from budgeted.manager.accounts import Accounts
 from budgeted.manager.project_payer import ProjectPayer, no_price
@@ -79,12 +79,7 @@ class LiteLLMMethods:
             account = self._payer.ledger.read(name)
             slots = () if account is None else account.slots
             budgets = [slot for slot in slots if is_budget(slot)]
-            if period is not None and created_at is None:
-                kept = (limit_of(slot.limit, slot.amount) for slot in budgets)
-                created_at = next(
-                    (one.anchor for one in kept if one.period == period and one.anchor), self._payer.clock()
-                )
-            limit = Limit(total_budget) if period is None else Limit(total_budget, period, anchor=created_at)
+            limit = self._budget(total_budget, period, created_at, budgets)
             made = spec(limit, self._payer.clock(), self._payer.timezone)
             if account is not None and budgets:
                 made = msgspec.structs.replace(made, since=self._since(account, budgets))
@@ -93,19 +88,31 @@ class LiteLLMMethods:
             self._payer.user_limits = True
         return self._record(user)
 
+    def _budget(
+        self, total_budget: Amount, period: Period | None, created_at: Anchor | None, budgets: Sequence[Slot]
+    ) -> Limit:
+        """The limit that a budget is, counted as one of these is, if it is of the same period and nothing is said."""
+        if period is None:
+            return Limit(total_budget)
+        if created_at is None and not period.rolling:
+            same = (one.anchor for one in map(limit_of, budgets) if one.period == period)
+            created_at = next(filter(None, same), self._payer.clock())
+        # Text, too, is USD here, also where so many per minute would be calls.
+        return Limit(0, period, anchor=created_at).with_amount(Limit(total_budget).amount)
+
     def _since(self, account: Account, budgets: Sequence[Slot]) -> int:
         """The day from which past charges count into a budget that replaces these, so that what was spent stays.
 
         Past charges are known by the day, and as a whole since the last reset.
         """
-        now = self._payer.clock()
-        present = [slot for slot in budgets if slot.end > now]
-        spent = max((slot.spent for slot in present), default=0)
-        if not spent and not any(slot.held for slot in present):
+        now, tz = self._payer.clock(), self._payer.timezone
+        running = [present(slot, now, tz) for slot in budgets if slot.end > now]
+        spent = max((slot.spent for slot in running), default=0)
+        if not spent and not any(slot.held for slot in running):
             return -1
         if spent == account.usd:
             return 0
-        return day_number(min(slot.start for slot in present), self._payer.timezone)
+        return day_number(min(counted_from(slot, now) for slot in running), tz)
 
     def projected_cost(self, model: str, messages: Iterable[object], user: str) -> float:
         """What a user has spent, plus what the input of a request would cost (USD).

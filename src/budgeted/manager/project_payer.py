@@ -23,7 +23,7 @@ from budgeted.ledger.accounts import GLOBAL, USD, Account, Slot, account_kind, a
 from budgeted.ledger.admission import Refused
 from budgeted.ledger.cost_routing import Leg, Route
 from budgeted.ledger.interface import Ledger, all_accounts
-from budgeted.ledger.limit_conversion import day_number, limit_of, spec
+from budgeted.ledger.limit_conversion import counts, day_number, limit_of, limit_of_id, present, spec
 from budgeted.ledger.spending_records import Used
 from budgeted.limits.limit import Limit
 from budgeted.limits.periods import NEVER, Period, local_time, window
@@ -59,6 +59,9 @@ MOST_LOOKED_AT = 10_000
 
 MOST_KEYED = 1_000
 """Keyed blocks that are kept in mind, at least, after they have ended."""
+
+MOST_STATED = 10_000
+"""Limits with more than an amount whose text is kept in mind."""
 
 MOST_WARNED = 100_000
 """Warnings that are kept in mind so as not to be repeated: each user may have one a day."""
@@ -103,6 +106,7 @@ class ProjectPayer:
         self.repeats = Repeats()
         self.unlock()
         self._keyed: dict[str, _Keyed] = {}
+        self._stated: dict[tuple[str, str], Limit] = {}
         self._warned: set[str] = set()
         self._kept: list[KeptCharges] = []
         self.adopt(ledger, settings, limits)
@@ -198,9 +202,11 @@ class ProjectPayer:
             versions.append(account.version)
             windows = []
             for slot in account.slots:
-                limit = limit_of(slot.limit, slot.amount)
-                if not limit.matches(model):
+                limit = limit_of(slot)
+                if not counts(limit, provider, model):
                     continue
+                if slot.terms is not None or self._stated:
+                    self._note_stated(name, slot, limit)
                 start, end = limit.window(at, self.timezone)
                 if slot.start > start:  # a clock set back does not reopen a period
                     start, end = slot.start, slot.end
@@ -360,7 +366,17 @@ class ProjectPayer:
         """The refusing limit as it would be written."""
         if refused.limit == "cap" or account_kind(refused.account) == "block":
             return f"a cap of {_CAP.with_amount(refused.amount)}"
-        return str(limit_of(refused.limit, refused.amount))
+        stated = self._stated.get((refused.account, refused.limit))
+        return str(limit_of_id(refused.limit, refused.amount) if stated is None else stated)
+
+    def _note_stated(self, account: str, slot: Slot, limit: Limit) -> None:
+        """Keep in mind how a limit was stated whose amount, as refusals have it, is another one in its period."""
+        if slot.terms is None:
+            self._stated.pop((account, slot.limit), None)
+            return
+        if len(self._stated) >= MOST_STATED:
+            self._stated.clear()
+        self._stated[account, slot.limit] = limit
 
     # -- what goes through all the same
 
@@ -411,11 +427,12 @@ class ProjectPayer:
         for name, policy in zip(group.accounts, group.policies, strict=True):
             account = self.ledger.read(name) if policy.on_exceed == "warn" else None
             for slot in account.slots if account else ():
-                over = slot.spent + slot.held > slot.amount
+                now = present(slot, self.clock(), self.timezone) if slot.terms is not None else slot
+                over = now.spent + now.held > now.amount
                 if over and self._is_news(f"{name} {slot.limit} {slot.start}"):
                     who = "a user" if account_kind(name) == "user" else account_name(name)
                     text = "budgeted: %s is over %s and goes on, as on_exceed='warn'"
-                    say(logging.WARNING, text, (who, limit_of(slot.limit, slot.amount)), {})
+                    say(logging.WARNING, text, (who, limit_of(slot)), {})
 
 
 class _Keyed:

@@ -19,6 +19,8 @@ TEAM: Final = "team:"
 """How the name of a team's account begins."""
 
 _GLOB: Final = re.compile(r"[*?\[]")
+_NUMBER: Final = re.compile(r"[\d.,_\s]+[kmb]?", re.ASCII | re.IGNORECASE)
+_HOUR: Final = 3600
 _KEYS: Final = ("max_budget", "duration", "limit", "limits")
 
 
@@ -112,7 +114,15 @@ def _of_table(file: SettingsFile, keys: tuple[str, ...], table: dict[str, object
         if key in ("limit", "limits") or (key == "global" and keys == ("limits",)):
             yield from _read(file, (*keys, key), value)
         elif key not in budget:
-            yield from _parsed(file, (*keys, key), value, _period(file, (*keys, key)))
+            period = _period(file, (*keys, key))
+            yield from _parsed(file, (*keys, key), _per(period, value), period)
+
+
+def _per(period: str, value: object) -> object:
+    """What a number per period counts, as in a limit's text: calls, per less than an hour, else USD."""
+    if isinstance(value, bool) or not (isinstance(value, (int, float)) or _NUMBER.fullmatch(str(value))):
+        return value
+    return f"{value} calls" if parse_period(period).seconds < _HOUR else value
 
 
 def _period(file: SettingsFile, keys: tuple[str, ...]) -> str:

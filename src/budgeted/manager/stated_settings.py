@@ -107,7 +107,7 @@ class Stated(msgspec.Struct, frozen=True):
         for user, limits in self.users.items():
             account = user_account(user)
             found = payer.ledger.read(account)
-            now = () if found is None else tuple(limit_of(slot.limit, slot.amount) for slot in found.slots)
+            now = () if found is None else tuple(limit_of(slot) for slot in found.slots)
             if found is None or not found.explicit or set(now) != set(limits):
                 specs = [spec(limit, at, payer.timezone) for limit in limits]
                 declare(payer.ledger, account, specs, at, payer.project_name)

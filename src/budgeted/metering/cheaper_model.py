@@ -9,7 +9,7 @@ from fractions import Fraction
 import msgspec
 
 from budgeted.errors import LedgerError
-from budgeted.ledger.limit_conversion import limit_of
+from budgeted.ledger.limit_conversion import counts, limit_of
 from budgeted.ledger.limit_terms import as_of
 from budgeted.metering.call_bound import Bounded
 from budgeted.payers.block_figures import NO_CAP
@@ -57,8 +57,8 @@ def _of_account(call: Bounded, group: Group, name: str, policy: Policy) -> Itera
     except LedgerError:  # it is the hold's to say so
         return
     for slot in account.slots if account is not None else ():
-        limit = limit_of(slot.limit, slot.amount)
-        if limit.matches(call.request.model):
+        limit = limit_of(slot)
+        if counts(limit, call.request.provider, call.request.model):
             now = as_of(slot, *limit.window(call.at, group.payer.timezone), call.at)
             found = policy.instead(now.spent + now.held, now.amount)
             if found is not None:

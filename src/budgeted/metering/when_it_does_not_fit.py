@@ -9,7 +9,8 @@ from collections.abc import Callable, Generator
 import msgspec
 
 from budgeted.errors import BudgetError, BudgetExceededError, UnpricedModelError
-from budgeted.ledger.accounts import CALLS, UNITS, account_kind, account_name
+from budgeted.ledger.accounts import CALLS, account_kind, account_name
+from budgeted.ledger.limit_conversion import unit_of
 from budgeted.metering import block_hold
 from budgeted.metering.blocking_limit import Refusal
 from budgeted.metering.call import Call
@@ -228,7 +229,7 @@ def _error(call: Call, refusal: Refusal) -> BudgetExceededError:
         account=name,
         account_kind=kind,
         limit=payer.limit_text(refused),
-        unit=UNITS[refused.unit],
+        unit=unit_of(refused.limit, refused.unit),
         amount=refused.amount,
         spent=refused.spent,
         held=refused.held,

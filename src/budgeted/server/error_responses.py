@@ -16,10 +16,10 @@ from budgeted.errors import (
     LedgerUnavailableError,
     UnknownUserError,
 )
-from budgeted.ledger.accounts import UNITS, account_kind, account_name
+from budgeted.ledger.accounts import account_kind, account_name
 from budgeted.ledger.admission import Refused
 from budgeted.ledger.http import verbs_as_json
-from budgeted.limits.limit import Limit
+from budgeted.ledger.limit_conversion import limit_of_id, unit_of
 
 _encode = msgspec.json.Encoder().encode
 
@@ -71,12 +71,13 @@ def _problem(status: int, kind: str, text: str, headers: Mapping[str, str]) -> R
 def refusal_text(refused: Refused) -> str:
     """A refusal as people read it."""
     try:
-        limit = str(Limit.from_id(refused.limit, refused.amount))
+        limit = str(limit_of_id(refused.limit, refused.amount))
     except ValueError:  # a client may call its limits as it likes
         limit = f"{refused.limit} ({refused.amount})"
     fields = {name: getattr(refused, name) for name in ("amount", "spent", "held", "requested", "reason")}
     kind, name = account_kind(refused.account), account_name(refused.account)
-    return str(BudgetExceededError(account=name, account_kind=kind, limit=limit, unit=UNITS[refused.unit], **fields))
+    unit = unit_of(refused.limit, refused.unit)
+    return str(BudgetExceededError(account=name, account_kind=kind, limit=limit, unit=unit, **fields))
 
 
 def not_found(request: Request, error: Exception) -> Response:

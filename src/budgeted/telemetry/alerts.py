@@ -23,16 +23,16 @@ from opentelemetry.trace import Span
 
 from budgeted.errors import LedgerError
 from budgeted.ledger import background_worker
-from budgeted.ledger.accounts import CALLS, UNITS, USD, Account, LimitSpec, Slot, account_kind, account_name
+from budgeted.ledger.accounts import CALLS, USD, Account, LimitSpec, Slot, account_kind, account_name
 from budgeted.ledger.admission import Ask, Refused
 from budgeted.ledger.cost_routing import Leg, Route, Stale
+from budgeted.ledger.limit_conversion import limit_of, present, rolls
 from budgeted.ledger.spending_records import Used
-from budgeted.limits.limit import Limit
 from budgeted.limits.periods import NEVER, local_time
 from budgeted.money import to_usd
 from budgeted.payers.payer_interface import Group, Payer
 from budgeted.telemetry import counters, events
-from budgeted.telemetry.forecast import exhausted_at, recent_rates
+from budgeted.telemetry.forecast import exhausted_at, goes_by_recent, recent_rates
 
 logger = logging.getLogger("budgeted")
 
@@ -135,9 +135,12 @@ class Alerts:
                 self._look_at(account, span)
 
     def _look_at(self, account: Account, span: Span | None) -> None:
-        left = FAR
-        for slot in account.slots:
-            if slot.amount <= 0 or slot.end - slot.start < SHORTEST_SECONDS:
+        left, at = FAR, self._payer.clock()
+        for one in account.slots:
+            # A period that has ended just now is told of as it was.
+            slot = present(one, at, self._payer.timezone) if rolls(one) else one
+            start, end = _told_once_in(slot, at)
+            if slot.amount <= 0 or end - start < SHORTEST_SECONDS:
                 continue
             for share, exact in self._shares:
                 missing = -(-slot.amount * exact.numerator // exact.denominator) - slot.spent
@@ -153,10 +156,11 @@ class Alerts:
 
     def _reached(self, account: Account, slot: Slot, share: float, span: Span | None) -> None:
         claim = _claim(account.id, slot, share)
-        once = f"{claim} {slot.start}"
+        start, end = _told_once_in(slot, self._payer.clock())
+        once = f"{claim} {start}"
         if once in self._told:
             return
-        id = self._get(claim, slot)
+        id = self._get(claim, start, end)
         if id is not None:
             self._tell(account, slot, share, span)
             self._payer.ledger.settle(id, Used(), int(self._payer.clock()))
@@ -164,16 +168,16 @@ class Alerts:
             self._told.clear()
         self._told.add(once)
 
-    def _get(self, claim: str, slot: Slot) -> str | None:
-        """Get the one call that the ledger has for this; its id, or None if somebody else has got it."""
+    def _get(self, claim: str, start: int, end: int) -> str | None:
+        """Get the one call that the ledger has for this in a time; its id, or None if somebody else has got it."""
         ledger, at = self._payer.ledger, int(self._payer.clock())
         while True:
-            spec = LimitSpec("alert", CALLS, 1, slot.start, slot.end)
+            spec = LimitSpec("alert", CALLS, 1, start, end)
             ledger.set_limits(claim, [spec], explicit=False, create=True)
             mine = ledger.read(claim)
-            if mine is None or mine.slots[0].start > slot.start:
+            if mine is None or mine.slots[0].start > start:
                 return None
-            leg = Leg(claim, (("alert", slot.start, slot.end),))
+            leg = Leg(claim, (("alert", start, end),))
             id: str = ledger.new_id()
             found = ledger.hold(id, Route.make([leg], [mine.version], at // _DAY, "", ""), _CLAIM, at)
             if not isinstance(found, Stale):
@@ -181,7 +185,7 @@ class Alerts:
 
     def _tell(self, account: Account, slot: Slot, share: float, span: Span | None) -> None:
         payer = self._payer
-        limit = Limit.from_id(slot.limit, slot.amount)
+        limit = limit_of(slot)
         kind = account_kind(account.id)
         counters.alert(payer.project_name, kind, share)
         at = payer.clock()
@@ -193,7 +197,7 @@ class Alerts:
             account=account_name(account.id),
             account_kind=kind,
             limit=str(limit),
-            unit=UNITS[slot.unit],
+            unit=limit.unit,
             amount=money(slot.amount),
             spent=money(slot.spent),
             held=money(slot.held),
@@ -207,7 +211,7 @@ class Alerts:
 
     def _exhausted_at(self, account: Account, slot: Slot, at: float) -> dt.datetime | None:
         payer = self._payer
-        recent = recent_rates(payer.ledger, at, payer.timezone, account.id) if slot.end >= NEVER else {}
+        recent = recent_rates(payer.ledger, at, payer.timezone, account.id) if goes_by_recent(slot) else {}
         return exhausted_at(slot, at, payer.timezone, recent.get(account.id))
 
     def forget(self, account: Account | None) -> None:
@@ -218,7 +222,18 @@ class Alerts:
             for share, _ in self._shares:
                 claim = _claim(account.id, slot, share)
                 self._payer.ledger.delete(claim)
-                self._told.discard(f"{claim} {slot.start}")
+                self._told.discard(f"{claim} {_told_once_in(slot, self._payer.clock())[0]}")
+
+
+def _told_once_in(slot: Slot, at: float) -> tuple[int, int]:
+    """The time in which a limit's thresholds are told of once: its period; of one that rolls, as long as it looks back.
+
+    All processes agree on it: they would each tell otherwise.
+    """
+    if slot.terms is None or not slot.terms.window:
+        return slot.start, slot.end
+    start = int(at) - int(at) % slot.terms.window
+    return start, start + slot.terms.window
 
 
 def _claim(account: str, slot: Slot, share: float) -> str:

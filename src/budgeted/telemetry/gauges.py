@@ -21,8 +21,7 @@ from typing import NamedTuple
 
 from budgeted.ledger.accounts import GLOBAL, USD, Account, account_name
 from budgeted.ledger.interface import Ledger, all_accounts
-from budgeted.limits.limit import Limit
-from budgeted.limits.periods import NEVER
+from budgeted.ledger.limit_conversion import limit_of_id, present
 from budgeted.money import to_usd
 from budgeted.payers.payer_interface import Payer
 from budgeted.telemetry import forecast
@@ -157,7 +156,9 @@ class _Look(threading.Thread):
             account = ledger.read(name)
             if account is not None:
                 yield account
-            if account is not None and any(slot.end >= NEVER and slot.unit == USD for slot in account.slots):
+            if account is not None and any(
+                slot.unit == USD and forecast.goes_by_recent(slot) for slot in account.slots
+            ):
                 self.recent |= forecast.recent_rates(ledger, clock(), timezone, name)
         if any(rule.only is None for rule in self._rules):
             page = ledger.accounts("u:", None, MOST_USER_SERIES + 1)
@@ -233,20 +234,20 @@ def _rows(
                 period, models, anchored = _period(slot.limit)
                 label = anchored if (period, models) in shown else period
                 shown.add((period, models))
-                spent, held = (slot.spent, slot.held) if now < slot.end else (0, 0)
                 attributes = {**common, "budgeted.period": label}
                 if models:
                     attributes["budgeted.models"] = models
                 seconds = forecast.seconds_left(slot, now, recent)
-                left = max(0, slot.amount - spent - held)
-                row = _Row(slot.amount, spent, held, left, math.inf if seconds is None else seconds)
+                one = present(slot, now, payer.timezone)
+                left = max(0, one.amount - one.spent - one.held)
+                row = _Row(one.amount, one.spent, one.held, left, math.inf if seconds is None else seconds)
                 yield tuple(attributes.items()), row
 
 
 @functools.lru_cache(maxsize=4096)
 def _period(limit_id: str) -> tuple[str, str, str]:
     """A limit's period, its models, and the period with the date that it is counted from."""
-    limit = Limit.from_id(limit_id, 0)
+    limit = limit_of_id(limit_id, 0)
     if limit.period is None:
         return "total", limit.models or "", "total"
     anchored = str(limit).partition("/")[2].replace(f" on {limit.models}", "")

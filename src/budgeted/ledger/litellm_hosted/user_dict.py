@@ -19,7 +19,7 @@ import msgspec
 from budgeted.ledger.accounts import GLOBAL, USD, Account, Slot, user_account
 from budgeted.ledger.cost_routing import Leg, Route, Stale
 from budgeted.ledger.interface import Ledger
-from budgeted.ledger.limit_conversion import day_number, is_budget, limit_of, spec, spec_of
+from budgeted.ledger.limit_conversion import day_number, is_budget, limit_of, present, spec, spec_of
 from budgeted.ledger.spending_records import Used
 from budgeted.limits.limit import Limit
 from budgeted.limits.periods import Period
@@ -95,14 +95,14 @@ def record_of(account: Account, now: float, tz: dt.tzinfo) -> dict[str, Any]:
     record: dict[str, Any] = {}
     main = _main(account)
     if main is not None:
-        limit = limit_of(main.limit, main.amount)
-        record["total_budget"] = to_usd(main.amount)
+        limit = limit_of(main)
+        record["total_budget"] = to_usd(limit.amount)
         if limit.period is not None:
-            start, _ = limit.window(now, tz)
+            start = int(now) - limit.period.seconds if limit.period.rolling else limit.window(now, tz)[0]
             record["duration"] = _days(limit.period)
             record["created_at"] = float(start) if limit.anchor is None else _anchored(limit.anchor, tz)
             record["last_updated_at"] = float(start)
-    spent, models = _spent(account, now)
+    spent, models = _spent(account, now, tz)
     record["current_cost"] = to_usd(spent)
     record["model_cost"] = {model: to_usd(cost) for model, cost in models.items()}
     return record
@@ -112,7 +112,7 @@ def _main(account: Account) -> Slot | None:
     return next((slot for slot in account.slots if is_budget(slot)), None)
 
 
-def _spent(account: Account, now: float) -> tuple[int, dict[str, int]]:
+def _spent(account: Account, now: float, tz: dt.tzinfo) -> tuple[int, dict[str, int]]:
     """Nano-USD in the present period, in all and by model."""
     main = _main(account)
     models = account.models or {}
@@ -121,7 +121,7 @@ def _spent(account: Account, now: float) -> tuple[int, dict[str, int]]:
     first = account.slots[0]
     if first.end <= now or account.models_since != first.start:
         models = {}
-    return (0 if main.end <= now else main.spent), models
+    return present(main, now, tz).spent, models
 
 
 def _days(period: Period) -> float:
@@ -247,8 +247,10 @@ def _limit_of(record: Record, main: Slot | None, now: float, tz: dt.tzinfo) -> L
     if record.days is None:
         return Limit(0).with_amount(amount)
     if main is not None:
-        limit = limit_of(main.limit, main.amount)
+        limit = limit_of(main)
         if limit.period is not None and _days(limit.period) == record.days:
+            if limit.period.rolling:
+                return limit.with_amount(amount)
             since = now if record.since is None else int(record.since)
             if record.since is None or limit.window(since, tz)[0] == since:
                 return limit.with_amount(amount)
@@ -267,7 +269,7 @@ def _charge(
     if past and record.since is not None and record.since <= now:
         at = record.since
         ended = main is not None and main.start > record.since
-    known, by_model = (account.usd, account.models or {}) if ended else _spent(account, now)
+    known, by_model = (account.usd, account.models or {}) if ended else _spent(account, now, tz)
     if record.spent < known:
         if recent is not None and record.spent and recent.take_back(ledger, name, known - record.spent, now):
             return
@@ -318,7 +320,7 @@ def _windows(account: Account, model: str, now: float, tz: dt.tzinfo) -> tuple[t
     """The USD limits that count a charge made now, in the periods that it belongs to."""
     found = []
     for slot in account.slots:
-        limit = limit_of(slot.limit, slot.amount)
+        limit = limit_of(slot)
         if slot.unit == USD and limit.matches(model):
             start, end = limit.window(now, tz)
             found.append((slot.limit, slot.start, slot.end) if slot.start > start else (slot.limit, start, end))
