@@ -112,6 +112,40 @@ def test_a_file_states_limits_of_everybody_of_users_of_teams_and_of_patterns_of_
         hold(cost=1, user="team:search").__enter__()
 
 
+def test_a_file_states_limits_of_every_kind(folder: Path) -> None:
+    """A number per minute counts calls there too; a sum of money is one wherever it says so, or is a budget."""
+    write(
+        """
+        max_budget = "$100/month, keep up to $50"
+        [users."alice"]
+        minute = 60
+        second = "5"
+        hour = 2
+        "rolling day" = 5
+        limits = "20 tool calls/day + 20k input tokens/rolling hour"
+        [users."bob"]
+        minute = "$60"
+        [users."carol"]
+        max_budget = 60
+        duration = "minute"
+        [users."dave"]
+        month = "$100, keep up to $50"
+        """
+    )
+    configure(ledger="memory://")
+    assert limits() == ["$100/month, keep up to $50"]
+    assert limits("alice") == [
+        "60 calls/minute",
+        "5 calls/second",
+        "$2/hour",
+        "$5/rolling day",
+        "20 tool calls/day",
+        "20,000 input tokens/rolling hour",
+    ]
+    assert (limits("bob"), limits("carol")) == (["$60/minute"], ["$60/minute"])
+    assert limits("dave") == limits()
+
+
 def test_variables_win_over_the_file_and_configure_over_both(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write('max_budget = "$10/day"\nwait = 5\non_exceed = "raise"\nmin_output_tokens = 512\n[users."a*"]\nday = 7\n')
     monkeypatch.setenv("BUDGETED_MAX_BUDGET", "$20/day")

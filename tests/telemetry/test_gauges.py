@@ -80,6 +80,19 @@ def test_periods_counted_from_a_date_are_told_apart_from_those_of_the_calendar(m
     assert limits == {"month": 10, "month from 2026-01-15": 20}
 
 
+def test_a_rolling_limit_shows_what_counts_now_and_one_that_keeps_what_it_has_now(
+    metrics: Any, make_manager: Any
+) -> None:
+    now = [1_795_564_800.0]
+    manager = make_manager("shop", max_budget="$10/rolling day + $10/day, keep up to $5", clock=lambda: now[0])
+    for cost in (3, 4):
+        with manager.hold(cost=cost) as held:
+            held.settle(cost=cost)
+        now[0] += 20 * 3600
+    assert figures(metrics, "shop", **{"budgeted.period": "rolling day"}) == (10, 4, 0, 6)
+    assert figures(metrics, "shop", **{"budgeted.period": "day"}) == (13, 0, 0, 13)
+
+
 def test_limits_in_tokens_and_calls_are_no_amounts_of_money(metrics: Any, make_manager: Any) -> None:
     make_manager("shop", max_budget="1000 tokens/day + 60 calls/minute")
     assert metrics.points("budgeted.limit", project="shop") == []

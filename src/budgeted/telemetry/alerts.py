@@ -26,9 +26,9 @@ from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import CALLS, USD, Account, LimitSpec, Slot, account_kind, account_name
 from budgeted.ledger.admission import Ask, Refused
 from budgeted.ledger.cost_routing import Leg, Route, Stale
-from budgeted.ledger.limit_conversion import limit_of, present, rolls
+from budgeted.ledger.limit_conversion import limit_of, present, resets_at, rolls
 from budgeted.ledger.spending_records import Used
-from budgeted.limits.periods import NEVER, local_time
+from budgeted.limits.periods import local_time
 from budgeted.money import to_usd
 from budgeted.payers.payer_interface import Group, Payer
 from budgeted.telemetry import counters, events
@@ -189,6 +189,7 @@ class Alerts:
         kind = account_kind(account.id)
         counters.alert(payer.project_name, kind, share)
         at = payer.clock()
+        ends = resets_at(slot, at)
         money = to_usd if slot.unit == USD else float
         event = events.Event(
             kind="alert",
@@ -203,7 +204,7 @@ class Alerts:
             held=money(slot.held),
             remaining=money(max(0, slot.amount - slot.spent - slot.held)),
             threshold=share,
-            resets_at=None if slot.end >= NEVER else local_time(slot.end, payer.timezone),
+            resets_at=None if ends is None else local_time(ends, payer.timezone),
             exhausted_at=self._exhausted_at(account, slot, at),
         )
         who = {"global": "the global budget", "user": "a user", "block": "a block"}[kind]
