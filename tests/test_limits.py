@@ -71,6 +71,8 @@ from budgeted.money import MAX_USD, NANO
         ("$5 per rolling 24-hour window", "$5/rolling day", "usd/rolling-day"),
         ("$5 rolling 24h", "$5/rolling day", "usd/rolling-day"),
         ("$5/24h rolling", "$5/rolling day", "usd/rolling-day"),
+        ("$5 per 24 rolling hours", "$5/rolling day", "usd/rolling-day"),
+        ("20 toolcalls", "20 tool calls", "tool-calls"),
         ("$5 daily rolling", "$5/rolling day", "usd/rolling-day"),
         ("$5/sliding 36h on gpt-5*", "$5/rolling 36 hours on gpt-5*", "usd/rolling-36hour~gpt-5*"),
         ("100k tokens/rolling 1 hour", "100,000 tokens/rolling hour", "tokens/rolling-hour"),
@@ -267,6 +269,9 @@ def test_what_is_no_limit_is_a_value_error_that_quotes_it_and_shows_right_ones(t
         ("5 tol calls", "5 tool calls"),
         ("$5/roling day", "$5/rolling day"),
         ("$100/month, kep up to $50", "$100/month, keep up to $50"),
+        ("60 rpm, 100k tpm", "60 calls/minute + 100,000 tokens/minute"),
+        ("$5/day and 20 tool calls", "$5/day + 20 tool calls"),
+        ("$9/month, keep up to $2, 60 rpm", "$9/month, keep up to $2 + 60 calls/minute"),
     ],
 )
 def test_a_misspelt_limit_is_recognised(text: str, meant: str) -> None:

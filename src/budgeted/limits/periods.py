@@ -67,7 +67,7 @@ WORDS: Final = (*(name for name in _NAMES if len(name) > 2), *_ADVERBS)
 
 _PERIOD: Final = re.compile(
     r"""\s*+ (?: (?:/|(?:per|an?|each|every)\b) \s*+ )? (?P<rolling>(?:rolling|sliding)(?:\s++|-))?
-    (?P<count>\d{1,15})? \s*+ (?:(?<=\d)-)? (?P<name>[a-z]+)
+    (?P<count>\d{1,15})? \s*+ (?:(?<=\d)-)? (?P<of>(?<!\w)(?:rolling|sliding)\s++)? (?P<name>[a-z]+)
     (?: \s++ (?:window|period) )? (?P<rolls>\s++(?:rolling|sliding))? \s*+""",
     re.ASCII | re.IGNORECASE | re.VERBOSE,
 )
@@ -153,7 +153,7 @@ def parse_period(text: str | Period) -> Period:
     named = _NAMES.get(name) or (_ADVERBS.get(name) if count is None else None)
     if named is None or (name == "m" and count is None):
         raise _no_period(text)
-    return Period(int(count or 1) * named[0], named[1], rolling=bool(found["rolling"] or found["rolls"]))
+    return Period(int(count or 1) * named[0], named[1], rolling=bool(found["rolling"] or found["of"] or found["rolls"]))
 
 
 def zone(name: str | dt.tzinfo) -> dt.tzinfo:

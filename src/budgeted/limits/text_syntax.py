@@ -39,6 +39,7 @@ _UNITS: Final[dict[str, Unit]] = {
     "tool call": "tool calls",
 }
 """What is no money, by its names in the singular."""
+_NAMED: Final = {name.replace(" ", ""): unit for name, unit in _UNITS.items()}
 
 _RATE_UNITS: Final[dict[str, Unit]] = {
     "r": "calls",
@@ -57,13 +58,13 @@ _RATES: Final = {
 _WORDS: Final = (
     *WORDS,
     *"tokens calls requests dollars usd input output prompt completion tool rpm tpm".split(),
-    *"per each every from rolling keep".split(),
+    *"per each every from rolling keep and".split(),
 )
 
 _DATE: Final = r"\d{4}-\d\d-\d\d (?: [T\s] \d\d:\d\d (?::\d\d(?:\.\d+)?)? (?: \s?z | [+-]\d\d:?\d\d )? )? (?!\w)"
 _DOLLAR: Final = r"us\$ | usd | \$"
 _UNIT: Final = "|".join(
-    [*(name.replace(" ", r"[\s_-]\s*+") + "s?" for name in sorted(_UNITS, key=len, reverse=True)), *_RATES, "dollars?"]
+    [*(name.replace(" ", r"[\s_-]?\s*+") + "s?" for name in sorted(_UNITS, key=len, reverse=True)), *_RATES, "dollars?"]
 )
 
 # Blanks are never given back (`*+`): a thousand of them took a minute, where several runs of them may meet.
@@ -75,7 +76,8 @@ _UNNAMED_AMOUNT: Final = re.sub(r"\?P<[a-z]+>", "?:", _AMOUNT)
 _KEEP: Final = r"(?: \s*+,\s*+ | \s++ ) keep(?:s|ing)? \s++ (?: up\s++to\s++ | at\s++most\s++ )?"
 
 # A length of time, which parse_period reads.
-_LENGTH: Final = r"""(?: (?:rolling|sliding) (?:\s++|-) )? (?: \d+ \s*+ (?:(?<=\d)-)? )? [a-z]+
+_LENGTH: Final = r"""(?: (?:rolling|sliding) (?:\s++|-) )?
+    (?: \d+ \s*+ (?:(?<=\d)-)? (?: (?:rolling|sliding)\s++ )? )? [a-z]+
     (?: \s++(?:window|period)\b )? (?: \s++(?:rolling|sliding)\b )?"""
 
 # One limit, and the "+" before the next one. Behind a model it takes an amount to follow: command-r+ is a model.
@@ -149,10 +151,10 @@ def _unit(found: re.Match[str]) -> tuple[Unit | None, Period | None]:
     """What an amount is in, if that is said, and the period that this says as well."""
     if found["unit"] is None:
         return ("usd" if found["dollar"] else None), None
-    word = re.sub(r"[\s_-]+", " ", found["unit"].lower())
+    word = re.sub(r"[\s_-]", "", found["unit"].lower())
     if word[0] in "$ud":
         return "usd", None
-    unit, period = _RATES[word] if word in _RATES else (_UNITS[word.removesuffix("s")], None)
+    unit, period = _RATES[word] if word in _RATES else (_NAMED[word.removesuffix("s")], None)
     if found["dollar"]:
         either = f'"${_number(found)}" or "{_number(found)} {unit}"'
         raise ValueError(f"an amount is in USD or in something else, not both: write {either}")
@@ -232,7 +234,8 @@ def _respelt(text: str, period: Period | None) -> str | None:
         return next(iter(difflib.get_close_matches(word[0], _WORDS, n=1)), word[0])
 
     try:
-        read = _scan(re.sub(r"[a-z]{3,}", nearest, head) + on + models, period)
+        joined = re.sub(r"\s*(?:[,;&]|\band\b)\s+(?!keep)", " + ", re.sub(r"[a-z]{3,}", nearest, head))
+        read = _scan(joined + on + models, period)
         return " + ".join(map(limit_text, read))
     except ValueError:
         return None

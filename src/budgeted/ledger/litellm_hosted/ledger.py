@@ -41,8 +41,8 @@ class HostedLedger(MemoryLedger):
     The protocol has one verb to read everything, and one to replace everything: two writers would undo each other's
     charges. So there must be one process that writes, and a forked child may not. What is sent twice a second, on
     :meth:`flush` and on :meth:`close`, can be lost by ``kill -9``. Users alone are kept, each with its first budget in
-    USD: not reports, other limits, uncertain charges, or the global account, which begins with what its users have
-    spent. ``ledger="https://..."`` has none of these restrictions.
+    USD, which neither rolls nor keeps anything there: not reports, other limits, uncertain charges, or the global
+    account, which begins with what its users have spent. ``ledger="https://..."`` has none of these restrictions.
 
     Args:
         api_base: where ``/get_budget`` and ``/set_budget`` are.
