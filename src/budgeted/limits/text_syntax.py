@@ -198,8 +198,10 @@ def _clauses(text: str, unit: Unit) -> tuple[str | None, dt.datetime | None, int
             anchor.append(clause["anchor"])
         else:
             keep.append(clause)
-    if max(len(models), len(anchor), len(keep)) > 1:
-        raise ValueError("'on', 'from' and 'keep' may come once each")
+    if len(models) > 1 or len(anchor) > 1:
+        raise ValueError("'on' and 'from' may come once each")
+    if len(keep) > 1:
+        raise ValueError("'keep' may come once")
     return (
         checked_models(models[0]) if models else None,
         checked_anchor(anchor[0]) if anchor else None,

@@ -19,11 +19,12 @@ from budgeted.errors import (
     UnknownUserError,
     UnpricedModelError,
 )
+from budgeted.html_tables import amount
 from budgeted.ledger.accounts import account_kind, account_name
 from budgeted.ledger.admission import Refused
 from budgeted.ledger.spending_records import Used
 from budgeted.limits.periods import local_time
-from budgeted.money import NANO, format_usd, to_usd
+from budgeted.money import format_usd, to_usd
 from budgeted.telemetry import counters, events, log_throttling, span_attributes
 from budgeted.telemetry.events import Event
 from budgeted.telemetry.genai_histogram_queue import Operation, operated
@@ -96,7 +97,7 @@ def note_asked(call: MeteredCall, error: BudgetExceededError, payer: Payer) -> N
     """A call has no room, and waits for somebody to give it some: ``error`` is what it is refused with else."""
     event = _of_limit(call, "asked", error, payer)
     text = "budgeted: %s asks for %s of %s of a %s account, and waits for a higher limit"
-    needs = format_usd(round(error.requested * NANO)) if error.unit == "usd" else f"{error.requested:,} {error.unit}"
+    needs = amount(error.requested, error.unit)
     events.report(event, [payer], text, _asked(call.request), needs, error.limit, error.account_kind)
 
 
