@@ -141,7 +141,7 @@ def test_litellms_methods_take_the_same_arguments(method: str, parameters: list[
         ("balance", ["user"]),
         ("balances", ["user"]),
         ("accounts", ["prefix", "after", "count"]),
-        ("report", ["by", "since"]),
+        ("report", ["by", "since", "until"]),
         ("uncertain", []),
         ("reconcile", ["charge_id", "cost", "usage"]),
         ("flush", []),

@@ -116,7 +116,9 @@ assert_type(manager.get_current_cost("alice"), float)
 assert_type(manager.get_users(), list[str])
 manager.reconcile("id", cost=0.5)
 manager.reconcile("id", usage=Usage(1, 2))
-manager.report("colour")  # pyright: ignore[reportArgumentType]
+manager.report(5)  # pyright: ignore[reportArgumentType]
+assert_type(manager.report("tag:feature", until="2026-01-31").total.spent, float)
+assert_type(manager.report().to_csv(), str)
 
 for name, row in manager.report("model", since="2026-01-01").items():
     assert_type(name, str)

@@ -64,6 +64,22 @@ def is_declaration(account: str) -> bool:
     return account.startswith("d:")
 
 
+def would_refuse_account(account: str, limit: str) -> str:
+    """The ledger's name of the account that counts what a limit would have refused of an account that only warns."""
+    return f"w:{account} {limit}"  # no limit's id has a space
+
+
+def is_would_refuse(account: str) -> bool:
+    """Whether an account is none that anybody pays with, but counts what a limit would have refused."""
+    return account.startswith("w:")
+
+
+def refusing_limit(account: str) -> tuple[str, str]:
+    """The account and the id of the limit that such an account counts for."""
+    paying, _, limit = account[2:].rpartition(" ")
+    return paying, limit
+
+
 def account_kind(account: str) -> str:
     """``"global"``, ``"user"``, ``"tag"`` or ``"block"``."""
     return "global" if account == GLOBAL else _KINDS.get(account[0], "block")

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from budgeted.errors import LedgerUnavailableError, UnknownUserError
 from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import (
-    GLOBAL,
     Account,
     LimitSpec,
     Slot,
@@ -26,7 +25,7 @@ from budgeted.ledger.limit_conversion import counted_from, limit_of, present, sp
 from budgeted.limits.limit import Limit, LimitLike
 from budgeted.limits.periods import NEVER, local_time
 from budgeted.limits.trusted_clock import TOLERANCE
-from budgeted.manager import balances
+from budgeted.manager import account_names, balances
 from budgeted.manager.balances import AccountInfo, Balance, Balances, UncertainCharge, in_the_future
 from budgeted.manager.project_payer import ProjectPayer
 from budgeted.metering.manual_hold import counted
@@ -54,7 +53,7 @@ class Accounts:
         account = self.name_of(user)
         parsed = Limit.parse_all([one for limit in limits for one in Limit.parse_all(limit)])
         self._payer.limit(account, parsed, explicit=True)
-        if user is not None and parsed:
+        if account_kind(account) == "user" and parsed:
             self._payer.user_limits = True
 
     def delete_user(self, user: str) -> None:
@@ -79,7 +78,7 @@ class Accounts:
         payer, name = self._payer, self.name_of(user)
         account = payer.ledger.read(name)
         if account is None:
-            limits = payer.settings.default_user_limits.of(user) if user is not None else ()
+            limits = self._default_limits(name)
             now = payer.clock()
             account = Account(name, slots=tuple(_empty(spec(limit, now, payer.timezone)) for limit in limits))
         return Balances(self._balances([account])[0])
@@ -108,15 +107,17 @@ class Accounts:
         ]
 
     def page(self, prefix: str = "", after: str | None = None, count: int = 1000) -> list[AccountInfo]:
-        """Users in the order of their names: those with a prefix, behind ``after``, at most ``count``."""
-        begin = "u:" + (prefix if prefix == "" else check_name(prefix, "prefix"))
-        last = None if after is None else user_account(check_name(after, "after"))
+        """Accounts in the order of their names: those with a prefix, behind ``after``, at most ``count``."""
         check_count(count, "count")
+        if prefix != "":
+            account_names.check(prefix, "prefix")
+        if after is not None:
+            account_names.check(after, "after")
         background_worker.drain()
-        found = self._payer.ledger.accounts(begin, last, count)
+        found = account_names.page(self._payer.ledger, prefix, after, count)
         return [
-            AccountInfo(account_name(one.id), account_kind(one.id), tuple(mine))
-            for one, mine in zip(found, self._balances(found), strict=True)
+            AccountInfo(name, account_kind(one.id), tuple(mine))
+            for (name, one), mine in zip(found.items(), self._balances(list(found.values())), strict=True)
         ]
 
     def uncertain(self) -> list[UncertainCharge]:
@@ -180,15 +181,20 @@ class Accounts:
     def settle_limits(self, user: str | None) -> None:
         """Give a user that nobody has given any limits those of such users, as its first call would."""
         account = self.name_of(user)
-        limits = self._payer.settings.default_user_limits.of(user) if user is not None else ()
+        limits = self._default_limits(account)
         found = self._payer.ledger.read(account)
         if limits and (found is None or not (found.slots or found.explicit)):
             self._payer.limit(account, limits, explicit=False)
 
-    @staticmethod
-    def name_of(user: str | None) -> str:
-        """The ledger's name of a user's account, or of the global one (None)."""
-        return GLOBAL if user is None else user_account(check_name(user, "user"))
+    def _default_limits(self, account: str) -> Sequence[Limit]:
+        """The limits of an account that nobody has given any."""
+        if account_kind(account) != "user":
+            return ()
+        return self._payer.settings.default_user_limits.of(account_name(account))
+
+    def name_of(self, user: str | None) -> str:
+        """The ledger's name of an account, by that which people use: see :func:`account_names.find`."""
+        return account_names.find(user, self._payer.ledger.read)
 
     def reset(self, user: str | None) -> None:
         """Set what a user (None: the global account) has spent back to zero. Open holds stay."""

@@ -65,51 +65,6 @@ def _cells(balance: Balance) -> tuple[Cell, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class ReportRow:
-    """What was charged under one heading of a report.
-
-    Attributes:
-        spent: USD.
-        calls, input_tokens, output_tokens: counts.
-        uncertain: of ``spent``, what nobody has confirmed (USD).
-        exhausted_at: of a user, when the first of its limits in USD is reached at the present rate, as
-            :attr:`Balance.exhausted_at` has it.
-    """
-
-    spent: float = 0.0
-    calls: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    uncertain: float = 0.0
-    exhausted_at: dt.datetime | None = field(default=None, compare=False)  # another one a moment later
-
-
-class Report(dict[str, ReportRow]):
-    """What was spent, by name: a mapping that a notebook shows as a table.
-
-    Attributes:
-        by: what the names are: ``"user"``, ``"model"``, ``"provider"`` or ``"day"``.
-    """
-
-    by = ""
-
-    def _repr_html_(self) -> str:
-        spent, calls = sum(row.spent for row in self.values()), sum(row.calls for row in self.values())
-        head = (self.by, "", "spent", "calls", "input tokens", "output tokens", "unconfirmed")
-        rows: list[tuple[Cell, ...]] = [
-            (
-                name,
-                Bar(row.spent, 0, spent or None, "of all"),
-                amount(row.spent),
-                *(f"{count:,}" for count in (row.calls, row.input_tokens, row.output_tokens)),
-                amount(row.uncertain),
-            )
-            for name, row in self.items()
-        ]
-        return table(f"Spent by {self.by}: {amount(spent)}, calls: {calls:,}", head, rows)
-
-
-@dataclass(frozen=True, slots=True)
 class UncertainCharge:
     """A charge that nobody confirmed, until :meth:`BudgetManager.reconcile` or a late answer replaces it.
 

@@ -20,11 +20,13 @@ from budgeted.manager import carried_manager, open_managers, reports
 from budgeted.manager.account_changes import AccountChanges
 from budgeted.manager.accounts import Accounts
 from budgeted.manager.argument_types import Fallback, Fsync, LedgerLike, Limits, MetricUsers, OnExceed, UserLimitsLike
-from budgeted.manager.balances import AccountInfo, Balance, ReportRow, UncertainCharge
+from budgeted.manager.balances import AccountInfo, Balance, UncertainCharge
 from budgeted.manager.carried_manager import CarriedManager
 from budgeted.manager.litellm_methods import LiteLLMMethods
 from budgeted.manager.project_payer import ProjectPayer
+from budgeted.manager.reports import By
 from budgeted.manager.settings import Settings, check_fsync, check_headers, global_limits, read_settings
+from budgeted.manager.spending_report import Report
 from budgeted.manager.unknown_keywords import documented, refuse_unknown
 from budgeted.metering.manual_hold import Hold, make_hold
 from budgeted.payers.block import Budget
@@ -355,7 +357,8 @@ class BudgetManager(LiteLLMMethods):
         """The tightest USD limit of a user, or of the global account: the one with the least remaining.
 
         Args:
-            user: the user, or None for the global account.
+            user: the user, or None for the global account; ``"key:KEY"`` for a cap with that key, ``"tag:NAME=VALUE"``
+                for what is tagged so.
 
         Returns:
             Amounts in USD. Without a USD limit, ``limit`` and ``remaining`` are None, and ``spent`` is everything
@@ -364,14 +367,19 @@ class BudgetManager(LiteLLMMethods):
         return self._accounts.balance(user)
 
     def balances(self, user: str | None = None) -> list[Balance]:
-        """The balance of every limit of a user, or of the global account. A user not seen yet has the default ones."""
+        """The balance of every limit of a user, or of the global account. A user not seen yet has the default ones.
+
+        Args:
+            user: as for :meth:`balance`.
+        """
         return self._accounts.balances(user)
 
     def accounts(self, prefix: str = "", after: str | None = None, count: int = 1000) -> list[AccountInfo]:
-        """Users in the order of their names, a page at a time.
+        """Users in the order of their names, a page at a time; or caps that have a key, or tags.
 
         Args:
-            prefix: only names that begin so.
+            prefix: only names that begin so. Those of caps begin with ``"key:"`` and those of tags with ``"tag:"``;
+                without either, users alone are listed.
             after: the last name of the page before.
             count: how many at most.
 
@@ -381,20 +389,31 @@ class BudgetManager(LiteLLMMethods):
         return self._accounts.page(prefix, after, count)
 
     def report(
-        self,
-        by: Literal["user", "model", "provider", "day"] = "user",
-        since: dt.date | str | None = None,
-    ) -> dict[str, ReportRow]:
+        self, by: By | str = "user", since: dt.date | str | None = None, until: dt.date | str | None = None
+    ) -> Report:
         """What was spent, summed under one heading. Kept for 400 days.
 
         Args:
-            by: ``"user"``, ``"model"``, ``"provider"`` or ``"day"`` (ISO dates in the manager's time zone).
+            by: ``"user"``, ``"model"``, ``"provider"``, ``"day"`` (ISO dates in the manager's time zone), ``"tool"``,
+                ``"key"`` (of caps), ``"tag:NAME"`` (the values of that tag), ``"account"`` (all that can have limits,
+                side by side), or ``"would_refuse"`` (the limits of ``on_exceed="warn"``, with what they would have
+                refused).
             since: the first day: a date, a datetime, or ISO text.
+            until: the last day, likewise. It is part of the report, as in "until the 30th".
 
         Returns:
-            Rows by name, the dearest first (days in order). Those of users tell when a limit in USD will be reached.
+            Rows by name, the dearest first (days in order), and their ``total``, which is what the global account was
+            charged: what nobody in particular has paid is the last row, such as ``"(nobody)"``. Rows of users tell
+            when a limit in USD will be reached.
+
+        Raises:
+            ValueError: ``by`` is no heading, a day is none, or ``until`` is before ``since``; the text quotes it.
+
+        Example:
+            >>> manager.report(by="tag:feature", since="2026-11-01", until="2026-11-30").total.spent
+            8.0
         """
-        return reports.report(self.payer, by, since)
+        return reports.report(self.payer, by, since, until)
 
     # -- what else an account knows
 

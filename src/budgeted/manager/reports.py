@@ -1,52 +1,123 @@
-"""Reports: what was spent, summed under one heading."""
+"""Reports: what was spent, summed under one heading, so that it adds up to what the global account was charged."""
 
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
+from typing import Final, Literal, TypeAlias
 
 from budgeted.ledger import background_worker
-from budgeted.ledger.accounts import GLOBAL, USD, account_kind, account_name
+from budgeted.ledger.accounts import USD, account_kind, account_name, is_would_refuse
 from budgeted.ledger.limit_conversion import EPOCH
+from budgeted.ledger.spending_records import RollupRow
+from budgeted.manager import refusing_limits
+from budgeted.manager.account_names import called, free_name, is_key, told_apart
 from budgeted.manager.accounts import Accounts
-from budgeted.manager.balances import Report, ReportRow
 from budgeted.manager.project_payer import ProjectPayer
+from budgeted.manager.report_days import days_between
+from budgeted.manager.report_sums import Figures, Heading, Sums
+from budgeted.manager.spending_report import Report, ReportRow
 from budgeted.money import to_usd
 from budgeted.pricing import price_registry
 from budgeted.telemetry.forecast import exhausted_at
 from budgeted.validation import shown
 
-BY = ("user", "model", "provider", "day")
+By: TypeAlias = Literal["user", "model", "provider", "day", "tool", "key", "account", "would_refuse"]
+
+BY: Final = ("user", "model", "provider", "day", "tool", "key", "account", "would_refuse")
+
+_TAG: Final = "tag:"
+
+TOOL: Final = "tool"
+"""The provider of what tools are charged."""
 
 
-def report(payer: ProjectPayer, by: str, since: dt.date | str | None) -> dict[str, ReportRow]:
-    """What was spent, by one of :data:`BY`, from a day on: the dearest first, days in order."""
-    if by not in BY:
-        msg = f"by={shown(by)} is not known; write one of {', '.join(map(repr, BY))}"
-        raise ValueError(msg)
+def report(payer: ProjectPayer, by: str, since: object, until: object) -> Report:
+    """What was spent, by one of :data:`BY` or ``tag:NAME``: the dearest first, days in order, what is left at the end.
+
+    Args:
+        payer: whose.
+        by: the heading.
+        since: the first day, as :func:`days_between` takes it.
+        until: the last day.
+    """
+    heading = _heading(by)
+    first, last = days_between(since, until, payer.timezone)
     background_worker.drain()
-    sums: dict[str, list[int]] = {}
-    # All but a user's rows are among those of the global account, which every call is charged to.
-    for row in payer.ledger.rollups(_since_day(since), None if by == "user" else GLOBAL):
-        kind = account_kind(row.account)
-        if kind != ("user" if by == "user" else "global"):
-            continue
-        if by == "user":
-            name = account_name(row.account)
-        elif by == "day":
-            name = dt.date.fromordinal(row.day + EPOCH).isoformat()
-        else:
-            name = row.model if by == "model" else row.provider or _provider_of(row.model)
-        total = sums.setdefault(name, [0, 0, 0, 0, 0])
-        figures = (row.usd, row.calls, row.input_tokens, row.output_tokens, row.uncertain)
-        total[:] = map(sum, zip(total, figures, strict=True))
-    ends = _exhaustions(payer) if by == "user" else {}
-    rows = sorted(sums.items(), key=lambda item: item[0] if by == "day" else (-item[1][0], item[0]))
-    made = Report(
-        (name, ReportRow(to_usd(usd), calls, sent, output, to_usd(guessed), ends.get(name)))
-        for name, (usd, calls, sent, output, guessed) in rows
-    )
-    made.by = by
+    rows = payer.ledger.rollups(0 if first is None else _number(first), heading.account)
+    if last is not None:
+        rows = [row for row in rows if row.day <= _number(last)]
+    sums = Sums(heading, rows)
+    made = Report(_named_rows(payer, by, sums.named))
+    made.by, made.since, made.until = by, first, last
+    made.total = _row(sums.total)
+    if any(sums.rest):
+        made.rest = free_name(heading.rest, made)
+        made[made.rest] = _row(sums.rest)
+    made.shared = _row(sums.shared)
     return made
+
+
+def _heading(by: object) -> Heading:
+    if isinstance(by, str) and by.startswith(_TAG) and by != _TAG:
+        begin = f"t:{by.removeprefix(_TAG)}="
+        return Heading(lambda row: _behind(begin, row.account), None, "(untagged)")
+    if not isinstance(by, str) or by not in _HEADINGS:
+        known = ", ".join(map(repr, (*BY, "tag:NAME")))
+        msg = f"by={shown(by)} is not known; write one of {known}"
+        raise ValueError(msg)
+    return _HEADINGS[by]
+
+
+def _behind(begin: str, account: str) -> str | None:
+    return account[len(begin) :] if account.startswith(begin) else None
+
+
+def _tool(row: RollupRow) -> str | None:
+    return row.model if row.provider == TOOL else None
+
+
+def _key(row: RollupRow) -> str | None:
+    return row.account[2:] if is_key(row.account) else None
+
+
+def _day(row: RollupRow) -> str:
+    return dt.date.fromordinal(row.day + EPOCH).isoformat()
+
+
+def _account(row: RollupRow) -> str | None:
+    return row.account if called(row.account) is not None else None
+
+
+_HEADINGS: Final[Mapping[str, Heading]] = {
+    "user": Heading(lambda row: _behind("u:", row.account), None, "(nobody)", "o:u"),
+    "model": Heading(lambda row: row.model),
+    "provider": Heading(lambda row: row.provider or _provider_of(row.model)),
+    "day": Heading(_day),
+    "tool": Heading(_tool, rest="(no tool)"),
+    "key": Heading(_key, None, "(no key)", "o:b", lambda row: row.account[:2] == "b:" and not is_key(row.account)),
+    "account": Heading(_account, None, side_by_side=True),
+    "would_refuse": Heading(lambda row: row.account if is_would_refuse(row.account) else None, None),
+}
+
+
+def _row(figures: Figures, ends: dt.datetime | None = None) -> ReportRow:
+    usd, calls, sent, output, guessed = figures
+    return ReportRow(to_usd(usd), calls, sent, output, to_usd(guessed), ends)
+
+
+def _named_rows(payer: ProjectPayer, by: str, named: Mapping[str, Figures]) -> list[tuple[str, ReportRow]]:
+    """The rows in their order, under the names that people know."""
+    ends = _exhaustions(payer) if by == "user" else {}
+    found = sorted(named.items(), key=lambda item: item[0] if by == "day" else (-item[1][0], item[0]))
+    rows = [(name, _row(figures, ends.get(name))) for name, figures in found]
+    if by == "account":
+        names = told_apart({account: (called(account) or account, account_kind(account)) for account, _ in rows})
+    elif by == "would_refuse":
+        names = refusing_limits.names(payer.ledger, (account for account, _ in rows))
+    else:
+        return rows
+    return [(names[account], row) for account, row in rows]
 
 
 def _exhaustions(payer: ProjectPayer) -> dict[str, dt.datetime]:
@@ -65,25 +136,9 @@ def _exhaustions(payer: ProjectPayer) -> dict[str, dt.datetime]:
     return {user: min(found) for user, found in ends.items() if found}
 
 
-def _since_day(given: object) -> int:
-    if given is None:
-        return 0
-    day = _date(given)
-    if day is None:
-        msg = f"since must be a date such as '2026-11-01', got {shown(given)}"
-        raise ValueError(msg)
-    return day.toordinal() - EPOCH
-
-
-def _date(given: object) -> dt.date | None:
-    if isinstance(given, str):
-        try:
-            given = dt.datetime.fromisoformat(given)
-        except ValueError:
-            return None
-    if isinstance(given, dt.datetime):
-        return given.date()
-    return given if isinstance(given, dt.date) else None
+def _number(day: dt.date) -> int:
+    """A day as the ledger counts them, which has none before 1970."""
+    return max(0, day.toordinal() - EPOCH)
 
 
 def _provider_of(model: str) -> str:

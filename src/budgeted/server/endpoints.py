@@ -8,7 +8,9 @@ from typing import Annotated, Any, Generic, NamedTuple, TypeAlias, TypeVar
 import msgspec
 
 from budgeted.ledger.http import request_bodies, verbs_as_json
-from budgeted.manager.balances import AccountInfo, Balance, ReportRow, UncertainCharge
+from budgeted.manager.balances import AccountInfo, Balance, UncertainCharge
+from budgeted.manager.reports import BY
+from budgeted.manager.spending_report import ReportRow
 from budgeted.pricing.usage import Usage
 from budgeted.server.error_responses import Refusal
 from budgeted.server.ledger_per_project import Project
@@ -24,7 +26,10 @@ Asked = TypeVar("Asked", bound=msgspec.Struct)
 
 Name: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema=NAME)]
 Day: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date"})]
-Grouping: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"enum": ["user", "model", "provider", "day"]})]
+Grouping: TypeAlias = Annotated[
+    str,
+    msgspec.Meta(extra_json_schema={"pattern": f"^({'|'.join(BY)}|tag:{PLAIN}+){request_bodies.END}"}),
+]
 
 
 class User(msgspec.Struct):
@@ -42,10 +47,11 @@ class Page(msgspec.Struct):
 
 
 class ReportQuery(msgspec.Struct):
-    """``by`` is ``user``, ``model``, ``provider`` or ``day``; ``since`` the first day, as an ISO date."""
+    """``by`` is what is summed up, such as ``user`` or ``tag:feature``; from ``since`` to ``until``, both ISO dates."""
 
     by: Grouping = "user"
     since: Day | None = None
+    until: Day | None = None
 
 
 class LimitsOf(msgspec.Struct):
@@ -210,11 +216,11 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         "GET",
         "/v1/report",
-        "What was spent, by user, model, provider or day",
+        "What was spent, by user, model, provider, day, tool, key, account, or the values of a tag",
         ReportQuery,
         dict[str, ReportRow],
         False,
-        lambda project, query: project.books.report(query.by, query.since),
+        lambda project, query: project.books.report(query.by, query.since, query.until),
     ),
     Endpoint(
         "GET",
