@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import click
 
-from budgeted.cli.ledger_options import books, on_books
+from budgeted.cli.known_accounts import must_be_known, nothing_recorded
+from budgeted.cli.ledger_options import NOTHING_YET, books, books_to_read, on_books
 from budgeted.cli.table_output import json_option, show
 from budgeted.html_tables import amount
 from budgeted.manager.balances import Balance
@@ -38,10 +38,16 @@ def _show(name: str | None, found: Sequence[Balance], *, as_json: bool) -> None:
 @on_books
 @json_option
 def balance(user: str | None, ledger: str | None, project: str, timezone: str, *, as_json: bool) -> None:
-    """Show what is left of every limit of USER, or of the global account."""
-    with books(ledger, project, timezone) as found:
+    """Show what is left of every limit of USER, of key:KEY, of tag:NAME=VALUE, or of the global account."""
+    with books_to_read(ledger, project, timezone) as found:
+        nothing = not as_json and user is None and nothing_recorded(found)
+        if user is not None:
+            must_be_known(found, user)
         balances = found.balances(user) or [found.balance(user)]
-    _show(user, balances, as_json=as_json)
+    if nothing:
+        click.echo(NOTHING_YET)
+    else:
+        _show(user, balances, as_json=as_json)
 
 
 @click.command()
@@ -60,40 +66,16 @@ def accounts(
     *,
     as_json: bool,
 ) -> None:
-    """List users with the balance of each limit."""
-    with books(ledger, project, timezone) as found:
+    """List users with the balance of each limit; with --prefix key: or tag: caps that have a key, or tags."""
+    with books_to_read(ledger, project, timezone) as found:
+        nothing = NOTHING_YET if nothing_recorded(found) else "there are no such users"
         infos = found.accounts(prefix, after, count)
         rows = [
             (info.name if number == 0 else "", *row(one))
             for info in infos
             for number, one in enumerate(info.balances or [found.balance(info.name)])
         ]
-    show(infos, ("user", *COLUMNS), rows, as_json=as_json, nothing="there are no such users")
-
-
-@click.command()
-@click.option("--by", type=click.Choice(["user", "model", "provider", "day"]), default="user")
-@click.option("--since", help="The first day, such as 2026-11-01.")
-@on_books
-@json_option
-def report(
-    by: Literal["user", "model", "provider", "day"],
-    since: str | None,
-    ledger: str | None,
-    project: str,
-    timezone: str,
-    *,
-    as_json: bool,
-) -> None:
-    """Show what was spent, summed by user, model, provider or day."""
-    with books(ledger, project, timezone) as found:
-        rows = found.report(by, since)
-    table = [
-        (name, usd(one.spent), one.calls, one.input_tokens, one.output_tokens, usd(one.uncertain))
-        for name, one in rows.items()
-    ]
-    columns = (by, "spent", "calls", "input tokens", "output tokens", "uncertain")
-    show(rows, columns, table, as_json=as_json, nothing="nothing was spent")
+    show(infos, ("user", *COLUMNS), rows, as_json=as_json, nothing=nothing)
 
 
 @click.command()
@@ -101,7 +83,7 @@ def report(
 @json_option
 def uncertain(ledger: str | None, project: str, timezone: str, *, as_json: bool) -> None:
     """List the charges that nobody confirmed, oldest first."""
-    with books(ledger, project, timezone) as found:
+    with books_to_read(ledger, project, timezone) as found:
         charges = found.uncertain()
     rows = [
         (one.id, one.at.isoformat(" ", "seconds"), ", ".join(one.users), one.model, usd(one.cost), one.reason)

@@ -16,6 +16,7 @@ from budgeted.cli import (
     import_litellm_budgets,
     run_program,
     serve,
+    show_report,
     show_settings,
     verify_and_repair,
 )
@@ -48,7 +49,7 @@ for _command in (
     balances_and_limits.balance,
     balances_and_limits.limits,
     balances_and_limits.reconcile,
-    balances_and_limits.report,
+    show_report.report,
     balances_and_limits.reset,
     balances_and_limits.uncertain,
     export_dashboards.dashboard,

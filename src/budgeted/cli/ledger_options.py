@@ -16,6 +16,9 @@ from budgeted.manager.stated_settings import stated_by_file
 MOST_NAMED = 20
 """Projects that are named where one is not there; of more, those with the most similar names."""
 
+NOTHING_YET = "nothing recorded yet"
+"""What is said of a project that nobody has spent anything in."""
+
 F = TypeVar("F", bound=Callable[..., None])
 
 
@@ -76,6 +79,28 @@ def books(ledger: str | None, project: str, timezone: str, *, create: bool = Fal
     else:
         must_exist(ledger, project)
     return Books(project, ledger=ledger, timezone=timezone)
+
+
+def books_to_read(ledger: str | None, project: str, timezone: str) -> Books:
+    """Open a project's books to look at them; before anything was recorded anywhere, say so and end the command.
+
+    Args:
+        ledger: a path or URL; None for the user's state directory.
+        project: the namespace in it.
+        timezone: in which days and months begin.
+
+    Raises:
+        ClickException: there is no such project on disk.
+        Exit: there is none at all where nobody has named a place: a program has yet to run.
+    """
+    asked = click.get_current_context().params
+    for_people = not asked.get("as_json") and asked.get("form", "table") == "table"
+    if ledger is None and for_people and exists(ledger, project) is False:
+        place, there = projects_beside(ledger)
+        if not there:
+            click.echo(f"{NOTHING_YET} in {place}; name another place with --ledger")
+            raise click.exceptions.Exit(0)
+    return books(ledger, project, timezone)
 
 
 def must_last(ledger: str | None) -> None:
