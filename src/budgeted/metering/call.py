@@ -19,13 +19,22 @@ from budgeted.errors import LedgerError, LedgerLockedError
 from budgeted.ledger import background_worker
 from budgeted.ledger.admission import Ask
 from budgeted.ledger.spending_records import Used
-from budgeted.metering import after_disconnect, block_hold, call_bound, cost_bound, ledger_hold, settlement
+from budgeted.metering import (
+    after_disconnect,
+    block_hold,
+    call_bound,
+    cost_bound,
+    ledger_hold,
+    settlement,
+    would_refuse,
+)
 from budgeted.metering.blocking_limit import Refusal, by_ledger
 from budgeted.metering.call_bound import MOST_SHARES, UNCOUNTED
 from budgeted.metering.charged_responses import remember
 from budgeted.metering.cheaper_model import cheaper
 from budgeted.metering.cost_bound import OUTPUT_UNKNOWN
 from budgeted.metering.ledger_hold import LedgerHold
+from budgeted.metering.would_refuse import Refuser
 from budgeted.payers import block_figures
 from budgeted.payers.block_figures import BlockFigures, caps_lock, shared_caps
 from budgeted.payers.on_exceed_policy import degrading
@@ -76,6 +85,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         error: the type of the exception that the call ended with, or "".
         size: the most tokens of its input.
         whole: whether it gets all the output that it asks for, or is refused.
+        would_refuse: the limits of accounts that only warn which would have refused it.
         sent: when it was sent, by the clock that durations are measured with; 0 where nobody wants to know.
     """
 
@@ -97,6 +107,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
     ask: Ask = _NOTHING
     error: str = ""
     sent: float = 0.0
+    would_refuse: tuple[Refuser, ...] = ()
     size: int = UNCOUNTED
     whole: bool = True
     _counted: bool = False
@@ -196,7 +207,8 @@ class Call(msgspec.Struct, eq=False, weakref=True):
                     ask = msgspec.structs.replace(ask, most=granted)
             self.granted = ask.most
             for group in self.groups:
-                refused = ledger_hold.hold(self, group, plans.pop(0), ask, timeout, queued)
+                hold = would_refuse.hold if group.soft else ledger_hold.hold
+                refused = hold(self, group, plans.pop(0), ask, timeout, queued)
                 if refused is not None:
                     self._undo()
                     return by_ledger(refused, group)
@@ -503,6 +515,8 @@ class Call(msgspec.Struct, eq=False, weakref=True):
                 alerts = group.payer.alerts
                 if alerts is not None:
                     alerts.charged(group, cost, self.span, timeout)
+            if self.would_refuse:
+                would_refuse.record(self.would_refuse, self.request, self.at, used, timeout)
 
     def _keep(self, used: Used | None, reason: str, error: Exception, timeout: float | None) -> None:
         """Have what a ledger did not take wait for it; those behind it, which may be others, are tried."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import logging
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
 
 import msgspec
 
@@ -12,7 +13,7 @@ from budgeted.errors import LedgerCorruptError, LedgerError, LedgerLockedError, 
 from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import account_name
 from budgeted.ledger.admission import Ask, Refused
-from budgeted.ledger.cost_routing import Stale
+from budgeted.ledger.cost_routing import Route, Stale
 from budgeted.ledger.interface import Granted, Ledger
 from budgeted.ledger.spending_records import Used
 from budgeted.ledger.spill_file import Unposted
@@ -211,8 +212,18 @@ def plan(group: Group, request: Request, at: int, timeout: float | None) -> Plan
         return None
 
 
+Through: TypeAlias = Callable[[Route], Route]
+"""What makes of a planned route the one that a call is held on."""
+
+
 def hold(
-    call: Holding, group: Group, plan: Plan | None, ask: Ask, timeout: float | None, queued: int
+    call: Holding,
+    group: Group,
+    plan: Plan | None,
+    ask: Ask,
+    timeout: float | None,
+    queued: int,
+    through: Through | None = None,
 ) -> Refused | None:
     """Hold at one payer, at most what the others before it granted.
 
@@ -223,6 +234,7 @@ def hold(
         ask: what it may need.
         timeout: seconds to wait for the ledger's lock.
         queued: how many calls wait, this one the first of them; 0 if it has not lined up.
+        through: what is made of the planned route; None for the route itself.
 
     Returns:
         None when held, else the refusal.
@@ -239,9 +251,10 @@ def hold(
     granted: Granted | None = None
     try:
         if plan is not None:
-            held = ledger.hold(id, plan.route, ask, call.at, timeout)
+            route = plan.route if through is None else through(plan.route)
+            held = ledger.hold(id, route, ask, call.at, timeout)
             if isinstance(held, Stale):
-                held = _hold_anew(id, group, call, ask, timeout)
+                held = _hold_anew(id, group, call, ask, timeout, through)
             if isinstance(held, Refused):
                 return held
             if held.granted < call.granted:
@@ -262,12 +275,15 @@ def hold(
     return None
 
 
-def _hold_anew(id: str, group: Group, call: Holding, ask: Ask, timeout: float | None) -> Granted | Refused:
+def _hold_anew(
+    id: str, group: Group, call: Holding, ask: Ask, timeout: float | None, through: Through | None
+) -> Granted | Refused:
     """Hold after the limits, or their periods, have changed."""
     payer = group.payer
     for _ in range(MOST_PLANS):
         plan = payer.plan(group, call.request.provider, call.request.model, call.at, fresh=True)
-        result = payer.ledger.hold(id, plan.route, ask, call.at, timeout)
+        route = plan.route if through is None else through(plan.route)
+        result = payer.ledger.hold(id, route, ask, call.at, timeout)
         if not isinstance(result, Stale):
             return result
     raise _too_fast(group)
