@@ -142,6 +142,7 @@ def test_litellms_methods_take_the_same_arguments(method: str, parameters: list[
         ("balances", ["user"]),
         ("accounts", ["prefix", "after", "count"]),
         ("report", ["by", "since", "until"]),
+        ("suggest", ["days", "percentile"]),
         ("uncertain", []),
         ("reconcile", ["charge_id", "cost", "usage"]),
         ("flush", []),

@@ -18,6 +18,7 @@ from budgeted.cli import (
     serve,
     show_report,
     show_settings,
+    suggest_limits,
     verify_and_repair,
 )
 from budgeted.errors import BudgetError
@@ -60,6 +61,7 @@ for _command in (
     run_program.run,
     serve.serve,
     show_settings.config,
+    suggest_limits.suggest,
     backup_and_restore.backup,
     backup_and_restore.restore,
     verify_and_repair.verify,

@@ -16,7 +16,7 @@ from budgeted.functions import decorator_options
 from budgeted.ledger import background_worker
 from budgeted.ledger.interface import Ledger
 from budgeted.ledger.opening import address_of, open_ledger
-from budgeted.manager import carried_manager, open_managers, reports
+from budgeted.manager import carried_manager, open_managers, reports, suggestions
 from budgeted.manager.account_changes import AccountChanges
 from budgeted.manager.accounts import Accounts
 from budgeted.manager.argument_types import Fallback, Fsync, LedgerLike, Limits, MetricUsers, OnExceed, UserLimitsLike
@@ -27,6 +27,7 @@ from budgeted.manager.project_payer import ProjectPayer
 from budgeted.manager.reports import By
 from budgeted.manager.settings import Settings, check_fsync, check_headers, global_limits, read_settings
 from budgeted.manager.spending_report import Report
+from budgeted.manager.suggestions import Suggestion
 from budgeted.manager.unknown_keywords import documented, refuse_unknown
 from budgeted.metering.manual_hold import Hold, make_hold
 from budgeted.payers.block import Budget
@@ -414,6 +415,29 @@ class BudgetManager(LiteLLMMethods):
             8.0
         """
         return reports.report(self.payer, by, since, until)
+
+    def suggest(self, days: int = 30, percentile: float = 95) -> list[Suggestion]:
+        """Daily limits in USD that would have let most days of late pass, for everybody together, each user and tag.
+
+        Nothing is set. What was spent under a limit that refuses tells little of what would have been without it;
+        ``on_exceed="warn"`` and ``report(by="would_refuse")`` do.
+
+        Args:
+            days: how many are looked at, from 1 to 400, today among them.
+            percentile: of the days on which anything was spent, how many in a hundred the limit lets pass.
+
+        Returns:
+            The global account's first, then users and then tags, those who spent most first. Each has the reason, which
+            says so where there are few days to go by.
+
+        Raises:
+            ValueError: there are no such days, or no such percentile; the text quotes it.
+
+        Example:
+            >>> for one in manager.suggest():
+            ...     manager.set_limits(one.account, one.limit)
+        """
+        return suggestions.suggest(self.payer, days, percentile)
 
     # -- what else an account knows
 

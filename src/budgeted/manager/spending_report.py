@@ -81,10 +81,10 @@ class Report(dict[str, ReportRow]):
         """
         text = io.StringIO()
         write = csv.writer(text).writerow
-        write((_harmless(self.by), "spent_usd", "calls", "input_tokens", "output_tokens", "uncertain_usd"))
+        write((harmless(self.by), "spent_usd", "calls", "input_tokens", "output_tokens", "uncertain_usd"))
         for name, row in (*self.items(), *([(TOTAL, self.total)] if total else [])):
             counts = row.calls, row.input_tokens, row.output_tokens
-            write((_harmless(name), _written_out(row.spent), *counts, _written_out(row.uncertain)))
+            write((harmless(name), _written_out(row.spent), *counts, _written_out(row.uncertain)))
         return text.getvalue()
 
     def to_json(self) -> str:
@@ -137,8 +137,8 @@ class Report(dict[str, ReportRow]):
         return f"Spent by {self.by}: {all_of_it}{twice}"
 
 
-def _harmless(name: str) -> str:
-    """A name that no spreadsheet computes."""
+def harmless(name: str) -> str:
+    """A name as a cell that no spreadsheet computes."""
     return f"'{name}" if name.lstrip()[:1] in tuple(FORMULA) or name[:1] in ("\t", "\r", "\n") else name
 
 
