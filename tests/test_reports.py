@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import datetime as dt
 import io
 import json
+from collections import defaultdict
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from clocks import DAY, Clock
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from budgeted import BudgetManager, register_price
+from budgeted.ledger.spending_records import RollupRow
+from budgeted.manager.reports import TOOL
 from budgeted.manager.run_books import RunBooks
+from budgeted.money import NANO
 
 HEADINGS = ("user", "model", "provider", "day", "tool", "key", "account", "tag:feature")
 
@@ -89,6 +97,87 @@ def test_accounts_that_are_called_alike_are_told_apart(manager: BudgetManager) -
         "key:a (user)": 2,
         "global (user)": 1,
     }
+
+
+PLACES = ("memory://", "spend", "sqlite:///spend.db")
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_call_that_several_have_paid_for_is_in_their_rows_and_once_in_the_total(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with BudgetManager("reports", ledger=place, clock=clock) as manager:
+        spend(manager, 7)
+        with manager.budget("team:search"), manager.budget("alice"):
+            spend(manager, 1)
+            with manager.hold(cost=5, user="bob"):
+                pass  # nobody says what it has cost
+        report = manager.report()
+        assert spent(manager, "user") == {"alice": 6, "team:search": 6, "bob": 5, "(nobody)": 7}
+        assert (report.total.spent, report.shared.spent, report.shared.calls) == (13, 11, 3)
+        manager.reconcile(manager.uncertain()[0].id, cost=2)
+    with BudgetManager("reports", ledger=place, clock=clock) as manager:
+        if place != "memory://":
+            report = manager.report()
+            assert spent(manager, "user") == {"alice": 3, "team:search": 3, "bob": 2, "(nobody)": 7}
+            assert (report.total.spent, report.total.uncertain, report.shared.spent) == (10, 0, 5)
+
+
+def test_tags_and_tools_have_rows_and_what_is_neither_has_one(manager: BudgetManager) -> None:
+    spend(manager, 7)
+    day = manager.ledger.rollups()[0].day
+    charged = [("g", 3), ("t:feature=a=b", 1), ("t:feature=search", 2), ("t:features=x", 3), ("u:alice", 3)]
+    rows = [RollupRow(day, account, TOOL, "web_search", 1, usd * NANO) for account, usd in charged]
+    manager.ledger.restore([], rows, [])
+    assert spent(manager, "tag:feature") == {"search": 2, "a=b": 1, "(untagged)": 7}
+    assert spent(manager, "tool") == {"web_search": 3, "(no tool)": 7}
+    assert spent(manager, "account") == {
+        "global": 10,
+        "alice": 3,
+        "tag:features=x": 3,
+        "tag:feature=search": 2,
+        "tag:feature=a=b": 1,
+    }
+    assert manager.report("tag:feature").total.spent == 10
+
+
+CALLS = st.lists(
+    st.tuples(
+        st.lists(st.sampled_from(["alice", "bob", "team"]), max_size=4),
+        st.lists(st.sampled_from(["nightly", "weekly"]), max_size=2),
+        st.sampled_from([0, 1, 3, 10**7, 123_456_789]),  # nano-USD
+        st.booleans(),
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(CALLS)
+def test_reports_of_any_calls_add_up(calls: list[tuple[list[str], list[str], int, bool]]) -> None:
+    clock = Clock()
+    by_user: dict[str, int] = defaultdict(int)
+    by_key: dict[str, int] = defaultdict(int)
+    with BudgetManager("any", ledger="memory://", clock=clock) as manager:
+        for users, keys, nano, next_day in calls:
+            clock.now += DAY * next_day
+            with contextlib.ExitStack() as around:
+                for user in users:
+                    around.enter_context(manager.budget(user))
+                for key in keys:
+                    around.enter_context(manager.budget(cap=5, key=key))
+                spend(manager, nano / NANO)
+            for sums, names, nobody in ((by_user, users, "(nobody)"), (by_key, keys, "(no key)")):
+                for name in set(names) or {nobody}:
+                    sums[name] += nano
+        for by, sums in (("user", by_user), ("key", by_key)):
+            report = manager.report(by)
+            assert {name: round(row.spent * NANO) for name, row in report.items()} == dict(sums)
+            total = sum(nano for _, _, nano, _ in calls)
+            assert round(report.total.spent * NANO) == total
+            assert round(report.shared.spent * NANO) == sum(sums.values()) - total
+            assert report.total.calls == len(calls)
 
 
 def test_a_thousandth_of_a_microdollar_is_not_lost(manager: BudgetManager) -> None:
