@@ -77,6 +77,7 @@ def test_would_refuse_may_be_written_with_a_hyphen(spent: Path) -> None:
         ("ALICE", "did you mean 'alice'?"),
         ("key:nigthly", "did you mean 'key:nightly'?"),
         ("nightly", "did you mean 'key:nightly'?"),
+        ("NIGHT", "did you mean 'key:nightly'?"),
         ("zzz", "`budgeted accounts` lists those who are"),
         ("tag:feature=search", "`budgeted accounts`"),
     ],

@@ -242,7 +242,8 @@ def test_a_report_is_of_the_days_that_are_named_the_last_one_among_them(manager:
     }
     report = manager.report(until="2025-11-23")
     assert (report.total.spent, report.since, report.until) == (3, None, dt.date(2025, 11, 23))
-    assert manager.report(since="0001-01-01", until="1969-12-31").total.calls == 0
+    assert manager.report(since="0001-01-01", until="9999-12-31").total.calls == 3
+    assert manager.report(until="1969-12-31").total.calls == manager.report(since="9999-12-31").total.calls == 0
 
 
 def test_a_time_with_an_offset_is_of_its_day_in_the_managers_time_zone(clock: Clock) -> None:
@@ -261,6 +262,8 @@ def test_a_time_with_an_offset_is_of_its_day_in_the_managers_time_zone(clock: Cl
         ({"since": True}, "since must be a day"),
         ({"since": "2025-02-30"}, "'2025-02-30'"),
         ({"by": "tag:"}, "by='tag:' is not known; write one of 'user'"),
+        ({"by": "tag:a=b"}, "by='tag:a=b' names one value of a tag; write by='tag:a' for a row of each"),
+        ({"by": "tag:\ud800"}, "a tag's name '\\ud800' holds lone surrogates"),
         ({"by": None}, "by=None is not known"),
         ({"by": ["user"]}, "is not known"),
     ],
@@ -303,6 +306,12 @@ def test_any_name_is_one_cell_of_a_table_and_one_string_of_json(manager: BudgetM
     assert list(csv.reader(io.StringIO(report.to_csv(total=False), newline=""))) == rows[:2]
     told = json.loads(report.to_json())
     assert [(one["name"], one["spent"]) for one in told["rows"]] == [(name, 0.5)]
+
+
+def test_a_user_who_is_called_as_the_total_is_told_from_it(manager: BudgetManager) -> None:
+    spend(manager, 1, "(total)")
+    rows = list(csv.reader(io.StringIO(manager.report().to_csv(), newline="")))
+    assert [row[0] for row in rows] == ["user", "(total)", "((total))"]
 
 
 def test_json_has_the_total_the_days_and_what_is_in_several_rows(manager: BudgetManager) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+from collections.abc import Iterable
 
 import click
 
@@ -29,12 +30,20 @@ def must_be_known(books: Books, name: str) -> None:
     ledger = books.ledger
     if ledger.read(account_names.find(name, ledger.read)) is not None:
         return
-    accounts = (account_names.called(one.id) for one in all_accounts(ledger) if one.id != GLOBAL)
-    names = list(itertools.islice((one for one in accounts if one is not None), MOST_COMPARED))
-    near = difflib.get_close_matches(name, names, 1) or [one for one in names if one.lower() == name.lower()]
-    hint = f"did you mean {near[0]!r}?" if near else "`budgeted accounts` lists those who are"
+    near = _nearest(name, filter(None, (account_names.called(one.id) for one in all_accounts(ledger))))
+    hint = f"did you mean {near!r}?" if near is not None else "`budgeted accounts` lists those who are"
     msg = f"nobody called {name!r} is known in project {books.project_name!r}; {hint}"
     raise click.ClickException(msg)
+
+
+def _nearest(name: str, names: Iterable[str]) -> str | None:
+    """The name most like one, in upper or lower case, with or without what tells its kind."""
+    spelt: dict[str, str] = {}
+    for one in itertools.islice(names, MOST_COMPARED):
+        spelt.setdefault(one.lower(), one)
+        spelt.setdefault(one.lower().removeprefix(account_names.KEY), one)
+    found = difflib.get_close_matches(name.lower(), spelt, 1)
+    return spelt[found[0]] if found else None
 
 
 def nothing_recorded(books: Books) -> bool:

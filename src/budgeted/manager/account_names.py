@@ -126,8 +126,10 @@ def told_apart(found: Mapping[str, tuple[str, str]]) -> dict[str, str]:
     """
     often = Counter(name for name, _ in found.values())
     names: dict[str, str] = {}
+    taken: set[str] = set()
     for one, (name, kind) in found.items():
-        names[one] = free_name(f"{name} ({kind})" if often[name] > 1 else name, names.values())
+        names[one] = free_name(f"{name} ({kind})" if often[name] > 1 else name, taken)
+        taken.add(names[one])
     return names
 
 

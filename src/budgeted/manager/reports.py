@@ -20,13 +20,16 @@ from budgeted.manager.spending_report import Report, ReportRow
 from budgeted.money import to_usd
 from budgeted.pricing import price_registry
 from budgeted.telemetry.forecast import exhausted_at
-from budgeted.validation import shown
+from budgeted.validation import check_text, shown
 
 By: TypeAlias = Literal["user", "model", "provider", "day", "tool", "key", "account", "would_refuse"]
 
 BY: Final = ("user", "model", "provider", "day", "tool", "key", "account", "would_refuse")
 
 _TAG: Final = "tag:"
+
+LAST_DAY: Final = dt.date(9800, 1, 1).toordinal() - EPOCH
+"""The last day that rows are asked for from: there are none of later ones, and not all ledgers count as far."""
 
 TOOL: Final = "tool"
 """The provider of what tools are charged."""
@@ -44,9 +47,10 @@ def report(payer: ProjectPayer, by: str, since: object, until: object) -> Report
     heading = _heading(by)
     first, last = days_between(since, until, payer.timezone)
     background_worker.drain()
-    rows = payer.ledger.rollups(0 if first is None else _number(first), heading.account)
+    rows = payer.ledger.rollups(0 if first is None else min(max(0, _number(first)), LAST_DAY), heading.account)
     if last is not None:
-        rows = [row for row in rows if row.day <= _number(last)]
+        number = _number(last)
+        rows = [row for row in rows if row.day <= number]
     sums = Sums(heading, rows)
     made = Report(_named_rows(payer, by, sums.named))
     made.by, made.since, made.until = by, first, last
@@ -60,13 +64,20 @@ def report(payer: ProjectPayer, by: str, since: object, until: object) -> Report
 
 def _heading(by: object) -> Heading:
     if isinstance(by, str) and by.startswith(_TAG) and by != _TAG:
-        begin = f"t:{by.removeprefix(_TAG)}="
-        return Heading(lambda row: _behind(begin, row.account), None, "(untagged)")
+        return _tag(check_text(by.removeprefix(_TAG), "a tag's name"))
     if not isinstance(by, str) or by not in _HEADINGS:
         known = ", ".join(map(repr, (*BY, "tag:NAME")))
         msg = f"by={shown(by)} is not known; write one of {known}"
         raise ValueError(msg)
     return _HEADINGS[by]
+
+
+def _tag(name: str) -> Heading:
+    if "=" in name:
+        tag = name.partition("=")[0]
+        msg = f"by={shown(_TAG + name)} names one value of a tag; write by={shown(_TAG + tag)} for a row of each"
+        raise ValueError(msg)
+    return Heading(lambda row: _behind(f"t:{name}=", row.account), None, "(untagged)")
 
 
 def _behind(begin: str, account: str) -> str | None:
@@ -137,8 +148,8 @@ def _exhaustions(payer: ProjectPayer) -> dict[str, dt.datetime]:
 
 
 def _number(day: dt.date) -> int:
-    """A day as the ledger counts them, which has none before 1970."""
-    return max(0, day.toordinal() - EPOCH)
+    """A day as the ledger counts them."""
+    return day.toordinal() - EPOCH
 
 
 def _provider_of(model: str) -> str:

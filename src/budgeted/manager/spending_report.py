@@ -12,9 +12,7 @@ from decimal import Decimal
 import msgspec
 
 from budgeted.html_tables import Bar, Cell, amount, table
-
-TOTAL = "(total)"
-"""What the last line of a table or a file is called, which sums up those before it."""
+from budgeted.manager.account_names import free_name
 
 FORMULA = "=+-@\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH PLUS SIGN}\N{FULLWIDTH HYPHEN-MINUS}\N{FULLWIDTH COMMERCIAL AT}"
 """What a cell begins with that a spreadsheet would compute: https://owasp.org/www-community/attacks/CSV_Injection"""
@@ -82,7 +80,7 @@ class Report(dict[str, ReportRow]):
         text = io.StringIO()
         write = csv.writer(text).writerow
         write((harmless(self.by), "spent_usd", "calls", "input_tokens", "output_tokens", "uncertain_usd"))
-        for name, row in (*self.items(), *([(TOTAL, self.total)] if total else [])):
+        for name, row in (*self.items(), *([(self.total_name, self.total)] if total else [])):
             counts = row.calls, row.input_tokens, row.output_tokens
             write((harmless(name), _written_out(row.spent), *counts, _written_out(row.uncertain)))
         return text.getvalue()
@@ -112,7 +110,12 @@ class Report(dict[str, ReportRow]):
         """The rows, and the total behind them where there are any."""
         yield from self.items()
         if self:
-            yield TOTAL, self.total
+            yield self.total_name, self.total
+
+    @property
+    def total_name(self) -> str:
+        """What the line of the total is called, such as ``"(total)"``: in more brackets where a row is called so."""
+        return free_name("(all calls)" if self.by == "would_refuse" else "(total)", self)
 
     def _repr_html_(self) -> str:
         head = (self.by, "", "spent", "calls", "input tokens", "output tokens", "unconfirmed")

@@ -28,7 +28,7 @@ Name: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema=NAME)]
 Day: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date"})]
 Grouping: TypeAlias = Annotated[
     str,
-    msgspec.Meta(extra_json_schema={"pattern": f"^({'|'.join(BY)}|tag:{PLAIN}+){request_bodies.END}"}),
+    msgspec.Meta(extra_json_schema={"pattern": f"^({'|'.join(BY)}|tag:((?!=){PLAIN})+){request_bodies.END}"}),
 ]
 
 
