@@ -15,6 +15,8 @@ from clocks import DAY, Clock
 
 from budgeted import BudgetManager, Limit
 from budgeted.cli.command_group import budgeted
+from budgeted.ledger.spending_records import RollupRow
+from budgeted.money import NANO
 
 
 @pytest.fixture
@@ -81,6 +83,14 @@ def test_who_spent_most_comes_first_and_caps_are_left_out(manager: BudgetManager
     with manager.budget(cap=5, key="nightly"):
         spend(manager, 0.25)
     assert [one.account for one in manager.suggest()] == [None, "alice", "bob"]
+
+
+def test_values_of_tags_that_came_up_on_one_day_alone_are_left_out(manager: BudgetManager, clock: Clock) -> None:
+    days_of(manager, clock, "alice", [1, 1])
+    today = max(row.day for row in manager.ledger.rollups())
+    rows = [(today, "t:session=1", 1), (today, "t:feature=search", 1), (today - 1, "t:feature=search", 1)]
+    manager.ledger.restore([], [RollupRow(day, account, "", "", 1, usd * NANO) for day, account, usd in rows], [])
+    assert [one.account for one in manager.suggest()] == [None, "alice", "tag:feature=search"]
 
 
 @pytest.mark.parametrize(

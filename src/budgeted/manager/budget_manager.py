@@ -428,7 +428,7 @@ class BudgetManager(LiteLLMMethods):
 
         Returns:
             The global account's first, then users and then tags, those who spent most first. Each has the reason, which
-            says so where there are few days to go by.
+            says so where there are few days to go by. Values of tags that came up on one day alone are left out.
 
         Raises:
             ValueError: there are no such days, or no such percentile; the text quotes it.

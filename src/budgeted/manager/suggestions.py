@@ -52,6 +52,8 @@ class Suggestion:
 def suggest(payer: ProjectPayer, days: int, percentile: float) -> list[Suggestion]:
     """Daily limits in USD for the global account, users and tags: those who spent most come first in each kind.
 
+    Values of tags that came up on one day alone are left out: such as those of sessions, no limit of which lasts.
+
     Args:
         payer: whose accounts they are.
         days: how many, today among them.
@@ -69,6 +71,7 @@ def suggest(payer: ProjectPayer, days: int, percentile: float) -> list[Suggestio
     today = day_number(payer.clock(), payer.timezone)
     spent = _by_account(row for row in payer.ledger.rollups(max(0, today - days + 1)) if row.day <= today)
     kinds = ("global", "user", "tag")
+    spent = {account: each for account, each in spent.items() if account[0] != "t" or days == 1 or len(each) > 1}
     order = sorted(spent, key=lambda account: (kinds.index(account_kind(account)), -sum(spent[account]), account))
     return [_suggestion(account, sorted(spent[account]), days, share) for account in order]
 
