@@ -16,7 +16,7 @@ from budgeted import BudgetExceededError, BudgetManager, Usage, register_price
 
 @pytest.fixture
 def manager(clock: Clock) -> Iterator[BudgetManager]:
-    register_price("cent", input=0, output=10_000, max_output_tokens=1000)  # a cent per token of output
+    register_price("pence", input=0, output=10_000, max_output_tokens=1000)  # a cent per token of output
     with made("memory://", clock) as manager:
         yield manager
 
@@ -100,11 +100,11 @@ def test_a_call_that_would_only_have_waited_is_not_counted(manager: BudgetManage
 
 def test_a_call_whose_output_would_only_have_been_capped_is_not_counted(manager: BudgetManager) -> None:
     manager.set_limits("alice", "$8")
-    with manager.hold("cent", "x", user="alice") as held:
+    with manager.hold("pence", "x", user="alice") as held:
         assert held.max_output_tokens == 1000  # it is not
         held.settle(usage=Usage(0, 700))
     assert refused(manager) == {}
-    with manager.hold("cent", "x", user="alice") as held:
+    with manager.hold("pence", "x", user="alice") as held:
         held.settle(usage=Usage(0, 200))
     assert refused(manager) == {"alice: $8": (2, 1)}
 
@@ -124,14 +124,14 @@ def test_who_refuses_refuses_as_before_and_that_is_no_call_that_went_through(clo
 
 @pytest.mark.parametrize("limit", ["$1", "$6", "$1000"])
 def test_a_call_is_granted_what_the_account_that_refuses_has(clock: Clock, limit: str) -> None:
-    register_price("cent", input=0, output=10_000, max_output_tokens=1000)
+    register_price("pence", input=0, output=10_000, max_output_tokens=1000)
     with BudgetManager(ledger="memory://", clock=clock, wait=0, max_budget="$20") as manager:
-        with manager.hold("cent", "x") as held:
+        with manager.hold("pence", "x") as held:
             share = held.max_output_tokens
             held.release()
         assert share == 500
         manager.set_limits("alice", limit)
-        with manager.budget("alice", on_exceed="warn"), manager.hold("cent", "x") as held:
+        with manager.budget("alice", on_exceed="warn"), manager.hold("pence", "x") as held:
             assert held.max_output_tokens == share
             assert (manager.balance().held, manager.balance("alice").held) == (5, 5)
             held.release()
@@ -142,6 +142,27 @@ def test_caps_that_are_kept_under_a_key_are_counted_too(manager: BudgetManager) 
         for _ in range(3):
             spend(manager, 0.5)
     assert refused(manager) == {"key:nightly: $1": (0.5, 1)}
+
+
+def test_limits_of_a_team_that_a_user_belongs_to_are_counted_as_the_users(clock: Clock) -> None:
+    with BudgetManager(ledger="memory://", clock=clock, wait=0) as manager:
+        manager.set_limits("team:search", "$1")
+        manager.assign("alice", "team:search")
+        with manager.budget("alice", on_exceed="warn"):
+            for _ in range(3):
+                spend(manager, 0.5)
+        assert refused(manager) == {"team:search: $1": (0.5, 1)}
+        report = manager.report()
+        assert {name: row.spent for name, row in report.items()} == {"alice": 1.5, "team:search": 1.5}
+        assert (report.total.spent, report.shared.spent) == (1.5, 1.5)
+
+
+def test_a_stopped_account_is_stopped_whatever_it_would_have_let_through(manager: BudgetManager) -> None:
+    manager.set_limits("alice", "$1")
+    manager.stop("alice", "her key has leaked")
+    with pytest.raises(BudgetExceededError, match="her key has leaked"):
+        spend(manager, 2, "alice")
+    assert refused(manager) == {}
 
 
 def test_a_coroutines_calls_are_counted(tmp_path: Path, clock: Clock) -> None:
@@ -174,7 +195,7 @@ def test_an_input_is_counted_exactly_before_it_is_said_that_it_would_have_been_r
 
 
 def test_names_with_blanks_and_limits_of_models_are_told(manager: BudgetManager) -> None:
-    manager.set_limits("alice b. usd/day", "$0.10/day on cent*")
-    with manager.hold("cent", "x", 20, user="alice b. usd/day") as held:
+    manager.set_limits("alice b. usd/day", "$0.10/day on pence*")
+    with manager.hold("pence", "x", 20, user="alice b. usd/day") as held:
         held.settle(usage=Usage(0, 20))
-    assert refused(manager) == {"alice b. usd/day: $0.10/day on cent*": (0.2, 1)}
+    assert refused(manager) == {"alice b. usd/day: $0.10/day on pence*": (0.2, 1)}
