@@ -95,11 +95,17 @@ def test_the_balance_of_a_cap_is_shown_by_its_key(spent: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["report", "balance", "accounts", "uncertain"])
-def test_before_anything_was_recorded_commands_say_so(budgeted_home: Path, command: str) -> None:
+def test_before_anything_was_recorded_commands_say_so(
+    budgeted_home: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
     assert "nothing recorded yet in" in run(command).stdout
-    assert not any(budgeted_home.iterdir()) if budgeted_home.exists() else True
-    assert "there is no project 'default'" in run(command, "--json", ok=False).stderr
-    assert "there is no project 'default'" in run(command, "--ledger", str(budgeted_home / "typo"), ok=False).stderr
+    elsewhere = str(budgeted_home / "spend")
+    for args in (("--json",), ("--ledger", elsewhere)):  # for a program, and where a path may be misspelt
+        error = run(command, *args, ok=False).stderr
+        assert "nothing recorded yet: there is no project 'default' in" in error
+    monkeypatch.setenv("BUDGETED_LEDGER", elsewhere)
+    assert run(command).stdout == f"nothing recorded yet in {elsewhere}; name another place with --ledger\n"
+    assert not budgeted_home.exists()
 
 
 @pytest.mark.parametrize("command", ["report", "balance", "accounts"])

@@ -82,7 +82,7 @@ def books(ledger: str | None, project: str, timezone: str, *, create: bool = Fal
 
 
 def books_to_read(ledger: str | None, project: str, timezone: str) -> Books:
-    """Open a project's books to look at them; before anything was recorded anywhere, say so and end the command.
+    """Open a project's books to look at them; before any program has run, say that nothing is recorded, and end.
 
     Args:
         ledger: a path or URL; None for the user's state directory.
@@ -90,12 +90,13 @@ def books_to_read(ledger: str | None, project: str, timezone: str) -> Books:
         timezone: in which days and months begin.
 
     Raises:
-        ClickException: there is no such project on disk.
-        Exit: there is none at all where nobody has named a place: a program has yet to run.
+        ClickException: there is no such project where the command says, or beside others, or a program reads this.
+        Exit: there is no project yet where programs would make one.
     """
-    asked = click.get_current_context().params
-    for_people = not asked.get("as_json") and asked.get("form", "table") == "table"
-    if ledger is None and for_people and exists(ledger, project) is False:
+    asked = click.get_current_context()
+    for_people = not asked.params.get("as_json") and asked.params.get("form", "table") == "table"
+    typed = asked.get_parameter_source("ledger") is click.core.ParameterSource.COMMANDLINE  # perhaps with a mistake
+    if for_people and not typed and exists(ledger, project) is False:
         place, there = projects_beside(ledger)
         if not there:
             click.echo(f"{NOTHING_YET} in {place}; name another place with --ledger")
@@ -131,4 +132,5 @@ def not_there(ledger: str | None, project: str, otherwise: str) -> click.ClickEx
     if len(names) > MOST_NAMED:
         names = [*difflib.get_close_matches(project, names, MOST_NAMED, 0.0), "others"]
     what = f"there are {', '.join(names)}; name one with --project" if names else otherwise
-    return click.ClickException(f"there is no project {project!r} in {place}; {what}")
+    nothing = "" if names else f"{NOTHING_YET}: "
+    return click.ClickException(f"{nothing}there is no project {project!r} in {place}; {what}")
