@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from budgeted.ledger.accounts import account_kind, refusing_limit, stated_amount
+from budgeted.ledger.accounts import account_kind, refusing_limit
 from budgeted.ledger.interface import Ledger
 from budgeted.ledger.limit_conversion import limit_of
 from budgeted.manager.account_names import called, told_apart
@@ -30,5 +30,5 @@ def _text(ledger: Ledger, account: str, limit: str) -> str:
     found = ledger.read(account)
     for slot in found.slots if found is not None else ():
         if slot.limit == limit:
-            return str(limit_of(slot.limit, stated_amount(slot)))
+            return str(limit_of(slot))
     return limit
