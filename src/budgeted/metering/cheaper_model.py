@@ -40,7 +40,8 @@ def cheaper(call: Bounded) -> Request | None:
 
 def _reached(call: Bounded) -> Iterator[tuple[Fraction, str]]:
     for group in call.groups:
-        for name, policy in zip(group.accounts, group.policies, strict=True):
+        for name in group.everybody():
+            policy = group.policy_of(name)
             if policy.fallback:
                 yield from _of_account(call, group, name, policy)
     for block in call.blocks:
