@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from ledgers import ALICE, AT, charge, check, cost, give, held, hold, opened, prune, route, spent, usd
+from ledgers import ALICE, AT, NEVER, charge, check, cost, give, held, hold, opened, prune, route, spent, usd
 from saved_tables import TABLES, SavedTables
 from servers import postgres_url, project
 
 from budgeted.errors import LedgerCorruptError, LedgerError
 from budgeted.ledger import acknowledged_verbs
-from budgeted.ledger.accounts import GLOBAL
+from budgeted.ledger.accounts import GLOBAL, Amendment
 from budgeted.ledger.spending_records import Used
 from budgeted.ledger.sql.ledger import SQLLedger
 
@@ -78,6 +78,19 @@ def test_what_a_restored_backup_lacks_is_posted_again_once_and_told(
     assert ledger.settle(under_way.id, Used(29, 1, 1), AT)
     assert (spent(ledger), held(ledger)) == (342, 0)
     assert sum(row.usd for row in ledger.rollups(account=GLOBAL)) == 342
+    check(ledger)
+
+
+def test_what_was_added_to_a_limit_is_not_added_twice_and_what_was_resumed_stays_so(ledger: Any, place: Place) -> None:
+    ledger.amend(ALICE, Amendment(belongs_to="u:team", stopped="an audit", raised=("usd", 50, 0, NEVER)))
+    place.save()
+    ledger.amend(ALICE, Amendment(stopped="", raised=("usd", 7, 0, NEVER)))
+    give(ledger, ALICE, usd(300))
+    assert ledger.read(ALICE).slots[0].amount == 357
+    place.put_back()
+    charge(ledger, 1, GLOBAL)
+    account = ledger.read(ALICE)
+    assert (account.slots[0].amount, account.belongs_to, account.stopped) == (357, "u:team", "")
     check(ledger)
 
 

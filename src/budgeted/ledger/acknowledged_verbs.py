@@ -281,14 +281,21 @@ def written_back(known: Account) -> LimitsSet:
     return LimitsSet(known.id, known.explicit, limits_of(known))
 
 
-def amended_back(known: Account) -> list[Amended]:
-    """What gives an account whatever else this process knows of it, once it has these limits."""
+def amended_back(known: Account, now: Account | None = None) -> list[Amended]:
+    """What gives an account whatever else this process knows of it, once it has these limits.
+
+    Args:
+        known: the account as it was known.
+        now: as it is, with these limits; None if nothing else is known of it.
+    """
+    there = Account(known.id) if now is None else now
     changes = []
-    if known.belongs_to or known.stopped:
+    if (known.belongs_to, known.stopped) != (there.belongs_to, there.stopped):
         changes.append(Amendment(known.belongs_to, known.stopped))
-    changes += [
-        Amendment(raised=(slot.limit, slot.terms.raised, slot.start, slot.end))
-        for slot in known.slots
-        if slot.terms is not None and slot.terms.raised
-    ]
+    raised = {(slot.limit, slot.start): slot.terms.raised for slot in there.slots if slot.terms is not None}
+    for slot in known.slots:
+        # What it has been raised by already is not added once more.
+        lacking = slot.terms.raised - raised.get((slot.limit, slot.start), 0) if slot.terms is not None else 0
+        if lacking > 0:
+            changes.append(Amendment(raised=(slot.limit, lacking, slot.start, slot.end)))
     return [Amended(known.id, change) for change in changes]

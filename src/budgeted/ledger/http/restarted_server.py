@@ -135,7 +135,7 @@ def write_limits_back(ask: Requests, told: AcknowledgedVerbs) -> int:
         if _is_older(ask, known):
             told.forget(known.id)
             do_again(ask, written_back(known))
-            for change in amended_back(known):
+            for change in amended_back(known, _read(ask, known.id)):
                 do_again(ask, change)
             written += 1
             found = _read(ask, known.id)

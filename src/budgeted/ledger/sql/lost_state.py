@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 
-from budgeted.ledger.accounts import LimitSpec
+from budgeted.ledger.accounts import Account, LimitSpec
 from budgeted.ledger.acknowledged_verbs import amended_back, written_back
 from budgeted.ledger.memory.change_records import (
     Amended,
@@ -54,9 +54,8 @@ class LostState(RemoteLedger):
             change = written_back(account)
             verb, since = functools.partial(set_limits, change, create=False), counted_from(change.limits)
             self._rows.reshape_again(deadline, account.id, since, verb, account.version)
-            for one in amended_back(account):
-                again = functools.partial(amend, one)
-                self._rows.reshape_again(deadline, account.id, None, again, account.version)
+            rest = functools.partial(amend_back, account)
+            self._rows.reshape_again(deadline, account.id, None, rest, account.version)
         return len(lacking)
 
     def _do_again(self, change: Change, deadline: float) -> int:
@@ -104,6 +103,12 @@ def set_periods(told: PeriodsSet, ledger: MemoryLedger) -> None:
 def amend(told: Amended, ledger: MemoryLedger) -> None:
     """Change what it was told that changes of an account."""
     ledger.amend(told.account, told.change)
+
+
+def amend_back(known: Account, ledger: MemoryLedger) -> None:
+    """Give an account what else was known of it than limits."""
+    for one in amended_back(known, ledger.read(known.id)):
+        amend(one, ledger)
 
 
 def delete(told: Deleted, ledger: MemoryLedger) -> None:
