@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 import pytest
 import redis_server
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from ledgers import ALICE, AT, BOB, cost, give, hold, route, usd
+from ledgers import ALICE, AT, BOB, charge, cost, give, hold, route, usd
 
 from budgeted.errors import LedgerError
-from budgeted.ledger.accounts import CALLS, GLOBAL, TOKENS, USD, Slot
+from budgeted.ledger.accounts import CALLS, GLOBAL, UNITS, USD, Amendment, LimitSpec, Slot
 from budgeted.ledger.admission import Ask, Refused, admit
 from budgeted.ledger.cost_routing import Leg, Route, Stale
 from budgeted.ledger.memory import change_records
@@ -46,7 +46,7 @@ def slots(draw: st.DrawFn) -> Slot:
     amount = draw(amounts(EXACT))
     spent = draw(st.integers(0, amount) | amounts(EXACT))
     held = draw(st.integers(0, max(0, amount - spent)) | st.integers(0, EXACT - 1 - spent))
-    unit, start = draw(st.sampled_from([USD, TOKENS, CALLS])), draw(st.sampled_from([10, 10, 0]))
+    unit, start = draw(st.sampled_from(range(len(UNITS)))), draw(st.sampled_from([10, 10, 0]))
     return Slot(f"limit {draw(st.integers(0, 10**9))}", unit, amount, start, 20, spent, held)
 
 
@@ -103,13 +103,16 @@ def test_every_decision_is_that_of_admit(
     if isinstance(expected, Refused):
         assert got == msgspec.structs.replace(expected, account=payers[expected.index])
         return
-    assert got == change_records.held(id, AT, expected, ask, where.raw)
+    if any(slot.unit > CALLS for slot, _, _ in places):
+        assert got == change_records.held_in_parts(id, AT, expected, ask, where.raw, None)
+    else:
+        assert got == change_records.held(id, AT, expected, ask, where.raw)
     [opened] = [one for one in shared.open_holds() if one.id == id]
     assert (opened.usd, opened.tokens, opened.guess) == (got.usd, got.tokens, got.guess)
     for account, own in zip(map(shared.read, NAMES), accounts, strict=False):
         assert account is not None
         for slot, before in zip(account.slots, own, strict=True):
-            counted = (got.usd, got.tokens, 1)[slot.unit]
+            counted = change_records.parts_of(got)[slot.unit]
             held = counted + (before.held if before.start == 10 else 0)
             assert slot.held == held or held >= EXACT  # limits that only count are passed by any amount
             assert (slot.start, slot.end, slot.amount) == (10, 20, before.amount)
@@ -123,6 +126,26 @@ def test_a_limit_that_cannot_be_counted_exactly_is_refused(shared: RedisLedger) 
     account = shared.read("u:large")
     assert account is not None
     assert account.slots[0].amount == EXACT - 1
+
+
+def test_limits_and_what_they_keep_or_are_raised_by_are_refused_where_their_sum_cannot_be_counted_exactly(
+    shared: RedisLedger,
+) -> None:
+    half = LimitSpec("usd/day", USD, EXACT // 2, 10, 20, -1, 0, EXACT // 2 - 10, 10)
+    with pytest.raises(LedgerError, match=r"a limit of .4,503.*, with .4,503.* that may be kept, is too large"):
+        give(shared, "u:kept", msgspec.structs.replace(half, keep=EXACT // 2))
+    give(shared, "u:kept", half)
+    too_much = Amendment(raised=("usd/day", 10, 10, 20))
+    with pytest.raises(LedgerError, match=r"'usd/day' with 10 more is too large for Redis, .*; add less"):
+        shared.amend("u:kept", too_much)
+    with pytest.raises(LedgerError, match=f"'usd/day' with {EXACT} more is too large"):
+        shared.amend("u:kept", Amendment(raised=("usd/day", EXACT, 10, 20)))
+    assert shared.amend("u:kept", Amendment(raised=("usd/day", 9, 10, 20)))
+    with pytest.raises(LedgerError, match="is too large for Redis"):
+        give(shared, "u:kept", msgspec.structs.replace(half, amount=EXACT // 2 + 1))
+    account = shared.read("u:kept")
+    assert account is not None
+    assert account.slots[0].amount == EXACT // 2 + 9
 
 
 @pytest.mark.parametrize(
@@ -178,4 +201,31 @@ def test_a_clock_that_is_in_none_of_the_periods_is_told() -> None:
     with pytest.raises(LedgerError, match="set the clocks"):
         ledger.hold("x.1", where, cost(5), AT)
     assert hold(ledger, 5, ALICE).usd == 5
+    ledger.close()
+
+
+def commands(verb: Callable[[], object]) -> dict[str, int]:
+    """How often which commands are run by a verb that is one script."""
+    with redis_server.shared().client() as client:
+        client.config_resetstat()
+        verb()
+        stats = client.info("commandstats")
+        found = {name.removeprefix("cmdstat_"): int(one["calls"]) for name, one in stats.items()}
+        return {name: count for name, count in found.items() if not name.startswith(("config", "time"))}
+
+
+def test_a_call_that_needs_nothing_special_runs_these_commands_and_no_others() -> None:
+    ledger = redis_server.new_ledger()
+    for name in (GLOBAL, ALICE):
+        give(ledger, name, usd(1000), usd(1000, "usd/day"))
+    charge(ledger, 1, GLOBAL, ALICE)  # which renews the lease, and sends the scripts if they are not there
+    where, id = route(ledger, GLOBAL, ALICE), ledger.new_id()
+    held = commands(lambda: ledger.hold(id, where, cost(5), AT))
+    assert held == {"evalsha": 1, "hget": 1, "hexists": 2, "hmget": 1, "hset": 3}
+    with redis_server.shared().client() as client:
+        [record] = client.hvals(ledger._key + b":holds")
+        account = client.hget(ledger._key + b":accounts", ALICE)
+    assert (record[0], account[0]) == (0x98, 0x99)  # arrays of eight and nine, as earlier versions wrote
+    settled = commands(lambda: ledger.settle(id, Used(5), AT))
+    assert settled == {"evalsha": 1, "hget": 5, "hmget": 1, "hset": 6, "hlen": 1, "hdel": 3, "zadd": 2}
     ledger.close()

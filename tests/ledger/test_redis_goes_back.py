@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 import redis_server
-from ledgers import ALICE, AT, BOB, charge, check, cost, give, held, hold, route, spent, usd
+from ledgers import ALICE, AT, BOB, NEVER, charge, check, cost, give, held, hold, route, spent, usd
 
 from budgeted import BudgetExceededError, BudgetManager
 from budgeted.errors import LedgerCorruptError
-from budgeted.ledger.accounts import GLOBAL
+from budgeted.ledger.accounts import GLOBAL, OUTPUT_TOKENS, USD, Amendment, LimitSpec
 from budgeted.ledger.acknowledged_verbs import AcknowledgedVerbs
-from budgeted.ledger.admission import Refused
-from budgeted.ledger.cost_routing import STALE
+from budgeted.ledger.admission import Ask, Refused
+from budgeted.ledger.cost_routing import STALE, Leg, Route
+from budgeted.ledger.memory.change_records import HeldInParts
 from budgeted.ledger.redis.ledger import RedisLedger
 from budgeted.ledger.spending_records import Used
 
@@ -121,6 +122,51 @@ def test_an_older_state_decides_nothing(ledger: RedisLedger, copies: Copies) -> 
     refused = ledger.hold("x.2", where, cost(60), AT)
     assert isinstance(refused, Refused)
     assert (refused.spent, refused.held) == (0, 60)
+
+
+def test_what_was_added_to_a_limit_is_not_added_twice_and_what_was_resumed_stays_so(
+    ledger: RedisLedger, copies: Copies
+) -> None:
+    ledger.amend(ALICE, Amendment(belongs_to="u:team", stopped="an audit", raised=("usd", 50, 0, NEVER)))
+    older = copies.take()
+    ledger.amend(ALICE, Amendment(stopped="", raised=("usd", 7, 0, NEVER)))
+    for is_read_before in (False, True):
+        if is_read_before:
+            ledger.read(ALICE)
+        copies.put(older)
+        account = ledger.read(ALICE)
+        assert account is not None
+        assert (account.slots[0].amount, account.belongs_to, account.stopped) == (157, "u:team", "")
+    check(ledger)
+
+
+def test_what_was_set_aside_and_drawn_on_is_so_again(ledger: RedisLedger, copies: Copies) -> None:
+    rolling = LimitSpec("rolling", USD, 500, 0, NEVER, -1, 3600, 0, AT)
+    kept = LimitSpec("usd/day", USD, 90, AT, AT + 86_400, -1, 0, 50, 86_400)
+    give(ledger, GLOBAL, rolling, LimitSpec("out", OUTPUT_TOKENS, 1000, 0, NEVER))
+    give(ledger, ALICE, kept)
+    charge(ledger, 30, GLOBAL, ALICE)
+    older = copies.take()
+    names = GLOBAL, ALICE
+    tomorrow = (AT + 86_400, AT + 2 * 86_400)
+    legs = [Leg(GLOBAL, (("rolling", 0, NEVER), ("out", 0, NEVER))), Leg(ALICE, (("usd/day", *tomorrow),))]
+    versions = [account.version for name in names if (account := ledger.read(name)) is not None]
+    where = Route.make(legs, versions, 20_000, "p", "m")
+    ledger.hold("x.1", where, Ask(usd=100, tokens=60, uncertain_output=-1, within="x.1"), AT)
+    for id, amount in (("x.2", 40), ("x.3", 30)):
+        ask = Ask(usd=amount, tokens=5, tokens_rate=1, most=20, within="x.1")
+        assert isinstance(ledger.hold(id, where, ask, AT), HeldInParts)
+    ledger.settle("x.3", Used(10, 5, 9), AT + 1)
+    before = ledger.everything()
+    assert (held(ledger, ALICE, "usd/day"), held(ledger, limit="out"), spent(ledger, limit="rolling")) == (90, 20, 40)
+    copies.put(older)
+    ledger.release("x.9", AT)
+    again = ledger.everything()
+    for found in (before, again):
+        found.sort()
+    assert again.holds == before.holds
+    assert list(again.comparable()) == list(before.comparable())
+    check(ledger)
 
 
 @pytest.mark.parametrize("first", ["renew", "sweep", "read", "uncertain", "ended", "reset", "accounts", "open_holds"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from budgeted.errors import LedgerError
-from budgeted.ledger.accounts import USD, LimitSpec, Slot
+from budgeted.ledger.accounts import USD, Amendment, LimitSpec, Slot
 from budgeted.ledger.admission import Ask
 from budgeted.ledger.spending_records import Used
 from budgeted.money import format_usd
@@ -39,11 +39,37 @@ def check_ask(ask: Ask) -> None:
 def check_limits(limits: Sequence[LimitSpec | Slot]) -> None:
     """Refuse limits that are too large to be counted."""
     for limit in limits:
-        if limit.amount >= EXACT:
-            amount = format_usd(limit.amount) if limit.unit == USD else str(limit.amount)
-            most = format_usd(EXACT - 1) if limit.unit == USD else str(EXACT - 1)
-            msg = f"a limit of {amount} is too large for Redis, which counts exactly up to {most}; write less"
-            raise LedgerError(msg)
+        if limit.amount + kept(limit) >= EXACT:
+            raise too_large_limit(limit)
+
+
+def kept(limit: LimitSpec | Slot) -> int:
+    """What a limit may have besides its amount, of what the period before has left."""
+    if isinstance(limit, LimitSpec):
+        return limit.keep
+    return limit.terms.keep - limit.terms.carried if limit.terms is not None else 0
+
+
+def too_large_limit(limit: LimitSpec | Slot) -> LedgerError:
+    """That a limit is too large to be counted."""
+    amount, more = limit.amount, kept(limit)
+    most = EXACT - 1
+    if limit.unit == USD:
+        text, besides, counted = format_usd(amount), format_usd(more), format_usd(most)
+    else:
+        text, besides, counted = str(amount), str(more), str(most)
+    what = f"{text}, with {besides} that may be kept," if more else text
+    return LedgerError(f"a limit of {what} is too large for Redis, which counts exactly up to {counted}; write less")
+
+
+def too_large_raise(change: Amendment) -> LedgerError:
+    """That a limit would become too large to be counted."""
+    limit, amount, _, _ = change.raised or ("", 0, 0, 0)
+    msg = (
+        f"the limit {limit!r} with {amount} more is too large for Redis, which counts exactly up to {EXACT - 1} "
+        f"({format_usd(EXACT - 1)}); add less"
+    )
+    return LedgerError(msg)
 
 
 def check_used(used: Used) -> None:

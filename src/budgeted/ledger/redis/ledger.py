@@ -9,21 +9,29 @@ one account since its last reset, is exact to a nano-USD per charge.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
 from budgeted.errors import LedgerError, LedgerUnavailableError
-from budgeted.ledger.accounts import Account, LimitSpec
+from budgeted.ledger.accounts import Account, Amendment, LimitSpec
 from budgeted.ledger.admission import Ask, Refused
 from budgeted.ledger.cost_routing import STALE, Route, Stale, period_at
 from budgeted.ledger.interface import in_flight
 from budgeted.ledger.memory import change_records, ended_holds
-from budgeted.ledger.memory.change_records import Deleted, Held, LimitsSet, Released, Settled
+from budgeted.ledger.memory.change_records import Amended, Deleted, Held, LimitsSet, Released, Settled
 from budgeted.ledger.memory.daily_rollups import Reports
 from budgeted.ledger.memory.new_limits import put_back
 from budgeted.ledger.memory.resolved_routes import in_flight_of
 from budgeted.ledger.network_ledger import READING_SECONDS
-from budgeted.ledger.redis.exact_integers import check_ask, check_limits, check_used
+from budgeted.ledger.redis.exact_integers import (
+    EXACT,
+    check_ask,
+    check_limits,
+    check_used,
+    too_large_limit,
+    too_large_raise,
+)
 from budgeted.ledger.redis.script_runner import ScriptRunner
 from budgeted.ledger.redis.stored_records import (
     account_of,
@@ -31,6 +39,8 @@ from budgeted.ledger.redis.stored_records import (
     correction_of,
     decode,
     hold_of,
+    in_parts,
+    packed_amendment,
     packed_ask,
     packed_route,
     report_rows,
@@ -112,11 +122,14 @@ class RedisLedger(ScriptRunner):
         if lease:
             self._lease_due = began + self.lease / 2
         if not isinstance(reply, bytes):
+            parts: Sequence[Any] = ()
             if isinstance(reply, int):
                 count, granted = divmod(reply, GRANTS)
             else:
-                count, granted, at = reply
+                count, granted, at, *parts = reply
             held = change_records.held(id, at, granted, ask, route.raw)
+            if parts:
+                held = _with_parts(held, *parts)
             self._answered(count, held)
             return held
         kind, *answer = decode(reply)
@@ -227,8 +240,10 @@ class RedisLedger(ScriptRunner):
             LedgerError: a limit is too large to be counted exactly.
         """
         check_limits(limits)
-        count, _ = self._ask("set_limits", self.new_id(), account, limits, explicit, create)
-        self._answered(count, None if create else LimitsSet(account, explicit, tuple(limits)))
+        count, done = self._ask("set_limits", self.new_id(), account, limits, explicit, create)
+        self._answered(count, None if create or not done else LimitsSet(account, explicit, tuple(limits)))
+        if not done:
+            raise too_large_limit(max(limits, key=lambda limit: limit.amount + limit.keep))
         self.turns.wake_all()
 
     def reset(self, account: str, at: int) -> None:  # noqa: ARG002 - the verbs are alike
@@ -250,6 +265,24 @@ class RedisLedger(ScriptRunner):
         if found is not None and moved:
             self.restore([found], (), ())
         return len(moved)
+
+    def amend(self, account: str, change: Amendment) -> bool:
+        """Change something of an account besides its limits; it comes into being if it is not there.
+
+        Returns:
+            False where a limit that is to be raised is not there, or has begun a later period: nothing was changed.
+
+        Raises:
+            LedgerError: the limit would become too large to be counted exactly.
+        """
+        if change.raised is not None and change.raised[1] >= EXACT:
+            raise too_large_raise(change)
+        count, done = self._ask("amend", self.new_id(), account, *packed_amendment(change))
+        self._answered(count, Amended(account, change) if done is True else None)
+        if done not in (True, False):
+            raise too_large_raise(change)
+        self.turns.wake_all()
+        return bool(done)
 
     def delete(self, account: str) -> None:
         """Forget an account and its limits. What it was charged stays in the reports."""
@@ -352,6 +385,15 @@ class RedisLedger(ScriptRunner):
             if freed and self.turns.queues:
                 self.turns.freed(set(freed))
         return swept
+
+
+def _with_parts(
+    plain: Held, usd: int, tokens: int, output: int, within: bytes, drawn_usd: int, drawn_tokens: int
+) -> Held:
+    """A hold of which the server has told more. One that calls have drawn on has less than was asked for."""
+    guess = None if within.decode() == plain.id else plain.guess
+    plain = msgspec.structs.replace(plain, usd=usd, tokens=tokens, guess=guess)
+    return in_parts(plain, output, within.decode(), (drawn_usd, drawn_tokens))
 
 
 def _settled_before(id: str, was: Sequence[int], used: Used) -> LedgerError:

@@ -9,21 +9,23 @@ from importlib import resources
 
 _PLAIN = ("common", "keys")
 _GUARDED = (*_PLAIN, "same_state")
-_BOOKING = (*_PLAIN, "booking")
+_BOOKING = (*_PLAIN, "limit_terms", "reservations", "booking")
 _ONCE = (*_GUARDED, "same_answer_to_repeated_request")
+_CHANGING = (*_ONCE, "limit_terms", "later_periods", "reservations", "changed_accounts")
 _PARTS: dict[str, tuple[str, ...]] = {
     "open_ledger": _PLAIN,
     "find_standing": _PLAIN,
     "find_older_accounts": _PLAIN,
-    "hold": ("common", "routing", "admit"),
+    "hold": ("common", "limit_terms", "later_periods", "reservations", "routing", "admit"),
     "settle": _BOOKING,
     "release": _BOOKING,
-    "post": (*_BOOKING, "posted_charges", "routing"),
-    "do_again": (*_BOOKING, "posted_charges"),
-    "sweep": (*_GUARDED, "booking"),
-    "correct": (*_ONCE, "booking"),
-    "set_limits": _ONCE,
-    "reset": _ONCE,
+    "post": (*_BOOKING, "posted_charges", "later_periods", "routing"),
+    "do_again": (*_BOOKING, "posted_charges", "later_periods"),
+    "sweep": (*_GUARDED, "limit_terms", "reservations", "booking"),
+    "correct": (*_ONCE, "limit_terms", "reservations", "booking"),
+    "set_limits": _CHANGING,
+    "amend": _CHANGING,
+    "reset": (*_ONCE, "limit_terms"),
     "delete": _ONCE,
 }
 """The files of ``lua/parts/`` that a verb's own file comes behind."""

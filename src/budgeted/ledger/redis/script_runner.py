@@ -12,10 +12,19 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from budgeted.errors import LedgerError
-from budgeted.ledger.acknowledged_verbs import WentBackError, limits_of
+from budgeted.ledger.acknowledged_verbs import WentBackError, amended_back, limits_of
 from budgeted.ledger.interface import is_closed
 from budgeted.ledger.memory import ended_holds
-from budgeted.ledger.memory.change_records import Change, Deleted, Held, LimitsSet, Posted, Released, Settled
+from budgeted.ledger.memory.change_records import (
+    Amended,
+    Change,
+    Deleted,
+    Held,
+    LimitsSet,
+    Posted,
+    Released,
+    Settled,
+)
 from budgeted.ledger.network_ledger import RemoteLedger, Standing
 from budgeted.ledger.redis.connection import (
     Commands,
@@ -28,7 +37,14 @@ from budgeted.ledger.redis.connection import (
 )
 from budgeted.ledger.redis.keys import redis_key
 from budgeted.ledger.redis.lua_scripts import script
-from budgeted.ledger.redis.stored_records import decode, encode, stored_hold, stored_posting
+from budgeted.ledger.redis.stored_records import (
+    account_of,
+    decode,
+    encode,
+    packed_amendment,
+    stored_hold,
+    stored_posting,
+)
 
 if TYPE_CHECKING:
     from budgeted.ledger.redis.connection import Client
@@ -174,12 +190,19 @@ class ScriptRunner(RemoteLedger):
             one = known[name]
             args = self.new_id(), name, limits_of(one), one.explicit, False
             self._evaluate("set_limits", 0, args, counted=False)
+            there = account_of(*self._evaluate("read_account", 0, (name,), counted=False))
+            for again in amended_back(one, there):
+                rest = self.new_id(), name, *packed_amendment(again.change)
+                self._evaluate("amend", 0, rest, counted=False)
         return len(older)
 
     def _do_again(self, change: Change, deadline: float) -> int:  # noqa: ARG002 - it is the client's
         if isinstance(change, LimitsSet):
             args = self.new_id(), change.account, change.limits, change.explicit, False
             count, _ = decode(self._evaluate("set_limits", 0, args))
+        elif isinstance(change, Amended):
+            amended = self.new_id(), change.account, *packed_amendment(change.change)
+            count, _ = decode(self._evaluate("amend", 0, amended))
         elif isinstance(change, Deleted):
             count, _ = decode(self._evaluate("delete", 0, (self.new_id(), change.account)))
         else:

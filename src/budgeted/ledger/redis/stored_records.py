@@ -6,10 +6,10 @@ from typing import Literal
 
 import msgspec
 
-from budgeted.ledger.accounts import Account, Slot
+from budgeted.ledger.accounts import Account, Amendment, Slot
 from budgeted.ledger.admission import Ask
 from budgeted.ledger.cost_routing import Leg, Route
-from budgeted.ledger.memory.change_records import Held, Posted, Settled
+from budgeted.ledger.memory.change_records import Held, HeldInParts, Posted, Settled
 from budgeted.ledger.spending_records import Charge, RollupRow, Used
 
 # Made once: every verb packs its arguments.
@@ -29,6 +29,13 @@ class StoredAccount(msgspec.Struct, array_like=True, gc=False):
     calls: int
     held: int
     models_since: int
+
+
+class StoredAccountInFull(StoredAccount, array_like=True, gc=False):
+    """That of an account that belongs to another one, or is stopped."""
+
+    belongs_to: str = ""
+    stopped: str = ""
 
 
 class StoredRoute(msgspec.Struct, array_like=True, gc=False):
@@ -52,10 +59,19 @@ class StoredHold(msgspec.Struct, array_like=True, gc=False):
     owner: str
     route: StoredRoute
 
+
+class StoredHoldInParts(StoredHold, array_like=True, gc=False):
+    """That of a hold of which more is known; what all have, where ``output`` is less than nothing."""
+
+    output: int = -1
+    within: str = ""
+    drawn: tuple[int, int] = (0, 0)
+
     def held(self) -> Held:
         """The hold as every ledger shows it."""
         route = msgspec.Raw(msgspec.json.encode(self.route))
-        return Held(self.id, self.at, self.granted, self.usd, self.tokens, self.guess or None, route)
+        plain = Held(self.id, self.at, self.granted, self.usd, self.tokens, self.guess or None, route)
+        return plain if self.output < 0 else in_parts(plain, self.output, self.within, self.drawn)
 
 
 class StoredCharge(msgspec.Struct, array_like=True, gc=False):
@@ -85,11 +101,18 @@ class StoredCharge(msgspec.Struct, array_like=True, gc=False):
         )
 
 
+def in_parts(hold: Held, output: int, within: str, drawn: tuple[int, int]) -> HeldInParts:
+    """A hold of which more is known; see :class:`~budgeted.ledger.memory.change_records.HeldInParts`."""
+    return HeldInParts(
+        hold.id, hold.at, hold.granted, hold.usd, hold.tokens, hold.guess, hold.route, output, within, drawn
+    )
+
+
 _NOWHERE = StoredRoute(0, "", "", ())
 _ReportRow = tuple[str, str, int, int, int, int, int]
-_stored = msgspec.msgpack.Decoder(StoredAccount)
+_stored = msgspec.msgpack.Decoder(StoredAccountInFull)
 _models = msgspec.msgpack.Decoder(dict[str, int])
-_hold = msgspec.msgpack.Decoder(StoredHold)
+_hold = msgspec.msgpack.Decoder(StoredHoldInParts)
 _charge = msgspec.msgpack.Decoder(StoredCharge | Literal[False])
 _correction = msgspec.msgpack.Decoder(tuple[int, StoredCharge | Literal[False]])
 _rows = msgspec.msgpack.Decoder(tuple[_ReportRow, ...])
@@ -112,12 +135,17 @@ def account_of(raw: bytes | None, models: bytes | None) -> Account | None:
         one.held,
         None if models is None else _models.decode(models),
         one.models_since,
+        one.belongs_to,
+        one.stopped,
     )
 
 
 def stored_account(one: Account) -> StoredAccount:
     """The record of an account that another ledger kept; the version is this one's to give."""
-    return StoredAccount(one.id, 0, one.explicit, one.slots, one.usd, one.tokens, one.calls, 0, one.models_since)
+    figures = one.id, 0, one.explicit, one.slots, one.usd, one.tokens, one.calls, 0, one.models_since
+    if one.belongs_to or one.stopped:
+        return StoredAccountInFull(*figures, one.belongs_to, one.stopped)
+    return StoredAccount(*figures)
 
 
 def stored_charge(one: Charge, route: Route) -> StoredCharge:
@@ -129,7 +157,11 @@ def stored_charge(one: Charge, route: Route) -> StoredCharge:
 def stored_hold(one: Held, owner: str) -> StoredHold:
     """The record of a process's open hold."""
     path = _route.decode(one.route)
-    return StoredHold(one.id, one.at, one.granted, one.usd, one.tokens, one.guess or False, owner, path)
+    guess: Used | Literal[False] = one.guess or False
+    figures = one.id, one.at, one.granted, one.usd, one.tokens, guess, owner, path
+    if isinstance(one, HeldInParts):
+        return StoredHoldInParts(*figures, one.output, one.within, one.drawn)
+    return StoredHold(*figures)
 
 
 def stored_posting(one: Posted | Settled) -> StoredCharge:
@@ -173,7 +205,13 @@ def packed_ask(ask: Ask) -> tuple[object, ...]:
         ask.uncertain_output,
         ask.share,
         ask.floor,
+        *((ask.within,) if ask.within else ()),
     )
+
+
+def packed_amendment(change: Amendment) -> tuple[object, ...]:
+    """What changes of an account, as its script takes it: False leaves it, as a Lua array ends where it has a hole."""
+    return tuple(False if part is None else part for part in (change.belongs_to, change.stopped, change.raised))
 
 
 def packed_route(route: Route) -> msgspec.Raw:

@@ -9,7 +9,7 @@ local function begin_periods(route)
     for _, place in ipairs(account and leg[2] or {}) do
       local slot = slot_of(account, place[1])
       if slot and slot[START] < place[2] then
-        slot[START], slot[END], slot[SLOT_SPENT], slot[SLOT_HELD] = place[2], place[3], 0, 0
+        begin_period(slot, place[2], place[3])
         save(account)
       end
     end
@@ -39,14 +39,22 @@ local function hold_again()
     return
   end
   begin_periods(route)
-  local amounts = {hold[HOLD_USD], hold[HOLD_TOKENS], 1}
+  local apart = reservations()
+  local amounts, around = apart.parts_of(hold), apart.find(hold[WITHIN])
+  local more = around and apart.draw(around, unpack(hold[DRAWN]))
   for _, leg in ipairs(route[LEGS]) do
     local account = read(ACCOUNTS, leg[1])
     if account then
       for _, slot in ipairs(counted(account, leg[2])) do
         slot[SLOT_HELD] = slot[SLOT_HELD] + amounts[slot[UNIT] + 1]
+        if slot[TERMS] and slot[TERMS][WINDOW] > 0 then
+          roll(slot, hold[AT])
+        end
       end
       account[HELD] = account[HELD] + hold[HOLD_USD]
+      if more then
+        apart.count(account, around, more)
+      end
       save(account)
     end
   end

@@ -2,7 +2,7 @@
 -- that rates and tokens are below 2^43, and all that a call may cost below 2^53: no product here is larger than that.
 
 local ASK_USD, USD_RATE, ASK_TOKENS, TOKENS_RATE = 1, 2, 3, 4 -- of what is asked
-local LEAST, MOST, WHOLE, UNCERTAIN_OUTPUT, SHARE, FLOOR = 5, 6, 7, 8, 9, 10
+local LEAST, MOST, WHOLE, UNCERTAIN_OUTPUT, SHARE, FLOOR, ASK_WITHIN = 5, 6, 7, 8, 9, 10, 11
 local MIN_GRANT = 256
 
 local function usd_for(ask, output)
@@ -40,11 +40,14 @@ local function ration(ask, slots, soft)
     if unit == 0 then
       return usd_for(ask, output)
     end
-    return unit == 1 and tokens_for(ask, output) or 1
+    if unit == 1 then
+      return tokens_for(ask, output)
+    end
+    return unit == 2 and 1 or unit == 3 and ask[ASK_TOKENS] or ask[TOKENS_RATE] * output
   end
 
   local function fixed(unit)
-    return unit == 2 or ask[unit == 0 and USD_RATE or TOKENS_RATE] == 0
+    return unit == 2 or unit == 3 or ask[unit == 0 and USD_RATE or TOKENS_RATE] == 0
   end
 
   -- The output tokens that an amount of a unit buys, at most all; -1 when not even the fixed cost fits.
@@ -56,11 +59,23 @@ local function ration(ask, slots, soft)
     if fixed(unit) or need(unit, ask[MOST]) <= amount then
       return ask[MOST]
     end
-    if unit == 1 then
+    if unit > 0 then
       return math.floor(rest / ask[TOKENS_RATE])
     end
     local over = rest % ask[USD_RATE]
     return (rest - over) / ask[USD_RATE] * 1000 + math.floor(over * 1000 / ask[USD_RATE])
+  end
+
+  -- When a rolling limit has room for so much, if nothing else is spent; 0 if nobody can tell.
+  local function free_at(slot, needed)
+    local missing = needed + slot[SLOT_SPENT] + slot[SLOT_HELD] - slot[AMOUNT]
+    for _, part in ipairs(slot[TERMS][PAST]) do
+      missing = missing - part[3]
+      if missing <= 0 then
+        return part[2] + slot[TERMS][WINDOW]
+      end
+    end
+    return 0
   end
 
   local costs_nothing = ask[ASK_USD] == 0 and ask[USD_RATE] == 0
@@ -100,9 +115,13 @@ local function ration(ask, slots, soft)
     return granted
   end
   local slot, _, stop, account = unpack(slots[tightest.i])
+  local requested = need(slot[UNIT], granted)
+  if slot[TERMS] and slot[TERMS][WINDOW] > 0 then
+    stop = free_at(slot, requested)
+  end
   return nil, {
     tightest.i - 1, slot[1], slot[UNIT], slot[AMOUNT], slot[AMOUNT] - tightest.idle, tightest.idle - tightest.left,
-    need(slot[UNIT], granted), stop, reason, affordable, account,
+    requested, stop, reason, affordable, account,
   }
 end
 
@@ -111,8 +130,9 @@ local function admit(ask, slots, soft)
   for i, bound in ipairs(slots) do
     if not (soft and soft[i]) then
       local left, unit = room(bound[1], bound[2]), bound[1][UNIT]
-      local needed = unit == 0 and usd or unit == 1 and tokens or 1
-      local fixed = unit == 2 or ask[unit == 0 and USD_RATE or TOKENS_RATE] == 0
+      local needed = unit == 0 and usd or unit == 1 and tokens or unit == 2 and 1
+      needed = needed or (unit == 3 and ask[ASK_TOKENS] or ask[TOKENS_RATE] * ask[MOST])
+      local fixed = unit == 2 or unit == 3 or ask[unit == 0 and USD_RATE or TOKENS_RATE] == 0
       if needed > left or not (ask[WHOLE] or needed <= math.floor(left / ask[SHARE]) or fixed) then
         return ration(ask, slots, soft)
       end

@@ -1,7 +1,8 @@
 -- What a hold that ends, a charge or a correction does to accounts and rows.
 
-local NOTHING = {0, 0, 0}
+local NOTHING = {0, 0, 0, 0, 0}
 local RETENTION_DAYS = 400
+local PARTS = 60 -- of a rolling limit's window: charges of one part are forgotten with the last of them
 local remembered = arg[4] -- how many ended holds are remembered at least
 
 local function same(used, other)
@@ -66,6 +67,29 @@ local function count_row(route, name, used, uncertain, calls)
   end
 end
 
+-- Charge a rolling limit; or correct, by a difference, a charge that was made or corrected last at `charged`, of a call
+-- that began at `opened`: as budgeted.ledger.limit_terms.charged.
+local function charge_rolling(slot, at, amount, opened, charged)
+  roll(slot, at)
+  local window, past = slot[TERMS][WINDOW], slot[TERMS][PAST]
+  local newest = past[#past]
+  if amount > 0 and not (charged and charged + window <= at) then
+    at = math.max(at, newest and newest[2] or at) -- a clock set back takes nothing out of the window
+    if newest and at < newest[1] + math.max(1, math.floor(window / PARTS)) then
+      newest[2], newest[3] = at, newest[3] + amount
+    else
+      past[#past + 1] = {at, at, amount}
+    end
+    slot[SLOT_SPENT] = slot[SLOT_SPENT] + amount
+  elseif amount < 0 and opened + window > at then -- else it may be forgotten, and this be others'
+    for _, part in ipairs(past) do
+      local less = part[2] >= opened and math.min(part[3], -amount) or 0
+      part[3], amount = part[3] - less, amount + less
+      slot[SLOT_SPENT] = slot[SLOT_SPENT] - less
+    end
+  end
+end
+
 -- Whether a charge that was opened then counts on a limit that its route does not name: one that came later.
 local function came_later(slot, places, day, opened)
   if slot[SLOT_SINCE] < 0 or slot[SLOT_SINCE] > day or opened < slot[START] or slot[END] <= opened then
@@ -105,10 +129,16 @@ local function payers(route)
 end
 
 -- End a hold: off its limits with what it held, on with what it is charged, which may be a difference to an earlier
--- charge. No limit is credited with more than was spent on it. With the state that was looked at, it counts as a verb.
+-- charge: then `correcting` has when that was made, false if it was none. No limit is credited with more than was spent
+-- on it. With the state that was looked at, it counts as a verb.
 local function book(one, closing, used, uncertain, calls, correcting, state)
-  local held = closing and {closing[HOLD_USD], closing[HOLD_TOKENS], 1} or NOTHING
-  local spent = {used[1], used[2] + used[3], calls}
+  local apart = closing and closing[OUTPUT] and reservations()
+  local held = NOTHING
+  if closing then
+    local usd, tokens = closing[HOLD_USD], closing[HOLD_TOKENS]
+    held = apart and apart.parts_of(closing) or {usd, tokens, 1, tokens, tokens}
+  end
+  local spent = {used[1], used[2] + used[3], calls, used[2], used[3]}
   local charged = calls ~= 0 or uncertain ~= 0 or not same(used, NOTHING)
   local route = one[ENDED_ROUTE]
   local found = state or call('HMGET', ACCOUNTS, '', COUNT, unpack(payers(route)))
@@ -118,16 +148,28 @@ local function book(one, closing, used, uncertain, calls, correcting, state)
     call('HDEL', HOLDS, one[ID])
     call('HDEL', OPEN .. closing[OWNER], one[ID])
   end
-  for i, leg in ipairs(route[LEGS]) do
+  -- What a call within a reservation took from there and did not use goes back.
+  local around = apart and apart.find(closing[WITHIN])
+  local more = around and apart.draw(around, used[1] - closing[DRAWN][1], spent[2] - closing[DRAWN][2])
+  local legs = route[LEGS]
+  local users_and_keys = charged and (#legs > 2 or legs[1][1] ~= 'g') and {u = 0, b = 0}
+  for i, leg in ipairs(legs) do
     local name = leg[1]
     local account = found[i + 2] and decode(found[i + 2])
     if account then
       for _, slot in ipairs(counted(account, leg[2], one, correcting)) do
         local unit = slot[UNIT] + 1
         slot[SLOT_HELD] = slot[SLOT_HELD] - held[unit]
-        slot[SLOT_SPENT] = math.max(0, slot[SLOT_SPENT] + spent[unit])
+        if slot[TERMS] and slot[TERMS][WINDOW] > 0 then
+          charge_rolling(slot, one[ENDED_AT], spent[unit], one[OPENED], correcting and correcting[1])
+        else
+          slot[SLOT_SPENT] = math.max(0, slot[SLOT_SPENT] + spent[unit])
+        end
       end
       account[HELD] = account[HELD] - held[1]
+      if more then
+        apart.count(account, around, more)
+      end
       if charged then
         account[USD] = math.max(0, account[USD] + spent[1])
         account[TOKENS] = math.max(0, account[TOKENS] + spent[2])
@@ -139,6 +181,15 @@ local function book(one, closing, used, uncertain, calls, correcting, state)
     end
     if charged then
       count_row(route, name, used, uncertain, calls)
+      -- What a second user pays, too, is counted again, by which reports know that it is the same.
+      local kind = users_and_keys and string.sub(name, 1, 1)
+      local others = kind and users_and_keys[kind]
+      if others then
+        if others > 0 then
+          count_row(route, 'o:' .. kind .. others, used, uncertain, calls)
+        end
+        users_and_keys[kind] = others + 1
+      end
     end
   end
   if saved[1] then
@@ -161,7 +212,7 @@ local function correct(one, used, at, reason)
   local difference = {used[1] - was[1], used[2] - was[2], used[3] - was[3]}
   local uncertain = (reason ~= '' and used[1] or 0) - (one[REASON] ~= '' and was[1] or 0)
   local now = {one[ID], one[OPENED], one[ENDED_HELD], one[ENDED_ROUTE], used, at, reason}
-  book(now, nil, difference, uncertain, one[USED] and 0 or 1, true)
+  book(now, nil, difference, uncertain, one[USED] and 0 or 1, {one[USED] and one[ENDED_AT]})
 end
 
 -- A hold that has ended is settled: repeated, corrected by the truth, or contradicted. Returns which, and who is freed

@@ -21,8 +21,11 @@ local OPEN = project .. ':open:'          -- and the owner: hash: id -> when it 
 -- The fields of records. They are arrays, in the order of the structs in Python.
 local ID = 1
 local VERSION, EXPLICIT, SLOTS, USD, TOKENS, CALLS, HELD, MODELS_SINCE = 2, 3, 4, 5, 6, 7, 8, 9 -- of an account
+local BELONGS_TO, STOPPED = 10, 11                                                              -- where either is
 local UNIT, AMOUNT, START, END, SLOT_SPENT, SLOT_HELD, SLOT_SINCE = 2, 3, 4, 5, 6, 7, 8         -- of a slot
+local TERMS = 9                                                                                 -- where there are
 local AT, GRANTED, HOLD_USD, HOLD_TOKENS, GUESS, OWNER, HOLD_ROUTE = 2, 3, 4, 5, 6, 7, 8        -- of a hold
+local OUTPUT, WITHIN, DRAWN = 9, 10, 11                                                         -- of few holds
 local OPENED, ENDED_HELD, ENDED_ROUTE, USED, ENDED_AT, REASON = 2, 3, 4, 5, 6, 7                -- of an ended hold
 local DAY, PROVIDER, MODEL, LEGS = 1, 2, 3, 4                                                   -- of a route
 

@@ -21,8 +21,8 @@ local function choose(start, stop, around, slot, now)
 end
 
 -- The accounts of a route, its limits with their slots, how many verbs were done with this one, and if the server's clock
--- chose the periods, the time by it and whether one is another than the client's; nil and a reply if the route is not to
--- be had.
+-- chose the periods, the time by it and whether one is another than the client's; and whether one of its limits is more
+-- than an amount per period, or of a unit that few have. Nil and a reply if the route is not to be had.
 local function bind(route, around)
   local found, other = look(route[NAMES_OF])
   if not found then
@@ -37,13 +37,14 @@ local function bind(route, around)
     accounts[i] = account
   end
   local now, moved = around and math.floor(milliseconds() / 1000), false
-  local slots = route[BOUNDS]
+  local slots, special = route[BOUNDS], false
   for i, bound in ipairs(slots) do
     local slot = slot_of(accounts[bound[6]], bound[5])
     if not slot then
       return nil, encode({'stale'})
     end
     bound[1] = slot
+    special = special or slot[TERMS] or slot[UNIT] > 2
     if around then
       local start, stop = choose(bound[2], bound[3], around[i], slot, now)
       if not start then
@@ -55,7 +56,7 @@ local function bind(route, around)
       return nil, encode({'stale'})
     end
   end
-  return accounts, slots, found[2] + 1, now, moved
+  return accounts, slots, found[2] + 1, now, moved, special
 end
 
 -- What is kept of a route, in the periods that were chosen.
@@ -73,9 +74,8 @@ end
 -- Begin the periods that a call is the first of.
 local function begin(slots)
   for _, bound in ipairs(slots) do
-    local slot = bound[1]
-    if slot[START] < bound[2] then
-      slot[START], slot[END], slot[SLOT_SPENT], slot[SLOT_HELD] = bound[2], bound[3], 0, 0
+    if bound[1][START] < bound[2] then
+      begin_period(bound[1], bound[2], bound[3])
     end
   end
 end
