@@ -26,7 +26,7 @@ def begin_period(slot: Slot, start: int, end: int) -> None:
         stated = stated_amount(slot)
         left = max(0, stated + terms.carried - slot.spent - slot.held)
         # Of those that nobody has heard of nothing was spent. To the nearest: months and days are not all alike.
-        idle = (2 * (start - slot.end) + terms.step) // (2 * terms.step) if terms.step else 0
+        idle = max(0, 2 * (start - slot.end) + terms.step) // (2 * terms.step) if terms.step else 0
         carried = min(terms.keep, left + idle * stated)
         amount = stated + carried
         terms = Terms(terms.window, terms.keep, terms.step, carried) if terms.keep or terms.window else None

@@ -157,9 +157,8 @@ def held_in_parts(
     usd, tokens = ask.usd_for(granted), ask.tokens_for(granted)
     within = ask.within if reserved is not None or ask.within == id else ""
     drawn = (0, 0) if reserved is None else (min(usd, reserved[0]), min(tokens, reserved[1]))
-    return HeldInParts(
-        id, at, granted, usd, tokens, ask.guess(granted), route, ask.tokens_rate * granted, within, drawn
-    )
+    guess = None if ask.within == id else ask.guess(granted)  # what is set aside for others is charged to nobody
+    return HeldInParts(id, at, granted, usd, tokens, guess, route, ask.tokens_rate * granted, within, drawn)
 
 
 def is_same(before: Held, ask: Ask) -> bool:

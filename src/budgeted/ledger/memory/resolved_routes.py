@@ -139,4 +139,5 @@ def with_later_limits(bound: BoundRoute, at: int) -> BoundRoute:
     wider.slots += later
     # Never a state's own number: it is sorted by unit again before anything is counted on it.
     wider.periods = -1
+    wider.special = True  # these may be what the route's own are not
     return wider

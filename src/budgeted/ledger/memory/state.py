@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from budgeted.ledger import limit_terms
-from budgeted.ledger.accounts import Account, Amendment, LimitSpec, Slot, stated_amount
+from budgeted.ledger.accounts import CALLS, Account, Amendment, LimitSpec, Slot, stated_amount
 from budgeted.ledger.memory import ended_holds, snapshot
 from budgeted.ledger.memory.change_records import (
     Amended,
@@ -33,6 +33,7 @@ from budgeted.ledger.memory.change_records import (
     Restored,
     Settled,
     WasReset,
+    parts_of,
 )
 from budgeted.ledger.memory.daily_rollups import Reports
 from budgeted.ledger.memory.ended_holds import Charges, Ended
@@ -128,8 +129,10 @@ class State(Reservations):
         usd = held.usd
         last: Slot | None = None
         others = held_apart(held, bound) if bound.others else ()
+        calls = 1
         if isinstance(held, HeldInParts):
             self.draw(held.within, *held.drawn)
+            calls = parts_of(held)[CALLS]
         try:
             self.holds[held.id] = held, bound
             for last in bound.usd:
@@ -137,7 +140,7 @@ class State(Reservations):
             for last in bound.tokens:
                 last.held += held.tokens
             for last in bound.calls:
-                last.held += 1
+                last.held += calls
             for last, amount, spent, terms in others:
                 last.held += amount
                 last.spent = spent
@@ -221,6 +224,8 @@ class State(Reservations):
         last: Slot | None = None
         if bound.periods != self.periods:
             bound.meet(self.periods)
+        if bound.calls and closing is not None:
+            held_calls = parts_of(closing)[CALLS]
         others = charged_apart(ended, bound, closing, used, calls, charged) if bound.others else ()
         id, charges = ended.id, self.charges
         latest = charges.latest
