@@ -20,7 +20,18 @@ from plain_model import BEGINNING, DAY, Call, PlainModel, check_invariants, day_
 
 from budgeted.errors import LedgerError
 from budgeted.ledger import background_worker
-from budgeted.ledger.accounts import CALLS, GLOBAL, TOKENS, USD, Account, LimitSpec
+from budgeted.ledger.accounts import (
+    CALLS,
+    GLOBAL,
+    INPUT_TOKENS,
+    OUTPUT_TOKENS,
+    TOKENS,
+    UNITS,
+    USD,
+    Account,
+    Amendment,
+    LimitSpec,
+)
 from budgeted.ledger.admission import Ask, Refused
 from budgeted.ledger.cost_routing import STALE, Leg, Route
 from budgeted.ledger.memory.ledger import MemoryLedger
@@ -31,17 +42,39 @@ from budgeted.ledger.sql.ledger import SQLLedger
 ROUTES = [(GLOBAL,), (GLOBAL, ALICE), (GLOBAL, BOB), (GLOBAL, ALICE, BOB)]
 ACCOUNTS = st.sampled_from([GLOBAL, ALICE, BOB])
 AMOUNTS = st.integers(0, 60)
-LIMITS = {"usd": USD, "usd/day": USD, "tokens": TOKENS, "calls/day": CALLS}
-MOST = {USD: 300, TOKENS: 200, CALLS: 12}
+LIMITS = {
+    "usd": USD,
+    "usd/day": USD,
+    "tokens": TOKENS,
+    "calls/day": CALLS,
+    "input tokens": INPUT_TOKENS,
+    "output tokens/day": OUTPUT_TOKENS,
+    "rolling usd": USD,
+    "rolling calls": CALLS,
+    "rolling output tokens": OUTPUT_TOKENS,
+}
+MOST = {USD: 300, TOKENS: 200, CALLS: 12, INPUT_TOKENS: 200, OUTPUT_TOKENS: 400}
+WINDOWS = {"rolling usd": 40, "rolling calls": 110, "rolling output tokens": 300}
+"""Seconds. So few that whatever was not charged in the same second is forgotten on its own."""
+KEPT = {"usd/day": 150, "output tokens/day": 100}
+"""How much limits keep at most of what is left."""
 
 HOLD_TIMEOUT = 150.0
 
 
 @st.composite
-def wanted_limits(draw: st.DrawFn) -> list[tuple[str, int]]:
-    """Some limits and their amounts."""
+def wanted_limits(draw: st.DrawFn) -> list[tuple[str, int, int]]:
+    """Some limits, their amounts, and what they keep of what is left."""
     names = draw(st.lists(st.sampled_from(sorted(LIMITS)), unique=True, max_size=3))
-    return [(name, draw(st.integers(0, MOST[LIMITS[name]]))) for name in names]
+    return [
+        (name, draw(st.integers(0, MOST[LIMITS[name]])), draw(st.sampled_from([0, KEPT.get(name, 0)])))
+        for name in names
+    ]
+
+
+def needed(ask: Ask, output: int) -> tuple[int, ...]:
+    """What a call needs of each unit."""
+    return tuple(ask.need(unit, output) for unit in range(len(UNITS)))
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -51,6 +84,7 @@ class LedgerMachine(RuleBasedStateMachine):
     tell: ClassVar[Callable[[str], None]] = staticmethod(lambda what: None)
 
     calls = Bundle("calls")
+    reservations = Bundle("reservations")
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,7 +97,8 @@ class LedgerMachine(RuleBasedStateMachine):
         self.numbers = itertools.count(1)
         for _ in range(2 if self.place.shared else 1):
             self.place.open()
-        for name, limits in ((GLOBAL, [("usd", 200)]), (ALICE, [("usd/day", 100), ("calls/day", 9)]), (BOB, [])):
+        alices = [("usd/day", 100, 0), ("calls/day", 9, 0)]
+        for name, limits in ((GLOBAL, [("usd", 200, 0)]), (ALICE, alices), (BOB, [])):
             self.give(name, limits)
 
     def teardown(self) -> None:
@@ -77,16 +112,21 @@ class LedgerMachine(RuleBasedStateMachine):
 
     # -- words
 
-    def specs(self, limits: list[tuple[str, int]], *, catches_up: bool = True) -> list[LimitSpec]:
-        today = self.now // DAY * DAY
-        return [
-            LimitSpec(name, LIMITS[name], amount, today, today + DAY, day_of(self.now) if catches_up else -1)
-            if name.endswith("/day")
-            else LimitSpec(name, LIMITS[name], amount, 0, NEVER, 0 if catches_up else -1)
-            for name, amount in limits
-        ]
+    def specs(self, limits: list[tuple[str, int, int]], *, catches_up: bool = True) -> list[LimitSpec]:
+        today, since = self.now // DAY * DAY, day_of(self.now) if catches_up else -1
+        found = []
+        for name, amount, keep in limits:
+            unit = LIMITS[name]
+            if name.endswith("/day"):
+                found.append(LimitSpec(name, unit, amount, today, today + DAY, since, 0, keep, DAY if keep else 0))
+            else:
+                window = WINDOWS.get(name, 0)
+                all_of_it = 0 if catches_up else -1
+                step = self.now if window else 0
+                found.append(LimitSpec(name, unit, amount, 0, NEVER, all_of_it, window, 0, step))
+        return found
 
-    def give(self, name: str, limits: list[tuple[str, int]], *, catches_up: bool = True) -> None:
+    def give(self, name: str, limits: list[tuple[str, int, int]], *, catches_up: bool = True) -> None:
         specs = self.specs(limits, catches_up=catches_up)
         self.ledger.set_limits(name, specs)
         self.model.set_limits(name, specs)
@@ -125,15 +165,22 @@ class LedgerMachine(RuleBasedStateMachine):
         require(9, (answer is STALE) == past, "a hold was answered with", answer)
         if past:
             return id, answer
-        most = ask.usd_for(ask.most), ask.tokens_for(ask.most), 1
+        around = self.model.reservation_for(ask.within, names)
+        most = needed(ask, ask.most)
         if isinstance(answer, Refused):
-            require(1, not self.model.fits(counts, most), "refused what fits:", answer)
+            require(1, not self.model.fits(counts, most, at, around), "refused what fits:", answer)
             return id, answer
-        granted = ask.usd_for(answer.granted), ask.tokens_for(answer.granted), 1
-        require(1, self.model.fits(counts, granted), "granted", granted, "of", most, "on", counts)
+        granted = needed(ask, answer.granted)
+        require(1, self.model.fits(counts, granted, at, around), "granted", granted, "of", most, "on", counts)
         require_equal(1, (answer.usd, answer.tokens), granted[:2], "for a hold")
-        guess = ask.guess(answer.granted)
-        self.model.hold(id, Call(names, granted, at, counts, guess))
+        call = Call(names, granted, at, counts, ask.guess(answer.granted))
+        if around is not None:
+            call.within = ask.within
+            call.drawn = min(granted[USD], around.bound[USD]), min(granted[TOKENS], around.bound[TOKENS])
+        elif not ask.within and not self.model.is_special(counts):
+            # Nobody has asked how many of its tokens are of which kind.
+            call.bound = (*granted[:3], granted[TOKENS], granted[TOKENS])
+        self.model.hold(id, call)
         return id, answer
 
     def refused(self, number: int, verb: Callable[[], object], what: str) -> None:
@@ -156,10 +203,52 @@ class LedgerMachine(RuleBasedStateMachine):
         ask = Ask(usd=usd, usd_rate=500, tokens=3, tokens_rate=1, least=20, most=most, whole=False, uncertain_output=10)
         return self.try_to_hold(names, ask, self.now)[0]
 
+    @rule(targets=(calls, reservations), names=st.sampled_from(ROUTES), usd=AMOUNTS, tokens=AMOUNTS)
+    def reserve(self, names: tuple[str, ...], usd: int, tokens: int) -> str:
+        """Set so much aside for calls."""
+        ledger = self.ledger
+        id = ledger.new_id()
+        route, counts = self.route(ledger, self.there(names), self.now)
+        ask = Ask(usd=usd, tokens=tokens, uncertain_output=-1, within=id)
+        answer = ledger.hold(id, route, ask, self.now)
+        past = self.model.is_past(counts)
+        require(9, (answer is STALE) == past, "a reservation was answered with", answer)
+        if not past:
+            fits = self.model.fits(counts, needed(ask, 0), self.now)
+            require_equal(1, not isinstance(answer, Refused), fits, "for a reservation")
+            if fits:
+                self.model.hold(id, Call(names, (usd, tokens, 0, 0, 0), self.now, counts, within=id))
+        return id
+
+    @rule(target=calls, within=reservations, names=st.sampled_from(ROUTES), usd=AMOUNTS, tokens=AMOUNTS)
+    def hold_within(self, within: str, names: tuple[str, ...], usd: int, tokens: int) -> str:
+        ask = Ask(usd=usd, tokens=tokens, uncertain_output=0, within=within)
+        return self.try_to_hold(names, ask, self.now)[0]
+
+    @rule(target=calls, within=reservations, names=st.sampled_from(ROUTES), most=st.integers(1, 60))
+    def hold_clamped_within(self, within: str, names: tuple[str, ...], most: int) -> str:
+        ask = Ask(usd=2, usd_rate=700, tokens=3, tokens_rate=1, least=9, most=most, whole=False, within=within)
+        return self.try_to_hold(names, ask, self.now)[0]
+
+    @rule(id=reservations, usd=AMOUNTS)
+    def reserve_again(self, id: str, usd: int) -> None:
+        """It is the same while it was for that much, whatever calls have drawn since."""
+        call = self.model.reservation(id)
+        if call is None or not all(name in self.model.accounts for name in call.accounts):
+            return
+        ledger = self.ledger
+        route, _ = self.route(ledger, call.accounts, self.now)
+        ask = Ask(usd=usd, tokens=call.bound[TOKENS], uncertain_output=-1, within=id)
+        if call.bound[USD] <= usd:
+            answer = ledger.hold(id, route, ask, call.at)
+            require_equal(5, (answer.usd, answer.tokens), call.bound[:2], "for the same reservation")
+        else:
+            self.refused(5, lambda: ledger.hold(id, route, ask, call.at), "less than was set aside")
+
     @rule(id=calls, more=st.integers(0, 1))
     def hold_again(self, id: str, more: int) -> None:
         call = self.model.calls.get(id)
-        if call is None or not all(name in self.model.accounts for name in call.accounts):
+        if call is None or call.within == id or not all(name in self.model.accounts for name in call.accounts):
             return
         self.tell("repeated verb")
         ledger = self.ledger
@@ -190,7 +279,7 @@ class LedgerMachine(RuleBasedStateMachine):
         else:
             require_equal(5, verb(used, self.now, reason), True, f"for settling a hold that is {call.state}")
             if call.state != "charged" or call.uncertain:
-                self.model.end(id, used, reason)
+                self.model.end(id, used, self.now, reason)
 
     @rule(id=calls)
     def settle_again(self, id: str) -> None:
@@ -205,7 +294,7 @@ class LedgerMachine(RuleBasedStateMachine):
         is_open = call is not None and call.state == "open"
         require_equal(5, self.ledger.release(id, self.now), is_open, f"for a release of {id}")
         if is_open:
-            self.model.end(id, None)
+            self.model.end(id, None, self.now)
 
     @rule(id=calls, usd=AMOUNTS, tokens=AMOUNTS)
     def correct(self, id: str, usd: int, tokens: int) -> None:
@@ -215,7 +304,9 @@ class LedgerMachine(RuleBasedStateMachine):
         require_equal(5, before is not None, known, f"for a correction of {id}")
         if call is not None and known:
             require_equal(5, before.used, call.used or Used(), f"for what {id} was before")
-            self.model.end(id, Used(usd, tokens, 2))
+            changed = call.used != Used(usd, tokens, 2) or call.reason
+            if changed:
+                self.model.end(id, Used(usd, tokens, 2), self.now)
 
     @rule(target=calls, names=st.sampled_from(ROUTES), usd=AMOUNTS, reason=st.sampled_from(["", "why not"]))
     def post(self, names: tuple[str, ...], usd: int, reason: str) -> str:
@@ -227,8 +318,8 @@ class LedgerMachine(RuleBasedStateMachine):
         past = self.model.is_past(counts)
         require(9, answer is (STALE if past else True), "a post was answered with", answer)
         if not past:
-            self.model.hold(id, Call(names, (0, 0, 0), self.now, counts, state="posted"))
-            self.model.end(id, used, reason)
+            self.model.hold(id, Call(names, (0, 0, 0, 0, 0), self.now, counts, state="posted"))
+            self.model.end(id, used, self.now, reason)
         return id
 
     @rule(id=calls, usd=AMOUNTS, reason=st.sampled_from(["", "late"]))
@@ -243,8 +334,24 @@ class LedgerMachine(RuleBasedStateMachine):
     # -- accounts
 
     @rule(name=ACCOUNTS, limits=wanted_limits(), catches_up=st.booleans())
-    def set_limits(self, name: str, limits: list[tuple[str, int]], catches_up: bool) -> None:
+    def set_limits(self, name: str, limits: list[tuple[str, int, int]], catches_up: bool) -> None:
         self.give(name, limits, catches_up=catches_up)
+
+    @rule(name=ACCOUNTS, belongs_to=st.sampled_from([None, "", "u:team"]), stopped=st.sampled_from([None, "", "audit"]))
+    def amend(self, name: str, belongs_to: str | None, stopped: str | None) -> None:
+        change = Amendment(belongs_to, stopped)
+        require_equal(7, self.ledger.amend(name, change), True, "for an amendment")
+        self.model.amend(name, change)
+
+    @rule(name=ACCOUNTS, limit=st.sampled_from(sorted(LIMITS)), amount=st.integers(1, 60), is_late=st.booleans())
+    def raise_for_a_period(self, name: str, limit: str, amount: int, is_late: bool) -> None:
+        today = (self.now // DAY - is_late) * DAY
+        period = (today, today + DAY) if limit.endswith("/day") else (0, NEVER)
+        change = Amendment(raised=(limit, amount, *period))
+        may = self.model.may_raise(name, limit, period[0])
+        require_equal(9, self.ledger.amend(name, change), may, "for a raised limit")
+        if may:
+            self.model.amend(name, change)
 
     @rule(name=ACCOUNTS)
     def reset(self, name: str) -> None:
@@ -294,8 +401,8 @@ class LedgerMachine(RuleBasedStateMachine):
             ended += client.sweep()
         expected = 0
         for id, call in self.model.calls.items():
-            if call.state == "open" and (call.at <= late or id.partition(".")[0] in self.dead):
-                self.model.end(id, call.guess, "nobody ended it" if call.guess else "")
+            if call.state == "open" and self.nobody_ends(id, call, late):
+                self.model.end(id, call.guess, self.now, "nobody ended it" if call.guess else "")
                 expected += 1
         require_equal(6, ended, expected, "holds that nobody ends:")
 
@@ -327,8 +434,12 @@ class LedgerMachine(RuleBasedStateMachine):
             client.sweep()
         for id in at_most:
             call = self.model.calls[id]
-            if call.at <= late or id.partition(".")[0] in self.dead:
-                self.model.end(id, call.guess, "nobody ended it" if call.guess else "")
+            if self.nobody_ends(id, call, late):
+                self.model.end(id, call.guess, self.now, "nobody ended it" if call.guess else "")
+
+    def nobody_ends(self, id: str, call: Call, late: float) -> bool:
+        """Whether a hold is too old, or its process died. What is set aside for others is never too old."""
+        return (call.at <= late and call.within != id) or id.partition(".")[0] in self.dead
 
     @precondition(lambda self: self.place.shared)
     @rule(usd=AMOUNTS)
@@ -353,12 +464,12 @@ class LedgerMachine(RuleBasedStateMachine):
         answers, pairs = msgspec.json.decode(forked(child), type=tuple[list[tuple[str, bool, bool]], list[Any]])
         counts = {(name, limit): start for (name, limit), start in pairs}
         for id, granted, settled in answers:
-            fits = not self.model.is_past(counts) and self.model.fits(counts, (usd, 0, 1))
+            fits = not self.model.is_past(counts) and self.model.fits(counts, (usd, 0, 1, 0, 0), self.now)
             require_equal(11, granted, fits, "for a forked child")
             if granted:
-                self.model.hold(id, Call(names, (usd, 0, 1), self.now, dict(counts), Used(usd, 0, 0)))
+                self.model.hold(id, Call(names, (usd, 0, 1, 0, 0), self.now, dict(counts), Used(usd, 0, 0)))
                 if settled:
-                    self.model.end(id, Used(1, 1, 1))
+                    self.model.end(id, Used(1, 1, 1), self.now)
             self.dead.add(id.partition(".")[0])
             self.place.mourn(id.partition(".")[0])
 
