@@ -364,6 +364,8 @@ def test_several_limits_are_read_from_text_or_any_iterable(value: object, limits
 def test_two_amounts_for_one_limit_are_a_value_error() -> None:
     with pytest.raises(ValueError, match=r"two amounts for one limit: '\$5/day' and '\$6/day'"):
         Limit.parse_all("$5/day + $6 daily")
+    with pytest.raises(ValueError, match="one limit is stated twice: '60 calls/minute' and '60 calls/minute'"):
+        Limit.parse_all("60 rpm + 60/min")
 
 
 def test_a_limit_is_a_value() -> None:

@@ -134,7 +134,7 @@ def rolls(slot: Slot) -> bool:
 
 def counted_from(slot: Slot, at: float) -> int:
     """From when on calls count in a limit as it is at a time; both in unix seconds."""
-    return slot.start if slot.terms is None or not slot.terms.window else int(at) - slot.terms.window + 1
+    return slot.start if slot.terms is None or not slot.terms.window else max(0, int(at) - slot.terms.window + 1)
 
 
 def resets_at(slot: Slot, at: float) -> int | None:

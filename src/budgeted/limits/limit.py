@@ -97,8 +97,10 @@ class Limit:
         limits = tuple(cls._each(value))
         first: dict[str, Limit] = {}
         for limit in limits:
-            if first.setdefault(limit.id, limit) is not limit:
-                raise ValueError(f"two amounts for one limit: {str(first[limit.id])!r} and {str(limit)!r}")
+            before = first.setdefault(limit.id, limit)
+            if before is not limit:
+                both = "one limit is stated twice" if before == limit else "two amounts for one limit"
+                raise ValueError(f"{both}: {str(before)!r} and {str(limit)!r}")
         return limits
 
     @classmethod
