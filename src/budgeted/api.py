@@ -16,6 +16,7 @@ from budgeted.manager.payers_of_environment import go_on
 from budgeted.manager.unknown_keywords import documented, refuse_unknown
 from budgeted.metering.manual_hold import Hold
 from budgeted.payers.block import Budget
+from budgeted.payers.cap_text import CapLike
 from budgeted.payers.payer_interface import Payer
 from budgeted.payers.scope import current
 from budgeted.payers.sealed_text import NAME
@@ -93,7 +94,7 @@ def _given(manager: object) -> BudgetManager:
 def budget(
     user: str | None = None,
     *,
-    cap: Amount | None = None,
+    cap: CapLike | None = None,
     key: str | None = None,
     manager: BudgetManager | None = None,
     on_exceed: OnExceed | None = None,
@@ -109,7 +110,8 @@ def budget(
 
     Args:
         user: who pays besides the global account; None for nobody in particular.
-        cap: USD that this one block may spend.
+        cap: what this one block may spend: USD, or limits in any unit, such as ``"$0.50 + 20 calls"``. One with a
+            period needs a key.
         key: keeps the cap in the ledger under this name: whoever opens it again goes on with what is left.
         manager: whose accounts; None for :func:`get_manager`'s.
         on_exceed: ``"clamp"``, ``"raise"`` or ``"warn"``; None for the manager's.
@@ -142,7 +144,7 @@ def budgeted(fn: F, /) -> F: ...
 def budgeted(
     user: str | Callable[..., str | None] | None = None,
     *,
-    cap: Amount | None = None,
+    cap: CapLike | None = None,
     manager: BudgetManager | None = None,
     on_exceed: OnExceed | None = None,
     fallback: Fallback | None = None,
@@ -154,7 +156,7 @@ def budgeted(
     /,
     *,
     user: object = None,
-    cap: Amount | None = None,
+    cap: CapLike | None = None,
     manager: BudgetManager | None = None,
     on_exceed: OnExceed | None = None,
     fallback: Fallback | None = None,
@@ -169,7 +171,7 @@ def budgeted(
     Args:
         target: the function, where the decorator is bare; else the user's name.
         user: who pays: a name, or a callable that is given the function's own arguments and returns one.
-        cap: USD that each call of the function may spend.
+        cap: what each call of the function may spend, as :func:`budget` has it.
         manager: whose accounts; None for :func:`get_manager`'s, asked at each call.
         on_exceed: see :func:`budget`.
         fallback: see :func:`budget`.

@@ -116,6 +116,13 @@ def test_the_cap_of_a_run_is_its_own(run: Run, budgeted_home: Path) -> None:
         assert table(done)["left of $1.50 (this run)"] == ["$0.50"]
 
 
+def test_a_run_is_capped_in_calls(run: Run, budgeted_home: Path) -> None:
+    program = "from budgeted import hold\nfor _ in range(3):\n    with hold(cost=1) as held: held.settle(cost=1)"
+    done = run("--cap", "2 calls", "--", "python", "-c", program)
+    assert "a cap of 2 calls" in done.stderr
+    assert re.search(r"left of 2 calls \(this run\)\s+0 calls", done.stderr)
+
+
 def test_a_process_that_is_left_behind_is_told_of(run: Run) -> None:
     program = """
 import os, signal, budgeted

@@ -55,7 +55,7 @@ class _NotExecutable(_NotStarted):
 @click.command(context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
 @click.option("--limit", help="The global limit, such as '$5' or '$10/day + 60 calls/minute'.")
 @click.option("--user", help="Who pays besides; the program's own blocks pay as well.")
-@click.option("--cap", help="USD that this run alone may spend.")
+@click.option("--cap", help="What this run alone may spend, such as '$0.50' or '20 calls'.")
 @click.option("--ledger", help="Where balances are kept: a path or a URL.")
 @click.option("--project", help="The namespace in the ledger.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
@@ -86,7 +86,7 @@ def run(
         text = _checked_limit(limit)
         books = _open(environment, limit)
         _give_place(environment, books)
-        paying = RunBooks(books, user, None if cap is None else cap.strip().removeprefix("$"))
+        paying = RunBooks(books, user, cap)
         folder = Path(tempfile.mkdtemp(prefix="budgeted-run-"))
     try:
         with _told_as_not_started():

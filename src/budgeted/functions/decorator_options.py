@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from budgeted.functions import decorator
 from budgeted.functions.who_pays import Function, Payment
-from budgeted.money import nano_usd
+from budgeted.payers.cap_text import read_cap
 from budgeted.payers.on_exceed_policy import Policy, make_policy
 from budgeted.payers.payer_interface import Payer
 from budgeted.validation import shown
@@ -25,15 +25,14 @@ def decorate(payer: Callable[[], Payer], target: object, user: object, cap: obje
         payer: gives whose accounts, asked at each call.
         target: what came first: the function, or the user.
         user: the user, by name.
-        cap: USD for each call, or None.
+        cap: what each call may spend, or None.
         choices: the policy.
 
     Raises:
         TypeError, ValueError: an argument makes no sense; the text quotes it.
     """
     own = make_policy(Policy(), *choices)
-    if cap is not None:
-        nano_usd(cap, "cap", up=False)
+    limit = None if cap is None else read_cap(cap)
     if inspect.iscoroutinefunction(user):
         msg = (
             f"user={shown(user)} is a coroutine function, and who pays is asked before anything runs; write a plain one"
@@ -51,7 +50,7 @@ def decorate(payer: Callable[[], Payer], target: object, user: object, cap: obje
         if inspect.isclass(fn):
             msg = f"@budgeted goes on functions, and {fn.__name__} is a class; put it on the methods that make calls"
             raise TypeError(msg)
-        return decorator.decorate(Payment(fn, payer, user, cap, policy))
+        return decorator.decorate(Payment(fn, payer, user, limit, policy))
 
     if isinstance(target, (int, float)) and not isinstance(target, bool):
         msg = f"@budgeted({shown(target)}) names no user; for a cap on each call write @budgeted(cap={shown(target)})"

@@ -12,6 +12,7 @@ from budgeted.functions.request_from_arguments import Metered
 from budgeted.metering.call import Call
 from budgeted.metering.owner import Owner
 from budgeted.payers.block import Budget
+from budgeted.payers.cap_text import Cap
 from budgeted.payers.on_exceed_policy import Policy
 from budgeted.payers.payer_interface import Group, Payer
 from budgeted.payers.scope import THE_FUNCTION, Scope, joined, leave
@@ -34,7 +35,7 @@ class Payment:
         fn: Function,
         payer: Callable[[], Payer],
         user: object,
-        cap: object,
+        cap: Cap | None,
         policy: Callable[[Payer], Policy | None],
     ) -> None:
         self.fn = fn

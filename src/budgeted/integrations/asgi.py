@@ -32,9 +32,9 @@ from budgeted.integrations.request_payer import (
 )
 from budgeted.manager.budget_manager import BudgetManager
 from budgeted.manager.unknown_keywords import documented, refuse_unknown
+from budgeted.payers.cap_text import CapLike
 from budgeted.payers.hooks_in_place import fixtures
 from budgeted.payers.scope import current, enter, leave
-from budgeted.pricing.price_registry import Amount
 
 EXCHANGE = "budgeted.exchange"
 """Where an ASGI scope has the exchange, for what comes to know of the payer later."""
@@ -99,7 +99,7 @@ class BudgetMiddleware(RefusalMiddleware):
         app: an ASGI application.
         user: who pays: the name of a header, which only a proxy may set, or a callable, sync or async, that is given
             the connection's scope and returns a user's name; None counts as a missing header.
-        cap: USD that each request, or each WebSocket while it is open, may spend; None for no cap.
+        cap: what each request, or each WebSocket while it is open, may spend, in USD or any unit; None for no cap.
         manager: whose accounts; None for the default manager's.
         status: of the answer where the same request will pass after a while; where it never will, that is 402.
         headers: whether answers have ``budgeted-spent``, USD of this request until its headers were sent, and
@@ -119,7 +119,7 @@ class BudgetMiddleware(RefusalMiddleware):
         app: Application,
         user: UserOf,
         *,
-        cap: Amount | None = None,
+        cap: CapLike | None = None,
         manager: BudgetManager | None = None,
         status: int = 429,
         headers: bool = False,

@@ -45,9 +45,9 @@ from budgeted.integrations.request_payer import (
 from budgeted.integrations.wsgi import CutShortError, user_of
 from budgeted.manager.budget_manager import BudgetManager
 from budgeted.manager.unknown_keywords import refuse_unknown
+from budgeted.payers.cap_text import CapLike
 from budgeted.payers.hooks_in_place import fixtures
 from budgeted.payers.scope import Scope, current, enter, leave
-from budgeted.pricing.price_registry import Amount
 from budgeted.validation import shown
 
 _REFUSAL = "_budgeted_refusal"
@@ -221,7 +221,7 @@ class _CutShortError(RequestAborted, asyncio.CancelledError):  # type: ignore[mi
 
 def _read(
     user: UserOf,
-    cap: Amount | None = None,
+    cap: CapLike | None = None,
     manager: BudgetManager | None = None,
     status: int = 429,
     headers: bool = False,  # noqa: FBT002 - it is named where it is set

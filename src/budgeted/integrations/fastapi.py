@@ -30,9 +30,9 @@ from budgeted.integrations.asgi_websocket import POLICY_VIOLATION
 from budgeted.integrations.problem_answers import Answer, PayerError, answer_to, note
 from budgeted.integrations.request_payer import RequestBlock, RequestPayer, UserOf
 from budgeted.manager.budget_manager import BudgetManager
+from budgeted.payers.cap_text import CapLike
 from budgeted.payers.hooks_in_place import fixtures
 from budgeted.payers.scope import current, enter, leave
-from budgeted.pricing.price_registry import Amount
 
 if "scope" not in inspect.signature(Depends).parameters:
     _MSG = (
@@ -52,14 +52,14 @@ class NoPayerError(HTTPException):
         self.answer = answer
 
 
-def payer(user: UserOf, *, cap: Amount | None = None, manager: BudgetManager | None = None) -> Payer:
+def payer(user: UserOf, *, cap: CapLike | None = None, manager: BudgetManager | None = None) -> Payer:
     """A dependency that has the rest of a request paid by its user, and gives the user's name.
 
     Args:
         user: who pays: the name of a header, which only a proxy may set, or a callable that returns a user's name: a
             dependency of its own, or a function of one parameter without a type, which is given the connection. None
             counts as a missing header.
-        cap: USD that each request may spend; None for no cap.
+        cap: what each request may spend, in USD or any unit; None for no cap.
         manager: whose accounts; None for the default manager's.
 
     Returns:

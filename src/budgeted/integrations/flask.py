@@ -18,7 +18,7 @@ from budgeted.integrations.problem_answers import UnhandledRefusals, answer_to, 
 from budgeted.integrations.request_payer import RequestBlock, UserOf
 from budgeted.integrations.wsgi import BudgetMiddleware, awaited
 from budgeted.manager.budget_manager import BudgetManager
-from budgeted.pricing.price_registry import Amount
+from budgeted.payers.cap_text import CapLike
 
 _REFUSAL = "budgeted.refusal"
 """Where the environ has the refusal that nobody handled."""
@@ -28,7 +28,7 @@ def init_app(
     app: Flask,
     user: UserOf,
     *,
-    cap: Amount | None = None,
+    cap: CapLike | None = None,
     manager: BudgetManager | None = None,
     status: int = 429,
     headers: bool = False,
@@ -43,7 +43,7 @@ def init_app(
         user: who pays: the name of a header, which only a proxy may set, or a callable that is given the request, in
             its context (so that Flask-Login knows ``current_user``), and returns a user's name; None counts as a
             missing header.
-        cap: USD that each request may spend; None for no cap.
+        cap: what each request may spend, in USD or any unit; None for no cap.
         manager: whose accounts; None for the default manager's.
         status: of the answer where the same request will pass after a while; where it never will, that is 402.
         headers: whether answers have ``budgeted-spent`` and ``budgeted-remaining``, as of when headers are sent.

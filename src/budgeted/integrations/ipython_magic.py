@@ -18,7 +18,7 @@ from budgeted import api
 from budgeted.money import nano_usd
 from budgeted.payers.block import Budget
 from budgeted.payers.scope import current
-from budgeted.validation import shown
+from budgeted.validation import looks_like_a_limit, shown
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -79,10 +79,11 @@ class CellBudgets:
 
         %%budget [USER] [CAP] [--key NAME]
 
-        USER pays, besides whoever pays here anyway; quote a name with blanks. CAP is what the cell may spend in USD,
-        such as 0.50 or $0.50. With --key, the cap is kept under that name, and the cell may be run again with what is
-        left of it. At its end, the cell shows what was spent. As %budget, in a line of its own, it holds for the rest
-        of the cell. A lone amount is a cap; of a user who is called so, write the cap as well.
+        USER pays, besides whoever pays here anyway; quote a name with blanks. CAP is what the cell may spend: USD, such
+        as 0.50 or $0.50, or limits in any unit, such as "20 calls". With --key, the cap is kept under that name, and
+        the cell may be run again with what is left of it. At its end, the cell shows what was spent. As %budget, in a
+        line of its own, it holds for the rest of the cell. A lone amount is a cap; of a user who is called so, write
+        the cap as well.
         """
         user, cap, key = arguments(line)
         try:
@@ -151,5 +152,5 @@ def _is_amount(word: str) -> bool:
     try:
         nano_usd(word.removeprefix("-"))
     except ValueError:
-        return False
+        return looks_like_a_limit(word)
     return True

@@ -17,10 +17,10 @@ from budgeted.errors import BudgetError
 from budgeted.integrations.problem_answers import PayerError
 from budgeted.manager.budget_manager import BudgetManager
 from budgeted.manager.open_managers import check_stated
-from budgeted.money import NANO, nano_usd
+from budgeted.money import NANO
 from budgeted.payers.block import Budget
+from budgeted.payers.cap_text import CapLike, read_cap
 from budgeted.payers.scope import Scope, enter, leave
-from budgeted.pricing.price_registry import Amount
 from budgeted.validation import check_name, refuse_amount, shown
 
 T = TypeVar("T")
@@ -57,7 +57,7 @@ class RequestPayer:
 
     Args:
         user: the name of a header, or a callable.
-        cap: USD that each request may spend; None for no cap.
+        cap: what each request may spend, in USD or any unit; None for no cap.
         manager: whose accounts; None for the default one's, asked at each request.
 
     Raises:
@@ -65,18 +65,17 @@ class RequestPayer:
             variables state does, of which the default manager is to be made.
     """
 
-    def __init__(self, user: UserOf, cap: Amount | None, manager: BudgetManager | None) -> None:
+    def __init__(self, user: UserOf, cap: CapLike | None, manager: BudgetManager | None) -> None:
         self.user = user if callable(user) else None
         self.header = "" if callable(user) else _header_name(user)
-        if cap is not None:
-            nano_usd(cap, "cap", up=False)
+        read = None if cap is None else read_cap(cap)
         given: object = manager
         if given is not None and not isinstance(given, BudgetManager):
             msg = f"manager must be a BudgetManager, or left out for the default one; got {shown(manager)}"
             raise TypeError(msg)
         if manager is None:
             check_stated()
-        self._cap, self._manager = cap, manager
+        self._cap, self._manager = read, manager
 
     def block(self, user: str) -> RequestBlock:
         """A block for one request of a user.

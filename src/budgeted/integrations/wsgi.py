@@ -42,9 +42,9 @@ from budgeted.integrations.request_payer import (
 )
 from budgeted.manager.budget_manager import BudgetManager
 from budgeted.manager.unknown_keywords import documented, refuse_unknown
+from budgeted.payers.cap_text import CapLike
 from budgeted.payers.hooks_in_place import fixtures
 from budgeted.payers.scope import Scope, current
-from budgeted.pricing.price_registry import Amount
 
 Write: TypeAlias = Callable[[bytes], object]
 ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None] | None
@@ -67,7 +67,7 @@ class BudgetMiddleware:
         app: a WSGI application.
         user: who pays: the name of a header, which only a proxy may set, or a callable, sync or async, that is given
             the request's environ and returns a user's name; None counts as a missing header.
-        cap: USD that each request may spend; None for no cap.
+        cap: what each request may spend, in USD or any unit; None for no cap.
         manager: whose accounts; None for the default manager's.
         status: of the answer where the same request will pass after a while; where it never will, that is 402.
         headers: whether answers have ``budgeted-spent``, USD of this request until its headers were sent, and
@@ -87,7 +87,7 @@ class BudgetMiddleware:
         app: WSGIApplication,
         user: UserOf,
         *,
-        cap: Amount | None = None,
+        cap: CapLike | None = None,
         manager: BudgetManager | None = None,
         status: int = 429,
         headers: bool = False,

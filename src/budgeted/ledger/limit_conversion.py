@@ -69,7 +69,7 @@ def spec(limit: Limit, now: float, tz: dt.tzinfo) -> LimitSpec:
     elif period is not None and limit.keep:
         step = period.seconds
     since = _since(limit, now - window if window else start, tz)
-    return LimitSpec(limit.id, _ledger_unit(limit.unit), limit.amount, start, end, since, window, limit.keep, step)
+    return LimitSpec(limit.id, ledger_unit(limit.unit), limit.amount, start, end, since, window, limit.keep, step)
 
 
 def _since(limit: Limit, start: float, tz: dt.tzinfo) -> int:
@@ -85,7 +85,8 @@ def _is_short(period: Period) -> bool:
     return period.seconds < _DAY if period.rolling else period.unit in ("second", "minute", "hour")
 
 
-def _ledger_unit(unit: Unit) -> int:
+def ledger_unit(unit: Unit) -> int:
+    """The ledger's number of a unit, in which calls of tools are calls."""
     return CALLS if unit == "tool calls" else UNITS.index(unit)
 
 
@@ -151,6 +152,11 @@ def resets_at(slot: Slot, at: float) -> int | None:
         past = past_at(slot, int(at))
         return past[0][1] + slot.terms.window if past else None
     return slot.end if slot.end < NEVER else None
+
+
+def slot_of(spec: LimitSpec) -> Slot:
+    """The running numbers of a limit that is new to its account."""
+    return Slot(spec.limit, spec.unit, spec.amount, spec.start, spec.end)
 
 
 def is_budget(slot: Slot) -> bool:

@@ -31,6 +31,7 @@ from budgeted.manager.suggestions import Suggestion
 from budgeted.manager.unknown_keywords import documented, refuse_unknown
 from budgeted.metering.manual_hold import Hold, make_hold
 from budgeted.payers.block import Budget
+from budgeted.payers.cap_text import CapLike, read_cap
 from budgeted.payers.on_exceed_policy import make_policy
 from budgeted.pricing.price_registry import Amount
 from budgeted.pricing.usage import Usage
@@ -246,7 +247,7 @@ class BudgetManager(LiteLLMMethods):
         self,
         user: str | None = None,
         *,
-        cap: Amount | None = None,
+        cap: CapLike | None = None,
         key: str | None = None,
         on_exceed: OnExceed | None = None,
         fallback: Fallback | None = None,
@@ -258,7 +259,8 @@ class BudgetManager(LiteLLMMethods):
 
         Args:
             user: who pays besides the global account; None for nobody in particular.
-            cap: USD that this one block may spend.
+            cap: what this one block may spend: USD, or limits in any unit, such as ``"$0.50 + 20 calls"``. One with a
+                period needs a key.
             key: keeps the cap in the ledger under this name: whoever opens it again goes on with what is left.
             on_exceed: ``"clamp"``, ``"raise"`` or ``"warn"``; None for the manager's.
             fallback: models to try instead of refusing; or ``{0.8: "gpt-5-mini"}``, to ask it from 80% of a limit on.
@@ -278,7 +280,8 @@ class BudgetManager(LiteLLMMethods):
             msg = f"key={shown(key)} needs a cap: it is the cap's balance that is kept under the key"
             raise ValueError(msg)
         policy = make_policy(self.payer.policy, on_exceed, fallback, wait)
-        return Budget(self.payer, user, cap=cap, key=key, policy=policy, reraise=check_yes_or_no(reraise, "reraise"))
+        read = None if cap is None else read_cap(cap, lasting=key is not None)
+        return Budget(self.payer, user, cap=read, key=key, policy=policy, reraise=check_yes_or_no(reraise, "reraise"))
 
     @overload
     def budgeted(self, fn: F, /) -> F: ...
@@ -287,7 +290,7 @@ class BudgetManager(LiteLLMMethods):
         self,
         user: str | Callable[..., str | None] | None = None,
         *,
-        cap: Amount | None = None,
+        cap: CapLike | None = None,
         on_exceed: OnExceed | None = None,
         fallback: Fallback | None = None,
         wait: float | None = None,
@@ -299,7 +302,7 @@ class BudgetManager(LiteLLMMethods):
         /,
         *,
         user: object = None,
-        cap: Amount | None = None,
+        cap: CapLike | None = None,
         on_exceed: OnExceed | None = None,
         fallback: Fallback | None = None,
         wait: float | None = None,

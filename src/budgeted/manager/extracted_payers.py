@@ -141,7 +141,7 @@ def accounts_of(text: str, told: NamedPayers, *, signed: bool) -> list[CarriedAc
 def _is_account(one: CarriedAccount) -> bool:
     name = one.account[2:]
     try:
-        kinds = (user_account, block_account) if one.cap is None else (block_account,)
+        kinds = (user_account, block_account) if one.limits is None else (block_account,)
         return one.account in [kind(check_name(name, "user")) for kind in kinds]
     except ValueError:
         return False

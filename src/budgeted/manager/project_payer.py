@@ -13,7 +13,7 @@ import os
 import secrets
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from opentelemetry import trace
 
@@ -70,8 +70,6 @@ MOST_LEVELS = 8
 """How many accounts pay what one pays, each as the one before belongs to it."""
 
 DAY = Period(1, "day")
-
-_CAP = Limit(0)
 
 
 class ProjectPayer:
@@ -251,12 +249,12 @@ class ProjectPayer:
             )
         return account
 
-    def limit_block(self, account: str, cap: int, block: KeyedBlock, *, lasting: bool = False) -> None:
+    def limit_block(self, account: str, cap: Sequence[Limit], block: KeyedBlock, *, lasting: bool = False) -> None:
         """Note a keyed block and its cap, which reaches the ledger with the block's next call.
 
         Args:
             account: the ledger's name of the block's.
-            cap: nano-USD.
+            cap: its limits.
             block: which is told what others spend of it.
             lasting: whether a cap that the ledger has already stays as it is.
         """
@@ -266,7 +264,9 @@ class ProjectPayer:
                 if len(self._keyed) >= MOST_KEYED:
                     self._keyed = {name: one for name, one in self._keyed.items() if one.blocks}
                 keyed = self._keyed[account] = _Keyed()
-            keyed.cap, keyed.lasting = cap, lasting
+            if keyed.cap is not cap:
+                keyed.cap, keyed.stated = cap, set(cap)
+            keyed.lasting = lasting
             keyed.add(block)
 
     def _account(self, name: str, *, refuse: bool) -> Account:
@@ -294,18 +294,19 @@ class ProjectPayer:
                 self.limit(name, (), explicit=False, create=True)
                 account = self.ledger.read(name)
             return account
-        amounts = [] if account is None else [slot.amount for slot in account.slots]
-        if amounts != [keyed.cap] and not (keyed.lasting and amounts):
+        stated = set[Limit]() if account is None else set(map(limit_of, account.slots))
+        if stated != keyed.stated and not (keyed.lasting and stated):
             account = None
         while account is None:  # again if it was deleted meanwhile
-            self.limit(name, [_CAP.with_amount(keyed.cap)], explicit=False)
+            self.limit(name, keyed.cap, explicit=False)
             account = self.ledger.read(name)
-        taken = sum(slot.spent + slot.held for slot in account.slots)
+        now = self.clock()
+        slots = [present(slot, now, self.timezone) for slot in account.slots]
         with caps_lock:
             for one in list(keyed.blocks):
                 block = one()
                 if block is not None:
-                    block.taken_elsewhere(taken)
+                    block.learn(slots)
         return account
 
     def _require_budget(self, user: str, account: Account | None) -> None:
@@ -364,10 +365,9 @@ class ProjectPayer:
 
     def limit_text(self, refused: Refused) -> str:
         """The refusing limit as it would be written."""
-        if refused.limit == "cap" or account_kind(refused.account) == "block":
-            return f"a cap of {_CAP.with_amount(refused.amount)}"
         stated = self._stated.get((refused.account, refused.limit))
-        return str(limit_of_id(refused.limit, refused.amount) if stated is None else stated)
+        text = str(limit_of_id(refused.limit, refused.amount) if stated is None else stated)
+        return f"a cap of {text}" if account_kind(refused.account) == "block" else text
 
     def _note_stated(self, account: str, slot: Slot, limit: Limit) -> None:
         """Keep in mind how a limit was stated whose amount, as refusals have it, is another one in its period."""
@@ -439,7 +439,8 @@ class _Keyed:
     """A cap that is kept in the ledger, and the blocks of this process that spend it."""
 
     def __init__(self) -> None:
-        self.cap = 0
+        self.cap: Sequence[Limit] = ()
+        self.stated: set[Limit] = set()
         self.lasting = False
         # A dict, since its keys can be listed while other threads add to it; a WeakSet's cannot.
         self.blocks: dict[weakref.ref[KeyedBlock], None] = {}

@@ -7,25 +7,27 @@ knows what the run has spent, by model and by user, for children and for process
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime as dt
 import secrets
+from collections.abc import Sequence
 from typing import cast
 
 import msgspec
 
 from budgeted.errors import LedgerError
-from budgeted.ledger.accounts import block_account, user_account
+from budgeted.ledger.accounts import Slot, block_account, user_account
 from budgeted.ledger.interface import all_accounts
-from budgeted.ledger.limit_conversion import day_number
+from budgeted.ledger.limit_conversion import day_number, slot_of, spec
 from budgeted.ledger.spending_records import RollupRow
 from budgeted.manager import payers_as_text
 from budgeted.manager.administrative_manager import Books
-from budgeted.manager.balances import Balance
+from budgeted.manager.balances import Balance, of_slot
 from budgeted.manager.project_payer import ProjectPayer
-from budgeted.money import format_usd, nano_usd, to_usd
-from budgeted.payers.carried_payers import CarriedAccount, enclosed
+from budgeted.money import format_usd
+from budgeted.payers.cap_text import PLAIN, CapLike, read_cap
+from budgeted.payers.carried_payers import CarriedAccount, carried_limits, enclosed
 from budgeted.payers.scope import current
-from budgeted.pricing.price_registry import Amount
 from budgeted.validation import check_name, refuse_amount
 
 
@@ -67,17 +69,17 @@ class RunBooks:
     Args:
         books: of the project.
         user: who pays besides the global account; None for nobody in particular.
-        cap: USD that the run may spend; None for no cap of its own.
+        cap: what the run may spend, in USD or any unit; None for no cap of its own.
 
     Raises:
         ValueError, TypeError: the user is no name, or the cap no amount.
     """
 
-    def __init__(self, books: Books, user: str | None, cap: Amount | None) -> None:
+    def __init__(self, books: Books, user: str | None, cap: CapLike | None) -> None:
         self.key = f"run-{secrets.token_hex(6)}"
         refuse_amount(user, "--cap {}")
         self.user = None if user is None else check_name(user, "user")
-        self.cap = None if cap is None else nano_usd(cap, "cap", up=False)
+        self.cap = None if cap is None else read_cap(cap, lasting=True)
         self._account = block_account(self.key)
         # A day less, whatever time zone those who are charged here count days in.
         self._since = day_number(books.payer.clock(), dt.UTC) - 1
@@ -90,7 +92,8 @@ class RunBooks:
             secret: by which the text is signed; "" for none.
         """
         accounts = [] if self.user is None else [CarriedAccount(0, user_account(self.user))]
-        accounts.append(CarriedAccount(0, self._account, None, self.cap))
+        cap = None if self.cap is None else carried_limits(self.cap.limits)
+        accounts.append(CarriedAccount(0, self._account, None, cap))
         around = current()
         # That of a run around this one, if it is of the same project: two would charge the global account twice.
         payer = books.payer
@@ -116,7 +119,7 @@ class RunBooks:
                 users.setdefault(row.account.removeprefix(of_user), Spent()).add(row)
         found = books.ledger.read(self._account)
         held = 0 if found is None else found.held
-        left = self._left(books, whole.usd + held)
+        left = self._left(books, () if found is None else found.slots)
         return RunReport(whole, _dearest_first(models), _dearest_first(users), held, left)
 
     def close(self, books: Books) -> None:
@@ -132,13 +135,19 @@ class RunBooks:
                 with contextlib.suppress(LedgerError):  # a call has begun meanwhile
                     ledger.delete(account)
 
-    def _left(self, books: Books, taken: int) -> list[tuple[str, Balance]]:
+    def _left(self, books: Books, slots: Sequence[Slot]) -> list[tuple[str, Balance]]:
         left = [("everybody", balance) for balance in books.balances()]
         if self.user is not None:
             left += [(self.user, balance) for balance in books.balances(self.user)]
         if self.cap is not None:
-            rest = to_usd(max(0, self.cap - taken))
-            left.append(("this run", Balance(to_usd(self.cap), to_usd(taken), 0, rest, text=f"{format_usd(self.cap)}")))
+            now, tz = books.payer.clock(), books.payer.timezone
+            if not slots:  # nothing was called
+                slots = [slot_of(spec(limit, now, tz)) for limit in self.cap.limits]
+            for slot in slots:
+                balance = of_slot(slot, now, tz, {})
+                if slot.limit == PLAIN.id:  # among amounts with cents
+                    balance = dataclasses.replace(balance, text=format_usd(slot.amount))
+                left.append(("this run", balance))
         return left
 
 

@@ -6,18 +6,25 @@ from collections.abc import Sequence
 
 import msgspec
 
+from budgeted.ledger.accounts import USD, Slot
 from budgeted.ledger.admission import Ask, Refused, admit
+from budgeted.ledger.spending_records import Used
 from budgeted.metering.blocking_limit import Refusal, behind, by_cap
 from budgeted.payers import block_figures
-from budgeted.payers.block_figures import NO_CAP, BlockFigures, caps_lock
+from budgeted.payers.block_figures import BlockFigures, caps_lock
+from budgeted.payers.cap_slots import NO_END, used_of
+from budgeted.wire.normalized_request import Request
+
+NOTHING = Used()
 
 
-def hold(blocks: Sequence[BlockFigures], call: int, ask: Ask, queued: int) -> int | Refusal:
+def hold(blocks: Sequence[BlockFigures], call: int, request: Request, ask: Ask, queued: int) -> int | Refusal:
     """Hold on every block, or on none.
 
     Args:
         blocks: those that the call is made in.
         call: which call it is, for :func:`give_back` and :func:`end`.
+        request: what is asked, by which some limits count it and others do not.
         ask: what it may need.
         queued: how many calls wait, this one the first of them; 0 if it has not lined up.
 
@@ -30,47 +37,87 @@ def hold(blocks: Sequence[BlockFigures], call: int, ask: Ask, queued: int) -> in
             return by_cap(behind(crowded), next(block for block in blocks if block.queue == crowded))
     with caps_lock:
         granted = ask.most
-        if any(block.slot.amount < NO_CAP for block in blocks):
-            for block in blocks:
-                block.slot.held = sum(block.holds.values())
-            decision = admit(ask, [(block.slot, 0, NO_CAP) for block in blocks], [block.soft for block in blocks])
+        slots: list[tuple[Slot, int, int]] = []
+        limited: list[BlockFigures] = []
+        for block in blocks:
+            for slot in block.checked:
+                if slot.counted is None or slot.counts(request):
+                    slot.held = sum(slot.holds.values())
+                    slots.append((slot, 0, NO_END))
+                    limited.append(block)
+        if slots:
+            decision = admit(ask, slots, [block.soft for block in limited])
             if isinstance(decision, Refused):
-                block = blocks[decision.index]
+                block = limited[decision.index]
                 return by_cap(msgspec.structs.replace(decision, account=block.queue, end=0), block)
             granted = decision
         usd = ask.usd_for(granted)
         for block in blocks:
-            block.holds[call] = usd
+            block.slot.holds[call] = usd
+            if block.more:
+                for slot in block.more:
+                    if slot.counts(request):
+                        slot.holds[call] = ask.need(slot.unit, granted)
     return granted
 
 
-def shrink(blocks: Sequence[BlockFigures], call: int, usd: int) -> None:
-    """Hold no more than so much for a call (nano-USD)."""
+def shrink(blocks: Sequence[BlockFigures], call: int, usd: int, ask: Ask, granted: int) -> None:
+    """Hold no more for a call than what it was granted needs.
+
+    Args:
+        blocks: those that the call is made in.
+        call: which call it is.
+        usd: nano-USD that it needs.
+        ask: what it asked for.
+        granted: the output tokens that it may ask for.
+    """
     with caps_lock:
         for block in blocks:
-            block.holds[call] = usd
+            block.slot.holds[call] = usd
+            for slot in block.more:
+                if call in slot.holds:
+                    slot.holds[call] = ask.need(slot.unit, granted)
 
 
 def give_back(blocks: Sequence[BlockFigures], call: int) -> None:
     """Give back all that is held for a call; nothing, if that was done before."""
     with caps_lock:
         for block in blocks:
-            block.give_back(call)
+            for slot in block.more:
+                slot.give_back(call)
+            block.slot.give_back(call)
 
 
-def end(blocks: Sequence[BlockFigures], call: int, cost: int) -> None:
-    """Replace a hold by what the call cost (nano-USD): once, however often it is tried."""
+def end(blocks: Sequence[BlockFigures], call: int, used: Used | None) -> None:
+    """Replace a hold by what the call used, None for nothing: once, however often it is tried."""
+    cost = 0 if used is None else used.usd
     with caps_lock:
         for block in blocks:
-            block.end(call, cost)
+            if block.more:
+                for slot in block.more:
+                    slot.settle(call, used_of(slot.unit, used))
+            block.slot.settle(call, cost)  # at last: by it is seen whether all of this has been done
     wake(blocks)
 
 
-def charge(blocks: Sequence[BlockFigures], call: int, usd: int) -> None:
-    """Charge so much (nano-USD, or less than nothing) for a call beside what it holds."""
+def charge(
+    blocks: Sequence[BlockFigures], call: int, request: Request, used: Used, before: Used | None = NOTHING
+) -> None:
+    """Charge what a call used beside what it holds, or has been charged.
+
+    Args:
+        blocks: those that the call is made in.
+        call: which call it is.
+        request: what is asked.
+        used: what it used.
+        before: what of that is charged already; None where the call does not even count as one.
+    """
     with caps_lock:
         for block in blocks:
-            block.charge(call, usd)
+            for slot in block.more:
+                if slot.counts(request):
+                    slot.charge(call, used_of(slot.unit, used) - used_of(slot.unit, before))
+            block.slot.charge(call, used.usd - used_of(USD, before))
 
 
 def count(blocks: Sequence[BlockFigures], *, clamped: int = 0, refused: int = 0) -> None:

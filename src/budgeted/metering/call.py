@@ -197,7 +197,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
             cost_bound.require_price(self.request, self.blocks, self.groups, plans)
         try:
             if self.blocks:
-                granted = block_hold.hold(self.blocks, id(self), ask, queued)
+                granted = block_hold.hold(self.blocks, id(self), self.request, ask, queued)
                 if isinstance(granted, Refusal):
                     return granted
                 if shared_caps.count != sharing:  # since its accounts were looked up: it may have to hold there as well
@@ -259,7 +259,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         if self.groups[0].payer.semconv:
             self.sent = time.perf_counter()
         if granted < ask.most and self.blocks:  # the last step: undone, the call gives back what it asked for
-            block_hold.shrink(self.blocks, id(self), self.usd)
+            block_hold.shrink(self.blocks, id(self), self.usd, ask, granted)
 
     def _most(self) -> int:
         """The most that it could be granted if all accounts had room."""
@@ -290,7 +290,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         """
         for part in self.parts:
             ledger_hold.charge_apart(part.group, self.request, self.at, used, reason, timeout)
-        block_hold.charge(self.blocks, id(self), used.usd)
+        block_hold.charge(self.blocks, id(self), self.request, used)
         counters.charge(self.request, self.groups, used, 0, estimated=bool(reason))
         if reason:
             call_reporting.note_estimate(self, used.usd, f"{reason}: a charge of its own")
@@ -458,7 +458,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
                 self._keep(used, reason, error, timeout)
             self.cost = 0 if used is None else used.usd
             if self.blocks:
-                block_hold.end(self.blocks, id(self), self.cost)
+                block_hold.end(self.blocks, id(self), used)
             if not self.outcome:
                 self._tell_end(used, reason, answer, timeout)
         except BaseException as error:
@@ -469,7 +469,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
 
     def __del__(self) -> None:
         """End a call that all have forgotten: nobody else is at it any more."""
-        if not self.outcome and (self.parts or any(id(self) in block.holds for block in self.blocks)):
+        if not self.outcome and (self.parts or any(id(self) in block.slot.holds for block in self.blocks)):
             background_worker.enqueue(self._end_forgotten)  # a finaliser may take no lock
 
     def _end_forgotten(self) -> None:

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 from budgeted.ledger.admission import Ask
 from budgeted.metering import cost_bound, input_or_context_window_bound
 from budgeted.metering.cost_bound import OUTPUT_UNKNOWN
-from budgeted.payers.block_figures import NO_CAP, BlockFigures
+from budgeted.payers.block_figures import BlockFigures
 from budgeted.payers.payer_interface import Group
 from budgeted.pricing import input_token_bound, model_price, price_registry
 from budgeted.pricing.model_price import Price
@@ -103,7 +103,7 @@ def _spending_bound(call: Bounded, spending: Spending, uncertain: int) -> Ask:
 
 def _untouchable(call: Bounded) -> bool:
     return any(group.untouched for group in call.groups) or any(
-        block.policy.on_exceed == "raise" for block in call.blocks if block.slot.amount < NO_CAP
+        block.policy.on_exceed == "raise" for block in call.blocks if block.checked
     )
 
 

@@ -12,7 +12,6 @@ from budgeted.errors import LedgerError
 from budgeted.ledger.limit_conversion import counts, limit_of
 from budgeted.ledger.limit_terms import as_of
 from budgeted.metering.call_bound import Bounded
-from budgeted.payers.block_figures import NO_CAP
 from budgeted.payers.on_exceed_policy import Policy
 from budgeted.payers.payer_interface import Group
 from budgeted.pricing import price_registry
@@ -45,11 +44,11 @@ def _reached(call: Bounded) -> Iterator[tuple[Fraction, str]]:
             if policy.fallback:
                 yield from _of_account(call, group, name, policy)
     for block in call.blocks:
-        slot = block.slot
-        if block.policy.fallback and slot.amount < NO_CAP:
-            found = block.policy.instead(slot.spent + sum(list(block.holds.values())), slot.amount)
-            if found is not None:
-                yield found
+        for slot in block.checked if block.policy.fallback else ():
+            if slot.counts(call.request):
+                found = block.policy.instead(slot.spent + sum(list(slot.holds.values())), slot.amount)
+                if found is not None:
+                    yield found
 
 
 def _of_account(call: Bounded, group: Group, name: str, policy: Policy) -> Iterator[tuple[Fraction, str]]:

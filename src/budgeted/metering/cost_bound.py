@@ -42,7 +42,7 @@ def require_price(
     """
     if request.priced:
         return
-    capped = any(block.cap is not None for block in blocks)
+    capped = any(block.limits_usd(request) for block in blocks)
     for group, plan in zip(groups, plans, strict=True):
         if (plan is None or plan.priced or capped) and group.payer.unpriced == "deny":
             raise unpriced(request, unpriced_model(request))

@@ -26,15 +26,16 @@ def settle(call: Call, usage: Counts | None, cost: int | None) -> None:
     """
     if call.outcome == "settled" or (usage is None and cost is None):
         return
+    before = call.endings[0][0] if call.endings else None
     for part in call.parts:
         try:
-            used = _settle_part(call, part, usage, cost)
+            used: Used | None = _settle_part(call, part, usage, cost)
         except LedgerError as error:  # it waits, as any other charge does
             used = _used(call, usage, cost)
             part.keep(call.request, call.at, used, "", error)
-        difference = 0 if used is None else used.usd - call.cost
-        call.cost += difference
-        block_hold.charge(call.blocks, id(call), difference)
+        if used is not None:
+            block_hold.charge(call.blocks, id(call), call.request, used, before)
+            call.cost, before = used.usd, used
     call.outcome = "settled"
 
 

@@ -37,7 +37,8 @@ class Budget(BlockFigures):
     __slots__ = ()
 
     def __repr__(self) -> str:
-        return f"Budget(user={self.user!r}, cap={self.cap!r}, key={self.key!r}, spent={self.spent!r})"
+        cap = " + ".join(map(str, self.limits)) if self.more else self.cap
+        return f"Budget(user={self.user!r}, cap={cap!r}, key={self.key!r}, spent={self.spent!r})"
 
     def _repr_html_(self) -> str:
         """How a notebook shows it."""
@@ -45,12 +46,13 @@ class Budget(BlockFigures):
         bar = Bar(self.spent, self.held, self.cap)
         usd = map(amount, (self.cap, self.spent, self.held, self.remaining))
         row: tuple[Cell, ...] = (who, bar, *usd, str(self.calls), str(self.refused))
-        return table("Budget", ("user", "", "cap", "spent", "held", "left", "calls", "refused"), [row])
+        whole = table("Budget", ("user", "", "cap", "spent", "held", "left", "calls", "refused"), [row])
+        return "".join([whole, *(one._repr_html_() for one in self.balances if self.more)])
 
     def scope(self, parent: Scope | None) -> Scope:
         """The payers of a call made in this block, itself inside ``parent``."""
-        if self.account is not None and self._cap is not None:
-            self.payer.limit_block(self.account, self._cap, self)
+        if self.account is not None:
+            self.payer.limit_block(self.account, self.limits, self)
         scope = joined(parent, self.payer, self.user, self._policy, self.account)
         around = scope.blocks
         if self in around:  # it is charged once

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import secrets
 import threading
+from collections.abc import Sequence
 
 from budgeted.errors import BudgetError
 from budgeted.fork_locks import ForkLocks
 from budgeted.ledger.accounts import USD, Slot, block_account
 from budgeted.ledger.wait_queues import WaitQueues
-from budgeted.money import nano_usd, to_usd
+from budgeted.limits.limit import Limit
+from budgeted.money import to_usd
+from budgeted.payers.cap_balances import CapBalance, balance_of
+from budgeted.payers.cap_slots import NO_END, CapSlot, cap_slot
+from budgeted.payers.cap_text import PLAIN, Cap
 from budgeted.payers.on_exceed_policy import Policy
 from budgeted.payers.payer_interface import Payer
 from budgeted.system.forks import at_fork
 from budgeted.validation import check_name
-
-NO_CAP = 2**62
+from budgeted.wire.normalized_request import Request
 
 caps_lock = threading.Lock()
 """Guards the numbers of all blocks of this process: they are only ever touched for an instant."""
@@ -37,26 +41,23 @@ class BlockFigures:
     """Who pays for a block's calls, and its numbers. All figures are local to this object and process, in USD.
 
     Attributes:
-        slot: the cap's running numbers. Its ``held`` is added up where a call is admitted.
+        slot: what is spent and held in USD, and the cap in USD for all models, if there is one.
+        more: the cap's other limits.
+        checked: those of the cap's limits that are checked in this process; those of a keyed cap are in the ledger.
         shared: the account that the rest of a cap without a key is kept in, once other processes spend of it, too.
-        holds: nano-USD held, by the open call: what is given back or charged by its call can be so but once, however
-            often an exception of a signal's handler has it repeated.
         refusals: the first refusal that was raised inside; None unless the block is to raise it again.
     """
 
     __slots__ = (
         "__weakref__",
-        "_before_sharing",
-        "_calls",
         "_cap",
         "_clamped",
-        "_elsewhere",
         "_policy",
         "_refused",
-        "_rest",
         "account",
-        "holds",
+        "checked",
         "key",
+        "more",
         "payer",
         "refusals",
         "shared",
@@ -69,31 +70,57 @@ class BlockFigures:
         payer: Payer,
         user: str | None = None,
         *,
-        cap: object = None,
+        cap: Cap | None = None,
         key: str | None = None,
         policy: Policy | None = None,
         reraise: bool = False,
     ) -> None:
         self.user = None if user is None else check_name(user, "user")
         self.key = None if key is None else check_name(key, "key")
-        self._cap = None if cap is None else nano_usd(cap, "cap", up=False)
         self.payer = payer
         self._policy = policy
-        self.account = block_account(self.key) if self.key is not None and self._cap is not None else None
-        local = self._cap if self._cap is not None and self.account is None else NO_CAP
-        self.slot = Slot("cap", USD, local, 0, NO_CAP)
-        self.holds: dict[int, int] = {}
+        self._cap = cap
+        usd = None if cap is None else cap.usd
+        self.slot = CapSlot(PLAIN.id, USD, NO_END if usd is None else usd, 0, NO_END)
+        self.more: tuple[CapSlot, ...] = ()
+        self.account = None if cap is None or self.key is None else block_account(self.key)
+        self.checked: tuple[CapSlot, ...] = ()
+        if cap is not None:
+            if cap.more:
+                self.more = tuple(map(cap_slot, cap.more))
+            if self.account is None:
+                self.checked = self.slots if cap.more else (self.slot,)
         self.shared: str | None = None
-        self._rest = 0
-        self._before_sharing: dict[int, int] = {}
-        self._calls = self._refused = self._clamped = 0
-        self._elsewhere = 0
+        self._refused = self._clamped = 0
         self.refusals: list[BudgetError] | None = [] if reraise else None
 
     @property
+    def slots(self) -> tuple[CapSlot, ...]:
+        """The running numbers of the cap's limits, in the order that they were written in."""
+        cap = self._cap
+        if cap is None or cap.usd is None:
+            return self.more
+        return (*self.more[: cap.at], self.slot, *self.more[cap.at :]) if self.more else (self.slot,)
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        """The cap's limits; none without a cap."""
+        return () if self._cap is None else self._cap.limits
+
+    @property
+    def _tightest(self) -> CapSlot | None:
+        """The limit in USD that has the least left."""
+        return min((slot for slot in self.slots if slot.unit == USD), key=lambda slot: slot.left, default=None)
+
+    def limits_usd(self, request: Request) -> bool:
+        """Whether the cap limits what such a call may cost."""
+        return any(slot.unit == USD and slot.counts(request) for slot in self.slots)
+
+    @property
     def cap(self) -> float | None:
-        """The block's own limit in USD, or None."""
-        return None if self._cap is None else to_usd(self._cap)
+        """The block's own limit in USD, of several the one with the least left; None without one."""
+        slot = self._tightest
+        return None if slot is None else to_usd(slot.amount)
 
     @property
     def spent(self) -> float:
@@ -103,19 +130,24 @@ class BlockFigures:
     @property
     def held(self) -> float:
         """USD set aside for calls in flight."""
-        return to_usd(sum(self.holds.values()))
+        return to_usd(sum(self.slot.holds.values()))
 
     @property
     def remaining(self) -> float | None:
-        """USD left of the cap, or None without one."""
-        if self._cap is None:
-            return None
-        return to_usd(max(0, self._cap - self._elsewhere - self.slot.spent - sum(self.holds.values())))
+        """USD left of the cap, or None without a limit in USD."""
+        slot = self._tightest
+        return None if slot is None else to_usd(slot.left)
+
+    @property
+    def balances(self) -> list[CapBalance]:
+        """What is left of each limit of the cap, in the order that they were written in; none without a cap."""
+        with caps_lock:
+            return list(map(balance_of, self.slots))
 
     @property
     def calls(self) -> int:
         """Calls that were sent."""
-        return self._calls
+        return self.slot.ended
 
     @property
     def refused(self) -> int:
@@ -134,12 +166,16 @@ class BlockFigures:
         """Where calls wait for the cap; each block has a queue of its own, as others end nothing that is waited for."""
         return f"cap of {id(self)}"
 
-    def taken_elsewhere(self, taken: int) -> None:
-        """Learn what the ledger has taken of a keyed cap (nano-USD): spent and held, by whomever."""
-        mine = self.slot.spent + sum(self.holds.values())
-        if self.shared is not None and self._cap is not None:
-            mine -= self._cap - self._rest  # what was taken before the ledger knew of it
-        self._elsewhere = max(0, taken - mine)
+    def learn(self, slots: Sequence[Slot]) -> None:
+        """Learn what the ledger has taken of the cap: spent and held, by whomever.
+
+        Args:
+            slots: its limits there, in their present periods.
+        """
+        found = {slot.limit: slot for slot in slots}
+        for mine in self.slots:
+            if mine.limit in found:
+                mine.learn(found[mine.limit], shared=self.shared is not None)
 
     @property
     def soft(self) -> bool:
@@ -151,21 +187,6 @@ class BlockFigures:
         """What happens when the cap has no room."""
         return self._policy or self.payer.policy
 
-    def end(self, call: int, cost: int) -> None:
-        """Replace a call's hold by what it cost (nano-USD): once, however often it is tried."""
-        # Nothing is called from here on, so that no signal's handler runs in between.
-        if call in self.holds:
-            self.slot.spent += cost
-            self._calls += 1
-            del self.holds[call]
-        if call in self._before_sharing:
-            self._rest += max(0, self._before_sharing.pop(call) - cost)
-
-    def give_back(self, call: int) -> None:
-        """Hold nothing more for a call, which is not sent."""
-        self.holds.pop(call, None)
-        self._rest += self._before_sharing.pop(call, 0)
-
     def share(self, seconds: float = -1) -> None:
         """Keep what is left of a cap without a key in an account of the ledger, for other processes to spend of it.
 
@@ -174,12 +195,12 @@ class BlockFigures:
         Args:
             seconds: to wait for the lock at most; -1 for as long as it takes.
         """
-        if self._cap is None or self.account is not None or not caps_lock.acquire(timeout=seconds):
+        if not self.checked or not caps_lock.acquire(timeout=seconds):
             return
         try:
             if self.shared is None:
-                self._before_sharing.update(self.holds)
-                self._rest = max(0, self._cap - self.slot.spent - sum(self.holds.values()))
+                for slot in self.checked:
+                    slot.share()
                 # Twice: who has looked in between looks again, and a signal's handler that raises leaves no 0 behind.
                 shared_caps.count += 1
                 self.shared = block_account(f"shared-{secrets.token_hex(8)}")
@@ -188,17 +209,13 @@ class BlockFigures:
             caps_lock.release()
 
     @property
-    def kept(self) -> tuple[str, int] | None:
-        """The account that the cap is kept in and what that has of it (nano-USD); None where the ledger has no part."""
+    def kept(self) -> tuple[str, tuple[Limit, ...]] | None:
+        """The account that the cap is kept in and what that has of it; None where the ledger has no part."""
         if self.shared is not None:
-            return self.shared, self._rest
-        return None if self.account is None or self._cap is None else (self.account, self._cap)
-
-    def charge(self, call: int, usd: int) -> None:
-        """Charge so much (nano-USD, or less than nothing) for a call beside what it holds."""
-        self.slot.spent += usd
-        if call in self._before_sharing:
-            self._rest = max(0, self._rest - usd)
+            return self.shared, tuple(
+                limit.with_amount(slot.rest) for limit, slot in zip(self.limits, self.slots, strict=True)
+            )
+        return None if self.account is None else (self.account, self.limits)
 
     def count(self, *, refused: int = 0, clamped: int = 0) -> None:
         """Count a call's fate."""

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypeAlias
+
 import msgspec
 
 from budgeted.ledger.accounts import account_kind, account_name
+from budgeted.limits.limit import Limit
 from budgeted.payers import scope as scopes
 from budgeted.payers.block import Budget
+from budgeted.payers.cap_text import Cap, cap_of
 from budgeted.payers.on_exceed_policy import Policy
 from budgeted.payers.payer_interface import CarriedPayer, Group, Payer
 from budgeted.payers.scope import Scope, joined, with_shared_caps
+
+CarriedLimits: TypeAlias = tuple[tuple[str, int, int], ...]
+"""Ids of limits, each with its amount, and what it keeps when a period ends."""
 
 
 class CarriedAccount(msgspec.Struct, frozen=True):
@@ -19,13 +27,22 @@ class CarriedAccount(msgspec.Struct, frozen=True):
         payer: whose it is, as an index.
         account: the ledger's name of it.
         policy: what happens to a call that does not fit; None for the payer's own.
-        cap: nano-USD that a block may spend; None for a user, and for a block that only counts.
+        cap: what a block may spend; None for a user, and for a block that only counts.
     """
 
     payer: int
     account: str
     policy: Policy | None = None
-    cap: int | None = None
+    cap: CarriedLimits | None = None
+
+    @property
+    def limits(self) -> Cap | None:
+        """The cap.
+
+        Raises:
+            ValueError: it is none.
+        """
+        return None if self.cap is None else cap_of(Limit.from_id(*one) for one in self.cap)
 
 
 class CarriedPayers(msgspec.Struct, frozen=True):
@@ -76,8 +93,8 @@ def enclosed(
         if account_kind(one.account) == "user":
             scope = joined(scope, payer, name, one.policy)
         elif one.cap is not None:
-            block = Budget(payer, cap=f"{one.cap}e-9", key=name, policy=one.policy)
-            payer.limit_block(one.account, one.cap, block, lasting=True)
+            block = Budget(payer, cap=one.limits, key=name, policy=one.policy)
+            payer.limit_block(one.account, block.limits, block, lasting=True)
             scope = joined(scope, payer, None, one.policy, one.account)
             blocks = (*blocks, block)
         else:
@@ -109,14 +126,20 @@ def described(scope: Scope) -> tuple[list[Payer], tuple[CarriedAccount, ...], in
     for block in scope.blocks:
         block.share()
     groups = with_shared_caps(scope.groups, scope.blocks)
-    caps = {kept[0]: kept[1] for block in scope.blocks if (kept := block.kept) is not None}
+    kept = [one for block in scope.blocks if (one := block.kept) is not None]
+    caps = {account: carried_limits(limits) for account, limits in kept}
     accounts = tuple(one for index, group in enumerate(groups) for one in _accounts(index, group, caps))
     payers = [group.payer for group in groups]
     none = -1 if scope.payer is None else 0
     return payers, accounts, next((index for index, payer in enumerate(payers) if payer is scope.payer), none)
 
 
-def _accounts(index: int, group: Group, caps: dict[str, int]) -> list[CarriedAccount]:
+def carried_limits(limits: Sequence[Limit]) -> CarriedLimits:
+    """A cap's limits, as another process is told of them."""
+    return tuple((limit.id, limit.amount, limit.keep) for limit in limits)
+
+
+def _accounts(index: int, group: Group, caps: dict[str, CarriedLimits]) -> list[CarriedAccount]:
     """A group's accounts but the global one, which each payer has."""
     own = group.payer.policy
     return [

@@ -10,10 +10,12 @@ from typing import Any, Protocol
 import msgspec
 from opentelemetry.trace import Span
 
+from budgeted.ledger.accounts import Slot
 from budgeted.ledger.admission import Refused
 from budgeted.ledger.cost_routing import Route
 from budgeted.ledger.interface import Ledger
 from budgeted.ledger.spill_file import Unposted
+from budgeted.limits.limit import Limit
 from budgeted.payers.on_exceed_policy import Policy
 from budgeted.pricing.usage import Counts
 from budgeted.wire.normalized_request import Request
@@ -126,8 +128,8 @@ class Repeats(Protocol):
 class KeyedBlock(Protocol):
     """A block whose cap is kept in the ledger."""
 
-    def taken_elsewhere(self, taken: int) -> None:
-        """Learn what the ledger has taken of the cap (nano-USD)."""
+    def learn(self, slots: Sequence[Slot]) -> None:
+        """Learn what the ledger has taken of the cap's limits, as they are in their present periods."""
 
 
 class KeptCharges(Protocol):
@@ -210,7 +212,7 @@ class Payer(Protocol):
     @property
     def front(self) -> Front: ...  # noqa: D102
 
-    def limit_block(self, account: str, cap: int, block: KeyedBlock, *, lasting: bool = False) -> None:
+    def limit_block(self, account: str, cap: Sequence[Limit], block: KeyedBlock, *, lasting: bool = False) -> None:
         """Note that a keyed block has this cap; it reaches the ledger with the block's first call.
 
         ``lasting``: a cap that the ledger has already stays as it is.

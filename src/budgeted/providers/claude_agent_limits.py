@@ -117,7 +117,7 @@ def with_grant(options: ClaudeAgentOptions, call: Call, spent: int, *, reached: 
 
 def is_limited(call: Call) -> bool:
     """Whether a limit in USD applies to a call, and is kept."""
-    if any(block.cap is not None and not block.soft for block in call.blocks):
+    if any(block.limits_usd(call.request) and not block.soft for block in call.blocks):
         return True
     return any(_is_kept(group, call.request) for group in call.groups)
 
