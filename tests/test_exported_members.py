@@ -92,9 +92,10 @@ def test_the_settings_default_to_what_the_signature_shows() -> None:
 
 def test_the_functions_and_their_defaults() -> None:
     policy = {"on_exceed": None, "fallback": None, "wait": None}
-    block = {"user": None, "cap": None, "key": None, "manager": None, **policy, "reraise": False}
+    own = {"repeat_limit": None}
+    block = {"user": None, "cap": None, "key": None, "manager": None, **policy, "reraise": False, **own}
     assert defaults(budgeted.budget) == block
-    assert defaults(budgeted.budgeted) == {"user": None, "cap": None, "manager": None, **policy}
+    assert defaults(budgeted.budgeted) == {"user": None, "cap": None, "manager": None, **policy, **own}
     assert list(defaults(budgeted.hold))[:5] == ["model", "input", "max_output_tokens", "cost", "user"]
     assert list(defaults(budgeted.configure)) == ["max_budget", "duration", "project_name", "ledger"]
     for fn, count in (

@@ -101,6 +101,7 @@ def budget(
     fallback: Fallback | None = None,
     wait: float | None = None,
     reraise: bool = False,
+    repeat_limit: int | None = None,
     **unknown: Never,
 ) -> Budget:
     """A block whose calls are charged to a user, and to a cap of its own.
@@ -120,6 +121,8 @@ def budget(
         reraise: have the block raise, where it ends, the first refusal of a call inside it, in whatever thread or task
             of this process, that a framework or your own code has caught. Nothing is raised where another exception is
             on its way.
+        repeat_limit: how often the same request, to the same model, may be made inside: once more is refused, with the
+            ``reason`` ``"repeated"``, or only told of under ``on_exceed="warn"``. None for as often as anybody likes.
         unknown: any other keyword is refused, naming the one that was meant.
 
     Returns:
@@ -134,7 +137,14 @@ def budget(
     """
     refuse_unknown(unknown, budget)
     return _given(manager).budget(
-        user, cap=cap, key=key, on_exceed=on_exceed, fallback=fallback, wait=wait, reraise=reraise
+        user,
+        cap=cap,
+        key=key,
+        on_exceed=on_exceed,
+        fallback=fallback,
+        wait=wait,
+        reraise=reraise,
+        repeat_limit=repeat_limit,
     )
 
 
@@ -149,6 +159,7 @@ def budgeted(
     on_exceed: OnExceed | None = None,
     fallback: Fallback | None = None,
     wait: float | None = None,
+    repeat_limit: int | None = None,
 ) -> Callable[[F], F]: ...
 @documented
 def budgeted(
@@ -161,6 +172,7 @@ def budgeted(
     on_exceed: OnExceed | None = None,
     fallback: Fallback | None = None,
     wait: float | None = None,
+    repeat_limit: int | None = None,
     **unknown: Never,
 ) -> object:
     """Have a function's calls paid for. Bare, or with arguments; on functions, coroutines, generators and async ones.
@@ -176,6 +188,7 @@ def budgeted(
         on_exceed: see :func:`budget`.
         fallback: see :func:`budget`.
         wait: see :func:`budget`.
+        repeat_limit: see :func:`budget`; in each call of the function.
         unknown: any other keyword is refused, naming the one that was meant.
 
     Returns:
@@ -194,7 +207,8 @@ def budgeted(
     else:
         payer = _given(manager).payer
         paying = lambda: payer  # noqa: E731 - asked at each call, so as little as can be
-    return decorator_options.decorate(paying, target, user, cap, (on_exceed, fallback, wait))
+    own = decorator_options.read_block(cap, repeat_limit)
+    return decorator_options.decorate(paying, target, user, own, (on_exceed, fallback, wait))
 
 
 @documented

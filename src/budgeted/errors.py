@@ -76,7 +76,8 @@ class BudgetExceededError(BudgetError):
         limit: the limit in its own text, such as ``"$10/day"``.
         unit: ``"usd"``, ``"tokens"``, ``"calls"``, ``"input tokens"``, ``"output tokens"`` or ``"tool calls"``.
         spent, held, requested, remaining: in USD for a USD limit, else in tokens or calls.
-        reason: ``"spent"`` (the money is gone) or ``"held"`` (calls in flight hold the rest).
+        reason: ``"spent"`` (the money is gone), ``"held"`` (calls in flight hold the rest) or ``"repeated"`` (the
+            same request was made in the block as often as its ``repeat_limit`` allows).
         retry_after: seconds until a retry can succeed, or None if only a higher limit helps.
         resets_at: when the limit's period ends (aware ``datetime``), or a rolling one has room for this call if nothing
             else is spent; or None.
@@ -121,7 +122,7 @@ class BudgetExceededError(BudgetError):
             spent: what was charged before.
             held: what calls in flight may still cost.
             requested: what this call may cost.
-            reason: ``"spent"`` or ``"held"``.
+            reason: ``"spent"``, ``"held"`` or ``"repeated"``.
             retry_after: seconds until a retry can succeed.
             resets_at: when the limit's period ends.
             model: the model asked for.
@@ -176,6 +177,11 @@ class BudgetExceededError(BudgetError):
         else:
             who = f"{self.account_kind} {account!r}" if account else f"a {self.account_kind}"
         for_model = f" for {self.model}" if self.model else ""
+        if self.reason == "repeated":
+            return (
+                f"{who} has had this very request{for_model} {spent} times, and {self.limit}; it was not sent again. "
+                f"If it is no loop, raise repeat_limit to go on"
+            )
         text = (
             f"{who} has {_show(max(0, amount - spent - held), self.unit, up=False)} left of {self.limit}, and this call"
             f"{for_model} may need {_show(requested, self.unit)} "

@@ -8,31 +8,44 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from budgeted.functions import decorator
-from budgeted.functions.who_pays import Function, Payment
+from budgeted.functions.who_pays import BlockOfCall, Function, Payment
 from budgeted.payers.cap_text import read_cap
 from budgeted.payers.on_exceed_policy import Policy, make_policy
 from budgeted.payers.payer_interface import Payer
-from budgeted.validation import shown
+from budgeted.validation import check_count, shown
 
 Choices: TypeAlias = tuple[str | None, object, float | None]
 """A policy as it is asked for: ``on_exceed``, ``fallback`` and ``wait``, or None each."""
 
 
-def decorate(payer: Callable[[], Payer], target: object, user: object, cap: object, choices: Choices) -> object:
+def read_block(cap: object, repeat_limit: int | None) -> BlockOfCall | None:
+    """What the block of each call of a function has, besides its user; None for nothing.
+
+    Raises:
+        TypeError, ValueError: an argument makes no sense; the text quotes it.
+    """
+    if cap is None and repeat_limit is None:
+        return None
+    limit = None if repeat_limit is None else check_count(repeat_limit, "repeat_limit", 1)
+    return BlockOfCall(None if cap is None else read_cap(cap), limit)
+
+
+def decorate(
+    payer: Callable[[], Payer], target: object, user: object, own_block: BlockOfCall | None, choices: Choices
+) -> object:
     """The decorator behind ``budgeted``: bare on a function, or with arguments first.
 
     Args:
         payer: gives whose accounts, asked at each call.
         target: what came first: the function, or the user.
         user: the user, by name.
-        cap: what each call may spend, or None.
+        own_block: what the block of each call has, or None.
         choices: the policy.
 
     Raises:
         TypeError, ValueError: an argument makes no sense; the text quotes it.
     """
     own = make_policy(Policy(), *choices)
-    limit = None if cap is None else read_cap(cap)
     if inspect.iscoroutinefunction(user):
         msg = (
             f"user={shown(user)} is a coroutine function, and who pays is asked before anything runs; write a plain one"
@@ -50,7 +63,7 @@ def decorate(payer: Callable[[], Payer], target: object, user: object, cap: obje
         if inspect.isclass(fn):
             msg = f"@budgeted goes on functions, and {fn.__name__} is a class; put it on the methods that make calls"
             raise TypeError(msg)
-        return decorator.decorate(Payment(fn, payer, user, limit, policy))
+        return decorator.decorate(Payment(fn, payer, user, own_block, policy))
 
     if isinstance(target, (int, float)) and not isinstance(target, bool):
         msg = f"@budgeted({shown(target)}) names no user; for a cap on each call write @budgeted(cap={shown(target)})"
@@ -58,7 +71,7 @@ def decorate(payer: Callable[[], Payer], target: object, user: object, cap: obje
     if target is not None and user is not None:
         msg = f"@budgeted got two users, {shown(target)} and {shown(user)}; nest two blocks to have both pay"
         raise TypeError(msg)
-    if target is None or isinstance(target, str) or (callable(target) and (cap is not None or own is not None)):
+    if target is None or isinstance(target, str) or (callable(target) and (own_block is not None or own is not None)):
         user = target if user is None else user
         return lambda fn: _unwrapped(fn, paid)
     return _not_a_user(_unwrapped(target, paid), target)

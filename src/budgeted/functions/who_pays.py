@@ -8,6 +8,8 @@ import itertools
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
+import msgspec
+
 from budgeted.functions.request_from_arguments import Metered
 from budgeted.metering.call import Call
 from budgeted.metering.owner import Owner
@@ -27,6 +29,18 @@ Function: TypeAlias = Callable[..., object]
 """A function, of whatever kind, before it is paid for and after."""
 
 
+class BlockOfCall(msgspec.Struct, frozen=True):
+    """What the block of each call of a function has, besides its user.
+
+    Args:
+        cap: what the call may spend, or None.
+        repeat_limit: how often the same request may be made in it, or None.
+    """
+
+    cap: Cap | None = None
+    repeat_limit: int | None = None
+
+
 class Payment:
     """What one decorated function does around each of its calls."""
 
@@ -35,17 +49,17 @@ class Payment:
         fn: Function,
         payer: Callable[[], Payer],
         user: object,
-        cap: Cap | None,
+        own_block: BlockOfCall | None,
         policy: Callable[[Payer], Policy | None],
     ) -> None:
         self.fn = fn
         self.payer = payer
         self.user = check_user(user, fn)
-        self.cap = cap
+        self.own_block = own_block
         self.policy = policy
         metered = Metered(fn)
         self.metered = metered if metered.possible else None
-        self._fixed = cap is None and not callable(self.user)
+        self._fixed = own_block is None and not callable(self.user)
         self._name = self.user if isinstance(self.user, str) else None
         self._base: Group | None = None
         self._groups: tuple[Group, ...] = ()
@@ -64,9 +78,10 @@ class Payment:
             user = None if told is None else check_name(told, "user")
         payer = self.payer()
         policy = self.policy(payer)
-        if self.cap is None:
+        own = self.own_block
+        if own is None:
             return joined(parent, payer, user, policy)
-        return Budget(payer, user, cap=self.cap, policy=policy).scope(parent)
+        return Budget(payer, user, cap=own.cap, policy=policy, repeat_limit=own.repeat_limit).scope(parent)
 
     def request(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> Request | None:
         """What the function itself is about to ask of a model."""

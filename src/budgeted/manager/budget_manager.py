@@ -36,7 +36,7 @@ from budgeted.payers.on_exceed_policy import make_policy
 from budgeted.pricing.price_registry import Amount
 from budgeted.pricing.usage import Usage
 from budgeted.telemetry.events import Event
-from budgeted.validation import check_name, check_yes_or_no, refuse_amount, shown
+from budgeted.validation import check_count, check_name, check_yes_or_no, refuse_amount, shown
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -253,6 +253,7 @@ class BudgetManager(LiteLLMMethods):
         fallback: Fallback | None = None,
         wait: float | None = None,
         reraise: bool = False,
+        repeat_limit: int | None = None,
         **unknown: Never,
     ) -> Budget:
         """A block whose calls are charged to a user, and to a cap of its own.
@@ -266,6 +267,7 @@ class BudgetManager(LiteLLMMethods):
             fallback: models to try instead of refusing; or ``{0.8: "gpt-5-mini"}``, to ask it from 80% of a limit on.
             wait: seconds to wait while only calls in flight are in the way, or a tokenizer is being loaded.
             reraise: have the block raise, where it ends, the first refusal inside it that somebody swallowed.
+            repeat_limit: how often the same request may be made in the block.
             unknown: any other keyword is refused, naming the one that was meant.
 
         Returns:
@@ -281,7 +283,15 @@ class BudgetManager(LiteLLMMethods):
             raise ValueError(msg)
         policy = make_policy(self.payer.policy, on_exceed, fallback, wait)
         read = None if cap is None else read_cap(cap, lasting=key is not None)
-        return Budget(self.payer, user, cap=read, key=key, policy=policy, reraise=check_yes_or_no(reraise, "reraise"))
+        return Budget(
+            self.payer,
+            user,
+            cap=read,
+            key=key,
+            policy=policy,
+            reraise=check_yes_or_no(reraise, "reraise"),
+            repeat_limit=None if repeat_limit is None else check_count(repeat_limit, "repeat_limit", 1),
+        )
 
     @overload
     def budgeted(self, fn: F, /) -> F: ...
@@ -294,6 +304,7 @@ class BudgetManager(LiteLLMMethods):
         on_exceed: OnExceed | None = None,
         fallback: Fallback | None = None,
         wait: float | None = None,
+        repeat_limit: int | None = None,
     ) -> Callable[[F], F]: ...
     @documented  # type: ignore[misc]  # what comes first may be a function or a user
     def budgeted(
@@ -306,11 +317,13 @@ class BudgetManager(LiteLLMMethods):
         on_exceed: OnExceed | None = None,
         fallback: Fallback | None = None,
         wait: float | None = None,
+        repeat_limit: int | None = None,
         **unknown: Never,
     ) -> object:
         """Decorate a function so that its calls are paid for. See :func:`budgeted.budgeted`."""
         refuse_unknown(unknown, self.budgeted)
-        return decorator_options.decorate(lambda: self.payer, target, user, cap, (on_exceed, fallback, wait))
+        own = decorator_options.read_block(cap, repeat_limit)
+        return decorator_options.decorate(lambda: self.payer, target, user, own, (on_exceed, fallback, wait))
 
     @documented
     def hold(

@@ -9,11 +9,13 @@ import msgspec
 from budgeted.ledger.accounts import USD, Slot
 from budgeted.ledger.admission import Ask, Refused, admit
 from budgeted.ledger.spending_records import Used
-from budgeted.metering.blocking_limit import Refusal, behind, by_cap
+from budgeted.metering.blocking_limit import Refusal, behind, by_cap, repeated
 from budgeted.payers import block_figures
 from budgeted.payers.block_figures import BlockFigures, caps_lock
 from budgeted.payers.cap_slots import NO_END, used_of
+from budgeted.payers.repeated_requests import watching
 from budgeted.wire.normalized_request import Request
+from budgeted.wire.request_hash import hash_of
 
 NOTHING = Used()
 
@@ -35,7 +37,12 @@ def hold(blocks: Sequence[BlockFigures], call: int, request: Request, ask: Ask, 
         crowded = block_figures.cap_turns.crowded([block.queue for block in blocks])
         if crowded is not None:
             return by_cap(behind(crowded), next(block for block in blocks if block.queue == crowded))
+    made = hash_of(request) if watching.count and any(block.repeats is not None for block in blocks) else None
     with caps_lock:
+        if made is not None:
+            refusal = _too_often(blocks, made)
+            if refusal is not None:
+                return refusal
         granted = ask.most
         slots: list[tuple[Slot, int, int]] = []
         limited: list[BlockFigures] = []
@@ -55,10 +62,26 @@ def hold(blocks: Sequence[BlockFigures], call: int, request: Request, ask: Ask, 
         for block in blocks:
             block.slot.holds[call] = usd
             if block.more:
-                for slot in block.more:
-                    if slot.counts(request):
-                        slot.holds[call] = ask.need(slot.unit, granted)
+                _hold_more(block, call, request, ask, granted)
+            if made is not None and block.repeats is not None:
+                block.repeats.add(call, made)
     return granted
+
+
+def _too_often(blocks: Sequence[BlockFigures], made: bytes) -> Refusal | None:
+    """The refusal of the first block that lets a request through no more often."""
+    for block in blocks:
+        repeats = block.repeats
+        if repeats is not None and not block.soft and repeats.spent(made):
+            return by_cap(repeated(repeats.limit, block.queue), block, news=repeats.is_news(made))
+    return None
+
+
+def _hold_more(block: BlockFigures, call: int, request: Request, ask: Ask, granted: int) -> None:
+    """Hold on a cap's limits besides the one in USD."""
+    for slot in block.more:
+        if slot.counts(request):
+            slot.holds[call] = ask.need(slot.unit, granted)
 
 
 def shrink(blocks: Sequence[BlockFigures], call: int, usd: int, ask: Ask, granted: int) -> None:
@@ -85,6 +108,8 @@ def give_back(blocks: Sequence[BlockFigures], call: int) -> None:
         for block in blocks:
             for slot in block.more:
                 slot.give_back(call)
+            if block.repeats is not None:
+                block.repeats.give_back(call)
             block.slot.give_back(call)
 
 
@@ -96,6 +121,11 @@ def end(blocks: Sequence[BlockFigures], call: int, used: Used | None) -> None:
             if block.more:
                 for slot in block.more:
                     slot.settle(call, used_of(slot.unit, used))
+            if block.repeats is not None:
+                if used is None:
+                    block.repeats.give_back(call)
+                else:
+                    block.repeats.settle(call)
             block.slot.settle(call, cost)  # at last: by it is seen whether all of this has been done
     wake(blocks)
 
@@ -118,6 +148,21 @@ def charge(
                 if slot.counts(request):
                     slot.charge(call, used_of(slot.unit, used) - used_of(slot.unit, before))
             block.slot.charge(call, used.usd - used_of(USD, before))
+
+
+def repeated_in(blocks: Sequence[BlockFigures], call: int) -> list[tuple[BlockFigures, int, bool]]:
+    """The blocks whose ``repeat_limit`` an open call's request has passed, as they only warn.
+
+    Returns:
+        Each with that limit, and whether nobody was told of this request before.
+    """
+    found = []
+    with caps_lock:
+        for block in blocks:
+            made = None if block.repeats is None else block.repeats.over(call)
+            if block.repeats is not None and made is not None:
+                found.append((block, block.repeats.limit, block.repeats.is_news(made)))
+    return found
 
 
 def count(blocks: Sequence[BlockFigures], *, clamped: int = 0, refused: int = 0) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import msgspec
 
-from budgeted.ledger.accounts import USD
+from budgeted.ledger.accounts import CALLS, USD
 from budgeted.ledger.admission import Refused
 from budgeted.ledger.wait_queues import WaitQueues
 from budgeted.payers import block_figures
 from budgeted.payers.block_figures import BlockFigures
 from budgeted.payers.on_exceed_policy import Policy
 from budgeted.payers.payer_interface import Group, Payer
+
+REPEATED = "repeated"
+"""The reason of a refusal by a block's ``repeat_limit``, against which neither waiting nor a fallback helps."""
 
 
 class Refusal(msgspec.Struct, frozen=True, eq=False):
@@ -22,6 +25,7 @@ class Refusal(msgspec.Struct, frozen=True, eq=False):
         policy: what is to happen then.
         turns: where those stand in line who wait for it, in the queue that ``refused.account`` names.
         block: the block whose cap it is; None for a limit in the ledger.
+        news: False where the log has told of it already.
     """
 
     refused: Refused
@@ -29,6 +33,7 @@ class Refusal(msgspec.Struct, frozen=True, eq=False):
     policy: Policy
     turns: WaitQueues
     block: BlockFigures | None = None
+    news: bool = True
 
 
 def by_ledger(refused: Refused, group: Group) -> Refusal:
@@ -36,9 +41,14 @@ def by_ledger(refused: Refused, group: Group) -> Refusal:
     return Refusal(refused, group.payer, group.policy_of(refused.account), group.payer.ledger.turns)
 
 
-def by_cap(refused: Refused, block: BlockFigures) -> Refusal:
-    """A block's cap has no room."""
-    return Refusal(refused, block.payer, block.policy, block_figures.cap_turns, block)
+def by_cap(refused: Refused, block: BlockFigures, *, news: bool = True) -> Refusal:
+    """A block's cap has no room, or lets a request through no more often."""
+    return Refusal(refused, block.payer, block.policy, block_figures.cap_turns, block, news)
+
+
+def repeated(times: int, queue: str) -> Refused:
+    """A request was made so often already, which is as often as a block allows."""
+    return Refused(0, "", CALLS, times, times, 0, 1, 0, REPEATED, account=queue)
 
 
 def behind(account: str) -> Refused:

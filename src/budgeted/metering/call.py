@@ -39,6 +39,7 @@ from budgeted.payers import block_figures
 from budgeted.payers.block_figures import BlockFigures, caps_lock, shared_caps
 from budgeted.payers.on_exceed_policy import degrading
 from budgeted.payers.payer_interface import Group, Plan
+from budgeted.payers.repeated_requests import watching
 from budgeted.payers.scope import Scope, with_shared_caps
 from budgeted.pricing import input_token_bound
 from budgeted.pricing.model_price import Price
@@ -256,6 +257,9 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         for group in self.groups:
             if group.soft:
                 group.payer.note_soft(group)
+        if watching.count and self.blocks:
+            for block, limit, news in block_hold.repeated_in(self.blocks, id(self)):
+                call_reporting.note_repeated(self, block.payer, block.name, limit, refused=False, news=news)
         if self.groups[0].payer.semconv:
             self.sent = time.perf_counter()
         if granted < ask.most and self.blocks:  # the last step: undone, the call gives back what it asked for

@@ -12,7 +12,7 @@ from budgeted.errors import BudgetError, BudgetExceededError, UnpricedModelError
 from budgeted.ledger.accounts import CALLS, account_kind, account_name
 from budgeted.ledger.limit_conversion import unit_of
 from budgeted.metering import block_hold
-from budgeted.metering.blocking_limit import Refusal
+from budgeted.metering.blocking_limit import REPEATED, Refusal
 from budgeted.metering.call import Call
 from budgeted.payers import swallowed_refusals
 from budgeted.pricing import tiktoken_counting
@@ -60,11 +60,11 @@ def _negotiated(
 ) -> Generator[float, None, None]:
     again: Refusal | None = refusal
     patience = _Patience(call, now)
-    if (yield from _counted(call, refusal, patience, wake)):
+    if refusal.refused.reason != REPEATED and (yield from _counted(call, refusal, patience, wake)):
         again = call.try_hold()
     if again is not None and again.refused.reason == "held":
         again = yield from _wait(call, again, patience, wake)
-    if again is not None:
+    if again is not None and again.refused.reason != REPEATED:
         again = _fall_back(call, again)
     if again is not None and again.policy.on_exceed == "ask" and again.block is None:
         again = yield from _ask(call, again, patience, wake)
@@ -213,22 +213,27 @@ def _exceeded(call: Call, refusal: Refusal) -> BudgetExceededError:
     if call.span is not None:
         why = {"budgeted.reason": reason, "budgeted.account.kind": error.account_kind}
         span_attributes.mark(call.span, "refused", None, call.groups, why)
-    call_reporting.note_refusal(call, error, refusal.payer)
+    if reason == REPEATED:
+        times = refusal.refused.amount
+        call_reporting.note_repeated(call, refusal.payer, error.account, times, refused=True, news=refusal.news)
+    else:
+        call_reporting.note_refusal(call, error, refusal.payer)
     return error
 
 
 def _error(call: Call, refusal: Refusal) -> BudgetExceededError:
     refused, payer, block = refusal.refused, refusal.payer, refusal.block
     if block is not None:
-        kind, name = "block", block.key or block.user or "cap"
+        kind, name = "block", block.name
     else:
         kind, name = account_kind(refused.account), account_name(refused.account)
     request = call.request
     resets_at, seconds = payer.reset_time(refused)
+    repeated = refused.reason == REPEATED
     return BudgetExceededError(
         account=name,
         account_kind=kind,
-        limit=payer.limit_text(refused),
+        limit=f"repeat_limit={refused.amount}" if repeated else payer.limit_text(refused),
         unit=unit_of(refused.limit, refused.unit),
         amount=refused.amount,
         spent=refused.spent,

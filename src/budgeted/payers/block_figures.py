@@ -17,6 +17,7 @@ from budgeted.payers.cap_slots import NO_END, CapSlot, cap_slot
 from budgeted.payers.cap_text import PLAIN, Cap
 from budgeted.payers.on_exceed_policy import Policy
 from budgeted.payers.payer_interface import Payer
+from budgeted.payers.repeated_requests import RepeatedRequests
 from budgeted.system.forks import at_fork
 from budgeted.validation import check_name
 from budgeted.wire.normalized_request import Request
@@ -46,6 +47,7 @@ class BlockFigures:
         checked: those of the cap's limits that are checked in this process; those of a keyed cap are in the ledger.
         shared: the account that the rest of a cap without a key is kept in, once other processes spend of it, too.
         refusals: the first refusal that was raised inside; None unless the block is to raise it again.
+        repeats: how often each request was made; None where that may be as often as anybody likes.
     """
 
     __slots__ = (
@@ -60,6 +62,7 @@ class BlockFigures:
         "more",
         "payer",
         "refusals",
+        "repeats",
         "shared",
         "slot",
         "user",
@@ -74,6 +77,7 @@ class BlockFigures:
         key: str | None = None,
         policy: Policy | None = None,
         reraise: bool = False,
+        repeat_limit: int | None = None,
     ) -> None:
         self.user = None if user is None else check_name(user, "user")
         self.key = None if key is None else check_name(key, "key")
@@ -93,6 +97,7 @@ class BlockFigures:
         self.shared: str | None = None
         self._refused = self._clamped = 0
         self.refusals: list[BudgetError] | None = [] if reraise else None
+        self.repeats = None if repeat_limit is None else RepeatedRequests(repeat_limit)
 
     @property
     def slots(self) -> tuple[CapSlot, ...]:
@@ -176,6 +181,11 @@ class BlockFigures:
         for mine in self.slots:
             if mine.limit in found:
                 mine.learn(found[mine.limit], shared=self.shared is not None)
+
+    @property
+    def name(self) -> str:
+        """What people know the block by."""
+        return self.key or self.user or "cap"
 
     @property
     def soft(self) -> bool:

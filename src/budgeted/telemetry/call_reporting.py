@@ -101,6 +101,38 @@ def note_asked(call: MeteredCall, error: BudgetExceededError, payer: Payer) -> N
     events.report(event, [payer], text, _asked(call.request), needs, error.limit, error.account_kind)
 
 
+def note_repeated(call: MeteredCall, payer: Payer, block: str, limit: int, *, refused: bool, news: bool) -> None:
+    """A request was made more often than its block allows.
+
+    Args:
+        call: whose request it is.
+        payer: the block's.
+        block: its name.
+        limit: how often it may be made.
+        refused: whether the call is not sent; else its block only warns.
+        news: False where the log has told of this request already.
+    """
+    event = Event(
+        kind="repeated",
+        at=_now(payer),
+        project=payer.project_name,
+        account=block,
+        account_kind="block",
+        reason="refused" if refused else "warned",
+        model=call.request.model,
+        provider=call.request.provider,
+        limit=f"repeat_limit={limit}",
+        unit="calls",
+        amount=limit,
+    )
+    if not news:
+        events.tell(event, [payer])
+        return
+    text = "budgeted: %s %s: repeat_limit=%d lets the same request through no more often; it may be a loop (said once)"
+    what = "is refused" if refused else "would be refused, and goes on as on_exceed='warn'"
+    events.report(event, [payer], text, _asked(call.request), what, limit)
+
+
 def note_waiting(
     request: Request, refused: Refused, payer: Payer, waited: float, longest: float, what: str = ""
 ) -> None:

@@ -41,7 +41,9 @@ IDLE_SECONDS = 10.0
 EXIT_SECONDS = 2.0
 """How long a process that ends waits for its callbacks."""
 
-Kind: TypeAlias = Literal["refused", "asked", "stopped", "resumed", "alert", "overrun", "estimated", "ledger"]
+Kind: TypeAlias = Literal[
+    "refused", "asked", "stopped", "resumed", "alert", "overrun", "estimated", "repeated", "ledger"
+]
 
 LEVELS: Mapping[Kind, int] = {
     "refused": logging.INFO,  # the caller gets an exception; one user over its limit may bring thousands
@@ -51,6 +53,7 @@ LEVELS: Mapping[Kind, int] = {
     "alert": logging.WARNING,
     "overrun": logging.WARNING,
     "estimated": logging.WARNING,
+    "repeated": logging.WARNING,
     "ledger": logging.ERROR,
 }
 
@@ -66,7 +69,8 @@ class Event:
         kind: ``"refused"`` (a call was not sent), ``"asked"`` (a call waits for a higher limit), ``"stopped"`` and
             ``"resumed"`` (somebody has stopped an account, or let it go on), ``"alert"`` (a share of a limit was
             spent), ``"overrun"`` (a call cost more than was held for it), ``"estimated"`` (nobody said what a call
-            cost) or ``"ledger"`` (a ledger is in trouble).
+            cost), ``"repeated"`` (the same request was made more often than a block's ``repeat_limit``) or ``"ledger"``
+            (a ledger is in trouble).
         at: when.
         project: the manager's ``project_name``.
         account: the user's name, the block's key, or ``"global"``: the account that refused or alerts, else the
@@ -186,6 +190,11 @@ def report(event: Event, payers: Sequence[Payer], text: str, *args: object, span
         payers[0].repeats.log(alike, event.at.timestamp(), LEVELS[event.kind], text, args, shown)
     else:
         log_throttling.say(LEVELS[event.kind], text, args, shown)
+    tell(event, payers)
+
+
+def tell(event: Event, payers: Sequence[Payer]) -> None:
+    """Tell of an event to the callbacks of the managers that it concerns, and nowhere else."""
     told: list[Callable[..., object]] = []
     for payer in payers:
         listener = payer.listener
