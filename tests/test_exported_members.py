@@ -92,7 +92,7 @@ def test_the_settings_default_to_what_the_signature_shows() -> None:
 
 def test_the_functions_and_their_defaults() -> None:
     policy = {"on_exceed": None, "fallback": None, "wait": None}
-    own = {"repeat_limit": None}
+    own = {"repeat_limit": None, "reserve": False, "share": None}
     block = {"user": None, "cap": None, "key": None, "manager": None, **policy, "reraise": False, **own}
     assert defaults(budgeted.budget) == block
     assert defaults(budgeted.budgeted) == {"user": None, "cap": None, "manager": None, **policy, **own}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, MutableMapping
+from decimal import Decimal
 from typing import Any, Never, TypeVar, Unpack, overload
 
 from budgeted import providers
@@ -102,6 +103,8 @@ def budget(
     wait: float | None = None,
     reraise: bool = False,
     repeat_limit: int | None = None,
+    reserve: bool = False,
+    share: float | Decimal | None = None,
     **unknown: Never,
 ) -> Budget:
     """A block whose calls are charged to a user, and to a cap of its own.
@@ -123,6 +126,11 @@ def budget(
             on its way.
         repeat_limit: how often the same request, to the same model, may be made inside: once more is refused, with the
             ``reason`` ``"repeated"``, or only told of under ``on_exceed="warn"``. None for as often as anybody likes.
+        reserve: take the cap, in USD or tokens, out of every budget around the block when it is entered: nobody else
+            spends of it meanwhile. What is left goes back when the block is left, or its process dies. Entering and
+            leaving ask the ledger then; in a coroutine, write ``async with``.
+        share: make the cap a part, above 0 and up to 1, of what the tightest limit in USD around has left when the
+            block is entered.
         unknown: any other keyword is refused, naming the one that was meant.
 
     Returns:
@@ -145,6 +153,8 @@ def budget(
         wait=wait,
         reraise=reraise,
         repeat_limit=repeat_limit,
+        reserve=reserve,
+        share=share,
     )
 
 
@@ -160,6 +170,8 @@ def budgeted(
     fallback: Fallback | None = None,
     wait: float | None = None,
     repeat_limit: int | None = None,
+    reserve: bool = False,
+    share: float | Decimal | None = None,
 ) -> Callable[[F], F]: ...
 @documented
 def budgeted(
@@ -173,6 +185,8 @@ def budgeted(
     fallback: Fallback | None = None,
     wait: float | None = None,
     repeat_limit: int | None = None,
+    reserve: bool = False,
+    share: float | Decimal | None = None,
     **unknown: Never,
 ) -> object:
     """Have a function's calls paid for. Bare, or with arguments; on functions, coroutines, generators and async ones.
@@ -189,6 +203,8 @@ def budgeted(
         fallback: see :func:`budget`.
         wait: see :func:`budget`.
         repeat_limit: see :func:`budget`; in each call of the function.
+        reserve: see :func:`budget`; for each call of the function.
+        share: see :func:`budget`; when the function is called.
         unknown: any other keyword is refused, naming the one that was meant.
 
     Returns:
@@ -207,7 +223,7 @@ def budgeted(
     else:
         payer = _given(manager).payer
         paying = lambda: payer  # noqa: E731 - asked at each call, so as little as can be
-    own = decorator_options.read_block(cap, repeat_limit)
+    own = decorator_options.read_block(cap, repeat_limit, share, reserve)
     return decorator_options.decorate(paying, target, user, own, (on_exceed, fallback, wait))
 
 

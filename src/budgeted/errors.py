@@ -87,6 +87,7 @@ class BudgetExceededError(BudgetError):
     """
 
     _known_as: str | None = None
+    _asked = "this call"
 
     def __init__(
         self,
@@ -108,6 +109,7 @@ class BudgetExceededError(BudgetError):
         model: str | None = None,
         max_output_tokens: int | None = None,
         known_as: str | None = None,
+        asked: str = "",
     ) -> None:
         """Make one of its parts, which the class describes.
 
@@ -128,10 +130,13 @@ class BudgetExceededError(BudgetError):
             model: the model asked for.
             max_output_tokens: the largest output cap that would have fitted.
             known_as: the account's name in telemetry; "" for one that is not to be named there.
+            asked: what does not fit, for the text, if it is no call.
         """
         if text is not None:
             self._made_anew(text, parts)
             return
+        if asked:
+            self._asked = asked
         self.account = account
         self.account_kind = account_kind
         self.limit = limit
@@ -183,8 +188,8 @@ class BudgetExceededError(BudgetError):
                 f"If it is no loop, raise repeat_limit to go on"
             )
         text = (
-            f"{who} has {_show(max(0, amount - spent - held), self.unit, up=False)} left of {self.limit}, and this call"
-            f"{for_model} may need {_show(requested, self.unit)} "
+            f"{who} has {_show(max(0, amount - spent - held), self.unit, up=False)} left of {self.limit}, and "
+            f"{self._asked}{for_model} may need {_show(requested, self.unit)} "
             f"(spent {_show(spent, self.unit)}, held by calls in flight {_show(held, self.unit)})"
         )
         if self.max_output_tokens:

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import TypeAlias
 
-from budgeted.functions import decorator
+from budgeted.functions import decorator, entered_block
 from budgeted.functions.who_pays import BlockOfCall, Function, Payment
 from budgeted.payers.cap_text import read_cap
 from budgeted.payers.on_exceed_policy import Policy, make_policy
@@ -18,16 +18,18 @@ Choices: TypeAlias = tuple[str | None, object, float | None]
 """A policy as it is asked for: ``on_exceed``, ``fallback`` and ``wait``, or None each."""
 
 
-def read_block(cap: object, repeat_limit: int | None) -> BlockOfCall | None:
+def read_block(cap: object, repeat_limit: int | None, share: object, reserve: bool) -> BlockOfCall | None:
     """What the block of each call of a function has, besides its user; None for nothing.
 
     Raises:
         TypeError, ValueError: an argument makes no sense; the text quotes it.
     """
-    if cap is None and repeat_limit is None:
+    if cap is None and repeat_limit is None and share is None and reserve is False:
         return None
     limit = None if repeat_limit is None else check_count(repeat_limit, "repeat_limit", 1)
-    return BlockOfCall(None if cap is None else read_cap(cap), limit)
+    own = BlockOfCall(None if cap is None else read_cap(cap), limit, share, reserve)
+    own.ahead  # noqa: B018 - what makes no sense is told where the function is decorated
+    return own
 
 
 def decorate(
@@ -63,7 +65,11 @@ def decorate(
         if inspect.isclass(fn):
             msg = f"@budgeted goes on functions, and {fn.__name__} is a class; put it on the methods that make calls"
             raise TypeError(msg)
-        return decorator.decorate(Payment(fn, payer, user, own_block, policy))
+        payment = Payment(fn, payer, user, own_block, policy)
+        if own_block is None or own_block.ahead is None:
+            return decorator.decorate(payment)
+        inner = decorator.decorate(Payment(fn, payer, None, None, policy))
+        return entered_block.around(functools.partial(payment.block, own_block), fn, inner)
 
     if isinstance(target, (int, float)) and not isinstance(target, bool):
         msg = f"@budgeted({shown(target)}) names no user; for a cap on each call write @budgeted(cap={shown(target)})"

@@ -13,7 +13,9 @@ import msgspec
 from budgeted.functions.request_from_arguments import Metered
 from budgeted.metering.call import Call
 from budgeted.metering.owner import Owner
+from budgeted.metering.set_aside import SetAside, set_aside
 from budgeted.payers.block import Budget
+from budgeted.payers.block_ahead import BudgetAhead
 from budgeted.payers.cap_text import Cap
 from budgeted.payers.on_exceed_policy import Policy
 from budgeted.payers.payer_interface import Group, Payer
@@ -35,10 +37,24 @@ class BlockOfCall(msgspec.Struct, frozen=True):
     Args:
         cap: what the call may spend, or None.
         repeat_limit: how often the same request may be made in it, or None.
+        share, reserve: what it sets aside when the function is called, as a block's are.
     """
 
     cap: Cap | None = None
     repeat_limit: int | None = None
+    share: object = None
+    reserve: bool = False
+
+    @property
+    def ahead(self) -> SetAside | None:
+        """What one block sets aside, as it is entered; None for nothing.
+
+        Raises:
+            TypeError, ValueError: that makes no sense.
+        """
+        if self.share is None and self.reserve is False:
+            return None
+        return set_aside(self.cap, None, self.share, self.reserve)
 
 
 class Payment:
@@ -72,16 +88,29 @@ class Payment:
             if payer.group is not self._base:
                 self._base, self._groups = payer.group, joined(None, payer, self._name, self.policy(payer)).groups
             return Scope(self._groups, (), payer)
-        user = self.user
-        if user is not None and not isinstance(user, str):
-            told = user(*args, **kwargs)
-            user = None if told is None else check_name(told, "user")
+        if self.own_block is not None:
+            return self.block(self.own_block, args, kwargs).scope(parent)
+        user = self._user_of(args, kwargs)
         payer = self.payer()
-        policy = self.policy(payer)
-        own = self.own_block
-        if own is None:
-            return joined(parent, payer, user, policy)
-        return Budget(payer, user, cap=own.cap, policy=policy, repeat_limit=own.repeat_limit).scope(parent)
+        return joined(parent, payer, user, self.policy(payer))
+
+    def block(self, own: BlockOfCall, args: tuple[object, ...], kwargs: Mapping[str, object]) -> Budget:
+        """The block of one call."""
+        user, payer = self._user_of(args, kwargs), self.payer()
+        policy, limit = self.policy(payer), own.repeat_limit
+        ahead = own.ahead
+        if ahead is None:
+            return Budget(payer, user, cap=own.cap, policy=policy, repeat_limit=limit)
+        block = BudgetAhead(payer, user, cap=own.cap, policy=policy, repeat_limit=limit)
+        block.ahead = ahead
+        return block
+
+    def _user_of(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> str | None:
+        user = self.user
+        if user is None or isinstance(user, str):
+            return user
+        told = user(*args, **kwargs)
+        return None if told is None else check_name(told, "user")
 
     def request(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> Request | None:
         """What the function itself is about to ask of a model."""

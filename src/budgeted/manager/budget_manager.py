@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
 from typing import Any, Literal, Never, Self, TypeVar, cast, overload
 
 import msgspec
@@ -30,7 +31,9 @@ from budgeted.manager.spending_report import Report
 from budgeted.manager.suggestions import Suggestion
 from budgeted.manager.unknown_keywords import documented, refuse_unknown
 from budgeted.metering.manual_hold import Hold, make_hold
+from budgeted.metering.set_aside import set_aside
 from budgeted.payers.block import Budget
+from budgeted.payers.block_ahead import BudgetAhead
 from budgeted.payers.cap_text import CapLike, read_cap
 from budgeted.payers.on_exceed_policy import make_policy
 from budgeted.pricing.price_registry import Amount
@@ -254,6 +257,8 @@ class BudgetManager(LiteLLMMethods):
         wait: float | None = None,
         reraise: bool = False,
         repeat_limit: int | None = None,
+        reserve: bool = False,
+        share: float | Decimal | None = None,
         **unknown: Never,
     ) -> Budget:
         """A block whose calls are charged to a user, and to a cap of its own.
@@ -268,6 +273,9 @@ class BudgetManager(LiteLLMMethods):
             wait: seconds to wait while only calls in flight are in the way, or a tokenizer is being loaded.
             reraise: have the block raise, where it ends, the first refusal inside it that somebody swallowed.
             repeat_limit: how often the same request may be made in the block.
+            reserve: take the cap out of every budget around the block when it is entered, or refuse to enter it; what
+                is left goes back when it is left.
+            share: make the cap a part of what the tightest limit in USD around has left when it is entered.
             unknown: any other keyword is refused, naming the one that was meant.
 
         Returns:
@@ -283,7 +291,8 @@ class BudgetManager(LiteLLMMethods):
             raise ValueError(msg)
         policy = make_policy(self.payer.policy, on_exceed, fallback, wait)
         read = None if cap is None else read_cap(cap, lasting=key is not None)
-        return Budget(
+        ahead = None if share is None and reserve is False else set_aside(read, key, share, reserve)
+        block = (Budget if ahead is None else BudgetAhead)(
             self.payer,
             user,
             cap=read,
@@ -292,6 +301,9 @@ class BudgetManager(LiteLLMMethods):
             reraise=check_yes_or_no(reraise, "reraise"),
             repeat_limit=None if repeat_limit is None else check_count(repeat_limit, "repeat_limit", 1),
         )
+        if ahead is not None and isinstance(block, BudgetAhead):
+            block.ahead = ahead
+        return block
 
     @overload
     def budgeted(self, fn: F, /) -> F: ...
@@ -305,6 +317,8 @@ class BudgetManager(LiteLLMMethods):
         fallback: Fallback | None = None,
         wait: float | None = None,
         repeat_limit: int | None = None,
+        reserve: bool = False,
+        share: float | Decimal | None = None,
     ) -> Callable[[F], F]: ...
     @documented  # type: ignore[misc]  # what comes first may be a function or a user
     def budgeted(
@@ -318,11 +332,13 @@ class BudgetManager(LiteLLMMethods):
         fallback: Fallback | None = None,
         wait: float | None = None,
         repeat_limit: int | None = None,
+        reserve: bool = False,
+        share: float | Decimal | None = None,
         **unknown: Never,
     ) -> object:
         """Decorate a function so that its calls are paid for. See :func:`budgeted.budgeted`."""
         refuse_unknown(unknown, self.budgeted)
-        own = decorator_options.read_block(cap, repeat_limit)
+        own = decorator_options.read_block(cap, repeat_limit, share, reserve)
         return decorator_options.decorate(lambda: self.payer, target, user, own, (on_exceed, fallback, wait))
 
     @documented

@@ -249,6 +249,18 @@ class ProjectPayer:
             )
         return account
 
+    def left(self, group: Group, at: int) -> int | None:
+        """Nano-USD that a group's tightest limit in USD has left at a time (unix seconds); None without one."""
+        lefts = []
+        for leg in self.plan(group, "", "", at, fresh=True).route.legs:  # no model's: what counts for all of them
+            account = self.ledger.read(leg.account)
+            counted = {limit for limit, _, _ in leg.limits}
+            for slot in () if account is None else account.slots:
+                if slot.unit == USD and slot.limit in counted:
+                    now = present(slot, at, self.timezone)
+                    lefts.append(max(0, now.amount - now.spent - now.held))
+        return min(lefts, default=None)
+
     def limit_block(self, account: str, cap: Sequence[Limit], block: KeyedBlock, *, lasting: bool = False) -> None:
         """Note a keyed block and its cap, which reaches the ledger with the block's next call.
 

@@ -44,14 +44,7 @@ def hold(blocks: Sequence[BlockFigures], call: int, request: Request, ask: Ask, 
             if refusal is not None:
                 return refusal
         granted = ask.most
-        slots: list[tuple[Slot, int, int]] = []
-        limited: list[BlockFigures] = []
-        for block in blocks:
-            for slot in block.checked:
-                if slot.counted is None or slot.counts(request):
-                    slot.held = sum(slot.holds.values())
-                    slots.append((slot, 0, NO_END))
-                    limited.append(block)
+        slots, limited = _limits(blocks, request)
         if slots:
             decision = admit(ask, slots, [block.soft for block in limited])
             if isinstance(decision, Refused):
@@ -66,6 +59,21 @@ def hold(blocks: Sequence[BlockFigures], call: int, request: Request, ask: Ask, 
             if made is not None and block.repeats is not None:
                 block.repeats.add(call, made)
     return granted
+
+
+def _limits(blocks: Sequence[BlockFigures], request: Request) -> tuple[list[tuple[Slot, int, int]], list[BlockFigures]]:
+    """The limits of caps that count a call, with what is held of them now, and the block of each."""
+    slots: list[tuple[Slot, int, int]] = []
+    limited: list[BlockFigures] = []
+    for block in blocks:
+        for slot in block.checked:
+            if slot.counted is None or slot.counts(request):
+                slot.held = sum(slot.holds.values())
+                if slot.aside:
+                    slot.held = slot.on_hold_for([mine for one in blocks for mine in one.checked])
+                slots.append((slot, 0, NO_END))
+                limited.append(block)
+    return slots, limited
 
 
 def _too_often(blocks: Sequence[BlockFigures], made: bytes) -> Refusal | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
 
 import msgspec
@@ -18,6 +18,7 @@ from budgeted.ledger.interface import Granted, Ledger
 from budgeted.ledger.spending_records import Used
 from budgeted.ledger.spill_file import Unposted
 from budgeted.metering.blocking_limit import behind
+from budgeted.payers.block_figures import BlockFigures, reserving
 from budgeted.payers.payer_interface import Group, Payer, Plan
 from budgeted.telemetry import call_reporting
 from budgeted.telemetry.log_throttling import say
@@ -131,7 +132,7 @@ def post(group: Group, charge: Unposted, now: int, timeout: float | None) -> Non
         answer = payer.ledger.post(charge.id, plan.route, charge.used, now, charge.reason, timeout)
         if not isinstance(answer, Stale):
             return
-    raise _too_fast(group)
+    raise too_fast(group)
 
 
 def charge_apart(group: Group, request: Request, at: int, used: Used, reason: str, timeout: float | None) -> None:
@@ -181,12 +182,14 @@ class Holding(Protocol):
 
     Args:
         request: what is asked.
+        blocks: the payers' blocks.
         at: when it began, in unix seconds.
         parts: its holds so far.
         granted: the output tokens that it may ask for, as far as was agreed.
     """
 
     request: Request
+    blocks: tuple[BlockFigures, ...]
     at: int
     parts: list[LedgerHold]
     granted: int
@@ -247,6 +250,8 @@ def hold(
             return behind(crowded)
     if call.granted < ask.most:
         ask = msgspec.structs.replace(ask, most=call.granted)
+    if reserving.count:
+        ask = _within(call.blocks, group.payer, ask)
     id = ledger.new_id()
     granted: Granted | None = None
     try:
@@ -275,6 +280,15 @@ def hold(
     return None
 
 
+def _within(blocks: Sequence[BlockFigures], payer: Payer, ask: Ask) -> Ask:
+    """What a call may need, of what the innermost of its blocks has set aside that has anything there."""
+    for block in reversed(blocks):
+        id = "" if block.taken is None else block.taken.at(payer)
+        if id:
+            return msgspec.structs.replace(ask, within=id)
+    return ask
+
+
 def _hold_anew(
     id: str, group: Group, call: Holding, ask: Ask, timeout: float | None, through: Through | None
 ) -> Granted | Refused:
@@ -286,10 +300,11 @@ def _hold_anew(
         result = payer.ledger.hold(id, route, ask, call.at, timeout)
         if not isinstance(result, Stale):
             return result
-    raise _too_fast(group)
+    raise too_fast(group)
 
 
-def _too_fast(group: Group) -> LedgerUnavailableError:
+def too_fast(group: Group) -> LedgerUnavailableError:
+    """What is wrong where limits change each time that a call's way is looked for."""
     names = ", ".join(map(account_name, group.accounts))
     return LedgerUnavailableError(f"the limits of {names} change faster than a call can be planned")
 

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from opentelemetry import trace
 from opentelemetry.context import Context, get_current
@@ -87,7 +87,7 @@ async def begin_async(
     if call is None or call.parts:
         return call
     try:
-        refusal = await _beside(call, call.try_hold, call.abandon)
+        refusal = await beside(call, call.try_hold, call.abandon)
     except BudgetError as error:
         _note_turned_away(call, error)
         raise
@@ -104,7 +104,7 @@ async def begin_async(
 
         try:
             while True:
-                seconds = await _beside(call, step, leave_queue, patient=True)
+                seconds = await beside(call, step, leave_queue, patient=True)
                 if seconds is None:
                     break
                 await turn.heard(min(seconds, 86_400))
@@ -183,18 +183,30 @@ async def settled(call: Call, end: Callable[[float | None], None]) -> None:
     if isinstance(sys.exception(), GeneratorExit):
         end_anywhere(call, end)  # the coroutine is being closed, by a finaliser perhaps, and may not await any more
     else:
-        await _beside(call, end, None)
+        await beside(call, end, None)
 
 
-async def _beside(
-    call: Call, step: Callable[[float | None], T], undo: Callable[[], None] | None, *, patient: bool = False
+class Waiting(Protocol):
+    """What a step is for that may have to wait for a ledger."""
+
+    @property
+    def remote(self) -> bool:
+        """Whether one of its ledgers is reached over a network."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether one of its ledgers has a lock that another process may keep."""
+
+
+async def beside(
+    waiting: Waiting, step: Callable[[float | None], T], undo: Callable[[], None] | None, *, patient: bool = False
 ) -> T:
     """Run a step here if it cannot block, else in the executor.
 
     If this coroutine is cancelled, closed or interrupted meanwhile, ``undo`` runs when the step is through. A step
     without one is to be done whatever becomes of the coroutine.
     """
-    if not (call.remote or (patient and call.shared)):
+    if not (waiting.remote or (patient and waiting.shared)):
         try:
             return step(0)
         except LedgerLockedError:

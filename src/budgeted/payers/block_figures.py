@@ -6,6 +6,8 @@ import secrets
 import threading
 from collections.abc import Sequence
 
+import msgspec
+
 from budgeted.errors import BudgetError
 from budgeted.fork_locks import ForkLocks
 from budgeted.ledger.accounts import USD, Slot, block_account
@@ -38,6 +40,31 @@ cap_turns = WaitQueues()
 """The calls of this process that wait for a block's cap, whatever ledgers its calls hold at."""
 
 
+class Reserving:
+    """How many blocks came to set money aside in a ledger: in most programs, none."""
+
+    count = 0
+
+
+reserving = Reserving()
+
+
+class Taken(msgspec.Struct, frozen=True, eq=False):
+    """What a block has set aside, while it is open.
+
+    Args:
+        units: of the limits of its cap, as ledgers count.
+        holds: the ids of the holds that have it, by payer.
+    """
+
+    units: tuple[int, ...]
+    holds: tuple[tuple[Payer, str], ...]
+
+    def at(self, payer: Payer) -> str:
+        """The id of the hold that a payer's calls draw on; "" where there is none."""
+        return next((id for who, id in self.holds if who is payer), "")
+
+
 class BlockFigures:
     """Who pays for a block's calls, and its numbers. All figures are local to this object and process, in USD.
 
@@ -47,6 +74,7 @@ class BlockFigures:
         checked: those of the cap's limits that are checked in this process; those of a keyed cap are in the ledger.
         shared: the account that the rest of a cap without a key is kept in, once other processes spend of it, too.
         refusals: the first refusal that was raised inside; None unless the block is to raise it again.
+        taken: what it has set aside of the budgets around it; None for nothing.
         repeats: how often each request was made; None where that may be as often as anybody likes.
     """
 
@@ -65,6 +93,7 @@ class BlockFigures:
         "repeats",
         "shared",
         "slot",
+        "taken",
         "user",
     )
 
@@ -95,9 +124,17 @@ class BlockFigures:
             if self.account is None:
                 self.checked = self.slots if cap.more else (self.slot,)
         self.shared: str | None = None
+        self.taken: Taken | None = None
         self._refused = self._clamped = 0
         self.refusals: list[BudgetError] | None = [] if reraise else None
         self.repeats = None if repeat_limit is None else RepeatedRequests(repeat_limit)
+
+    def limit_to(self, usd: int) -> None:
+        """Have a cap of so many nano-USD, from now on."""
+        with caps_lock:
+            self.slot.amount = self.slot.spent + usd
+            self._cap = Cap(self.slot.amount)
+            self.checked = (self.slot,)
 
     @property
     def slots(self) -> tuple[CapSlot, ...]:
@@ -134,8 +171,8 @@ class BlockFigures:
 
     @property
     def held(self) -> float:
-        """USD set aside for calls in flight."""
-        return to_usd(sum(self.slot.holds.values()))
+        """USD set aside for calls in flight, and for blocks inside that have a part of the cap to themselves."""
+        return to_usd(self.slot.on_hold)
 
     @property
     def remaining(self) -> float | None:

@@ -46,6 +46,6 @@ class CapBalance:
 def balance_of(slot: CapSlot) -> CapBalance:
     """The balance of one limit of a cap."""
     limit = slot.counted or PLAIN.with_amount(slot.amount)
-    counts = (slot.amount, max(0, slot.spent + slot.elsewhere), sum(slot.holds.values()), slot.left)
+    counts = (slot.amount, max(0, slot.spent + slot.elsewhere), slot.on_hold, slot.left)
     most, spent, held, left = map(to_usd, counts) if limit.unit == "usd" else counts
     return CapBalance(most, spent, held, left, limit.unit, str(limit))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import msgspec
 
 from budgeted.ledger.accounts import CALLS, INPUT_TOKENS, OUTPUT_TOKENS, USD, Slot
@@ -27,6 +29,7 @@ class CapSlot(Slot, gc=False):
         before_sharing: holds that were open when the rest of it came to be kept in the ledger.
         rest: what the ledger has of it, since it is kept there.
         elsewhere: what other processes have taken of it.
+        aside: limits of blocks inside whose room is set aside of it.
     """
 
     counted: Limit | None = None
@@ -35,6 +38,12 @@ class CapSlot(Slot, gc=False):
     before_sharing: dict[int, int] = msgspec.field(default_factory=dict)
     rest: int = 0
     elsewhere: int = 0
+    aside: tuple[CapSlot, ...] = ()
+
+    @property
+    def for_all_models(self) -> bool:
+        """Whether it counts calls of all models."""
+        return self.counted is None or self.counted.models is None
 
     def counts(self, request: Request) -> bool:
         """Whether it counts a call. Those of tools have no tokens, and are counted apart."""
@@ -46,9 +55,24 @@ class CapSlot(Slot, gc=False):
         return self.spent + sum(self.holds.values())
 
     @property
-    def left(self) -> int:
-        """What is left of it, as far as this process knows."""
+    def on_hold(self) -> int:
+        """What calls hold of it, and blocks inside have set aside."""
+        return sum(self.holds.values()) + sum(one.room for one in self.aside)
+
+    @property
+    def room(self) -> int:
+        """What its own block may still spend, and blocks inside, as far as this process knows."""
         return max(0, self.amount - self.elsewhere - self.taken)
+
+    @property
+    def left(self) -> int:
+        """The same without what blocks inside have set aside."""
+        return max(0, self.amount - self.elsewhere - self.spent - self.on_hold)
+
+    def on_hold_for(self, others: Collection[CapSlot]) -> int:
+        """What is on hold, but for what is set aside for calls that are made inside some others."""
+        aside = sum(one.room for one in self.aside if all(one is not other for other in others))
+        return sum(self.holds.values()) + aside
 
     def settle(self, call: int, cost: int) -> None:
         """Replace a call's hold by what it used: once, however often it is tried."""

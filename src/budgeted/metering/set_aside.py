@@ -1,0 +1,329 @@
+"""What a block sets aside when it is entered: its cap, or a share of what the budgets around it have left."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+from decimal import Decimal
+from fractions import Fraction
+
+from budgeted.errors import BudgetExceededError, LedgerError, LedgerUnavailableError
+from budgeted.ledger import background_worker
+from budgeted.ledger.accounts import TOKENS, USD, account_kind, account_name
+from budgeted.ledger.admission import Ask, Refused
+from budgeted.ledger.cost_routing import Stale
+from budgeted.ledger.limit_conversion import unit_of
+from budgeted.metering import block_hold, ledger_hold, runner
+from budgeted.metering.ledger_hold import MOST_PLANS, LedgerHold
+from budgeted.payers import swallowed_refusals
+from budgeted.payers.block import Budget
+from budgeted.payers.block_figures import BlockFigures, Taken, caps_lock, reserving, shared_caps
+from budgeted.payers.cap_slots import CapSlot
+from budgeted.payers.cap_text import Cap
+from budgeted.payers.payer_interface import Group, Payer
+from budgeted.payers.scope import Scope, always, paying, with_shared_caps
+from budgeted.telemetry import events
+from budgeted.validation import check_yes_or_no, shown
+
+
+class SetAside:
+    """What one block sets aside between its being entered and left.
+
+    Args:
+        reserve: whether its cap is taken out of every budget around it.
+        share: of what the tightest of them has left, what its cap is; None where it has one.
+    """
+
+    def __init__(self, share: Fraction | None, *, reserve: bool) -> None:
+        self._share = share
+        self._reserve = reserve
+        self._entered = 0
+        self._process = 0
+        self._at = 0
+        self._parts: list[LedgerHold] = []
+        self._taken: list[tuple[CapSlot, CapSlot]] = []
+        self._groups: tuple[Group, ...] = ()
+        self._outer: tuple[BlockFigures, ...] = ()
+
+    # -- as a step that may have to wait for a ledger
+
+    @property
+    def remote(self) -> bool:
+        """Whether one of the ledgers is reached over a network."""
+        return any(group.payer.ledger.remote for group in self._groups)
+
+    @property
+    def shared(self) -> bool:
+        """Whether one of the ledgers has a lock that another process may keep."""
+        return any(group.payer.ledger.shared for group in self._groups)
+
+    def take(self, block: Budget, around: Scope | None) -> None:
+        """Set aside what a block wants, which is about to be entered.
+
+        Args:
+            block: which has this.
+            around: the scope that it is entered in.
+
+        Raises:
+            BudgetExceededError: a budget around it has not so much left; nothing was set aside.
+            ValueError: a share is wanted, and no limit in USD is around.
+            LedgerError: a ledger does not tell.
+        """
+        if self._begins(block, around):
+            try:
+                self._take(block, None)
+            except BaseException:
+                self._entered = 0
+                raise
+
+    async def take_beside(self, block: Budget, around: Scope | None) -> None:
+        """The same for a coroutine, whose event loop goes on meanwhile."""
+        if self._begins(block, around):
+            try:
+                await runner.beside(self, functools.partial(self._take, block), functools.partial(self._end, block))
+            except BaseException:
+                self._entered = 0
+                raise
+
+    def give_back(self, block: Budget, *, soon: bool = False) -> None:
+        """Give back what is left of it, as its block is left.
+
+        Args:
+            block: which has this.
+            soon: whether it is done in the background.
+        """
+        self._entered -= 1
+        if not self._entered:
+            if soon:
+                background_worker.enqueue(functools.partial(self._end, block))
+            else:
+                self._end(block)
+
+    async def give_back_beside(self, block: Budget) -> None:
+        """The same for a coroutine, whose event loop goes on meanwhile."""
+        self._entered -= 1
+        if not self._entered:
+            await runner.beside(self, functools.partial(self._end, block), None)
+
+    def __del__(self) -> None:
+        """Give back what a block has set aside that all have forgotten: a finaliser may take no lock."""
+        if self._parts or self._taken:
+            background_worker.enqueue(functools.partial(self._give_back, None))
+
+    # -- the steps
+
+    def _begins(self, block: Budget, around: Scope | None) -> bool:
+        """Whether the block is entered, and not once more by whoever is in it."""
+        self._entered += 1
+        if self._entered > 1:
+            return False
+        scope = block.scope(around)
+        self._outer = tuple(one for one in scope.blocks if one is not block)
+        self._groups = paying(scope.groups) if always else scope.groups
+        if shared_caps.count:
+            self._groups = with_shared_caps(self._groups, self._outer)
+        self._at = int(block.payer.clock())
+        self._process = os.getpid()
+        return True
+
+    def _take(self, block: Budget, timeout: float | None) -> None:
+        try:
+            if self._share is not None:
+                block.limit_to(math.floor(self._share * self._left()))
+            if self._reserve:
+                reserving.count += 1
+                self._take_here(block)
+                holds = tuple(self._take_there(block, timeout))
+                block.taken = Taken(tuple(slot.unit for slot in block.slots), holds)
+        except BaseException as error:
+            self._end(block)
+            if isinstance(error, BudgetExceededError):
+                swallowed_refusals.note(self._outer, error)
+            raise
+
+    def _end(self, block: Budget, timeout: float | None = None) -> None:
+        block.taken = None
+        self._give_back(timeout)
+
+    def _give_back(self, timeout: float | None) -> None:
+        """Give everything back: once, however often it is tried."""
+        with caps_lock:
+            while self._taken:
+                outer, slot = self._taken[-1]
+                outer.aside = tuple(one for one in outer.aside if one is not slot)
+                self._taken.pop()
+        block_hold.wake(self._outer)
+        while self._parts:
+            if self._process == os.getpid():  # in a forked child, it is the parent's
+                self._parts[-1].undo(self._at, timeout)
+            self._parts.pop()
+
+    def _left(self) -> int:
+        """Nano-USD that the tightest limit in USD around has left.
+
+        Raises:
+            ValueError: there is none.
+        """
+        with caps_lock:
+            lefts = [
+                slot.left for one in self._outer for slot in one.checked if slot.unit == USD and slot.for_all_models
+            ]
+        for group in self._groups:
+            left = group.payer.left(group, self._at)
+            if left is not None:
+                around = self._around(group.payer)
+                lefts.append(left if around is None else left + around.slot.room)
+        if not lefts:
+            msg = (
+                f"share={float(self._share or 0):g} is of what the limits around a block have left, and there is none "
+                f"in USD; give one with max_budget=, set_limits() or a block around this one, or write cap=USD instead"
+            )
+            raise ValueError(msg)
+        return min(lefts)
+
+    def _around(self, payer: Payer) -> BlockFigures | None:
+        """The innermost block around that has set money aside at a payer: what is wanted here is a part of that."""
+        for one in reversed(self._outer):
+            if one.taken is not None and one.taken.at(payer):
+                return one
+        return None
+
+    def _take_here(self, block: Budget) -> None:
+        """Take a block's cap out of the caps around it, in this process."""
+        with caps_lock:
+            found: list[tuple[CapSlot, CapSlot]] = []
+            for slot in block.slots:
+                for one in reversed(self._outer):
+                    for outer in one.checked:
+                        if outer.unit == slot.unit and outer.for_all_models:
+                            if slot.room > outer.left and not one.soft:
+                                raise _exceeded(one.payer, _refused(one, outer, slot.room), one)
+                            found.append((outer, slot))
+                    if one.taken is not None and slot.unit in one.taken.units:
+                        break  # what is around that one has it set aside already
+            for outer, slot in found:
+                self._taken.append((outer, slot))
+                outer.aside = (*outer.aside, slot)
+
+    def _take_there(self, block: Budget, timeout: float | None) -> list[tuple[Payer, str]]:
+        """Take a block's cap out of the accounts around it, and its own user's. Returns the holds that have it."""
+        found = []
+        for group in self._groups:
+            around = self._around(group.payer)
+            if around is None or around.taken is None or {slot.unit for slot in block.slots} - {*around.taken.units}:
+                id = self._hold(block, group, timeout)
+                if id:
+                    found.append((group.payer, id))
+        return found
+
+    def _hold(self, block: Budget, group: Group, timeout: float | None) -> str:
+        """Have a payer's ledger set a block's cap aside. Returns the hold's id; "" where that ledger is away."""
+        payer, ledger = group.payer, group.payer.ledger
+        room, id = {slot.unit: slot.room for slot in block.slots}, ledger.new_id()
+        ask = Ask(room.get(USD, 0), 0, room.get(TOKENS, 0), uncertain_output=-1, within=id)
+        try:
+            for count in range(MOST_PLANS):
+                plan = payer.plan(group, "", "", self._at, fresh=count > 0)
+                held = ledger.hold(id, plan.route, ask, self._at, timeout)
+                if not isinstance(held, Stale | Refused):
+                    self._parts.append(LedgerHold(group, ledger, id, held))
+                    return id
+                if isinstance(held, Refused):
+                    break
+            else:
+                raise ledger_hold.too_fast(group)  # noqa: TRY301 - as a ledger that is away
+        except LedgerUnavailableError as error:
+            if not ledger_hold.excused(payer, error, timeout):
+                raise
+            return ""
+        except LedgerError:  # nothing was held
+            raise
+        except BaseException:
+            # Ctrl-C may have come between the ledger's holding and its answer: whether it holds is seen later.
+            background_worker.enqueue(functools.partial(ledger.release, id, self._at))
+            raise
+        raise _exceeded(payer, held, None)
+
+
+def _refused(block: BlockFigures, slot: CapSlot, wanted: int) -> Refused:
+    """The refusal of a cap that has not so much left."""
+    reason = "spent" if wanted > slot.amount - slot.spent else "held"
+    return Refused(
+        0, slot.limit, slot.unit, slot.amount, slot.spent, slot.on_hold, wanted, 0, reason, account=block.queue
+    )
+
+
+def _exceeded(payer: Payer, refused: Refused, block: BlockFigures | None) -> BudgetExceededError:
+    """The error that tells that a budget has not so much left as a block wants to set aside."""
+    kind = account_kind(refused.account)
+    name = account_name(refused.account) if block is None else block.name
+    resets_at, seconds = payer.reset_time(refused)
+    return BudgetExceededError(
+        account=name,
+        account_kind=kind,
+        limit=payer.limit_text(refused),
+        unit=unit_of(refused.limit, refused.unit),
+        amount=refused.amount,
+        spent=refused.spent,
+        held=refused.held,
+        requested=refused.requested,
+        reason=refused.reason,
+        retry_after=seconds,
+        resets_at=resets_at,
+        known_as=events.known_as(payer, name, kind),
+        asked="a block with reserve=True",
+    )
+
+
+def set_aside(cap: Cap | None, key: str | None, share: object, reserve: object) -> SetAside | None:
+    """Check what a block is to set aside; None for nothing.
+
+    Args:
+        cap: the block's.
+        key: that its cap is kept under, or None.
+        share: of what is left around it, what its cap is; None where it has one.
+        reserve: whether its cap is taken out of the budgets around it.
+
+    Raises:
+        TypeError, ValueError: an argument makes no sense, or not with the others; the text quotes it.
+    """
+    part = None if share is None else _part(share)
+    if part is not None and cap is not None:
+        msg = f"share={shown(share)} makes the cap, and there is one: leave out cap= or share="
+        raise ValueError(msg)
+    if not check_yes_or_no(reserve, "reserve"):
+        if part is not None and key is not None:
+            msg = f"share={shown(share)} is another amount each time, and key={shown(key)} keeps one; leave one out"
+            raise ValueError(msg)
+        return None if part is None else SetAside(part, reserve=False)
+    if key is not None:
+        msg = f"reserve=True is for the cap of one block, and key={shown(key)} keeps it for several; leave one out"
+        raise ValueError(msg)
+    if cap is None and part is None:
+        msg = "reserve=True sets the block's cap aside, and it has none; write cap=2 or share=0.25 as well"
+        raise ValueError(msg)
+    for limit in () if cap is None else cap.limits:
+        if limit.unit not in ("usd", "tokens") or limit.models is not None:
+            msg = f"reserve=True sets USD and tokens aside, for all models; leave it out, or {str(limit)!r}"
+            raise ValueError(msg)
+    return SetAside(part, reserve=True)
+
+
+def _part(share: object) -> Fraction:
+    """A share, exactly as it is written.
+
+    Raises:
+        TypeError, ValueError: it is none.
+    """
+    if isinstance(share, bool) or not isinstance(share, int | float | Decimal | Fraction):
+        msg = f"share must be a number above 0 and up to 1, such as 0.25, got {shown(share)}"
+        raise TypeError(msg)
+    try:
+        part = Fraction(str(share))
+    except ValueError:  # nan, inf
+        part = Fraction(0)
+    if not 0 < part <= 1:
+        msg = f"share must be above 0 and at most 1, such as 0.25 for a quarter of what is left, got {shown(share)}"
+        raise ValueError(msg)
+    return part
