@@ -79,6 +79,34 @@ def test_a_cap_in_tokens_counts_input_and_output(manager: BudgetManager) -> None
     assert (balance.limit, balance.spent, balance.held, balance.remaining, balance.unit) == (300, 255, 0, 45, "tokens")
 
 
+def test_tokens_of_input_and_of_output_are_counted_apart(manager: BudgetManager) -> None:
+    with manager.budget(cap="40 input tokens + 1k output tokens") as block:
+        call(manager, 90)
+        with pytest.raises(BudgetExceededError, match=r"a cap of 1,000 output tokens, .* 911 output tokens") as refused:
+            call(manager, 911)
+        assert refused.value.unit == "output tokens"
+        for _ in range(4):
+            call(manager, 10)
+        with pytest.raises(BudgetExceededError, match="a cap of 40 input tokens"):
+            call(manager, 10)
+    assert [(one.spent, one.remaining) for one in block.balances] == [(25, 15), (130, 870)]
+
+
+def test_calls_of_tools_are_counted_apart(manager: BudgetManager) -> None:
+    def use() -> None:
+        with manager.hold("web_search", provider="tool") as held:
+            held.settle(cost=0)
+
+    with manager.budget(cap="2 tool calls + 1 call + 100 tokens") as block:
+        use()
+        use()
+        with pytest.raises(BudgetExceededError, match="a cap of 2 tool calls") as refused:
+            use()
+        call(manager)
+    assert refused.value.unit == "tool calls"
+    assert [one.spent for one in block.balances] == [2, 1, 15]
+
+
 def test_every_limit_of_a_cap_must_have_room(manager: BudgetManager) -> None:
     with manager.budget(cap="2 calls + $0.50") as block:
         call(manager)
@@ -276,6 +304,27 @@ def test_a_keyed_cap_begins_anew_with_its_period(clock: Clock) -> None:
         clock.now += 86_400
         call(manager)
         assert [(one.spent, one.remaining) for one in block.balances] == [(0.15, 0.25), (2, 1)]
+
+
+def test_a_keyed_cap_looks_back_or_keeps_what_is_left(clock: Clock) -> None:
+    manager = BudgetManager("tests", ledger="memory://", wait=0, clock=clock)
+    cap = "4 calls/rolling 2 days + $1/day, keep up to $0.50"
+    with manager, manager.budget(cap=cap, key="job") as block:
+        call(manager)
+        call(manager)
+        assert [one.remaining for one in block.balances] == [2, 0.7]
+        clock.now += 86_400
+        call(manager)
+        call(manager)
+        assert [(one.text, one.remaining) for one in block.balances] == [
+            ("4 calls/rolling 2 days", 0),
+            ("$1/day, keep up to $0.50", 1.2),
+        ]
+        with pytest.raises(BudgetExceededError, match="a cap of 4 calls/rolling 2 days"):
+            call(manager)
+        clock.now += 86_400
+        call(manager)
+        assert block.balances[0].remaining == 1
 
 
 def test_another_cap_under_the_same_key_counts_from_what_was_spent(manager: BudgetManager) -> None:

@@ -183,8 +183,7 @@ class BlockFigures:
     @property
     def balances(self) -> list[CapBalance]:
         """What is left of each limit of the cap, in the order that they were written in; none without a cap."""
-        with caps_lock:
-            return list(map(balance_of, self.slots))
+        return list(map(balance_of, self.slots))
 
     @property
     def calls(self) -> int:
