@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from forking import forked
 
-from budgeted import BudgetExceededError, BudgetManager, register_price
+from budgeted import BudgetExceededError, BudgetManager, extract, inject, register_price
 from budgeted.ledger import background_worker
+from budgeted.testing import unmetered
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
     from pathlib import Path
 
 register_price("cent", input=10_000, output=10_000, max_output_tokens=100)
@@ -420,6 +421,34 @@ def test_a_forked_child_spends_of_its_parents_part(tmp_path: Path) -> None:
                 spend(manager, 1)
             spend(manager, 0.5)
         assert held(manager) == (2, 0, 1)
+
+
+def test_who_goes_on_elsewhere_spends_of_the_part_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BUDGETED_SECRET", "between us")
+    with BudgetManager("tests", ledger=tmp_path, wait=0) as manager:
+        manager.set_limits(None, 3)
+
+        def go_on(carrier: Mapping[str, str]) -> None:
+            with extract(carrier):
+                spend(manager, 1)
+                with pytest.raises(BudgetExceededError, match="a cap of"):
+                    spend(manager, 2)
+
+        with manager.budget(cap=2.5, reserve=True) as block:
+            carrier = inject({})
+            elsewhere(lambda: go_on(carrier))
+            assert held(manager) == (1, 1.5, 0.5)
+            spend(manager, 1.5)
+            with pytest.raises(BudgetExceededError, match="a cap of"):
+                spend(manager, 0.1)
+        assert block.spent == 1.5
+        assert held(manager) == (2.5, 0, 0.5)
+
+
+def test_where_nothing_is_metered_nothing_is_set_aside(manager: BudgetManager) -> None:
+    with unmetered(), manager.budget(cap=20, reserve=True):
+        assert held(manager) == (0, 0, 10)
+    assert held(manager) == (0, 0, 10)
 
 
 def test_what_a_killed_process_had_set_aside_is_given_back(tmp_path: Path) -> None:

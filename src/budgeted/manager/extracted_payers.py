@@ -128,14 +128,14 @@ def extracted(text: str, secret: str, max_age: float, make: Callable[..., Manage
 
 
 def accounts_of(text: str, told: NamedPayers, *, signed: bool) -> list[CarriedAccount]:
-    """The accounts that a text names. What is not signed softens nothing: there, the policies are those of here.
+    """The accounts that a text names. What is not signed softens nothing, nor draws on what others have set aside.
 
     Raises:
         CarrierError: one is none.
     """
     if not all(map(_is_account, told.accounts)):
         raise mistaken(text, "names an account that is none; it is not what inject() makes")
-    return [one if signed else msgspec.structs.replace(one, policy=None) for one in told.accounts]
+    return [one if signed else msgspec.structs.replace(one, policy=None, within="") for one in told.accounts]
 
 
 def _is_account(one: CarriedAccount) -> bool:

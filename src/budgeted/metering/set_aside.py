@@ -119,6 +119,8 @@ class SetAside:
         if self._entered > 1:
             return False
         scope = block.scope(around)
+        if scope.unmetered:
+            return False
         self._outer = tuple(one for one in scope.blocks if one is not block)
         self._groups = paying(scope.groups) if always else scope.groups
         if shared_caps.count:

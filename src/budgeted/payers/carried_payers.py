@@ -11,7 +11,8 @@ from budgeted.ledger.accounts import account_kind, account_name
 from budgeted.limits.limit import Limit
 from budgeted.payers import scope as scopes
 from budgeted.payers.block import Budget
-from budgeted.payers.cap_text import Cap, cap_of
+from budgeted.payers.block_figures import BlockFigures, Taken, reserving
+from budgeted.payers.cap_text import Cap, read_cap
 from budgeted.payers.on_exceed_policy import Policy
 from budgeted.payers.payer_interface import CarriedPayer, Group, Payer
 from budgeted.payers.scope import Scope, joined, with_shared_caps
@@ -27,6 +28,7 @@ class CarriedAccount(msgspec.Struct, frozen=True):
         payer: whose it is, as an index.
         account: the ledger's name of it.
         policy: what happens to a call that does not fit; None for the payer's own.
+        within: the id of the hold that the block's calls draw on, as it has set its cap aside; "" for none.
         cap: what a block may spend; None for a user, and for a block that only counts.
     """
 
@@ -34,6 +36,7 @@ class CarriedAccount(msgspec.Struct, frozen=True):
     account: str
     policy: Policy | None = None
     cap: CarriedLimits | None = None
+    within: str = ""
 
     @property
     def limits(self) -> Cap | None:
@@ -42,7 +45,7 @@ class CarriedAccount(msgspec.Struct, frozen=True):
         Raises:
             ValueError: it is none.
         """
-        return None if self.cap is None else cap_of(Limit.from_id(*one) for one in self.cap)
+        return None if self.cap is None else read_cap([Limit.from_id(*one) for one in self.cap], lasting=True)
 
 
 class CarriedPayers(msgspec.Struct, frozen=True):
@@ -95,6 +98,9 @@ def enclosed(
         elif one.cap is not None:
             block = Budget(payer, cap=one.limits, key=name, policy=one.policy)
             payer.limit_block(one.account, block.limits, block, lasting=True)
+            if one.within:
+                reserving.count += 1
+                block.taken = Taken(tuple(slot.unit for slot in block.slots), ((payer, one.within),))
             scope = joined(scope, payer, None, one.policy, one.account)
             blocks = (*blocks, block)
         else:
@@ -126,9 +132,8 @@ def described(scope: Scope) -> tuple[list[Payer], tuple[CarriedAccount, ...], in
     for block in scope.blocks:
         block.share()
     groups = with_shared_caps(scope.groups, scope.blocks)
-    kept = [one for block in scope.blocks if (one := block.kept) is not None]
-    caps = {account: carried_limits(limits) for account, limits in kept}
-    accounts = tuple(one for index, group in enumerate(groups) for one in _accounts(index, group, caps))
+    blocks = {kept[0]: block for block in scope.blocks if (kept := block.kept) is not None}
+    accounts = tuple(one for index, group in enumerate(groups) for one in _accounts(index, group, blocks))
     payers = [group.payer for group in groups]
     none = -1 if scope.payer is None else 0
     return payers, accounts, next((index for index, payer in enumerate(payers) if payer is scope.payer), none)
@@ -139,10 +144,13 @@ def carried_limits(limits: Sequence[Limit]) -> CarriedLimits:
     return tuple((limit.id, limit.amount, limit.keep) for limit in limits)
 
 
-def _accounts(index: int, group: Group, caps: dict[str, CarriedLimits]) -> list[CarriedAccount]:
-    """A group's accounts but the global one, which each payer has."""
-    own = group.payer.policy
-    return [
-        CarriedAccount(index, account, None if policy == own else policy, caps.get(account))
-        for account, policy in zip(group.accounts[1:], group.policies[1:], strict=True)
-    ]
+def _accounts(index: int, group: Group, blocks: dict[str, BlockFigures]) -> list[CarriedAccount]:
+    """A group's accounts but the global one, which each payer has; some are those of capped blocks."""
+    own, found = group.payer.policy, []
+    for account, policy in zip(group.accounts[1:], group.policies[1:], strict=True):
+        block = blocks.get(account)
+        kept = None if block is None else block.kept
+        cap = None if kept is None else carried_limits(kept[1])
+        within = "" if block is None or block.taken is None else block.taken.at(group.payer)
+        found.append(CarriedAccount(index, account, None if policy == own else policy, cap, within))
+    return found
