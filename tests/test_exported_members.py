@@ -71,6 +71,8 @@ def test_the_managers_settings_and_their_defaults() -> None:
         "on_uncertain": "estimate",
         "hold_timeout": 900.0,
         "alerts": (0.8, 1.0),
+        "alerts_to": (),
+        "alerts_secret": None,
         "on_event": None,
         "metric_users": False,
         "semconv": False,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hook_server import Hook
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
@@ -17,10 +19,14 @@ from budgeted.telemetry import events, instruments
 PAYING = """
 import json, sys
 from budgeted import BudgetManager; from budgeted.telemetry import events
-where, project = sys.argv[1:]
+where, project, url = sys.argv[1:]
 told = []
 manager = BudgetManager(
-    project, ledger=where, default_user_limits="$3.04", on_event=lambda one: told.append((one.account, one.threshold))
+    project,
+    ledger=where,
+    default_user_limits="$3.04",
+    alerts_to=url,
+    on_event=lambda one: told.append((one.account, one.threshold)),
 )
 sys.stdin.readline()
 for number in range(76):
@@ -32,10 +38,17 @@ print(json.dumps([one for one in told if one[1] is not None]))
 """
 
 
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    hook = Hook()
+    yield hook
+    hook.close()
+
+
 @pytest.mark.slow
-def test_of_many_processes_one_tells(place: tuple[str, str]) -> None:
+def test_of_many_processes_one_tells_and_one_sends(place: tuple[str, str], hook: Hook) -> None:
     with BudgetManager(place[1], ledger=place[0], max_budget="$7", alerts=()):
-        run = [sys.executable, "-c", PAYING, *place]
+        run = [sys.executable, "-c", PAYING, *place, hook.url]
         made = [subprocess.Popen(run, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)]
         for process in made:
             assert process.stdin is not None
@@ -44,6 +57,9 @@ def test_of_many_processes_one_tells(place: tuple[str, str]) -> None:
         told = [tuple(one) for process in made for one in json.loads(process.communicate(timeout=120)[0])]
     everybody = [("alice", 0.8), ("alice", 1.0), ("bob", 0.8), ("bob", 1.0), ("global", 0.8)]
     assert sorted(told) == everybody
+    sent = [hook.next().json for _ in everybody]
+    assert sorted((one["account"], one["threshold"]) for one in sent) == everybody
+    assert hook.got.empty()
 
 
 def test_an_alert_is_told_where_it_comes_up(place: tuple[str, str]) -> None:

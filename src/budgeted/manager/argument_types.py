@@ -49,6 +49,8 @@ class Keywords(TypedDict, total=False):
     on_uncertain: Literal["estimate", "hold", "release"]
     hold_timeout: float
     alerts: float | Iterable[float]
+    alerts_to: str | Iterable[str] | None
+    alerts_secret: str | None
     on_event: Callable[[Event], object] | None
     metric_users: MetricUsers
     semconv: bool

@@ -90,6 +90,12 @@ class BudgetManager(LiteLLMMethods):
         hold_timeout: seconds after which a hold that nobody ends is charged as uncertain.
         alerts: shares of a limit at which to alert: once per account, limit, period and share, in one of the
             processes that share the ledger. Limits of less than an hour, and caps without a key, alert nobody.
+        alerts_to: a URL, or several, that alerts are sent to, in Slack's format where that is Slack's, else as JSON,
+            once for all processes that share the ledger: ``"https://hooks.slack.com/services/..."``. They name users,
+            unless a URL ends in ``#names=hash``. What is not taken is sent again in the background, for up to a day.
+        alerts_secret: by which what is sent is signed, so that a receiver can check it with
+            :func:`budgeted.integrations.webhooks.verify`; None for what ``BUDGETED_ALERTS_SECRET`` says, or the file
+            that ``BUDGETED_ALERTS_SECRET_FILE`` names, if one of them is set.
         on_event: called with each :class:`~budgeted.events.Event` (refusals, alerts, overruns, estimates, a ledger's
             trouble), in a thread of its own.
         metric_users: whether metrics, spans and logs may name users: ``False``, a list of users, ``"top 20"`` (those
@@ -135,6 +141,8 @@ class BudgetManager(LiteLLMMethods):
         on_uncertain: Literal["estimate", "hold", "release"] = "estimate",
         hold_timeout: float = 900.0,
         alerts: float | Iterable[float] = (0.8, 1.0),
+        alerts_to: str | Iterable[str] | None = (),
+        alerts_secret: str | None = None,
         on_event: Callable[[Event], object] | None = None,
         metric_users: MetricUsers = False,
         semconv: bool = False,

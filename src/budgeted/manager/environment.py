@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from budgeted.ledger.urls import public
 from budgeted.manager.unknown_keywords import ELSEWHERE
+from budgeted.telemetry.webhooks.destinations import is_url
+from budgeted.telemetry.webhooks.destinations import public as public_url
+from budgeted.telemetry.webhooks.signatures import secret_of_environment
 from budgeted.validation import shown
 
 logger = logging.getLogger("budgeted")
 
-_LISTS = {"alerts": float, "fallback": str, "unmetered_hosts": str}
+_LISTS = {"alerts": float, "alerts_to": str, "fallback": str, "unmetered_hosts": str}
 _FLOATS = ("wait", "hold_timeout")
 _TOKENS = ("min_output_tokens",)
 _TEXTS = (
     "max_budget duration project_name ledger default_user_limits unknown_users timezone on_exceed unpriced "
-    "unattributed unmetered on_ledger_error on_uncertain fsync"
+    "unattributed unmetered on_ledger_error on_uncertain fsync alerts_secret"
 ).split()
 _OTHERS = (
     "home token read_token max_body max_projects threads host port project header_seconds body_seconds answer_seconds "
-    "max_connections max_connections_per_address trusted_proxies payers secret config run"
+    "max_connections max_connections_per_address trusted_proxies payers secret config run alerts_secret_file"
 ).split()
 """Variables that are not about a manager's settings."""
 
@@ -34,7 +37,15 @@ MANAGER_SETTINGS = (*_TEXTS, *_LISTS, *_FLOATS, *_TOKENS, "metric_users", "semco
 
 _LIMITING = ("max_budget", "default_user_limits")
 
-_SECRETS = frozenset({"token", "read_token", "secret", "payers"})
+_SECRETS = frozenset({"token", "read_token", "secret", "payers", "alerts_secret"})
+
+
+def _public_urls(value: str) -> str:
+    return ", ".join(public_url(one.strip()) for one in value.split(",") if one.strip())
+
+
+_SHOWN: Mapping[str, Callable[[str], str]] = {"ledger": public, "alerts_to": _public_urls}
+"""How the values of variables are shown that hold secrets among what is none."""
 
 _PREFIX = "BUDGETED_"
 
@@ -52,9 +63,8 @@ def shown_variables(environment: Mapping[str, str]) -> dict[str, str]:
         name = variable.removeprefix(_PREFIX).lower()
         if variable.startswith(_PREFIX) and value.strip():
             known = name in MANAGER_SETTINGS or name in _OTHERS
-            readable[variable] = (
-                HIDDEN if name in _SECRETS or not known else public(value) if name == "ledger" else value
-            )
+            show = _SHOWN.get(name, str)
+            readable[variable] = HIDDEN if name in _SECRETS or not known else show(value)
     return readable
 
 
@@ -114,8 +124,11 @@ def variables_of(environment: Mapping[str, str]) -> dict[str, Any]:
             try:
                 found[name] = _from_text(name, value.strip())
             except ValueError:
-                msg = f"{variable}={shown(value)} makes no sense; see {name!r} of budgeted.BudgetManager"
+                quoted = HIDDEN if is_url(value) else shown(value)
+                msg = f"{variable}={quoted} makes no sense; see {name!r} of budgeted.BudgetManager"
                 raise ValueError(msg) from None
+        elif name == "alerts_secret_file":
+            found["alerts_secret"] = secret_of_environment(environment)
         elif name not in _OTHERS:
             # Whoever means a limit is not to go on without one.
             meant = [ours for ours in _called_elsewhere(name) if ours in _LIMITING]

@@ -25,8 +25,8 @@ MAX_AGE = 86_400.0
 AHEAD = 300.0
 """Seconds by which the clock of whoever made a text may be ahead."""
 
-_OTHERWISE = ("default_user_limits", "timezone", "on_event", "metric_users", "clock")
-"""Settings that are no plain values: told in another way, or not at all."""
+_OTHERWISE = ("default_user_limits", "timezone", "on_event", "metric_users", "clock", "alerts_to", "alerts_secret")
+"""Settings that are no plain values, or secrets: told in another way, or not at all."""
 
 
 class NamedPayer(msgspec.Struct, frozen=True):

@@ -45,6 +45,9 @@ from budgeted.telemetry.alerts import Alerts
 from budgeted.telemetry.events import Listener
 from budgeted.telemetry.log_throttling import Repeats, say
 from budgeted.telemetry.user_names import UserNames
+from budgeted.telemetry.webhooks.couriers import Outlet, Webhooks
+from budgeted.telemetry.webhooks.destinations import Destination
+from budgeted.telemetry.webhooks.signatures import Secret, secret_of_environment
 from budgeted.validation import shown
 from budgeted.wire import provider_hosts
 from budgeted.wire.normalized_request import Request
@@ -101,6 +104,7 @@ class ProjectPayer:
         self.token = secrets.token_hex(8)
         self.process = os.getpid()
         self.listener: Listener | None = None
+        self.webhooks: Webhooks | None = None
         self.repeats = Repeats()
         self.unlock()
         self._keyed: dict[str, _Keyed] = {}
@@ -121,6 +125,7 @@ class ProjectPayer:
         Charges that wait for the ledger since another process, or this one, could not hand them over are posted.
         """
         user_limits = bool(settings.default_user_limits) or _users_have_limits(ledger)
+        secret = settings.alerts_secret or (secret_of_environment(os.environ) if settings.alerts_to else None)
         if limits is None or limits_of_operator.overrule(limits, project_name or self.project_name, ledger):
             ledger.set_limits(GLOBAL, (), explicit=False, create=True)
         else:
@@ -150,7 +155,16 @@ class ProjectPayer:
         ledger.clock = settings.clock
         ledger.hold_timeout = settings.hold_timeout
         self.project_name = project_name or self.project_name
+        self._send_to(settings.alerts_to, secret)
         self._take_up(ledger)
+
+    def _send_to(self, destinations: tuple[Destination, ...], secret: Secret | None) -> None:
+        """Have events sent out of the process; what waits for the same destinations goes on as it is."""
+        wanted = Outlet(destinations, secret, self.clock, self.project_name, self.ledger.place)
+        if not destinations:
+            self.webhooks = None
+        elif self.webhooks is None or self.webhooks.outlet != wanted:
+            self.webhooks = Webhooks(wanted)
 
     def _take_up(self, ledger: Ledger) -> None:
         """Have what waits for a ledger posted, before the first hold is made there."""

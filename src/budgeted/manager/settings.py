@@ -20,6 +20,8 @@ from budgeted.money import nano_usd
 from budgeted.payers.on_exceed_policy import check_fallback, check_on_exceed
 from budgeted.telemetry.events import Event
 from budgeted.telemetry.user_names import UserNames, user_names
+from budgeted.telemetry.webhooks.destinations import Destination, destinations, is_url
+from budgeted.telemetry.webhooks.signatures import Secret, secret
 from budgeted.validation import check_count, check_seconds, check_yes_or_no, shown
 
 WHOLE_HOLD = 2**62
@@ -80,6 +82,8 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     on_uncertain: str = "estimate"
     hold_timeout: float = 900.0
     alerts: tuple[float, ...] = (0.8, 1.0)
+    alerts_to: tuple[Destination, ...] = ()
+    alerts_secret: Secret | None = None
     on_event: Callable[[Event], object] | None = None
     metric_users: UserNames | None = None
     semconv: bool = False
@@ -205,6 +209,9 @@ def _shares(_: str, value: object) -> tuple[float, ...]:
 
 
 def _share(value: object) -> float:
+    if is_url(value):
+        msg = "alerts are shares of a limit such as 0.8, and URLs to send them to go into alerts_to"
+        raise ValueError(msg)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 10:
         msg = f"alerts are shares of a limit such as 0.8, got {shown(value)}"
         raise ValueError(msg)
@@ -212,6 +219,9 @@ def _share(value: object) -> float:
 
 
 def _listener(_: str, value: object) -> object:
+    if is_url(value):
+        msg = "on_event must be a function of one event, and URLs to send events to go into alerts_to"
+        raise TypeError(msg)
     if value is not None and not callable(value):
         msg = f"on_event must be a function of one event, got {shown(value)}"
         raise TypeError(msg)
@@ -255,6 +265,8 @@ _READERS: Final[Mapping[str, Reader]] = {
     "default_user_limits": lambda _, value: UserLimits(value),
     "timezone": lambda _, value: zone(cast("str", value)),
     "alerts": _shares,
+    "alerts_to": lambda _, value: destinations(value),
+    "alerts_secret": lambda _, value: secret(value),
     "on_event": _listener,
     "semconv": _yes_or_no,
     "metric_users": lambda _, value: user_names(value),

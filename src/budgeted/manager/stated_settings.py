@@ -36,6 +36,9 @@ TABLES: Final = ("limits", "users", "teams", "prices", "gateway")
 
 LIMITING: Final = ("max_budget", "default_user_limits")
 
+_HIDDEN: Final = ("alerts_to", "alerts_secret")
+"""Settings that are kept as they are read, as what is read does not show what is secret."""
+
 told: set[str] = set()
 """What was said of variables that are not known: they are read again with each ``configure()``."""
 
@@ -234,6 +237,8 @@ def _checked(name: str, value: object, where: str) -> object:
             check_fsync(value)
         elif name == "default_user_limits":
             return UserLimits(value)
+        elif name in _HIDDEN:
+            return getattr(read_settings({name: value}), name)
         else:
             read_settings({name: value})
     except (ValueError, TypeError, LedgerError) as error:

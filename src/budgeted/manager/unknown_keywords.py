@@ -41,6 +41,12 @@ ELSEWHERE = {
     "hard": "on_exceed",
     "user_limits": "default_user_limits",
     "callback": "on_event",
+    "webhook": "alerts_to",
+    "webhooks": "alerts_to",
+    "webhook_url": "alerts_to",
+    "slack_webhook": "alerts_to",
+    "slack_webhook_url": "alerts_to",
+    "webhook_secret": "alerts_secret",
     "namespace": "project_name",
     "project": "project_name",
 }

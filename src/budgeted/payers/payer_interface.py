@@ -116,6 +116,20 @@ class Listener(Protocol):
         """Have the callback called with an event soon."""
 
 
+class Webhooks(Protocol):
+    """Who sends events out of the process."""
+
+    def tell(self, event: Any, told: set[str]) -> None:
+        """Have an event sent to each destination that wants it and is not among those told, to which it is added."""
+
+    def send(self, id: str, event: Any) -> None:
+        """Have an event sent to one destination, by its id."""
+
+    @property
+    def for_alerts(self) -> list[str]:
+        """The ids of those destinations that want to know of shares of limits that are reached."""
+
+
 class Repeats(Protocol):
     """Who writes log records that may come over and over."""
 
@@ -177,7 +191,7 @@ class Payer(Protocol):
         user_limits: whether users have limits.
         project_name: the namespace in the ledger.
         user_names: by which names telemetry may know users; None where it names none.
-        alerts, listener, repeats: who is told what.
+        alerts, listener, webhooks, repeats: who is told what.
         semconv: whether the conventions' own metrics are wanted.
         front: the manager that this is a part of, for whoever asks which one pays.
     """
@@ -205,6 +219,9 @@ class Payer(Protocol):
 
     @property
     def listener(self) -> Listener | None: ...  # noqa: D102
+
+    @property
+    def webhooks(self) -> Webhooks | None: ...  # noqa: D102
 
     @property
     def repeats(self) -> Repeats: ...  # noqa: D102

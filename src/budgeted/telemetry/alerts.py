@@ -5,7 +5,8 @@ cost from what its accounts had left to the next threshold when they were last l
 used up; and twice a second the accounts that were charged are looked at anyway, as other processes spend as well.
 *Telling* is done by whoever gets the ledger's one call of an account of its own, which has a limit of one call in the
 limit's period: an atomic step that every ledger has. Who dies between getting it and telling has not settled that call,
-so that it is given back, and the next one who looks tells.
+so that it is given back, and the next one who looks tells. Each URL of ``alerts_to`` has such an account besides, as
+not every process that shares the ledger need have been given that URL.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import CALLS, USD, Account, LimitSpec, Slot, account_kind, account_name
 from budgeted.ledger.admission import Ask, Refused
 from budgeted.ledger.cost_routing import Leg, Route, Stale
+from budgeted.ledger.interface import all_accounts
 from budgeted.ledger.limit_conversion import limit_of, present, resets_at, rolls
 from budgeted.ledger.spending_records import Used
 from budgeted.limits.periods import local_time
@@ -164,6 +166,12 @@ class Alerts:
         if id is not None:
             self._tell(account, slot, share, span)
             self._payer.ledger.settle(id, Used(), int(self._payer.clock()))
+        webhooks = self._payer.webhooks
+        for to in () if webhooks is None else webhooks.for_alerts:
+            id = self._get(f"{claim}.{to}", start, end)
+            if id is not None and webhooks is not None:
+                webhooks.send(to, self._event(account, slot, share))
+                self._payer.ledger.settle(id, Used(), int(self._payer.clock()))
         if len(self._told) >= MOST_WATCHED:
             self._told.clear()
         self._told.add(once)
@@ -184,19 +192,24 @@ class Alerts:
                 return None if isinstance(found, Refused) else id
 
     def _tell(self, account: Account, slot: Slot, share: float, span: Span | None) -> None:
+        event = self._event(account, slot, share)
+        counters.alert(event.project, event.account_kind, share)
+        who = "the global budget" if event.account_kind == "global" else f"a {event.account_kind}"
+        text = "budgeted: %s has spent %g%% of %s"
+        events.report(event, [self._payer], text, who, share * 100, event.limit, span=span)
+
+    def _event(self, account: Account, slot: Slot, share: float) -> events.Event:
         payer = self._payer
         limit = limit_of(slot)
-        kind = account_kind(account.id)
-        counters.alert(payer.project_name, kind, share)
         at = payer.clock()
         ends = resets_at(slot, at)
         money = to_usd if slot.unit == USD else float
-        event = events.Event(
+        return events.Event(
             kind="alert",
             at=local_time(at, payer.timezone),
             project=payer.project_name,
             account=account_name(account.id),
-            account_kind=kind,
+            account_kind=account_kind(account.id),
             limit=str(limit),
             unit=limit.unit,
             amount=money(slot.amount),
@@ -207,8 +220,6 @@ class Alerts:
             resets_at=None if ends is None else local_time(ends, payer.timezone),
             exhausted_at=self._exhausted_at(account, slot, at),
         )
-        who = {"global": "the global budget", "user": "a user", "block": "a block"}[kind]
-        events.report(event, [payer], "budgeted: %s has spent %g%% of %s", who, share * 100, limit, span=span)
 
     def _exhausted_at(self, account: Account, slot: Slot, at: float) -> dt.datetime | None:
         payer = self._payer
@@ -222,8 +233,10 @@ class Alerts:
         for slot in account.slots:
             for share, _ in self._shares:
                 claim = _claim(account.id, slot, share)
-                self._payer.ledger.delete(claim)
                 self._told.discard(f"{claim} {_told_once_in(slot, self._payer.clock())[0]}")
+                # Also those for URLs that only other processes know.
+                for found in list(all_accounts(self._payer.ledger, claim)):
+                    self._payer.ledger.delete(found.id)
 
 
 def _told_once_in(slot: Slot, at: float) -> tuple[int, int]:

@@ -65,7 +65,8 @@ Alert = tuple[str, str, float]
 class Totals(msgspec.Struct, frozen=True):
     """All totals of this process, at one moment.
 
-    ``corrections`` are nano-USD, by direction, and ``unmetered`` are requests, by host.
+    ``corrections`` are nano-USD, by direction, ``unmetered`` are requests, by host, and ``sent`` events for
+    ``alerts_to``, by host and outcome.
     """
 
     tallies: dict[Key, Tally]
@@ -73,6 +74,7 @@ class Totals(msgspec.Struct, frozen=True):
     corrections: dict[str, int]
     alerts: dict[Alert, int]
     unmetered: dict[str, int]
+    sent: dict[tuple[str, str], int]
 
 
 class _Table(Generic[V]):
@@ -114,6 +116,8 @@ _corrections = {"up": 0, "down": 0}
 _alerts: dict[Alert, int] = {}
 
 _unmetered: dict[str, int] = {}
+
+_sent: dict[tuple[str, str], int] = {}
 
 
 class Asked(Protocol):
@@ -222,6 +226,17 @@ def unmetered(host: str) -> bool:
     return new
 
 
+def sent(host: str, outcome: str) -> None:
+    """Add an event that was for a host of ``alerts_to``.
+
+    Args:
+        host: which is one of the few that the application names.
+        outcome: ``"taken"``, ``"refused"``, or ``"dropped"`` as too many waited, or it waited for too long.
+    """
+    with lock:
+        _sent[host, outcome] = _sent.get((host, outcome), 0) + 1
+
+
 def snapshot() -> Totals:
     """Copies of everything, taken at one moment."""
     with lock:
@@ -232,6 +247,7 @@ def snapshot() -> Totals:
             dict(_corrections),
             dict(_alerts),
             dict(_unmetered),
+            dict(_sent),
         )
 
 
@@ -244,6 +260,7 @@ def _after_fork() -> None:
     _corrections.update(up=0, down=0)
     _alerts.clear()
     _unmetered.clear()
+    _sent.clear()
 
 
 at_fork(after_in_child=_after_fork)

@@ -1,7 +1,8 @@
 """What a manager tells of: refusals, alerts, overruns, estimates and a ledger's trouble.
 
 Each is an :class:`Event`, told by a record of the logger ``budgeted`` and, if the manager has an ``on_event``, by one
-call of it in a thread of its own: a callback that raises, or never returns, holds up nobody but itself.
+call of it in a thread of its own: a callback that raises, or never returns, holds up nobody but itself. Where the
+manager has ``alerts_to``, :mod:`budgeted.telemetry.webhooks` sends it out of the process.
 """
 
 from __future__ import annotations
@@ -196,11 +197,14 @@ def report(event: Event, payers: Sequence[Payer], text: str, *args: object, span
 def tell(event: Event, payers: Sequence[Payer]) -> None:
     """Tell of an event to the callbacks of the managers that it concerns, and nowhere else."""
     told: list[Callable[..., object]] = []
+    sent: set[str] = set()
     for payer in payers:
         listener = payer.listener
         if listener is not None and listener.callback not in told:
             told.append(listener.callback)
             listener.tell(event)
+        if payer.webhooks is not None:
+            payer.webhooks.tell(event, sent)
 
 
 class Listener:

@@ -34,6 +34,7 @@ COUNTERS = {
     "budgeted.clamped": ("{call}", "Calls whose output was capped so that they fit."),
     "budgeted.unmetered": ("{call}", "Requests that were paid for, it seems, and that nobody could read."),
     "budgeted.alerts": ("{alert}", "Shares of limits that were reached, each told once by one process."),
+    "budgeted.alerts.sent": ("{event}", "Events for alerts_to: taken or refused there, or dropped here."),
 }
 
 _unstarted = [True]
@@ -154,6 +155,8 @@ def _totals() -> dict[str, Series]:
     for (project, kind, share), count in totals.alerts.items():
         attributes = {"budgeted.project": project, "budgeted.account.kind": kind, "budgeted.threshold": f"{share:g}"}
         add("budgeted.alerts", count, attributes)
+    for (host, outcome), count in totals.sent.items():
+        add("budgeted.alerts.sent", count, {"server.address": host, "budgeted.outcome": outcome})
     return {
         name: [(to_usd(value) if unit == "USD" else value, dict(key)) for key, value in sums[name].items()]
         for name, (unit, _) in COUNTERS.items()
