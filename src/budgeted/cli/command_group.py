@@ -7,6 +7,7 @@ import os
 import click
 
 from budgeted.cli import (
+    alert_destinations,
     backup_and_restore,
     balances_and_limits,
     copy_to_other_ledger,
@@ -46,6 +47,7 @@ def budgeted() -> None:
 
 
 for _command in (
+    alert_destinations.alerts,
     balances_and_limits.accounts,
     balances_and_limits.balance,
     balances_and_limits.limits,
