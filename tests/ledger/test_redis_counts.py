@@ -10,7 +10,7 @@ import pytest
 import redis_server
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from ledgers import ALICE, AT, BOB, charge, cost, give, hold, route, usd
+from ledgers import ALICE, AT, BOB, NEVER, charge, cost, give, hold, route, usd
 
 from budgeted.errors import LedgerError
 from budgeted.ledger.accounts import CALLS, GLOBAL, UNITS, USD, Amendment, LimitSpec, Slot
@@ -201,6 +201,38 @@ def test_a_clock_that_is_in_none_of_the_periods_is_told() -> None:
     with pytest.raises(LedgerError, match="set the clocks"):
         ledger.hold("x.1", where, cost(5), AT)
     assert hold(ledger, 5, ALICE).usd == 5
+    ledger.close()
+
+
+def test_the_servers_clock_says_what_a_rolling_limit_has_forgotten_and_what_a_period_has_left() -> None:
+    ledger = redis_server.new_ledger()
+    now = int(redis_server.shared().client().time()[0])
+    today = now // 86_400 * 86_400
+    rolling = LimitSpec("rolling", USD, 100, 0, NEVER, -1, 3600, 0, now)
+    kept = LimitSpec("usd/day", USD, 100, today - 86_400, today, -1, 0, 50, 86_400)
+    give(ledger, ALICE, rolling, kept)
+    long_ago = now - 7200
+    yesterday = Leg(ALICE, (("rolling", 0, NEVER), ("usd/day", today - 86_400, today)))
+    account = ledger.read(ALICE)
+    assert account is not None
+    where = Route.make([yesterday], [account.version], 1, "p", "m")
+    ledger.hold("x.1", where, cost(70), long_ago)
+    ledger.settle("x.1", Used(70), long_ago)
+    assert isinstance(ledger.hold("x.2", where, cost(80), long_ago), Refused)
+    around = [(0, NEVER), (today - 2 * 86_400, today + 3 * 86_400)]
+    by_the_server = Route.make([yesterday], [account.version], 1, "p", "m", around=around)
+    refused = ledger.hold("x.2", by_the_server, cost(150), long_ago)
+    assert isinstance(refused, Refused)
+    assert (refused.limit, refused.spent, refused.end) == ("rolling", 0, 0)
+    found = ledger.hold("x.2", by_the_server, cost(80), long_ago)
+    assert not isinstance(found, Refused | Stale)
+    assert found.at >= now
+    account = ledger.read(ALICE)
+    assert account is not None
+    assert [(slot.amount, slot.spent, slot.held, slot.start >= today) for slot in account.slots] == [
+        (100, 0, 80, False),
+        (130, 0, 80, True),
+    ]
     ledger.close()
 
 
