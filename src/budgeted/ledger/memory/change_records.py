@@ -164,7 +164,7 @@ def held_in_parts(
 def is_same(before: Held, ask: Ask) -> bool:
     """Whether an open hold is what was asked for, granted what it was."""
     if is_reservation(before):  # calls have drawn on it
-        return ask.within == before.id and (before.usd, before.tokens) <= (ask.usd, ask.tokens)
+        return ask.within == before.id and before.usd <= ask.usd and before.tokens <= ask.tokens
     granted = before.granted
     return (before.usd, before.tokens, before.guess) == (
         ask.usd_for(granted),
