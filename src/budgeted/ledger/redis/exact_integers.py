@@ -50,16 +50,17 @@ def kept(limit: LimitSpec | Slot) -> int:
     return limit.terms.keep - limit.terms.carried if limit.terms is not None else 0
 
 
-def too_large_limit(limit: LimitSpec | Slot) -> LedgerError:
-    """That a limit is too large to be counted."""
-    amount, more = limit.amount, kept(limit)
-    most = EXACT - 1
-    if limit.unit == USD:
-        text, besides, counted = format_usd(amount), format_usd(more), format_usd(most)
-    else:
-        text, besides, counted = str(amount), str(more), str(most)
-    what = f"{text}, with {besides} that may be kept," if more else text
-    return LedgerError(f"a limit of {what} is too large for Redis, which counts exactly up to {counted}; write less")
+def too_large_limit(limit: LimitSpec | Slot, *, is_raised: bool = False) -> LedgerError:
+    """That a limit is too large to be counted; ``is_raised``: only with what was added to it for its period."""
+
+    def written(amount: int) -> str:
+        return format_usd(amount) if limit.unit == USD else str(amount)
+
+    more = [f"{written(kept(limit))} that may be kept"] if kept(limit) else []
+    more += ["what was added to it for this period"] if is_raised else []
+    what = f"{written(limit.amount)}, with {' and '.join(more)}," if more else written(limit.amount)
+    msg = f"a limit of {what} is too large for Redis, which counts exactly up to {written(EXACT - 1)}; write less"
+    return LedgerError(msg)
 
 
 def too_large_raise(change: Amendment) -> LedgerError:

@@ -237,13 +237,13 @@ class RedisLedger(ScriptRunner):
         """Give an account these limits; a limit it has keeps its spend. ``create`` leaves an existing account alone.
 
         Raises:
-            LedgerError: a limit is too large to be counted exactly.
+            LedgerError: a limit is too large to be counted exactly, with what was added to it.
         """
         check_limits(limits)
         count, done = self._ask("set_limits", self.new_id(), account, limits, explicit, create)
-        self._answered(count, None if create or not done else LimitsSet(account, explicit, tuple(limits)))
-        if not done:
-            raise too_large_limit(max(limits, key=lambda limit: limit.amount + limit.keep))
+        self._answered(count, None if create or done is not True else LimitsSet(account, explicit, tuple(limits)))
+        if done is not True:
+            raise too_large_limit(limits[done - 1], is_raised=True)
         self.turns.wake_all()
 
     def reset(self, account: str, at: int) -> None:  # noqa: ARG002 - the verbs are alike

@@ -64,9 +64,9 @@ return once(token, function()
   if before and (create or same_limits(before)) then
     return true
   end
-  for _, spec in ipairs(specs) do
+  for i, spec in ipairs(specs) do
     if is_too_large(before, spec) then
-      return false
+      return i
     end
   end
   local account = before or {name, 0, false, {}, 0, 0, 0, 0, 0}

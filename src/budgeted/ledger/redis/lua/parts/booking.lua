@@ -152,7 +152,7 @@ local function book(one, closing, used, uncertain, calls, correcting, state)
   local around = apart and apart.find(closing[WITHIN])
   local more = around and apart.draw(around, used[1] - closing[DRAWN][1], spent[2] - closing[DRAWN][2])
   local legs = route[LEGS]
-  local users_and_keys = charged and (#legs > 2 or legs[1][1] ~= 'g') and {u = 0, b = 0}
+  local users_and_keys = charged and #legs > 1 and (#legs > 2 or legs[1][1] ~= 'g') and {u = 0, b = 0}
   for i, leg in ipairs(legs) do
     local name = leg[1]
     local account = found[i + 2] and decode(found[i + 2])
