@@ -15,7 +15,7 @@ from budgeted import BudgetManager
 EXPORTED = """
     configure get_manager budget budgeted hold instrument uninstrument bind BudgetManager Limit Balance Usage Price
     register_price BudgetError BudgetExceededError UnattributedCallError UnpricedModelError UnknownUserError LedgerError
-    LedgerUnavailableError LedgerLockedError LedgerCorruptError CarrierError inject extract
+    LedgerUnavailableError LedgerLockedError LedgerCorruptError CarrierError BudgetStoppedError inject extract
 """
 
 

@@ -116,6 +116,7 @@ def test_a_refusal_is_one_record_that_wakes_nobody(records: pytest.LogCaptureFix
         "budgeted.spent": 0,
         "budgeted.held": 0,
         "budgeted.remaining": 1e-7,
+        "budgeted.requested": 0.000219,
         "gen_ai.request.model": "refused-quietly",
     }
 
