@@ -40,7 +40,8 @@ def spend(cost: float = 1.0) -> None:
 
 
 def spent(manager: BudgetManager) -> dict[str, float]:
-    return {user: row.spent for user, row in manager.report("user").items()}
+    report = manager.report("user")
+    return {user: row.spent for user, row in report.items() if user != report.rest}
 
 
 # -- there and back

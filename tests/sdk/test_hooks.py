@@ -418,7 +418,11 @@ def test_a_pools_tasks_are_paid_for_by_whoever_submitted_them(payer: Paying, cha
             pool.submit(_ask, chat).result()
         pool.submit(_ask, chat).result()
     payer.agrees(calls=4)
-    assert {user: row.calls for user, row in payer.manager.report("user").items()} == {"alice": 2, "bob": 1}
+    assert {user: row.calls for user, row in payer.manager.report("user").items()} == {
+        "alice": 2,
+        "bob": 1,
+        "(nobody)": 1,
+    }
 
 
 def test_executors_of_event_loops_carry_the_payer(payer: Paying, chat: openai.OpenAI) -> None:
@@ -433,7 +437,11 @@ def test_executors_of_event_loops_carry_the_payer(payer: Paying, chat: openai.Op
 
     asyncio.run(main())
     payer.agrees(calls=4)
-    assert {user: row.calls for user, row in payer.manager.report("user").items()} == {"alice": 2, "bob": 1}
+    assert {user: row.calls for user, row in payer.manager.report("user").items()} == {
+        "alice": 2,
+        "bob": 1,
+        "(nobody)": 1,
+    }
 
 
 def test_tasks_keep_the_payer_they_were_made_with(payer: Paying, async_chat: openai.AsyncOpenAI) -> None:

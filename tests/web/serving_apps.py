@@ -29,7 +29,8 @@ async def spend_async(usd: float = 0.01) -> None:
 
 def calls(manager: BudgetManager) -> dict[str, int]:
     """How many calls each user has paid for."""
-    return {user: row.calls for user, row in manager.report("user").items()}
+    report = manager.report("user")
+    return {user: row.calls for user, row in report.items() if user != report.rest}
 
 
 class Serving:
