@@ -75,6 +75,8 @@ def test_the_managers_settings_and_their_defaults() -> None:
         "alerts_secret": None,
         "on_event": None,
         "metric_users": False,
+        "metric_tags": (),
+        "tags": None,
         "semconv": False,
         "fsync": "background",
         "clock": None,
@@ -95,9 +97,9 @@ def test_the_settings_default_to_what_the_signature_shows() -> None:
 def test_the_functions_and_their_defaults() -> None:
     policy = {"on_exceed": None, "fallback": None, "wait": None}
     own = {"repeat_limit": None, "reserve": False, "share": None}
-    block = {"user": None, "cap": None, "key": None, "manager": None, **policy, "reraise": False, **own}
+    block = {"user": None, "cap": None, "key": None, "tags": None, "manager": None, **policy, "reraise": False, **own}
     assert defaults(budgeted.budget) == block
-    assert defaults(budgeted.budgeted) == {"user": None, "cap": None, "manager": None, **policy, **own}
+    assert defaults(budgeted.budgeted) == {"user": None, "cap": None, "tags": None, "manager": None, **policy, **own}
     assert list(defaults(budgeted.hold))[:5] == ["model", "input", "max_output_tokens", "cost", "user"]
     assert list(defaults(budgeted.configure)) == ["max_budget", "duration", "project_name", "ledger"]
     for fn, count in (

@@ -19,6 +19,7 @@ from budgeted.metering.manual_hold import Hold
 from budgeted.payers.block import Budget
 from budgeted.payers.cap_text import CapLike
 from budgeted.payers.payer_interface import Payer
+from budgeted.payers.purpose_tags import Tags, TagsOf
 from budgeted.payers.scope import current
 from budgeted.payers.sealed_text import NAME
 from budgeted.pricing.price_registry import Amount
@@ -97,6 +98,7 @@ def budget(
     *,
     cap: CapLike | None = None,
     key: str | None = None,
+    tags: Tags | None = None,
     manager: BudgetManager | None = None,
     on_exceed: OnExceed | None = None,
     fallback: Fallback | None = None,
@@ -117,6 +119,8 @@ def budget(
         cap: what this one block may spend: USD, or limits in any unit, such as ``"$0.50 + 20 calls"``. One with a
             period needs a key.
         key: keeps the cap in the ledger under this name: whoever opens it again goes on with what is left.
+        tags: what the calls are for, such as ``{"feature": "search", "session": id}``: names with values, each an
+            account that pays besides; None as a value for none. An inner block's value replaces an outer one's.
         manager: whose accounts; None for :func:`get_manager`'s.
         on_exceed: ``"clamp"``, ``"raise"`` or ``"warn"``; None for the manager's.
         fallback: models to try instead of refusing; or ``{0.8: "gpt-5-mini"}``, to ask it from 80% of a limit on.
@@ -148,6 +152,7 @@ def budget(
         user,
         cap=cap,
         key=key,
+        tags=tags,
         on_exceed=on_exceed,
         fallback=fallback,
         wait=wait,
@@ -165,6 +170,7 @@ def budgeted(
     user: str | Callable[..., str | None] | None = None,
     *,
     cap: CapLike | None = None,
+    tags: TagsOf | None = None,
     manager: BudgetManager | None = None,
     on_exceed: OnExceed | None = None,
     fallback: Fallback | None = None,
@@ -180,6 +186,7 @@ def budgeted(
     *,
     user: object = None,
     cap: CapLike | None = None,
+    tags: TagsOf | None = None,
     manager: BudgetManager | None = None,
     on_exceed: OnExceed | None = None,
     fallback: Fallback | None = None,
@@ -198,6 +205,8 @@ def budgeted(
         target: the function, where the decorator is bare; else the user's name.
         user: who pays: a name, or a callable that is given the function's own arguments and returns one.
         cap: what each call of the function may spend, as :func:`budget` has it.
+        tags: what its calls are for: names with values, see :func:`budget`, or with callables that are given the
+            function's own arguments; or one callable that returns such a mapping of values.
         manager: whose accounts; None for :func:`get_manager`'s, asked at each call.
         on_exceed: see :func:`budget`.
         fallback: see :func:`budget`.
@@ -224,7 +233,7 @@ def budgeted(
         payer = _given(manager).payer
         paying = lambda: payer  # noqa: E731 - asked at each call, so as little as can be
     own = decorator_options.read_block(cap, repeat_limit, share, reserve)
-    return decorator_options.decorate(paying, target, user, own, (on_exceed, fallback, wait))
+    return decorator_options.decorate(paying, target, user, own, (on_exceed, fallback, wait), tags)
 
 
 @documented
@@ -235,6 +244,7 @@ def hold(
     *,
     cost: Amount | None = None,
     user: str | None = None,
+    tags: Tags | None = None,
     manager: BudgetManager | None = None,
     provider: str | None = None,
     base_url: str | None = None,
@@ -250,6 +260,7 @@ def hold(
         max_output_tokens: the output cap of the request; None to be granted one.
         cost: USD, instead of a model, where the most it can cost is known.
         user: who pays besides the blocks around.
+        tags: what the call is for; see :func:`budget`.
         manager: whose accounts; None for :func:`get_manager`'s.
         provider: whose model it is, as genai-prices names it, where the model's name does not tell.
         base_url: where the request goes, by which gateways are priced.
@@ -270,6 +281,7 @@ def hold(
         max_output_tokens,
         cost=cost,
         user=user,
+        tags=tags,
         provider=provider,
         base_url=base_url,
         n=n,

@@ -26,6 +26,7 @@ from typing import Any
 
 from budgeted.money import NANO, to_usd
 from budgeted.units import amount_text
+from budgeted.validation import TAG
 
 _DEEPEST = 100
 """Exceptions that are looked at for the refusal behind one of them."""
@@ -71,8 +72,8 @@ class BudgetExceededError(BudgetError):
     Rebuilt of its text alone it has that text, and for all else what says that nobody knows: "", None, and NaN.
 
     Attributes:
-        account: the user's name, the block's key, or ``"global"``.
-        account_kind: ``"global"``, ``"user"`` or ``"block"``.
+        account: the user's name, the block's key, ``"tag:NAME=VALUE"`` or ``"global"``.
+        account_kind: ``"global"``, ``"user"``, ``"tag"`` or ``"block"``.
         limit: the limit in its own text, such as ``"$10/day"``.
         unit: ``"usd"``, ``"tokens"``, ``"calls"``, ``"input tokens"``, ``"output tokens"`` or ``"tool calls"``.
         spent, held, requested, remaining: in USD for a USD limit, else in tokens or calls.
@@ -116,8 +117,8 @@ class BudgetExceededError(BudgetError):
         Args:
             text: of one that is made anew, as ``args`` has it; else it is made of the parts.
             parts: likewise; anything else than ``args`` has there counts as nothing.
-            account: the user's name, the block's key, or ``"global"``.
-            account_kind: ``"global"``, ``"user"`` or ``"block"``.
+            account: the user's name, the block's key, ``"tag:NAME=VALUE"`` or ``"global"``.
+            account_kind: ``"global"``, ``"user"``, ``"tag"`` or ``"block"``.
             limit: the limit in its own text.
             unit: what its amounts are in.
             amount: the limit's, in nano-USD, tokens or calls, as all that follow.
@@ -179,6 +180,8 @@ class BudgetExceededError(BudgetError):
     def _text(self, account: str, amount: int, spent: int, held: int, requested: int) -> str:
         if self.account_kind == "global":
             who = "the global budget"
+        elif self.account_kind == "tag" and account:
+            who = f"the tag {account.removeprefix(TAG)!r}"
         else:
             who = f"{self.account_kind} {account!r}" if account else f"a {self.account_kind}"
         for_model = f" for {self.model}" if self.model else ""

@@ -51,6 +51,90 @@ def check_name(name: object, what: str) -> str:
     return name
 
 
+def check_user(name: object) -> str:
+    """A user's name, or that of a tag's account, ``tag:NAME=VALUE``, which stands where a user's does.
+
+    Args:
+        name: what was given.
+
+    Returns:
+        The name.
+
+    Raises:
+        TypeError: it is no string.
+        ValueError: it is no name of a user, as :func:`check_name` has it, nor of a tag.
+    """
+    if isinstance(name, str) and name[:4] == TAG and is_tag(name):
+        tag, _, value = name[len(TAG) :].partition("=")
+        check_tag_value(value, check_tag_name(tag))
+        return name
+    return check_name(name, "user")
+
+
+TAG = "tag:"
+"""How the name begins by which people know a tag's account."""
+
+_TAG_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
+
+
+def is_tag(name: str) -> bool:
+    """Whether a name is that of a tag's account, and not a user's."""
+    return name.startswith(TAG) and "=" in name
+
+
+def check_tag_name(name: object) -> str:
+    """The name of a tag, such as ``feature``.
+
+    Args:
+        name: what was given.
+
+    Returns:
+        The name.
+
+    Raises:
+        TypeError: it is no string.
+        ValueError: it is no short identifier.
+    """
+    if not isinstance(name, str):
+        msg = f"the name of a tag must be a string such as 'feature', got {shown(name)}"
+        raise TypeError(msg)
+    if not _TAG_NAME.fullmatch(name):
+        msg = (
+            f"{shown(name)} is no name of a tag; write 1 to 64 letters, digits, '_', '.' and '-' that begin with a "
+            f"letter or '_', such as 'feature'"
+        )
+        raise ValueError(msg)
+    return str.__str__(name)  # of an enumeration's member, what it stands for
+
+
+def check_tag_value(value: str, name: str) -> str:
+    """The value of a tag: 1 to 200 bytes of UTF-8 without control characters.
+
+    Args:
+        value: what was given.
+        name: the tag's.
+
+    Returns:
+        The value.
+
+    Raises:
+        ValueError: it is empty, too long, or holds control characters or lone surrogates.
+    """
+    if not _NAME.fullmatch(value):
+        problem = "is empty; give None, or leave it out, where there is none"
+        if value:
+            problem = "holds control characters or lone surrogates; write plain text"
+        msg = f"the value of the tag {name!r}, {shown(value)}, {problem}"
+        raise ValueError(msg)
+    if len(value) > 50 and len(value.encode()) > 200:
+        msg = (
+            f"the value of the tag {name!r}, {shown(value)}, has {len(value.encode())} bytes, and 200 are allowed; "
+            f"use a shorter id, or a hash"
+        )
+        raise ValueError(msg)
+    return value
+
+
 def check_text(value: object, what: str) -> str:
     """The name of something that others name: a model, a provider, a tier.
 

@@ -87,8 +87,10 @@ def _of_others(environment: Mapping[str, str]) -> list[ShownSetting]:
 def _text(name: str, value: object) -> str:
     if name == "ledger":
         return public(str(default_directory() if value is None else value))
-    if value is None or value == ():
+    if value is None or value in ((), {}):
         return "none"
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={inner}" for key, inner in value.items())
     if isinstance(value, UserLimits):
         return ", ".join(f"{pattern}: {_text('', limits)}" for pattern, limits in value.patterns) or "none"
     if isinstance(value, tuple):

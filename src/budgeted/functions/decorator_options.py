@@ -12,6 +12,7 @@ from budgeted.functions.who_pays import BlockOfCall, Function, Payment
 from budgeted.payers.cap_text import read_cap
 from budgeted.payers.on_exceed_policy import Policy, make_policy
 from budgeted.payers.payer_interface import Payer
+from budgeted.payers.purpose_tags import AskedTags
 from budgeted.validation import check_count, shown
 
 Choices: TypeAlias = tuple[str | None, object, float | None]
@@ -33,7 +34,12 @@ def read_block(cap: object, repeat_limit: int | None, share: object, reserve: bo
 
 
 def decorate(
-    payer: Callable[[], Payer], target: object, user: object, own_block: BlockOfCall | None, choices: Choices
+    payer: Callable[[], Payer],
+    target: object,
+    user: object,
+    own_block: BlockOfCall | None,
+    choices: Choices,
+    tags: object = None,
 ) -> object:
     """The decorator behind ``budgeted``: bare on a function, or with arguments first.
 
@@ -43,16 +49,20 @@ def decorate(
         user: the user, by name.
         own_block: what the block of each call has, or None.
         choices: the policy.
+        tags: what the calls are for, as :class:`AskedTags` takes it.
 
     Raises:
         TypeError, ValueError: an argument makes no sense; the text quotes it.
     """
     own = make_policy(Policy(), *choices)
-    if inspect.iscoroutinefunction(user):
-        msg = (
-            f"user={shown(user)} is a coroutine function, and who pays is asked before anything runs; write a plain one"
-        )
-        raise TypeError(msg)
+    asked = None if tags is None else AskedTags(tags)
+    for name, one in (("user", user), *(("tags", one) for one in (asked.callables if asked is not None else ()))):
+        if inspect.iscoroutinefunction(one):
+            msg = (
+                f"{name}={shown(one)} is a coroutine function, and who pays is asked before anything runs; write a "
+                f"plain one"
+            )
+            raise TypeError(msg)
 
     @functools.lru_cache(maxsize=16)
     def over(base: Policy) -> Policy | None:
@@ -65,7 +75,7 @@ def decorate(
         if inspect.isclass(fn):
             msg = f"@budgeted goes on functions, and {fn.__name__} is a class; put it on the methods that make calls"
             raise TypeError(msg)
-        payment = Payment(fn, payer, user, own_block, policy)
+        payment = Payment(fn, payer, user, own_block, policy, asked)
         if own_block is None or own_block.ahead is None:
             return decorator.decorate(payment)
         inner = decorator.decorate(Payment(fn, payer, None, None, policy))
@@ -77,7 +87,8 @@ def decorate(
     if target is not None and user is not None:
         msg = f"@budgeted got two users, {shown(target)} and {shown(user)}; nest two blocks to have both pay"
         raise TypeError(msg)
-    if target is None or isinstance(target, str) or (callable(target) and (own_block is not None or own is not None)):
+    said = own_block is not None or own is not None or asked is not None
+    if target is None or isinstance(target, str) or (callable(target) and said):
         user = target if user is None else user
         return lambda fn: _unwrapped(fn, paid)
     return _not_a_user(_unwrapped(target, paid), target)

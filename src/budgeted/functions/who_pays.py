@@ -19,8 +19,9 @@ from budgeted.payers.block_ahead import BudgetAhead
 from budgeted.payers.cap_text import Cap
 from budgeted.payers.on_exceed_policy import Policy
 from budgeted.payers.payer_interface import Group, Payer
+from budgeted.payers.purpose_tags import Accounts, AskedTags
 from budgeted.payers.scope import THE_FUNCTION, Scope, joined, leave
-from budgeted.validation import check_name, looks_like_a_limit
+from budgeted.validation import check_user, looks_like_a_limit
 from budgeted.wire import response_usage
 from budgeted.wire.normalized_request import Request
 
@@ -67,15 +68,18 @@ class Payment:
         user: object,
         own_block: BlockOfCall | None,
         policy: Callable[[Payer], Policy | None],
+        tags: AskedTags | None = None,
     ) -> None:
         self.fn = fn
         self.payer = payer
-        self.user = check_user(user, fn)
+        self.user = user_of(user, fn)
         self.own_block = own_block
         self.policy = policy
         metered = Metered(fn)
         self.metered = metered if metered.possible else None
-        self._fixed = own_block is None and not callable(self.user)
+        self._asked = tags if tags is not None and tags.callables else None
+        self._tags = tags.accounts if tags is not None else ()
+        self._fixed = own_block is None and self._asked is None and not callable(self.user)
         self._name = self.user if isinstance(self.user, str) else None
         self._base: Group | None = None
         self._groups: tuple[Group, ...] = ()
@@ -86,22 +90,22 @@ class Payment:
             # Outside every block the payers are the same at each call until the manager is configured anew.
             payer = self.payer()
             if payer.group is not self._base:
-                self._base, self._groups = payer.group, joined(None, payer, self._name, self.policy(payer)).groups
+                self._base, self._groups = payer.group, self._outside(payer)
             return Scope(self._groups, (), payer)
         if self.own_block is not None:
             return self.block(self.own_block, args, kwargs).scope(parent)
-        user = self._user_of(args, kwargs)
+        user, tags = self._user_of(args, kwargs), self._tags_of(args, kwargs)
         payer = self.payer()
-        return joined(parent, payer, user, self.policy(payer))
+        return joined(parent, payer, user, self.policy(payer), None, tags)
 
     def block(self, own: BlockOfCall, args: tuple[object, ...], kwargs: Mapping[str, object]) -> Budget:
         """The block of one call."""
-        user, payer = self._user_of(args, kwargs), self.payer()
+        user, tags, payer = self._user_of(args, kwargs), self._tags_of(args, kwargs), self.payer()
         policy, limit = self.policy(payer), own.repeat_limit
         ahead = own.ahead
         if ahead is None:
-            return Budget(payer, user, cap=own.cap, policy=policy, repeat_limit=limit)
-        block = BudgetAhead(payer, user, cap=own.cap, policy=policy, repeat_limit=limit)
+            return Budget(payer, user, cap=own.cap, policy=policy, repeat_limit=limit, tags=tags)
+        block = BudgetAhead(payer, user, cap=own.cap, policy=policy, repeat_limit=limit, tags=tags)
         block.ahead = ahead
         return block
 
@@ -110,7 +114,14 @@ class Payment:
         if user is None or isinstance(user, str):
             return user
         told = user(*args, **kwargs)
-        return None if told is None else check_name(told, "user")
+        return None if told is None else check_user(told)
+
+    def _tags_of(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> Accounts:
+        return self._tags if self._asked is None else self._asked.read(self._asked.ask(*args, **kwargs))
+
+    def _outside(self, payer: Payer) -> tuple[Group, ...]:
+        """The accounts of a call outside every block, of which nothing is asked."""
+        return joined(None, payer, self._name, self.policy(payer), None, self._tags).groups
 
     def request(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> Request | None:
         """What the function itself is about to ask of a model."""
@@ -181,7 +192,7 @@ def withdrawn(scope: Scope) -> bool:
     return offer.take(THE_FUNCTION)
 
 
-def check_user(user: object, fn: Function) -> str | Callable[..., object] | None:
+def user_of(user: object, fn: Function) -> str | Callable[..., object] | None:
     """The ``user`` of a decorator: a name, or a callable given the function's own arguments.
 
     Raises:
@@ -190,7 +201,7 @@ def check_user(user: object, fn: Function) -> str | Callable[..., object] | None
     """
     if user is None or callable(user):
         return user
-    name = check_name(user, "user")
+    name = check_user(user)
     if looks_like_a_limit(name):
         msg = (
             f"@budgeted({name!r}) would bill a user of that name. For a limit on each call write "

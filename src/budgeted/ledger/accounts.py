@@ -8,6 +8,8 @@ from urllib.parse import quote
 
 import msgspec
 
+from budgeted.validation import TAG, is_tag
+
 USD, TOKENS, CALLS, INPUT_TOKENS, OUTPUT_TOKENS = 0, 1, 2, 3, 4
 """Units of a limit, as ledgers count. USD is counted in nano-USD. Whose calls count, models' or tools', clients say."""
 
@@ -21,8 +23,9 @@ Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 
 
 def user_account(user: str) -> str:
-    """The ledger's name of a user's account."""
-    return "u:" + user
+    """The ledger's name of a user's account; that of a tag's, where it is called so: ``tag:NAME=VALUE``."""
+    # Nearly always of a user, who then is not looked at any further.
+    return tag_account(user[4:]) if user[:4] == TAG and is_tag(user) else "u:" + user
 
 
 def block_account(key: str) -> str:
@@ -91,7 +94,7 @@ _KINDS = {"u": "user", "t": "tag"}
 def account_name(account: str) -> str:
     """The name that people know: the user, ``tag:NAME=VALUE``, the block's key, or ``"global"``."""
     if account[0] == "t":
-        return f"tag:{account[2:]}"
+        return TAG + account[2:]
     return "global" if account == GLOBAL else account[2:]
 
 

@@ -13,16 +13,13 @@ from budgeted.ledger.accounts import (
     account_kind,
     account_name,
     block_account,
-    tag_account,
     user_account,
 )
 from budgeted.ledger.interface import Ledger
-from budgeted.validation import check_name
+from budgeted.validation import TAG, check_name, check_user, is_tag
 
 KEY: Final = "key:"
 """What the name of a keyed cap's account begins with."""
-
-TAG: Final = "tag:"
 
 _OF_NOBODY = re.compile(r"b:(run-[0-9a-f]{12}( .*)?|shared-[0-9a-f]{16})", re.DOTALL)
 """Blocks that nobody has named: of ``budgeted run``, and of caps that other processes came to spend of."""
@@ -42,8 +39,8 @@ def find(name: str | None, read: Callable[[str], Account | None]) -> str:
     if name is None:
         return GLOBAL
     check(name, "user")
-    if name.startswith(TAG) and "=" in name:
-        return tag_account(name.removeprefix(TAG))
+    if is_tag(name):
+        return user_account(check_user(name))
     user = user_account(name)
     if not _begins(name, KEY) or read(user) is not None:
         return user

@@ -33,7 +33,7 @@ from budgeted.money import nano_usd, to_usd
 from budgeted.pricing.price_registry import Amount
 from budgeted.pricing.usage import Usage
 from budgeted.telemetry.forecast import Recent, goes_by_recent, recent_rates
-from budgeted.validation import check_count, check_name
+from budgeted.validation import check_count, check_user
 
 logger = logging.getLogger("budgeted")
 
@@ -58,7 +58,7 @@ class Accounts:
 
     def delete_user(self, user: str) -> None:
         """Forget a user's limits and balance. What it was charged stays in the reports."""
-        account = user_account(check_name(user, "user"))
+        account = user_account(check_user(user))
         self.known(user)
         self.forget_alerts(account)
         self._payer.ledger.delete(account)
@@ -188,7 +188,7 @@ class Accounts:
 
     def _default_limits(self, account: str) -> Sequence[Limit]:
         """The limits of an account that nobody has given any."""
-        if account_kind(account) != "user":
+        if account_kind(account) not in ("user", "tag"):
             return ()
         return self._payer.settings.default_user_limits.of(account_name(account))
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict
 
 from budgeted.ledger.interface import Ledger
 from budgeted.limits.limit import LimitLike
+from budgeted.payers.purpose_tags import Tags
 from budgeted.telemetry.events import Event
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class Keywords(TypedDict, total=False):
     alerts_secret: str | None
     on_event: Callable[[Event], object] | None
     metric_users: MetricUsers
+    metric_tags: str | Iterable[str]
+    tags: Tags | None
     semconv: bool
     fsync: Fsync
     clock: Callable[[], float] | None

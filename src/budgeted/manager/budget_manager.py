@@ -36,6 +36,7 @@ from budgeted.payers.block import Budget
 from budgeted.payers.block_ahead import BudgetAhead
 from budgeted.payers.cap_text import CapLike, read_cap
 from budgeted.payers.on_exceed_policy import make_policy
+from budgeted.payers.purpose_tags import Tags, TagsOf, accounts_of, check_tags
 from budgeted.pricing.price_registry import Amount
 from budgeted.pricing.usage import Usage
 from budgeted.telemetry.events import Event
@@ -101,6 +102,10 @@ class BudgetManager(LiteLLMMethods):
         metric_users: whether metrics, spans and logs may name users: ``False``, a list of users, ``"top 20"`` (those
             who have spent most), ``"hash"`` (16 hex digits of each name's SHA-256), ``True``, or a function that is
             given a user and returns the name to show, or None. Each user who is named is a series of its own.
+        metric_tags: the names of tags that metrics and logs may tell, such as ``["feature"]``, with at most 100 values
+            each, and ``"other"`` for the rest. Spans always have ``budgeted.tag.NAME``.
+        tags: what all calls are for that this manager pays: see :meth:`budget`, whose tags are added to these, and
+            whose values of the same names replace them.
         semconv: whether to emit the OpenTelemetry GenAI conventions' own metrics.
         fsync: ``"background"``, or ``"always"`` to survive a power cut.
         clock: returns unix seconds, like ``time.time``; for tests.
@@ -145,6 +150,8 @@ class BudgetManager(LiteLLMMethods):
         alerts_secret: str | None = None,
         on_event: Callable[[Event], object] | None = None,
         metric_users: MetricUsers = False,
+        metric_tags: str | Iterable[str] = (),
+        tags: Tags | None = None,
         semconv: bool = False,
         fsync: Fsync = "background",
         clock: Callable[[], float] | None = None,
@@ -260,6 +267,7 @@ class BudgetManager(LiteLLMMethods):
         *,
         cap: CapLike | None = None,
         key: str | None = None,
+        tags: Tags | None = None,
         on_exceed: OnExceed | None = None,
         fallback: Fallback | None = None,
         wait: float | None = None,
@@ -276,6 +284,8 @@ class BudgetManager(LiteLLMMethods):
             cap: what this one block may spend: USD, or limits in any unit, such as ``"$0.50 + 20 calls"``. One with a
                 period needs a key.
             key: keeps the cap in the ledger under this name: whoever opens it again goes on with what is left.
+            tags: what the calls are for, such as ``{"feature": "search", "session": id}``: names with values, each an
+                account that pays besides; None as a value for none. An inner block's value replaces an outer one's.
             on_exceed: ``"clamp"``, ``"raise"`` or ``"warn"``; None for the manager's.
             fallback: models to try instead of refusing; or ``{0.8: "gpt-5-mini"}``, to ask it from 80% of a limit on.
             wait: seconds to wait while only calls in flight are in the way, or a tokenizer is being loaded.
@@ -308,6 +318,7 @@ class BudgetManager(LiteLLMMethods):
             policy=policy,
             reraise=check_yes_or_no(reraise, "reraise"),
             repeat_limit=None if repeat_limit is None else check_count(repeat_limit, "repeat_limit", 1),
+            tags=() if tags is None else accounts_of(check_tags(tags)),
         )
         if ahead is not None and isinstance(block, BudgetAhead):
             block.ahead = ahead
@@ -321,6 +332,7 @@ class BudgetManager(LiteLLMMethods):
         user: str | Callable[..., str | None] | None = None,
         *,
         cap: CapLike | None = None,
+        tags: TagsOf | None = None,
         on_exceed: OnExceed | None = None,
         fallback: Fallback | None = None,
         wait: float | None = None,
@@ -336,6 +348,7 @@ class BudgetManager(LiteLLMMethods):
         *,
         user: object = None,
         cap: CapLike | None = None,
+        tags: TagsOf | None = None,
         on_exceed: OnExceed | None = None,
         fallback: Fallback | None = None,
         wait: float | None = None,
@@ -347,7 +360,7 @@ class BudgetManager(LiteLLMMethods):
         """Decorate a function so that its calls are paid for. See :func:`budgeted.budgeted`."""
         refuse_unknown(unknown, self.budgeted)
         own = decorator_options.read_block(cap, repeat_limit, share, reserve)
-        return decorator_options.decorate(lambda: self.payer, target, user, own, (on_exceed, fallback, wait))
+        return decorator_options.decorate(lambda: self.payer, target, user, own, (on_exceed, fallback, wait), tags)
 
     @documented
     def hold(
@@ -358,6 +371,7 @@ class BudgetManager(LiteLLMMethods):
         *,
         cost: Amount | None = None,
         user: str | None = None,
+        tags: Tags | None = None,
         provider: str | None = None,
         base_url: str | None = None,
         n: int | None = None,
@@ -367,7 +381,7 @@ class BudgetManager(LiteLLMMethods):
         """Set money aside for a call that no SDK's hook sees. See :func:`budgeted.hold`."""
         refuse_unknown(unknown, self.hold)
         refuse_amount(user, "hold(cost={})")
-        block = Budget(self.payer, user)
+        block = Budget(self.payer, user, tags=() if tags is None else accounts_of(check_tags(tags)))
         return make_hold(
             model, input, max_output_tokens, cost, block, provider=provider, base_url=base_url, n=n, tier=tier
         )

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import msgspec
 
 from budgeted.errors import LedgerError, LedgerLockedError, LedgerUnavailableError
-from budgeted.ledger.accounts import GLOBAL, Account, LimitSpec
+from budgeted.ledger.accounts import GLOBAL, Account, LimitSpec, account_kind
 from budgeted.ledger.interface import Ledger
 from budgeted.ledger.limit_conversion import limit_of_id
 from budgeted.limits.periods import local_time
@@ -156,7 +156,7 @@ def _replaced(found: Sequence[Entry], last: Entry | None, now: Account | None, m
 
 def _whose(account: str, project: str) -> str:
     """Whose limit it is; users are named nowhere, unless somebody opts in."""
-    return f"project {project!r}" if account == GLOBAL else f"a user of project {project!r}"
+    return f"project {project!r}" if account == GLOBAL else f"a {account_kind(account)} of project {project!r}"
 
 
 def _tell(replaced: Replaced, mine: Declaration, account: str, project: str) -> None:

@@ -16,7 +16,7 @@ from budgeted.validation import shown
 
 logger = logging.getLogger("budgeted")
 
-_LISTS = {"alerts": float, "alerts_to": str, "fallback": str, "unmetered_hosts": str}
+_LISTS = {"alerts": float, "alerts_to": str, "fallback": str, "unmetered_hosts": str, "metric_tags": str}
 _FLOATS = ("wait", "hold_timeout")
 _TOKENS = ("min_output_tokens",)
 _TEXTS = (
@@ -32,7 +32,7 @@ _OTHERS = (
 HIDDEN = "***"
 """What is shown of a value that is nobody's business."""
 
-MANAGER_SETTINGS = (*_TEXTS, *_LISTS, *_FLOATS, *_TOKENS, "metric_users", "semconv")
+MANAGER_SETTINGS = (*_TEXTS, *_LISTS, *_FLOATS, *_TOKENS, "metric_users", "semconv", "tags")
 """The settings of a manager that can be stated outside its program, by the names of its keywords."""
 
 _LIMITING = ("max_budget", "default_user_limits")
@@ -99,9 +99,10 @@ def variable_of(name: str, environment: Mapping[str, str]) -> str:
 def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     """The keywords of ``configure()`` that ``BUDGETED_*`` variables give: ``BUDGETED_MAX_BUDGET='$10/day'``.
 
-    Lists are separated by commas. ``BUDGETED_METRIC_USERS`` is ``true``, ``false``, ``hash``, ``top 20`` or users'
-    names, ``BUDGETED_SEMCONV`` is ``true`` or ``false``. ``BUDGETED_PROJECT``, which the command reads, stands in for
-    ``BUDGETED_PROJECT_NAME``. Empty variables count as not set; those that are not known are logged as warnings.
+    Lists are separated by commas, as is ``BUDGETED_TAGS='feature=search,team=x'``. ``BUDGETED_METRIC_USERS`` is
+    ``true``, ``false``, ``hash``, ``top 20`` or users' names, ``BUDGETED_SEMCONV`` is ``true`` or ``false``.
+    ``BUDGETED_PROJECT``, which the command reads, stands in for ``BUDGETED_PROJECT_NAME``. Empty variables count as not
+    set; those that are not known are logged as warnings.
 
     Args:
         environment: such as ``os.environ``.
@@ -123,9 +124,10 @@ def variables_of(environment: Mapping[str, str]) -> dict[str, Any]:
         if name in MANAGER_SETTINGS:
             try:
                 found[name] = _from_text(name, value.strip())
-            except ValueError:
+            except ValueError as error:
                 quoted = HIDDEN if is_url(value) else shown(value)
-                msg = f"{variable}={quoted} makes no sense; see {name!r} of budgeted.BudgetManager"
+                why = str(error) if name == "tags" else f"see {name!r} of budgeted.BudgetManager"
+                msg = f"{variable}={quoted} makes no sense; {why}"
                 raise ValueError(msg) from None
         elif name == "alerts_secret_file":
             found["alerts_secret"] = secret_of_environment(environment)
@@ -136,6 +138,19 @@ def variables_of(environment: Mapping[str, str]) -> dict[str, Any]:
             if meant:
                 msg = f"{variable} is not known; write {_PREFIX}{meant[0].upper()}"
                 raise ValueError(msg)
+    return found
+
+
+def _tags(value: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for one in value.split(","):
+        name, separator, tagged = (part.strip() for part in one.partition("="))
+        if one.strip() and (not separator or name in found):
+            problem = "has no value" if not separator else "is there twice"
+            msg = f"{shown(one.strip())} {problem}; write such as 'feature=search,team=x'"
+            raise ValueError(msg)
+        if separator:
+            found[name] = tagged
     return found
 
 
@@ -153,6 +168,8 @@ def _from_text(name: str, value: str) -> object:
         return float(value)
     if name in _TOKENS:
         return int(value)
+    if name == "tags":
+        return _tags(value)
     if name == "semconv":
         if value.lower() not in words:
             raise ValueError

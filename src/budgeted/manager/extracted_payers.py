@@ -21,7 +21,7 @@ from budgeted.payers.hooks_in_place import fixtures
 from budgeted.payers.payer_interface import Payer
 from budgeted.payers.scope import Scope, current, enter
 from budgeted.payers.sealed_text import NAME, mistaken
-from budgeted.validation import check_name, shown
+from budgeted.validation import check_name, check_user, shown
 
 VARIABLE = "BUDGETED_PAYERS"
 """The variable of an environment that the text travels in."""
@@ -139,10 +139,10 @@ def accounts_of(text: str, told: NamedPayers, *, signed: bool) -> list[CarriedAc
 
 
 def _is_account(one: CarriedAccount) -> bool:
-    name = one.account[2:]
     try:
-        kinds = (user_account, block_account) if one.limits is None else (block_account,)
-        return one.account in [kind(check_name(name, "user")) for kind in kinds]
+        if one.account == block_account(check_name(one.account[2:], "key")):
+            return True
+        return one.limits is None and one.account == user_account(check_user(account_name(one.account)))
     except ValueError:
         return False
 

@@ -31,7 +31,7 @@ from budgeted.pricing import price_registry
 from budgeted.pricing.input_token_bound import input_bound
 from budgeted.pricing.price_registry import Amount
 from budgeted.telemetry import counters
-from budgeted.validation import check_name, check_text, shown
+from budgeted.validation import check_text, check_user, is_tag, shown
 from budgeted.wire import response_usage
 
 UserRecord: TypeAlias = dict[str, Any]
@@ -73,7 +73,7 @@ class LiteLLMMethods:
             ValueError, TypeError: an argument makes no sense; the text quotes it. Then nothing was changed.
         """
         nano_usd(total_budget, "total_budget", up=False)
-        name = user_account(check_name(user, "user"))
+        name = user_account(check_user(user))
         period = None if duration is None else parse_period(duration)
         with self._payer.lock:
             account = self._payer.ledger.read(name)
@@ -85,7 +85,7 @@ class LiteLLMMethods:
                 made = msgspec.structs.replace(made, since=self._since(account, budgets))
             others = [spec_of(slot) for slot in slots if slot not in budgets]
             self._payer.ledger.set_limits(name, [made, *others], explicit=True)
-            self._payer.user_limits = True
+            self._payer.user_limits = self._payer.user_limits or not is_tag(user)
         return self._record(user)
 
     def _budget(
@@ -184,7 +184,7 @@ class LiteLLMMethods:
         """
         if not isinstance(user, str) and isinstance(completion_obj, str):
             user, completion_obj = completion_obj, user
-        user = check_name(user, "user")
+        user = check_user(user)
         name = user_account(user)
         group = self._payer.group.join(name, self._payer.policy)
         id = None if completion_obj is None else response_usage.read(completion_obj).id

@@ -14,7 +14,7 @@ import msgspec
 from budgeted.ledger.urls import public
 from budgeted.manager.project_payer import ProjectPayer
 from budgeted.manager.settings import Settings
-from budgeted.payers.carried_payers import CarriedAccount, described
+from budgeted.payers.carried_payers import CarriedAccount, accounts_in, described
 from budgeted.payers.payer_interface import Payer
 from budgeted.payers.scope import Scope
 from budgeted.payers.sealed_text import mistaken, opened, sealed
@@ -51,7 +51,7 @@ class NamedPayers(msgspec.Struct, frozen=True):
     Args:
         at: when it was made, in unix seconds.
         payers: the outermost block's first.
-        accounts: of users and blocks.
+        accounts: of users, blocks and tags.
         innermost: the payer of the innermost block, as an index.
     """
 
@@ -70,7 +70,7 @@ def written(scope: Scope | None, payer: ProjectPayer, secret: str) -> str:
         secret: by which it is signed; "" for none.
     """
     payers: list[Payer] = [payer]
-    accounts: tuple[CarriedAccount, ...] = ()
+    accounts = tuple(accounts_in(payer.group, 0, {}))
     innermost = 0
     if scope is not None and scope.payer is not None:
         payers, accounts, innermost = described(scope)

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
+import msgspec
+
 from budgeted.errors import BudgetError
 from budgeted.ledger.out_of_reach import OutOfReach
 from budgeted.manager import open_managers, part_of_run
@@ -18,6 +20,7 @@ from budgeted.manager.payers_as_text import NamedPayer, place_of, read
 from budgeted.manager.project_payer import ProjectPayer
 from budgeted.manager.stated_settings import stated
 from budgeted.payers import scope as scopes
+from budgeted.payers.purpose_tags import check_tags
 from budgeted.payers.sealed_text import mistaken
 
 logger = logging.getLogger("budgeted")
@@ -59,7 +62,8 @@ def _inherit(text: str, environment: Mapping[str, str], make: Callable[..., Mana
     found.register_prices()
     own = {name: found.settings[name].value for name in _NOT_TOLD if name in found.settings}
     accounts = accounts_of(text, told, signed=True)
-    managers = [_manager(text, one, environment, partial(make, **own)) for one in told.payers]
+    tags = check_tags(found.settings["tags"].value) if "tags" in found.settings else {}
+    managers = [_manager(text, _with_tags(one, tags), environment, partial(make, **own)) for one in told.payers]
     _kept.extend(managers)
     part_of_run.take_part(environment, [one.payer for one in managers])
     _first(managers[told.innermost])
@@ -71,6 +75,15 @@ def _inherit(text: str, environment: Mapping[str, str], make: Callable[..., Mana
 def _first(manager: Manager) -> None:
     """Have a manager be the default one: ``configure()`` changes it in place, and keeps its ledger."""
     open_managers.put_first(manager, INHERITED)
+
+
+def _with_tags(named: NamedPayer, tags: Mapping[str, str]) -> NamedPayer:
+    """A payer with the tags of this program, besides those of the one that has started it."""
+    if not tags:
+        return named
+    return msgspec.structs.replace(
+        named, settings={**named.settings, "tags": {**tags, **check_tags(named.settings.get("tags"))}}
+    )
 
 
 def _manager(text: str, named: NamedPayer, environment: Mapping[str, str], make: Callable[..., Manager]) -> Manager:

@@ -38,6 +38,7 @@ from budgeted.payers.calling_code import calling_code, place
 from budgeted.payers.lost_blocks import usual_reason
 from budgeted.payers.on_exceed_policy import Policy
 from budgeted.payers.payer_interface import Front, Group, KeyedBlock, Plan
+from budgeted.payers.purpose_tags import accounts_of
 from budgeted.pricing import price_registry
 from budgeted.pricing.usage import Counts
 from budgeted.telemetry import call_reporting, counters, events
@@ -124,7 +125,7 @@ class ProjectPayer:
 
         Charges that wait for the ledger since another process, or this one, could not hand them over are posted.
         """
-        user_limits = bool(settings.default_user_limits) or _users_have_limits(ledger)
+        user_limits = settings.default_user_limits.of_users or _users_have_limits(ledger)
         secret = settings.alerts_secret or (secret_of_environment(os.environ) if settings.alerts_to else None)
         if limits is None or limits_of_operator.overrule(limits, project_name or self.project_name, ledger):
             ledger.set_limits(GLOBAL, (), explicit=False, create=True)
@@ -146,12 +147,14 @@ class ProjectPayer:
         self.policy = Policy(settings.on_exceed, settings.wait, settings.fallback)
         self.semconv = settings.semconv
         self.user_names: UserNames | None = settings.metric_users
+        self.metric_tags = settings.metric_tags
         self.alerts = Alerts(self, settings.alerts) if settings.alerts else None
         if settings.on_event is None:
             self.listener = None
         elif self.listener is None or self.listener.callback is not settings.on_event:
             self.listener = Listener(settings.on_event)
-        self.group = Group(self, (GLOBAL,), (self.policy,))
+        tags = accounts_of(settings.tags)
+        self.group = Group(self, (GLOBAL, *tags), (self.policy,) * (1 + len(tags)))
         ledger.clock = settings.clock
         ledger.hold_timeout = settings.hold_timeout
         self.project_name = project_name or self.project_name
@@ -303,7 +306,7 @@ class ProjectPayer:
             return self._block_account(name, account)
         if kind == "user" and refuse and self.settings.unknown_users == "deny":
             self._require_budget(account_name(name), account)
-        limits = self.settings.default_user_limits.of(account_name(name)) if kind == "user" else ()
+        limits = () if kind == "global" else self.settings.default_user_limits.of(account_name(name))
         if limits and account is not None and not account.slots and not account.explicit:
             self.limit(name, limits, explicit=False)  # who has spent before there were any
             account = self.ledger.read(name)
@@ -456,7 +459,8 @@ class ProjectPayer:
                 now = present(slot, self.clock(), self.timezone) if slot.terms is not None else slot
                 over = now.spent + now.held > now.amount
                 if over and self._is_news(f"{name} {slot.limit} {slot.start}"):
-                    who = "a user" if account_kind(name) == "user" else account_name(name)
+                    kind = account_kind(name)
+                    who = f"a {kind}" if kind in ("user", "tag") else account_name(name)
                     text = "budgeted: %s is over %s and goes on, as on_exceed='warn'"
                     say(logging.WARNING, text, (who, limit_of(slot)), {})
 

@@ -28,7 +28,7 @@ from budgeted.money import format_usd
 from budgeted.payers.cap_text import PLAIN, CapLike, read_cap
 from budgeted.payers.carried_payers import CarriedAccount, carried_limits, enclosed
 from budgeted.payers.scope import current
-from budgeted.validation import check_name, refuse_amount
+from budgeted.validation import check_user, refuse_amount
 
 
 class Spent(msgspec.Struct):
@@ -78,7 +78,7 @@ class RunBooks:
     def __init__(self, books: Books, user: str | None, cap: CapLike | None) -> None:
         self.key = f"run-{secrets.token_hex(6)}"
         refuse_amount(user, "--cap {}")
-        self.user = None if user is None else check_name(user, "user")
+        self.user = None if user is None else check_user(user)
         self.cap = None if cap is None else read_cap(cap, lasting=True)
         self._account = block_account(self.key)
         # A day less, whatever time zone those who are charged here count days in.

@@ -18,11 +18,12 @@ from budgeted.limits.periods import zone
 from budgeted.limits.trusted_clock import system_clock
 from budgeted.money import nano_usd
 from budgeted.payers.on_exceed_policy import check_fallback, check_on_exceed
+from budgeted.payers.purpose_tags import check_tags
 from budgeted.telemetry.events import Event
 from budgeted.telemetry.user_names import UserNames, user_names
 from budgeted.telemetry.webhooks.destinations import Destination, destinations, is_url
 from budgeted.telemetry.webhooks.signatures import Secret, secret
-from budgeted.validation import check_count, check_seconds, check_yes_or_no, shown
+from budgeted.validation import TAG, check_count, check_seconds, check_tag_name, check_yes_or_no, is_tag, shown
 
 WHOLE_HOLD = 2**62
 """As many output tokens assumed of an uncertain call as it was granted."""
@@ -56,10 +57,19 @@ class UserLimits:
     def __bool__(self) -> bool:
         return bool(self.patterns)
 
+    @property
+    def of_users(self) -> bool:
+        """Whether users may have any of them: some patterns are for tags alone."""
+        return any(not pattern.startswith(TAG) for pattern, _ in self.patterns)
+
     def of(self, user: str) -> tuple[Limit, ...]:
-        """The limits of the first pattern that matches a user's name."""
+        """The limits of the first pattern that matches a name: a user's, or a tag's, as ``tag:NAME=VALUE``.
+
+        Only patterns that begin with ``tag:`` are for tags.
+        """
+        tagged = is_tag(user)
         for pattern, limits in self.patterns:
-            if fnmatch.fnmatchcase(user, pattern):
+            if fnmatch.fnmatchcase(user, pattern) and (not tagged or pattern.startswith(TAG)):
                 return limits
         return ()
 
@@ -86,6 +96,8 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     alerts_secret: Secret | None = None
     on_event: Callable[[Event], object] | None = None
     metric_users: UserNames | None = None
+    metric_tags: tuple[str, ...] = ()
+    tags: dict[str, str] = {}
     semconv: bool = False
     clock: Callable[[], float] = system_clock
 
@@ -197,6 +209,14 @@ def _hosts(name: str, value: object) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _names_of_tags(name: str, value: object) -> tuple[str, ...]:
+    listed = () if value is None else (value,) if isinstance(value, str) else value
+    if not isinstance(listed, Iterable):
+        msg = f"{name} must be names of tags such as ['feature'], got {shown(value)}"
+        raise TypeError(msg)
+    return tuple(dict.fromkeys(check_tag_name(one) for one in listed))
+
+
 def _hold_timeout(_: str, value: object) -> float:
     return check_hold_timeout(value)
 
@@ -270,5 +290,7 @@ _READERS: Final[Mapping[str, Reader]] = {
     "on_event": _listener,
     "semconv": _yes_or_no,
     "metric_users": lambda _, value: user_names(value),
+    "metric_tags": _names_of_tags,
+    "tags": lambda _, value: check_tags(value),
     "clock": _clock,
 }

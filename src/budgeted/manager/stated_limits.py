@@ -11,7 +11,7 @@ from budgeted.limits.limit import Limit, LimitLike
 from budgeted.limits.periods import parse_period
 from budgeted.manager.settings import global_limits
 from budgeted.manager.settings_file import SettingsFile
-from budgeted.validation import check_name, shown
+from budgeted.validation import check_name, check_user, shown
 
 Limits = tuple[Limit, ...]
 
@@ -91,7 +91,7 @@ def _table(file: SettingsFile, name: str) -> dict[str, object]:
 
 def _checked(file: SettingsFile, keys: tuple[str, ...], name: str) -> str:
     try:
-        return check_name(name, "user")
+        return check_name(name, "user") if _GLOB.search(name) else check_user(name)
     except ValueError as error:
         msg = f"{file.where(*keys)}: {error}"
         raise ValueError(msg) from None

@@ -27,7 +27,7 @@ from budgeted.manager.settings import Settings, UserLimits, check_fsync, global_
 from budgeted.manager.settings_file import SettingsFile
 from budgeted.manager.stated_limits import Limits, last_of_all
 from budgeted.manager.unknown_keywords import ELSEWHERE
-from budgeted.validation import check_name, shown
+from budgeted.validation import check_name, is_tag, shown
 
 logger = logging.getLogger("budgeted")
 
@@ -114,7 +114,7 @@ class Stated(msgspec.Struct, frozen=True):
             if found is None or not found.explicit or set(now) != set(limits):
                 specs = [spec(limit, at, payer.timezone) for limit in limits]
                 declare(payer.ledger, account, specs, at, payer.project_name)
-            if limits:
+            if limits and not is_tag(user):
                 payer.user_limits = True
 
 

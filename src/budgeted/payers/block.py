@@ -53,7 +53,7 @@ class Budget(BlockFigures):
         """The payers of a call made in this block, itself inside ``parent``."""
         if self.account is not None:
             self.payer.limit_block(self.account, self.limits, self)
-        scope = joined(parent, self.payer, self.user, self._policy, self.account)
+        scope = joined(parent, self.payer, self.user, self._policy, self.account, self.tags)
         around = scope.blocks
         if self in around:  # it is charged once
             around = tuple(block for block in around if block is not self)

@@ -19,9 +19,10 @@ from budgeted.payers.cap_slots import NO_END, CapSlot, cap_slot
 from budgeted.payers.cap_text import PLAIN, Cap
 from budgeted.payers.on_exceed_policy import Policy
 from budgeted.payers.payer_interface import Payer
+from budgeted.payers.purpose_tags import Accounts
 from budgeted.payers.repeated_requests import RepeatedRequests
 from budgeted.system.forks import at_fork
-from budgeted.validation import check_name
+from budgeted.validation import check_name, check_user
 from budgeted.wire.normalized_request import Request
 
 caps_lock = threading.Lock()
@@ -69,6 +70,7 @@ class BlockFigures:
     """Who pays for a block's calls, and its numbers. All figures are local to this object and process, in USD.
 
     Attributes:
+        tags: the accounts of its tags.
         slot: what is spent and held in USD, and the cap in USD for all models, if there is one.
         more: the cap's other limits.
         checked: those of the cap's limits that are checked in this process; those of a keyed cap are in the ledger.
@@ -93,6 +95,7 @@ class BlockFigures:
         "repeats",
         "shared",
         "slot",
+        "tags",
         "taken",
         "user",
     )
@@ -107,9 +110,11 @@ class BlockFigures:
         policy: Policy | None = None,
         reraise: bool = False,
         repeat_limit: int | None = None,
+        tags: Accounts = (),
     ) -> None:
-        self.user = None if user is None else check_name(user, "user")
+        self.user = None if user is None else check_user(user)
         self.key = None if key is None else check_name(key, "key")
+        self.tags = tags
         self.payer = payer
         self._policy = policy
         self._cap = cap

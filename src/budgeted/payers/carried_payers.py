@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -29,7 +29,7 @@ class CarriedAccount(msgspec.Struct, frozen=True):
         account: the ledger's name of it.
         policy: what happens to a call that does not fit; None for the payer's own.
         within: the id of the hold that the block's calls draw on, as it has set its cap aside; "" for none.
-        cap: what a block may spend; None for a user, and for a block that only counts.
+        cap: what a block may spend; None for a user and a tag, and for a block that only counts.
     """
 
     payer: int
@@ -54,7 +54,7 @@ class CarriedPayers(msgspec.Struct, frozen=True):
     Args:
         payers: whom the code's calls are charged to, the outermost block's first; then the default manager's, if it is
             none of them.
-        accounts: of users and blocks, by payer.
+        accounts: of users, blocks and tags, by payer.
         inside: how many of the payers the code's blocks have; 0 for code outside every block.
         innermost: the payer of the innermost block, as an index; -1 if there is no block.
     """
@@ -133,7 +133,7 @@ def described(scope: Scope) -> tuple[list[Payer], tuple[CarriedAccount, ...], in
         block.share()
     groups = with_shared_caps(scope.groups, scope.blocks)
     blocks = {kept[0]: block for block in scope.blocks if (kept := block.kept) is not None}
-    accounts = tuple(one for index, group in enumerate(groups) for one in _accounts(index, group, blocks))
+    accounts = tuple(one for index, group in enumerate(groups) for one in accounts_in(group, index, blocks))
     payers = [group.payer for group in groups]
     none = -1 if scope.payer is None else 0
     return payers, accounts, next((index for index, payer in enumerate(payers) if payer is scope.payer), none)
@@ -144,8 +144,14 @@ def carried_limits(limits: Sequence[Limit]) -> CarriedLimits:
     return tuple((limit.id, limit.amount, limit.keep) for limit in limits)
 
 
-def _accounts(index: int, group: Group, blocks: dict[str, BlockFigures]) -> list[CarriedAccount]:
-    """A group's accounts but the global one, which each payer has; some are those of capped blocks."""
+def accounts_in(group: Group, index: int, blocks: Mapping[str, BlockFigures]) -> list[CarriedAccount]:
+    """A group's accounts but the global one, which each payer has.
+
+    Args:
+        group: the accounts of one payer.
+        index: the payer's.
+        blocks: those with a cap, by the ledger's names of their accounts.
+    """
     own, found = group.payer.policy, []
     for account, policy in zip(group.accounts[1:], group.policies[1:], strict=True):
         block = blocks.get(account)

@@ -17,6 +17,7 @@ from budgeted.ledger.interface import Ledger
 from budgeted.ledger.spill_file import Unposted
 from budgeted.limits.limit import Limit
 from budgeted.payers.on_exceed_policy import Policy
+from budgeted.payers.purpose_tags import MOST_TAGS, same_tag
 from budgeted.pricing.usage import Counts
 from budgeted.wire.normalized_request import Request
 
@@ -48,6 +49,7 @@ class Group:
         "plans",
         "policies",
         "soft",
+        "tagged",
         "untouched",
         "watches",
     )
@@ -57,6 +59,7 @@ class Group:
         self.accounts = accounts
         self.policies = policies
         self.attributed = any(account[0] == "u" for account in accounts)
+        self.tagged = any(account[0] == "t" for account in accounts)
         self.soft = any(policy.on_exceed == "warn" for policy in policies)
         self.untouched = any(policy.on_exceed == "raise" for policy in policies)
         self.inherited: dict[str, Policy] = {}
@@ -77,13 +80,19 @@ class Group:
         return self.inherited.get(account, self.payer.policy)
 
     def join(self, account: str, policy: Policy) -> Group:
-        """This group and one more account; the account keeps its first policy if it is here already."""
+        """This group and one more account; the account keeps its first policy if it is here already.
+
+        Raises:
+            ValueError: it is that of one tag too many.
+        """
         # Nearly always the payer's own policy, whose hash is not worth computing each time.
         key = account if policy is self.payer.policy else (account, policy)
         group = self.joined.get(key)
         if group is None:
             if account in self.accounts:
                 group = self
+            elif account[0] == "t":
+                group = self._tagged(account, policy)
             else:
                 group = Group(self.payer, (*self.accounts, account), (*self.policies, policy))
             if len(self.joined) >= MOST_GROUPS:
@@ -92,6 +101,15 @@ class Group:
                     self.joined.pop(old, None)
             self.joined[key] = group
         return group
+
+    def _tagged(self, account: str, policy: Policy) -> Group:
+        """This group and one more tag, in place of another value of the same one."""
+        before = same_tag(account)
+        kept = [one for one in zip(self.accounts, self.policies, strict=True) if not one[0].startswith(before)]
+        if sum(name[0] == "t" for name, _ in kept) >= MOST_TAGS:
+            msg = f"a call in these blocks would have more than {MOST_TAGS} tags; leave some out"
+            raise ValueError(msg)
+        return Group(self.payer, (*(name for name, _ in kept), account), (*(one for _, one in kept), policy))
 
 
 class Watch(Protocol):
@@ -181,7 +199,7 @@ class Payer(Protocol):
         clock: returns unix seconds.
         timezone: whose calendar counts.
         policy: what happens to a call that does not fit, unless its block says otherwise.
-        group: the global account, alone.
+        group: the global account, and those of the tags that all calls have.
         min_output_tokens: the fewest output tokens worth having.
         uncertain_output: output tokens charged to a call that nobody confirms, at most; -1 charges nothing.
         on_uncertain: ``"estimate"``, ``"hold"`` or ``"release"``: how such a call is charged.
@@ -190,6 +208,7 @@ class Payer(Protocol):
         unmetered_hosts: further hosts that serve models.
         user_limits: whether users have limits.
         project_name: the namespace in the ledger.
+        metric_tags: the names of tags that metrics and logs may tell.
         user_names: by which names telemetry may know users; None where it names none.
         alerts, listener, webhooks, repeats: who is told what.
         semconv: whether the conventions' own metrics are wanted.
@@ -210,6 +229,7 @@ class Payer(Protocol):
     user_limits: bool
     project_name: str
     semconv: bool
+    metric_tags: tuple[str, ...]
 
     @property
     def user_names(self) -> Callable[[str], str] | None: ...  # noqa: D102 - see the class

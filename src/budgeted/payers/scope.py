@@ -18,6 +18,7 @@ from budgeted.ledger.accounts import block_account, user_account
 from budgeted.payers.block_figures import BlockFigures
 from budgeted.payers.on_exceed_policy import Policy
 from budgeted.payers.payer_interface import Group, Payer
+from budgeted.payers.purpose_tags import Accounts
 from budgeted.system.forks import at_fork
 from budgeted.wire.normalized_request import Request
 
@@ -91,9 +92,18 @@ class Scope(msgspec.Struct, eq=False):
 
 
 def joined(
-    parent: Scope | None, payer: Payer, user: str | None, policy: Policy | None, block: str | None = None
+    parent: Scope | None,
+    payer: Payer,
+    user: str | None,
+    policy: Policy | None,
+    block: str | None = None,
+    tags: Accounts = (),
 ) -> Scope:
-    """The payers of ``parent``, and a payer's global account, a user and a keyed block."""
+    """The payers of ``parent``, and a payer's global account, a user, a keyed block and tags.
+
+    Raises:
+        ValueError: there are too many tags.
+    """
     if parent is None:
         group = payer.group
         groups: tuple[Group, ...] = ()
@@ -105,6 +115,8 @@ def joined(
         paying = paying.join(user_account(user), policy or payer.policy)
     if block is not None:
         paying = paying.join(block, policy or payer.policy)
+    for tag in tags:
+        paying = paying.join(tag, policy or payer.policy)
     if not groups:
         groups = (paying,)
     elif group not in groups:

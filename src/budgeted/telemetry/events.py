@@ -161,7 +161,8 @@ def innermost(groups: Sequence[Group]) -> tuple[str, str]:
     """The name and kind of the innermost account that pays for a call."""
     payers = [group.payer for group in always]
     own = [group for group in groups if group.payer not in payers] or groups
-    account = own[-1].accounts[-1]
+    # What a call is for pays besides, and is not who: that of a user's call is the user.
+    account = next((name for name in reversed(own[-1].accounts) if name[0] != "t"), own[-1].accounts[-1])
     return account_name(account), account_kind(account)
 
 
