@@ -173,7 +173,9 @@ def wsgi_app(environ: object, start_response: object) -> list[bytes]:
         ({"user": "x-user", "status": 200}, ValueError, "status must be from 400 to 599.* got 200"),
         ({"user": "x-user", "headers": "yes"}, TypeError, "headers must be True or False, got 'yes'"),
         ({"user": "x-user", "max_usd": 5}, TypeError, "unknown keyword 'max_usd'; here it is called 'cap'"),
-        ({"user": "x-user", "tags": {}}, TypeError, "unknown keyword 'tags'; there are app, cap, headers"),
+        ({"user": "x-user", "labels": {}}, TypeError, "unknown keyword 'labels'; there are app, cap, headers"),
+        ({"user": "x-user", "tags": "feature"}, TypeError, "tags must be a mapping such as .* got 'feature'"),
+        ({"user": "x-user", "tags": {"a b": len}}, ValueError, "'a b' is no name of a tag"),
         ({}, TypeError, "user"),
     ],
 )

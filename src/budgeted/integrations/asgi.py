@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Never
 
 from budgeted.errors import BudgetError
@@ -34,6 +34,7 @@ from budgeted.manager.budget_manager import BudgetManager
 from budgeted.manager.unknown_keywords import documented, refuse_unknown
 from budgeted.payers.cap_text import CapLike
 from budgeted.payers.hooks_in_place import fixtures
+from budgeted.payers.purpose_tags import Accounts, TagsOf
 from budgeted.payers.scope import current, enter, leave
 
 EXCHANGE = "budgeted.exchange"
@@ -100,6 +101,8 @@ class BudgetMiddleware(RefusalMiddleware):
         user: who pays: the name of a header, which only a proxy may set, or a callable, sync or async, that is given
             the connection's scope and returns a user's name; None counts as a missing header.
         cap: what each request, or each WebSocket while it is open, may spend, in USD or any unit; None for no cap.
+        tags: what requests are for: names with values, or with callables that are given what that of ``user`` is, sync
+            or async; or one callable that returns such a mapping of values. None as a value: not tagged.
         manager: whose accounts; None for the default manager's.
         status: of the answer where the same request will pass after a while; where it never will, that is 402.
         headers: whether answers have ``budgeted-spent``, USD of this request until its headers were sent, and
@@ -120,6 +123,7 @@ class BudgetMiddleware(RefusalMiddleware):
         user: UserOf,
         *,
         cap: CapLike | None = None,
+        tags: TagsOf | None = None,
         manager: BudgetManager | None = None,
         status: int = 429,
         headers: bool = False,
@@ -127,11 +131,12 @@ class BudgetMiddleware(RefusalMiddleware):
     ) -> None:
         refuse_unknown(unknown, BudgetMiddleware)
         super().__init__(app, status=status, headers=headers)
-        self._payer = RequestPayer(user, cap, manager)
+        self._payer = RequestPayer(user, cap, manager, tags)
 
     async def _serve(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:
         try:
-            exchange.block = self._payer.block(await user_of(self._payer, scope))
+            user = await user_of(self._payer, scope)
+            exchange.block = self._payer.block(user, await tags_of(self._payer, scope))
         except (PayerError, BudgetError) as error:
             await _turn_away(exchange, error, receive)
             return
@@ -164,6 +169,38 @@ async def user_of(payer: RequestPayer, scope: Scope, request: object = None) -> 
         with failing(payer.user):
             found = await found
     return payer.of_callable(found)
+
+
+async def tags_of(payer: RequestPayer, request: object) -> Accounts | None:
+    """The accounts of a request's tags; None where no request is looked at for them.
+
+    Args:
+        payer: who knows how to tell.
+        request: what callables are given: the connection's scope, or a framework's own request.
+
+    Raises:
+        PayerError, BudgetError: they cannot be told.
+    """
+    if not payer.tags:
+        return None
+    return await awaited_tags(payer, payer.asked_tags(request))
+
+
+async def awaited_tags(payer: RequestPayer, told: object) -> Accounts:
+    """The accounts of tags, some of which have to be awaited.
+
+    Args:
+        payer: who knows how to tell.
+        told: by its :meth:`RequestPayer.asked_tags`.
+
+    Raises:
+        PayerError, BudgetError: they cannot be told.
+    """
+    with failing(payer.tags, "tags"):
+        found = await told if inspect.isawaitable(told) else told
+        if isinstance(found, Mapping):
+            found = {name: await one if inspect.isawaitable(one) else one for name, one in found.items()}
+    return payer.tags_of(found)
 
 
 async def _turn_away(exchange: Exchange, error: PayerError | BudgetError, receive: Receive) -> None:

@@ -31,6 +31,7 @@ from django.http import (  # type: ignore[import-untyped]
 from django.utils.module_loading import import_string  # type: ignore[import-untyped]
 
 from budgeted.errors import BudgetError, refusal_behind
+from budgeted.integrations.asgi import awaited_tags
 from budgeted.integrations.problem_answers import PayerError, UnhandledRefusals, answer_to, note
 from budgeted.integrations.request_payer import (
     RequestBlock,
@@ -42,11 +43,12 @@ from budgeted.integrations.request_payer import (
     figures,
     run_inside,
 )
-from budgeted.integrations.wsgi import CutShortError, user_of
+from budgeted.integrations.wsgi import CutShortError, tags_of, user_of
 from budgeted.manager.budget_manager import BudgetManager
 from budgeted.manager.unknown_keywords import refuse_unknown
 from budgeted.payers.cap_text import CapLike
 from budgeted.payers.hooks_in_place import fixtures
+from budgeted.payers.purpose_tags import Accounts, TagsOf
 from budgeted.payers.scope import Scope, current, enter, leave
 from budgeted.validation import shown
 
@@ -59,10 +61,10 @@ _filter = UnhandledRefusals()
 class BudgetMiddleware:
     """Has each request's calls paid by its user, and answers the refusals that nobody handled.
 
-    Its settings are the mapping ``BUDGETED`` of Django's settings: ``user``, and if need be ``cap``, ``manager``,
-    ``status`` and ``headers``, as :class:`budgeted.integrations.asgi.BudgetMiddleware` has them. A callable ``user`` is
-    given the request, and may be written as its dotted path. If it looks at ``request.user``, this goes below
-    ``AuthenticationMiddleware``.
+    Its settings are the mapping ``BUDGETED`` of Django's settings: ``user``, and if need be ``cap``, ``tags``,
+    ``manager``, ``status`` and ``headers``, as :class:`budgeted.integrations.asgi.BudgetMiddleware` has them. A
+    callable ``user`` or ``tags`` is given the request, and may be written as its dotted path. If it looks at
+    ``request.user``, this goes below ``AuthenticationMiddleware``.
 
     Raises:
         ImproperlyConfigured: a setting makes no sense; the text quotes it.
@@ -102,7 +104,8 @@ class BudgetMiddleware:
 
     def _serve(self, request: HttpRequest) -> HttpResponseBase:
         try:
-            block = self._payer.block(user_of(self._payer, request.META, request))
+            user = user_of(self._payer, request.META, request)
+            block = self._payer.block(user, tags_of(self._payer, request))
         except (PayerError, BudgetError) as error:
             return self._answered(request, error)
         paying = _scope(block)
@@ -115,7 +118,8 @@ class BudgetMiddleware:
 
     async def _serve_async(self, request: HttpRequest) -> HttpResponseBase:
         try:
-            block = self._payer.block(await self._user(request))
+            user = await self._user(request)
+            block = self._payer.block(user, await self._tags(request))
         except (PayerError, BudgetError) as error:
             return self._answered(request, error)
         paying = _scope(block)
@@ -161,6 +165,12 @@ class BudgetMiddleware:
         with failing(asked):
             found = await cast("Awaitable[object]", asked(request))
         return self._payer.of_callable(found)
+
+    async def _tags(self, request: HttpRequest) -> Accounts | None:
+        """The accounts of the request's tags; plain callables run in Django's thread, as that of the user does."""
+        if not self._payer.tags:
+            return None
+        return await awaited_tags(self._payer, await sync_to_async(self._payer.asked_tags)(request))
 
     def _settled(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         """The response, or where another middleware was refused and nobody handled that, the answer to it."""
@@ -225,13 +235,16 @@ def _read(
     manager: BudgetManager | None = None,
     status: int = 429,
     headers: bool = False,  # noqa: FBT002 - it is named where it is set
+    tags: TagsOf | str | None = None,
     **unknown: object,
 ) -> tuple[RequestPayer, int, bool]:
     """The settings, checked."""
     refuse_unknown(unknown, _read)
     if isinstance(user, str) and "." in user:
         user = import_string(user)
-    return RequestPayer(user, cap, manager), check_status(status), check_headers(headers)
+    if isinstance(tags, str):
+        tags = cast("TagsOf", import_string(tags))
+    return RequestPayer(user, cap, manager, tags), check_status(status), check_headers(headers)
 
 
 def _remember(request: HttpRequest | None = None, **_: object) -> None:

@@ -24,7 +24,7 @@ from starlette.exceptions import HTTPException, WebSocketException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
-from budgeted.integrations.asgi import EXCHANGE, RefusalMiddleware, user_of
+from budgeted.integrations.asgi import EXCHANGE, RefusalMiddleware, tags_of, user_of
 from budgeted.integrations.asgi_types import Scope
 from budgeted.integrations.asgi_websocket import POLICY_VIOLATION
 from budgeted.integrations.problem_answers import Answer, PayerError, answer_to, note
@@ -32,6 +32,7 @@ from budgeted.integrations.request_payer import RequestBlock, RequestPayer, User
 from budgeted.manager.budget_manager import BudgetManager
 from budgeted.payers.cap_text import CapLike
 from budgeted.payers.hooks_in_place import fixtures
+from budgeted.payers.purpose_tags import TagsOf
 from budgeted.payers.scope import current, enter, leave
 
 if "scope" not in inspect.signature(Depends).parameters:
@@ -52,7 +53,13 @@ class NoPayerError(HTTPException):
         self.answer = answer
 
 
-def payer(user: UserOf, *, cap: CapLike | None = None, manager: BudgetManager | None = None) -> Payer:
+def payer(
+    user: UserOf,
+    *,
+    cap: CapLike | None = None,
+    tags: TagsOf | None = None,
+    manager: BudgetManager | None = None,
+) -> Payer:
     """A dependency that has the rest of a request paid by its user, and gives the user's name.
 
     Args:
@@ -60,6 +67,8 @@ def payer(user: UserOf, *, cap: CapLike | None = None, manager: BudgetManager | 
             dependency of its own, or a function of one parameter without a type, which is given the connection. None
             counts as a missing header.
         cap: what each request may spend, in USD or any unit; None for no cap.
+        tags: what requests are for: names with values, or with callables that are given the connection, sync or async;
+            or one callable that returns such a mapping of values. None as a value: not tagged.
         manager: whose accounts; None for the default manager's.
 
     Returns:
@@ -72,14 +81,15 @@ def payer(user: UserOf, *, cap: CapLike | None = None, manager: BudgetManager | 
     Example:
         >>> async def chat(user: Annotated[str, Depends(payer("x-user"))]): ...
     """
-    paying = RequestPayer(user, cap, manager)
+    paying = RequestPayer(user, cap, manager, tags)
     if paying.user is not None and not _takes_connection(paying.user):
         return _of_dependency(paying)
 
     async def paid(connection: HTTPConnection) -> AsyncGenerator[str, None]:
         scope = connection.scope
         try:
-            block = paying.block(await user_of(paying, scope, connection))
+            user = await user_of(paying, scope, connection)
+            block = paying.block(user, await tags_of(paying, connection))
         except PayerError as error:
             raise _turned_away(scope, error) from None
         with _paying(scope, block):
@@ -94,7 +104,8 @@ def _of_dependency(paying: RequestPayer) -> Payer:
     async def paid(connection: HTTPConnection, found: object = Depends(paying.user)) -> AsyncGenerator[str, None]:
         scope = connection.scope
         try:
-            block = paying.block(paying.of_callable(found))
+            user = paying.of_callable(found)
+            block = paying.block(user, await tags_of(paying, connection))
         except PayerError as error:
             raise _turned_away(scope, error) from None
         with _paying(scope, block):

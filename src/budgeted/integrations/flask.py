@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from wsgiref.types import WSGIEnvironment
 
 from flask import Flask, Response, got_request_exception, request
@@ -19,6 +19,7 @@ from budgeted.integrations.request_payer import RequestBlock, UserOf
 from budgeted.integrations.wsgi import BudgetMiddleware, awaited
 from budgeted.manager.budget_manager import BudgetManager
 from budgeted.payers.cap_text import CapLike
+from budgeted.payers.purpose_tags import TagsOf
 
 _REFUSAL = "budgeted.refusal"
 """Where the environ has the refusal that nobody handled."""
@@ -29,6 +30,7 @@ def init_app(
     user: UserOf,
     *,
     cap: CapLike | None = None,
+    tags: TagsOf | None = None,
     manager: BudgetManager | None = None,
     status: int = 429,
     headers: bool = False,
@@ -44,6 +46,8 @@ def init_app(
             its context (so that Flask-Login knows ``current_user``), and returns a user's name; None counts as a
             missing header.
         cap: what each request may spend, in USD or any unit; None for no cap.
+        tags: what requests are for: names with values, or with callables that are given the request, in its context;
+            or one callable that returns such a mapping of values. None as a value: not tagged.
         manager: whose accounts; None for the default manager's.
         status: of the answer where the same request will pass after a while; where it never will, that is 402.
         headers: whether answers have ``budgeted-spent`` and ``budgeted-remaining``, as of when headers are sent.
@@ -59,7 +63,9 @@ def init_app(
         msg = f"init_app takes a Flask application, got {given!r}"
         raise TypeError(msg)
     asked = _in_context(app, user) if callable(user) else user
-    middleware = _Middleware(app.wsgi_app, asked, cap=cap, manager=manager, status=status, headers=headers)
+    middleware = _Middleware(
+        app.wsgi_app, asked, cap=cap, tags=_tags_in_context(app, tags), manager=manager, status=status, headers=headers
+    )
     app.wsgi_app = middleware  # type: ignore[method-assign]  # as Flask's documentation has it
     app.register_error_handler(BudgetError, functools.partial(_answered, status=status))
     app.logger.addFilter(UnhandledRefusals())
@@ -83,6 +89,14 @@ def _in_context(app: Flask, user: Callable[..., object]) -> Callable[[WSGIEnviro
             return awaited(user(request))
 
     return asked
+
+
+def _tags_in_context(app: Flask, tags: TagsOf | None) -> TagsOf | None:
+    if callable(tags):
+        return _in_context(app, tags)
+    if not isinstance(tags, Mapping):  # which the middleware looks at
+        return tags
+    return {name: _in_context(app, one) if callable(one) else one for name, one in tags.items()}
 
 
 def _answered(error: BudgetError, status: int) -> Response:

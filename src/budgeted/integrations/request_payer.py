@@ -20,8 +20,9 @@ from budgeted.manager.open_managers import check_stated
 from budgeted.money import NANO
 from budgeted.payers.block import Budget
 from budgeted.payers.cap_text import CapLike, read_cap
+from budgeted.payers.purpose_tags import Accounts, AskedTags, TagsOf
 from budgeted.payers.scope import Scope, enter, leave
-from budgeted.validation import check_name, refuse_amount, shown
+from budgeted.validation import check_user, refuse_amount, shown
 
 T = TypeVar("T")
 
@@ -59,13 +60,17 @@ class RequestPayer:
         user: the name of a header, or a callable.
         cap: what each request may spend, in USD or any unit; None for no cap.
         manager: whose accounts; None for the default one's, asked at each request.
+        tags: what requests are for, as :class:`AskedTags` takes it: its callables are given the request, as that of
+            ``user`` is.
 
     Raises:
         ValueError, TypeError: an argument makes no sense; the text quotes it and says what to write. Or what a file or
             variables state does, of which the default manager is to be made.
     """
 
-    def __init__(self, user: UserOf, cap: CapLike | None, manager: BudgetManager | None) -> None:
+    def __init__(
+        self, user: UserOf, cap: CapLike | None, manager: BudgetManager | None, tags: TagsOf | None = None
+    ) -> None:
         self.user = user if callable(user) else None
         self.header = "" if callable(user) else _header_name(user)
         read = None if cap is None else read_cap(cap)
@@ -76,15 +81,26 @@ class RequestPayer:
         if manager is None:
             check_stated()
         self._cap, self._manager = read, manager
+        self._tags = AskedTags(tags)
 
-    def block(self, user: str) -> RequestBlock:
+    @property
+    def tags(self) -> Sequence[Callable[..., object]]:
+        """The callables that are asked for the tags of a request; none where those of all requests are the same."""
+        return self._tags.callables
+
+    def block(self, user: str, tags: Accounts | None = None) -> RequestBlock:
         """A block for one request of a user.
+
+        Args:
+            user: the user.
+            tags: the accounts of the request's tags; None where no request is looked at for them.
 
         Raises:
             PayerError: the default manager cannot be made as it is stated.
             BudgetError: its ledger cannot be opened.
         """
-        block = RequestBlock((self._manager or _default_manager()).payer, user, cap=self._cap)
+        tags = self._tags.accounts if tags is None else tags
+        block = RequestBlock((self._manager or _default_manager()).payer, user, cap=self._cap, tags=tags)
         block.refusal = None
         return block
 
@@ -117,6 +133,25 @@ class RequestPayer:
         assert self.user is not None  # noqa: S101 - or else there is a header
         with failing(self.user):
             return self.user(request)
+
+    def asked_tags(self, request: object) -> object:
+        """What the callables say of a request's tags: values, and things to await, for :meth:`tags_of`.
+
+        Raises:
+            PayerError: one raised.
+            BudgetError: one raised that.
+        """
+        with failing(self.tags, "tags"):
+            return self._tags.ask(request)
+
+    def tags_of(self, told: object) -> Accounts:
+        """The accounts of a request's tags.
+
+        Raises:
+            PayerError: a callable returned what is no value of a tag.
+        """
+        with failing(self.tags, "tags"):
+            return self._tags.read(told)
 
     def of_callable(self, found: object) -> str:
         """The user that the callable named.
@@ -160,14 +195,19 @@ def figures(block: RequestBlock) -> list[tuple[str, str]]:
 
 
 @contextlib.contextmanager
-def failing(user: object) -> Iterator[None]:
-    """Tell of a callable that raises, unless it refuses."""
+def failing(asked: object, name: str = "user") -> Iterator[None]:
+    """Tell of a callable that raises, unless it refuses.
+
+    Args:
+        asked: the callable, or several.
+        name: the argument of the middleware that it was given as.
+    """
     try:
         yield
     except BudgetError:
         raise
     except Exception as error:
-        told = f"user={shown(user)} raised {type(error).__name__}: {shown(str(error))}"
+        told = f"{name}={shown(asked)} raised {type(error).__name__}: {shown(str(error))}"
         raise PayerError(500, "this application could not tell who pays; its log says why", told) from error
 
 
@@ -249,7 +289,7 @@ def _header_name(name: object) -> str:
 
 def _checked(found: object) -> str:
     refuse_amount(found, "BudgetMiddleware(cap={})")
-    return check_name(found, "user")
+    return check_user(found)
 
 
 def _usd(amount: float) -> str:

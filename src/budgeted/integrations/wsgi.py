@@ -13,7 +13,7 @@ import errno
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import copy_context
 from types import TracebackType
 from typing import Never, TypeAlias
@@ -44,6 +44,7 @@ from budgeted.manager.budget_manager import BudgetManager
 from budgeted.manager.unknown_keywords import documented, refuse_unknown
 from budgeted.payers.cap_text import CapLike
 from budgeted.payers.hooks_in_place import fixtures
+from budgeted.payers.purpose_tags import Accounts, TagsOf
 from budgeted.payers.scope import Scope, current
 
 Write: TypeAlias = Callable[[bytes], object]
@@ -68,6 +69,8 @@ class BudgetMiddleware:
         user: who pays: the name of a header, which only a proxy may set, or a callable, sync or async, that is given
             the request's environ and returns a user's name; None counts as a missing header.
         cap: what each request may spend, in USD or any unit; None for no cap.
+        tags: what requests are for: names with values, or with callables that are given what that of ``user`` is, sync
+            or async; or one callable that returns such a mapping of values. None as a value: not tagged.
         manager: whose accounts; None for the default manager's.
         status: of the answer where the same request will pass after a while; where it never will, that is 402.
         headers: whether answers have ``budgeted-spent``, USD of this request until its headers were sent, and
@@ -88,6 +91,7 @@ class BudgetMiddleware:
         user: UserOf,
         *,
         cap: CapLike | None = None,
+        tags: TagsOf | None = None,
         manager: BudgetManager | None = None,
         status: int = 429,
         headers: bool = False,
@@ -96,14 +100,15 @@ class BudgetMiddleware:
         refuse_unknown(unknown, BudgetMiddleware)
         check_application(app, "WSGI")
         self.app = app
-        self._payer = RequestPayer(user, cap, manager)
+        self._payer = RequestPayer(user, cap, manager, tags)
         self._status, self._headers = check_status(status), check_headers(headers)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
         response = _Response(environ, start_response, self._status, headers=self._headers, swallowed=self._swallowed)
         try:
-            block = self._payer.block(user_of(self._payer, environ, environ))
+            user = user_of(self._payer, environ, environ)
+            block = self._payer.block(user, tags_of(self._payer, environ))
         except (PayerError, BudgetError) as error:
             return response.answer(error)
         if not fixtures.intact():
@@ -323,6 +328,26 @@ def user_of(payer: RequestPayer, environ: WSGIEnvironment, request: object) -> s
     with failing(payer.user):
         found = awaited(found)
     return payer.of_callable(found)
+
+
+def tags_of(payer: RequestPayer, request: object) -> Accounts | None:
+    """The accounts of a request's tags; None where no request is looked at for them.
+
+    Args:
+        payer: who knows how to tell.
+        request: what callables are given.
+
+    Raises:
+        PayerError, BudgetError: they cannot be told.
+    """
+    if not payer.tags:
+        return None
+    told = payer.asked_tags(request)
+    with failing(payer.tags, "tags"):
+        found = awaited(told)
+        if isinstance(found, Mapping):
+            found = {name: awaited(one) for name, one in found.items()}
+    return payer.tags_of(found)
 
 
 def awaited(found: object) -> object:
