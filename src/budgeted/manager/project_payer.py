@@ -45,6 +45,7 @@ from budgeted.telemetry import call_reporting, counters, events
 from budgeted.telemetry.alerts import Alerts
 from budgeted.telemetry.events import Listener
 from budgeted.telemetry.log_throttling import Repeats, say
+from budgeted.telemetry.series_labels import Wanted
 from budgeted.telemetry.user_names import UserNames
 from budgeted.telemetry.webhooks.couriers import Outlet, Webhooks
 from budgeted.telemetry.webhooks.destinations import Destination
@@ -148,6 +149,7 @@ class ProjectPayer:
         self.semconv = settings.semconv
         self.user_names: UserNames | None = settings.metric_users
         self.metric_tags = settings.metric_tags
+        Wanted.any = Wanted.any or bool(settings.metric_tags)
         self.alerts = Alerts(self, settings.alerts) if settings.alerts else None
         if settings.on_event is None:
             self.listener = None

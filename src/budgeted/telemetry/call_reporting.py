@@ -28,7 +28,7 @@ from budgeted.money import format_usd, to_usd
 from budgeted.telemetry import counters, events, log_throttling, span_attributes
 from budgeted.telemetry.events import Event
 from budgeted.telemetry.genai_histogram_queue import Operation, operated
-from budgeted.telemetry.user_names import user_of
+from budgeted.telemetry.series_labels import Wanted, labels_of
 from budgeted.validation import shown
 
 if TYPE_CHECKING:
@@ -285,7 +285,7 @@ def note_operation(call: MeteredCall, used: Used | None, answer: Answer | None, 
     request = call.request
     operated(
         Operation(
-            (request.provider, request.operation, request.model, user_of(call.groups)),
+            (request.provider, request.operation, request.model, labels_of(call.groups) if Wanted.any else ()),
             seconds,
             None if used is None else (used.usd, used.input_tokens, used.output_tokens),
             (answer.model or "") if answer is not None else "",

@@ -15,7 +15,7 @@ from budgeted.ledger.spending_records import Used
 from budgeted.payers.payer_interface import Group
 from budgeted.system.forks import at_fork
 from budgeted.telemetry import run_notes
-from budgeted.telemetry.user_names import UserNames, user_of
+from budgeted.telemetry.series_labels import OTHER, Labels, Wanted, labels_of
 
 logger = logging.getLogger("budgeted")
 
@@ -31,16 +31,14 @@ MOST_UNADDED = 200
 """Charges after which they are added up, though no collector has asked."""
 
 MOST_NAMED = 5_000
-"""Beyond this many pairs of user and model, further users are counted without their names."""
+"""Beyond this many models of users and tags, further users are counted without their names, and tags without theirs."""
 
 LONGEST_MODEL = 256
-
-OTHER = "other"
 
 
 @dataclasses.dataclass(slots=True)
 class Tally:
-    """Totals of one provider, operation, model and, where opted in, user. Amounts in nano-USD."""
+    """Totals of one provider, operation, model and, where opted in, user and tags. Amounts in nano-USD."""
 
     usd: int = 0
     input_tokens: int = 0
@@ -52,8 +50,8 @@ class Tally:
     overrun: int = 0
 
 
-Key = tuple[str, str, str, str]
-"""(provider, operation, model, user); "" for a user whom telemetry does not name."""
+Key = tuple[str, str, str, Labels]
+"""(provider, operation, model, labels): who pays and what for, as far as metrics name it; mostly that is nothing."""
 
 Refusals = dict[tuple[str, str], int]
 """Refused calls by (reason, kind of the account that refused)."""
@@ -87,18 +85,18 @@ class _Table(Generic[V]):
 
     def add(self, key: Key) -> V:
         """The row of a key; made if it is not there. Under the lock."""
-        provider, operation, model, user = key
+        provider, operation, model, labels = key
         if len(model) > LONGEST_MODEL:
             model = OTHER
-        if user and self._named >= MOST_NAMED:
-            user = ""
-        key = provider, operation, model, user
-        if not user and key not in self.rows and len(self.rows) - self._named >= MOST_KEYS:
-            key = provider, operation, OTHER, ""
+        if labels and self._named >= MOST_NAMED:
+            labels = ()
+        key = provider, operation, model, labels
+        if not labels and key not in self.rows and len(self.rows) - self._named >= MOST_KEYS:
+            key = provider, operation, OTHER, ()
         row = self.rows.get(key)
         if row is None:
             row = self.rows[key] = self._empty()
-            self._named += bool(user)
+            self._named += bool(labels)
         return row
 
 
@@ -139,9 +137,9 @@ def of(asked: Asked, groups: Sequence[Group] = ()) -> Tally:
 
     Args:
         asked: the request.
-        groups: the call's payers, for the user whom telemetry may name.
+        groups: the call's payers, for the user and the tags that telemetry may name.
     """
-    key = asked.provider, asked.operation, asked.model, user_of(groups) if UserNames.any else ""
+    key = asked.provider, asked.operation, asked.model, labels_of(groups) if Wanted.any else ()
     found = _tallies.rows.get(key)
     if found is None:
         with lock:
@@ -151,8 +149,8 @@ def of(asked: Asked, groups: Sequence[Group] = ()) -> Tally:
 
 def charge(asked: Asked, groups: Sequence[Group], used: Used, overrun: int, *, estimated: bool) -> None:
     """Add a settled call, and what it cost above its hold in nano-USD."""
-    user = user_of(groups) if UserNames.any else ""
-    _charged.append(((asked.provider, asked.operation, asked.model, user), used, overrun, estimated))
+    labels = labels_of(groups) if Wanted.any else ()
+    _charged.append(((asked.provider, asked.operation, asked.model, labels), used, overrun, estimated))
     if len(_charged) >= MOST_UNADDED:
         with lock:
             _add_up()
@@ -192,7 +190,7 @@ def clamp(asked: Asked, groups: Sequence[Group]) -> None:
 
 def refuse(asked: Asked, groups: Sequence[Group], reason: str, kind: str) -> None:
     """Add a refused call, by the reason and the kind of account that refused."""
-    key = asked.provider, asked.operation, asked.model, user_of(groups)
+    key = asked.provider, asked.operation, asked.model, labels_of(groups)
     with lock:
         row = _refusals.add(key)
         row[reason, kind] = row.get((reason, kind), 0) + 1

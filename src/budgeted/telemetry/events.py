@@ -24,6 +24,7 @@ from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import account_kind, account_name
 from budgeted.payers.scope import always
 from budgeted.telemetry import log_throttling
+from budgeted.validation import TAG
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
@@ -74,9 +75,9 @@ class Event:
             (a ledger is in trouble).
         at: when.
         project: the manager's ``project_name``.
-        account: the user's name, the block's key, or ``"global"``: the account that refused or alerts, else the
-            innermost one that paid; "" where the event concerns no account.
-        account_kind: ``"user"``, ``"block"``, ``"global"`` or "".
+        account: the user's name, the block's key, ``"tag:NAME=VALUE"`` or ``"global"``: the account that refused or
+            alerts, else the innermost one that paid; "" where the event concerns no account.
+        account_kind: ``"user"``, ``"tag"``, ``"block"``, ``"global"`` or "".
         reason: why: ``"spent"``, ``"held"``, ``"stopped"``, ``"unpriced"``, ``"unattributed"``, ``"unknown_user"`` and
             ``"ledger"`` of a refusal; else a few words.
         model, provider: what was asked for, where the event is about one call.
@@ -167,7 +168,9 @@ def innermost(groups: Sequence[Group]) -> tuple[str, str]:
 
 
 def known_as(payer: Payer, account: str, kind: str) -> str:
-    """The name by which telemetry may know an account: that of a user only where opted in, and never a block's key."""
+    """The name by which telemetry may know an account: a user's or a tag's only where opted in, never a block's key."""
+    if kind == "tag":
+        return account if account.removeprefix(TAG).partition("=")[0] in payer.metric_tags else ""
     if kind != "user":
         return account if kind == "global" else ""
     names = payer.user_names

@@ -151,14 +151,13 @@ def instrumented_by_others(provider: str) -> bool:
 
 def attributes_of(key: counters.Key) -> dict[str, str]:
     """What a call was, in the conventions' names."""
-    provider, operation, model, user = key
+    provider, operation, model, labels = key
     found = {
         "gen_ai.provider.name": _provider_name(provider, model),
         "gen_ai.operation.name": operation,
         "gen_ai.request.model": model,
-        "user.id": user,
     }
-    return {name: value for name, value in found.items() if value}
+    return {**{name: value for name, value in found.items() if value}, **dict(labels)}
 
 
 # A series keeps the name that it began with, whatever price is registered later. There are as many as there are keys.

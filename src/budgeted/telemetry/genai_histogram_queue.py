@@ -16,7 +16,7 @@ class Operation(msgspec.Struct, frozen=True, gc=False):
     """A call that has ended, for the histograms of OpenTelemetry's GenAI conventions.
 
     Args:
-        key: provider, operation, model, and the user whom telemetry may name.
+        key: provider, operation, model, and the user and tags that telemetry may name.
         seconds: from when it was sent until it ended.
         used: (nano-USD, tokens in, tokens out); None for one that failed.
         model: the model that answered, or "".

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from budgeted.money import NANO
 from budgeted.payers.payer_interface import Group
 from budgeted.system.forks import at_fork
-from budgeted.telemetry.user_names import UserNames, user_of
+from budgeted.telemetry.series_labels import Wanted, tag_attributes, user_of
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
@@ -40,7 +40,7 @@ def mark(
         span: the span that was current when the call began. One that has ended is left as it is.
         outcome: ``"settled"``, ``"estimated"``, ``"failed"`` or ``"refused"``.
         cost: nano-USD; None for a call that was not sent.
-        groups: the call's payers, for the user whom telemetry may name.
+        groups: the call's payers, for its tags, and for the user whom telemetry may name.
         more: further attributes.
         source: where the cost is from; given, it is also written by the names that are proposed to OpenTelemetry.
     """
@@ -60,9 +60,12 @@ def mark(
             if source:
                 amount = attributes["budgeted.cost"]
                 attributes |= zip(COST_ATTRIBUTES, (amount, "USD", source), strict=True)
-        user = user_of(groups) if UserNames.any else ""
+        user = user_of(groups) if Wanted.any else ""
         if user and "user.id" not in present:
             attributes["user.id"] = user
+        if any(group.tagged for group in groups):
+            tags = tag_attributes(groups)
+            attributes |= {name: value for name, value in tags.items() if present.get(name) != value}
         for name, value in attributes.items():
             span.set_attribute(name, value)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
-from budgeted.payers.payer_interface import Group
+from budgeted.telemetry.series_labels import Wanted
 from budgeted.validation import check_name, shown
 
 logger = logging.getLogger("budgeted")
@@ -18,11 +18,8 @@ class UserNames:
 
     __slots__ = ("_failed", "_name", "only", "ranked", "top")
 
-    any = False
-    """Whether there is a rule at all: most applications name no users."""
-
     def __init__(self, name: Callable[[str], object], only: frozenset[str] | None = None, top: int = 0) -> None:
-        UserNames.any = True
+        Wanted.any = True
         self._name = name
         self._failed = False
         self.only = only
@@ -87,15 +84,3 @@ def _hashed(user: str) -> str:
     import hashlib
 
     return hashlib.sha256(user.encode()).hexdigest()[:16]
-
-
-def user_of(groups: Sequence[Group]) -> str:
-    """The innermost user of a call whom telemetry may name, by the name it goes by there; "" for nobody."""
-    for group in reversed(groups):
-        names = group.payer.user_names
-        if names is not None:
-            for account in reversed(group.accounts):
-                name = names(account[2:]) if account[0] == "u" else ""
-                if name:
-                    return name
-    return ""
