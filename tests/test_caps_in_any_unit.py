@@ -94,7 +94,7 @@ def test_tokens_of_input_and_of_output_are_counted_apart(manager: BudgetManager)
 
 def test_calls_of_tools_are_counted_apart(manager: BudgetManager) -> None:
     def use() -> None:
-        with manager.hold("web_search", provider="tool") as held:
+        with manager.hold(tool="web_search", cost=0) as held:
             held.settle(cost=0)
 
     with manager.budget(cap="2 tool calls + 1 call + 100 tokens") as block:

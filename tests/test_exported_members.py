@@ -15,7 +15,7 @@ from budgeted import BudgetManager
 EXPORTED = """
     configure get_manager budget budgeted hold instrument uninstrument bind BudgetManager Limit Balance Usage Price
     register_price BudgetError BudgetExceededError UnattributedCallError UnpricedModelError UnknownUserError LedgerError
-    LedgerUnavailableError LedgerLockedError LedgerCorruptError CarrierError BudgetStoppedError inject extract
+    LedgerUnavailableError LedgerLockedError LedgerCorruptError CarrierError BudgetStoppedError inject extract register_tool
 """
 
 
@@ -99,7 +99,8 @@ def test_the_functions_and_their_defaults() -> None:
     own = {"repeat_limit": None, "reserve": False, "share": None}
     block = {"user": None, "cap": None, "key": None, "tags": None, "manager": None, **policy, "reraise": False, **own}
     assert defaults(budgeted.budget) == block
-    assert defaults(budgeted.budgeted) == {"user": None, "cap": None, "tags": None, "manager": None, **policy, **own}
+    decorated = {"user": None, "cap": None, "tags": None, "tool": None, "manager": None, **policy, **own}
+    assert defaults(budgeted.budgeted) == decorated
     assert list(defaults(budgeted.hold))[:5] == ["model", "input", "max_output_tokens", "cost", "user"]
     assert list(defaults(budgeted.configure)) == ["max_budget", "duration", "project_name", "ledger"]
     for fn, count in (

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from clocks import DAY, HOUR, NOON, Clock
 
-from budgeted import BudgetExceededError, BudgetManager, Usage, register_price
+from budgeted import BudgetExceededError, BudgetManager, Usage, register_price, register_tool
 from budgeted.cli.command_group import budgeted as command
 from budgeted.events import Event
 from budgeted.telemetry import events as delivery
@@ -24,7 +24,7 @@ MODEL = "model-of-every-kind"
 def price() -> None:
     register_price(MODEL, input=1, output=2, max_output_tokens=1000)
     for tool in ("web_search", "calculator"):
-        register_price(tool, per_call=0.01, provider="tool")
+        register_tool(tool, per_call=0.01)
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def pay(manager: BudgetManager, cost: float, user: str = "alice") -> None:
 
 
 def use_tool(manager: BudgetManager, name: str = "web_search", cost: float = 0.01) -> None:
-    with manager.hold(name, provider="tool", user="alice") as held:
+    with manager.hold(tool=name, user="alice") as held:
         held.settle(cost=cost)
 
 

@@ -40,6 +40,7 @@ if typing.TYPE_CHECKING:
     from budgeted.payers.function_context_propagation import bind
     from budgeted.pricing.model_price import Price
     from budgeted.pricing.price_registry import register_price
+    from budgeted.pricing.tool_prices import register_tool
     from budgeted.pricing.usage import Usage
 
 __version__ = "0.1.0"
@@ -71,6 +72,7 @@ __all__ = [
     "inject",
     "instrument",
     "register_price",
+    "register_tool",
     "uninstrument",
 ]
 
@@ -83,6 +85,7 @@ _PLACES = (
     "payers.function_context_propagation",
     "pricing.model_price",
     "pricing.price_registry",
+    "pricing.tool_prices",
     "pricing.usage",
 )
 """Where the public names are. They are loaded with the first of them: who only imports a part pays for that part."""

@@ -171,6 +171,7 @@ def budgeted(
     *,
     cap: CapLike | None = None,
     tags: TagsOf | None = None,
+    tool: str | None = None,
     manager: BudgetManager | None = None,
     on_exceed: OnExceed | None = None,
     fallback: Fallback | None = None,
@@ -187,6 +188,7 @@ def budgeted(
     user: object = None,
     cap: CapLike | None = None,
     tags: TagsOf | None = None,
+    tool: str | None = None,
     manager: BudgetManager | None = None,
     on_exceed: OnExceed | None = None,
     fallback: Fallback | None = None,
@@ -207,6 +209,8 @@ def budgeted(
         cap: what each call of the function may spend, as :func:`budget` has it.
         tags: what its calls are for: names with values, see :func:`budget`, or with callables that are given the
             function's own arguments; or one callable that returns such a mapping of values.
+        tool: the name of the tool that the function is: each of its calls costs what :func:`budgeted.register_tool`
+            says, besides what it calls in turn.
         manager: whose accounts; None for :func:`get_manager`'s, asked at each call.
         on_exceed: see :func:`budget`.
         fallback: see :func:`budget`.
@@ -233,7 +237,7 @@ def budgeted(
         payer = _given(manager).payer
         paying = lambda: payer  # noqa: E731 - asked at each call, so as little as can be
     own = decorator_options.read_block(cap, repeat_limit, share, reserve)
-    return decorator_options.decorate(paying, target, user, own, (on_exceed, fallback, wait), tags)
+    return decorator_options.decorate(paying, target, user, own, (on_exceed, fallback, wait), tags, tool)
 
 
 @documented
@@ -245,6 +249,7 @@ def hold(
     cost: Amount | None = None,
     user: str | None = None,
     tags: Tags | None = None,
+    tool: str | None = None,
     manager: BudgetManager | None = None,
     provider: str | None = None,
     base_url: str | None = None,
@@ -258,9 +263,10 @@ def hold(
         model: the model, from which the bound is made.
         input: what is sent: text, messages, or the request's whole body.
         max_output_tokens: the output cap of the request; None to be granted one.
-        cost: USD, instead of a model, where the most it can cost is known.
+        cost: USD, instead of a model, where the most it can cost is known; with a tool, instead of its price.
         user: who pays besides the blocks around.
         tags: what the call is for; see :func:`budget`.
+        tool: the name of a tool, instead of a model: one call, which costs what :func:`budgeted.register_tool` says.
         manager: whose accounts; None for :func:`get_manager`'s.
         provider: whose model it is, as genai-prices names it, where the model's name does not tell.
         base_url: where the request goes, by which gateways are priced.
@@ -282,6 +288,7 @@ def hold(
         cost=cost,
         user=user,
         tags=tags,
+        tool=tool,
         provider=provider,
         base_url=base_url,
         n=n,

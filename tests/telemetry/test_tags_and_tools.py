@@ -10,7 +10,7 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan, Span, TracerProvider
 from opentelemetry.trace import use_span
 
-from budgeted import BudgetExceededError, BudgetManager
+from budgeted import BudgetExceededError, BudgetManager, register_tool
 from budgeted.telemetry import series_labels
 
 
@@ -119,6 +119,26 @@ def test_a_tag_is_alerted_of_as_a_user_is(
     spend(manager, 0.9, tags={"feature": "search"})
     manager.flush()
     assert "budgeted: a tag has spent 80% of $1/day" in caplog.text
+
+
+def test_metrics_tell_calls_of_tools_by_the_conventions_names(
+    make_manager: Callable[..., BudgetManager], make_metrics: Callable[..., Any]
+) -> None:
+    register_tool("conventional search", per_call=0.25)
+    manager, metrics = make_manager(semconv=True), make_metrics()
+    with manager.hold(tool="conventional search"):
+        pass
+    with pytest.raises(ConnectionRefusedError), manager.hold(tool="conventional search"):
+        raise ConnectionRefusedError
+    with pytest.raises(BudgetExceededError), manager.budget(cap=0.1), manager.hold(tool="conventional search"):
+        pass
+    tool = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "conventional search"}
+    assert metrics.value("budgeted.spend", **tool) == 0.25
+    ends = {one.attributes["budgeted.outcome"]: one.value for one in metrics.points("budgeted.calls", **tool)}
+    assert ends == {"settled": 1, "failed": 1, "refused": 1}
+    assert {name for one in metrics.points("budgeted.spend", **tool) for name in one.attributes} == set(tool)
+    assert [one.sum for one in metrics.points("gen_ai.client.operation.cost", **tool)] == [0.25]
+    assert not metrics.points("budgeted.tokens", **tool)
 
 
 @pytest.mark.parametrize("names", [5, [""], ["a b"], [5], {"a=b": 1}])

@@ -25,6 +25,7 @@ from budgeted import (
     inject,
     instrument,
     register_price,
+    register_tool,
     uninstrument,
 )
 
@@ -48,6 +49,27 @@ def payer(request: dict[str, str], **_: object) -> str:
 @budgeted(user=payer)
 async def coroutine(request: dict[str, str], *, limit: int = 5) -> list[int]:
     return [limit]
+
+
+@budgeted(user=payer, tags={"feature": "search", "user": payer, "none": None, "number": 5})
+def tagged(request: dict[str, str]) -> int:
+    return len(request)
+
+
+def tags_of(question: str) -> dict[str, str]:
+    return {"question": question}
+
+
+@budgeted(tool="search", tags=tags_of)
+def tool(question: str) -> list[str]:
+    return [question]
+
+
+assert_type(tagged({}), int)
+assert_type(tool(""), list[str])
+register_tool("search", per_call=0.01)
+hold(tool="search", tags={"feature": "search"}, cost="0.02")
+configure(tags={"team": "x"}, metric_tags=["team"])
 
 
 @budgeted(user="alice", cap=Decimal("0.5"))

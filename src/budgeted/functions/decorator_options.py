@@ -8,12 +8,13 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from budgeted.functions import decorator, entered_block
+from budgeted.functions.tool_functions import as_tool
 from budgeted.functions.who_pays import BlockOfCall, Function, Payment
 from budgeted.payers.cap_text import read_cap
 from budgeted.payers.on_exceed_policy import Policy, make_policy
 from budgeted.payers.payer_interface import Payer
 from budgeted.payers.purpose_tags import AskedTags
-from budgeted.validation import check_count, shown
+from budgeted.validation import check_count, check_name, shown
 
 Choices: TypeAlias = tuple[str | None, object, float | None]
 """A policy as it is asked for: ``on_exceed``, ``fallback`` and ``wait``, or None each."""
@@ -40,6 +41,7 @@ def decorate(
     own_block: BlockOfCall | None,
     choices: Choices,
     tags: object = None,
+    tool: object = None,
 ) -> object:
     """The decorator behind ``budgeted``: bare on a function, or with arguments first.
 
@@ -50,11 +52,13 @@ def decorate(
         own_block: what the block of each call has, or None.
         choices: the policy.
         tags: what the calls are for, as :class:`AskedTags` takes it.
+        tool: the name of the tool that the function is, or None.
 
     Raises:
         TypeError, ValueError: an argument makes no sense; the text quotes it.
     """
     own = make_policy(Policy(), *choices)
+    named = None if tool is None else check_name(tool, "tool")
     asked = None if tags is None else AskedTags(tags)
     for name, one in (("user", user), *(("tags", one) for one in (asked.callables if asked is not None else ()))):
         if inspect.iscoroutinefunction(one):
@@ -75,11 +79,12 @@ def decorate(
         if inspect.isclass(fn):
             msg = f"@budgeted goes on functions, and {fn.__name__} is a class; put it on the methods that make calls"
             raise TypeError(msg)
-        payment = Payment(fn, payer, user, own_block, policy, asked)
+        called, metered = fn if named is None else as_tool(fn, named, payer), named is None
+        payment = Payment(called, payer, user, own_block, policy, asked, metered=metered)
         if own_block is None or own_block.ahead is None:
             return decorator.decorate(payment)
-        inner = decorator.decorate(Payment(fn, payer, None, None, policy))
-        return entered_block.around(functools.partial(payment.block, own_block), fn, inner)
+        inner = decorator.decorate(Payment(called, payer, None, None, policy, metered=metered))
+        return entered_block.around(functools.partial(payment.block, own_block), called, inner)
 
     if isinstance(target, (int, float)) and not isinstance(target, bool):
         msg = f"@budgeted({shown(target)}) names no user; for a cap on each call write @budgeted(cap={shown(target)})"
@@ -87,7 +92,7 @@ def decorate(
     if target is not None and user is not None:
         msg = f"@budgeted got two users, {shown(target)} and {shown(user)}; nest two blocks to have both pay"
         raise TypeError(msg)
-    said = own_block is not None or own is not None or asked is not None
+    said = any(one is not None for one in (own_block, own, asked, named))
     if target is None or isinstance(target, str) or (callable(target) and said):
         user = target if user is None else user
         return lambda fn: _unwrapped(fn, paid)

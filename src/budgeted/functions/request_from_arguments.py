@@ -49,6 +49,11 @@ class Metered:
         """Whether the function may be a metered call at all."""
         return self.open or ("model" in self.accepts and not self.accepts.isdisjoint(CONTENT))
 
+    @property
+    def certain(self) -> bool:
+        """Whether the function says by its parameters that it is a metered call."""
+        return "model" in self.accepts and not self.accepts.isdisjoint(CONTENT)
+
     def arguments(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> Mapping[str, object]:
         """The arguments by name, defaults included."""
         found = dict(zip(self.names, args))  # noqa: B905 - what is too many belongs to *args

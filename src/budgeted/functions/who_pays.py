@@ -69,14 +69,16 @@ class Payment:
         own_block: BlockOfCall | None,
         policy: Callable[[Payer], Policy | None],
         tags: AskedTags | None = None,
+        *,
+        metered: bool = True,
     ) -> None:
         self.fn = fn
         self.payer = payer
         self.user = user_of(user, fn)
         self.own_block = own_block
         self.policy = policy
-        metered = Metered(fn)
-        self.metered = metered if metered.possible else None
+        described = Metered(fn) if metered else None
+        self.metered = described if described is not None and described.possible else None
         self._asked = tags if tags is not None and tags.callables else None
         self._tags = tags.accounts if tags is not None else ()
         self._fixed = own_block is None and self._asked is None and not callable(self.user)

@@ -32,6 +32,7 @@ from budgeted.manager.suggestions import Suggestion
 from budgeted.manager.unknown_keywords import documented, refuse_unknown
 from budgeted.metering.manual_hold import Hold, make_hold
 from budgeted.metering.set_aside import set_aside
+from budgeted.metering.tool_hold import make_tool_hold
 from budgeted.payers.block import Budget
 from budgeted.payers.block_ahead import BudgetAhead
 from budgeted.payers.cap_text import CapLike, read_cap
@@ -333,6 +334,7 @@ class BudgetManager(LiteLLMMethods):
         *,
         cap: CapLike | None = None,
         tags: TagsOf | None = None,
+        tool: str | None = None,
         on_exceed: OnExceed | None = None,
         fallback: Fallback | None = None,
         wait: float | None = None,
@@ -349,6 +351,7 @@ class BudgetManager(LiteLLMMethods):
         user: object = None,
         cap: CapLike | None = None,
         tags: TagsOf | None = None,
+        tool: str | None = None,
         on_exceed: OnExceed | None = None,
         fallback: Fallback | None = None,
         wait: float | None = None,
@@ -360,7 +363,8 @@ class BudgetManager(LiteLLMMethods):
         """Decorate a function so that its calls are paid for. See :func:`budgeted.budgeted`."""
         refuse_unknown(unknown, self.budgeted)
         own = decorator_options.read_block(cap, repeat_limit, share, reserve)
-        return decorator_options.decorate(lambda: self.payer, target, user, own, (on_exceed, fallback, wait), tags)
+        choices = on_exceed, fallback, wait
+        return decorator_options.decorate(lambda: self.payer, target, user, own, choices, tags, tool)
 
     @documented
     def hold(
@@ -372,6 +376,7 @@ class BudgetManager(LiteLLMMethods):
         cost: Amount | None = None,
         user: str | None = None,
         tags: Tags | None = None,
+        tool: str | None = None,
         provider: str | None = None,
         base_url: str | None = None,
         n: int | None = None,
@@ -382,6 +387,10 @@ class BudgetManager(LiteLLMMethods):
         refuse_unknown(unknown, self.hold)
         refuse_amount(user, "hold(cost={})")
         block = Budget(self.payer, user, tags=() if tags is None else accounts_of(check_tags(tags)))
+        if tool is not None:
+            model_only = {"input": input, "max_output_tokens": max_output_tokens, "provider": provider}
+            others = {"model": model, **model_only, "base_url": base_url, "n": n, "tier": tier}
+            return make_tool_hold(tool, cost, block, others)
         return make_hold(
             model, input, max_output_tokens, cost, block, provider=provider, base_url=base_url, n=n, tier=tier
         )

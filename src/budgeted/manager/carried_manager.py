@@ -17,7 +17,7 @@ from budgeted.manager import open_managers
 from budgeted.manager.open_managers import Manager
 from budgeted.manager.project_payer import ProjectPayer
 from budgeted.manager.settings import Settings
-from budgeted.pricing import price_registry
+from budgeted.pricing import price_registry, tool_prices
 from budgeted.pricing.registered_price import Registration
 from budgeted.system.forks import at_fork
 from budgeted.validation import shown
@@ -52,6 +52,7 @@ class CarriedManager(msgspec.Struct, frozen=True):
         settings: by name, each pickled: one that cannot be unpickled leaves the others as they are.
         rank: how it came to be the default manager; None if it is not.
         prices: what the application has registered, pickled.
+        tools: what calls of tools cost, in nano-USD, by their names.
     """
 
     make: Callable[..., Manager]
@@ -65,6 +66,7 @@ class CarriedManager(msgspec.Struct, frozen=True):
     settings: dict[str, bytes]
     rank: int | None
     prices: bytes
+    tools: dict[str, int]
 
     def arrive(self) -> ProjectPayer:
         """The payer of the manager here: that of one which is open already, else of a new one."""
@@ -73,6 +75,7 @@ class CarriedManager(msgspec.Struct, frozen=True):
             if _prices != [self.prices]:
                 price_registry.take_over(cast("list[Registration]", _unpacked(self.prices)))
                 _prices[:] = [self.prices]
+            tool_prices.take_over(self.tools)
             manager = self._found() or self._made()
         if self.rank is not None:
             open_managers.put_first(manager, self.rank)
@@ -141,8 +144,8 @@ def carry(make: Callable[..., Manager], manager: Manager, where: object, fsync: 
         fsync: how its ledger was opened.
     """
     payer = manager.payer
-    rank, prices = open_managers.rank_of(manager), price_registry.registered()
-    made_of = payer.settings, payer.ledger, payer.project_name, rank, prices, os.getpid()
+    rank, prices, tools = open_managers.rank_of(manager), price_registry.registered(), tool_prices.registered()
+    made_of = payer.settings, payer.ledger, payer.project_name, rank, prices, tools, os.getpid()
     before = _carried.get(payer)
     if before is not None and before[0] == made_of:
         return before[1]
@@ -162,6 +165,7 @@ def carry(make: Callable[..., Manager], manager: Manager, where: object, fsync: 
         settings=_pickled(payer),
         rank=rank,
         prices=_packed(prices),
+        tools=tools,
     )
     _carried[payer] = made_of, made
     return made

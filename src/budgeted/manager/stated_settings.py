@@ -31,7 +31,7 @@ from budgeted.validation import check_name, is_tag, shown
 
 logger = logging.getLogger("budgeted")
 
-TABLES: Final = ("limits", "users", "teams", "prices", "gateway")
+TABLES: Final = ("limits", "users", "teams", "prices", "tools", "gateway")
 """The tables of a file. What is in ``[gateway]`` is the gateway's business."""
 
 LIMITING: Final = ("max_budget", "default_user_limits")
@@ -96,7 +96,7 @@ class Stated(msgspec.Struct, frozen=True):
         return {**found, **given}
 
     def register_prices(self) -> None:
-        """Register the prices that the file states.
+        """Register the prices of models and tools that the file states.
 
         Raises:
             ValueError: one makes no sense; the text tells where.

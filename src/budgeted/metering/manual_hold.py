@@ -14,11 +14,12 @@ from budgeted.metering import late_answers, runner
 from budgeted.metering.call import Call
 from budgeted.metering.cost_bound import OUTPUT_UNKNOWN
 from budgeted.metering.http_streams import LEFT_EARLY
-from budgeted.metering.owner import Owner
+from budgeted.metering.owner import Owner, end_anywhere
 from budgeted.money import nano_usd
 from budgeted.payers.block import Budget
 from budgeted.payers.scope import BY_HAND, Scope, current, enter, leave
 from budgeted.pricing import price_registry
+from budgeted.pricing.tool_prices import TOOL
 from budgeted.pricing.usage import Counts, Usage
 from budgeted.validation import check_count, check_text, shown
 from budgeted.wire import usage_report_formats
@@ -156,7 +157,10 @@ class Hold:
             self._finish()
             call = self._call
             if call is not None and not call.ended:
-                self._leave(call, error)
+                if isinstance(error, GeneratorExit):  # of a finaliser, perhaps, which may take no lock
+                    end_anywhere(call, functools.partial(self._leave, call, error))
+                else:
+                    self._leave(call, error)
         except BaseException as interrupt:
             self._owner.give_up(error or interrupt)
             raise
@@ -218,7 +222,7 @@ class Hold:
             late_answers.settle(call, None if stated is not None else answer.usage, stated)
         elif stated is not None:
             self._end(call, lambda timeout: call.charge(answer.usage, stated, timeout))
-        elif answer.usage is None and _refused(response):
+        elif answer.usage is None and refused(response):
             self._end(call, call.release)
         else:
             self._end(call, lambda timeout: call.settle(answer, timeout))
@@ -300,7 +304,7 @@ def counted(usage: object) -> Counts:
     raise TypeError(msg)
 
 
-def _refused(response: object) -> bool:
+def refused(response: object) -> bool:
     """Whether an HTTP response has the status of an error."""
     status = getattr(response, "status_code", None) or getattr(response, "status", None)
     return isinstance(status, int) and not isinstance(status, bool) and 400 <= status <= 599
@@ -325,11 +329,14 @@ def make_hold(
         ValueError: amounts that make no sense.
     """
     if (model is None) == (cost is None):
-        msg = "hold takes a model with its input, or cost=USD; one of the two"
+        msg = "hold takes a model with its input, or cost=USD; one of the two, or else tool=NAME"
         raise TypeError(msg)
     if cost is not None:
         nano = nano_usd(cost, "cost")
         return Hold(Request(provider="", model="", body={}, operation="hold", fixed=nano, output=False), block)
+    if provider == TOOL:
+        msg = f"provider={TOOL!r} is that of tools, which hold(tool=...) names, and {shown(model)} is a model's name"
+        raise ValueError(msg)
     for name, value in (("model", model), ("provider", provider), ("base_url", base_url), ("tier", tier)):
         if value is not None:
             check_text(value, name)

@@ -113,7 +113,7 @@ def _counted(
     call: Call, refusal: Refusal, patience: _Patience, wake: Callable[[], None]
 ) -> Generator[float, None, bool]:
     """Count the input exactly, if need be once the tokenizer is loaded. True if that made it smaller."""
-    if refusal.refused.unit == CALLS:
+    if refusal.refused.unit == CALLS or call.request.fixed is not None:
         return False
     if call.recount():
         return True
@@ -168,6 +168,8 @@ def _wait(
 
 def _fall_back(call: Call, refusal: Refusal) -> Refusal | None:
     asked = call.request
+    if asked.fixed is not None:  # whichever model is named: it costs the same
+        return refusal
     for model in refusal.policy.models:
         call.ask_for(msgspec.structs.replace(asked, model=model))
         try:

@@ -14,6 +14,7 @@ from opentelemetry.trace import set_span_in_context
 
 from budgeted.money import to_usd
 from budgeted.pricing import price_registry
+from budgeted.pricing.tool_prices import TOOL
 from budgeted.telemetry import counters
 from budgeted.telemetry.genai_histogram_queue import Operation
 
@@ -152,6 +153,8 @@ def instrumented_by_others(provider: str) -> bool:
 def attributes_of(key: counters.Key) -> dict[str, str]:
     """What a call was, in the conventions' names."""
     provider, operation, model, labels = key
+    if provider == TOOL:
+        return {"gen_ai.operation.name": operation, "gen_ai.tool.name": model, **dict(labels)}
     found = {
         "gen_ai.provider.name": _provider_name(provider, model),
         "gen_ai.operation.name": operation,

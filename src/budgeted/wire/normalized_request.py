@@ -66,6 +66,7 @@ class Request(msgspec.Struct):
         elsewhere: what of the input is not in the request (file ids, a previous response), or "".
         renamed: True if the host answers under another name for the same model.
         fixed: what the call costs at most, in nano-USD, where that is known without a model.
+        unpriced: True for a tool's call, which has no model, where nobody has told what it costs.
         unseen: what is billed where no answer tells it, in the words of an error, or "": none of it can be metered.
         spending: what it may be told to spend, in place of an output cap: what is granted is of this then.
     """
@@ -95,22 +96,29 @@ class Request(msgspec.Struct):
     known: Usage | None = None
     likely: Usage | None = None
     fixed: int | None = None
+    unpriced: bool = False
     unseen: str = ""
     spending: Spending | None = None
 
     @property
     def priced(self) -> bool:
         """Whether its bound is known without the price of its model."""
-        return self.fixed is not None or self.spending is not None
+        return (self.fixed is not None or self.spending is not None) and not self.unpriced
 
 
 def unpriced(request: Request, other: str = "") -> UnpricedModelError:
-    """The refusal of a model that nobody priced.
+    """The refusal of a model, or a tool, that nobody priced.
 
     Args:
         request: what was asked.
         other: which of its other models it is; "" for the one that it is for.
     """
+    if request.unpriced:
+        return UnpricedModelError(
+            f"no price is known for the tool {request.model!r}, and a USD limit applies; it was not called. Tell its "
+            f"price with budgeted.register_tool({request.model!r}, per_call=...) in USD, 0 for a tool that is only "
+            f'counted, or let what has no price pass with unpriced="free"'
+        )
     where = f" of {request.provider}" if request.provider else ""
     model = other or request.model
     return UnpricedModelError(
