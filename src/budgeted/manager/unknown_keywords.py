@@ -49,6 +49,9 @@ ELSEWHERE = {
     "webhook_secret": "alerts_secret",
     "namespace": "project_name",
     "project": "project_name",
+    "metadata": "tags",
+    "labels": "tags",
+    "tool_name": "tool",
 }
 """What other packages call things, and what they are called here: the first that the function at hand has."""
 
