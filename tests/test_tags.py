@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from budgeted import BudgetExceededError, BudgetManager, UnknownUserError
+from budgeted import BudgetExceededError, BudgetManager, BudgetStoppedError, UnknownUserError
 from budgeted.testing import SimulatedProvider
 
 
@@ -147,6 +147,17 @@ def test_a_tags_value_is_limited_as_a_user_is(manager: BudgetManager) -> None:
     assert "feature=search" not in tags(manager)
     with pytest.raises(UnknownUserError):
         manager.delete_user("tag:feature=search")
+
+
+def test_a_tag_is_stopped_and_resumed_and_belongs_to_a_team_as_a_user_does(manager: BudgetManager) -> None:
+    manager.stop("tag:feature=search", "a loop")
+    with manager.budget("alice", tags={"feature": "search"}):
+        with pytest.raises(BudgetStoppedError, match=r"^the tag 'feature=search' is stopped.*: a loop"):
+            spend(manager)
+        manager.resume("tag:feature=search")
+        manager.assign("tag:feature=search", "team:web")
+        spend(manager)
+    assert manager.balance("team:web").spent == manager.balance("alice").spent == 1
 
 
 def test_a_user_who_is_called_like_a_tag_is_that_tags_account(manager: BudgetManager) -> None:

@@ -110,6 +110,15 @@ def test_what_has_no_room_is_not_called(manager: BudgetManager) -> None:
     assert tools(manager) == {"search": (0.01, 1, 0)}
 
 
+def test_no_model_is_asked_instead_of_a_tool_as_a_limit_nears_its_end(manager: BudgetManager) -> None:
+    manager.set_limits("alice", "$0.015")
+    with manager.budget("alice", fallback={0.1: "gpt-5-mini"}):
+        for cost in (0.01, 0.005):
+            with manager.hold(tool="search", cost=cost):
+                pass
+    assert tools(manager) == {"search": (0.015, 2, 0)}
+
+
 # -- functions
 
 

@@ -177,13 +177,18 @@ class BudgetExceededError(BudgetError):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self)!r})"
 
-    def _text(self, account: str, amount: int, spent: int, held: int, requested: int) -> str:
+    def _who(self, account: str) -> str:
+        """Which account it is, by the name that is given for it."""
         if self.account_kind == "global":
-            who = "the global budget"
-        elif self.account_kind == "tag" and account:
-            who = f"the tag {account.removeprefix(TAG)!r}"
-        else:
-            who = f"{self.account_kind} {account!r}" if account else f"a {self.account_kind}"
+            return "the global budget"
+        if not account:
+            return f"a {self.account_kind}"
+        if self.account_kind == "tag":
+            return f"the tag {account.removeprefix(TAG)!r}"
+        return f"{self.account_kind} {account!r}"
+
+    def _text(self, account: str, amount: int, spent: int, held: int, requested: int) -> str:
+        who = self._who(account)
         for_model = f" for {self.model}" if self.model else ""
         if self.reason == "repeated":
             return (
@@ -246,12 +251,11 @@ class BudgetStoppedError(BudgetExceededError):
         super().__init__(text, parts, **about)
 
     def _text(self, account: str, amount: int, spent: int, held: int, requested: int) -> str:  # noqa: ARG002 - as there
-        if self.account_kind == "global":
-            who, again = "the global budget", "resume()"
-        else:
-            who = f"{self.account_kind} {account!r}" if account else f"a {self.account_kind}"
+        again = "resume()"
+        if self.account_kind != "global":
             again = f"resume({account!r})" if account else "resume(...)"
         why = f": {self.why}" if self.why else ""
+        who = self._who(account)
         return f"{who} is stopped, and nothing is sent{why}; manager.{again} or `budgeted resume` lets it go on"
 
 

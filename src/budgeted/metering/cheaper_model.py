@@ -27,6 +27,8 @@ def cheaper(call: Bounded) -> Request | None:
         call: which has no hold yet.
     """
     request = call.request
+    if request.fixed is not None:  # a tool's call, or one by its cost: there is no cheaper one
+        return None
     _, model = max(_reached(call), default=(Fraction(0), request.model))
     if model == request.model:
         return None
