@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import gc
 import logging
 import pickle
 import uuid
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from budgeted import BudgetExceededError, BudgetManager, BudgetStoppedError, UnknownUserError
+from budgeted.payers import payer_interface
 from budgeted.testing import SimulatedProvider
 
 
@@ -253,6 +255,17 @@ def test_a_call_has_at_most_sixteen_tags_in_all_its_blocks(manager: BudgetManage
         with pytest.raises(ValueError, match="more than 16 tags"), manager.budget(tags={"one": "more"}):
             pass
     assert len(tags(manager)) == 16
+
+
+def test_users_times_sessions_are_not_all_kept_in_mind(manager: BudgetManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(payer_interface, "MOST_GROUPS", 100)
+    for number in range(400):
+        with manager.budget(f"user-{number % 20}", tags={"session": number}), manager.budget(tags={"step": 1}):
+            spend(manager, 0.01)
+    gc.collect()
+    kept = [one for one in gc.get_objects() if isinstance(one, payer_interface.Group) and one.payer is manager.payer]
+    assert len(kept) <= 100 + 20 + 2
+    assert manager.balance("user-7").spent == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize("name", ["tag:a b=c", "tag:=c", "tag:feature=", "tag:feature=" + "x" * 201])

@@ -137,6 +137,15 @@ def test_tags_that_cannot_be_told_are_the_applications_mistake(
     assert "tags=" in caplog.text
 
 
+def test_more_tags_than_a_call_may_have_are_the_applications_mistake(
+    manager: BudgetManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    manager.reconfigure(tags={f"n{number}": 1 for number in range(16)})
+    with Serving(fastapi_app({"one": "more"}, manager)) as serving:
+        assert serving.get("/paid", user="alice").status_code == 500
+    assert "more than 16 tags" in caplog.text
+
+
 def test_flasks_callables_are_asked_in_the_context_of_the_request(manager: BudgetManager) -> None:
     app = flask_app()
     flask.init_app(app, user="x-user", tags=lambda _: {"path": flask_request.path}, manager=manager)

@@ -96,11 +96,14 @@ class RequestPayer:
             tags: the accounts of the request's tags; None where no request is looked at for them.
 
         Raises:
-            PayerError: the default manager cannot be made as it is stated.
+            PayerError: the default manager cannot be made as it is stated, or it has too many tags with these.
             BudgetError: its ledger cannot be opened.
         """
-        tags = self._tags.accounts if tags is None else tags
-        block = RequestBlock((self._manager or _default_manager()).payer, user, cap=self._cap, tags=tags)
+        payer, own = (self._manager or _default_manager()).payer, self._tags.accounts if tags is None else tags
+        if own:
+            with failing(self.tags or own, "tags"):
+                payer.group.tag(own, payer.policy)
+        block = RequestBlock(payer, user, cap=self._cap, tags=own)
         block.refusal = None
         return block
 

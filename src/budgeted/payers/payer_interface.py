@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import msgspec
 from opentelemetry.trace import Span
@@ -17,7 +17,7 @@ from budgeted.ledger.interface import Ledger
 from budgeted.ledger.spill_file import Unposted
 from budgeted.limits.limit import Limit
 from budgeted.payers.on_exceed_policy import Policy
-from budgeted.payers.purpose_tags import MOST_TAGS, same_tag
+from budgeted.payers.purpose_tags import MOST_TAGS, Accounts, same_tag
 from budgeted.pricing.usage import Counts
 from budgeted.wire.normalized_request import Request
 
@@ -26,6 +26,10 @@ MOST_GROUPS = 10_000
 
 FORGOTTEN_AT_A_TIME = 50
 """Of them that are forgotten when there are so many: no call waits for thousands to go."""
+
+
+Tagged: TypeAlias = "tuple[Group, Accounts] | tuple[Group, Accounts, Policy]"
+"""A group and the tags that it gets, with their policy if that is not the payer's own."""
 
 
 class Plan(msgspec.Struct, frozen=True, gc=False):
@@ -52,9 +56,16 @@ class Group:
         "tagged",
         "untouched",
         "watches",
+        "with_tags",
     )
 
-    def __init__(self, payer: Payer, accounts: tuple[str, ...], policies: tuple[Policy, ...]) -> None:
+    def __init__(
+        self,
+        payer: Payer,
+        accounts: tuple[str, ...],
+        policies: tuple[Policy, ...],
+        with_tags: dict[Tagged, Group] | None = None,
+    ) -> None:
         self.payer = payer
         self.accounts = accounts
         self.policies = policies
@@ -66,6 +77,8 @@ class Group:
         """The accounts that these belong to, as far as they are known, with the policy that they have for that."""
         self.plans: dict[tuple[str, str], Plan] = {}
         self.joined: dict[str | tuple[str, Policy], Group] = {}
+        # One for all that come of one group: were there one for each, users times sessions would be kept in mind.
+        self.with_tags: dict[Tagged, Group] = {} if with_tags is None else with_tags
         self.watches: Sequence[Watch] = ()  # this and the next for budgeted.telemetry.alerts
         self.noted = False
 
@@ -92,24 +105,48 @@ class Group:
             if account in self.accounts:
                 group = self
             elif account[0] == "t":
-                group = self._tagged(account, policy)
+                return self.tag((account,), policy)
             else:
-                group = Group(self.payer, (*self.accounts, account), (*self.policies, policy))
-            if len(self.joined) >= MOST_GROUPS:
-                # The oldest. Listing them is one step of the interpreter: other threads add some meanwhile.
-                for old in list(itertools.islice(self.joined, FORGOTTEN_AT_A_TIME)):
-                    self.joined.pop(old, None)
-            self.joined[key] = group
+                group = Group(self.payer, (*self.accounts, account), (*self.policies, policy), self.with_tags)
+            _keep(self.joined, key, group)
         return group
 
-    def _tagged(self, account: str, policy: Policy) -> Group:
-        """This group and one more tag, in place of another value of the same one."""
-        before = same_tag(account)
-        kept = [one for one in zip(self.accounts, self.policies, strict=True) if not one[0].startswith(before)]
-        if sum(name[0] == "t" for name, _ in kept) >= MOST_TAGS:
+    def tag(self, tags: Accounts, policy: Policy) -> Group:
+        """This group and the accounts of some tags, each in place of another value of the same one.
+
+        Raises:
+            ValueError: there are too many tags.
+        """
+        key = (self, tags) if policy is self.payer.policy else (self, tags, policy)
+        group = self.with_tags.get(key)
+        if group is None:
+            group = self._tagged(tags, policy)
+            _keep(self.with_tags, key, group)
+        return group
+
+    def _tagged(self, tags: Accounts, policy: Policy) -> Group:
+        held = dict(zip(self.accounts, self.policies, strict=True))
+        for account in tags:
+            if account not in held:
+                other = same_tag(account)
+                held = {name: one for name, one in held.items() if not name.startswith(other)}
+                held[account] = policy
+        if sum(name[0] == "t" for name in held) > MOST_TAGS:
             msg = f"a call in these blocks would have more than {MOST_TAGS} tags; leave some out"
             raise ValueError(msg)
-        return Group(self.payer, (*(name for name, _ in kept), account), (*(one for _, one in kept), policy))
+        return Group(self.payer, tuple(held), tuple(held.values()), self.with_tags)
+
+
+K = TypeVar("K", bound=Hashable)
+
+
+def _keep(groups: dict[K, Group], key: K, group: Group) -> None:
+    """Keep a group in mind, and forget the oldest where there are too many."""
+    if len(groups) >= MOST_GROUPS:
+        # Listing them is one step of the interpreter: other threads add some meanwhile.
+        for old in list(itertools.islice(groups, FORGOTTEN_AT_A_TIME)):
+            groups.pop(old, None)
+    groups[key] = group
 
 
 class Watch(Protocol):

@@ -115,8 +115,8 @@ def joined(
         paying = paying.join(user_account(user), policy or payer.policy)
     if block is not None:
         paying = paying.join(block, policy or payer.policy)
-    for tag in tags:
-        paying = paying.join(tag, policy or payer.policy)
+    if tags:
+        paying = paying.tag(tags, policy or payer.policy)
     if not groups:
         groups = (paying,)
     elif group not in groups:
