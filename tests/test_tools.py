@@ -337,6 +337,16 @@ def test_a_tool_is_no_model(more: dict[str, Any], manager: BudgetManager) -> Non
         def ask(model: str, prompt: str) -> None: ...
 
 
+def test_a_models_call_is_none_of_a_tool_whatever_its_caller_names_as_its_provider(manager: BudgetManager) -> None:
+    @manager.budgeted
+    def ask(model: str, prompt: str, custom_llm_provider: str) -> dict[str, Any]:
+        return {"model": model, "usage": {"prompt_tokens": 10, "completion_tokens": 1}}
+
+    ask("gpt-4o-mini", "Hi", "tool")
+    assert tools(manager) == {}
+    assert manager.balance().spent > 0
+
+
 def test_a_file_states_prices_of_tools(manager: BudgetManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from budgeted.manager.stated_settings import stated
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeGuard
 
 from budgeted.metering.call import Call
+from budgeted.pricing.tool_prices import provider_of_model
 from budgeted.wire.normalized_request import ANY, CAPS, CONTENT, Request
 
 _REASONING = ("reasoning_effort", "reasoning", "thinking")
@@ -125,8 +126,7 @@ def _read_rare(request: Request, given: Mapping[str, object]) -> None:
     request.base_url = url if isinstance(url, str) else None
     tier = given.get("service_tier")
     request.tier = tier if isinstance(tier, str) else None
-    provider = given.get("custom_llm_provider")
-    request.provider = provider if isinstance(provider, str) else ""
+    request.provider = provider_of_model(given.get("custom_llm_provider"))
     request.structured = any(given.get(name) is not None for name in _STRUCTURED)
 
 

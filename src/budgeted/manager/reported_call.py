@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from budgeted.pricing import tiktoken_counting
+from budgeted.pricing.tool_prices import provider_of_model
 from budgeted.pricing.usage import Counts, Usage
 from budgeted.validation import check_text, shown
 from budgeted.wire import response_usage
@@ -55,9 +56,9 @@ def read(response: object, model: str | None, input_text: str | None, output_tex
             f"give model=, input_text= and output_text= instead"
         )
         raise ValueError(msg)
-    provider = notes.get("custom_llm_provider")
+    provider = provider_of_model(notes.get("custom_llm_provider"))
     name = name.encode("utf-8", "replace").decode()  # what was paid for is recorded, whatever it calls itself
-    return Report(name, answer.usage, provider if isinstance(provider, str) else "", answer.id)
+    return Report(name, answer.usage, provider, answer.id)
 
 
 def texts(messages: Iterable[object]) -> Iterable[str]:

@@ -33,6 +33,11 @@ def register_tool(name: str, *, per_call: Amount) -> None:
     _registered[check_name(name, "the name of a tool")] = nano_usd(per_call, "per_call")
 
 
+def provider_of_model(name: object) -> str:
+    """A model's provider as its caller names it, "" where that is no name: and no model's call is one of a tool."""
+    return name if isinstance(name, str) and name != TOOL else ""
+
+
 def find(name: str) -> int | None:
     """Nano-USD that one call of a tool costs, or None if nobody has told."""
     return _registered.get(name)

@@ -19,6 +19,7 @@ from budgeted.metering.call import Call
 from budgeted.metering.item_streams import Items, metered
 from budgeted.pricing import token_types
 from budgeted.pricing.token_types import kinds_of
+from budgeted.pricing.tool_prices import provider_of_model
 from budgeted.providers.litellm_answers import Chunks, SayingItems, as_billed, below, origin, read_usage
 from budgeted.providers.litellm_deferred_streams import repeated, repeated_async
 from budgeted.providers.metered_method import End, Sent, run, run_async
@@ -164,7 +165,7 @@ def _request(operation: str, given: Mapping[str, Any]) -> Request:
     cap = next((given[name] for name in _CAPS if given.get(name) is not None), None)
     request = Request(
         # Without a name of its own, the model's prefix tells the provider, here as in LiteLLM.
-        provider=text(given.get("custom_llm_provider")) or "",
+        provider=provider_of_model(given.get("custom_llm_provider")),
         operation=_OPERATIONS[operation],
         model=str(given.get("model") or ""),
         body={name: _plain(given[name]) for name in _CONTENT if given.get(name) is not None},
