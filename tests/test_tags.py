@@ -64,6 +64,16 @@ def test_an_inner_value_of_the_same_name_counts_instead_and_other_names_add_up(m
     assert tags(manager) == {"feature=index": 1, "feature=search": 6, "session=s": 1, "team=x": 3, "team=y": 4}
 
 
+def test_a_report_has_the_values_of_a_tag_and_adds_up(manager: BudgetManager) -> None:
+    with manager.budget("team"), manager.budget("alice", tags={"feature": "search"}):
+        spend(manager)
+        spend(manager, 2, tags={"feature": "index"})
+    spend(manager, 4)
+    report = manager.report(by="tag:feature")
+    assert {name: row.spent for name, row in report.items()} == {"index": 2, "search": 1, "(untagged)": 4}
+    assert report.total.spent == manager.balance().spent == 7
+
+
 def test_values_are_text_numbers_ids_and_members_of_enumerations(manager: BudgetManager) -> None:
     key = uuid.UUID(int=5)
     spend(manager, tags={"a": Feature.SEARCH, "b": Level.HIGH, "c": True, "d": key, "e": "x=y, z", "f": None})
@@ -259,6 +269,7 @@ def test_a_call_has_at_most_sixteen_tags_in_all_its_blocks(manager: BudgetManage
 
 def test_users_times_sessions_are_not_all_kept_in_mind(manager: BudgetManager, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(payer_interface, "MOST_GROUPS", 100)
+    manager.reconfigure(alerts=())  # which look at accounts a little later
     for number in range(400):
         with manager.budget(f"user-{number % 20}", tags={"session": number}), manager.budget(tags={"step": 1}):
             spend(manager, 0.01)

@@ -110,6 +110,22 @@ def test_what_has_no_room_is_not_called(manager: BudgetManager) -> None:
     assert tools(manager) == {"search": (0.01, 1, 0)}
 
 
+def test_a_call_counts_as_a_tool_call_and_as_no_other(manager: BudgetManager) -> None:
+    spent = {"2 tool calls": 2, "1 call": 1, "10 tokens": 0, "1 tool call on scrape": 1, "$0.05": 0.03}
+    manager.set_limits("alice", *spent)
+    with manager.budget("alice"):
+        for tool in ("search", "scrape"):
+            with manager.hold(tool=tool, cost=0.01):
+                pass
+        with pytest.raises(BudgetExceededError) as refused, manager.hold(tool="search"):
+            raise AssertionError
+        with manager.hold(cost=0.01) as held:
+            held.settle(cost=0.01)
+    assert (refused.value.limit, refused.value.unit, refused.value.requested) == ("2 tool calls", "tool calls", 1)
+    assert {one.text: one.spent for one in manager.balances("alice")} == spent
+    assert manager.report(by="tool")["scrape"].calls == 1
+
+
 def test_no_model_is_asked_instead_of_a_tool_as_a_limit_nears_its_end(manager: BudgetManager) -> None:
     manager.set_limits("alice", "$0.015")
     with manager.budget("alice", fallback={0.1: "gpt-5-mini"}):

@@ -11,15 +11,13 @@ from budgeted.ledger.limit_terms import as_of, past_at
 from budgeted.limits.limit import Limit
 from budgeted.limits.limit_ids import unit_of_id
 from budgeted.limits.periods import NEVER, Period, local_time
+from budgeted.pricing.tool_prices import TOOL
 from budgeted.units import Unit
 
 EPOCH = dt.date(1970, 1, 1).toordinal()
 """The day that a report's rows count from."""
 
 _DAY: Final = 86_400
-
-TOOL: Final = "tool"
-"""The provider, as ledgers know it, of what tools are called for; the model is the tool's name."""
 
 
 def limit_of(slot: Slot) -> Limit:

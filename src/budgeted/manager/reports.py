@@ -19,6 +19,7 @@ from budgeted.manager.report_sums import Figures, Heading, Sums
 from budgeted.manager.spending_report import Report, ReportRow
 from budgeted.money import to_usd
 from budgeted.pricing import price_registry
+from budgeted.pricing.tool_prices import TOOL
 from budgeted.telemetry.forecast import exhausted_at
 from budgeted.validation import check_text, shown
 
@@ -30,9 +31,6 @@ _TAG: Final = "tag:"
 
 LAST_DAY: Final = dt.date(9800, 1, 1).toordinal() - EPOCH
 """The last day that rows are asked for from: there are none of later ones, and not all ledgers count as far."""
-
-TOOL: Final = "tool"
-"""The provider of what tools are charged."""
 
 
 def report(payer: ProjectPayer, by: str, since: object, until: object) -> Report:

@@ -14,10 +14,11 @@ from typing import NamedTuple
 
 from budgeted.ledger.accounts import Slot
 from budgeted.ledger.interface import Ledger
-from budgeted.ledger.limit_conversion import TOOL, day_number, rolls, unit_of
+from budgeted.ledger.limit_conversion import day_number, rolls, unit_of
 from budgeted.ledger.limit_terms import past_at, spent_in
 from budgeted.ledger.spending_records import RollupRow
 from budgeted.limits.periods import NEVER, local_time
+from budgeted.pricing.tool_prices import TOOL
 
 LEAST_PART = 24
 """The rate is measured over at least one part in so many of a period."""
