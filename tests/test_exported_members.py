@@ -15,7 +15,8 @@ from budgeted import BudgetManager
 EXPORTED = """
     configure get_manager budget budgeted hold instrument uninstrument bind BudgetManager Limit Balance Usage Price
     register_price BudgetError BudgetExceededError UnattributedCallError UnpricedModelError UnknownUserError LedgerError
-    LedgerUnavailableError LedgerLockedError LedgerCorruptError CarrierError BudgetStoppedError inject extract register_tool
+    LedgerUnavailableError LedgerLockedError LedgerCorruptError CarrierError BudgetStoppedError inject extract
+    register_tool
 """
 
 
