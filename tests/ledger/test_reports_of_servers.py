@@ -37,16 +37,16 @@ def test_reports_add_up_and_tell_what_would_have_been_refused(manager: BudgetMan
     with manager.budget("alice", on_exceed="warn"):
         for _ in range(4):
             spend(manager, 0.5)
-    with manager.budget(cap=5, key="nightly"):
+    with manager.budget("team:search", cap=5, key="nightly"):
         spend(manager, 0.25, "bob")
     spent = {by: {name: row.spent for name, row in manager.report(by).items()} for by in ("user", "key")}
     assert spent == {
-        "user": {"alice": 2, "bob": 0.25, "(nobody)": 7},
+        "user": {"alice": 2, "bob": 0.25, "team:search": 0.25, "(nobody)": 7},
         "key": {"nightly": 0.25, "(no key)": 9},
     }
-    assert manager.report().total.spent == 9.25
+    assert (manager.report().total.spent, manager.report().shared.spent) == (9.25, 0.25)
     refused = {name: (row.spent, row.calls) for name, row in manager.report("would_refuse").items()}
     assert refused == {"alice: $1/day": (1, 2), "alice: 3 calls": (0.5, 1)}
     assert [one.name for one in manager.accounts("key:")] == ["key:nightly"]
     assert manager.balance("key:nightly").remaining == 4.75
-    assert [one.account for one in manager.suggest()] == [None, "alice", "bob"]
+    assert [one.account for one in manager.suggest()] == [None, "alice", "bob", "team:search"]
