@@ -144,7 +144,7 @@ def tool() -> None: ...
 @pytest.mark.parametrize(
     "part",
     [Person(name="Ann"), {"a", "b"}, b"bytes", "lone \ud800", tool, Sealed, (1, 2), 2**70, float("inf")],
-    ids=str,
+    ids=lambda part: type(part).__name__,
 )
 def test_whatever_is_in_a_body_can_be_told_again(manager: BudgetManager, part: object) -> None:
     with manager.budget(repeat_limit=1):
