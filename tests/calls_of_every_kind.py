@@ -59,9 +59,9 @@ class Place:
         self.asking_async: Function = pay(_asking_async(self))
         self.reading: Function = pay(_reading(self))
 
-    def block(self, cap: object = 50) -> Budget:
+    def block(self, cap: object = 50, **ahead: Any) -> Budget:
         """A block with a cap, looked at afterwards."""
-        block = self.manager.budget("alice", cap=cap)
+        block = self.manager.budget("alice", cap=cap, **ahead)
         self.blocks.append(block)
         return block
 
@@ -343,6 +343,21 @@ def hold_async(place: Place) -> None:
     place.run(main())
 
 
+def set_aside(place: Place) -> None:
+    """In a block that takes its cap out of the one around it."""
+    with place.manager.budget(cap=50), place.block(5, reserve=True, repeat_limit=9):
+        place.answered("gpt-5-mini", "Hi")
+
+
+def set_aside_async(place: Place) -> None:
+    async def main() -> None:
+        around = place.manager.budget(cap="50 + 9 calls")
+        async with around, place.block(5, reserve=True):
+            await place.answered_async("gpt-5-mini", "Hi")
+
+    place.run(main())
+
+
 def refused(place: Place) -> None:
     with place.block(cap="0.000001"), contextlib.suppress(BudgetExceededError):
         place.answered("gpt-5-mini", "Hi")
@@ -431,6 +446,6 @@ WAYS: dict[str, Callable[[Place], None]] = {
         *(plain, plain_async, stream, stream_async, stream_left, stream_closed, stream_forgotten, stream_left_async),
         *(stream_read_on, stream_read_on_async, failing, decorated, decorated_async, decorated_generator),
         *(decorated_generator_left, decorated_async_generator, taken_over, taken_over_async, taken_over_stream),
-        *(hold, hold_left, hold_async, refused, queue, queue_async, executor),
+        *(hold, hold_left, hold_async, set_aside, set_aside_async, refused, queue, queue_async, executor),
     )
 }

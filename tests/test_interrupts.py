@@ -50,7 +50,7 @@ def sample(place: Place, name: str, count: int) -> list[int]:
 
 
 # Every kind of call, every kind of exception and each await are struck by the proof, in a process of their own.
-@pytest.mark.parametrize("name", ["decorated", "decorated_generator", "hold", "queue"])
+@pytest.mark.parametrize("name", ["decorated", "decorated_generator", "hold", "set_aside", "queue"])
 def test_an_interrupted_call_leaves_nothing_behind(place: Place, name: str) -> None:
     for number in sample(place, name, 3):
         calls.struck(place, WAYS[name], Strike(number))

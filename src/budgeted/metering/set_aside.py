@@ -8,7 +8,7 @@ import os
 from decimal import Decimal
 from fractions import Fraction
 
-from budgeted.errors import BudgetExceededError, LedgerError, LedgerUnavailableError
+from budgeted.errors import BudgetExceededError, LedgerError, LedgerLockedError, LedgerUnavailableError
 from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import TOKENS, USD, account_kind, account_name
 from budgeted.ledger.admission import Ask, Refused
@@ -94,7 +94,8 @@ class SetAside:
             soon: whether it is done in the background.
         """
         self._entered -= 1
-        if not self._entered:
+        if self._entered <= 0:
+            self._entered = 0
             if soon:
                 background_worker.enqueue(functools.partial(self._end, block))
             else:
@@ -103,12 +104,14 @@ class SetAside:
     async def give_back_beside(self, block: Budget) -> None:
         """The same for a coroutine, whose event loop goes on meanwhile."""
         self._entered -= 1
-        if not self._entered:
+        if self._entered <= 0:
+            self._entered = 0
             await runner.beside(self, functools.partial(self._end, block), None)
 
     def __del__(self) -> None:
         """Give back what a block has set aside that all have forgotten: a finaliser may take no lock."""
-        if self._parts or self._taken:
+        found = vars(self)  # of one that was interrupted while it was made, nothing
+        if found.get("_parts") or found.get("_taken"):
             background_worker.enqueue(functools.partial(self._give_back, None))
 
     # -- the steps
@@ -145,8 +148,14 @@ class SetAside:
             raise
 
     def _end(self, block: Budget, timeout: float | None = None) -> None:
-        block.taken = None
-        self._give_back(timeout)
+        try:
+            block.taken = None
+            self._give_back(timeout)
+        except LedgerLockedError:  # which was only tried: whoever asked tries again
+            raise
+        except BaseException:  # a signal's handler has raised
+            background_worker.enqueue(functools.partial(self._give_back, None))
+            raise
 
     def _give_back(self, timeout: float | None) -> None:
         """Give everything back: once, however often it is tried."""

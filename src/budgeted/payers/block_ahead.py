@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from budgeted.errors import BudgetError
 from budgeted.payers.block import Budget
 from budgeted.payers.scope import Scope, current
 
@@ -51,9 +52,15 @@ class BudgetAhead(Budget):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            super().__exit__(kind, error, trace)
-        finally:
-            self.ahead.give_back(self, soon=kind is GeneratorExit)
+            try:
+                super().__exit__(kind, error, trace)
+            finally:
+                self.ahead.give_back(self, soon=kind is GeneratorExit)
+        except BudgetError:  # a refusal that the block raises again
+            raise
+        except BaseException:  # a signal's handler has raised, perhaps just there; doing it twice does no harm
+            self.ahead.give_back(self, soon=True)
+            raise
 
     async def __aenter__(self) -> Self:
         await self.ahead.take_beside(self, current())  # then entering it once more has nothing to ask
