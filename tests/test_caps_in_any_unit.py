@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import threading
 from typing import TYPE_CHECKING, Any
+from wsgiref.util import setup_testing_defaults
 
 import openai
 import pytest
 from forking import forked
 
 from budgeted import BudgetExceededError, BudgetManager, Limit, budget, extract, inject, register_price
+from budgeted.integrations.wsgi import BudgetMiddleware
 from budgeted.testing import SimulatedProvider
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from wsgiref.types import StartResponse, WSGIEnvironment
 
     from clocks import Clock
 
@@ -268,6 +271,26 @@ def test_a_cap_shows_its_limits_in_a_notebook(manager: BudgetManager) -> None:
     block = manager.budget("alice", cap="$0.50 + 20 calls")
     assert "20 calls" in block._repr_html_()
     assert "cap='$0.50 + 20 calls'" in repr(block)
+
+
+def test_a_middleware_caps_each_request(manager: BudgetManager) -> None:
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        for _ in range(int(environ["PATH_INFO"].strip("/"))):
+            call(manager)
+        start_response("200 OK", [])
+        return [b""]
+
+    def asked(calls: int) -> str:
+        environ: WSGIEnvironment = {"PATH_INFO": f"/{calls}", "HTTP_X_USER": "alice"}
+        setup_testing_defaults(environ)
+        told: list[str] = []
+        b"".join(paid(environ, lambda status, headers, error=None: told.append(status) or bytes))
+        return told[-1]
+
+    paid = BudgetMiddleware(application, user="x-user", cap="2 calls", manager=manager)
+    assert [asked(2)[:3], asked(3)[:3], asked(1)[:3]] == ["200", "402", "200"]
+    with pytest.raises(ValueError, match="has a period"):
+        BudgetMiddleware(application, user="x-user", cap="2 calls/hour", manager=manager)
 
 
 # -- with a key
