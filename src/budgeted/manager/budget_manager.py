@@ -308,7 +308,9 @@ class BudgetManager(LiteLLMMethods):
         if key is not None and cap is None:
             msg = f"key={shown(key)} needs a cap: it is the cap's balance that is kept under the key"
             raise ValueError(msg)
-        policy = make_policy(self.payer.policy, on_exceed, fallback, wait)
+        policy = None
+        if not (on_exceed is None and fallback is None and wait is None):  # as it is nearly always
+            policy = make_policy(self.payer.policy, on_exceed, fallback, wait)
         read = None if cap is None else read_cap(cap, lasting=key is not None)
         ahead = None if share is None and reserve is False else set_aside(read, key, share, reserve)
         block = (Budget if ahead is None else BudgetAhead)(
@@ -317,7 +319,7 @@ class BudgetManager(LiteLLMMethods):
             cap=read,
             key=key,
             policy=policy,
-            reraise=check_yes_or_no(reraise, "reraise"),
+            reraise=reraise is not False and check_yes_or_no(reraise, "reraise"),
             repeat_limit=None if repeat_limit is None else check_count(repeat_limit, "repeat_limit", 1),
             tags=() if tags is None else accounts_of(check_tags(tags)),
         )

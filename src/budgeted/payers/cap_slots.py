@@ -26,7 +26,7 @@ class CapSlot(Slot, gc=False):
         holds: what is held of it, by the open call: what is given back or charged by its call can be so but once,
             however often an exception of a signal's handler has it repeated.
         ended: calls that have ended.
-        before_sharing: holds that were open when the rest of it came to be kept in the ledger.
+        before_sharing: holds that were open when the rest of it came to be kept in the ledger; None while it is not.
         rest: what the ledger has of it, since it is kept there.
         elsewhere: what other processes have taken of it.
         aside: limits of blocks inside whose room is set aside of it.
@@ -35,7 +35,7 @@ class CapSlot(Slot, gc=False):
     counted: Limit | None = None
     holds: dict[int, int] = msgspec.field(default_factory=dict)
     ended: int = 0
-    before_sharing: dict[int, int] = msgspec.field(default_factory=dict)
+    before_sharing: dict[int, int] | None = None
     rest: int = 0
     elsewhere: int = 0
     aside: tuple[CapSlot, ...] = ()
@@ -81,23 +81,24 @@ class CapSlot(Slot, gc=False):
             self.spent += cost
             self.ended += 1
             del self.holds[call]
-        if call in self.before_sharing:
+        if self.before_sharing and call in self.before_sharing:
             self.rest += max(0, self.before_sharing.pop(call) - cost)
 
     def give_back(self, call: int) -> None:
         """Hold nothing more for a call, which is not sent."""
         self.holds.pop(call, None)
-        self.rest += self.before_sharing.pop(call, 0)
+        if self.before_sharing:
+            self.rest += self.before_sharing.pop(call, 0)
 
     def charge(self, call: int, amount: int) -> None:
         """Charge so much, or less than nothing, for a call beside what it holds."""
         self.spent += amount
-        if call in self.before_sharing:
+        if self.before_sharing and call in self.before_sharing:
             self.rest = max(0, self.rest - amount)
 
     def share(self) -> None:
         """Have the ledger keep what is left of it. What was spent and is held by now is no part of that."""
-        self.before_sharing.update(self.holds)
+        self.before_sharing = dict(self.holds)
         self.rest = max(0, self.amount - self.taken)
 
     def learn(self, slot: Slot, *, shared: bool) -> None:

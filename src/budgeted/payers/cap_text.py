@@ -55,6 +55,8 @@ def read_cap(cap: object, *, lasting: bool = False) -> Cap:
         >>> read_cap("$0.50 + 20 calls").limits
         (Limit('$0.50'), Limit('20 calls'))
     """
+    if cap.__class__ is int or cap.__class__ is float:  # as nearly always, and then with less to ask
+        return Cap(nano_usd(cap, "cap", up=False))
     if isinstance(cap, str):
         found = _read(cap) if _MORE_THAN_AN_AMOUNT.search(cap) else Cap(nano_usd(cap, "cap", up=False))
     elif isinstance(cap, (int, float)) or not isinstance(cap, (Limit, Iterable)) or isinstance(cap, (bytes, bytearray)):
