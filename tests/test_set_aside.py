@@ -110,6 +110,22 @@ def test_a_keyed_cap_around_gives_its_part(manager: BudgetManager) -> None:
             spend(manager, 3)
 
 
+def test_a_part_serves_calls_with_other_tags(manager: BudgetManager) -> None:
+    manager.set_limits("tag:feature=search", 4)
+    with manager.budget(cap=8, reserve=True, tags={"feature": "search"}):
+        assert held(manager) == (0, 8, 2)
+        assert held(manager, "tag:feature=search") == (0, 0, 4)
+        with manager.budget(tags={"feature": "chat"}):
+            spend(manager, 3)
+        spend(manager, 3)
+        assert held(manager) == (6, 2, 2)
+        with pytest.raises(BudgetExceededError, match=r"tag"):
+            spend(manager, 2)
+        with manager.budget(share=1) as rest:
+            assert rest.cap == 1
+    assert held(manager) == (6, 0, 4)
+
+
 def test_tokens_are_set_aside_as_well(manager: BudgetManager) -> None:
     manager.set_limits("alice", "1000 tokens")
     with manager.budget("alice", cap="600 tokens + $5", reserve=True):

@@ -268,8 +268,8 @@ class ProjectPayer:
             )
         return account
 
-    def left(self, group: Group, at: int) -> int | None:
-        """Nano-USD that a group's tightest limit in USD has left at a time (unix seconds); None without one."""
+    def left(self, group: Group, at: int) -> list[tuple[str, int]]:
+        """Nano-USD that limits in USD for all models have left at a time (unix seconds), each with its account."""
         lefts = []
         for leg in self.plan(group, "", "", at, fresh=True).route.legs:  # no model's: what counts for all of them
             account = self.ledger.read(leg.account)
@@ -277,8 +277,8 @@ class ProjectPayer:
             for slot in () if account is None else account.slots:
                 if slot.unit == USD and slot.limit in counted:
                     now = present(slot, at, self.timezone)
-                    lefts.append(max(0, now.amount - now.spent - now.held))
-        return min(lefts, default=None)
+                    lefts.append((leg.account, max(0, now.amount - now.spent - now.held)))
+        return lefts
 
     def limit_block(self, account: str, cap: Sequence[Limit], block: KeyedBlock, *, lasting: bool = False) -> None:
         """Note a keyed block and its cap, which reaches the ledger with the block's next call.

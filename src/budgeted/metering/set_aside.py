@@ -140,7 +140,8 @@ class SetAside:
                 reserving.count += 1
                 self._take_here(block)
                 holds = tuple(self._take_there(block, timeout))
-                block.taken = Taken(tuple(slot.unit for slot in block.slots), holds)
+                accounts = frozenset(account for part in self._parts for account in part.group.everybody())
+                block.taken = Taken(tuple(slot.unit for slot in block.slots), holds, accounts)
         except BaseException as error:
             self._end(block)
             if isinstance(error, BudgetExceededError):
@@ -181,10 +182,10 @@ class SetAside:
                 slot.left for one in self._outer for slot in one.checked if slot.unit == USD and slot.for_all_models
             ]
         for group in self._groups:
-            left = group.payer.left(group, self._at)
-            if left is not None:
-                around = self._around(group.payer)
-                lefts.append(left if around is None else left + around.slot.room)
+            around = self._around(group.payer)
+            for account, left in group.payer.left(group, self._at):
+                mine = around is not None and around.taken is not None and account in around.taken.accounts
+                lefts.append(left + around.slot.room if mine and around is not None else left)
         if not lefts:
             msg = (
                 f"share={float(self._share or 0):g} is of what the limits around a block have left, and there is none "
@@ -223,7 +224,7 @@ class SetAside:
         for group in self._groups:
             around = self._around(group.payer)
             if around is None or around.taken is None or {slot.unit for slot in block.slots} - {*around.taken.units}:
-                id = self._hold(block, group, timeout)
+                id = self._hold(block, _without_tags(group), timeout)
                 if id:
                     found.append((group.payer, id))
         return found
@@ -255,6 +256,14 @@ class SetAside:
             background_worker.enqueue(functools.partial(ledger.release, id, self._at))
             raise
         raise _exceeded(payer, held, None)
+
+
+def _without_tags(group: Group) -> Group:
+    """A group, but for tags: a block inside may have another value of one, and so could draw on nothing of this."""
+    kept = [one for one in zip(group.accounts, group.policies, strict=True) if account_kind(one[0]) != "tag"]
+    if len(kept) == len(group.accounts):
+        return group
+    return Group(group.payer, tuple(account for account, _ in kept), tuple(policy for _, policy in kept))
 
 
 def _refused(block: BlockFigures, slot: CapSlot, wanted: int) -> Refused:

@@ -56,10 +56,12 @@ class Taken(msgspec.Struct, frozen=True, eq=False):
     Args:
         units: of the limits of its cap, as ledgers count.
         holds: the ids of the holds that have it, by payer.
+        accounts: that it is set aside in.
     """
 
     units: tuple[int, ...]
     holds: tuple[tuple[Payer, str], ...]
+    accounts: frozenset[str] = frozenset()
 
     def at(self, payer: Payer) -> str:
         """The id of the hold that a payer's calls draw on; "" where there is none."""

@@ -297,8 +297,8 @@ class Payer(Protocol):
     ) -> Plan:
         """Where the calls of a group with one model go, at this time; what was paid for is refused nowhere."""
 
-    def left(self, group: Group, at: int) -> int | None:
-        """Nano-USD that a group's tightest limit in USD has left at a time (unix seconds); None without one."""
+    def left(self, group: Group, at: int) -> list[tuple[str, int]]:
+        """Nano-USD that limits in USD for all models have left at a time (unix seconds), each with its account."""
 
     def allows_without(self, error: Exception) -> bool:
         """Whether calls go on while the ledger is away."""
