@@ -77,9 +77,9 @@ _MORE_THAN_AN_AMOUNT = re.compile(r"\d.*[a-z/+]", re.IGNORECASE | re.DOTALL)
 def _cap(cap: Limit | Iterable[LimitLike]) -> Cap:
     try:
         return cap_of(Limit.parse_all(cap))
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         msg = f"cap: {error}"
-        raise ValueError(msg) from None
+        raise type(error)(msg) from None
 
 
 _read = functools.lru_cache(maxsize=256)(_cap)
