@@ -152,6 +152,10 @@ for charge in manager.uncertain():
 
 # -- blocks and holds
 
+with budget(cap="$0.50 + 20 calls", reserve=True, repeat_limit=3) as capped, budget(share=0.25) as part:
+    assert_type(capped.balances[0].remaining, float)
+    assert_type(part.cap, float | None)
+
 with budget("alice", cap=0.5, key="nightly") as block:
     assert_type(block.spent, float)
     assert_type(block.remaining, float | None)
