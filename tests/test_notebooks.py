@@ -22,7 +22,8 @@ client = openai.OpenAI(base_url={url!r}, api_key="any", max_retries=0)
 asynchronous = openai.AsyncOpenAI(base_url={url!r}, api_key="any", max_retries=0)
 request = dict(model="gpt-5-mini", max_completion_tokens=100, messages=[dict(role="user", content="Hello!")])
 def users():
-    return {{user: row.calls for user, row in manager.report().items()}}
+    report = manager.report()
+    return {{user: row.calls for user, row in report.items() if user != report.rest}}
 %load_ext budgeted
 """
 
