@@ -1,4 +1,4 @@
-"""Looking at budgets and changing them."""
+"""Looking at balances, and putting right what was charged."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import click
 
+from budgeted.cli.account_standing import tell_standing, told
 from budgeted.cli.known_accounts import must_be_known, nothing_recorded
 from budgeted.cli.ledger_options import NOTHING_YET, books, books_to_read, on_books
 from budgeted.cli.table_output import json_option, show
@@ -21,14 +22,19 @@ def usd(amount: float | None) -> str:
     return "-" if amount is None else format_usd(nano_usd(amount))
 
 
+def resets(balance: Balance) -> str:
+    """When a limit's period ends, as people read it."""
+    return "never" if balance.resets_at is None else balance.resets_at.isoformat(" ", "minutes")
+
+
 def row(balance: Balance) -> tuple[str, ...]:
     """A balance in a table."""
     figures = (amount(figure, balance.unit) for figure in (balance.spent, balance.held, balance.remaining))
-    resets = "never" if balance.resets_at is None else balance.resets_at.isoformat(" ", "minutes")
-    return (balance.text or "none", *figures, resets)
+    return (balance.text or "none", *figures, resets(balance))
 
 
-def _show(name: str | None, found: Sequence[Balance], *, as_json: bool) -> None:
+def show_balances(name: str | None, found: Sequence[Balance], *, as_json: bool) -> None:
+    """Print the balances of a user, or of the global account (None)."""
     who = "the global account" if name is None else name
     show(found, COLUMNS, map(row, found), as_json=as_json, nothing=f"{who} has no limits")
 
@@ -44,10 +50,12 @@ def balance(user: str | None, ledger: str | None, project: str, timezone: str, *
         if user is not None:
             must_be_known(found, user)
         balances = found.balances(user) or [found.balance(user)]
-    if nothing:
+        standing = told(found, user)
+    if nothing and not standing:
         click.echo(NOTHING_YET)
     else:
-        _show(user, balances, as_json=as_json)
+        show_balances(user, balances, as_json=as_json)
+        tell_standing(standing, as_json=as_json)
 
 
 @click.command()
@@ -116,37 +124,4 @@ def reset(user: str | None, ledger: str | None, project: str, timezone: str, *, 
     with books(ledger, project, timezone) as found:
         found.reset_cost(user)
         balances = found.balances(user)
-    _show(user, balances, as_json=as_json)
-
-
-@click.group()
-def limits() -> None:
-    """Set limits."""
-
-
-@limits.command("set")
-@click.argument("texts", metavar="LIMIT...", nargs=-1)
-@click.option("--user", help="Whose; the global account's if it is not given.")
-@click.option("--none", "no_limits", is_flag=True, help="Take all limits away.")
-@on_books
-@json_option
-def set_limits(
-    texts: tuple[str, ...],
-    user: str | None,
-    ledger: str | None,
-    project: str,
-    timezone: str,
-    *,
-    no_limits: bool,
-    as_json: bool,
-) -> None:
-    """Give a user, or the global account, these limits instead of those it has. What was spent stays.
-
-    For example: budgeted limits set '$10/day' '60 calls/minute' --user alice
-    """
-    if bool(texts) == no_limits:
-        raise click.UsageError("give limits such as '$10/day', or --none")
-    with books(ledger, project, timezone, create=True) as found:
-        found.set_limits(user, *texts)
-        balances = found.balances(user)
-    _show(user, balances, as_json=as_json)
+    show_balances(user, balances, as_json=as_json)

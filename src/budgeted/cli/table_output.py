@@ -59,5 +59,9 @@ def _text(cell: object) -> Text:
     """A cell; what a terminal would act on is spelt out."""
     if cell is None:
         return Text("-")
-    text = str(cell)
-    return Text("".join(char if char.isprintable() else ascii(char)[1:-1] for char in text))
+    return Text(spelt_out(str(cell)))
+
+
+def spelt_out(text: str) -> str:
+    """Text without what a terminal would act on: that is written as Python would."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

@@ -116,9 +116,17 @@ class Accounts:
         background_worker.drain()
         found = account_names.page(self._payer.ledger, prefix, after, count)
         return [
-            AccountInfo(name, account_kind(one.id), tuple(mine))
+            _info(name, one, mine)
             for (name, one), mine in zip(found.items(), self._balances(list(found.values())), strict=True)
         ]
+
+    def info(self, user: str | None) -> AccountInfo | None:
+        """What is listed of one account: a user's, or the global one (None); None if it is not there."""
+        background_worker.drain()
+        found = self._payer.ledger.read(self.name_of(user))
+        if found is None:
+            return None
+        return _info(account_names.called(found.id) or account_name(found.id), found, self._balances([found])[0])
 
     def uncertain(self) -> list[UncertainCharge]:
         """Charges that nobody confirmed, oldest first."""
@@ -232,6 +240,11 @@ class Accounts:
         """What an account has spent is forgotten: alert anew when it is spent again."""
         if self._payer.alerts is not None:
             self._payer.alerts.forget(self._payer.ledger.read(account))
+
+
+def _info(name: str, account: Account, mine: Iterable[Balance]) -> AccountInfo:
+    team = account_name(account.belongs_to) if account.belongs_to else None
+    return AccountInfo(name, account_kind(account.id), tuple(mine), account.stopped, team, to_usd(account.usd))
 
 
 def _empty(spec: LimitSpec) -> Slot:

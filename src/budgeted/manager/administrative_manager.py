@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from budgeted.ledger.litellm_hosted import user_dict
+from budgeted.manager.balances import AccountInfo
 from budgeted.manager.budget_manager import BudgetManager
 from budgeted.validation import check_name
 
@@ -20,6 +21,21 @@ class Books(BudgetManager):
     def _take_part(self) -> None:
         """Only keep the books."""
         self._recent = user_dict.Recent()
+
+    def info(self, user: str | None = None) -> AccountInfo | None:
+        """What :meth:`accounts` lists of one account.
+
+        Args:
+            user: the user, or None for the global account.
+
+        Returns:
+            None if nobody has spent anything there, nor changed anything of it.
+
+        Example:
+            >>> books.info("alice").team
+            'team:search'
+        """
+        return self._accounts.info(user)
 
     def take_over(self, records: object, *, past: bool = False) -> list[str]:
         """Have users' budgets, and what they have spent, agree with LiteLLM's records of them.

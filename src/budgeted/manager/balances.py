@@ -90,11 +90,23 @@ class UncertainCharge:
 
 @dataclass(frozen=True, slots=True)
 class AccountInfo:
-    """An account in a listing: its name, kind, and the balance of each limit."""
+    """An account in a listing.
+
+    Attributes:
+        name: as people know it.
+        kind: ``"global"``, ``"user"``, ``"tag"`` or ``"block"``.
+        balances: of each limit.
+        stopped: why nothing may be spent for the time being, or "".
+        team: the name of the account that pays whatever this one pays, or None.
+        spent: USD charged in all since the last reset.
+    """
 
     name: str
     kind: str
     balances: tuple[Balance, ...]
+    stopped: str = ""
+    team: str | None = None
+    spent: float = 0.0
 
 
 def of_slot(

@@ -1,0 +1,81 @@
+"""Limits: seeing those of a user or of everybody together, setting them, taking them away."""
+
+from __future__ import annotations
+
+import click
+
+from budgeted.cli.account_standing import tell_standing, told
+from budgeted.cli.balances_and_limits import resets, show_balances
+from budgeted.cli.known_accounts import must_be_known
+from budgeted.cli.ledger_options import books, on_books
+from budgeted.cli.limits_and_users import told_apart
+from budgeted.cli.table_output import json_option, show
+
+user_option = click.option("--user", "named", metavar="USER", help="Whose, where the name could be taken for a limit.")
+
+
+@click.group()
+def limits() -> None:
+    """See, set and take away limits of a user, or of all users together."""
+
+
+@limits.command("show")
+@click.argument("user", required=False)
+@on_books
+@json_option
+def show_limits(user: str | None, ledger: str | None, project: str, timezone: str, *, as_json: bool) -> None:
+    """Show the limits of USER, or of all users together. What is left of them, `budgeted balance` tells."""
+    with books(ledger, project, timezone) as found:
+        if user is not None:
+            must_be_known(found, user)
+        balances = found.balances(user)
+        standing = told(found, user)
+    rows = [(one.text, resets(one)) for one in balances]
+    who = "the global account" if user is None else user
+    show(balances, ("limit", "resets"), rows, as_json=as_json, nothing=f"{who} has no limits")
+    tell_standing(standing, as_json=as_json)
+
+
+@limits.command("set")
+@click.argument("words", metavar="LIMIT... [USER]", nargs=-1)
+@user_option
+@click.option("--none", "no_limits", is_flag=True, help="Take all limits away.")
+@on_books
+@json_option
+def set_limits(
+    words: tuple[str, ...],
+    named: str | None,
+    ledger: str | None,
+    project: str,
+    timezone: str,
+    *,
+    no_limits: bool,
+    as_json: bool,
+) -> None:
+    """Give USER, or all users together, these limits instead of those that are there. What was spent stays.
+
+    For example: budgeted limits set '$10/day' '60 calls/minute' alice
+    """
+    texts, user = told_apart(words, named)
+    if bool(texts) == no_limits:
+        whom = "" if user is None else f" for {user!r}"
+        raise click.UsageError(f"give limits{whom} such as '$10/day', or --none")
+    with books(ledger, project, timezone, create=True) as found:
+        found.set_limits(user, *texts)
+        balances = found.balances(user)
+    show_balances(user, balances, as_json=as_json)
+
+
+@limits.command()
+@click.argument("user", required=False)
+@click.option("--global", "everybody", is_flag=True, help="The global account.")
+@on_books
+def unset(user: str | None, ledger: str | None, project: str, timezone: str, *, everybody: bool) -> None:
+    """Take all limits of USER away. What was spent stays."""
+    if (user is None) != everybody:
+        raise click.UsageError("name a user, or write --global")
+    with books(ledger, project, timezone) as found:
+        if user is not None:
+            must_be_known(found, user)
+        found.set_limits(user)
+    click.echo(f"{'the global account' if user is None else user} has no limits")
