@@ -10,7 +10,7 @@ from budgeted.cli.ledger_options import books, on_books
 from budgeted.cli.limits_and_users import told_apart
 from budgeted.cli.set_and_show_limits import user_option
 from budgeted.cli.table_output import json_option, spelt_out
-from budgeted.manager.stated_limits import TEAM
+from budgeted.manager.stated_belonging import TEAM
 
 
 @click.command("top-up")

@@ -15,6 +15,7 @@ from budgeted.ledger.urls import public
 from budgeted.limits.limit import Limit
 from budgeted.manager.environment import HIDDEN, MANAGER_SETTINGS, shown_variables, variable_of
 from budgeted.manager.settings import UserLimits
+from budgeted.manager.stated_belonging import MEMBERS
 from budgeted.manager.stated_settings import TABLES, Setting, Stated, defaults, stated
 
 DEFAULT: Final = "default"
@@ -100,7 +101,10 @@ def _text(name: str, value: object) -> str:
 
 def _plain(value: object) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{key} = {_plain(inner)}" for key, inner in value.items())
+        return ", ".join(
+            f"{key} = {', '.join(map(str, inner)) if key == MEMBERS and isinstance(inner, list) else _plain(inner)}"
+            for key, inner in value.items()
+        )
     if isinstance(value, list):
         return " + ".join(map(_plain, value))
     return str(value)

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
+
 from budgeted.errors import LedgerUnavailableError
 from budgeted.ledger.accounts import GLOBAL, Amendment, Slot, account_kind, account_name
 from budgeted.ledger.limit_conversion import limit_of
 from budgeted.ledger.limit_terms import as_of
 from budgeted.limits.limit import Limit
 from budgeted.limits.periods import local_time
+from budgeted.manager import declared_belonging
 from budgeted.manager.accounts import Accounts
 from budgeted.manager.argument_types import Limits
 from budgeted.manager.project_payer import MOST_LEVELS, ProjectPayer
+from budgeted.manager.stated_belonging import Belonging
 from budgeted.telemetry import events
 from budgeted.telemetry.events import Event
 from budgeted.validation import check_text, shown
+
+logger = logging.getLogger("budgeted")
 
 NO_REASON = "no reason was given"
 
@@ -31,6 +38,7 @@ class AccountChanges:
     def __init__(self, payer: ProjectPayer) -> None:
         self._payer = payer
         self._accounts = Accounts(payer)
+        self._listed: dict[str, list[str]] | None = None  # while settings are declared
 
     # -- belonging
 
@@ -57,6 +65,52 @@ class AccountChanges:
             ledger.amend(account, Amendment(belongs_to=before.belongs_to if before is not None else ""))
             raise
 
+    def declare_teams(self, belonging: Mapping[str, Belonging]) -> None:
+        """Have users belong to teams as settings declare; where the same was declared last, it is left as it is.
+
+        So an operator's change stays until the settings are edited.
+
+        Args:
+            belonging: by user; those nearest to the top first.
+
+        Raises:
+            ValueError: as :meth:`assign`; the text begins with where that is stated.
+        """
+        try:
+            for user, one in belonging.items():
+                try:
+                    self._declare_team(user, one.team)
+                except ValueError as error:
+                    msg = f"{one.where}: {error}"
+                    raise ValueError(msg) from None
+        finally:
+            self._listed = None
+
+    def _declare_team(self, user: str, team: str) -> None:
+        ledger, account, wanted = self._payer.ledger, self._accounts.name_of(user), self._accounts.name_of(team)
+        found = ledger.read(account)
+        now = "" if found is None else found.belongs_to
+        before = declared_belonging.read(ledger, account)
+        if before == wanted:
+            if now != wanted:
+                logger.info("budgeted: a user belongs to what an operator has set, and not to what settings declare")
+            return
+        if now != wanted:
+            if self._listed is None:  # once for all: going through all users for each would take minutes
+                self._listed = self._members()
+            self.assign(user, team)
+            if account in self._listed.get(now, []):
+                self._listed[now].remove(account)
+            self._listed.setdefault(wanted, []).append(account)
+            if now and now != before:
+                logger.warning(
+                    "budgeted: a user of project %r belongs to another team now, as settings declare; what an operator "
+                    "or another program has set counts no more",
+                    self._payer.project_name,
+                )
+        # Only now: where a program ends in between, the next one declares it again.
+        declared_belonging.write(ledger, account, wanted)
+
     def _check_levels(self, user: str, account: str, team: str) -> None:
         """Refuse that a team belongs to who is to belong to it, and that too many pay for one."""
         chain = [account, team]
@@ -75,15 +129,20 @@ class AccountChanges:
 
     def _depth_below(self, account: str) -> int:
         """How many levels of accounts belong to one."""
-        members: dict[str, list[str]] = {}
-        for one in self._accounts.users():
-            if one.belongs_to:
-                members.setdefault(one.belongs_to, []).append(one.id)
+        members = self._members() if self._listed is None else self._listed
         depth, level = 0, members.get(account, [])
         while level and depth <= MOST_LEVELS:
             depth += 1
             level = [name for one in level for name in members.get(one, [])]
         return depth
+
+    def _members(self) -> dict[str, list[str]]:
+        """The accounts that belong to each one."""
+        members: dict[str, list[str]] = {}
+        for one in self._accounts.users():
+            if one.belongs_to:
+                members.setdefault(one.belongs_to, []).append(one.id)
+        return members
 
     # -- stopping
 

@@ -25,7 +25,7 @@ from budgeted.ledger.limit_conversion import counted_from, limit_of, present, sp
 from budgeted.limits.limit import Limit, LimitLike
 from budgeted.limits.periods import NEVER, local_time
 from budgeted.limits.trusted_clock import TOLERANCE
-from budgeted.manager import account_names, balances
+from budgeted.manager import account_names, balances, declared_belonging
 from budgeted.manager.balances import AccountInfo, Balance, Balances, UncertainCharge, in_the_future
 from budgeted.manager.project_payer import ProjectPayer
 from budgeted.metering.manual_hold import counted
@@ -62,6 +62,7 @@ class Accounts:
         self.known(user)
         self.forget_alerts(account)
         self._payer.ledger.delete(account)
+        declared_belonging.forget(self._payer.ledger, account)
 
     def balance(self, user: str | None = None) -> Balance:
         """The tightest USD limit of a user, or of the global account (None): the one with the least remaining."""
@@ -243,7 +244,8 @@ class Accounts:
 
 
 def _info(name: str, account: Account, mine: Iterable[Balance]) -> AccountInfo:
-    team = account_name(account.belongs_to) if account.belongs_to else None
+    above = account.belongs_to
+    team = (account_names.called(above) or account_name(above)) if above else None
     return AccountInfo(name, account_kind(account.id), tuple(mine), account.stopped, team, to_usd(account.usd))
 
 

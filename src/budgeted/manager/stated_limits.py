@@ -11,14 +11,11 @@ from budgeted.limits.limit import Limit, LimitLike
 from budgeted.limits.periods import parse_period
 from budgeted.manager.settings import global_limits
 from budgeted.manager.settings_file import SettingsFile
+from budgeted.manager.stated_belonging import KEYS, PATTERN, TEAM, says_only_belonging
 from budgeted.validation import check_name, check_user, shown
 
 Limits = tuple[Limit, ...]
 
-TEAM: Final = "team:"
-"""How the name of a team's account begins."""
-
-_GLOB: Final = re.compile(r"[*?\[]")
 _NUMBER: Final = re.compile(r"[\d.,_\s]+[kmb]?", re.ASCII | re.IGNORECASE)
 _HOUR: Final = 3600
 _KEYS: Final = ("max_budget", "duration", "limit", "limits")
@@ -65,13 +62,15 @@ def of_users(file: SettingsFile) -> UsersLimits:
                 meant = name.removeprefix(prefix)
                 msg = f"{file.where(*keys)}: the account of a team begins with {TEAM!r} by itself; write {meant!r}"
                 raise ValueError(msg)
-            stated.setdefault(_checked(file, keys, prefix + name), []).extend(_read(file, keys, value))
+            checked = _checked(file, keys, prefix + name)
+            if not says_only_belonging(value):
+                stated.setdefault(checked, []).extend(_read(file, keys, value))
     given = file.table.get("default_user_limits")
     for pattern, value in given.items() if isinstance(given, dict) else (("*", given),) if given is not None else ():
         place = ("default_user_limits", *([pattern] if isinstance(given, dict) else []))
         stated.setdefault(_checked(file, place, pattern), []).extend(_read(file, place, value))
     agreed = {name: _agreed(limits) for name, limits in stated.items()}
-    patterns = {name: limits for name, limits in agreed.items() if _GLOB.search(name)}
+    patterns = {name: limits for name, limits in agreed.items() if PATTERN.search(name)}
     return UsersLimits({name: limits for name, limits in agreed.items() if name not in patterns}, last_of_all(patterns))
 
 
@@ -91,7 +90,7 @@ def _table(file: SettingsFile, name: str) -> dict[str, object]:
 
 def _checked(file: SettingsFile, keys: tuple[str, ...], name: str) -> str:
     try:
-        return check_name(name, "user") if _GLOB.search(name) else check_user(name)
+        return check_name(name, "user") if PATTERN.search(name) else check_user(name)
     except ValueError as error:
         msg = f"{file.where(*keys)}: {error}"
         raise ValueError(msg) from None
@@ -113,7 +112,7 @@ def _of_table(file: SettingsFile, keys: tuple[str, ...], table: dict[str, object
     for key, value in table.items():
         if key in ("limit", "limits") or (key == "global" and keys == ("limits",)):
             yield from _read(file, (*keys, key), value)
-        elif key not in budget:
+        elif key not in budget and not (key in KEYS and len(keys) == 2 and keys[0] in ("users", "teams")):
             period = _period(file, (*keys, key))
             yield from _parsed(file, (*keys, key), _per(period, value), period)
 
@@ -131,7 +130,7 @@ def _period(file: SettingsFile, keys: tuple[str, ...]) -> str:
     try:
         parse_period(key)
     except ValueError:
-        meant = difflib.get_close_matches(key, (*_KEYS, "hour", "day", "week", "month"), 1)
+        meant = difflib.get_close_matches(key, (*_KEYS, *KEYS, "hour", "day", "week", "month"), 1)
         hint = f"did you mean {meant[0]}?" if meant else "write limits = ..., or a period such as day = ..."
         msg = f"{file.where(*keys)}: is not known; {hint}"
         raise ValueError(msg) from None

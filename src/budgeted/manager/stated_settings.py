@@ -19,12 +19,14 @@ from budgeted.ledger.accounts import user_account
 from budgeted.ledger.limit_conversion import limit_of, spec
 from budgeted.ledger.urls import PATH, SQL, kind_of
 from budgeted.limits.limit import Limit
-from budgeted.manager import settings_file, stated_limits, stated_prices
+from budgeted.manager import settings_file, stated_belonging, stated_limits, stated_prices
+from budgeted.manager.account_changes import AccountChanges
 from budgeted.manager.declared_limits import declare
 from budgeted.manager.environment import MANAGER_SETTINGS, unknown_variables, variable_of, variables_of
 from budgeted.manager.project_payer import ProjectPayer
 from budgeted.manager.settings import Settings, UserLimits, check_fsync, global_limits, read_settings
 from budgeted.manager.settings_file import SettingsFile
+from budgeted.manager.stated_belonging import TEAM, Belonging
 from budgeted.manager.stated_limits import Limits, last_of_all
 from budgeted.manager.unknown_keywords import ELSEWHERE
 from budgeted.validation import check_name, is_tag, shown
@@ -63,17 +65,19 @@ class Stated(msgspec.Struct, frozen=True):
         file: that some of it is from.
         users: limits of users, by their whole names; those of teams as ``"team:search"``.
         patterns: limits of users by patterns of their names, as the file has them.
+        belonging: to which team or other account users and teams belong, those nearest to the top first.
     """
 
     settings: dict[str, Setting]
     file: SettingsFile | None = None
     users: dict[str, Limits] = {}
     patterns: dict[str, Limits] = {}
+    belonging: dict[str, Belonging] = {}
 
     @property
     def says_anything(self) -> bool:
         """Whether there is anything that a manager has to be made for."""
-        return bool(self.settings or self.users or self.patterns)
+        return bool(self.settings or self.users or self.patterns or self.belonging)
 
     def limiting(self) -> str | None:
         """Where a limit is stated, if one is."""
@@ -105,7 +109,7 @@ class Stated(msgspec.Struct, frozen=True):
             stated_prices.register_prices(self.file)
 
     def give_limits(self, payer: ProjectPayer) -> None:
-        """Give each user whom the file names its limits, unless an operator has set others since they were stated."""
+        """Give each user whom the file names its limits and its team, unless an operator has changed them since."""
         at = payer.clock()
         for user, limits in self.users.items():
             account = user_account(user)
@@ -116,6 +120,7 @@ class Stated(msgspec.Struct, frozen=True):
                 declare(payer.ledger, account, specs, at, payer.project_name)
             if limits and not is_tag(user):
                 payer.user_limits = True
+        AccountChanges(payer).declare_teams(self.belonging)
 
 
 def stated(environment: Mapping[str, str] = os.environ) -> Stated:
@@ -149,7 +154,7 @@ def stated(environment: Mapping[str, str] = os.environ) -> Stated:
     for name in found.keys() & by_variables.keys():
         one = by_variables[name]
         by_variables[name] = Setting(one.value, f"{one.source}, over {found[name].source}")
-    return Stated({**found, **by_variables}, file, users.named, users.patterns)
+    return Stated({**found, **by_variables}, file, users.named, users.patterns, stated_belonging.of_file(file))
 
 
 def stated_by_file(environment: Mapping[str, str]) -> dict[str, Setting]:
@@ -267,7 +272,7 @@ def _of_patterns(file: SettingsFile, patterns: Mapping[str, Limits]) -> str:
     """Where the limits of patterns stand."""
     found = []
     for pattern in patterns:
-        team = pattern.removeprefix(stated_limits.TEAM)
+        team = pattern.removeprefix(TEAM)
         for table, name in (("users", pattern), ("teams", team), ("default_user_limits", pattern)):
             inner = cast("dict[str, Any] | Any", file.table.get(table))
             if isinstance(inner, dict) and name in inner:
