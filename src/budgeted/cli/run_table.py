@@ -9,7 +9,8 @@ from typing import Final
 
 import click
 
-from budgeted.cli.table_output import as_lines
+from budgeted.cli.account_standing import told
+from budgeted.cli.table_output import as_lines, spelt_out
 from budgeted.html_tables import amount
 from budgeted.manager.administrative_manager import Books
 from budgeted.manager.balances import Balance
@@ -44,6 +45,8 @@ def tell(paying: RunBooks, books: Books, folder: Path, main: int) -> None:
         click.echo(line, err=True)
     if report.whole.uncertain:
         click.echo("uncertain: nobody said what it cost, so it is an estimate; see `budgeted uncertain`", err=True)
+    for line in told(books, paying.user):
+        click.echo(spelt_out(line), err=True)
     if running:
         text = "still running, within the same limits, so that this is what was spent until now: "
         click.echo(f"{text}{', '.join(map(str, running))}", err=True)

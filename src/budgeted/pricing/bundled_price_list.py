@@ -86,6 +86,14 @@ def lookup(model: str, provider: str | None, base_url: str | None) -> Entry | No
     return _by_name(providers, model, base_url, trusted=provider is None or provider == "litellm")
 
 
+def models(provider: str | None = None) -> Iterator[str]:
+    """Yield the names of the models that are listed: of one provider, if the list knows it, else of all."""
+    providers = _providers()
+    named = _by_id(providers, provider) if provider else None
+    for each in providers if named is None else [named]:
+        yield from (model.id for model in each.models)
+
+
 def _providers() -> list[Provider]:
     from genai_prices.data_snapshot import get_snapshot
 

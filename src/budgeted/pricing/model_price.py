@@ -253,6 +253,22 @@ class Price:
             picos.append(pico)
         return -(-max(picos) // PICO_PER_NANO)
 
+    def rates(self, at: float, input_tokens: int = 0, tier: str | None = None) -> Rates:
+        """Return the rates of a call, to be shown: in pico-USD, the dearest ones if the tier is unknown.
+
+        Args:
+            at: when it is made, in Unix seconds.
+            input_tokens: how much input it has.
+            tier: the service tier that it names; None for the standard one.
+        """
+        several = [one.rates(at, input_tokens) for one in self._schedules(tier, "")]
+        return max(several, key=lambda rates: (rates.output, rates.input))
+
+    def ceiling(self, at: float, input_tokens: int, tier: str | None = None) -> Rates:
+        """Return the highest rates of calls with at most that much input, at any time of day, as :meth:`rates`."""
+        several = [one.ceiling(at, input_tokens) for one in self._schedules(tier, "")]
+        return max(several, key=lambda rates: (rates.output, rates.input))
+
     def answered_by(self, found: Price) -> Price:
         """Return what is charged where another model has answered than the one that was asked for.
 

@@ -257,6 +257,12 @@ def registered() -> tuple[Registration, ...]:
     return tuple(_registered.values())
 
 
+def registration_of(model: str, provider: str | None = None, base_url: str | None = None) -> Registration | None:
+    """Return the most exact of the registrations that make a model's price; None if it is the list's alone."""
+    groups = covering(registered(), model, provider, base_url)
+    return groups[0][0] if groups else None
+
+
 def take_over(prices: Iterable[Registration]) -> None:
     """Register what another process has registered, instead of what is here for the same models."""
     with _lock:
