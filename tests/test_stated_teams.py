@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from page_examples import ROOT, blocks
 
 from budgeted import BudgetExceededError, budget, get_manager, hold
 from budgeted.cli.command_group import budgeted as command
@@ -177,3 +178,10 @@ def test_config_shows_who_belongs_to_what_and_refuses_what_no_program_would_star
     failed = CliRunner().invoke(command, ["config"])
     assert (failed.exit_code, failed.stdout) == (1, "")
     assert "'team:x' -> 'team:x'" in failed.stderr
+
+
+def test_the_page_on_teams_shows_a_file_that_is_understood(folder: Path) -> None:
+    [shown] = [text for language, text in blocks(ROOT / "docs" / "teams.md") if language == "toml"]
+    found = start(shown)
+    assert [found[name] for name in ("alice", "carol", "team:search")] == ["team:search", "team:search", "org:acme"]
+    assert get_manager().balance("team:search").text == "$50/month"

@@ -10,6 +10,7 @@ from budgeted.cli.known_accounts import must_be_known
 from budgeted.cli.ledger_options import books, on_books
 from budgeted.cli.limits_and_users import told_apart
 from budgeted.cli.table_output import json_option, show
+from budgeted.html_tables import amount
 
 user_option = click.option("--user", "named", metavar="USER", help="Whose, where the name could be taken for a limit.")
 
@@ -30,9 +31,10 @@ def show_limits(user: str | None, ledger: str | None, project: str, timezone: st
             must_be_known(found, user)
         balances = found.balances(user)
         standing = told(found, user)
-    rows = [(one.text, resets(one)) for one in balances]
+    # Where it was raised, or something was carried over, what counts now is not what the limit states.
+    rows = [(one.text, amount(one.limit, one.unit), resets(one)) for one in balances]
     who = "the global account" if user is None else user
-    show(balances, ("limit", "resets"), rows, as_json=as_json, nothing=f"{who} has no limits")
+    show(balances, ("limit", "this period", "resets"), rows, as_json=as_json, nothing=f"{who} has no limits")
     tell_standing(standing, as_json=as_json)
 
 
