@@ -56,7 +56,7 @@ def told_apart(words: Sequence[str], user: str | None = None) -> Words:
         several = " and ".join(map(shown, users))
         raise click.UsageError(f"one user is wanted, and neither of {several} is a limit; {QUOTE}")
     bare = next((word for word in limits if _BARE.fullmatch(word.strip())), None)
-    if bare is not None and len(limits) > 1:
+    if bare is not None and len(limits) > 1 and not users:
         raise click.UsageError(
             f"{shown(bare)} beside {shown(next(word for word in limits if word is not bare))} may be a user or an "
             f"amount; write --user {bare} or '${bare}'"
