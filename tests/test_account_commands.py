@@ -59,6 +59,8 @@ def spend(manager: BudgetManager, user: str, cost: float) -> None:
         ("10 alice@example.com", "alice@example.com", ["$10"]),
         ("0.5 alice", "alice", ["$0.50"]),
         ("'$0' alice", "alice", ["$0"]),
+        ("alice 5 '3 calls'", "alice", ["$5", "3 calls"]),
+        ("5 '3 calls' --user 12345", "12345", ["$5", "3 calls"]),
         ("'0 calls/day' alice", "alice", ["0 calls/day"]),
         ("'$5' --user '$odd/day'", "$odd/day", ["$5"]),
         ("'$5' --user 12345", "12345", ["$5"]),
@@ -128,6 +130,11 @@ def test_a_misspelt_user_is_told_with_the_nearest_name_and_not_made(team: Budget
     assert [one.name for one in team.accounts()] == ["alice", "team:search"]
 
 
+def test_before_a_first_run_there_are_no_limits_to_be_shown(budgeted_home: Path) -> None:
+    for line in ("limits show", "users"):
+        assert run(line).stdout.startswith("nothing recorded yet")
+
+
 # -- raises
 
 
@@ -167,6 +174,7 @@ def test_a_stop_refuses_calls_of_running_programs_is_shown_and_ends(team: Budget
         spend(team, "alice", 0.25)
     assert "stopped: her key has leaked" in run("users").stdout
     assert "stopped: her key has leaked" in run("balance alice").stdout
+    assert "alice is stopped: her key has leaked" in run("accounts").stdout
     [alice] = printed("users --prefix alice")
     assert (alice["stopped"], alice["team"], alice["spent"]) == ("her key has leaked", "team:search", 0.25)
     assert [one["text"] for one in printed("balance alice")] == ["$5/day"]
@@ -185,7 +193,7 @@ def test_all_calls_are_stopped_and_that_is_shown_everywhere(team: BudgetManager)
     run("stop --reason maintenance")
     with pytest.raises(BudgetStoppedError, match="maintenance"):
         spend(team, "bob", 0.25)
-    for line in ("users", "balance alice", "limits show alice"):
+    for line in ("users", "accounts", "balance", "balance alice", "limits show alice"):
         assert "stopped: maintenance" in run(line).stdout, line
     run("resume")
     spend(team, "bob", 0.25)

@@ -37,7 +37,7 @@ def told(books: Books, user: str | None) -> list[str]:
         found += [f"{whose}belongs to {one.team}"] if one.team is not None else []
     everybody = books.info(None)
     if everybody is not None and everybody.stopped:
-        found.append(f"{'all calls are ' if user is not None else ''}{state(everybody)}")
+        found.append(f"all calls are {state(everybody)}")
     return found
 
 

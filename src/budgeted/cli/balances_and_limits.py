@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from budgeted.cli.account_standing import tell_standing, told
+from budgeted.cli.account_standing import state, tell_standing, told
 from budgeted.cli.known_accounts import must_be_known, nothing_recorded
 from budgeted.cli.ledger_options import NOTHING_YET, books, books_to_read, on_books
 from budgeted.cli.table_output import json_option, show
@@ -83,7 +83,9 @@ def accounts(
             for info in infos
             for number, one in enumerate(info.balances or [found.balance(info.name)])
         ]
+        standing = [f"{info.name} is {state(info)}" for info in infos if info.stopped] + told(found, None)
     show(infos, ("user", *COLUMNS), rows, as_json=as_json, nothing=nothing)
+    tell_standing(standing, as_json=as_json)
 
 
 @click.command()

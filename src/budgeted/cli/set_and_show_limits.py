@@ -7,7 +7,7 @@ import click
 from budgeted.cli.account_standing import tell_standing, told
 from budgeted.cli.balances_and_limits import resets, show_balances
 from budgeted.cli.known_accounts import must_be_known
-from budgeted.cli.ledger_options import books, on_books
+from budgeted.cli.ledger_options import books, books_to_read, on_books
 from budgeted.cli.limits_and_users import told_apart
 from budgeted.cli.table_output import json_option, show
 from budgeted.html_tables import amount
@@ -26,7 +26,7 @@ def limits() -> None:
 @json_option
 def show_limits(user: str | None, ledger: str | None, project: str, timezone: str, *, as_json: bool) -> None:
     """Show the limits of USER, or of all users together. What is left of them, `budgeted balance` tells."""
-    with books(ledger, project, timezone) as found:
+    with books_to_read(ledger, project, timezone) as found:
         if user is not None:
             must_be_known(found, user)
         balances = found.balances(user)
