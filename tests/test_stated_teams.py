@@ -130,6 +130,12 @@ def test_a_contradiction_with_what_the_ledger_knows_tells_the_line(folder: Path)
     assert "'team:b' cannot belong to 'team:a', which belongs to 'team:b' in the end" in error
 
 
+def test_a_team_that_nobody_has_heard_of_is_warned_of(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    start('[users."a"]\nteam = "serach"\n[teams."search"]\nmembers = ["b"]\n')
+    [told] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert "line 2, users.a.team: nobody has heard of 'team:serach' before" in told
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -156,6 +162,7 @@ def test_a_contradiction_with_what_the_ledger_knows_tells_the_line(folder: Path)
         ('[users."a"]\nteam = "x*"\n', ["line 2", "'x*'"]),
         ('[users."a"]\nteam = ""\n', ["line 2", "''"]),
         ('[users."a"]\nteam = ["x"]\n', ["line 2", "['x']"]),
+        ('[users."a"]\nteam = "team:"\n', ["line 2", "'team:' names no team"]),
         ('[users."a"]\nteams = "x"\n', ["line 2, users.a.teams", "did you mean team?"]),
         ('[teams."x"]\nmember = ["a"]\n', ["line 2, teams.x.member", "did you mean members?"]),
         ('[limits]\nteam = "x"\n', ["line 2, limits.team", "is not known"]),

@@ -78,6 +78,13 @@ class AccountChanges:
         """
         try:
             for user, one in belonging.items():
+                if not one.described and self._payer.ledger.read(self._accounts.name_of(one.team)) is None:
+                    logger.warning(
+                        "budgeted: %s: nobody has heard of %r before, and it has no limits; give it some there, or "
+                        "correct the name",
+                        one.where,
+                        one.team,
+                    )
                 try:
                     self._declare_team(user, one.team)
                 except ValueError as error:

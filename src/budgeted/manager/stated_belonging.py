@@ -28,10 +28,17 @@ _TABLES: Final = (("users", ""), ("teams", TEAM))
 
 
 class Belonging(NamedTuple):
-    """To what a user or a team belongs, and where it is stated."""
+    """To what a user or a team belongs.
+
+    Args:
+        team: the name of its account.
+        where: where that is stated.
+        described: whether the file says anything else of the team: else its name may be a mistake.
+    """
 
     team: str
     where: str
+    described: bool
 
 
 def of_file(file: SettingsFile) -> dict[str, Belonging]:
@@ -73,9 +80,10 @@ def _stated(file: SettingsFile) -> Iterator[tuple[str, Belonging]]:
                 _refuse_pattern(file, keys, name)
                 if key == MEMBERS:
                     for member in _names(file, keys, value[key]):
-                        yield member, Belonging(prefix + name, file.where(*keys))
+                        yield member, Belonging(prefix + name, file.where(*keys), described=True)
                 else:
-                    yield prefix + name, Belonging(_team(file, keys, value[key]), file.where(*keys))
+                    team = _team(file, keys, value[key])
+                    yield prefix + name, Belonging(team, file.where(*keys), described=_is_described(file, team))
 
 
 def _names(file: SettingsFile, keys: tuple[str, ...], value: object) -> list[str]:
@@ -92,9 +100,17 @@ def _team(file: SettingsFile, keys: tuple[str, ...], value: object) -> str:
     """The account of a team by its name: ``"search"`` and ``"team:search"`` are the same, ``"org:acme"`` is no team."""
     name = _checked(file, keys, value, keys[-1])
     _refuse_pattern(file, keys, name)
+    if name == TEAM:
+        msg = f"{file.where(*keys)}: {name!r} names no team; write {TEAM + 'search'!r}, or 'search' alone"
+        raise ValueError(msg)
     teams = file.table.get("teams")
     named = isinstance(teams, dict) and name in teams
     return name if name.startswith(TEAM) or (":" in name and not named) else TEAM + name
+
+
+def _is_described(file: SettingsFile, account: str) -> bool:
+    tables = [(file.table.get(table), prefix) for table, prefix in _TABLES]
+    return any(isinstance(inner, dict) and account in (prefix + name for name in inner) for inner, prefix in tables)
 
 
 def _checked(file: SettingsFile, keys: tuple[str, ...], name: object, what: str) -> str:
