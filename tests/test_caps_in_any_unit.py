@@ -250,7 +250,7 @@ def test_sdks_streams_and_coroutines_keep_to_a_cap_in_calls(
     assert (block.calls, asyncio.run(work())) == (2, 2)
 
 
-@pytest.mark.parametrize("cap", [["$1", "2 calls"], [Limit("2 calls"), 1], Limit("2 calls"), ("2 calls",)])
+@pytest.mark.parametrize("cap", [["$1", "2 calls"], [Limit("2 calls"), Limit(1)], Limit("2 calls"), ("2 calls",)])
 def test_limits_are_a_cap_as_they_are(manager: BudgetManager, cap: Any) -> None:
     with manager.budget(cap=cap) as block:
         call(manager)
@@ -258,7 +258,20 @@ def test_limits_are_a_cap_as_they_are(manager: BudgetManager, cap: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "cap", ["3 apples", "-2 calls", "1.5 calls", "$5 calls", "", [], "1 call + 2 calls", b"5", True]
+    "cap",
+    [
+        "3 apples",
+        "-2 calls",
+        "1.5 calls",
+        "$5 calls",
+        "",
+        [],
+        [1],
+        [Limit("2 calls"), 1],
+        "1 call + 2 calls",
+        b"5",
+        True,
+    ],
 )
 def test_what_is_no_cap_is_told(manager: BudgetManager, cap: Any) -> None:
     with pytest.raises((ValueError, TypeError), match="cap"):

@@ -62,7 +62,7 @@ def read_cap(cap: object, *, lasting: bool = False) -> Cap:
     elif isinstance(cap, (int, float)) or not isinstance(cap, (Limit, Iterable)) or isinstance(cap, (bytes, bytearray)):
         return Cap(nano_usd(cap, "cap", up=False))
     else:
-        found = _cap(cap)
+        found = _cap(cap if isinstance(cap, Limit) else _each(cap))
     if found.more and not lasting:
         _require_no_period(cap, found)
     if found.usd is None and not found.more:
@@ -72,6 +72,17 @@ def read_cap(cap: object, *, lasting: bool = False) -> Cap:
 
 
 _MORE_THAN_AN_AMOUNT = re.compile(r"\d.*[a-z/+]", re.IGNORECASE | re.DOTALL)
+
+
+def _each(cap: Iterable[object]) -> list[Limit | str]:
+    """Several limits, each of which says what it is of."""
+    limits = []
+    for one in cap:
+        if not isinstance(one, (str, Limit)):
+            msg = f"cap: several limits are given as texts, such as '$0.50' and '20 calls', got {shown(one)} among them"
+            raise TypeError(msg)
+        limits.append(one)
+    return limits
 
 
 def _cap(cap: Limit | Iterable[LimitLike]) -> Cap:
