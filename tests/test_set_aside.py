@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import gc
 import os
@@ -229,6 +230,46 @@ def test_many_agents_at_once_never_pass_what_is_around_them(manager: BudgetManag
         thread.join()
     assert len(entered) == 4
     assert (outer.spent, outer.held) == (3.6, 0)
+
+
+def test_threads_that_enter_one_block_at_once_are_all_in_it_or_none(tmp_path: Path) -> None:
+    entered: list[bool] = []
+    with BudgetManager("tests", ledger=f"sqlite:///{tmp_path}/ledger.db", max_budget=10, wait=0) as manager:
+        large = manager.budget(cap=15, reserve=True)
+
+        def enter() -> None:
+            together.wait()
+            with contextlib.suppress(BudgetExceededError), large:
+                entered.append(True)
+
+        for _ in range(5):
+            together = threading.Barrier(20)
+            threads = [threading.Thread(target=enter) for _ in range(20)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        assert not entered
+        manager.set_limits(None, 20)
+        with large:
+            assert held(manager) == (0, 15, 5)
+        assert held(manager) == (0, 0, 20)
+
+
+def test_a_block_that_is_entered_again_at_once_keeps_its_part(manager: BudgetManager) -> None:
+    def steps() -> Iterator[None]:
+        with block:
+            yield
+
+    block = manager.budget(cap=2, reserve=True)
+    for _ in range(50):
+        step = steps()
+        next(step)
+        del step  # which gives back in the background
+        with block:
+            background_worker.drain()
+            assert held(manager) == (0, 2, 8)
+        assert held(manager) == (0, 0, 10)
 
 
 # -- shares

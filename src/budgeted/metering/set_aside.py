@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import os
+import threading
 from decimal import Decimal
 from fractions import Fraction
 
@@ -27,36 +28,79 @@ from budgeted.telemetry import events
 from budgeted.validation import check_yes_or_no, shown
 
 
-class SetAside:
-    """What one block sets aside between its being entered and left.
+class _Part:
+    """What one entering of a block has set aside, until it is given back.
 
     Args:
+        groups: who pays around it, and its own user.
+        outer: the blocks around it.
+        at: unix seconds.
+    """
+
+    def __init__(self, groups: tuple[Group, ...], outer: tuple[BlockFigures, ...], at: int) -> None:
+        self.groups, self.outer, self.at = groups, outer, at
+        self.process = os.getpid()
+        self.holds: list[LedgerHold] = []
+        self.taken: list[tuple[CapSlot, CapSlot]] = []
+
+    @property
+    def remote(self) -> bool:
+        """Whether one of the ledgers is reached over a network."""
+        return any(group.payer.ledger.remote for group in self.groups)
+
+    @property
+    def shared(self) -> bool:
+        """Whether one of the ledgers has a lock that another process may keep."""
+        return any(group.payer.ledger.shared for group in self.groups)
+
+    def give_back(self, timeout: float | None) -> None:
+        """Give everything back: once, however often it is tried.
+
+        Raises:
+            LedgerLockedError: it was only tried (``timeout`` 0); nothing is lost if it is tried again.
+        """
+        try:
+            with caps_lock:
+                while self.taken:
+                    outer, slot = self.taken[-1]
+                    outer.aside = tuple(one for one in outer.aside if one is not slot)
+                    self.taken.pop()
+            block_hold.wake(self.outer)
+            while self.holds:
+                if self.process == os.getpid():  # in a forked child, it is the parent's
+                    self._release(self.holds[-1], timeout)
+                self.holds.pop()
+        except LedgerLockedError:
+            raise
+        except BaseException:  # a signal's handler has raised
+            background_worker.enqueue(functools.partial(self.give_back, None))
+            raise
+
+    def _release(self, hold: LedgerHold, timeout: float | None) -> None:
+        try:
+            hold.release(self.at, timeout)
+        except LedgerError as error:
+            if timeout == 0 and isinstance(error, LedgerLockedError):
+                raise
+            hold.undo(self.at, timeout)
+
+
+class SetAside:
+    """What one block sets aside between its being entered and left. Threads and tasks that are in it at once share it.
+
+    Args:
+        share: of what the tightest of the budgets around has left, what its cap is; None where it has one.
         reserve: whether its cap is taken out of every budget around it.
-        share: of what the tightest of them has left, what its cap is; None where it has one.
     """
 
     def __init__(self, share: Fraction | None, *, reserve: bool) -> None:
         self._share = share
         self._reserve = reserve
         self._entered = 0
-        self._process = 0
-        self._at = 0
-        self._parts: list[LedgerHold] = []
-        self._taken: list[tuple[CapSlot, CapSlot]] = []
-        self._groups: tuple[Group, ...] = ()
-        self._outer: tuple[BlockFigures, ...] = ()
-
-    # -- as a step that may have to wait for a ledger
-
-    @property
-    def remote(self) -> bool:
-        """Whether one of the ledgers is reached over a network."""
-        return any(group.payer.ledger.remote for group in self._groups)
-
-    @property
-    def shared(self) -> bool:
-        """Whether one of the ledgers has a lock that another process may keep."""
-        return any(group.payer.ledger.shared for group in self._groups)
+        self._busy = False
+        self._part: _Part | None = None
+        self._locks: dict[int, threading.RLock] = {}
+        """By process: in a forked child, nobody gives back what a thread of the parent's has taken."""
 
     def take(self, block: Budget, around: Scope | None) -> None:
         """Set aside what a block wants, which is about to be entered.
@@ -70,192 +114,202 @@ class SetAside:
             ValueError: a share is wanted, and no limit in USD is around.
             LedgerError: a ledger does not tell.
         """
-        if self._begins(block, around):
-            try:
-                self._take(block, None)
-            except BaseException:
-                self._entered = 0
-                raise
+        self._enter(block, self._wanted(block, around), None)
 
     async def take_beside(self, block: Budget, around: Scope | None) -> None:
         """The same for a coroutine, whose event loop goes on meanwhile."""
-        if self._begins(block, around):
-            try:
-                await runner.beside(self, functools.partial(self._take, block), functools.partial(self._end, block))
-            except BaseException:
-                self._entered = 0
-                raise
+        part = self._wanted(block, around)
+        if part is None:
+            self._enter(block, None, None)
+        else:
+            enter = functools.partial(self._enter, block, part)
+            await runner.beside(part, enter, functools.partial(self._leave, block, None))
 
     def give_back(self, block: Budget, *, soon: bool = False) -> None:
         """Give back what is left of it, as its block is left.
 
         Args:
             block: which has this.
-            soon: whether it is done in the background.
+            soon: whether it is done in the background, by a finaliser perhaps, which waits for no lock.
         """
-        self._entered -= 1
-        if self._entered <= 0:
-            self._entered = 0
-            if soon:
-                background_worker.enqueue(functools.partial(self._end, block))
-            else:
-                self._end(block)
+        if not soon:
+            self._leave(block, None)
+        elif self._busy:
+            background_worker.enqueue(functools.partial(self._leave, block, None))
+        else:
+            part, self._entered = self._part, max(0, self._entered - 1)
+            if not self._entered:
+                block.taken = self._part = None
+                if part is not None:  # of its own, as the block may be entered again before
+                    background_worker.enqueue(functools.partial(part.give_back, None))
 
     async def give_back_beside(self, block: Budget) -> None:
         """The same for a coroutine, whose event loop goes on meanwhile."""
-        self._entered -= 1
-        if self._entered <= 0:
-            self._entered = 0
-            await runner.beside(self, functools.partial(self._end, block), None)
+        part = self._part
+        if part is None:
+            self._leave(block, None)
+        else:
+            await runner.beside(part, functools.partial(self._leave, block), None)
 
     def __del__(self) -> None:
         """Give back what a block has set aside that all have forgotten: a finaliser may take no lock."""
-        found = vars(self)  # of one that was interrupted while it was made, nothing
-        if found.get("_parts") or found.get("_taken"):
-            background_worker.enqueue(functools.partial(self._give_back, None))
+        part = vars(self).get("_part")  # of one that was interrupted while it was made, nothing
+        if part is not None and (part.holds or part.taken):
+            background_worker.enqueue(functools.partial(part.give_back, None))
 
     # -- the steps
 
-    def _begins(self, block: Budget, around: Scope | None) -> bool:
-        """Whether the block is entered, and not once more by whoever is in it."""
-        self._entered += 1
-        if self._entered > 1:
-            return False
+    @property
+    def _lock(self) -> threading.RLock:
+        """Who enters or leaves has this, so that nobody is in a block for whom nothing is set aside yet."""
+        return self._locks.setdefault(os.getpid(), threading.RLock())
+
+    def _check_free(self, timeout: float | None) -> None:
+        """Have a coroutine not wait here for a thread that enters or leaves the block just now."""
+        if timeout == 0 and self._busy:
+            raise LedgerLockedError("a thread enters or leaves this block just now")
+
+    def _wanted(self, block: Budget, around: Scope | None) -> _Part | None:
+        """What is to be set aside by whoever enters a block first; None where nothing is metered."""
         scope = block.scope(around)
         if scope.unmetered:
-            return False
-        self._outer = tuple(one for one in scope.blocks if one is not block)
-        self._groups = paying(scope.groups) if always else scope.groups
-        if shared_caps.count:
-            self._groups = with_shared_caps(self._groups, self._outer)
-        self._at = int(block.payer.clock())
-        self._process = os.getpid()
-        return True
+            return None
+        outer = tuple(one for one in scope.blocks if one is not block)
+        groups = paying(scope.groups) if always else scope.groups
+        groups = with_shared_caps(groups, outer) if shared_caps.count else groups
+        return _Part(groups, outer, int(block.payer.clock()))
 
-    def _take(self, block: Budget, timeout: float | None) -> None:
-        try:
-            if self._share is not None:
-                block.limit_to(math.floor(self._share * self._left()))
-            if self._reserve:
-                reserving.count += 1
-                self._take_here(block)
-                holds = tuple(self._take_there(block, timeout))
-                accounts = frozenset(account for part in self._parts for account in part.group.everybody())
-                block.taken = Taken(tuple(slot.unit for slot in block.slots), holds, accounts)
-        except BaseException as error:
-            self._end(block)
-            if isinstance(error, BudgetExceededError):
-                swallowed_refusals.note(self._outer, error)
+    def _enter(self, block: Budget, part: _Part | None, timeout: float | None) -> None:
+        self._check_free(timeout)
+        with self._lock:
+            if not self._entered and part is not None:
+                self._busy = True
+                try:
+                    if self._part is not None:  # a signal's handler has raised before its block was entered
+                        self._part.give_back(timeout)
+                    self._part = part
+                    self._take(block, part, timeout)
+                except BaseException as error:
+                    block.taken = self._part = None
+                    part.give_back(None)
+                    if isinstance(error, BudgetExceededError):
+                        swallowed_refusals.note(part.outer, error)
+                    raise
+                finally:
+                    self._busy = False
+            self._entered += 1
+
+    def _leave(self, block: Budget, timeout: float | None = None) -> None:
+        self._check_free(timeout)
+        with self._lock:
+            if self._entered <= 1 and self._part is not None:
+                self._busy = True
+                try:
+                    block.taken = None
+                    self._part.give_back(timeout)
+                    self._part = None
+                finally:
+                    self._busy = False
+            self._entered = max(0, self._entered - 1)
+
+    def _take(self, block: Budget, part: _Part, timeout: float | None) -> None:
+        if self._share is not None:
+            block.limit_to(math.floor(self._share * _left(part, self._share)))
+        if self._reserve:
+            reserving.count += 1
+            _take_here(block, part)
+            holds = tuple(_take_there(block, part, timeout))
+            accounts = frozenset(account for hold in part.holds for account in hold.group.everybody())
+            block.taken = Taken(tuple(slot.unit for slot in block.slots), holds, accounts, part.at)
+
+
+def _left(part: _Part, share: Fraction) -> int:
+    """Nano-USD that the tightest limit in USD around has left.
+
+    Raises:
+        ValueError: there is none.
+    """
+    with caps_lock:
+        lefts = [slot.left for one in part.outer for slot in one.checked if slot.unit == USD and slot.for_all_models]
+    for group in part.groups:
+        around = _around(part, group.payer)
+        for account, left in group.payer.left(group, part.at):
+            mine = around is not None and around.taken is not None and account in around.taken.accounts
+            lefts.append(left + around.slot.room if mine and around is not None else left)
+    if not lefts:
+        msg = (
+            f"share={float(share):g} is of what the limits around a block have left, and there is none "
+            f"in USD; give one with max_budget=, set_limits() or a block around this one, or write cap=USD instead"
+        )
+        raise ValueError(msg)
+    return min(lefts)
+
+
+def _around(part: _Part, payer: Payer) -> BlockFigures | None:
+    """The innermost block around that has set money aside at a payer: what is wanted here is a part of that."""
+    for one in reversed(part.outer):
+        if one.taken is not None and one.taken.at(payer):
+            return one
+    return None
+
+
+def _take_here(block: Budget, part: _Part) -> None:
+    """Take a block's cap out of the caps around it, in this process."""
+    with caps_lock:
+        found: list[tuple[CapSlot, CapSlot]] = []
+        for slot in block.slots:
+            for one in reversed(part.outer):
+                for outer in one.checked:
+                    if outer.unit == slot.unit and outer.for_all_models:
+                        if slot.room > outer.left and not one.soft:
+                            raise _exceeded(one.payer, _refused(one, outer, slot.room), one)
+                        found.append((outer, slot))
+                if one.taken is not None and slot.unit in one.taken.units:
+                    break  # what is around that one has it set aside already
+        for outer, slot in found:
+            part.taken.append((outer, slot))
+            outer.aside = (*outer.aside, slot)
+
+
+def _take_there(block: Budget, part: _Part, timeout: float | None) -> list[tuple[Payer, str]]:
+    """Take a block's cap out of the accounts around it, and its own user's. Returns the holds that have it."""
+    found = []
+    for group in part.groups:
+        around = _around(part, group.payer)
+        if around is None or around.taken is None or {slot.unit for slot in block.slots} - {*around.taken.units}:
+            id = _hold(block, part, _without_tags(group), timeout)
+            if id:
+                found.append((group.payer, id))
+    return found
+
+
+def _hold(block: Budget, part: _Part, group: Group, timeout: float | None) -> str:
+    """Have a payer's ledger set a block's cap aside. Returns the hold's id; "" where that ledger is away."""
+    payer, ledger = group.payer, group.payer.ledger
+    room, id = {slot.unit: slot.room for slot in block.slots}, ledger.new_id()
+    ask = Ask(room.get(USD, 0), 0, room.get(TOKENS, 0), uncertain_output=-1, within=id)
+    try:
+        for count in range(MOST_PLANS):
+            plan = payer.plan(group, "", "", part.at, fresh=count > 0)
+            held = ledger.hold(id, plan.route, ask, part.at, timeout)
+            if not isinstance(held, Stale | Refused):
+                part.holds.append(LedgerHold(group, ledger, id, held))
+                return id
+            if isinstance(held, Refused):
+                break
+        else:
+            raise ledger_hold.too_fast(group)  # noqa: TRY301 - as a ledger that is away
+    except LedgerUnavailableError as error:
+        if not ledger_hold.excused(payer, error, timeout):
             raise
-
-    def _end(self, block: Budget, timeout: float | None = None) -> None:
-        try:
-            block.taken = None
-            self._give_back(timeout)
-        except LedgerLockedError:  # which was only tried: whoever asked tries again
-            raise
-        except BaseException:  # a signal's handler has raised
-            background_worker.enqueue(functools.partial(self._give_back, None))
-            raise
-
-    def _give_back(self, timeout: float | None) -> None:
-        """Give everything back: once, however often it is tried."""
-        with caps_lock:
-            while self._taken:
-                outer, slot = self._taken[-1]
-                outer.aside = tuple(one for one in outer.aside if one is not slot)
-                self._taken.pop()
-        block_hold.wake(self._outer)
-        while self._parts:
-            if self._process == os.getpid():  # in a forked child, it is the parent's
-                self._parts[-1].undo(self._at, timeout)
-            self._parts.pop()
-
-    def _left(self) -> int:
-        """Nano-USD that the tightest limit in USD around has left.
-
-        Raises:
-            ValueError: there is none.
-        """
-        with caps_lock:
-            lefts = [
-                slot.left for one in self._outer for slot in one.checked if slot.unit == USD and slot.for_all_models
-            ]
-        for group in self._groups:
-            around = self._around(group.payer)
-            for account, left in group.payer.left(group, self._at):
-                mine = around is not None and around.taken is not None and account in around.taken.accounts
-                lefts.append(left + around.slot.room if mine and around is not None else left)
-        if not lefts:
-            msg = (
-                f"share={float(self._share or 0):g} is of what the limits around a block have left, and there is none "
-                f"in USD; give one with max_budget=, set_limits() or a block around this one, or write cap=USD instead"
-            )
-            raise ValueError(msg)
-        return min(lefts)
-
-    def _around(self, payer: Payer) -> BlockFigures | None:
-        """The innermost block around that has set money aside at a payer: what is wanted here is a part of that."""
-        for one in reversed(self._outer):
-            if one.taken is not None and one.taken.at(payer):
-                return one
-        return None
-
-    def _take_here(self, block: Budget) -> None:
-        """Take a block's cap out of the caps around it, in this process."""
-        with caps_lock:
-            found: list[tuple[CapSlot, CapSlot]] = []
-            for slot in block.slots:
-                for one in reversed(self._outer):
-                    for outer in one.checked:
-                        if outer.unit == slot.unit and outer.for_all_models:
-                            if slot.room > outer.left and not one.soft:
-                                raise _exceeded(one.payer, _refused(one, outer, slot.room), one)
-                            found.append((outer, slot))
-                    if one.taken is not None and slot.unit in one.taken.units:
-                        break  # what is around that one has it set aside already
-            for outer, slot in found:
-                self._taken.append((outer, slot))
-                outer.aside = (*outer.aside, slot)
-
-    def _take_there(self, block: Budget, timeout: float | None) -> list[tuple[Payer, str]]:
-        """Take a block's cap out of the accounts around it, and its own user's. Returns the holds that have it."""
-        found = []
-        for group in self._groups:
-            around = self._around(group.payer)
-            if around is None or around.taken is None or {slot.unit for slot in block.slots} - {*around.taken.units}:
-                id = self._hold(block, _without_tags(group), timeout)
-                if id:
-                    found.append((group.payer, id))
-        return found
-
-    def _hold(self, block: Budget, group: Group, timeout: float | None) -> str:
-        """Have a payer's ledger set a block's cap aside. Returns the hold's id; "" where that ledger is away."""
-        payer, ledger = group.payer, group.payer.ledger
-        room, id = {slot.unit: slot.room for slot in block.slots}, ledger.new_id()
-        ask = Ask(room.get(USD, 0), 0, room.get(TOKENS, 0), uncertain_output=-1, within=id)
-        try:
-            for count in range(MOST_PLANS):
-                plan = payer.plan(group, "", "", self._at, fresh=count > 0)
-                held = ledger.hold(id, plan.route, ask, self._at, timeout)
-                if not isinstance(held, Stale | Refused):
-                    self._parts.append(LedgerHold(group, ledger, id, held))
-                    return id
-                if isinstance(held, Refused):
-                    break
-            else:
-                raise ledger_hold.too_fast(group)  # noqa: TRY301 - as a ledger that is away
-        except LedgerUnavailableError as error:
-            if not ledger_hold.excused(payer, error, timeout):
-                raise
-            return ""
-        except LedgerError:  # nothing was held
-            raise
-        except BaseException:
-            # Ctrl-C may have come between the ledger's holding and its answer: whether it holds is seen later.
-            background_worker.enqueue(functools.partial(ledger.release, id, self._at))
-            raise
-        raise _exceeded(payer, held, None)
+        return ""
+    except LedgerError:  # nothing was held
+        raise
+    except BaseException:
+        # Ctrl-C may have come between the ledger's holding and its answer: whether it holds is seen later.
+        background_worker.enqueue(functools.partial(ledger.release, id, part.at))
+        raise
+    raise _exceeded(payer, held, None)
 
 
 def _without_tags(group: Group) -> Group:

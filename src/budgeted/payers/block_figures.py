@@ -57,11 +57,13 @@ class Taken(msgspec.Struct, frozen=True, eq=False):
         units: of the limits of its cap, as ledgers count.
         holds: the ids of the holds that have it, by payer.
         accounts: that it is set aside in.
+        since: when that was, in unix seconds.
     """
 
     units: tuple[int, ...]
     holds: tuple[tuple[Payer, str], ...]
     accounts: frozenset[str] = frozenset()
+    since: int = 0
 
     def at(self, payer: Payer) -> str:
         """The id of the hold that a payer's calls draw on; "" where there is none."""
