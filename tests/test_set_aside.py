@@ -140,6 +140,29 @@ def test_tokens_are_set_aside_as_well(manager: BudgetManager) -> None:
     assert (balance.spent, balance.held) == (55, 0)
 
 
+def test_limits_in_other_units_are_not_in_its_way(manager: BudgetManager) -> None:
+    manager.set_limits("alice", "$5", "1 call", "100 input tokens", "1000 tokens")
+    with manager.budget("alice", cap="$1 + 900 tokens", reserve=True):
+        assert [balance.held for balance in manager.balances("alice")] == [1, 0, 0, 900]
+        spend(manager, 0.5)
+        with pytest.raises(BudgetExceededError, match="1 call"):
+            spend(manager, 0.5)
+    with manager.budget("alice", cap=1, reserve=True):  # though no call is left
+        assert held(manager, "alice") == (0.5, 1, 3.5)
+
+
+def test_a_part_of_a_part_needs_room_with_a_user_who_does_not_pay_for_the_whole(manager: BudgetManager) -> None:
+    with manager.budget(cap=8, reserve=True) as outer:
+        with manager.budget("alice", cap=4, reserve=True):
+            assert held(manager, "alice") == (0, 0, 5)
+            spend(manager, 3)
+        with pytest.raises(BudgetExceededError, match=r"'alice' has \$2.00 left of \$5"):
+            manager.budget("alice", cap=4, reserve=True).__enter__()
+        assert outer.remaining == 5
+        assert held(manager) == (3, 5, 2)
+    assert held(manager) == (3, 0, 7)
+
+
 def test_what_goes_wrong_inside_gives_it_back(manager: BudgetManager) -> None:
     with pytest.raises(ZeroDivisionError), manager.budget(cap=2, reserve=True):
         _ = 1 / 0

@@ -6,15 +6,18 @@ import functools
 import math
 import os
 import threading
+from collections.abc import Container
 from decimal import Decimal
 from fractions import Fraction
+from itertools import compress
 
 from budgeted.errors import BudgetExceededError, LedgerError, LedgerLockedError, LedgerUnavailableError
 from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import TOKENS, USD, account_kind, account_name
 from budgeted.ledger.admission import Ask, Refused
-from budgeted.ledger.cost_routing import Stale
-from budgeted.ledger.limit_conversion import unit_of
+from budgeted.ledger.cost_routing import Leg, Route, Stale
+from budgeted.ledger.limit_conversion import ledger_unit, unit_of
+from budgeted.limits.limit_ids import unit_of_id
 from budgeted.metering import block_hold, ledger_hold, runner
 from budgeted.metering.ledger_hold import MOST_PLANS, LedgerHold
 from budgeted.payers import swallowed_refusals
@@ -274,24 +277,34 @@ def _take_here(block: Budget, part: _Part) -> None:
 def _take_there(block: Budget, part: _Part, timeout: float | None) -> list[tuple[Payer, str]]:
     """Take a block's cap out of the accounts around it, and its own user's. Returns the holds that have it."""
     found = []
-    for group in part.groups:
+    for group in map(_without_tags, part.groups):
         around = _around(part, group.payer)
         if around is None or around.taken is None or {slot.unit for slot in block.slots} - {*around.taken.units}:
-            id = _hold(block, part, _without_tags(group), timeout)
+            id = _hold(block, part, group, timeout)
             if id:
                 found.append((group.payer, id))
+        elif around.taken.accounts.issuperset(group.accounts) or not around.taken.accounts:
+            continue
+        # Of those who do not pay for the block around, nothing can be set aside, but they have to have it now.
+        elif _hold(block, part, group, timeout, around.taken.at(group.payer)):
+            part.holds[-1].undo(part.at, timeout)
+            part.holds.pop()
     return found
 
 
-def _hold(block: Budget, part: _Part, group: Group, timeout: float | None) -> str:
-    """Have a payer's ledger set a block's cap aside. Returns the hold's id; "" where that ledger is away."""
+def _hold(block: Budget, part: _Part, group: Group, timeout: float | None, within: str = "") -> str:
+    """Have a payer's ledger set a block's cap aside, or hold it within what another has set aside there.
+
+    Returns:
+        The hold's id; "" where that ledger is away.
+    """
     payer, ledger = group.payer, group.payer.ledger
     room, id = {slot.unit: slot.room for slot in block.slots}, ledger.new_id()
-    ask = Ask(room.get(USD, 0), 0, room.get(TOKENS, 0), uncertain_output=-1, within=id)
+    ask = Ask(room.get(USD, 0), 0, room.get(TOKENS, 0), uncertain_output=-1, within=within or id)
     try:
         for count in range(MOST_PLANS):
             plan = payer.plan(group, "", "", part.at, fresh=count > 0)
-            held = ledger.hold(id, plan.route, ask, part.at, timeout)
+            held = ledger.hold(id, _in_units(plan.route, room), ask, part.at, timeout)
             if not isinstance(held, Stale | Refused):
                 part.holds.append(LedgerHold(group, ledger, id, held))
                 return id
@@ -310,6 +323,17 @@ def _hold(block: Budget, part: _Part, group: Group, timeout: float | None) -> st
         background_worker.enqueue(functools.partial(ledger.release, id, part.at))
         raise
     raise _exceeded(payer, held, None)
+
+
+def _in_units(route: Route, units: Container[int]) -> Route:
+    """A route with only those limits that are in some units: what is set aside is no call, and no input or output."""
+    counted = [ledger_unit(unit_of_id(limit) or "usd") in units for leg in route.legs for limit, _, _ in leg.limits]
+    if all(counted):
+        return route
+    which = iter(counted)
+    legs = [Leg(leg.account, tuple(limit for limit in leg.limits if next(which))) for leg in route.legs]
+    soft, around = tuple(compress(route.soft or (), counted)), tuple(compress(route.around or (), counted))
+    return Route.make(legs, route.versions, route.day, route.provider, route.model, soft, around)
 
 
 def _without_tags(group: Group) -> Group:
