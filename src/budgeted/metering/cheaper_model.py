@@ -9,11 +9,12 @@ from fractions import Fraction
 import msgspec
 
 from budgeted.errors import LedgerError
+from budgeted.ledger.accounts import Slot
 from budgeted.ledger.limit_conversion import counts, limit_of
 from budgeted.ledger.limit_terms import as_of
 from budgeted.metering.call_bound import Bounded
 from budgeted.payers.on_exceed_policy import Policy
-from budgeted.payers.payer_interface import Group
+from budgeted.payers.payer_interface import Group, Payer
 from budgeted.pricing import price_registry
 from budgeted.wire.normalized_request import Request
 
@@ -62,6 +63,18 @@ def _of_account(call: Bounded, group: Group, name: str, policy: Policy) -> Itera
         limit = limit_of(slot)
         if counts(limit, call.request.provider, call.request.model):
             now = as_of(slot, *limit.window(call.at, group.payer.timezone), call.at)
-            found = policy.instead(now.spent + now.held, now.amount)
+            held = now.held - (_set_aside(call, group.payer, name, now) if limit.models is None else 0)
+            found = policy.instead(now.spent + max(0, held), now.amount)
             if found is not None:
                 yield found
+
+
+def _set_aside(call: Bounded, payer: Payer, account: str, limit: Slot) -> int:
+    """What is held of an account's limit for the calls of a block that the call is made in: it is there to be spent."""
+    for block in reversed(call.blocks):
+        taken = block.taken
+        if taken is not None and taken.at(payer):
+            if account in taken.accounts and limit.unit in taken.units and limit.start <= taken.since:
+                return next(slot.room for slot in block.slots if slot.unit == limit.unit)
+            return 0
+    return 0
