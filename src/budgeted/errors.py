@@ -253,7 +253,8 @@ class BudgetStoppedError(BudgetExceededError):
     def _text(self, account: str, amount: int, spent: int, held: int, requested: int) -> str:  # noqa: ARG002 - as there
         again = "resume()"
         if self.account_kind != "global":
-            again = f"resume({account!r})" if account else "resume(...)"
+            name = f"key:{account}" if self.account_kind == "block" else account
+            again = f"resume({name!r})" if account else "resume(...)"
         why = f": {self.why}" if self.why else ""
         who = self._who(account)
         return f"{who} is stopped, and nothing is sent{why}; manager.{again} or `budgeted resume` lets it go on"

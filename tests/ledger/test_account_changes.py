@@ -142,6 +142,16 @@ def test_a_stop_of_all_and_of_a_team_reaches_everybody_in_it_whatever_the_policy
     pay(manager, "alice", 1)
 
 
+def test_a_stopped_cap_tells_how_it_goes_on(manager: BudgetManager) -> None:
+    manager.stop("key:nightly", "it is day")
+    with manager.budget(cap=5, key="nightly"):
+        with pytest.raises(BudgetStoppedError, match=r"it is day; manager\.resume\('key:nightly'\)"):
+            manager.hold(cost=1).__enter__()
+        manager.resume("key:nightly")
+        with manager.hold(cost=1) as held:
+            held.settle(cost=1)
+
+
 def test_what_was_paid_for_is_recorded_while_it_is_stopped(manager: BudgetManager) -> None:
     manager.create_budget(10, "alice")
     manager.stop("alice")
