@@ -229,6 +229,18 @@ def test_what_never_passes_becomes_402(serving: Serving) -> None:
         assert answer.json()["detail"].endswith("in $1 of a user, which it needs more than all of")
 
 
+def test_what_somebody_has_stopped_is_told_so(told: Any) -> None:
+    with BudgetManager("asgi-refusals", ledger="memory://") as manager, Serving(application(manager)) as serving:
+        manager.stop("alice", "the key of alice has leaked")
+        told()
+        answer = serving.get("/async")
+    assert (answer.status_code, answer.json()["type"]) == (403, "urn:budgeted:stopped")
+    assert answer.json()["detail"] == "a user is stopped, and nothing is spent until somebody lets it go on"
+    assert "alice" not in answer.text
+    assert "limit" not in answer.json()
+    assert "answered with 403: a user is stopped" in told()[-1]
+
+
 def test_names_are_told_as_telemetry_may_tell_them() -> None:
     with (
         BudgetManager("asgi-refusals", ledger="memory://", default_user_limits=1, metric_users=["alice"]) as manager,

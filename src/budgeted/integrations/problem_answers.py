@@ -16,6 +16,7 @@ import msgspec
 from budgeted.errors import (
     BudgetError,
     BudgetExceededError,
+    BudgetStoppedError,
     CarrierError,
     LedgerError,
     UnattributedCallError,
@@ -140,6 +141,8 @@ def answer_to(error: BudgetError | PayerError, status: int = 429, raised: BaseEx
     """
     if isinstance(error, PayerError):
         answer = _nobody_pays(error)
+    elif isinstance(error, BudgetStoppedError):
+        answer = _stopped(error)
     elif isinstance(error, BudgetExceededError):
         answer = _exceeded(error, status)
     else:
@@ -176,11 +179,28 @@ def note(answer: Answer, method: str, path: str, where: str = ANSWERED) -> None:
     )
 
 
+def _who(error: BudgetExceededError) -> str:
+    if error.account_kind == "global":
+        return "the global budget"
+    return f"{error.account_kind} {error.known_as!r}" if error.known_as else f"a {error.account_kind}"
+
+
+def _stopped(error: BudgetStoppedError) -> Answer:
+    """Why it was stopped is for the log alone."""
+    detail = f"{_who(error)} is stopped, and nothing is spent until somebody lets it go on"
+    problem = Problem(
+        type="urn:budgeted:stopped",
+        title="Spending has been stopped",
+        status=403,
+        detail=detail,
+        account=error.known_as or None,
+        account_kind=error.account_kind,
+    )
+    return Answer(problem, told=f"{detail}: {error.why}" if error.why else detail)
+
+
 def _exceeded(error: BudgetExceededError, status: int) -> Answer:
-    name = error.known_as
-    who = {"global": "the global budget"}.get(error.account_kind, f"a {error.account_kind}")
-    if name and error.account_kind != "global":
-        who = f"{error.account_kind} {name!r}"
+    name, who = error.known_as, _who(error)
     # What needs more than all of a limit passes at no time.
     passes = error.retry_after is not None and not error.requested > error.max_budget
     detail = f"there is no room for this request in {error.limit} of {who}"
