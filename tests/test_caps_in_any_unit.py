@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from typing import TYPE_CHECKING, Any
 from wsgiref.util import setup_testing_defaults
@@ -361,6 +362,24 @@ def test_a_keyed_cap_looks_back_or_keeps_what_is_left(clock: Clock) -> None:
         clock.now += 86_400
         call(manager)
         assert block.balances[0].remaining == 1
+
+
+def test_threads_leave_the_figures_of_a_keyed_cap_with_periods_as_they_are(tmp_path: Path) -> None:
+    def work() -> None:
+        together.wait()
+        with contextlib.suppress(BudgetExceededError):
+            call(manager, output=1)
+
+    with BudgetManager("tests", ledger=f"sqlite:///{tmp_path}/ledger.db", wait=0) as manager:
+        for number in range(10):
+            with manager.budget(cap="5 calls/day", key=f"job {number}") as block:
+                together = threading.Barrier(20)
+                threads = [threading.Thread(target=work) for _ in range(20)]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
+                assert [(one.spent, one.remaining) for one in block.balances] == [(5, 0)]
 
 
 def test_another_cap_under_the_same_key_counts_from_what_was_spent(manager: BudgetManager) -> None:

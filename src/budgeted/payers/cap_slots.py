@@ -29,6 +29,7 @@ class CapSlot(Slot, gc=False):
         before_sharing: holds that were open when the rest of it came to be kept in the ledger; None while it is not.
         rest: what the ledger has of it, since it is kept there.
         elsewhere: what other processes have taken of it.
+        earlier: what was taken of it here before its present period began, where it has periods.
         aside: limits of blocks inside whose room is set aside of it.
     """
 
@@ -38,6 +39,7 @@ class CapSlot(Slot, gc=False):
     before_sharing: dict[int, int] | None = None
     rest: int = 0
     elsewhere: int = 0
+    earlier: int = 0
     aside: tuple[CapSlot, ...] = ()
 
     @property
@@ -111,11 +113,15 @@ class CapSlot(Slot, gc=False):
         mine, taken = self.taken, slot.spent + slot.held
         if shared:
             mine -= self.amount - self.rest
+        elif slot.start < self.start:
+            return  # somebody has read it before its period began, and tells of it after others
         else:
             self.amount = slot.amount
-        self.elsewhere = taken - mine
-        if self.elsewhere < 0 and (self.counted is None or self.counted.period is None):
-            self.elsewhere = 0  # of one that has periods, it is what was spent here before this one
+        if slot.start > self.start:
+            self.start, self.earlier = slot.start, mine
+        if self.counted is None or self.counted.period is None or not self.counted.period.rolling:
+            taken = max(taken, mine - self.earlier)  # it may have been read before what was taken here
+        self.elsewhere = taken - mine  # less than nothing, as much as was taken here in earlier periods
 
 
 def cap_slot(limit: Limit) -> CapSlot:
