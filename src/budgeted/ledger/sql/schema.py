@@ -69,8 +69,8 @@ class Tables:
             _text("models", nullable=True),
             _number("models_since"),
             _added("seal"),
-            _added_text("belongs_to"),
-            _added_text("stopped"),
+            _added_text("belongs_to", by=3),
+            _added_text("stopped", by=3),
         )
         self.holds = table(
             "holds",
@@ -84,7 +84,7 @@ class Tables:
             _text("used", nullable=True),
             _text("reason"),
             _added("seal"),
-            _added_text("parts"),
+            _added_text("parts", by=3),
         )
         self.reports = table(
             "reports",
@@ -116,21 +116,21 @@ class Tables:
         )
         sa.Index(f"{prefix}reports_account", reports.project, reports.account, reports.day)
 
-    def added(self) -> list[tuple[sa.Table, Column]]:
-        """The columns that the tables of earlier versions lack."""
+    def added(self, since: int) -> list[tuple[sa.Table, Column]]:
+        """The columns that the tables of an earlier version lack, but those of tables that it lacks altogether."""
         return [
-            (table, one) for table in self.metadata.sorted_tables for one in table.c if one.server_default is not None
+            (table, one) for table in self.metadata.sorted_tables for one in table.c if one.info.get("by", 0) > since
         ]
 
 
-def _added(name: str) -> sa.Column[int]:
-    """A number that came later."""
-    return sa.Column(name, sa.BigInteger, nullable=False, server_default=ZERO)
+def _added(name: str, *, by: int = 2) -> sa.Column[int]:
+    """A number that came later, by some version."""
+    return sa.Column(name, sa.BigInteger, nullable=False, server_default=ZERO, info={"by": by})
 
 
-def _added_text(name: str) -> sa.Column[str]:
-    """A text that came later."""
-    return sa.Column(name, TEXT, nullable=False, server_default=EMPTY)
+def _added_text(name: str, *, by: int = 2) -> sa.Column[str]:
+    """A text that came later, by some version."""
+    return sa.Column(name, TEXT, nullable=False, server_default=EMPTY, info={"by": by})
 
 
 def _number(name: str, *, primary_key: bool = False, nullable: bool = False) -> sa.Column[int]:

@@ -57,10 +57,6 @@ class Statements:
             *(self._sql(sa.schema.CreateTable(table, if_not_exists=True)) for table in tables),
             *(self._sql(sa.schema.CreateIndex(i, if_not_exists=True)) for table in tables for i in table.indexes),
         ]
-        self.add_columns = [
-            f"ALTER TABLE {self._quoted(table.name)} ADD COLUMN {self._sql(sa.schema.CreateColumn(column))}"
-            for table, column in self._tables.added()
-        ]
         self.drop_indexes = [
             f"DROP INDEX IF EXISTS {self._quoted(f'{schema.name[:-6]}{name}')}"
             for name in ("holds_ended", "holds_uncertain")
@@ -106,6 +102,13 @@ class Statements:
             .limit(_integer("count"))
             .offset(ZERO)
         )
+
+    def add_columns(self, since: int) -> list[str]:
+        """What adds the columns that the tables of an earlier version lack."""
+        return [
+            f"ALTER TABLE {self._quoted(table.name)} ADD COLUMN {self._sql(sa.schema.CreateColumn(column))}"
+            for table, column in self._tables.added(since)
+        ]
 
     def lock_accounts(self, count: int) -> str:
         """Lock so many accounts (``id0``, ``id1``, ...) in the order of their ids, and tell the time."""

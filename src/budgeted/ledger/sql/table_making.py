@@ -65,11 +65,19 @@ class TableMaking(NamedTuple):
         """Add what the tables of an earlier version lack."""
         for statement in self.lock_out_others:
             driver.execute(statement)
-        if self.version(driver) == VERSION:  # another process was faster
+        statements, found = self.statements, self.version(driver)
+        if found == VERSION:  # another process was faster
             return
-        statements = self.statements
-        for statement in (*statements.add_columns, *statements.make_tables, *statements.drop_indexes):
+        for statement in (*statements.add_columns(found), *statements.make_tables, *statements.drop_indexes):
             driver.execute(statement)
+        [[_, identity, opened]] = driver.execute(statements.read_schema).fetchall()
+        if found == 1:
+            self._tell_apart(driver)
+            identity = new_identity()
+        driver.execute(statements.update_schema, {"version": VERSION, "identity": identity, "opened": opened})
+
+    def _tell_apart(self, driver: Driver) -> None:
+        """Give each project what those of version 1 lack: its identity, its number of accounts, and sums."""
         for (project,) in driver.execute(self.statements.list_projects).fetchall():
             [[version, _, _]] = driver.execute(self.statements.lock_project, {"project": project}).fetchall()
             counted = {"project": project, "to_version": version, "to_accounts": self._accounts(driver, project)}
@@ -78,7 +86,6 @@ class TableMaking(NamedTuple):
             doubts = UncertainSums(self.statements, project)
             for row in driver.execute(self.statements.uncertain, {"project_": project}).fetchall():
                 doubts.replace(driver, None, row_mapping.hold(row))
-        driver.execute(self.statements.update_schema, {"version": VERSION, "identity": new_identity(), "opened": 0})
 
     def note(self, project: str) -> Callable[[Driver], str]:
         """Note a project, and tell its identity.
