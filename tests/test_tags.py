@@ -182,6 +182,26 @@ def test_a_user_who_is_called_like_a_tag_is_that_tags_account(manager: BudgetMan
     assert manager.get_users() == ["tag:none"]
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (
+            "tag:feature",
+            "'tag:feature' names a tag without a value, .* write 'tag:feature=VALUE', or .*'tag:feature=\\*'",
+        ),
+        ("tag:session=*", r"limits of that very value, .* write default_user_limits={'tag:session=\*': \.\.\.}"),
+    ],
+)
+def test_limits_that_no_call_would_come_by_are_refused(manager: BudgetManager, name: str, text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        manager.set_limits(name, "$1")
+    assert not manager.accounts("tag:")
+    with manager.budget(name):  # there it is now, and so it is what is meant
+        spend(manager)
+    manager.set_limits(name, "$2")
+    assert manager.balance(name).remaining == 1
+
+
 def test_only_patterns_of_tags_give_tags_their_default_limits() -> None:
     limits = {"tag:session=*": "$1", "*": "$2"}
     with BudgetManager("tags", ledger="memory://", default_user_limits=limits) as manager:

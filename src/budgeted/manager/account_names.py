@@ -16,7 +16,7 @@ from budgeted.ledger.accounts import (
     user_account,
 )
 from budgeted.ledger.interface import Ledger
-from budgeted.validation import TAG, check_name, check_user, is_tag
+from budgeted.validation import TAG, check_name, check_user, is_tag, shown
 
 KEY: Final = "key:"
 """What the name of a keyed cap's account begins with."""
@@ -45,6 +45,33 @@ def find(name: str | None, read: Callable[[str], Account | None]) -> str:
     if not _begins(name, KEY) or read(user) is not None:
         return user
     return block_account(name.removeprefix(KEY))
+
+
+def check_limited(name: str | None, read: Callable[[str], Account | None]) -> None:
+    """Refuse to limit what calls are hardly charged to: a tag without a value, or all of a tag's values at once.
+
+    Args:
+        name: as above. Where an account is called so already, it is what is meant.
+        read: gives a ledger's account, or None.
+
+    Raises:
+        ValueError: it is such a name; the text says what to write.
+    """
+    if not _begins(name, TAG) or read(user_account(name)) is not None:
+        return
+    tag, _, value = name.removeprefix(TAG).partition("=")
+    if not value:
+        msg = (
+            f"{shown(name)} names a tag without a value, and limits are for one value each: write "
+            f"{TAG + tag + '=VALUE'!r}, or default_user_limits={{{TAG + tag + '=*'!r}: ...}} for every value"
+        )
+        raise ValueError(msg)
+    if "*" in value:
+        msg = (
+            f"{shown(name)} would be limits of that very value, not of all that are like it: for those write "
+            f"default_user_limits={{{name!r}: ...}}"
+        )
+        raise ValueError(msg)
 
 
 def check(name: object, what: str) -> None:

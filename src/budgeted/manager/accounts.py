@@ -52,6 +52,8 @@ class Accounts:
         """Give a user, or the global account (None), these limits instead of those it has. What was spent stays."""
         account = self.name_of(user)
         parsed = Limit.parse_all([one for limit in limits for one in Limit.parse_all(limit)])
+        if parsed:
+            account_names.check_limited(user, self._payer.ledger.read)
         self._payer.limit(account, parsed, explicit=True)
         if account_kind(account) == "user" and parsed:
             self._payer.user_limits = True
