@@ -109,7 +109,7 @@ def test_a_wrong_value_of_a_functions_tag_is_told_before_the_function_runs(manag
     def answer(session: object) -> None:
         ran.append(session)
 
-    with pytest.raises(TypeError, match=r"tag 'session' must be text, a number, a UUID or None, got 1\.5"):
+    with pytest.raises(TypeError, match=r"tag 'session' must be text, a whole number, a UUID or None, got 1\.5"):
         answer(1.5)
     assert not ran
 

@@ -71,7 +71,7 @@ def _text(value: object, name: str) -> str:
 
     if isinstance(value, UUID):
         return str(value)
-    msg = f"the value of the tag {name!r} must be text, a number, a UUID or None, got {shown(value)}"
+    msg = f"the value of the tag {name!r} must be text, a whole number, a UUID or None, got {shown(value)}"
     raise TypeError(msg)
 
 
