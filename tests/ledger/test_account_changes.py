@@ -129,6 +129,19 @@ def test_what_is_stopped_refuses_at_once_and_what_is_in_flight_ends(manager: Bud
     pay(other, "alice", 1)
 
 
+def test_what_a_stopped_caps_refusal_says_lets_it_go_on(manager: BudgetManager) -> None:
+    with manager.budget(cap=5, key="nightly"):
+        pay(manager, "alice", 1)
+    manager.stop("key:nightly", "a loop")
+    with pytest.raises(
+        BudgetStoppedError, match=r"block 'nightly' is stopped.*: a loop; manager\.resume\('key:nightly'\)"
+    ):
+        pay(manager, "alice", 1, cap=5, key="nightly")
+    manager.resume("key:nightly")
+    pay(manager, "alice", 1, cap=5, key="nightly")
+    assert manager.balance("key:nightly").spent == 2
+
+
 def test_a_stop_of_all_and_of_a_team_reaches_everybody_in_it_whatever_the_policy(manager: BudgetManager) -> None:
     manager.assign("alice", TEAM)
     pay(manager, "alice", 1)
