@@ -87,6 +87,17 @@ def test_a_team_that_belongs_to_its_member_is_refused(manager: BudgetManager) ->
     pay(manager, "alice", 1)
 
 
+def test_nobody_belongs_to_a_tag_or_a_cap(manager: BudgetManager) -> None:
+    with manager.budget(cap=5, key="nightly"):
+        pay(manager, "alice", 1)
+    for name in ("tag:feature=search", "key:nightly"):
+        with pytest.raises(ValueError, match=f"'alice' can belong to users and teams, .* got '{name}'"):
+            manager.assign("alice", name)
+    manager.assign("tag:feature=search", TEAM)
+    pay(manager, "alice", 1, tags={"feature": "search"})
+    assert (manager.balance(TEAM).spent, manager.balance("alice").spent) == (1, 2)
+
+
 def test_at_most_eight_pay_for_one(manager: BudgetManager) -> None:
     for i in range(8):
         manager.assign(f"level{i}", f"level{i + 1}")

@@ -52,6 +52,12 @@ class AccountChanges:
         if not name:
             ledger.amend(account, Amendment(belongs_to=""))
             return
+        if account_kind(name) != "user":
+            # A call has one value of each tag, as reports have it, and who pays for a key's cap are the blocks with it.
+            msg = (
+                f"{user!r} can belong to users and teams, such as 'team:search', and to nobody else; got {shown(team)}"
+            )
+            raise ValueError(msg)
         self._check_levels(user, account, name)
         found = ledger.read(name)
         if found is None or not (found.explicit or found.slots):
