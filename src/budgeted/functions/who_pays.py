@@ -96,7 +96,10 @@ class Payment:
             return Scope(self._groups, (), payer)
         if self.own_block is not None:
             return self.block(self.own_block, args, kwargs).scope(parent)
-        user, tags = self._user_of(args, kwargs), self._tags_of(args, kwargs)
+        if self._fixed:
+            user, tags = self._name, self._tags
+        else:
+            user, tags = self._user_of(args, kwargs), self._tags_of(args, kwargs)
         payer = self.payer()
         return joined(parent, payer, user, self.policy(payer), None, tags)
 

@@ -19,6 +19,8 @@ from budgeted.wire.request_hash import hash_of
 
 NOTHING = Used()
 
+_NONE: tuple[list[tuple[Slot, int, int]], list[BlockFigures]] = [], []
+
 
 def hold(blocks: Sequence[BlockFigures], call: int, request: Request, ask: Ask, queued: int) -> int | Refusal:
     """Hold on every block, or on none.
@@ -44,7 +46,11 @@ def hold(blocks: Sequence[BlockFigures], call: int, request: Request, ask: Ask, 
             if refusal is not None:
                 return refusal
         granted = ask.most
-        slots, limited = _limits(blocks, request)
+        slots, limited = _NONE
+        for block in blocks:
+            if block.checked:  # most have no cap: no look at any more
+                slots, limited = _limits(blocks, request)
+                break
         if slots:
             decision = admit(ask, slots, [block.soft for block in limited])
             if isinstance(decision, Refused):

@@ -116,15 +116,13 @@ class MemoryLedger:
                     return STALE
                 if bound.special or ask.within:
                     held = self._decide_apart(id, bound, ask, at, route.soft)
+                    if isinstance(held, Refused):
+                        return msgspec.structs.replace(held, account=bound.payers[held.index])
                 else:
                     granted = admit(ask, bound.slots, route.soft)
-                    held = (
-                        granted
-                        if isinstance(granted, Refused)
-                        else change_records.held(id, at, granted, ask, bound.raw)
-                    )
-                if isinstance(held, Refused):
-                    return msgspec.structs.replace(held, account=bound.payers[held.index])
+                    if isinstance(granted, Refused):
+                        return msgspec.structs.replace(granted, account=bound.payers[granted.index])
+                    held = change_records.held(id, at, granted, ask, bound.raw)
                 # Kept first, then applied: a crash in between leaves a decision that is replayed.
                 if self._kept:
                     self._append(held)
