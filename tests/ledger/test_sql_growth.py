@@ -37,10 +37,10 @@ def ledger(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def fill(ledger: Any) -> None:
     named = {name: table.name for name, table in vars(ledger._database.tables).items() if isinstance(table, sa.Table)}
     many = {
-        "accounts": (ACCOUNTS, "'p', 'u:' || i, 1, 0, 0, '[]', 0, 0, 0, 0, NULL, 0, 0"),
+        "accounts": (ACCOUNTS, "'p', 'u:' || i, 1, 0, 0, '[]', 0, 0, 0, 0, NULL, 0, 0, '', ''"),
         "holds": (
             CHARGES,
-            f"'p', 'many.' || i, 'many', {AT} + i / 100, 0, 7, 0, NULL, route, {AT} + i / 100, used, 'cut off', 0",
+            f"'p', 'many.' || i, 'many', {AT} + i / 100, 0, 7, 0, NULL, route, {AT} + i / 100, used, 'cut off', 0, ''",
         ),
         "reports": (ACCOUNTS, "'p', 20000, 'u:' || i, 'p', 'm', 1, 7, 1, 1, 0"),
     }
