@@ -250,6 +250,7 @@ def test_prices_are_those_of_register_price_and_the_applications_own_win(folder:
         ("wait = 1\nmax_buget = 5", "line 2, max_buget: is not known; did you mean max_budget?"),
         ("max_usd = 5", "line 1, max_usd: is not known; did you mean max_budget?"),
         ('[user."alice"]\nday = 1', "line 1, user: is not known; did you mean users?"),
+        ('[users."tag:plan"]\nday = 1', "line 1, users.\"tag:plan\": 'tag:plan' names a tag without a value"),
         ('[users."alice"]\ndya = 1', "line 2, users.alice.dya: is not known; did you mean day?"),
         ('[users."alice"]\nbudget = 1', "users.alice.budget: is not known; did you mean max_budget?"),
         ("[prices.mine]\ninptu = 1", "line 2, prices.mine.inptu: is not known; did you mean input?"),

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple, cast
 
 from budgeted.limits.limit import Limit, LimitLike
 from budgeted.limits.periods import parse_period
+from budgeted.manager import account_names
 from budgeted.manager.settings import global_limits
 from budgeted.manager.settings_file import SettingsFile
 from budgeted.manager.stated_belonging import KEYS, PATTERN, TEAM, says_only_belonging
@@ -90,7 +91,10 @@ def _table(file: SettingsFile, name: str) -> dict[str, object]:
 
 def _checked(file: SettingsFile, keys: tuple[str, ...], name: str) -> str:
     try:
-        return check_name(name, "user") if PATTERN.search(name) else check_user(name)
+        if PATTERN.search(name):
+            return check_name(name, "user")
+        account_names.check_limited(name, lambda _: None)
+        return check_user(name)
     except ValueError as error:
         msg = f"{file.where(*keys)}: {error}"
         raise ValueError(msg) from None
