@@ -128,7 +128,10 @@ class MemoryLedger:
                     self._append(held)
                 if not bound.live:
                     state.meet(bound)
-                state.open(held, bound)
+                if held.__class__ is Held:
+                    state.open(held, bound)
+                else:
+                    state.open_apart(held, bound)
             finally:
                 if self._kept:
                     self._exit()

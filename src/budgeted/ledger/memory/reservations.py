@@ -72,7 +72,9 @@ class Reservations(BoundAccounts):
         for slot, amount in slots:
             slot.held = amount
 
-    def give_back(self, held: HeldInParts, used: Used) -> None:
-        """A call within a reservation has ended: what it took from there and did not use goes back."""
+    def give_back(self, held: Held, used: Used) -> None:
+        """A call has ended: what it took out of a reservation and did not use goes back there."""
+        if not isinstance(held, HeldInParts):
+            return
         usd, tokens = held.drawn
         self.draw(held.within, used.usd - usd, used.input_tokens + used.output_tokens - tokens)

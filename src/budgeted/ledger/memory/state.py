@@ -101,7 +101,10 @@ class State(Reservations):
                 record.route = bound.raw  # shared by all holds of the route
                 if bound.periods != self.periods or not bound.live:
                     self.meet(bound)
-                self.open(record, bound)
+                if record.__class__ is Held and not bound.others:
+                    self.open(record, bound)
+                else:
+                    self.open_apart(record, bound)
                 continue
             if isinstance(record, Settled):
                 entry = self.holds.get(record.id)
@@ -125,14 +128,9 @@ class State(Reservations):
         bound.meet(self.periods)
 
     def open(self, held: Held, bound: BoundRoute) -> None:
-        """A hold was granted: count it on every limit of its route, whose periods have begun."""
+        """A hold was granted, as most are: count it on every limit of its route, whose periods have begun."""
         usd = held.usd
         last: Slot | None = None
-        others = held_apart(held, bound) if bound.others else ()
-        calls = 1
-        if isinstance(held, HeldInParts):
-            self.draw(held.within, *held.drawn)
-            calls = parts_of(held)[CALLS]
         try:
             self.holds[held.id] = held, bound
             for last in bound.usd:
@@ -140,14 +138,33 @@ class State(Reservations):
             for last in bound.tokens:
                 last.held += held.tokens
             for last in bound.calls:
-                last.held += calls
+                last.held += 1
+            self.applied += 1
+        except BaseException:  # see _book
+            self.open(held, bound.behind(last))
+            self.holds[held.id] = held, bound
+            raise
+
+    def open_apart(self, held: Held, bound: BoundRoute) -> None:
+        """The same of a hold that more has to be known of, or on limits that few have."""
+        if isinstance(held, HeldInParts):
+            self.draw(held.within, *held.drawn)
+        self._count_apart(held, bound)
+
+    def _count_apart(self, held: Held, bound: BoundRoute) -> None:
+        parts, others = parts_of(held), held_apart(held, bound)
+        last: Slot | None = None
+        try:
+            self.holds[held.id] = held, bound
+            for last in (*bound.usd, *bound.tokens, *bound.calls):
+                last.held += parts[last.unit]
             for last, amount, spent, terms in others:
                 last.held += amount
                 last.spent = spent
                 last.terms = terms
             self.applied += 1
         except BaseException:  # see _book
-            self.open(held, bound.behind(last))
+            self._count_apart(held, bound.behind(last))
             self.holds[held.id] = held, bound
             raise
 
@@ -159,7 +176,7 @@ class State(Reservations):
             bound = self.bind(bytes(held.route))
         ended = Ended(held.id, held.at, held.usd, held.route, used, at, reason)
         self._book(ended, bound, held, used, used.usd if reason else 0)
-        if isinstance(held, HeldInParts):
+        if held.__class__ is not Held:
             self.give_back(held, used)
 
     def release(self, id: str) -> None:
@@ -172,7 +189,7 @@ class State(Reservations):
         if bound.generation != self._generation:
             bound = self.bind(bytes(held.route))
         self._book(Ended(id, held.at, held.usd, held.route, None, held.at), bound, held, _NOTHING, 0, 0)
-        if isinstance(held, HeldInParts):
+        if held.__class__ is not Held:
             self.give_back(held, _NOTHING)
 
     def post(self, id: str, at: int, used: Used, route: bytes, reason: str = "") -> None:
@@ -221,11 +238,11 @@ class State(Reservations):
         held_usd = held_tokens = held_calls = 0
         if closing is not None:
             held_usd, held_tokens, held_calls = closing.usd, closing.tokens, 1
+            if closing.__class__ is not Held:
+                held_calls = parts_of(closing)[CALLS]
         last: Slot | None = None
         if bound.periods != self.periods:
             bound.meet(self.periods)
-        if bound.calls and closing is not None:
-            held_calls = parts_of(closing)[CALLS]
         others = charged_apart(ended, bound, closing, used, calls, charged) if bound.others else ()
         id, charges = ended.id, self.charges
         latest = charges.latest
