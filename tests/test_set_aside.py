@@ -525,6 +525,28 @@ def test_who_goes_on_elsewhere_spends_of_the_part_as_well(tmp_path: Path, monkey
         assert held(manager) == (2.5, 0, 0.5)
 
 
+def test_who_goes_on_elsewhere_enters_no_block_for_more_than_is_left_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BUDGETED_SECRET", "a secret of many letters")
+    with BudgetManager("tests", ledger=tmp_path, max_budget=10, wait=0) as manager:
+        carrier: Mapping[str, str] = {}
+
+        def there() -> None:
+            with extract(carrier):
+                with manager.budget("bob", cap=2, reserve=True):
+                    spend(manager, 1)
+                with pytest.raises(BudgetExceededError, match=r"\$2.00 left of a cap of \$3"):
+                    manager.budget("bob", cap=2.5, reserve=True).__enter__()
+
+        with manager.budget("alice", cap=3, reserve=True):
+            carrier = inject()
+            elsewhere(there)
+            assert held(manager) == (1, 2, 7)
+            spend(manager, 2)
+        assert held(manager) == (3, 0, 7)
+
+
 def test_where_nothing_is_metered_nothing_is_set_aside(manager: BudgetManager) -> None:
     with unmetered(), manager.budget(cap=20, reserve=True):
         assert held(manager) == (0, 0, 10)

@@ -283,10 +283,11 @@ def _take_there(block: Budget, part: _Part, timeout: float | None) -> list[tuple
             id = _hold(block, part, group, timeout)
             if id:
                 found.append((group.payer, id))
-        elif around.taken.accounts.issuperset(group.accounts) or not around.taken.accounts:
-            continue
-        # Of those who do not pay for the block around, nothing can be set aside, but they have to have it now.
-        elif _hold(block, part, group, timeout, around.taken.at(group.payer)):
+        # Of those who do not pay for the block around, or who pay for one of another process, nothing can be set aside,
+        # but they have to have it now.
+        elif not around.taken.accounts.issuperset(group.accounts) and _hold(
+            block, part, group, timeout, around.taken.at(group.payer)
+        ):
             part.holds[-1].undo(part.at, timeout)
             part.holds.pop()
     return found
