@@ -30,9 +30,9 @@ def provider() -> Iterator[SimulatedProvider]:
 
 def ask(provider: SimulatedProvider) -> str:
     """Half a cent of gpt-5, a tenth of one of gpt-5-mini. Returns the model that was asked."""
-    client = OpenAI(base_url=provider.openai_url, api_key="any", max_retries=0)
     messages = [{"role": "user", "content": "Name a city."}]
-    client.chat.completions.create(model="gpt-5", messages=messages, max_completion_tokens=500)  # type: ignore[arg-type]
+    with OpenAI(base_url=provider.openai_url, api_key="any", max_retries=0) as client:
+        client.chat.completions.create(model="gpt-5", messages=messages, max_completion_tokens=500)  # type: ignore[arg-type]
     return provider.bill[-1].model
 
 
