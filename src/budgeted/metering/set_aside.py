@@ -184,23 +184,33 @@ class SetAside:
 
     def _enter(self, block: Budget, part: _Part | None, timeout: float | None) -> None:
         self._check_free(timeout)
-        with self._lock:
-            if not self._entered and part is not None:
-                self._busy = True
-                try:
+        first = counted = False
+        try:
+            with self._lock:
+                if not self._entered and part is not None:
+                    first = self._busy = True
                     if self._part is not None:  # a signal's handler has raised before its block was entered
                         self._part.give_back(timeout)
                     self._part = part
                     self._take(block, part, timeout)
-                except BaseException as error:
-                    block.taken = self._part = None
-                    part.give_back(None)
-                    if isinstance(error, BudgetExceededError):
-                        swallowed_refusals.note(part.outer, error)
-                    raise
-                finally:
                     self._busy = False
-            self._entered += 1
+                self._entered += 1
+                counted = True
+        except BaseException as error:  # of a signal's handler, too, which may strike as the lock is given back
+            if counted:
+                self._leave(block)
+            elif first and part is not None:
+                self._forget(block, part)
+                if isinstance(error, BudgetExceededError):
+                    swallowed_refusals.note(part.outer, error)
+            raise
+
+    def _forget(self, block: Budget, part: _Part) -> None:
+        with self._lock:
+            if self._part is part:
+                self._busy = False
+                block.taken = self._part = None
+            part.give_back(None)
 
     def _leave(self, block: Budget, timeout: float | None = None) -> None:
         self._check_free(timeout)
