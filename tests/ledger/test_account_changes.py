@@ -166,6 +166,12 @@ def test_a_stop_of_all_and_of_a_team_reaches_everybody_in_it_whatever_the_policy
     pay(manager, "alice", 1)
 
 
+def test_a_reason_that_would_fill_the_logs_is_refused(manager: BudgetManager) -> None:
+    with pytest.raises(ValueError, match="at most 1,000 bytes, got 1,001"):
+        manager.stop("alice", "x" * 1_001)
+    pay(manager, "alice", 1)
+
+
 def test_a_stopped_cap_tells_how_it_goes_on(manager: BudgetManager) -> None:
     manager.stop("key:nightly", "it is day")
     with manager.budget(cap=5, key="nightly"):

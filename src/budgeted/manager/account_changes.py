@@ -24,6 +24,9 @@ logger = logging.getLogger("budgeted")
 
 NO_REASON = "no reason was given"
 
+LONGEST_REASON = 1_000
+"""Bytes of the reason for which an account is stopped."""
+
 MOST_TRIES = 50
 """How often a raise is tried again, as the limit has changed meanwhile."""
 
@@ -162,6 +165,9 @@ class AccountChanges:
     def stop(self, user: str | None, reason: str) -> None:
         """Refuse every call of a user, or all calls."""
         why = check_text(reason, "reason") if reason else NO_REASON
+        if len(why.encode()) > LONGEST_REASON:
+            msg = f"reason is in every refusal: write at most {LONGEST_REASON:,} bytes, got {len(why.encode()):,}"
+            raise ValueError(msg)
         self._set_stopped(user, why)
 
     def resume(self, user: str | None) -> None:
