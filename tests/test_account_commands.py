@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +32,14 @@ def limits(user: str | None = None) -> list[str]:
 
 
 @pytest.fixture
-def team(budgeted_home: Path) -> BudgetManager:
+def team(budgeted_home: Path) -> Iterator[BudgetManager]:
     """A project in which alice, who has spent a quarter of a dollar, belongs to a team."""
-    manager = BudgetManager("default", max_budget="$100/day")
-    manager.set_limits("team:search", "$50/month")
-    manager.set_limits("alice", "$5/day")
-    manager.assign("alice", "team:search")
-    spend(manager, "alice", 0.25)
-    return manager
+    with BudgetManager("default", max_budget="$100/day") as manager:
+        manager.set_limits("team:search", "$50/month")
+        manager.set_limits("alice", "$5/day")
+        manager.assign("alice", "team:search")
+        spend(manager, "alice", 0.25)
+        yield manager
 
 
 def spend(manager: BudgetManager, user: str, cost: float) -> None:
