@@ -237,18 +237,30 @@ class BudgetStoppedError(BudgetExceededError):
 
     why = ""
 
-    def __init__(self, text: str | None = None, parts: object = None, /, *, why: str = "", **about: Any) -> None:
+    def __init__(
+        self,
+        text: str | None = None,
+        parts: object = None,
+        /,
+        *,
+        why: str = "",
+        account: str = "",
+        account_kind: str = "",
+        known_as: str | None = None,
+    ) -> None:
         """Make one.
 
         Args:
             text: as :class:`BudgetExceededError` takes it.
             parts: likewise.
             why: what whoever stopped it gave as the reason.
-            about: of the parts of a :class:`BudgetExceededError`, those that tell the account and the model.
+            account: what is stopped.
+            account_kind: of what kind that is.
+            known_as: its name in telemetry; "" for one that is not to be named there.
         """
         if text is None:
             self.why = why
-        super().__init__(text, parts, **about)
+        super().__init__(text, parts, account=account, account_kind=account_kind, reason="stopped", known_as=known_as)
 
     def _text(self, account: str, amount: int, spent: int, held: int, requested: int) -> str:  # noqa: ARG002 - as there
         again = "resume()"

@@ -37,6 +37,13 @@ LONGEST_NAME = 40
 """Letters of a project's name that its file's name begins with."""
 
 
+def name_for(project: str, place: str) -> str:
+    """The name of what is kept of one project and ledger: one that people recognise, and no other project has."""
+    readable = re.sub(r"[^A-Za-z0-9_-]+", "-", project)[:LONGEST_NAME]
+    digest = hashlib.sha256(f"{project}\n{place}".encode()).hexdigest()[:16]
+    return f"{readable}-{digest}"
+
+
 class Unposted(msgspec.Struct, frozen=True, tag="charge"):
     """A charge that no ledger has taken, with all that it takes to find its route anew.
 
@@ -99,10 +106,8 @@ class SpillFile:
     """
 
     def __init__(self, root: Path, project: str, place: str) -> None:
-        readable = re.sub(r"[^A-Za-z0-9_-]+", "-", project)[:LONGEST_NAME]
-        digest = hashlib.sha256(f"{project}\n{place}".encode()).hexdigest()[:16]
         self._folder = root / FOLDER
-        self.path = self._folder / f"{readable}-{digest}"
+        self.path = self._folder / name_for(project, place)
         self._taking = self._folder / f"{self.path.name}.lock"
         # Where nobody can replace a file that he has open, another one is locked for it.
         self._changing = self.path if system.OPEN_FILES_ARE_REMOVED else self._folder / f"{self.path.name}.changing"

@@ -81,7 +81,7 @@ class Accounts:
         payer, name = self._payer, self.name_of(user)
         account = payer.ledger.read(name)
         if account is None:
-            limits = self._default_limits(name)
+            limits = payer.default_limits(name)
             now = payer.clock()
             account = Account(name, slots=tuple(_empty(spec(limit, now, payer.timezone)) for limit in limits))
         return Balances(self._balances([account])[0])
@@ -192,16 +192,10 @@ class Accounts:
     def settle_limits(self, user: str | None) -> None:
         """Give a user that nobody has given any limits those of such users, as its first call would."""
         account = self.name_of(user)
-        limits = self._default_limits(account)
+        limits = self._payer.default_limits(account)
         found = self._payer.ledger.read(account)
         if limits and (found is None or not (found.slots or found.explicit)):
             self._payer.limit(account, limits, explicit=False)
-
-    def _default_limits(self, account: str) -> Sequence[Limit]:
-        """The limits of an account that nobody has given any."""
-        if account_kind(account) not in ("user", "tag"):
-            return ()
-        return self._payer.settings.default_user_limits.of(account_name(account))
 
     def name_of(self, user: str | None) -> str:
         """The ledger's name of an account, by that which people use: see :func:`account_names.find`."""

@@ -262,7 +262,6 @@ class ProjectPayer:
             raise BudgetStoppedError(
                 account=name,
                 account_kind=kind,
-                reason="stopped",
                 why=account.stopped,
                 known_as=events.known_as(self, name, kind),
             )
@@ -308,7 +307,7 @@ class ProjectPayer:
             return self._block_account(name, account)
         if kind == "user" and refuse and self.settings.unknown_users == "deny":
             self._require_budget(account_name(name), account)
-        limits = () if kind == "global" else self.settings.default_user_limits.of(account_name(name))
+        limits = self.default_limits(name)
         if limits and account is not None and not account.slots and not account.explicit:
             self.limit(name, limits, explicit=False)  # who has spent before there were any
             account = self.ledger.read(name)
@@ -316,6 +315,12 @@ class ProjectPayer:
             self.limit(name, limits, explicit=False, create=True)
             account = self.ledger.read(name)
         return account
+
+    def default_limits(self, account: str) -> Sequence[Limit]:
+        """The limits of an account, by the ledger's name, that nobody has given any."""
+        if account_kind(account) not in ("user", "tag"):
+            return ()
+        return self.settings.default_user_limits.of(account_name(account))
 
     def _block_account(self, name: str, account: Account | None) -> Account:
         """A keyed block's account with the cap it has now; the open blocks are told what is spent of it."""

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import msgspec
 
-from budgeted.ledger.accounts import CALLS, USD
+from budgeted.errors import BudgetExceededError
+from budgeted.ledger.accounts import CALLS, USD, account_kind, account_name
 from budgeted.ledger.admission import Refused
+from budgeted.ledger.limit_conversion import unit_of
 from budgeted.ledger.wait_queues import WaitQueues
 from budgeted.payers import block_figures
 from budgeted.payers.block_figures import BlockFigures
 from budgeted.payers.on_exceed_policy import Policy
 from budgeted.payers.payer_interface import Group, Payer
+from budgeted.telemetry import events
+
+RETRY_SECONDS = 1.0
+"""Seconds after which to try again, where only calls in flight are in the way."""
 
 REPEATED = "repeated"
 """The reason of a refusal by a block's ``repeat_limit``, against which neither waiting nor a fallback helps."""
@@ -54,3 +60,40 @@ def repeated(times: int, queue: str) -> Refused:
 def behind(account: str) -> Refused:
     """Others wait for this account: line up behind them."""
     return Refused(0, "", USD, 0, 0, 0, 0, 0, "held", account=account)
+
+
+def error_of(
+    refusal: Refusal, *, model: str | None = None, max_output_tokens: int | None = None, asked: str = ""
+) -> BudgetExceededError:
+    """The error that tells of a refusal.
+
+    Args:
+        refusal: what is in the way.
+        model: the model that was asked for.
+        max_output_tokens: the largest output cap that would have fitted.
+        asked: what needs so much, if it is no call.
+    """
+    refused, payer, block = refusal.refused, refusal.payer, refusal.block
+    if block is not None:
+        kind, name = "block", block.name
+    else:
+        kind, name = account_kind(refused.account), account_name(refused.account)
+    resets_at, seconds = payer.reset_time(refused)
+    repeated = refused.reason == REPEATED
+    return BudgetExceededError(
+        account=name,
+        account_kind=kind,
+        limit=f"repeat_limit={refused.amount}" if repeated else payer.limit_text(refused),
+        unit=unit_of(refused.limit, refused.unit),
+        amount=refused.amount,
+        spent=refused.spent,
+        held=refused.held,
+        requested=refused.requested,
+        reason=refused.reason,
+        retry_after=RETRY_SECONDS if refused.reason == "held" else seconds,
+        resets_at=resets_at,
+        model=model,
+        max_output_tokens=max_output_tokens,
+        known_as=events.known_as(payer, name, kind),
+        asked=asked,
+    )

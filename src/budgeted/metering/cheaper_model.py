@@ -34,7 +34,8 @@ def cheaper(call: Bounded) -> Request | None:
     if model == request.model:
         return None
     if price_registry.find(model, request.provider or None, request.base_url) is None:
-        logger.warning("budgeted: no price is known for the fallback %s, and %s goes on", model, request.model)
+        text = "budgeted: no price is known for the fallback %s, and %s goes on"
+        call.groups[0].payer.repeats.log((text, model), call.at, logging.WARNING, text, (model, request.model), {})
         return None
     logger.info("budgeted: %s is asked instead of %s, as a limit nears its end", model, request.model)
     return msgspec.structs.replace(request, model=model)

@@ -13,12 +13,13 @@ from itertools import compress
 
 from budgeted.errors import BudgetExceededError, LedgerError, LedgerLockedError, LedgerUnavailableError
 from budgeted.ledger import background_worker
-from budgeted.ledger.accounts import TOKENS, USD, account_kind, account_name
+from budgeted.ledger.accounts import TOKENS, USD, account_kind
 from budgeted.ledger.admission import Ask, Refused
 from budgeted.ledger.cost_routing import Leg, Route, Stale
-from budgeted.ledger.limit_conversion import ledger_unit, unit_of
+from budgeted.ledger.limit_conversion import ledger_unit
 from budgeted.limits.limit_ids import unit_of_id
 from budgeted.metering import block_hold, ledger_hold, runner
+from budgeted.metering.blocking_limit import by_cap, by_ledger, error_of
 from budgeted.metering.ledger_hold import MOST_PLANS, LedgerHold
 from budgeted.payers import swallowed_refusals
 from budgeted.payers.block import Budget
@@ -27,7 +28,6 @@ from budgeted.payers.cap_slots import CapSlot
 from budgeted.payers.cap_text import Cap
 from budgeted.payers.payer_interface import Group, Payer
 from budgeted.payers.scope import Scope, always, paying, with_shared_caps
-from budgeted.telemetry import events
 from budgeted.validation import check_yes_or_no, shown
 
 
@@ -86,6 +86,10 @@ class _Part:
             if timeout == 0 and isinstance(error, LedgerLockedError):
                 raise
             hold.undo(self.at, timeout)
+
+
+ASKED = "a block with reserve=True"
+"""What does not fit, as an error says it."""
 
 
 class SetAside:
@@ -275,7 +279,7 @@ def _take_here(block: Budget, part: _Part) -> None:
                 for outer in one.checked:
                     if outer.unit == slot.unit and outer.for_all_models:
                         if slot.room > outer.left and not one.soft:
-                            raise _exceeded(one.payer, _refused(one, outer, slot.room), one)
+                            raise error_of(by_cap(_refused(one, outer, slot.room), one), asked=ASKED)
                         found.append((outer, slot))
                 if one.taken is not None and slot.unit in one.taken.units:
                     break  # what is around that one has it set aside already
@@ -333,7 +337,7 @@ def _hold(block: Budget, part: _Part, group: Group, timeout: float | None, withi
         # Ctrl-C may have come between the ledger's holding and its answer: whether it holds is seen later.
         background_worker.enqueue(functools.partial(ledger.release, id, part.at))
         raise
-    raise _exceeded(payer, held, None)
+    raise error_of(by_ledger(held, group), asked=ASKED)
 
 
 def _in_units(route: Route, units: Container[int]) -> Route:
@@ -360,28 +364,6 @@ def _refused(block: BlockFigures, slot: CapSlot, wanted: int) -> Refused:
     reason = "spent" if wanted > slot.amount - slot.spent else "held"
     return Refused(
         0, slot.limit, slot.unit, slot.amount, slot.spent, slot.on_hold, wanted, 0, reason, account=block.queue
-    )
-
-
-def _exceeded(payer: Payer, refused: Refused, block: BlockFigures | None) -> BudgetExceededError:
-    """The error that tells that a budget has not so much left as a block wants to set aside."""
-    kind = account_kind(refused.account)
-    name = account_name(refused.account) if block is None else block.name
-    resets_at, seconds = payer.reset_time(refused)
-    return BudgetExceededError(
-        account=name,
-        account_kind=kind,
-        limit=payer.limit_text(refused),
-        unit=unit_of(refused.limit, refused.unit),
-        amount=refused.amount,
-        spent=refused.spent,
-        held=refused.held,
-        requested=refused.requested,
-        reason=refused.reason,
-        retry_after=seconds,
-        resets_at=resets_at,
-        known_as=events.known_as(payer, name, kind),
-        asked="a block with reserve=True",
     )
 
 

@@ -9,18 +9,16 @@ from collections.abc import Callable, Generator
 import msgspec
 
 from budgeted.errors import BudgetError, BudgetExceededError, UnpricedModelError
-from budgeted.ledger.accounts import CALLS, account_kind, account_name
-from budgeted.ledger.limit_conversion import unit_of
+from budgeted.ledger.accounts import CALLS
 from budgeted.metering import block_hold
-from budgeted.metering.blocking_limit import REPEATED, Refusal
+from budgeted.metering.blocking_limit import REPEATED, Refusal, error_of
 from budgeted.metering.call import Call
 from budgeted.payers import swallowed_refusals
 from budgeted.pricing import tiktoken_counting
-from budgeted.telemetry import call_reporting, counters, events, span_attributes
+from budgeted.telemetry import call_reporting, counters, span_attributes
 
 logger = logging.getLogger("budgeted")
 
-RETRY_SECONDS = 1.0
 SAID_AFTER = 1.0
 """Seconds that a call waits until it says so."""
 ASKING_SECONDS = 5.0
@@ -201,8 +199,9 @@ def _ask(
             until = min(until, payer.ledger.poll or ASKING_SECONDS, ASKING_SECONDS)
             yield patience.sleep(min(left, max(until, MOMENT)), refusal, "somebody to raise the limit")
             call.at = int(call.groups[0].payer.clock())
-            again = call.try_hold() or None
-        return again if again is None or again.refused.limit else refusal
+            again = call.try_hold()
+        # One that only stood behind others says nothing of a limit.
+        return refusal if again is not None and not again.refused.limit else again
     finally:
         turns.leave(ticket)
 
@@ -224,27 +223,6 @@ def _exceeded(call: Call, refusal: Refusal) -> BudgetExceededError:
 
 
 def _error(call: Call, refusal: Refusal) -> BudgetExceededError:
-    refused, payer, block = refusal.refused, refusal.payer, refusal.block
-    if block is not None:
-        kind, name = "block", block.name
-    else:
-        kind, name = account_kind(refused.account), account_name(refused.account)
-    request = call.request
-    resets_at, seconds = payer.reset_time(refused)
-    repeated = refused.reason == REPEATED
-    return BudgetExceededError(
-        account=name,
-        account_kind=kind,
-        limit=f"repeat_limit={refused.amount}" if repeated else payer.limit_text(refused),
-        unit=unit_of(refused.limit, refused.unit),
-        amount=refused.amount,
-        spent=refused.spent,
-        held=refused.held,
-        requested=refused.requested,
-        reason=refused.reason,
-        retry_after=RETRY_SECONDS if refused.reason == "held" else seconds,
-        resets_at=resets_at,
-        model=request.model,
-        max_output_tokens=refused.affordable if request.output and refused.affordable > 0 else None,
-        known_as=events.known_as(payer, name, kind),
-    )
+    request, affordable = call.request, refusal.refused.affordable
+    fits = affordable if request.output and affordable > 0 else None
+    return error_of(refusal, model=request.model, max_output_tokens=fits)

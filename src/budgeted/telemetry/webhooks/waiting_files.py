@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import hashlib
 import logging
 import os
-import re
 import secrets
 import threading
 from collections.abc import Iterator
@@ -21,6 +19,7 @@ from typing import Final
 
 import msgspec
 
+from budgeted.ledger.spill_file import name_for
 from budgeted.ledger.weak_registry import WeakRegistry
 from budgeted.system import current as system
 from budgeted.system.forks import at_fork
@@ -31,8 +30,6 @@ FOLDER: Final = ".alerts"
 """Below the directory of ledgers. No project's folder is called so: theirs have no dot."""
 
 _LOCK, _EVENT, _UNFINISHED = ".lock", ".json", ".new"
-_LONGEST_NAME: Final = 40
-"""Letters of a project's name that its folder's name begins with."""
 
 
 class Waiting(msgspec.Struct, frozen=True):
@@ -70,9 +67,7 @@ class WaitingFiles:
     """
 
     def __init__(self, root: Path, project: str, place: str) -> None:
-        readable = re.sub(r"[^A-Za-z0-9_-]+", "-", project)[:_LONGEST_NAME]
-        digest = hashlib.sha256(f"{project}\n{place}".encode()).hexdigest()[:16]
-        self.folder = root / FOLDER / f"{readable}-{digest}"
+        self.folder = root / FOLDER / name_for(project, place)
         self._begin()
         _all.add(self)
 
