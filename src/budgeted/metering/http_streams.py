@@ -186,6 +186,17 @@ def items_async(source: AsyncIterator[Any], state: Watch) -> AsyncGenerator[Any,
     return _ametered(source, state, state.meter)
 
 
+def pieces_async(source: AsyncIterator[bytes], state: Watch, meter: Meter) -> AsyncGenerator[bytes, None]:
+    """The bytes of a body that is read by hand, and ends its call when it ends.
+
+    Args:
+        source: where they come from.
+        state: who watches them.
+        meter: what reads them: one that unpacks, for a body that is passed on packed.
+    """
+    return _ametered(source, state, meter)
+
+
 def _metered(source: Iterator[Any], state: Watch, meter: Meter) -> Iterator[Any]:
     state.source, state.feed = source, meter.feed
     try:

@@ -115,18 +115,19 @@ class Endpoint(NamedTuple):
 
 # Remembered, as every POST asks for it.
 @functools.lru_cache(maxsize=4096)
-def endpoint(host: str, path: str, *, own: bool = False) -> Endpoint | None:
+def endpoint(host: str, path: str, *, own: bool = False, provider: str = "") -> Endpoint | None:
     """Which API a POST is for; None if for none that is known to be paid for.
 
     Args:
         host: with its port, if it has one.
         path: without a query.
         own: whether it is one of the hosts that are said to serve models.
+        provider: whose API it is, as genai-prices names it, whatever the host is called; "" if the host tells.
     """
     known = own or _serves_models(host)
     if not known and _IN_ANY.search(path) is None:
         return None
-    provider = provider_at(f"{host}{path}")
+    provider = provider or provider_at(f"{host}{path}")
     mine = _BY_PROVIDER.get(provider)
     shapes = [read_by for pattern, read_by in _SHAPES if pattern.fullmatch(path)]
     if provider in ("openai", "azure") and _STORED.fullmatch(path):

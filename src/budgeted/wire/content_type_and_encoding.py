@@ -46,7 +46,7 @@ def without_usage(body: bytes) -> bytes:
 
 
 class PackedMeter:
-    """Meters a compressed body that is read as it came: unpacked, and packed again without what is to be hidden.
+    """Meters a compressed body that is read as it came: unpacked, and packed again where something is to be hidden.
 
     Gzip and deflate. What is packed otherwise, or badly, is passed on as it is, and its usage stays unknown.
     """
@@ -61,7 +61,7 @@ class PackedMeter:
         """Take what arrived; returns what to pass on."""
         if not self._readable:
             return data
-        packed, piece = [], b""
+        packed, piece, came = [], b"", data
         try:
             # Piece by piece: what is a thousand times as long unpacked never is in memory as a whole.
             while data or len(piece) == _UNPACKED:
@@ -71,17 +71,20 @@ class PackedMeter:
         except zlib.error:
             self._readable = False
             packed.append(data)
-        return b"".join(packed)
+        return b"".join(packed) if self._inner.hides else came
 
     def flush(self) -> bytes:
         """What is left at the end of the stream."""
         if not self._readable:
             return b""
-        return self._packed(self._inner.flush() or b"") + self._pack.flush()
+        rest = self._packed(self._inner.flush() or b"")
+        return rest + self._pack.flush() if self._inner.hides else b""
 
     def _packed(self, data: bytes) -> bytes:
         # Flushed each time: an event is passed on as soon as it is complete.
-        return self._pack.compress(data) + self._pack.flush(zlib.Z_SYNC_FLUSH) if data else b""
+        if not data or not self._inner.hides:
+            return b""
+        return self._pack.compress(data) + self._pack.flush(zlib.Z_SYNC_FLUSH)
 
 
 Meter: TypeAlias = EventMeter | ItemMeter | BodyMeter | PackedMeter

@@ -40,7 +40,7 @@ class EventMeter(StreamMeter):
 
     def __init__(self, *, drop_usage: bool = False) -> None:
         super().__init__()
-        self._drop = drop_usage
+        self.hides = drop_usage
         self._rest = bytearray()
         self._looked = 0
         self._head = b"\0"  # no event begins so
@@ -50,7 +50,7 @@ class EventMeter(StreamMeter):
         """Take what arrived; returns what to pass on. An event is passed on as soon as it is complete."""
         if not self._rest and 0 < data.find(b"\n\n") == len(data) - 2:  # nearly always: one event, whole
             hidden = self._read(data)
-            return b"" if hidden and self._drop else data
+            return b"" if hidden and self.hides else data
         self._rest += data
         start = 0
         kept = []
@@ -59,14 +59,14 @@ class EventMeter(StreamMeter):
             event = bytes(self._rest[start : end.end()])
             start = end.end()
             empty = len(event) <= _LONGEST_END  # as of a stream of millions of blank lines
-            if empty or not (self._read(event) and self._drop):
+            if empty or not (self._read(event) and self.hides):
                 kept.append(event)
         if start:
             del self._rest[:start]
         self._looked = len(self._rest)
         if self._looked > MOST_BODY:  # no event is as long: what is there is read, and what comes begins another
             kept.append(self.flush())
-        return b"".join(kept) if self._drop else data
+        return b"".join(kept) if self.hides else data
 
     def flush(self) -> bytes:
         """What is left at the end of the stream, without the end of an event."""
@@ -75,7 +75,7 @@ class EventMeter(StreamMeter):
         self._looked = 0
         if rest:
             hidden = self._read(rest)
-            return rest if self._drop and not hidden else b""
+            return rest if self.hides and not hidden else b""
         return b""
 
     def _read(self, event: bytes) -> bool:

@@ -56,7 +56,10 @@ class StreamMeter:
     Attributes:
         final: whether the event has come that ends the stream: what was said is all, whatever becomes of it.
         failed: whether an event has said that the provider gave up.
+        hides: whether anything of it is kept from whoever reads it.
     """
+
+    hides = False
 
     def __init__(self) -> None:
         self.final = False
@@ -213,6 +216,7 @@ class BodyMeter:
     failed = False
     told = False
     whole = True
+    hides = False
 
     def __init__(self) -> None:
         self._body = bytearray()

@@ -155,13 +155,32 @@ def recognised(
     if not place.formats:
         refuse_unread(host, f"POST {path} at a host that serves models")
         return None
-    body = _body(content(), headers)
+    return asked(place, host, f"{scheme}://{host}{path}", path, content(), headers)
+
+
+def asked(
+    place: Endpoint, host: str, url: str, path: str, content: object, headers: Mapping[str, str]
+) -> tuple[HTTPRequest, Format, Request] | None:
+    """What is asked of an API that is known, as a call to meter; None if it is not paid for, or is not metered.
+
+    Args:
+        place: which API it is.
+        host: where it is sent, for what is told of it.
+        url: the same, with the path.
+        path: without a query.
+        content: the body, as :func:`recognised` is given it.
+        headers: of the request, by names in any case.
+
+    Raises:
+        UnpricedModelError: it is paid for and cannot be read, inside a block that does not let that pass.
+    """
+    body = _body(content, headers)
     if body is None:
         # What nobody knows is somebody's own service, which may take anything.
         if place.provider or place.known:
             refuse_unread(host, f"the body of POST {path}")
         return None
-    http = HTTPRequest(path, body, place.provider, f"{scheme}://{host}{path}")
+    http = HTTPRequest(path, body, place.provider, url)
     for read_by in place.formats:
         request = read_by.read(http)
         if request is not None and (request.unseen or request.model):

@@ -1,0 +1,56 @@
+"""The gateway as an ASGI application."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from budgeted.gateway.callers import Callers
+from budgeted.gateway.exchange import Exchange
+from budgeted.gateway.settings import GatewaySettings
+from budgeted.gateway.shared_parts import Gateway
+from budgeted.manager.budget_manager import BudgetManager
+
+
+def create_gateway(
+    manager: BudgetManager,
+    callers: Callers,
+    settings: GatewaySettings | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> ASGIApp:
+    """A gateway, as an ASGI application: it holds what a request may cost, sends it on, and settles what it has cost.
+
+    Args:
+        manager: whose accounts pay.
+        callers: who tells who asks.
+        settings: None for the usual ones.
+        environment: where the upstreams' keys are; None for this process's.
+
+    Raises:
+        ValueError: a setting makes no sense; the text quotes it.
+
+    Example:
+        >>> app = create_gateway(budgeted.get_manager(), OpenCallers())
+    """
+    gateway = Gateway(
+        settings or GatewaySettings(), manager, callers, os.environ if environment is None else environment
+    )
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await Exchange(gateway, scope, receive, send).serve()
+        elif scope["type"] == "lifespan":
+            await _live(gateway, receive, send)
+
+    return app
+
+
+async def _live(gateway: Gateway, receive: Receive, send: Send) -> None:
+    while (await receive())["type"] == "lifespan.startup":
+        await send({"type": "lifespan.startup.complete"})
+    with contextlib.suppress(Exception):  # what has gone wrong there is charged, and the process ends
+        await gateway.close()
+    await send({"type": "lifespan.shutdown.complete"})

@@ -1,0 +1,177 @@
+"""One request to the gateway, and its answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from typing import Final
+
+import aiohttp
+from starlette.types import Receive, Scope, Send
+
+from budgeted.errors import BudgetError
+from budgeted.gateway import bodies, free_paths, own_answers, refusals, request_checks, upstream_requests
+from budgeted.gateway.bodies import Departure, Gone, TooLong
+from budgeted.gateway.callers import Caller, CallerError
+from budgeted.gateway.forwarding import Forwarded, Incoming, metered
+from budgeted.gateway.refusals import Answer, Refusal
+from budgeted.gateway.shared_parts import Gateway
+from budgeted.gateway.upstream_requests import Outgoing
+from budgeted.gateway.upstreams import NoRouteError, Upstream
+from budgeted.payers.block import Budget
+from budgeted.payers.scope import current, enter, leave
+from budgeted.providers.http_clients.recognition import asked, refuse_unread
+from budgeted.providers.metered_method import meterable
+from budgeted.wire.api_endpoints import Endpoint, endpoint
+from budgeted.wire.normalized_request import Request
+from budgeted.wire.request_formats.http_request import Format, HTTPRequest
+
+_PACKED: Final = re.compile(rb"\b(?:gzip|deflate)\b")
+
+_WITHOUT_BODY: Final = ("GET", "HEAD", "DELETE")
+
+
+class Exchange:
+    """One request and its answer.
+
+    Args:
+        gateway: what requests share.
+        scope: ASGI's, of the request.
+        receive: gives its body.
+        send: takes the answer.
+    """
+
+    def __init__(self, gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
+        self._gateway, self._scope = gateway, scope
+        self._receive, self._send = receive, send
+        self._headers: dict[bytes, bytes] = dict(scope["headers"])
+        self._method: str = scope["method"]
+        self._path: str = scope["raw_path"].decode("latin-1")
+        self._own: frozenset[str] | None = frozenset()
+        self._begun = False
+
+    async def serve(self) -> None:
+        """Answer it."""
+        try:
+            await self._serve()
+        except Gone:  # nobody is there to read anything
+            pass
+        except TooLong:
+            most = self._gateway.settings.max_body
+            await self._refuse(Refusal(413, f"a request may have {most} bytes here; max_body allows more"))
+        except (CallerError, NoRouteError) as error:
+            await self._refuse(Refusal(error.status, str(error)))
+        except BudgetError as error:
+            await self._refuse(refusals.refusal_of(error, own=self._own))
+        except (aiohttp.ClientError, OSError) as error:  # of which a timeout is one
+            await self._refuse(upstream_requests.refusal_of(error))
+
+    async def _serve(self) -> None:
+        gateway, method = self._gateway, self._method
+        if (problem := request_checks.problem(self._scope, self._headers)) is not None:
+            await self._refuse(problem)
+            return
+        if (own := await own_answers.find(gateway, method, self._path, self._scope["headers"])) is not None:
+            await self._answer(own)
+            return
+        caller = await gateway.callers.caller(self._scope["headers"])
+        self._own = frozenset(filter(None, (caller.user,))) if caller.key else None
+        upstream, target = gateway.upstreams.route(self._path, self._headers.get(b"anthropic-version", b""))
+        place = None
+        if method not in _WITHOUT_BODY:
+            place = endpoint(upstream.host, target.rstrip("/"), own=True, provider=upstream.provider)
+        if place is not None:
+            await self._pass_back(await self._paid(upstream, place, target, caller))
+            return
+        if (
+            gateway.credentials(upstream).own
+            and gateway.settings.free == "few"
+            and not free_paths.is_for_all(method, target)
+        ):
+            text = f"{method} {self._path} is of what this gateway's owner keeps at {upstream.name}"
+            raise CallerError(403, f'{text}; [gateway] free = "all" lets it pass')
+        body = None if method in ("GET", "HEAD") else bodies.pieces(self._receive)
+        await self._pass_back(Incoming(await gateway.connections.ask(self._out(upstream, target, caller, body)), None))
+
+    def _out(
+        self, upstream: Upstream, target: str, caller: Caller, body: bytes | AsyncIterator[bytes] | None
+    ) -> Outgoing:
+        """The request as it goes to an upstream."""
+        headers = self._gateway.credentials(upstream).headers(self._scope["headers"], caller.shown)
+        packed = _PACKED.search(self._headers.get(b"accept-encoding", b""))
+        headers.append(("accept-encoding", "gzip, deflate" if packed else "identity"))  # what can be read in passing
+        query = self._scope["query_string"].decode("latin-1")
+        return Outgoing(self._method, upstream.origin, target, f"?{query}" if query else "", headers, body)
+
+    async def _paid(self, upstream: Upstream, place: Endpoint, target: str, caller: Caller) -> Incoming:
+        """The answer to a request that is paid for, or may be."""
+        content = await bodies.whole(self._receive, self._gateway.settings.max_body)
+        out = self._out(upstream, target, caller, content)
+        connections = self._gateway.connections
+        scope = Budget(self._gateway.manager.payer, caller.user, tags=caller.tags).scope(current())
+        enter(scope)
+        try:
+            sent = self._read(upstream, place, target, content)
+            if sent is None:
+                return Incoming(await connections.ask(out), None)
+            if not caller.may_ask(sent.request.model):
+                allowed = ", ".join(caller.models)
+                raise CallerError(403, f"this key may ask for {allowed}, and not for {sent.request.model!r}")
+            sent.args = (out,)
+            return await metered(connections, sent, self._receive, read=self._gateway.settings.headers)
+        finally:
+            leave(scope)
+
+    def _read(self, upstream: Upstream, place: Endpoint, target: str, content: bytes) -> Forwarded | None:
+        """The request as a call to meter; None if it is sent on without.
+
+        Raises:
+            UnpricedModelError: it is paid for, and cannot be read.
+        """
+        path = target.rstrip("/")
+        if not place.formats:
+            refuse_unread(upstream.host, f"{self._method} {path}")
+            return None
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in self._headers.items()}
+        found = asked(place, upstream.host, upstream.origin + path, path, content, headers)
+        return None if found is None else meterable(_forwarded(*found, headers.get("content-type", "")))
+
+    async def _pass_back(self, incoming: Incoming) -> None:
+        """Send an answer on, as it comes."""
+        response = incoming.response
+        try:
+            self._begun = True
+            await self._send({"type": "http.response.start", "status": response.status, "headers": incoming.headers()})
+            if incoming.body is not None:
+                await self._send({"type": "http.response.body", "body": incoming.body, "more_body": False})
+                return
+            departure = Departure(self._receive, incoming.pieces.leave)
+            try:
+                async for piece in incoming.stream:
+                    await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+            except GeneratorExit:  # whoever asked has gone
+                return
+            finally:
+                departure.over()
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            if incoming.watch is None or not incoming.watch.draining:  # else it is closed when the rest has been read
+                response.close() if incoming.body is None else response.release()
+
+    async def _refuse(self, refusal: Refusal) -> None:
+        """Answer with an error; of an answer that has begun, nothing more is sent, which its reader notices."""
+        if not self._begun:
+            await self._answer(refusals.answer(refusal, refusals.dialect_of(self._path)))
+
+    async def _answer(self, found: Answer) -> None:
+        """Answer in the upstream's place."""
+        self._begun = True
+        await self._send({"type": "http.response.start", "status": found.status, "headers": found.headers})
+        body = b"" if self._method == "HEAD" else found.body
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _forwarded(http: HTTPRequest, read_by: Format, request: Request, content_type: str) -> Forwarded:
+    sent = Forwarded(request, (), {})
+    sent.http, sent.read_by, sent.signed, sent.content_type = http, read_by, False, content_type
+    return sent

@@ -1,0 +1,76 @@
+"""What a gateway answers itself: whether it is there, and what is left of budgets."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from budgeted.errors import LedgerError
+from budgeted.gateway.beside import beside
+from budgeted.gateway.callers import Caller, Headers
+from budgeted.gateway.refusals import Answer
+from budgeted.gateway.shared_parts import Gateway
+from budgeted.ledger.accounts import account_name
+from budgeted.manager.balances import Balance
+
+_JSON: Final = (b"content-type", b"application/json")
+
+
+async def find(gateway: Gateway, method: str, path: str, headers: Headers) -> Answer | None:
+    """The gateway's own answer to a request; None for one that is sent on.
+
+    Args:
+        gateway: which one.
+        method: of HTTP.
+        path: without a query.
+        headers: of the request.
+
+    Raises:
+        CallerError: it asks for somebody's budget, and nobody knows whose.
+        BudgetError: the ledger is away.
+    """
+    if path == "/" and method in ("GET", "HEAD"):
+        return _answer(200, {"service": "budgeted gateway"})
+    if path in ("/health", "/health/live", "/health/ready") and method in ("GET", "HEAD"):
+        return _answer(200, {"status": "ok"}) if path == "/health/live" else await _ready(gateway)
+    if path == "/budget" and method in ("GET", "HEAD"):
+        caller = await gateway.callers.caller(headers)
+        return _answer(200, await beside(gateway.manager.payer, lambda: _budget(gateway, caller)))
+    return None
+
+
+async def _ready(gateway: Gateway) -> Answer:
+    try:
+        await beside(gateway.manager.payer, lambda: gateway.manager.ledger.read("g"))
+    except LedgerError as error:
+        return _answer(503, {"status": "unavailable", "ledger": str(error)})
+    return _answer(200, {"status": "ok", "ledger": "reachable"})
+
+
+def _budget(gateway: Gateway, caller: Caller) -> dict[str, Any]:
+    """What is left of the budgets of whoever asks; of the one of all, only where nobody needs a key."""
+    manager = gateway.manager
+    named: list[str | None] = [] if caller.user is None else [caller.user]
+    named += [account_name(one) for one in caller.tags]
+    if not caller.key:
+        named.append(None)
+    limits = [_told(name, balance) for name in named for balance in manager.balances(name)]
+    return {"user": caller.user, "key": caller.key or None, "limits": limits}
+
+
+def _told(name: str | None, balance: Balance) -> dict[str, Any]:
+    return {
+        "account": "global" if name is None else name,
+        "limit": balance.text,
+        "unit": balance.unit,
+        "spent": balance.spent,
+        "held": balance.held,
+        "remaining": balance.remaining,
+        "resets_at": None if balance.resets_at is None else balance.resets_at.isoformat(),
+    }
+
+
+def _answer(status: int, told: object) -> Answer:
+    body = msgspec.json.encode(told)
+    return Answer(status, [_JSON, (b"content-length", str(len(body)).encode()), (b"cache-control", b"no-store")], body)

@@ -1,0 +1,53 @@
+"""What the requests to a gateway share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final
+
+from budgeted.gateway.callers import Callers
+from budgeted.gateway.credentials import Credentials
+from budgeted.gateway.settings import GatewaySettings
+from budgeted.gateway.upstream_requests import Connections
+from budgeted.gateway.upstreams import Upstream, Upstreams
+from budgeted.manager.budget_manager import BudgetManager
+from budgeted.metering import drain
+
+DRAIN_SECONDS: Final = 30.0
+"""How long streams that were left are read on when the gateway ends: they are billed in full, whoever reads them."""
+
+
+class Gateway:
+    """What requests share: who pays, who is asked, and the connections there.
+
+    Args:
+        settings: how it is set up.
+        manager: whose accounts pay.
+        callers: who tells who asks.
+        environment: where the upstreams' keys are.
+
+    Raises:
+        ValueError: an upstream makes no sense; the text quotes it.
+    """
+
+    def __init__(
+        self, settings: GatewaySettings, manager: BudgetManager, callers: Callers, environment: Mapping[str, str]
+    ) -> None:
+        self.settings, self.manager, self.callers = settings, manager, callers
+        self.upstreams = Upstreams(settings.upstreams)
+        self.connections = Connections(settings.connect_seconds, settings.silence_seconds)
+        self._credentials = {one.name: Credentials(one, environment) for one in self.upstreams.by_name.values()}
+
+    def credentials(self, upstream: Upstream) -> Credentials:
+        """What an upstream is shown.
+
+        Args:
+            upstream: which one.
+        """
+        return self._credentials[upstream.name]
+
+    async def close(self) -> None:
+        """Read on what was left, and end the connections."""
+        await asyncio.to_thread(drain.finish, DRAIN_SECONDS)
+        await self.connections.close()

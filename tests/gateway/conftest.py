@@ -1,0 +1,31 @@
+"""A gateway for a module: the tests of one each have a project of their own in mind, told apart by their users."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from gateways import gateway, upstreams_of
+
+from budgeted import BudgetManager
+from budgeted.gateway.settings import GatewaySettings
+from budgeted.testing import SimulatedProvider
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[SimulatedProvider]:
+    with SimulatedProvider() as simulated:
+        yield simulated
+
+
+@pytest.fixture(scope="module")
+def manager() -> Iterator[BudgetManager]:
+    with BudgetManager("gateway", ledger="memory://", max_budget="$1000", wait=5) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def url(manager: BudgetManager, provider: SimulatedProvider) -> Iterator[str]:
+    """The address of an open gateway."""
+    with gateway(manager, GatewaySettings(upstreams=upstreams_of(provider), open=True)) as address:
+        yield address
