@@ -14,9 +14,9 @@ from typing import Any, Self
 
 import httpx2
 
+from budgeted.http_server.connection_limits import ConnectionLimits
+from budgeted.http_server.server import HTTPServer, listen
 from budgeted.server import ServerSettings, create_app
-from budgeted.server.http_server import HTTPServer, listen
-from budgeted.server.settings import ConnectionLimits
 
 TOKEN, READER = "write-" + "a1" * 16, "read-" + "b2" * 16
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from serving import READER, TOKEN, Serving
 
+from budgeted.http_server.connection_limits import ConnectionLimits
 from budgeted.server import openapi_document
-from budgeted.server.settings import ConnectionLimits
 from proof.malice import hostile_text
 from proof.malice.checked import require
 from proof.trial import Case

@@ -13,6 +13,7 @@ import redis_server
 from servers import postgres_url, project
 from serving import Serving
 
+from budgeted.http_server.connection_limits import ConnectionLimits
 from budgeted.ledger import background_worker
 from budgeted.ledger.http.ledger import HTTPLedger
 from budgeted.ledger.journal import segment_files
@@ -20,7 +21,6 @@ from budgeted.ledger.journal.ledger import JournalLedger
 from budgeted.ledger.memory.ledger import MemoryLedger
 from budgeted.ledger.redis.ledger import RedisLedger
 from budgeted.ledger.sql.ledger import SQLLedger
-from budgeted.server.settings import ConnectionLimits
 
 ROTATE_LINES = 7
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from serving import Serving
 
-from budgeted.server.settings import ConnectionLimits
+from budgeted.http_server.connection_limits import ConnectionLimits
 
 _numbers = itertools.count(1)
 _run = secrets.token_hex(3)

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from serving import TOKEN, Asking, Serving
 
+from budgeted.http_server.connection_limits import ConnectionLimits
 from budgeted.server.endpoints import ENDPOINTS
-from budgeted.server.settings import ConnectionLimits
 
 BEARER = f"Authorization: Bearer {TOKEN}\r\n".encode()
 JSON = b"Content-Type: application/json\r\n"

@@ -22,8 +22,8 @@ import trustme
 from serving import TOKEN, Asking, Served, Serving
 
 from budgeted.cli.serve import LIMITS, serve
-from budgeted.server.file_descriptors import share_out
-from budgeted.server.settings import ConnectionLimits
+from budgeted.http_server.connection_limits import ConnectionLimits
+from budgeted.http_server.file_descriptors import share_out
 
 LONG = 60.0
 """Seconds that no test waits for."""

@@ -88,10 +88,10 @@ def serve(
     BUDGETED_THREADS.
     """
     try:
+        from budgeted.http_server.connection_limits import ConnectionLimits
+        from budgeted.http_server.file_descriptors import share_out
+        from budgeted.http_server.server import HTTPServer, listen
         from budgeted.server import ServerSettings, create_app
-        from budgeted.server.file_descriptors import share_out
-        from budgeted.server.http_server import HTTPServer, listen
-        from budgeted.server.settings import ConnectionLimits
     except ImportError as error:
         raise click.ClickException(f"{error}; pip install 'budgeted[server]'") from error
     if ssl_keyfile and not ssl_certfile:

@@ -20,6 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from budgeted.errors import BudgetError, LedgerError
+from budgeted.http_server.request_headers import PROXIED, CheckedHeaders
 from budgeted.ledger.admission import Refused
 from budgeted.ledger.cost_routing import Stale
 from budgeted.ledger.http import verbs_as_json
@@ -38,7 +39,6 @@ from budgeted.server.error_responses import (
 )
 from budgeted.server.idempotent_requests import AnswersByKey
 from budgeted.server.ledger_per_project import Projects
-from budgeted.server.request_headers import PROXIED, CheckedHeaders
 from budgeted.server.settings import ServerSettings
 
 logger = logging.getLogger("budgeted")

@@ -15,8 +15,8 @@ from typing import Any, TypeAlias
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from budgeted.server.error_responses import Refusal, problem_response
-from budgeted.server.settings import ConnectionLimits
+from budgeted.http_server.connection_limits import ConnectionLimits
+from budgeted.http_server.refusals import refuse
 
 logger = logging.getLogger("budgeted")
 
@@ -186,8 +186,7 @@ class RequestsPerAddress:
         count = self._under_way.get(address, 0)
         if count >= self._most:
             text = f"{count} requests of {address} are under way, and more are not allowed"
-            refusal = Refusal(503, "TooManyRequests", text, **{"retry-after": "1", "connection": "close"})
-            await problem_response(refusal)(scope, receive, send)
+            await refuse(send, 503, "TooManyRequests", text, retry_after="1")
             return
         self._under_way[address] = count + 1
         try:

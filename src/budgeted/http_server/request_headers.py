@@ -6,7 +6,7 @@ import re
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from budgeted.server.error_responses import Refusal, problem_response
+from budgeted.http_server.refusals import refuse
 
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+(?::\d{1,5})?|\[[0-9A-Fa-f:.]+\](?::\d{1,5})?")
 """A host and its port (https://www.rfc-editor.org/rfc/rfc9110#section-7.2)."""
@@ -33,8 +33,7 @@ class CheckedHeaders:
         if problem is None:
             await self._app(scope, receive, send)
         else:
-            refused = problem_response(Refusal(400, "BadRequest", problem, connection="close"))
-            await refused(scope, receive, send)
+            await refuse(send, 400, "BadRequest", problem)
 
 
 def _problem(headers: list[tuple[bytes, bytes]]) -> str | None:

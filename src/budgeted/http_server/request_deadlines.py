@@ -13,7 +13,7 @@ from typing import ClassVar
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-from budgeted.server.connections_per_address import Connection, Connections
+from budgeted.http_server.connections_per_address import Connection, Connections
 
 
 def _refusal(status: bytes, kind: bytes, text: bytes) -> bytes:

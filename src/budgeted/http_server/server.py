@@ -10,9 +10,9 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
-from budgeted.server.connections_per_address import Connections, Listening, RequestsPerAddress
-from budgeted.server.request_deadlines import protocol_of
-from budgeted.server.settings import ConnectionLimits
+from budgeted.http_server.connection_limits import ConnectionLimits
+from budgeted.http_server.connections_per_address import Connections, Listening, RequestsPerAddress
+from budgeted.http_server.request_deadlines import protocol_of
 
 GRACE_SECONDS = 10
 """How long requests under way may take when the server is told to stop."""
