@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Mapping
 
 import uvicorn
+from opentelemetry.context import Context, attach, detach
 
 from budgeted import BudgetManager
 from budgeted.gateway.application import create_gateway
@@ -40,7 +41,9 @@ def gateway(
     server = uvicorn.Server(config)
     listening = config.bind_socket()
     thread = threading.Thread(target=server.run, args=([listening],), name="gateway")
+    token = attach(Context())  # not inside what the test itself is inside
     thread.start()
+    detach(token)
     try:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:

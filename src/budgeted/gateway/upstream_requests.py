@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import msgspec
@@ -50,6 +52,7 @@ class Connections:
     def __init__(self, connect_seconds: float, silence_seconds: float) -> None:
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_seconds, sock_read=silence_seconds)
         self._session: aiohttp.ClientSession | None = None
+        self._proxies: dict[str, str | None] = {}
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -58,7 +61,6 @@ class Connections:
                 cookie_jar=aiohttp.DummyCookieJar(),  # what one caller is given is no other's
                 timeout=self._timeout,
                 auto_decompress=False,
-                trust_env=True,
                 skip_auto_headers=("Accept", "Content-Type", "User-Agent"),
                 max_line_size=LONGEST_HEADER,
                 max_field_size=LONGEST_HEADER,
@@ -91,6 +93,14 @@ class Connections:
             await self._session.close()
             self._session = None
             await asyncio.sleep(0)  # of those with TLS, the last bytes are sent in the next turn
+
+
+def _proxy_to(origin: str) -> str | None:
+    """The proxy that the environment names for an upstream (``HTTPS_PROXY``, ``NO_PROXY``); None for none."""
+    parts = urlsplit(origin)
+    if proxy_bypass(parts.netloc):
+        return None
+    return getproxies().get(parts.scheme) or None
 
 
 def refusal_of(error: BaseException) -> Refusal:
