@@ -254,6 +254,11 @@ def who_may_write(path: Path) -> str:
     return "everybody" if mode & stat.S_IWOTH else "its group"
 
 
+def others_may_read(fd: int) -> bool:
+    """Whether anybody but its owner may read an open file, or write to it."""
+    return bool(os.fstat(fd).st_mode & (stat.S_IRWXG | stat.S_IRWXO))
+
+
 def command_line(words: Iterable[str]) -> str:
     """A command as it is typed."""
     return shlex.join(words)

@@ -270,6 +270,11 @@ def who_may_write(path: Path) -> str:  # noqa: ARG001 - its mode does not tell
     return ""
 
 
+def others_may_read(fd: int) -> bool:  # noqa: ARG001 - as above
+    """Whether anybody but its owner may read an open file: not in directories of his own, as Windows makes them."""
+    return False
+
+
 def command_line(words: Iterable[str]) -> str:
     """A command as it is typed."""
     from subprocess import list2cmdline
