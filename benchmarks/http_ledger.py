@@ -7,20 +7,14 @@ bytes as the ledger's does.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import socket
-import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from unittest.mock import patch
 
 import httpx2
 
 from benchmarks.crew import work_together
 from benchmarks.measuring import in_turn, line
+from benchmarks.servers import serving
 from benchmarks.verbs import verbs
 from budgeted.ledger.http.ledger import HTTPLedger
 
@@ -40,27 +34,6 @@ app = Starlette(routes=[Route("/", answer, methods=["POST"])])
 uvicorn.run(app, port=int(sys.argv[1]), ws="none", access_log=False, server_header=False, log_level="warning")
 """
 SERVED = "from budgeted.cli import main; main()"
-
-
-@contextmanager
-def server(code: str, *args: str) -> Iterator[str]:
-    """A server in a process of its own, and where it is. It is told its port as its last argument."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    environment = {**os.environ, "BUDGETED_LEDGER": "memory://"}
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *args, str(port)], env=environment, stderr=subprocess.DEVNULL
-    )
-    try:
-        while True:
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            time.sleep(0.02)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait()
 
 
 def compare(url: str, bare_url: str) -> None:
@@ -95,7 +68,9 @@ def compare(url: str, bare_url: str) -> None:
 
 
 def main() -> None:
-    with server(SERVED, "serve", "--port") as url:
-        with server(BARE) as bare_url:
-            compare(url, bare_url)
+    ours = [sys.executable, "-c", SERVED, "serve", "--port", "{port}"]
+    with serving(ours, {"BUDGETED_LEDGER": "memory://"}) as served:
+        url = f"http://127.0.0.1:{served.port}"
+        with serving([sys.executable, "-c", BARE, "{port}"]) as bare:
+            compare(url, f"http://127.0.0.1:{bare.port}")
         work_together("one server", url, CALLS)
