@@ -7,7 +7,7 @@
 # make tests-newest   those that need no SDK, on the newest of them alone
 # make proof   attacks on the ledgers, each repeatable by its seed, as a table; LONG=1, or make proof-long: the long form
 # make demo    the race of `budgeted demo`, through the real OpenAI SDK: no key needed
-# make bench   what a metered call costs
+# make bench   what a metered call costs; beside LiteLLM's proxy after `make .venv-gateway-rivals/.ready`
 # make picture docs/dashboard.svg, from a run of a minute (needs prometheus)
 # make format  let ruff fix and format
 # make clean   remove what these made
@@ -69,6 +69,13 @@ $(VENV)/.proof-ready: $(VENV)/.ready
 
 .venv-net/.ready: pyproject.toml
 	$(call install,net)
+
+# Without this checkout: another program, beside which the gateway is measured.
+.venv-gateway-rivals/.ready: pyproject.toml
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip --disable-pip-version-check install --quiet --quiet --upgrade "pip>=25.1"
+	@$(@D)/bin/python -m pip install --quiet --quiet --group gateway-rivals
+	@touch $@
 
 check: lint types tests-quick
 test: lint types pyright tests-all tests-openai2 tests-net

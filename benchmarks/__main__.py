@@ -18,6 +18,7 @@ ALL = (
     "redis_ledger",
     "http_ledger",
     "slices",
+    "gateway",
     "telemetry",
     "peers",
     "imports",
