@@ -33,7 +33,7 @@ def alone(provider: SimulatedProvider, manager: BudgetManager) -> Iterator[None]
 def test_openais_sdk_raises_its_error_once_with_the_reason(url: str) -> None:
     headers = {"x-budgeted-user": "poor"}
     with openai.OpenAI(base_url=f"{url}/v1", api_key="any", default_headers=headers, max_retries=5) as sdk:
-        with pytest.raises(openai.RateLimitError, match="user 'poor' has .* left of .*nothing was sent") as raised:
+        with pytest.raises(openai.RateLimitError, match=r"user 'poor' has .* left of .*nothing was sent") as raised:
             sdk.chat.completions.create(model="gpt-4o-mini", messages=HELLO)
         assert raised.value.type == "insufficient_quota"
         assert raised.value.response.headers["x-should-retry"] == "false"
@@ -74,11 +74,14 @@ def test_boto3_raises_its_error_once_with_the_reason(url: str) -> None:
     config = botocore.config.Config(retries={"max_attempts": 5, "mode": "standard"})
     sdk = boto3.client(
         "bedrock-runtime",
-        **{"region_name": "us-east-1", "endpoint_url": url, "config": config},
-        **{"aws_access_key_id": "any", "aws_secret_access_key": "any"},
+        region_name="us-east-1",
+        endpoint_url=url,
+        config=config,
+        aws_access_key_id="any",
+        aws_secret_access_key="any",  # noqa: S106 - nobody looks at it
     )
     sdk.meta.events.register("before-send", lambda request, **_: request.headers.__setitem__("x-budgeted-user", "poor"))
     with pytest.raises(ClientError, match="user 'poor' has") as raised:
-        sdk.converse(modelId="anthropic.claude-3-5-sonnet-20241022-v2:0", messages=[{"role": "user", "content": [{"text": "Hi"}]}])
+        sdk.converse(modelId="amazon.nova-lite-v1:0", messages=[{"role": "user", "content": [{"text": "Hi"}]}])
     assert raised.value.response["Error"]["Code"] == "ServiceQuotaExceededException"
     sdk.close()

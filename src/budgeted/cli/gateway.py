@@ -34,6 +34,7 @@ def gateway(host: str, port: int, open_: bool, upstreams: tuple[str, ...], ledge
 
         from budgeted.gateway.application import create_gateway
         from budgeted.gateway.callers import OpenCallers
+        from budgeted.gateway.key_callers import KeyCallers
         from budgeted.gateway.settings import GatewaySettings
     except ImportError as error:
         raise click.ClickException(f"{error}; pip install 'budgeted[gateway]'") from error
@@ -41,9 +42,7 @@ def gateway(host: str, port: int, open_: bool, upstreams: tuple[str, ...], ledge
 
     settings = GatewaySettings(upstreams=_upstreams(upstreams), open=open_)
     manager = budgeted.configure(project_name=project, ledger=ledger)
-    if not open_:
-        raise click.UsageError("keys are not there yet; use --open on this machine")
-    app = create_gateway(manager, OpenCallers(), settings)
+    app = create_gateway(manager, OpenCallers() if open_ else KeyCallers(manager), settings)
     logging.basicConfig(level=logging.INFO)
     uvicorn.run(app, host=host, port=port, access_log=False, server_header=False, log_level="info")
     manager.close()

@@ -14,6 +14,7 @@ from budgeted.gateway import bodies, free_paths, own_answers, refusals, request_
 from budgeted.gateway.bodies import Departure, Gone, TooLong
 from budgeted.gateway.callers import Caller, CallerError
 from budgeted.gateway.forwarding import Forwarded, Incoming, metered
+from budgeted.gateway.key_callers import refuse_key_in_query
 from budgeted.gateway.refusals import Answer, Refusal
 from budgeted.gateway.shared_parts import Gateway
 from budgeted.gateway.upstream_requests import Outgoing
@@ -71,6 +72,8 @@ class Exchange:
         if (problem := request_checks.problem(self._scope, self._headers)) is not None:
             await self._refuse(problem)
             return
+        if self._scope["query_string"]:
+            refuse_key_in_query(self._scope["query_string"])
         if (own := await own_answers.find(gateway, method, self._path, self._scope["headers"])) is not None:
             await self._answer(own)
             return
