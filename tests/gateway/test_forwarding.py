@@ -81,3 +81,31 @@ def test_a_stream_passes_as_it_came(
         straight = answer.read()
     assert len(through) == len(straight)
     assert spent_by(manager, user) == provider.billed_nano() // 2
+
+
+def test_the_headers_tell_what_was_spent_and_what_is_left_to_who_asks(
+    client: httpx2.Client, manager: BudgetManager, provider: SimulatedProvider
+) -> None:
+    manager.set_limits("hedda", "$1")
+    asked = {"model": "gpt-4o-mini", "messages": HELLO}
+    plain = client.post("/v1/chat/completions", json=asked, headers={"x-budgeted-user": "hedda"})
+    assert not any(name.startswith("x-budgeted") for name in plain.headers)
+    provider.reset()
+    headers = {"x-budgeted-user": "hedda", "x-budgeted-headers": "1"}
+    told = client.post("/v1/chat/completions", json=asked, headers=headers)
+    assert round(float(told.headers["x-budgeted-spent"]) * NANO) == provider.billed_nano()
+    left = float(told.headers["x-budgeted-remaining"])
+    assert round(left * NANO) == NANO - spent_by(manager, "hedda")
+    streamed = client.post("/v1/chat/completions", json={**asked, "stream": True}, headers=headers)
+    assert "x-budgeted-spent" not in streamed.headers
+    assert float(streamed.headers["x-budgeted-remaining"]) <= left
+
+
+def test_a_key_holder_is_told_what_is_left(client: httpx2.Client, manager: BudgetManager) -> None:
+    manager.set_limits("heidi", "$1 + 10 calls")
+    told = client.get("/budget", headers={"x-budgeted-user": "heidi"}).json()
+    assert told["user"] == "heidi"
+    assert [(one["limit"], one["remaining"]) for one in told["limits"] if one["account"] == "heidi"] == [
+        ("$1", 1.0),
+        ("10 calls", 10),
+    ]

@@ -10,7 +10,7 @@ import aiohttp
 from starlette.types import Receive, Scope, Send
 
 from budgeted.errors import BudgetError
-from budgeted.gateway import bodies, free_paths, own_answers, refusals, request_checks, upstream_requests
+from budgeted.gateway import bodies, figures, free_paths, own_answers, refusals, request_checks, upstream_requests
 from budgeted.gateway.bodies import Departure, Gone, TooLong
 from budgeted.gateway.callers import Caller, CallerError
 from budgeted.gateway.forwarding import Forwarded, Incoming, metered
@@ -111,7 +111,9 @@ class Exchange:
         content = await bodies.whole(self._receive, self._gateway.settings.max_body)
         out = self._out(upstream, target, caller, content)
         connections = self._gateway.connections
-        scope = Budget(self._gateway.manager.payer, caller.user, tags=caller.tags).scope(current())
+        block = Budget(self._gateway.manager.payer, caller.user, tags=caller.tags)
+        tells = figures.wanted(self._gateway, self._headers)
+        scope = block.scope(current())
         enter(scope)
         try:
             sent = self._read(upstream, place, target, content)
@@ -121,9 +123,12 @@ class Exchange:
                 allowed = ", ".join(caller.models)
                 raise CallerError(403, f"this key may ask for {allowed}, and not for {sent.request.model!r}")
             sent.args = (out,)
-            return await metered(connections, sent, self._receive, read=self._gateway.settings.headers)
+            incoming = await metered(connections, sent, self._receive, read=tells)
         finally:
             leave(scope)
+        if tells:
+            incoming.told = await figures.figures(self._gateway, block, ended=incoming.body is not None)
+        return incoming
 
     def _read(self, upstream: Upstream, place: Endpoint, target: str, content: bytes) -> Forwarded | None:
         """The request as a call to meter; None if it is sent on without.

@@ -46,6 +46,7 @@ class Incoming:
         pieces: its body, as it comes.
         stream: the same, as it is passed on.
         watch: who reads what it says of its costs; None where nothing is charged for it.
+        told: further headers, of the gateway's own.
     """
 
     def __init__(self, response: aiohttp.ClientResponse, body: bytes | None, first: bytes = b"") -> None:
@@ -53,6 +54,7 @@ class Incoming:
         self.watch: Watch | None = None
         self.pieces = Pieces(response.content, first)
         self.stream: AsyncIterator[bytes] = self.pieces
+        self.told: list[tuple[bytes, bytes]] = []
         self._altered = False
 
     def metered(self, call: Call, *, hide_usage: bool) -> End | None:
@@ -87,7 +89,7 @@ class Incoming:
         found = [one for one in found if one[0] not in dropped and not (self._altered and one[0] == b"content-length")]
         if self._altered and self.body is not None:
             found.append((b"content-length", str(len(self.body)).encode()))
-        return found
+        return [*found, *self.told]
 
 
 class Forwarded(Posted):
