@@ -16,20 +16,23 @@ from budgeted.gateway.callers import Caller, CallerError
 from budgeted.gateway.forwarding import Forwarded, Incoming, metered
 from budgeted.gateway.key_callers import refuse_key_in_query
 from budgeted.gateway.refusals import Answer, Refusal
-from budgeted.gateway.shared_parts import Gateway
+from budgeted.gateway.shared_parts import Gateway, Route
 from budgeted.gateway.upstream_requests import Outgoing
-from budgeted.gateway.upstreams import NoRouteError, Upstream
+from budgeted.gateway.upstreams import NoRouteError
 from budgeted.payers.block import Budget
 from budgeted.payers.scope import current, enter, leave
 from budgeted.providers.http_clients.recognition import asked, refuse_unread
 from budgeted.providers.metered_method import meterable
-from budgeted.wire.api_endpoints import Endpoint, endpoint
+from budgeted.wire.api_endpoints import Endpoint
 from budgeted.wire.normalized_request import Request
 from budgeted.wire.request_formats.http_request import Format, HTTPRequest
 
 _PACKED: Final = re.compile(rb"\b(?:gzip|deflate)\b")
 
 _WITHOUT_BODY: Final = ("GET", "HEAD", "DELETE")
+
+_OF_BODY: Final = ("content-type", "content-encoding")
+"""By which a body is read."""
 
 
 class Exchange:
@@ -74,49 +77,43 @@ class Exchange:
             return
         if self._scope["query_string"]:
             refuse_key_in_query(self._scope["query_string"])
-        if (own := await own_answers.find(gateway, method, self._path, self._scope["headers"])) is not None:
-            await self._answer(own)
+        if self._path in own_answers.PATHS and method in ("GET", "HEAD"):
+            await self._answer(await own_answers.make(gateway, self._path, self._scope["headers"]))
             return
         caller = await gateway.callers.caller(self._scope["headers"])
         self._own = frozenset(filter(None, (caller.user,))) if caller.key else None
-        upstream, target = gateway.upstreams.route(self._path, self._headers.get(b"anthropic-version", b""))
-        place = None
-        if method not in _WITHOUT_BODY:
-            place = endpoint(upstream.host, target.rstrip("/"), own=True, provider=upstream.provider)
-        if place is not None:
-            await self._pass_back(await self._paid(upstream, place, target, caller))
+        version = self._headers.get(b"anthropic-version", b"")
+        route = gateway.route(self._path, version, has_body=method not in _WITHOUT_BODY)
+        if route.place is not None:
+            await self._pass_back(await self._paid(route, route.place, caller))
             return
-        if (
-            gateway.credentials(upstream).own
-            and gateway.settings.free == "few"
-            and not free_paths.is_for_all(method, target)
-        ):
+        upstream, target = route.upstream, route.target
+        owned = gateway.credentials(upstream).own and gateway.settings.free == "few"
+        if owned and not free_paths.is_for_all(method, target):
             text = f"{method} {self._path} is of what this gateway's owner keeps at {upstream.name}"
             raise CallerError(403, f'{text}; [gateway] free = "all" lets it pass')
         body = None if method in ("GET", "HEAD") else bodies.pieces(self._receive)
-        await self._pass_back(Incoming(await gateway.connections.ask(self._out(upstream, target, caller, body)), None))
+        await self._pass_back(Incoming(await gateway.connections.ask(self._out(route, caller, body)), None))
 
-    def _out(
-        self, upstream: Upstream, target: str, caller: Caller, body: bytes | AsyncIterator[bytes] | None
-    ) -> Outgoing:
+    def _out(self, route: Route, caller: Caller, body: bytes | AsyncIterator[bytes] | None) -> Outgoing:
         """The request as it goes to an upstream."""
-        headers = self._gateway.credentials(upstream).headers(self._scope["headers"], caller.shown)
+        headers = self._gateway.credentials(route.upstream).headers(self._scope["headers"], caller.shown)
         packed = _PACKED.search(self._headers.get(b"accept-encoding", b""))
         headers.append(("accept-encoding", "gzip, deflate" if packed else "identity"))  # what can be read in passing
         query = self._scope["query_string"].decode("latin-1")
-        return Outgoing(self._method, upstream.origin, target, f"?{query}" if query else "", headers, body)
+        return Outgoing(self._method, route.origin, route.target, f"?{query}" if query else "", headers, body)
 
-    async def _paid(self, upstream: Upstream, place: Endpoint, target: str, caller: Caller) -> Incoming:
+    async def _paid(self, route: Route, place: Endpoint, caller: Caller) -> Incoming:
         """The answer to a request that is paid for, or may be."""
         content = await bodies.whole(self._receive, self._gateway.settings.max_body)
-        out = self._out(upstream, target, caller, content)
+        out = self._out(route, caller, content)
         connections = self._gateway.connections
         block = Budget(self._gateway.manager.payer, caller.user, tags=caller.tags)
         tells = figures.wanted(self._gateway, self._headers)
         scope = block.scope(current())
         enter(scope)
         try:
-            sent = self._read(upstream, place, target, content)
+            sent = self._read(route, place, content)
             if sent is None:
                 return Incoming(await connections.ask(out), None)
             if not caller.may_ask(sent.request.model):
@@ -130,18 +127,20 @@ class Exchange:
             incoming.told = await figures.figures(self._gateway, block, ended=incoming.body is not None)
         return incoming
 
-    def _read(self, upstream: Upstream, place: Endpoint, target: str, content: bytes) -> Forwarded | None:
+    def _read(self, route: Route, place: Endpoint, content: bytes) -> Forwarded | None:
         """The request as a call to meter; None if it is sent on without.
 
         Raises:
             UnpricedModelError: it is paid for, and cannot be read.
         """
-        path = target.rstrip("/")
+        path, host = route.target.rstrip("/"), route.upstream.host
         if not place.formats:
-            refuse_unread(upstream.host, f"{self._method} {path}")
+            refuse_unread(host, f"{self._method} {path}")
             return None
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in self._headers.items()}
-        found = asked(place, upstream.host, upstream.origin + path, path, content, headers)
+        headers = {
+            name: self._headers[name.encode()].decode("latin-1") for name in _OF_BODY if name.encode() in self._headers
+        }
+        found = asked(place, host, route.origin + path, path, content, headers)
         return None if found is None else meterable(_forwarded(*found, headers.get("content-type", "")))
 
     async def _pass_back(self, incoming: Incoming) -> None:

@@ -178,7 +178,7 @@ async def received(response: aiohttp.ClientResponse, *, read: bool) -> Incoming:
     kind, length = response.headers.get("content-type", ""), response.headers.get("content-length", "")
     if response.status < 300:
         short = length.isdigit() and int(length) <= MOST_WHOLE
-        if any(one in kind for one in _STREAMS) or not (short or read):
+        if not (short or read) or any(one in kind for one in _STREAMS):
             return Incoming(response, None)
     body = bytearray()
     while data := await response.content.readany():

@@ -17,27 +17,28 @@ from budgeted.manager.balances import Balance
 _JSON: Final = (b"content-type", b"application/json")
 
 
-async def find(gateway: Gateway, method: str, path: str, headers: Headers) -> Answer | None:
-    """The gateway's own answer to a request; None for one that is sent on.
+PATHS: Final = frozenset(("/", "/health", "/health/live", "/health/ready", "/budget"))
+"""What a gateway answers itself, to GET and HEAD."""
+
+
+async def make(gateway: Gateway, path: str, headers: Headers) -> Answer:
+    """The gateway's own answer to a request.
 
     Args:
         gateway: which one.
-        method: of HTTP.
-        path: without a query.
+        path: one of ``PATHS``.
         headers: of the request.
 
     Raises:
         CallerError: it asks for somebody's budget, and nobody knows whose.
         BudgetError: the ledger is away.
     """
-    if path == "/" and method in ("GET", "HEAD"):
-        return _answer(200, {"service": "budgeted gateway"})
-    if path in ("/health", "/health/live", "/health/ready") and method in ("GET", "HEAD"):
-        return _answer(200, {"status": "ok"}) if path == "/health/live" else await _ready(gateway)
-    if path == "/budget" and method in ("GET", "HEAD"):
+    if path == "/budget":
         caller = await gateway.callers.caller(headers)
         return _answer(200, await beside(gateway.manager.payer, lambda: _budget(gateway, caller)))
-    return None
+    if path in ("/health", "/health/ready"):
+        return await _ready(gateway)
+    return _answer(200, {"status": "ok"} if path == "/health/live" else {"service": "budgeted gateway"})
 
 
 async def _ready(gateway: Gateway) -> Answer:

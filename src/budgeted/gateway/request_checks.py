@@ -12,7 +12,7 @@ from budgeted.gateway.refusals import Refusal
 METHODS: Final = frozenset(("GET", "HEAD", "DELETE", "PUT", "PATCH", "POST"))
 """Those that are sent on."""
 
-_OVERRIDES: Final = (b"x-http-method-override", b"x-http-method", b"x-method-override")
+_OVERRIDES: Final = frozenset((b"x-http-method-override", b"x-http-method", b"x-method-override"))
 
 
 def problem(scope: Scope, headers: Mapping[bytes, bytes]) -> Refusal | None:
@@ -27,6 +27,6 @@ def problem(scope: Scope, headers: Mapping[bytes, bytes]) -> Refusal | None:
         return Refusal(426, "no WebSocket is served here, as nobody could tell its cost; ask over HTTP")
     if method not in METHODS:
         return Refusal(405, "only GET, HEAD, POST, PUT, PATCH and DELETE are sent on")
-    if any(name in headers for name in _OVERRIDES):
+    if not _OVERRIDES.isdisjoint(headers):
         return Refusal(400, "a header says that another method is meant; ask with that method")
     return None

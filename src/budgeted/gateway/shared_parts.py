@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from budgeted.gateway.callers import Callers
 from budgeted.gateway.credentials import Credentials
@@ -13,9 +14,30 @@ from budgeted.gateway.upstream_requests import Connections
 from budgeted.gateway.upstreams import Upstream, Upstreams
 from budgeted.manager.budget_manager import BudgetManager
 from budgeted.metering import drain
+from budgeted.wire.api_endpoints import Endpoint, endpoint
 
 DRAIN_SECONDS: Final = 30.0
 """How long streams that were left are read on when the gateway ends: they are billed in full, whoever reads them."""
+
+
+MOST_ROUTES: Final = 4096
+"""Paths of which it is remembered where they lead."""
+
+
+class Route(NamedTuple):
+    """Where a path leads.
+
+    Args:
+        upstream: who is asked.
+        origin: the scheme and the host there.
+        target: the path there.
+        place: the API that it is of, if what is sent there may be paid for.
+    """
+
+    upstream: Upstream
+    origin: str
+    target: str
+    place: Endpoint | None
 
 
 class Gateway:
@@ -38,6 +60,22 @@ class Gateway:
         self.upstreams = Upstreams(settings.upstreams)
         self.connections = Connections(settings.connect_seconds, settings.silence_seconds)
         self._credentials = {one.name: Credentials(one, environment) for one in self.upstreams.by_name.values()}
+        self.route = functools.lru_cache(MOST_ROUTES)(self._route)
+
+    def _route(self, path: str, version: bytes, *, has_body: bool) -> Route:
+        """Where a path leads.
+
+        Args:
+            path: of a request, without a query.
+            version: its header ``anthropic-version``; b"" if there is none.
+            has_body: whether its method sends anything: what does not is never paid for.
+
+        Raises:
+            NoRouteError: it leads nowhere, or is not one.
+        """
+        upstream, target = self.upstreams.route(path, version)
+        place = endpoint(upstream.host, target.rstrip("/"), own=True, provider=upstream.provider) if has_body else None
+        return Route(upstream, upstream.origin, target, place)
 
     def credentials(self, upstream: Upstream) -> Credentials:
         """What an upstream is shown.

@@ -133,7 +133,7 @@ def _read(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Posted
     url = args[1]
     parts = urlsplit(str(url) if base is None else str(base.join(type(base)(str(url)))))
     host = parts.netloc.rpartition("@")[2]
-    if is_elsewhere(parts.scheme, host, parts.path, url if base is None else None) or not watching():
+    if is_elsewhere(parts.scheme, host, parts.path, url if base is None else None):
         return None
     headers = dict(getattr(session, "_default_headers", None) or {}) | dict(kwargs.get("headers") or {})
     given = kwargs.get("json")
@@ -159,7 +159,7 @@ def _encoded(given: object) -> object:
 
 def _make(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     async def request(self: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        sent = _read(self, args, kwargs)
+        sent = _read(self, args, kwargs) if watching() else None
         if sent is None:
             return await original(self, *args, **kwargs)
 
