@@ -8,6 +8,7 @@ from typing import Final, Protocol, TypeAlias
 
 import msgspec
 
+from budgeted.ledger.accounts import account_name
 from budgeted.payers.purpose_tags import Accounts, accounts_of, check_tags
 from budgeted.validation import check_user, shown
 
@@ -43,6 +44,12 @@ class Caller(msgspec.Struct, frozen=True):
     models: tuple[str, ...] = ()
     key: str = ""
     shown: bytes = b""
+
+    @property
+    def accounts(self) -> frozenset[str]:
+        """The names of the accounts that are its own, as errors have them."""
+        names = [account_name(one) for one in self.tags]
+        return frozenset(names if self.user is None else [self.user, *names])
 
     def may_ask(self, model: str) -> bool:
         """Whether a model may be asked for.

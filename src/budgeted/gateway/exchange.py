@@ -81,7 +81,7 @@ class Exchange:
             await self._answer(await own_answers.make(gateway, self._path, self._scope["headers"]))
             return
         caller = await gateway.callers.caller(self._scope["headers"])
-        self._own = frozenset(filter(None, (caller.user,))) if caller.key else None
+        self._own = caller.accounts if caller.key else None
         version = self._headers.get(b"anthropic-version", b"")
         route = gateway.route(self._path, version, has_body=method not in _WITHOUT_BODY)
         if route.place is not None:
