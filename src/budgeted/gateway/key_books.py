@@ -118,7 +118,7 @@ class KeyBooks:
         of_user = None if user_limits is None else Limit.parse_all(user_limits)
         if name:
             _check_called(name)
-        now = int(self._books.payer.clock())
+        now = self._books.payer.clock()
         if expires and expires <= now:
             msg = f"a key that expires on {self._time(expires).isoformat(' ', 'minutes')} is of no use: that is past"
             raise ValueError(msg)
@@ -197,22 +197,22 @@ class KeyBooks:
             msg = f"the key {old.id} is {old.state}, and replacing it would have it go on; make a new one with create"
             raise ValueError(msg)
         record = self._known(old.id)
-        now = int(self._books.payer.clock())
+        now = self._books.payer.clock()
         text, new = self._record(record.user, secret, record.name, record.expires, record.models, now)
         self._books.stop(_called(record.id), f"the key was replaced by {new.id}")
         # Read when it is stopped: nothing more is held there.
         spent = self._books.ledger.read(key_records.account(record.id))
         if spent is not None:
-            self._books.ledger.restore([_successor(spent, new.id, now)], (), ())
+            self._books.ledger.restore([_successor(spent, new.id, int(now))], (), ())
         return text, self.find(new.id)
 
     def _record(
-        self, user: str, secret: bytes, name: str, expires: int, models: tuple[str, ...], now: int
+        self, user: str, secret: bytes, name: str, expires: int, models: tuple[str, ...], now: float
     ) -> tuple[str, KeyRecord]:
         """Make a key, and note what it says under an id that no other has."""
         while True:
             text, key = keys.made(user, self._books.project_name, secret, expires=expires, models=models, name=name)
-            record = KeyRecord(key.id, user, name, now, expires, models)
+            record = KeyRecord(key.id, user, name, round(now, 3), expires, models)
             if key_records.add(self._books.ledger, record):
                 return text, record
 
@@ -260,7 +260,7 @@ class KeyBooks:
             revoked=revoked,
         )
 
-    def _time(self, at: int) -> dt.datetime:
+    def _time(self, at: float) -> dt.datetime:
         return local_time(at, self._books.payer.timezone)
 
 

@@ -7,6 +7,7 @@ limit, which is none, of an account of the ledger's own that nobody pays with.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 from urllib.parse import parse_qs, urlencode
@@ -38,7 +39,7 @@ class KeyRecord(msgspec.Struct, frozen=True):
     id: str
     user: str
     name: str
-    created: int
+    created: float
     expires: int
     models: tuple[str, ...]
 
@@ -120,10 +121,10 @@ def _read(account: Account) -> KeyRecord:
         user=one.get("user", ""),
         name=one.get("name", ""),
         created=_number(one.get("created", "")),
-        expires=_number(one.get("expires", "")),
+        expires=int(_number(one.get("expires", ""))),
         models=tuple(told.get("model", ())),
     )
 
 
-def _number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() else 0
+def _number(text: str) -> float:
+    return float(text) if re.fullmatch(r"\d{1,12}(\.\d{1,3})?", text, re.ASCII) else 0
