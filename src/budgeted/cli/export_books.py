@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import datetime as dt
-import io
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Final, Literal, TypeAlias
 
@@ -14,6 +12,7 @@ import click
 import msgspec
 
 from budgeted.cli.ledger_options import books, on_books
+from budgeted.cli.table_output import csv_line
 from budgeted.ledger.accounts import account_kind
 from budgeted.ledger.interface import PAGE
 from budgeted.ledger.limit_conversion import EPOCH
@@ -145,9 +144,9 @@ def _print(part: Part, records: Iterator[Record], form: str) -> None:
         for record in records:
             click.echo(msgspec.json.encode({"what": part, **record}))
         return
-    click.echo(_line(COLUMNS[part]), nl=False)
+    click.echo(csv_line(COLUMNS[part]), nl=False)
     for record in records:
-        click.echo(_line([_cell(value) for value in record.values()]), nl=False)
+        click.echo(csv_line([_cell(value) for value in record.values()]), nl=False)
 
 
 def _cell(value: object) -> str:
@@ -157,9 +156,3 @@ def _cell(value: object) -> str:
     if isinstance(value, tuple):
         return harmless(" + ".join(one.text if isinstance(one, Balance) else str(one) for one in value))
     return "" if value is None else harmless(str(value))
-
-
-def _line(cells: Sequence[str]) -> str:
-    text = io.StringIO()
-    csv.writer(text).writerow(cells)
-    return text.getvalue()

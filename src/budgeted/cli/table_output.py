@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterable, Sequence
 
 import click
@@ -53,6 +55,13 @@ def as_lines(columns: Sequence[str], rows: Iterable[Sequence[object]], *, err: b
     with console.capture() as captured:
         console.print(table)
     return [line.rstrip() for line in captured.get().splitlines()]
+
+
+def csv_line(cells: Iterable[object]) -> str:
+    """Cells as a line of CSV, with its end."""
+    text = io.StringIO()
+    csv.writer(text).writerow(cells)
+    return text.getvalue()
 
 
 def _text(cell: object) -> Text:
