@@ -25,7 +25,8 @@ _TEXTS = (
 ).split()
 _OTHERS = (
     "home token read_token max_body max_projects threads host port project header_seconds body_seconds answer_seconds "
-    "max_connections max_connections_per_address trusted_proxies payers secret config run alerts_secret_file"
+    "max_connections max_connections_per_address trusted_proxies payers secret config run "
+    "run_addresses alerts_secret_file"
 ).split()
 """Variables that are not about a manager's settings."""
 
@@ -37,7 +38,7 @@ MANAGER_SETTINGS = (*_TEXTS, *_LISTS, *_FLOATS, *_TOKENS, "metric_users", "semco
 
 _LIMITING = ("max_budget", "default_user_limits")
 
-_SECRETS = frozenset({"token", "read_token", "secret", "payers", "alerts_secret"})
+_SECRETS = frozenset({"token", "read_token", "secret", "payers", "run_addresses", "alerts_secret"})
 
 
 def _public_urls(value: str) -> str:

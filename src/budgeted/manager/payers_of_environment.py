@@ -22,6 +22,7 @@ from budgeted.manager.stated_settings import stated
 from budgeted.payers import scope as scopes
 from budgeted.payers.purpose_tags import check_tags
 from budgeted.payers.sealed_text import mistaken
+from budgeted.providers import addresses_of_run
 
 logger = logging.getLogger("budgeted")
 
@@ -46,6 +47,7 @@ def go_on(environment: Mapping[str, str], make: Callable[..., Manager]) -> None:
         # By its own name alone: under CGI, what HTTP_* variables hold was written by whoever sent the request.
         text = environment.get(VARIABLE)
         if text is not None:
+            addresses_of_run.put_back()
             with open_managers.not_by_the_application():
                 _inherit(text, environment, make)
     except (BudgetError, ValueError, TypeError) as error:

@@ -17,6 +17,7 @@ from budgeted.metering.call import Call
 from budgeted.metering.owner import Owner
 from budgeted.payers.scope import enter, leave
 from budgeted.pricing.usage import Usage
+from budgeted.providers.addresses_of_run import is_left_to_gateway
 from budgeted.providers.monkeypatching import Hook, enabled
 from budgeted.providers.unmeterable_requests import refuse_unseen
 from budgeted.wire import response_usage
@@ -106,7 +107,7 @@ Kind = TypeVar("Kind", bound=Sent)
 
 
 def meterable(sent: Kind | None) -> Kind | None:
-    """A request that was read, unless it is to be sent without being metered: held for by hand, or by nobody.
+    """A request that was read, unless it is sent without being metered here: held for by hand, elsewhere, or by nobody.
 
     Args:
         sent: the request; None if it is not billed.
@@ -114,7 +115,9 @@ def meterable(sent: Kind | None) -> Kind | None:
     Raises:
         UnpricedModelError: it starts what is billed out of sight, inside a budget.
     """
-    if sent is None or not sent.request.unseen:
+    if sent is None or is_left_to_gateway(sent.request.base_url):
+        return None
+    if not sent.request.unseen:
         return sent
     refuse_unseen(sent.request.unseen)
     return None

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import shlex
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
-from budgeted.payers.scope import Scope, current, whole
-from budgeted.providers import unmetered_pythons
+from budgeted.payers.scope import Scope, current, inherited, whole
+from budgeted.providers import addresses_of_run, unmetered_pythons
 from budgeted.providers.monkeypatching import Hook, enabled
 from budgeted.providers.unmeterable_requests import held_by_hand
 
@@ -39,13 +39,35 @@ _MOST_WORDS = 50
 _told: set[str] = set()
 """Programs of which this process has warned."""
 
+TOLD: Final = frozenset(("aider", "claude", "codex", "gemini", "qwen"))
+"""Those of them that send what they ask where variables, or options, of `budgeted run` say: to its gateway."""
+
+_ENVIRONMENT: Final = 10
+"""Which argument of :class:`subprocess.Popen` that is."""
+
 
 def _open(wrapped: Callable[..., Any], process: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if not enabled():
+        return wrapped(*args, **kwargs)
+    if len(args) > _ENVIRONMENT:
+        *given, environment = args[: _ENVIRONMENT + 1]
+        args = (*given, addresses_of_run.for_program(environment), *args[_ENVIRONMENT + 1 :])
+    else:
+        environment = kwargs.get("env")
+        kwargs = {**kwargs, "env": addresses_of_run.for_program(environment)}
+    command = args[0] if args else kwargs.get("args")
+    unmetered_pythons.warn(command, environment)
+    _warn(command, environment)
+    return wrapped(*args, **kwargs)
+
+
+def _warn(command: object, environment: object) -> None:
+    """Say once if a command starts an agent in a block, and nothing meters it."""
     scope = whole(current())
-    if enabled():
-        unmetered_pythons.warn(args[0] if args else kwargs.get("args"), kwargs.get("env"))
-    if enabled() and scope is not None and not _is_paid_for(scope, kwargs.get("env")):
-        agent = agent_in(args[0] if args else kwargs.get("args"))
+    if scope is not None and not _is_paid_for(scope, environment):
+        agent = agent_in(command)
+        if agent in TOLD and scope in inherited and addresses_of_run.addresses(os.environ).gateway:
+            return  # who pays there pays by the gateway
         if agent is not None and agent not in _told:
             _told.add(agent)
             logger.warning(
@@ -53,12 +75,12 @@ def _open(wrapped: Callable[..., Any], process: Any, args: tuple[Any, ...], kwar
                 "through a gateway that holds for it (said once)",
                 agent,
             )
-    return wrapped(*args, **kwargs)
 
 
 def _is_paid_for(scope: Scope, environment: object) -> bool:
     """Whether somebody holds for the program: its user by hand, or the hook of the SDK that starts it."""
-    by_sdk = isinstance(environment, Mapping) and environment.get("CLAUDE_CODE_ENTRYPOINT") == "sdk-py"
+    variable, value = addresses_of_run.BY_SDK
+    by_sdk = isinstance(environment, Mapping) and environment.get(variable) == value
     return by_sdk or held_by_hand(scope)
 
 
@@ -75,7 +97,16 @@ def agent_in(command: object) -> str | None:
 
 
 def _in_words(words: list[str]) -> str | None:
-    """The agent that stands where a command does, or among the arguments of what starts one."""
+    found = agent_at(words)
+    return None if found is None else found[1]
+
+
+def agent_at(words: Sequence[str]) -> tuple[int, str] | None:
+    """The agent that stands where a command does, or among the arguments of what starts one, and which word it is.
+
+    Args:
+        words: of a command line.
+    """
     where = _COMMAND
     for index, word in enumerate(words[:_MOST_WORDS]):
         if word in _BETWEEN:
@@ -83,7 +114,7 @@ def _in_words(words: list[str]) -> str | None:
         elif where != _ELSEWHERE:
             name = _name(word)
             if name in _AGENTS:
-                return _AGENTS[name]
+                return index, _AGENTS[name]
             assigns = "=" in word and not word.startswith("-")
             if where == _COMMAND and not assigns:
                 starts = name in _STARTERS or (name.startswith("python") and words[index + 1 : index + 2] == ["-m"])
@@ -108,4 +139,4 @@ def _name(word: str) -> str:
     return name.partition("@")[0]
 
 
-HOOKS = (Hook("subprocess", "Popen.__init__", _open, watched=False),)
+HOOKS = (Hook("subprocess", "Popen.__init__", _open, watched=False), *addresses_of_run.HOOKS)

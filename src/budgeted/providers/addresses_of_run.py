@@ -1,0 +1,159 @@
+"""Where programs of a ``budgeted run`` send what they ask for: metered Python to its provider, all others to a gateway.
+
+The run's own gateway meters those that cannot be metered from within. Its addresses stand in the variables that SDKs
+take base URLs from, so that whatever is started sends to it. Python that is metered puts them back for itself, since
+it would be charged twice, and passes the gateway's on to what it starts.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from budgeted.payers.scope import current, inherited, outside
+from budgeted.providers.monkeypatching import Hook, enabled
+from budgeted.providers.unmeterable_requests import held_by_hand
+
+VARIABLE: Final = "BUDGETED_RUN_ADDRESSES"
+"""Tells the programs of a run each variable that leads to the gateway, and what it held before."""
+
+BY_SDK: Final = ("CLAUDE_CODE_ENTRYPOINT", "sdk-py")
+"""The variable by which Claude Code is told that Python's SDK has started it, whose hook holds for it."""
+
+
+class Address(msgspec.Struct, frozen=True):
+    """What a variable holds.
+
+    Args:
+        gateway: for programs that are metered by the gateway.
+        own: for those that are metered themselves; None if it is not set there.
+        provider: whose SDKs read it, as the gateway calls it.
+    """
+
+    gateway: str
+    own: str | None
+    provider: str
+
+
+class Addresses(msgspec.Struct, frozen=True):
+    """What the programs of a run are told.
+
+    Args:
+        gateway: what every address of its gateway begins with; "" outside a run.
+        variables: the addresses, by the names of the variables that hold them.
+    """
+
+    gateway: str = ""
+    variables: dict[str, Address] = {}
+
+    def text(self) -> str:
+        """As :data:`VARIABLE` has it."""
+        return msgspec.json.encode(self).decode()
+
+
+_NONE: Final = Addresses()
+
+
+@functools.lru_cache(maxsize=8)
+def _read(text: str) -> Addresses:
+    try:
+        return msgspec.json.decode(text, type=Addresses)
+    except msgspec.MsgspecError:
+        return _NONE
+
+
+def addresses(environment: Mapping[str, str]) -> Addresses:
+    """What an environment tells of the gateway of a run.
+
+    Args:
+        environment: such as ``os.environ``.
+    """
+    text = environment.get(VARIABLE)
+    return _read(text) if text else _NONE
+
+
+def put_back() -> None:
+    """Have this process, which is metered, send to where it would without a run; what it starts is left to the gateway.
+
+    ``os.environ`` is what Python reads, and what is below it what a program inherits that is started without an
+    environment of its own: the former is put back, the latter is not.
+    """
+    known = addresses(os.environ)
+    _gateways[:] = [known.gateway] if known.gateway else []
+    for name, address in known.variables.items():
+        if os.environ.get(name) not in (address.gateway, address.own):
+            continue  # whoever has started this process wanted another one
+        if address.own is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = address.own
+        os.putenv(name, address.gateway)
+
+
+_gateways: Final[list[str]] = []
+"""What the addresses of the gateway begin with that meters what this process does not."""
+
+
+def is_left_to_gateway(url: str | None) -> bool:
+    """Whether the gateway of the run meters a call, which so must not be metered here as well.
+
+    A program may have got the address otherwise than by a variable: in an argument, from whoever has started it. In a
+    block of its own it is charged here all the same, as the gateway knows nothing of that.
+
+    Args:
+        url: where the call goes.
+    """
+    return bool(_gateways) and url is not None and url.startswith(_gateways[0]) and current() in (None, *inherited)
+
+
+def for_program(environment: object) -> object:
+    """The environment for a program that this process starts, so that what nobody here meters is left to the gateway.
+
+    Args:
+        environment: as it was given: None for what this process would pass on by itself.
+
+    Returns:
+        The same, or a copy with the addresses.
+    """
+    known = addresses(os.environ)
+    if not known.gateway or not enabled() or not (environment is None or isinstance(environment, Mapping)):
+        return environment
+    scope = current() or (outside[0] if outside else None)
+    paid_for = scope is not None and held_by_hand(scope)
+    if environment is None:
+        return dict(os.environ) if paid_for else None
+    if paid_for:
+        return environment
+    binary = any(isinstance(name, bytes) for name in environment)
+    encoded: Callable[[str], Any] = os.fsencode if binary else str
+    by_sdk = environment.get(encoded(BY_SDK[0])) == encoded(BY_SDK[1])
+    found = dict(environment)
+    for name, address in known.variables.items():
+        held = found.get(encoded(name))
+        as_here = held is None if address.own is None else held == encoded(address.own)
+        if as_here and not (by_sdk and address.provider == "anthropic"):
+            found[encoded(name)] = encoded(address.gateway)
+    found[encoded(VARIABLE)] = encoded(os.environ[VARIABLE])
+    return found
+
+
+def _with_environment(wrapped: Callable[..., Any], _: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Start a program by a function that takes its environment as the third argument, with what it is to get."""
+    if len(args) > _THIRD:
+        args = (*args[:_THIRD], for_program(args[_THIRD]), *args[_THIRD + 1 :])
+    elif "env" in kwargs:
+        kwargs = {**kwargs, "env": for_program(kwargs["env"])}
+    return wrapped(*args, **kwargs)
+
+
+_THIRD: Final = 2
+
+HOOKS = tuple(
+    Hook("os", name, _with_environment, watched=False)
+    for name in ("execve", "posix_spawn", "posix_spawnp")
+    if hasattr(os, name)
+)
