@@ -159,6 +159,6 @@ def test_what_is_metered_of_a_command_is_known_by_its_line_and_its_file(
 ) -> None:
     file = tmp_path / "tool"
     file.write_text(first_line)
-    found = unmetered_reason(command, str(file))
+    found = unmetered_reason(command, str(file), gateway=False)
     assert (found is None) == (told is None)
     assert told is None or told in (found or "")

@@ -1,4 +1,4 @@
-"""Running any Python program within limits, and telling what it has spent."""
+"""Running any program within limits, and telling what it has spent."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from typing import Final
 
 import click
 
-from budgeted.cli import run_table
+from budgeted.cli import run_gateway, run_table
+from budgeted.cli.agent_options import AgentOptions
 from budgeted.cli.child_process import ChildProcess
+from budgeted.cli.live_line import LiveLine
+from budgeted.cli.run_gateway import RunGateway
 from budgeted.cli.started_command import unmetered_reason
 from budgeted.errors import BudgetError
 from budgeted.ledger.out_of_reach import OutOfReach
@@ -26,12 +29,17 @@ from budgeted.manager.payers_as_text import place_of
 from budgeted.manager.run_books import RunBooks
 from budgeted.manager.settings import global_limits
 from budgeted.manager.stated_settings import stated
+from budgeted.providers import addresses_of_run
+from budgeted.providers.unmetered_programs import agent_at
 from budgeted.telemetry import run_notes
 
 REFUSED: Final = 87
 """The exit code that says that a refusal has ended the program."""
 
 NOT_STARTED, NOT_FOUND, NOT_EXECUTABLE = 2, 127, 126
+
+_BY_SIGNAL: Final = 128
+"""From here on, exit codes tell of signals."""
 
 STARTUP: Final = Path(__file__).parent / "python_startup"
 """The folder whose ``sitecustomize`` each Python program runs at its start."""
@@ -67,9 +75,12 @@ def run(
     project: str | None,
     command: tuple[str, ...],
 ) -> None:
-    """Run a Python program, and the Python programs that it starts, within limits. It need not know of them.
+    """Run a program, and the programs that it starts, within limits. It need not know of them.
 
-    For example: budgeted run --limit '$5/day' -- python agent.py
+    For example: budgeted run --limit '$5/day' -- python agent.py, or -- claude -p "...", or -- node agent.js
+
+    Python is metered wherever it sends to; of other programs, what they send where variables such as OPENAI_BASE_URL
+    say, which are set for that.
 
     What is not given is as the settings file and BUDGETED_* variables have it; see `budgeted config`. At the end a
     table on standard error tells what was spent.
@@ -88,6 +99,7 @@ def run(
         _give_place(environment, books)
         paying = RunBooks(books, user, cap)
         folder = Path(tempfile.mkdtemp(prefix="budgeted-run-"))
+    gateway: RunGateway | None = None
     try:
         with _told_as_not_started():
             part_of_run.tell(folder, Run(paying.key, place_of(books.payer), text))
@@ -95,31 +107,77 @@ def run(
             around = environment.get(part_of_run.VARIABLE)
             environment[part_of_run.VARIABLE] = f"{folder}{os.pathsep}{around}" if around else str(folder)
             _have_python_metered(environment)
+            words = [*command]
+            if run_gateway.is_installed():
+                gateway = RunGateway(books, paying, environment, folder)
+                words = _lead_to(gateway, environment, words, folder)
+                gateway.start()
             if not paying.has_limits(books):
                 _say("no limit is named, so nothing is refused: what is spent is counted; write --limit '$5'")
-            reason = unmetered_reason(command, program)
+            reason = unmetered_reason(command, program, gateway=gateway is not None)
             if reason is not None:
                 _say(reason)
-        sys.exit(_run(command, environment, folder, books, paying))
+        sys.exit(_run(words, environment, folder, books, paying, gateway))
     finally:
+        if gateway is not None:
+            gateway.stop()
         shutil.rmtree(folder, ignore_errors=True)
         books.close()
 
 
-def _run(command: Sequence[str], environment: Mapping[str, str], folder: Path, books: Books, paying: RunBooks) -> int:
+def _lead_to(gateway: RunGateway, environment: dict[str, str], command: Sequence[str], folder: Path) -> list[str]:
+    """Have programs send to a run's gateway, and return the command line with the options that its agent needs."""
+    options = AgentOptions(environment, Path.cwd(), gateway.addresses)
+    words = options.command(command)
+    scripts = folder / "bin"
+    path = environment.get("PATH", os.defpath)
+    options.scripts(scripts, lambda name: shutil.which(name, path=path))
+    if scripts.exists():
+        environment["PATH"] = f"{scripts}{os.pathsep}{path}"
+    for name, address in gateway.addresses.told.variables.items():
+        environment[name] = address.gateway
+    environment[addresses_of_run.VARIABLE] = gateway.addresses.told.text()
+    for name, problem in gateway.addresses.left.items():
+        _say(f"{name} stays as it is, so what programs that are not Python send there is not metered: {problem}")
+    found = agent_at(command)
+    for note in () if found is None else options.notes.get(found[1], ()):
+        _say(note)
+    return words
+
+
+def _run(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    folder: Path,
+    books: Books,
+    paying: RunBooks,
+    gateway: RunGateway | None,
+) -> int:
     """Run the command, tell what it has spent, and return the exit code."""
     try:
         child = ChildProcess(command, environment)
     except OSError as error:
         raise _NotExecutable(f"{command[0]}: {error.strerror or error}") from error
-    code = child.wait()
+    with LiveLine(lambda: paying.report(books)):
+        code = child.wait()
+    if gateway is not None:
+        gateway.stop()
     with contextlib.suppress(OSError):  # whoever read it has gone, and the exit code still counts
         try:
-            run_table.tell(paying, books, folder, child.pid)
+            run_table.tell(paying, books, folder, child.pid, asked=0 if gateway is None else gateway.asked)
         except BudgetError as error:
             _say(f"what was spent cannot be told, and is in the ledger: {error}")
     child.give_back_signals()
-    return REFUSED if code == 1 and child.pid in run_notes.counts(folder, run_notes.ENDED_BY_REFUSAL) else code
+    refused_last = gateway is not None and gateway.refused_last
+    return REFUSED if _has_ended_by_refusal(code, child.pid, folder, refused_last=refused_last) else code
+
+
+def _has_ended_by_refusal(code: int, main: int, folder: Path, *, refused_last: bool) -> bool:
+    """Whether a refusal has ended the program: it says so itself, or it has failed upon one of the gateway's."""
+    if main not in run_notes.counts(folder, run_notes.STARTED):
+        return refused_last and 0 < code < _BY_SIGNAL
+    failed_with_it = refused_last and main in run_notes.counts(folder, run_notes.ENDED_BY_PROGRAM)
+    return code == 1 and (failed_with_it or main in run_notes.counts(folder, run_notes.ENDED_BY_REFUSAL))
 
 
 @contextlib.contextmanager

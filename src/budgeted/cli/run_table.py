@@ -27,7 +27,7 @@ MOST_ROWS: Final = 20
 Row = tuple[str, str, str, str]
 
 
-def tell(paying: RunBooks, books: Books, folder: Path, main: int) -> None:
+def tell(paying: RunBooks, books: Books, folder: Path, main: int, *, asked: int) -> None:
     """Print on standard error what a run has spent, and close its books if it has ended.
 
     Args:
@@ -35,6 +35,7 @@ def tell(paying: RunBooks, books: Books, folder: Path, main: int) -> None:
         books: of its project.
         folder: where its processes have noted what no ledger keeps.
         main: the pid of the process that was run, which has ended.
+        asked: how often the run's gateway was asked for something.
     """
     started = _started(folder)
     running = _running(pid for pid in started if pid != main)
@@ -52,8 +53,9 @@ def tell(paying: RunBooks, books: Books, folder: Path, main: int) -> None:
         click.echo(f"{text}{', '.join(map(str, running))}", err=True)
     if not running:
         paying.close(books)
-    if not started:
-        click.echo("nothing was metered: no Python program was started that loads the metering", err=True)
+    if not started and not asked:
+        text = "nothing was metered: no Python program was started that loads the metering"
+        click.echo(f"{text}, and nothing was sent to the run's gateway", err=True)
 
 
 def _rows(report: RunReport, refused: int) -> Iterator[Row]:

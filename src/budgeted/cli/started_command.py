@@ -6,27 +6,39 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import Final
 
+from budgeted.providers.unmetered_programs import TOLD, agent_at
 from budgeted.providers.unmetered_pythons import is_python, isolating_option
 
 _LONGEST_LINE: Final = 1024
 
 
-def unmetered_reason(command: Sequence[str], program: str) -> str | None:
-    """Why nothing, or not all, of a command is metered; None if it is plain Python.
+_BY_GATEWAY: Final = "what it sends to the addresses in OPENAI_BASE_URL, ANTHROPIC_BASE_URL and their like"
+
+
+def unmetered_reason(command: Sequence[str], program: str, *, gateway: bool) -> str | None:
+    """Why nothing, or not all, of a command is metered; None if it is Python, or an agent that the gateway meters.
 
     Args:
         command: with its arguments.
         program: the path of the file that is run.
+        gateway: whether a gateway meters what programs send to it.
     """
+    found = agent_at(command)
+    if gateway and found is not None and found[1] in TOLD:
+        return None
     words = [*command] if is_python(command[0]) else _shebang(program)
     for index, word in enumerate(words):
         if is_python(word):
             option = isolating_option(words[index + 1 :])
             if option:
-                return f"Python is started with {option}, which keeps the metering away: nothing is metered"
+                but = f" but {_BY_GATEWAY}" if gateway else ""
+                return f"Python is started with {option}, which keeps the metering away: nothing is metered{but}"
             return None
     name = PurePath(command[0]).name
-    return f"{name} is not Python, and only Python is metered: that which it starts, if it does"
+    if gateway:
+        return f"{name} is not Python, and only Python is metered wherever it sends to: of others, {_BY_GATEWAY}"
+    more = "pip install 'budgeted[gateway]' to have others metered that send where variables say"
+    return f"{name} is not Python, and only Python is metered: that which it starts, if it does; {more}"
 
 
 def _shebang(program: str) -> list[str]:

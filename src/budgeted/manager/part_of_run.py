@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -85,11 +86,17 @@ def _note_start_of_fork() -> None:
 def _note_end(process: int) -> None:
     """Note that a refusal which nobody handled has ended this process, unless it is a forked child of the one meant.
 
+    So may the end of a program that it had started: only whoever has refused it something knows.
+
     So does an error that came of one, as libraries wrap it. Python keeps it whatever hook shows it. Tools that run
     tests keep one there too, which they have caught: theirs comes from frames with others around them.
     """
     error = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
     trace: TracebackType | None = getattr(sys, "last_traceback", None)
     outermost = trace is None or trace.tb_frame.f_back is None
-    if os.getpid() == process and outermost and isinstance(error, BaseException) and refusal_behind(error):
+    if os.getpid() != process or not outermost or not isinstance(error, BaseException):
+        return
+    if refusal_behind(error):
         run_notes.note(run_notes.ENDED_BY_REFUSAL)
+    elif isinstance(error, subprocess.CalledProcessError):
+        run_notes.note(run_notes.ENDED_BY_PROGRAM)

@@ -23,11 +23,13 @@ from budgeted.ledger.spending_records import RollupRow
 from budgeted.manager import payers_as_text
 from budgeted.manager.administrative_manager import Books
 from budgeted.manager.balances import Balance, of_slot
+from budgeted.manager.budget_manager import BudgetManager
 from budgeted.manager.project_payer import ProjectPayer
 from budgeted.money import format_usd
+from budgeted.payers import scope as scopes
 from budgeted.payers.cap_text import PLAIN, CapLike, read_cap
 from budgeted.payers.carried_payers import CarriedAccount, carried_limits, enclosed
-from budgeted.payers.scope import current
+from budgeted.payers.scope import Scope, current
 from budgeted.validation import check_user, refuse_amount
 
 
@@ -91,16 +93,40 @@ class RunBooks:
             books: of the project.
             secret: by which the text is signed; "" for none.
         """
+        payer = self._payer(books)
+        return payers_as_text.written(self._scope(payer), payer, secret)
+
+    def here(self, books: Books) -> tuple[BudgetManager, Scope]:
+        """Who pays for what this process sends for the run: the same, with the account of the user's part in it.
+
+        Args:
+            books: of the project.
+
+        Returns:
+            The manager of the run's project in this process, and the payers.
+        """
+        payer = self._payer(books)
+        apart = (payer, self.key)
+        scopes.counted_apart.append(apart)
+        try:
+            return cast("BudgetManager", payer.front), self._scope(payer)
+        finally:
+            scopes.counted_apart.remove(apart)
+
+    def _scope(self, payer: ProjectPayer) -> Scope:
         accounts = [] if self.user is None else [CarriedAccount(0, user_account(self.user))]
         cap = None if self.cap is None else carried_limits(self.cap.limits)
         accounts.append(CarriedAccount(0, self._account, None, cap))
-        around = current()
+        return enclosed(current(), (payer,), tuple(accounts), 0)
+
+    @staticmethod
+    def _payer(books: Books) -> ProjectPayer:
         # That of a run around this one, if it is of the same project: two would charge the global account twice.
-        payer = books.payer
+        payer, around = books.payer, current()
         for one in () if around is None else cast("list[ProjectPayer]", [group.payer for group in around.groups]):
             if (one.project_name, one.ledger) == (payer.project_name, payer.ledger):
                 payer = one
-        return payers_as_text.written(enclosed(around, (payer,), tuple(accounts), 0), payer, secret)
+        return payer
 
     def has_limits(self, books: Books) -> bool:
         """Whether anything is limited in it."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 STARTED, REFUSED, ENDED_BY_REFUSAL = "started", "refused", "ended-by-refusal"
+ENDED_BY_PROGRAM = "ended-by-program"
 FORKING, FORKED = "forking", "forked"
 
 _folders: Final[list[Path]] = []
@@ -20,6 +21,16 @@ _folders: Final[list[Path]] = []
 def write_to(folders: Iterable[Path]) -> None:
     """Have this process, and those that are forked from it, note what they do there from now on."""
     _folders[:] = folders
+
+
+def write_also_to(folder: Path) -> None:
+    """Have this process note what happens in one more folder: it sends something on for the programs of a run.
+
+    Args:
+        folder: of the run.
+    """
+    if folder not in _folders:
+        _folders.append(folder)
 
 
 def note(what: str) -> None:

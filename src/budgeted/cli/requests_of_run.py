@@ -1,0 +1,118 @@
+"""What a run's gateway is asked: by programs of the run alone, for its payers, and how it ended."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from budgeted.gateway.callers import Caller, Headers
+from budgeted.payers.scope import Scope as Payers
+from budgeted.payers.scope import enter, leave
+from budgeted.telemetry import run_notes
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+_FAILED: Final = 400
+_NOWHERE: Final = b'{"error":{"message":"nothing is here","type":"not_found_error"}}'
+
+_WITHOUT_VERSION: Final = re.compile(r"/anthropic/messages(?=$|/)")
+"""What SDKs ask that take the version for a part of Anthropic's address, in the very variable of those that do not."""
+
+
+class OfRun:
+    """Who asks a run's gateway: somebody of the run, whose payers pay."""
+
+    async def caller(self, headers: Headers) -> Caller:  # noqa: ARG002 - whatever they say
+        """Nobody in particular.
+
+        Args:
+            headers: of the request.
+        """
+        return Caller()
+
+
+class RequestsOfRun:
+    """An ASGI application around the gateway's.
+
+    Args:
+        token: the word in each address that only programs of the run know.
+        folder: where this process notes what it has refused.
+
+    Attributes:
+        asked: how many requests have come that send something.
+        refused_last: whether a refusal is the last that was answered; not if what was asked since was answered well.
+    """
+
+    def __init__(self, token: str, folder: Path) -> None:
+        self.asked, self.refused_last = 0, False
+        self._prefix = f"/run-{token}"
+        self._notes = folder / f"{os.getpid()}.{run_notes.REFUSED}"
+        self._app: ASGIApp
+        self._payers: Payers
+
+    def serve(self, app: ASGIApp, payers: Payers) -> None:
+        """Send on what is asked from now on.
+
+        Args:
+            app: the gateway.
+            payers: who pays.
+        """
+        self._app, self._payers = app, payers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, as ASGI has it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        prefix, slash, rest = scope["raw_path"].decode("latin-1")[1:].partition("/")
+        if not secrets.compare_digest(f"/{prefix}".encode(), self._prefix.encode()):
+            await _answer(send, 404, _NOWHERE)
+            return
+        if scope["method"] == "HEAD" and not rest.partition("/")[2]:  # as Claude Code asks whether anybody is there
+            await _answer(send, 200, b"")
+            return
+        path = _WITHOUT_VERSION.sub("/anthropic/v1/messages", slash + rest or "/")
+        await self._answer({**scope, "path": path, "raw_path": path.encode("latin-1")}, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        before, status = self._refusals(), 0
+
+        async def noted(message: MutableMapping[str, Any]) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        self.asked += scope["method"] == "POST"
+        payers = self._payers.copy()
+        enter(payers)
+        try:
+            await self._app(scope, receive, noted)
+        finally:
+            leave(payers)
+            if scope["method"] == "POST":
+                self._note(before, status)
+
+    def _note(self, before: int, status: int) -> None:
+        """A request has ended. A refusal is known by its note: an upstream's own errors have the same statuses."""
+        if self._refusals() == before:
+            self.refused_last = self.refused_last and status >= _FAILED
+        elif status >= _FAILED:
+            self.refused_last = True
+
+    def _refusals(self) -> int:
+        try:
+            return self._notes.stat().st_size
+        except OSError:
+            return 0
+
+
+async def _answer(send: Send, status: int, body: bytes) -> None:
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,102 @@
+"""The variables by which programs are told where a provider is: what they hold while a run's gateway stands between."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+from budgeted.gateway.upstreams import KNOWN, Upstreams
+from budgeted.providers.addresses_of_run import Address, Addresses
+from budgeted.wire.provider_hosts import provider_at
+
+USUAL: Final = {
+    "OPENAI_BASE_URL": ("openai", "https://api.openai.com/v1"),
+    "OPENAI_API_BASE": ("openai", "https://api.openai.com/v1"),
+    "ANTHROPIC_BASE_URL": ("anthropic", "https://api.anthropic.com"),
+    "ANTHROPIC_API_BASE": ("anthropic", "https://api.anthropic.com"),
+    "GOOGLE_GEMINI_BASE_URL": ("gemini", "https://generativelanguage.googleapis.com"),
+    "GEMINI_API_BASE": ("gemini", "https://generativelanguage.googleapis.com/v1beta"),
+    "MISTRAL_API_BASE": ("mistral", "https://api.mistral.ai/v1"),
+    "CO_API_URL": ("cohere", "https://api.cohere.com"),
+    "GROQ_BASE_URL": ("groq", "https://api.groq.com"),
+    "GROQ_API_BASE": ("groq", "https://api.groq.com/openai/v1"),
+    "DEEPSEEK_API_BASE": ("deepseek", "https://api.deepseek.com/beta"),
+    "OPENROUTER_API_BASE": ("openrouter", "https://openrouter.ai/api/v1"),
+    "PERPLEXITY_API_BASE": ("perplexity", "https://api.perplexity.ai"),
+    "XAI_API_BASE": ("xai", "https://api.x.ai/v1"),
+}
+"""Variables that SDKs, LiteLLM and agents read: whose they are, and where those go who find none of them set."""
+
+_OTHERS: Final = re.compile(r"\w*(?:BASE_URL|API_BASE|API_URL|API_HOST|ENDPOINT)", re.IGNORECASE)
+"""What variables are called that hold an address: where it is a provider's, it is one of these."""
+
+_VERSION: Final = re.compile(r"v\d\w*")
+
+
+class RunAddresses:
+    """Where a run's gateway sends requests on, and what programs are told instead.
+
+    Args:
+        environment: of the run, as it would be without a gateway.
+        gateway: what all its addresses begin with.
+
+    Attributes:
+        told: for the programs.
+        upstreams: for the gateway: addresses by name.
+        left: variables that hold what nobody can send to, and are left as they are; each with what is wrong.
+
+    Example:
+        >>> found = RunAddresses({"OPENAI_BASE_URL": "https://llm.corp/v1"}, "http://127.0.0.1:1/run-x")
+        >>> found.told.variables["OPENAI_BASE_URL"].gateway, found.upstreams
+        ('http://127.0.0.1:1/run-x/openai-1/v1', {'openai-1': 'https://llm.corp/v1'})
+    """
+
+    def __init__(self, environment: Mapping[str, str], gateway: str) -> None:
+        self._gateway = gateway
+        self._names = {one.url: name for name, one in KNOWN.items() if one.url}
+        self.upstreams: dict[str, str] = {}
+        self.left: dict[str, str] = {}
+        found: dict[str, Address] = {}
+        for variable, (provider, usual) in {**USUAL, **_of_providers(environment)}.items():
+            own = environment.get(variable)
+            try:
+                found[variable] = Address(self.of(provider, own or usual), own, provider)
+            except ValueError as error:
+                self.left[variable] = str(error)
+        self.told = Addresses(gateway, found)
+
+    def of(self, provider: str, url: str) -> str:
+        """The gateway's address for one of a provider, or of what speaks like it.
+
+        Args:
+            provider: as the gateway calls it.
+            url: as an SDK takes it for a base URL.
+
+        Raises:
+            ValueError: it is no address, or one that has a password in it.
+        """
+        url = url.strip().rstrip("/")
+        name = self._names.get(url)
+        if name is None:
+            name = f"{provider}-{len(self.upstreams) + 1}"
+            if "@" in url:
+                msg = "a user's name or password stands in it, which no gateway sends on"
+                raise ValueError(msg)
+            Upstreams({name: url})  # which looks at it
+            self._names[url], self.upstreams[name] = name, url
+        # Some clients look for a version at the end; the gateway knows one that is said twice.
+        version = urlsplit(url).path.rpartition("/")[2]
+        return f"{self._gateway}/{name}{f'/{version}' if _VERSION.fullmatch(version) else ''}"
+
+
+def _of_providers(environment: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Variables of any name that hold a provider's address. Amazon's are left: requests to them are signed for it."""
+    found = {}
+    for variable, value in environment.items():
+        if variable not in USUAL and _OTHERS.fullmatch(variable) and value.startswith(("https://", "http://")):
+            provider = provider_at(value)
+            if provider not in ("", "aws"):
+                found[variable] = (re.sub(r"[^a-z0-9]+", "-", provider), value)
+    return found
