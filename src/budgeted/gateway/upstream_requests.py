@@ -85,7 +85,15 @@ class Connections:
 
     async def _ask(self, out: Outgoing) -> aiohttp.ClientResponse:
         url = URL(f"{out.origin}{out.target}{out.query}", encoded=True)
-        return await self._opened().request(out.method, url, headers=out.headers, data=out.body, allow_redirects=False)
+        if out.origin not in self._proxies:  # looked up once: it takes a while, and the environment stays as it is
+            self._proxies[out.origin] = _proxy_to(out.origin)
+        return await self._opened().request(
+            *(out.method, url),
+            headers=out.headers,
+            data=out.body,
+            allow_redirects=False,
+            proxy=self._proxies[out.origin],
+        )
 
     async def close(self) -> None:
         """End them."""
