@@ -40,6 +40,7 @@ def gateway(
     config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical", server_header=False, ws="none")
     server = uvicorn.Server(config)
     listening = config.bind_socket()
+    listening.listen()  # so that who asks at once is heard
     thread = threading.Thread(target=server.run, args=([listening],), name="gateway")
     token = attach(Context())  # not inside what the test itself is inside
     thread.start()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import re
 from collections.abc import AsyncIterator
 from typing import Final
@@ -23,9 +25,15 @@ from budgeted.payers.block import Budget
 from budgeted.payers.scope import current, enter, leave
 from budgeted.providers.http_clients.recognition import asked, refuse_unread
 from budgeted.providers.metered_method import meterable
+from budgeted.validation import shown
 from budgeted.wire.api_endpoints import Endpoint
 from budgeted.wire.normalized_request import Request
 from budgeted.wire.request_formats.http_request import Format, HTTPRequest
+
+logger = logging.getLogger("budgeted")
+
+MOST_AT_ONCE: Final = 2**20
+"""Bytes of a body that are read beside nothing else: of more, in a thread, as other requests go on meanwhile."""
 
 _PACKED: Final = re.compile(rb"\b(?:gzip|deflate)\b")
 
@@ -69,6 +77,9 @@ class Exchange:
             await self._refuse(refusals.refusal_of(error, own=self._own))
         except (aiohttp.ClientError, OSError) as error:  # of which a timeout is one
             await self._refuse(upstream_requests.refusal_of(error))
+        except Exception:
+            logger.exception("budgeted: a mistake in the gateway; what may have been sent is charged")
+            await self._refuse(Refusal(500, "this gateway has made a mistake; its log says which", final=False))
 
     async def _serve(self) -> None:
         gateway, method = self._gateway, self._method
@@ -113,12 +124,13 @@ class Exchange:
         scope = block.scope(current())
         enter(scope)
         try:
-            sent = self._read(route, place, content)
+            if len(content) > MOST_AT_ONCE:
+                sent = await asyncio.to_thread(self._read, route, place, content)
+            else:
+                sent = self._read(route, place, content)
             if sent is None:
                 return Incoming(await connections.ask(out), None)
-            if not caller.may_ask(sent.request.model):
-                allowed = ", ".join(caller.models)
-                raise CallerError(403, f"this key may ask for {allowed}, and not for {sent.request.model!r}")
+            _check_models(caller, sent.request)
             sent.args = (out,)
             incoming = await metered(connections, sent, self._receive, read=tells)
         finally:
@@ -176,6 +188,14 @@ class Exchange:
         await self._send({"type": "http.response.start", "status": found.status, "headers": found.headers})
         body = b"" if self._method == "HEAD" else found.body
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _check_models(caller: Caller, request: Request) -> None:
+    """Refuse a model that a key does not let its holder ask for, also one that may answer in another's place."""
+    for model in (request.model, *request.others):
+        if not caller.may_ask(model):
+            allowed = ", ".join(caller.models)
+            raise CallerError(403, f"this key may ask for {allowed}, and not for {shown(model)}; nothing was sent")
 
 
 def _forwarded(http: HTTPRequest, read_by: Format, request: Request, content_type: str) -> Forwarded:

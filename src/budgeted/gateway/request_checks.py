@@ -15,6 +15,10 @@ METHODS: Final = frozenset(("GET", "HEAD", "DELETE", "PUT", "PATCH", "POST"))
 _OVERRIDES: Final = frozenset((b"x-http-method-override", b"x-http-method", b"x-method-override"))
 
 
+_ONCE: Final = (b"content-type", b"content-encoding", b"content-length", b"host", b"anthropic-version")
+"""Headers of which one decides what a request costs, or where it goes."""
+
+
 def problem(scope: Scope, headers: Mapping[bytes, bytes]) -> Refusal | None:
     """What is wrong with a request; None if it may be looked at.
 
@@ -27,6 +31,12 @@ def problem(scope: Scope, headers: Mapping[bytes, bytes]) -> Refusal | None:
         return Refusal(426, "no WebSocket is served here, as nobody could tell its cost; ask over HTTP")
     if method not in METHODS:
         return Refusal(405, "only GET, HEAD, POST, PUT, PATCH and DELETE are sent on")
+    if len(scope["headers"]) != len(headers):
+        names = [name for name, _ in scope["headers"]]
+        for name in _ONCE:
+            if names.count(name) > 1:
+                text = f"the header {name.decode()} is there {names.count(name)} times, and one decides; send one"
+                return Refusal(400, text)
     if not _OVERRIDES.isdisjoint(headers):
         return Refusal(400, "a header says that another method is meant; ask with that method")
     return None

@@ -177,7 +177,7 @@ class Upstreams:
 
 def _check(path: str) -> None:
     """Refuse a path that an upstream may read otherwise than it is read here."""
-    for segment in path[1:].removesuffix("/").split("/"):
+    for segment in path[1:].removesuffix("/").split("/") if path != "/" else ():
         if not segment or not _SEGMENT.fullmatch(segment) or _UNRESERVED.search(segment):
             raise NoRouteError(400, f"the path {shown(path)} is not written as paths are")
         if "%" in segment or segment in (".", ".."):
