@@ -168,6 +168,15 @@ def aiohttp_raw(url: str, body: dict[str, Any]) -> bytes:
     return asyncio.run(ask())
 
 
+def aiohttp_raw_of_one_request(url: str, body: dict[str, Any]) -> bytes:
+    async def ask() -> bytes:
+        async with aiohttp.ClientSession() as session, session.post(url, json=body, auto_decompress=False) as response:
+            raw = await response.read()
+            return zlib.decompress(raw, 47) if "content-encoding" in response.headers else raw
+
+    return asyncio.run(ask())
+
+
 def curl_content(url: str, body: dict[str, Any]) -> bytes:
     return curl_cffi.post(url, json=body).content
 
@@ -196,7 +205,7 @@ UNPACKING = [
         urllib3_data,
     ),
     *(requests_content, requests_stream, httpx_content, httpx_raw, httpx_async, aiohttp_read, aiohttp_content),
-    *(aiohttp_raw, curl_content, curl_stream, curl_async_stream),
+    *(aiohttp_raw, aiohttp_raw_of_one_request, curl_content, curl_stream, curl_async_stream),
 ]
 PLAIN = [urlopen_read, http_client_read, http_client_read_some, http_client_lines, http_client_readinto]
 SHOWING = [urllib3_read_some, urllib3_read1, urllib3_readinto, http_client_read_some, http_client_lines]

@@ -155,6 +155,19 @@ def test_a_request_without_a_cap_is_sent_with_the_one_that_was_granted(
 
 
 @pytest.mark.parametrize("ask", TAKING_BYTES)
+def test_a_request_that_states_its_length_is_sent_with_that_of_what_was_granted(
+    ask: Callable[[str, Any], int], provider: SimulatedProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = json.dumps(OPEN).encode()
+    monkeypatch.setitem(JSON_HEADERS, "content-length", str(len(body)))
+    with BudgetManager(ledger="memory://", max_budget=0.05) as manager, manager.budget("alice"):
+        assert ask(provider.openai_url + PATH, body) == 200
+    (request,) = provider.requests
+    assert "max_completion_tokens" in request.body
+    assert int(request.headers["content-length"]) > len(body)
+
+
+@pytest.mark.parametrize("ask", TAKING_BYTES)
 @pytest.mark.parametrize(
     "body",
     [

@@ -19,6 +19,7 @@ from budgeted.providers.http_clients.recognition import (
     posted,
     recognised,
     watching,
+    without_length,
 )
 from budgeted.providers.metered_method import End, run_async
 from budgeted.providers.monkeypatching import Hook
@@ -48,6 +49,8 @@ class _Posted(Posted):
             kwargs["json"] = http.body
         else:
             kwargs["data"] = encoded(self.content, self.content_type, http.body)
+        if kwargs.get("headers"):
+            kwargs["headers"] = without_length(kwargs["headers"])
         return (method, url), kwargs
 
     def finish(self, call: Call, response: Any) -> End | None:
@@ -143,7 +146,8 @@ def _read(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Posted
     found = recognised(parts.scheme, host, parts.path, content, headers)
     sent = posted(_Posted, args, kwargs, found, headers)
     if isinstance(sent, _Posted):
-        sent.unpacks = getattr(session, "_auto_decompress", True)
+        unpacks = kwargs.get("auto_decompress")
+        sent.unpacks = getattr(session, "_auto_decompress", True) if unpacks is None else bool(unpacks)
         data = content()
         sent.content = data.encode() if isinstance(data, str) else bytes(data) if isinstance(data, bytes) else b""
         sent.content_type = str(headers.get("content-type") or headers.get("Content-Type") or "")

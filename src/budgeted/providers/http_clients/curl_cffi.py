@@ -10,7 +10,15 @@ from urllib.parse import urlsplit
 
 from budgeted.metering.call import Call
 from budgeted.metering.http_streams import Watch, items, items_async
-from budgeted.providers.http_clients.recognition import UNREADABLE, Posted, header, passes, posted, recognised
+from budgeted.providers.http_clients.recognition import (
+    UNREADABLE,
+    Posted,
+    header,
+    passes,
+    posted,
+    recognised,
+    without_length,
+)
 from budgeted.providers.metered_method import End, run, run_async
 from budgeted.providers.monkeypatching import Hook
 from budgeted.providers.sdk_retries import attempt, attempt_async
@@ -34,6 +42,8 @@ class _Posted(Posted):
         else:
             kwargs.pop("content", None)
             kwargs["data"] = encoded(self.content, self.content_type, http.body)
+        if kwargs.get("headers"):
+            kwargs["headers"] = without_length(kwargs["headers"])
         return (method, str(url).replace(self.http.path, http.path, 1)), kwargs
 
     def finish(self, call: Call, response: Any) -> End | None:

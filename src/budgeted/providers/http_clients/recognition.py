@@ -231,6 +231,22 @@ def header(headers: Mapping[str, str], name: str) -> str | None:
     return None
 
 
+def without_length(headers: Any) -> Any:
+    """Headers without the length of the body that was given, for clients that state that of the one that they send.
+
+    Args:
+        headers: by their names, or pairs of name and value, or lines.
+    """
+    pairs = list(headers.items() if hasattr(headers, "items") else headers)
+    kept = [one for one in pairs if _name_of(one) != "content-length"]
+    return headers if len(kept) == len(pairs) else kept
+
+
+def _name_of(header: Any) -> str:
+    name = header[0] if isinstance(header, tuple | list) else _text(header).partition(":")[0]
+    return _text(name).strip().lower()
+
+
 def _text(value: object) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
