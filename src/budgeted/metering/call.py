@@ -25,6 +25,7 @@ from budgeted.metering import (
     call_bound,
     cost_bound,
     ledger_hold,
+    routed_request,
     settlement,
     would_refuse,
 )
@@ -151,7 +152,10 @@ class Call(msgspec.Struct, eq=False, weakref=True):
         """Count the input with the model's tokenizer, once. True if that made it smaller."""
         if self._counted or self.request.elsewhere:
             return False
-        counted = input_token_bound.counted_bound(self.request.body, self.request.model)
+        if self.request.instead:
+            counted = routed_request.counted_bound(self.request)
+        else:
+            counted = input_token_bound.counted_bound(self.request.body, self.request.model)
         self._counted = counted is not None
         if counted is None or counted >= self.size:
             return False
@@ -189,7 +193,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
             self.groups = with_shared_caps(self.groups, self.blocks)
         if degrading:
             self._degrade()
-        ask = call_bound.bound(self)
+        ask = routed_request.bound(self) if self.request.instead else call_bound.bound(self)
         if queued > ask.share:
             # What is left is for all who wait; yet a share worth having finishes more answers than an equal one.
             ask = msgspec.structs.replace(ask, share=min(queued, MOST_SHARES))
@@ -229,6 +233,8 @@ class Call(msgspec.Struct, eq=False, weakref=True):
             if plan is None or self.at >= plan.expires:
                 plan = ledger_hold.plan(group, self.request, self.at, timeout)
             plans.append(plan)
+            for one in self.request.instead:  # now, as whoever takes this hold over may not ask a ledger for it
+                ledger_hold.plan(group, one, self.at, timeout)
         return plans
 
     def _undo(self, timeout: float | None = None) -> None:
@@ -304,10 +310,23 @@ class Call(msgspec.Struct, eq=False, weakref=True):
 
     def takes_over(self, request: Request) -> bool:
         """Whether this call's hold covers a request that an SDK makes inside it."""
+        if self.request.instead:
+            return self._goes_as(request)
         price = cost_bound.price_of(request, request.model)
         if not call_bound.covers(self, self.ask.most, self.granted, request, price):
             return False
         self.request, self.price = request, price
+        self.begun = False
+        return True
+
+    def _goes_as(self, request: Request) -> bool:
+        """Whether the hold of a request that a router sends on covers what it has become; then it is that from now."""
+        place = routed_request.covered(self, request, self.ask, self.granted, counted=self._counted)
+        if place is None:
+            return False
+        self.request, self.price, self.size, self.whole = request, place.price, place.size, place.whole
+        self.ask, self.granted = place.ask, place.output
+        self.capped = request.cap is None and place.output < place.ask.most
         self.begun = False
         return True
 

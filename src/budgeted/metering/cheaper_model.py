@@ -38,7 +38,7 @@ def cheaper(call: Bounded) -> Request | None:
         call.groups[0].payer.repeats.log((text, model), call.at, logging.WARNING, text, (model, request.model), {})
         return None
     logger.info("budgeted: %s is asked instead of %s, as a limit nears its end", model, request.model)
-    return msgspec.structs.replace(request, model=model)
+    return msgspec.structs.replace(request, model=model, instead=())
 
 
 def _reached(call: Bounded) -> Iterator[tuple[Fraction, str]]:

@@ -169,7 +169,7 @@ def _fall_back(call: Call, refusal: Refusal) -> Refusal | None:
     if asked.fixed is not None:  # whichever model is named: it costs the same
         return refusal
     for model in refusal.policy.models:
-        call.ask_for(msgspec.structs.replace(asked, model=model))
+        call.ask_for(msgspec.structs.replace(asked, model=model, instead=()))
         try:
             again = call.try_hold()
         except UnpricedModelError as error:

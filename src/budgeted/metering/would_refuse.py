@@ -19,7 +19,7 @@ from budgeted.ledger.admission import Ask, Refused, admit
 from budgeted.ledger.cost_routing import Route
 from budgeted.ledger.spending_records import Used
 from budgeted.ledger.spill_file import Unposted
-from budgeted.metering import call_bound, ledger_hold
+from budgeted.metering import call_bound, ledger_hold, routed_request
 from budgeted.payers.payer_interface import Group, Payer, Plan
 from budgeted.telemetry.log_throttling import say
 from budgeted.wire.normalized_request import Request
@@ -142,7 +142,7 @@ def _refuses(call: Warned, refused: Refused, ask: Ask) -> bool:
     # Counting takes its time: only where it can make a difference.
     if refused.unit == CALLS or refused.spent >= refused.amount or not call.recount():
         return True
-    counted = call_bound.bound(call)
+    counted = routed_request.bound(call) if call.request.instead else call_bound.bound(call)
     return decided(msgspec.structs.replace(counted, most=min(counted.most, ask.most)))
 
 

@@ -69,6 +69,8 @@ class Request(msgspec.Struct):
         unpriced: True for a tool's call, which has no model, where nobody has told what it costs.
         unseen: what is billed where no answer tells it, in the words of an error, or "": none of it can be metered.
         spending: what it may be told to spend, in place of an output cap: what is granted is of this then.
+        instead: requests of which a router sends one in this one's place, or one after another; none if it goes as it
+            is. What holds for it is enough for the dearest of them.
     """
 
     provider: str
@@ -99,6 +101,7 @@ class Request(msgspec.Struct):
     unpriced: bool = False
     unseen: str = ""
     spending: Spending | None = None
+    instead: tuple[Request, ...] = ()
 
     @property
     def priced(self) -> bool:
