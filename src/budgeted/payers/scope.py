@@ -74,6 +74,8 @@ class Scope(msgspec.Struct, eq=False):
         silent: True where an outer layer meters what happens inside, such as where its request is being sent.
         unmetered: True where nothing is metered, in blocks that are entered there as well: in tests.
         call: the call that this layer meters.
+        paid_hosts: hosts at which all that is posted in here counts as paid for, so that the hooks of the transport
+            meter or refuse it, and no layer above need do so; None where only what is recognised does.
         token: what leaving the context it was made current in takes.
     """
 
@@ -84,11 +86,20 @@ class Scope(msgspec.Struct, eq=False):
     silent: bool = False
     unmetered: bool = False
     call: OpenCall | None = None
+    paid_hosts: frozenset[str] | None = None
     token: Token[Context] | None = None
 
     def copy(self) -> Scope:
         """The same payers, to be entered elsewhere."""
-        return Scope(self.groups, self.blocks, self.payer, self.offer, self.silent, self.unmetered)
+        return Scope(
+            self.groups,
+            self.blocks,
+            self.payer,
+            self.offer,
+            self.silent,
+            self.unmetered,
+            paid_hosts=self.paid_hosts,
+        )
 
 
 def joined(
@@ -127,7 +138,9 @@ def joined(
         groups = _with_account_of_run(groups, user)
     if parent is None:
         return Scope(groups, (), payer)
-    return Scope(groups, parent.blocks, payer, parent.offer, parent.unmetered, parent.unmetered)
+    return Scope(
+        groups, parent.blocks, payer, parent.offer, parent.unmetered, parent.unmetered, paid_hosts=parent.paid_hosts
+    )
 
 
 counted_apart: list[tuple[Payer, str]] = []

@@ -63,7 +63,7 @@ class _Sent(Sent):
     def __init__(
         self, function: Callable[..., Any], operation: str, given: dict[str, Any], names: frozenset[str]
     ) -> None:
-        super().__init__(_request(operation, given), (), given)
+        super().__init__(request_of(operation, given), (), given)
         self.function = function
         self.given = given
         self.asks_usage = False
@@ -160,7 +160,13 @@ def _speaks_like_openai(request: Request) -> bool:
     return request.operation == "chat" and provider in sys.modules["litellm"].openai_compatible_providers
 
 
-def _request(operation: str, given: Mapping[str, Any]) -> Request:
+def request_of(operation: str, given: Mapping[str, Any]) -> Request:
+    """What one of LiteLLM's functions is about to ask.
+
+    Args:
+        operation: the function's name, such as ``"acompletion"``.
+        given: its arguments, by name.
+    """
     base_url = given.get("api_base") or given.get("base_url")
     cap = next((given[name] for name in _CAPS if given.get(name) is not None), None)
     request = Request(

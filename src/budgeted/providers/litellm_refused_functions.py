@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from budgeted.errors import BudgetError
+from budgeted.payers.scope import current
 from budgeted.providers.monkeypatching import Hook, enabled
 from budgeted.providers.unmeterable_requests import refuse_unseen
 
@@ -65,6 +66,16 @@ def _refuse(what: str) -> Callable[..., Any]:
         return wrapped(*args, **kwargs)
 
     return wrapper
+
+
+def _refuse_unless_met_below(
+    wrapped: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Refuse what LiteLLM's own HTTP handler sends, unless the hooks of the transport are known to meter it."""
+    scope = current()
+    if enabled() and kwargs.get("mock_response") is None and (scope is None or scope.paid_hosts is None):
+        refuse_unseen("what LiteLLM sends by itself")
+    return wrapped(*args, **kwargs)
 
 
 def _refuse_native(wrapped: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -145,7 +156,7 @@ HOOKS = (
         Hook(
             "litellm.llms.custom_httpx.llm_http_handler",
             f"BaseLLMHTTPHandler.{name}",
-            _refuse("what LiteLLM sends by itself"),
+            _refuse_unless_met_below,
         )
         for name in _SENDERS
     ),

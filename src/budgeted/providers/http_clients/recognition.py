@@ -275,9 +275,11 @@ def _place(scheme: str, host: str, path: str) -> tuple[str, str, Endpoint | None
 
 
 def _is_own(host: str) -> bool:
-    """Whether a payer of the running code has said that a host serves models."""
+    """Whether a payer of the running code, or the code itself, has said that a host serves models."""
     scope = current() or (scopes.outside[0] if scopes.outside else None)
     if scope is not None:
+        if scope.paid_hosts is not None and host in scope.paid_hosts:
+            return True
         for group in scope.groups:
             if host in group.payer.unmetered_hosts:
                 return True
