@@ -62,7 +62,8 @@ class RunAddresses:
         for variable, (provider, usual) in {**USUAL, **_of_providers(environment)}.items():
             own = environment.get(variable)
             try:
-                found[variable] = Address(self.of(provider, own or usual), own, provider)
+                unset = self.of(provider, usual) if variable in USUAL else ""
+                found[variable] = Address(self.of(provider, own or usual), own, provider, unset)
             except ValueError as error:
                 self.left[variable] = str(error)
         self.told = Addresses(gateway, found)

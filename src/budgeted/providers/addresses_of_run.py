@@ -32,11 +32,14 @@ class Address(msgspec.Struct, frozen=True):
         gateway: for programs that are metered by the gateway.
         own: for those that are metered themselves; None if it is not set there.
         provider: whose SDKs read it, as the gateway calls it.
+        unset: for programs that are started without it, which would go where all go that find it not set; "" if there
+            is no such place.
     """
 
     gateway: str
     own: str | None
     provider: str
+    unset: str
 
 
 class Addresses(msgspec.Struct, frozen=True):
@@ -134,9 +137,9 @@ def for_program(environment: object) -> object:
     found = dict(environment)
     for name, address in known.variables.items():
         held = found.get(encoded(name))
-        as_here = held is None if address.own is None else held == encoded(address.own)
-        if as_here and not (by_sdk and address.provider == "anthropic"):
-            found[encoded(name)] = encoded(address.gateway)
+        reached = address.unset if held is None else address.gateway if held == encoded(address.own or "") else ""
+        if reached and not (by_sdk and address.provider == "anthropic"):
+            found[encoded(name)] = encoded(reached)
     found[encoded(VARIABLE)] = encoded(os.environ[VARIABLE])
     return found
 

@@ -1,0 +1,181 @@
+"""``budgeted run``: programs in other languages are metered by its gateway, Python within, and each call once."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from running import Done, Run, table
+
+from budgeted.testing import SimulatedProvider
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.sdk,
+    pytest.mark.skipif(shutil.which("node") is None, reason="node, which runs the programs, is not installed"),
+]
+
+NODE = str(Path(__file__).with_name("ask.mjs"))
+
+PYTHON = """
+import json, os, urllib.request
+question = {"model": "gpt-5-mini", "max_completion_tokens": 100, "messages": [{"role": "user", "content": "Hello!"}]}
+url = os.environ["OPENAI_BASE_URL"] + "/chat/completions"
+headers = {"content-type": "application/json"}
+urllib.request.urlopen(urllib.request.Request(url, json.dumps(question).encode(), headers)).read()
+"""
+
+WITH_ITS_SDK = """
+import openai, sys
+openai.OpenAI(max_retries=0, base_url=sys.argv[1] if sys.argv[1:] else None).chat.completions.create(
+    model="gpt-5-mini", max_completion_tokens=100, messages=[{"role": "user", "content": "Hello!"}]
+)
+"""
+
+STARTS_NODE_IN_EVERY_WAY = f"""
+{PYTHON}
+import asyncio, os, subprocess, sys
+node = ["node", {NODE!r}]
+subprocess.run(node, check=True)
+subprocess.run(node, check=True, env=os.environ)
+some = {{name: os.environ[name] for name in ("PATH", "OPENAI_BASE_URL")}}
+subprocess.run(node, check=True, env=some)
+subprocess.run(node, check=True, close_fds=False)
+assert os.system(" ".join(node)) == 0
+os.waitpid(os.posix_spawnp("node", node, os.environ), 0)
+async def main():
+    await (await asyncio.create_subprocess_exec(*node, env=some)).wait()
+asyncio.run(main())
+if os.fork() == 0:
+    os.execvpe("node", node, dict(os.environ))
+os.wait()
+del some["OPENAI_BASE_URL"]
+print(subprocess.run(["env"], env=some, stdout=subprocess.PIPE, text=True).stdout)
+"""
+
+STARTS_PYTHON_AGAIN = """
+import os, subprocess, sys
+assert os.environ["OPENAI_BASE_URL"] == os.environ["OWN"]
+subprocess.run([sys.executable, "-c", os.environ["PYTHON"]], check=True)
+"""
+
+IN_A_BLOCK = f"""
+import budgeted, subprocess
+with budgeted.hold(cost=0.5) as held:
+    subprocess.run(["node", {NODE!r}], check=True)
+    held.settle(cost=0.25)
+"""
+
+
+def nano(dollars: str) -> int:
+    return round(float(dollars.removeprefix("$")) * 1e9)
+
+
+def agrees(done: Done, provider: SimulatedProvider, before: int, calls: int) -> None:
+    """So many calls were billed, and exactly that was charged to the run."""
+    assert done.returncode == 0, done.stderr
+    assert provider.wait_idle()
+    bill = provider.bill[before:]
+    assert len(bill) == calls
+    assert table(done)["total"][0] == str(calls)
+    assert nano(table(done)["total"][1]) == sum(call.nano_usd for call in bill)
+
+
+@pytest.mark.parametrize(
+    ("command", "calls"),
+    [
+        (["python", "-c", STARTS_NODE_IN_EVERY_WAY], 9),
+        (["python", "-I", "-c", PYTHON], 1),
+        (["sh", "-c", f"node {NODE}; python -c '{PYTHON}'; node {NODE} python -c '{STARTS_PYTHON_AGAIN}'"], 4),
+        (["sh", "-c", f"""python -c '{WITH_ITS_SDK}' "$OPENAI_BASE_URL" """], 1),
+    ],
+    ids=["python starts node", "python by itself", "a shell and node start both", "an address is an argument"],
+)
+def test_each_call_is_charged_once_whoever_starts_whom(
+    run: Run, provider: SimulatedProvider, command: list[str], calls: int
+) -> None:
+    before = len(provider.bill)
+    done = run("--limit", "$5", "--user", "alice", "--", *command, OWN=provider.openai_url, PYTHON=PYTHON)
+    agrees(done, provider, before, calls)
+    assert table(done)["user alice"] == table(done)["total"]
+    if "env" in done.stdout:
+        assert re.search(r"OPENAI_BASE_URL=http://127.0.0.1:\d+/run-[\w-]+/openai/v1\n", done.stdout)
+
+
+def test_what_is_held_for_by_hand_is_not_charged_by_the_gateway_as_well(run: Run, provider: SimulatedProvider) -> None:
+    done = run("--", "python", "-c", IN_A_BLOCK)
+    assert table(done)["total"][:2] == ["1", "$0.25"], done.stderr
+
+
+def test_a_program_that_is_refused_is_told_why_and_the_exit_code_says_so(run: Run, provider: SimulatedProvider) -> None:
+    before = len(provider.requests)
+    done = run("--limit", "$0.000001", "--", "node", NODE)
+    assert done.returncode == 87
+    assert "Error: the global budget has $0.000001 left of $0.000001, and this call for gpt-5-mini may" in done.stderr
+    assert table(done)["refused"] == ["1"]
+    assert provider.requests[before:] == []
+    started = f"import subprocess; subprocess.run(['node', {NODE!r}], check=True)"
+    assert run("--limit", "$0.000001", "--", "python", "-c", started).returncode == 87
+    handled = f"import subprocess; subprocess.run(['node', {NODE!r}]); raise SystemExit(1)"
+    assert run("--limit", "$0.000001", "--", "python", "-c", handled).returncode == 1
+    assert provider.requests[before:] == []
+
+
+def test_a_run_in_a_run_keeps_to_both_and_is_charged_once(run: Run, provider: SimulatedProvider) -> None:
+    before = len(provider.bill)
+    inner = ["python", "-m", "budgeted", "run", "--cap", "$1", "--", "node", NODE]
+    done = run("--limit", "$5", "--", *inner)
+    assert done.returncode == 0, done.stderr
+    [call] = provider.bill[before:]
+    totals = [line.split() for line in done.stderr.splitlines() if line.startswith("total")]
+    assert [(calls, nano(spent)) for _, calls, spent, _ in totals] == [("1", call.nano_usd)] * 2
+    assert "left of $5 (everybody)" in done.stderr
+
+
+def test_only_programs_of_the_run_reach_its_gateway(run: Run, provider: SimulatedProvider) -> None:
+    before = len(provider.requests)
+    program = """
+import os, urllib.error, urllib.request
+address = os.environ["OPENAI_BASE_URL"]
+token = address.split("/")[3]
+for path in ("/v1/chat/completions", "/run-/v1/chat/completions", f"/{token[:-1]}/v1/chat/completions", "/health"):
+    try:
+        urllib.request.urlopen("http://" + address.split("/")[2] + path, b"{}")
+    except urllib.error.HTTPError as error:
+        print(error.code)
+"""
+    done = run("--limit", "$5", "--", "python", "-I", "-c", program)
+    assert done.stdout.split() == ["404"] * 4, done.stderr
+    assert provider.requests[before:] == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({"OPENAI_BASE_URL": "localhost"}, "OPENAI_BASE_URL stays as it is"),
+        ({"OPENAI_BASE_URL": "https://me:secret@llm.corp/v1"}, "a user's name or password stands in it"),
+    ],
+)
+def test_an_address_that_no_gateway_can_send_to_is_left_and_told_of(
+    run: Run, variables: dict[str, str], told: str
+) -> None:
+    done = run("--", "sh", "-c", 'echo "$OPENAI_BASE_URL"', **variables)
+    assert done.stdout.strip() == variables["OPENAI_BASE_URL"]
+    assert told in done.stderr
+    assert "secret" not in done.stderr
+
+
+def test_variables_of_any_name_that_lead_to_a_provider_lead_to_the_gateway(run: Run) -> None:
+    variables = {
+        "MY_LLM_BASE_URL": "https://api.groq.com/openai/v1",
+        "AZURE_OPENAI_ENDPOINT": "https://x.openai.azure.com",
+    }
+    variables |= {"MY_DATABASE_API_URL": "https://db.corp/v1", "AWS_BEDROCK_ENDPOINT": "https://x.amazonaws.com"}
+    done = run("--", "env", **variables)
+    found = dict(line.split("=", 1) for line in done.stdout.splitlines() if line.split("=")[0] in variables)
+    assert found["MY_LLM_BASE_URL"].endswith("/groq/v1")
+    assert found["AZURE_OPENAI_ENDPOINT"].startswith("http://127.0.0.1:")
+    assert found["MY_DATABASE_API_URL"] == "https://db.corp/v1"
+    assert found["AWS_BEDROCK_ENDPOINT"] == "https://x.amazonaws.com"
