@@ -319,7 +319,10 @@ def test_300_half_open_connections_of_256_files_starve_nobody(tmp_path: Path, tl
 
 def test_the_command_has_the_limits_of_its_settings_and_names_their_defaults() -> None:
     defaults = {name: getattr(ConnectionLimits(), name) for name in ConnectionLimits.__struct_fields__}
-    assert {name: default for name, (_, default, _) in LIMITS.items()} | {"trusted_proxies": ()} == defaults
+    assert {name: default for name, (_, default, _) in LIMITS.items()} | {
+        "trusted_proxies": (),
+        "unread_seconds": None,
+    } == defaults
     told = serve.get_help(click.Context(serve, terminal_width=200))
     for name, (_, default, _) in LIMITS.items():
         line = told[told.index(f"--{name.replace('_', '-')} ") :]

@@ -6,12 +6,14 @@ opens many and sends nothing keeps nobody out, whatever address he comes from.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
+import itertools
 import logging
 import socket
 import time
-from collections.abc import Iterable, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Iterable
+from typing import Protocol, TypeAlias
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -26,6 +28,7 @@ NEWS_SECONDS = 60.0
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
+@functools.lru_cache(4096)
 def whose(host: str) -> str:
     """The address that counts for a host's: of IPv6 the first 64 bits, of which one customer has all the rest."""
     try:
@@ -39,88 +42,144 @@ def whose(host: str) -> str:
     return str(address)
 
 
-class Connection(socket.socket):
-    """An accepted connection, and what it is about."""
+class Answering(Protocol):
+    """What a connection is read and answered by."""
 
-    address = ""
-    awaited = True
-    """Whether a request is awaited, or the rest of one. Else one is being answered."""
-    answered = 0
-    """Requests that were."""
-    since = 0.0
-    """``time.monotonic()`` of when it came, or when its last request was answered."""
-    place: Connections
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being answered. Else one is awaited, or the rest of one."""
 
-    def close(self) -> None:
-        """As every socket's; its place is free."""
-        self.place.left(self)
-        super().close()
+
+class Place:
+    """The place of an accepted connection.
+
+    Attributes:
+        address: whose it is.
+        answering: None before it has begun, as during a TLS handshake, and when it has ended.
+    """
+
+    __slots__ = ("_accepted", "_connections", "address", "answering")
+
+    def __init__(self, connections: Connections, accepted: socket.socket, address: str) -> None:
+        self._connections, self._accepted = connections, accepted
+        self.address = address
+        self.answering: Answering | None = None
+
+    @property
+    def handshake_seconds(self) -> float:
+        """How long a TLS handshake may take."""
+        return self._connections.limits.header_seconds
+
+    def was_answered(self) -> None:
+        """A request of it was: it gives way after all that never asked, and those that were answered before it."""
+        self._connections.was_answered(self)
+
+    def leave(self) -> None:
+        """It has ended. Repeating this does nothing."""
+        self.answering = None
+        self._connections.left(self)
 
     def give_way(self) -> None:
         """End it: whoever reads from it finds its end, and closes it."""
         try:
-            self.shutdown(socket.SHUT_RDWR)
+            self._accepted.shutdown(socket.SHUT_RDWR)
         except OSError:  # the other end has gone already
             return
 
 
+class _Beside:
+    """The connections of one address, in the order in which they give way."""
+
+    __slots__ = ("answered", "fresh")
+
+    def __init__(self) -> None:
+        self.fresh: dict[Place, None] = {}
+        self.answered: dict[Place, None] = {}
+
+    def __len__(self) -> int:
+        return len(self.fresh) + len(self.answered)
+
+    def next_awaited(self) -> Place | None:
+        """The one that most likely comes to nothing: one that never asked, of those the oldest."""
+        places = itertools.chain(self.fresh, self.answered)
+        return next((one for one in places if one.answering is None or not one.answering.busy), None)
+
+
 class Connections:
-    """The connections that there are. For one thread, that of the event loop."""
+    """The connections that there are. For one thread, that of the event loop.
+
+    Args:
+        limits: how many there may be.
+    """
 
     def __init__(self, limits: ConnectionLimits) -> None:
         self.limits = limits
         self._trusted: list[Network] = [ipaddress.ip_network(proxy) for proxy in limits.trusted_proxies]
-        self._by_number: dict[int, Connection] = {}
-        self._by_address: dict[str, dict[int, Connection]] = {}
+        self._by_address: dict[str, _Beside] = {}
+        self._count = 0
         self._told = -NEWS_SECONDS
 
-    def admit(self, connection: Connection, host: str) -> bool:
-        """Give a connection a place, if need be that of another. False if all others are being answered."""
-        address, number = whose(host), connection.fileno()
-        beside = self._by_address.get(address, {})
-        if len(beside) >= self.limits.max_connections_per_address and not self._is_trusted(host):
+    def admit(self, accepted: socket.socket, host: str) -> Place | None:
+        """Give a connection a place, if need be that of another. None if all others are being answered."""
+        address = whose(host)
+        beside = self._by_address.get(address)
+        if beside and len(beside) >= self.limits.max_connections_per_address and not self._is_trusted(host):
             room = self._make_room([beside], f"{address} has {len(beside)} connections")
-        elif len(self._by_number) >= self.limits.max_connections:
+        elif self._count >= self.limits.max_connections:
             # Who has most gives way.
             most = sorted(self._by_address.values(), key=len, reverse=True)
-            room = self._make_room(most, f"there are {len(self._by_number)} connections")
+            room = self._make_room(most, f"there are {self._count} connections")
         else:
             room = True
-        if room:
-            connection.address, connection.place, connection.since = address, self, time.monotonic()
-            self._by_number[number] = self._by_address.setdefault(address, {})[number] = connection
-        return room
+        if not room:
+            return None
+        place = Place(self, accepted, address)
+        self._by_address.setdefault(address, _Beside()).fresh[place] = None
+        self._count += 1
+        return place
 
-    def find(self, number: int) -> Connection | None:
-        """The connection of a file descriptor."""
-        return self._by_number.get(number)
+    def make_room(self, why: str) -> None:
+        """Have one give way, if any may, as the process lacks what another needs."""
+        self._make_room(sorted(self._by_address.values(), key=len, reverse=True), why)
 
-    def left(self, connection: Connection) -> None:
+    def was_answered(self, place: Place) -> None:
+        """A request of a connection was answered."""
+        beside = self._by_address.get(place.address)
+        if beside is None:
+            return
+        for places in (beside.answered, beside.fresh):
+            if place in places:
+                del places[place]
+                beside.answered[place] = None
+                return
+
+    def left(self, place: Place) -> None:
         """A connection's place is free. Repeating it does nothing."""
-        number, beside = connection.fileno(), self._by_address.get(connection.address, {})
-        if beside.get(number) is connection:
-            del beside[number], self._by_number[number]
-            if not beside:
-                del self._by_address[connection.address]
+        beside = self._by_address.get(place.address)
+        if beside is None:
+            return
+        for places in (beside.answered, beside.fresh):
+            if place in places:
+                del places[place]
+                self._count -= 1
+        if not len(beside):
+            del self._by_address[place.address]
 
-    def _make_room(self, addresses: Iterable[Mapping[int, Connection]], why: str) -> bool:
-        """Have the connection give way that most likely comes to nothing: one that never asked, of those the oldest."""
-        waiting = ([one for one in each.values() if one.awaited] for each in addresses)
-        awaited = next(filter(None, waiting), [])
-        self._tell(why, made=bool(awaited))
-        if not awaited:
+    def _make_room(self, addresses: Iterable[_Beside], why: str) -> bool:
+        awaited = next((one for beside in addresses if (one := beside.next_awaited())), None)
+        self._tell(why, made=awaited is not None)
+        if awaited is None:
             return False
-        one = min(awaited, key=lambda one: (one.answered > 0, one.since))
-        self.left(one)
-        one.give_way()
+        self.left(awaited)
+        awaited.give_way()
         return True
 
     def _tell(self, why: str, *, made: bool) -> None:
         now = time.monotonic()
         if now - self._told >= NEWS_SECONDS:
             self._told = now
-            what = "its oldest that waits for a request is closed for a new one" if made else "a new one was refused"
-            logger.warning("budgeted: %s, and more are not allowed: %s; see `budgeted serve --help`", why, what)
+            what = "the oldest that waits for a request is closed for a new one" if made else "a new one was refused"
+            logger.warning("budgeted: %s, and more are not allowed: %s; see `--help`", why, what)
 
     def _is_trusted(self, host: str) -> bool:
         if not self._trusted:
@@ -128,41 +187,6 @@ class Connections:
         address = ipaddress.ip_address(host.partition("%")[0])
         mapped = getattr(address, "ipv4_mapped", None)
         return any((mapped or address) in network for network in self._trusted)
-
-
-class Listening(socket.socket):
-    """A socket that listens for connections, and accepts those that may be there.
-
-    Args:
-        listening: the socket whose place it takes.
-        connections: those that there are.
-    """
-
-    def __init__(self, listening: socket.socket, connections: Connections) -> None:
-        # With the protocol's number, which asyncio looks at before it sends small answers at once.
-        super().__init__(listening.family, listening.type, socket.IPPROTO_TCP, listening.detach())
-        self.setblocking(False)
-        self._connections = connections
-        self._asked = False
-
-    def accept(self) -> tuple[socket.socket, Any]:
-        """The next connection.
-
-        Raises:
-            ConnectionAbortedError: it was closed at once, as there is no place for it.
-            BlockingIOError: there is none, or the event loop is to do other things before it asks again.
-        """
-        # One at a time: between two, the loop closes what gave way. It would also try and log as often as connections
-        # may wait, when there are no files left.
-        self._asked = not self._asked
-        if not self._asked:
-            raise BlockingIOError
-        accepted, host = super().accept()
-        connection = Connection(self.family, self.type, socket.IPPROTO_TCP, accepted.detach())
-        if not self._connections.admit(connection, str(host[0])):
-            socket.socket.close(connection)
-            raise ConnectionAbortedError
-        return connection, host
 
 
 class RequestsPerAddress:

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import http
+
 import msgspec
 from starlette.types import Send
 
 
 def refusal_body(kind: str, text: str) -> bytes:
-    """A refusal as JSON, in the form that all of this package's servers, and most providers, have.
+    """A refusal as JSON, in the form that this package's servers and most providers have.
 
     Args:
         kind: a name for programs.
         text: for people.
     """
     return msgspec.json.encode({"error": {"type": kind, "message": text}})
+
+
+def refusal_bytes(status: int, kind: str, text: str) -> bytes:
+    """A refusal as it is sent where there is no request as yet that an answer could belong to.
+
+    Args:
+        status: HTTP's.
+        kind: a name for programs.
+        text: for people.
+    """
+    body = refusal_body(kind, text)
+    line = f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}"
+    head = f"{line}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+    return head.encode() + body
 
 
 async def refuse(send: Send, status: int, kind: str, text: str, **headers: str) -> None:

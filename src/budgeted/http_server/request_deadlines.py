@@ -1,136 +1,144 @@
 """How long a request may take, from the first byte that is awaited to the last one that is read by its sender.
 
-At each moment a connection has one deadline: for the headers, for the body, or for the answer; between two requests,
-uvicorn's own for connections that are kept.
+At each moment a connection has one deadline, for what it awaits; beside it, bytes of an answer may lie here no longer
+than another, whatever is awaited.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from typing import ClassVar
+import enum
+from collections.abc import Callable, Mapping
 
-import h11
-from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+from budgeted.http_server.connection_limits import ConnectionLimits
 
-from budgeted.http_server.connections_per_address import Connection, Connections
+KEPT_SECONDS = 75.0
+"""How long an unused connection is kept: longer than clients keep theirs."""
 
-
-def _refusal(status: bytes, kind: bytes, text: bytes) -> bytes:
-    body = b'{"error":{"type":"%s","message":"%s"}}' % (kind, text)
-    head = b"HTTP/1.1 %s\r\nconnection: close\r\ncontent-type: application/json\r\n" % status
-    return b"%scontent-length: %d\r\n\r\n%s" % (head, len(body), body)
+LINGER_SECONDS = 5.0
+"""How long what comes after the last answer is read and thrown away: a socket that is closed with bytes that nobody has
+read takes the answer along with it."""
 
 
-TOO_LATE = _refusal(b"408 Request Timeout", b"RequestTimeout", b"the request took too long to arrive")
-"""What is answered to a request that does not arrive."""
+class Awaited(enum.Enum):
+    """What a connection awaits."""
 
-UNREADABLE = _refusal(b"400 Bad Request", b"BadRequest", b"this is no HTTP")
-"""What is answered to what is no request."""
-
-_log = logging.getLogger("uvicorn.error.requests")
-_log.setLevel(logging.ERROR)  # not a line for each that is malformed: who sends them must not fill the log
-
-_HEADERS, _BODY, _ANSWERED, _NONE = "headers", "body", "answer", ""
+    HEADERS = "headers"
+    BODY = "body"
+    ANSWER = "answer"
+    REQUEST = "the next request"
+    END = "the end"
 
 
-class TimedProtocol(H11Protocol):
-    """uvicorn's protocol of HTTP by h11, with deadlines. h11 also bounds the size of headers (64 KiB)."""
+def seconds_for(limits: ConnectionLimits) -> Mapping[Awaited, float | None]:
+    """How long each may take, or None for as long as it takes."""
+    return {
+        Awaited.HEADERS: limits.header_seconds,
+        Awaited.BODY: limits.body_seconds,
+        Awaited.ANSWER: limits.answer_seconds,
+        Awaited.REQUEST: KEPT_SECONDS,
+        Awaited.END: LINGER_SECONDS,
+    }
 
-    places: ClassVar[Connections]
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Await the first request."""
-        self.logger = _log
-        super().connection_made(transport)
-        self._connection: Connection | None = self.places.find(transport.get_extra_info("socket").fileno())
-        limits = self.places.limits
-        self._seconds = {
-            _HEADERS: limits.header_seconds,
-            _BODY: limits.body_seconds,
-            _ANSWERED: limits.answer_seconds,
-        }
-        self._awaiting = _NONE
-        self._deadline: asyncio.TimerHandle | None = None
-        self._await(_HEADERS)
+class Deadline:
+    """The deadline for what a connection awaits.
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    Its timer is not moved for each request: it finds out when it goes off that there is more time.
+
+    Args:
+        loop: that the connection runs on.
+        seconds: how long each may take.
+        late: called with what has not come.
+    """
+
+    __slots__ = ("_at", "_late", "_loop", "_seconds", "_timer", "awaited")
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        seconds: Mapping[Awaited, float | None],
+        late: Callable[[Awaited], None],
+    ) -> None:
+        self.awaited: Awaited | None = None
+        self._loop, self._seconds, self._late = loop, seconds, late
+        self._at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def wait_for(self, awaited: Awaited) -> None:
+        """Await something else from now on. What is awaited already has no more time for it."""
+        if awaited is self.awaited:
+            return
+        self.awaited = awaited
+        seconds = self._seconds[awaited]
+        if seconds is None:
+            self._at = float("inf")
+            return
+        self._at = self._loop.time() + seconds
+        if self._timer is None or self._timer.when() > self._at:
+            self._set()
+
+    def stop(self) -> None:
         """Await nothing any more."""
-        self._await(_NONE)
-        super().connection_lost(exc)
+        self.awaited = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
-    def data_received(self, data: bytes) -> None:
-        """Await what follows on these bytes."""
-        if self._awaiting == _NONE or self._is_read():
-            self._await(_HEADERS)
-        super().data_received(data)
-        self._look()
-
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - as uvicorn has it
-        """Refuse what is no HTTP. A request whose body ends in it gets no other answer."""
-        begun = False
-        cycle: RequestResponseCycle | None = getattr(self, "cycle", None)  # there is none before the first request
-        if cycle is not None and not cycle.response_complete:
-            begun = cycle.response_started
-            cycle.disconnected = True
-            cycle.message_event.set()
-        if not begun:
-            self.transport.write(UNREADABLE)
-        self.transport.close()
-
-    def on_response_complete(self) -> None:
-        """Await that the answer is read, and then the next request."""
-        if self._connection is not None:
-            self._connection.answered += 1
-            self._connection.since = self.loop.time()
-        if not self.transport.get_write_buffer_size():
-            self._await(_NONE)  # a request that was sent right behind has its own time
-        super().on_response_complete()
-        self._look()
+    def _set(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(self._at, self._look)
 
     def _look(self) -> None:
-        """See what is awaited now."""
-        state = self.conn.their_state
-        if self.transport.is_closing() or state not in (h11.IDLE, h11.SEND_BODY):
-            self._await(_ANSWERED)
-        elif state is h11.SEND_BODY:
-            self._await(_BODY)
-        elif self._is_read():
-            self._await(_NONE)
-
-    def _is_read(self) -> bool:
-        """Whether the last answer was read, and no byte of a further request has come."""
-        between = self._awaiting == _ANSWERED and self.conn.their_state is h11.IDLE
-        return between and not self.transport.is_closing() and not self.transport.get_write_buffer_size()
-
-    def _await(self, what: str) -> None:
-        if what == self._awaiting:
+        self._timer = None
+        if self.awaited is None or self._at == float("inf"):
             return
-        self._awaiting = what
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-        if self._connection is not None:
-            self._connection.awaited = what != _ANSWERED
-        if what != _NONE:
-            self._deadline = self.loop.call_later(self._seconds[what], self._too_late)
-
-    def _too_late(self) -> None:
-        if self._is_read():
-            self._await(_NONE)
+        if self._loop.time() < self._at:
+            self._set()
             return
-        unanswered = self._awaiting == _HEADERS or (self._awaiting == _BODY and not self.cycle.response_started)
-        if unanswered and not self.transport.is_closing():
-            self.transport.write(TOO_LATE)
-        # Not closed: that waits until the other end has read all that was written.
-        self.transport.abort()
+        awaited, self.awaited = self.awaited, None
+        self._late(awaited)
 
 
-def protocol_of(connections: Connections) -> type[TimedProtocol]:
-    """The protocol with the deadlines and the places of these connections, as uvicorn takes it."""
+class Unread:
+    """The deadline for bytes that were written, to be taken by their reader.
 
-    class Protocol(TimedProtocol):
-        pass
+    Args:
+        loop: that the connection runs on.
+        transport: that writes. It is aborted when bytes lie in it for between one and two times the seconds.
+        seconds: how long they may.
+    """
 
-    Protocol.places = connections
-    return Protocol
+    __slots__ = ("_loop", "_mark", "_seconds", "_timer", "_transport", "_written")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport, seconds: float) -> None:
+        self._loop, self._transport, self._seconds = loop, transport, seconds
+        self._written = self._mark = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def wrote(self, count: int) -> None:
+        """So many bytes were written. Whether they lie is looked at when they would for too long."""
+        self._written += count
+        if self._timer is None:
+            self._set()
+
+    def stop(self) -> None:
+        """Look at nothing any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _set(self) -> None:
+        self._mark = self._written
+        self._timer = self._loop.call_later(self._seconds, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        lie = self._transport.get_write_buffer_size()
+        if not lie:
+            return
+        if lie - lie // 64 > self._written - self._mark:  # encrypted, they are a few more
+            self._transport.abort()
+        else:
+            self._set()

@@ -1,27 +1,40 @@
-"""The process that listens: uvicorn around the application, with limits on what connections may take of it."""
+"""The process that listens: uvicorn's around connections of our own, with limits on what they may take of it."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import functools
+import logging
 import socket
+import time
 from collections.abc import Sequence
 from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
 
+from budgeted.http_server.accepting import accept_connections
 from budgeted.http_server.connection_limits import ConnectionLimits
-from budgeted.http_server.connections_per_address import Connections, Listening, RequestsPerAddress
-from budgeted.http_server.request_deadlines import protocol_of
+from budgeted.http_server.connections_per_address import Connections, RequestsPerAddress
+from budgeted.http_server.http_connection import HTTPConnection, Served
 
-GRACE_SECONDS = 10
+GRACE_SECONDS = 10.0
 """How long requests under way may take when the server is told to stop."""
 
-KEPT_SECONDS = 75
-"""How long an unused connection is kept: longer than clients keep theirs."""
+END_SECONDS = 5.0
+"""How long they may then take to end, when they are told to."""
+
+TICK_SECONDS = 0.05
+"""How often it is looked, then, whether they have ended."""
 
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
+
+KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 20, "TCP_KEEPCNT": 3}
+"""Seconds without a byte, seconds between probes, and how many: who goes without a word is noticed in two minutes."""
+
+logger = logging.getLogger("uvicorn.error")
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
@@ -45,13 +58,17 @@ def listen(host: str, port: int) -> list[socket.socket]:
 class HTTPServer:
     """A server of an application, on sockets that listen already.
 
-    It reads HTTP by h11 and runs on asyncio's own loop, whatever else is installed: the limits are of these two.
+    It speaks HTTP/1.0 and 1.1, and runs on uvloop where that is installed.
 
     Args:
-        app: the application.
+        app: the application. What it sends first, the head of an answer, leaves with what it sends next, be it empty.
         listening: sockets that listen; the server closes them.
         limits: what connections may take.
-        settings: uvicorn's, such as ``ssl_certfile``.
+        grace_seconds: how long requests under way, and streams, go on when a signal ends the server.
+        settings: uvicorn's, of TLS (``ssl_certfile``) and of logging (``log_level``).
+
+    Raises:
+        RuntimeError: the version of uvicorn that is installed starts servers in another way.
 
     Example:
         >>> server = HTTPServer(create_app(), listen("127.0.0.1", 8787), ConnectionLimits())
@@ -59,31 +76,34 @@ class HTTPServer:
     """
 
     def __init__(
-        self, app: ASGIApp, listening: Sequence[socket.socket], limits: ConnectionLimits, **settings: Any
+        self,
+        app: ASGIApp,
+        listening: Sequence[socket.socket],
+        limits: ConnectionLimits,
+        *,
+        grace_seconds: float = GRACE_SECONDS,
+        **settings: Any,
     ) -> None:
-        connections = Connections(limits)
-        self._sockets: list[socket.socket] = [Listening(one, connections) for one in listening]
-        config = uvicorn.Config(
-            RequestsPerAddress(app, limits.max_connections_per_address),
-            loop="asyncio",
-            http=protocol_of(connections),
-            ws="none",
-            access_log=False,
-            server_header=False,
-            backlog=BACKLOG,
-            proxy_headers=bool(limits.trusted_proxies),
-            forwarded_allow_ips=list(limits.trusted_proxies),
-            timeout_graceful_shutdown=GRACE_SECONDS,
-            timeout_keep_alive=KEPT_SECONDS,
-            **settings,
-        )
+        self._sockets = list(listening)
         try:
+            _check_uvicorn()
+            for one in self._sockets:
+                _notice_who_has_gone(one)
+            config = uvicorn.Config(
+                RequestsPerAddress(app, limits.max_connections_per_address),
+                http=asyncio.Protocol,  # connections have one of ours
+                ws="none",
+                access_log=False,
+                proxy_headers=bool(limits.trusted_proxies),
+                forwarded_allow_ips=list(limits.trusted_proxies),
+                **settings,
+            )
             config.load()  # certificates are read here
         except BaseException:
             for one in self._sockets:
                 one.close()
             raise
-        self.server = uvicorn.Server(config)
+        self.server = _Server(config, self._sockets, limits, grace_seconds)
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
@@ -93,4 +113,77 @@ class HTTPServer:
     def run(self) -> None:
         """Serve until a signal ends it."""
         with contextlib.suppress(KeyboardInterrupt):
-            self.server.run(self._sockets)
+            self.server.run([])  # it listens by itself
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's process (its signals, its settings, the application's start and end), with our connections."""
+
+    def __init__(
+        self, config: uvicorn.Config, listening: Sequence[socket.socket], limits: ConnectionLimits, grace: float
+    ) -> None:
+        super().__init__(config)
+        self._listening, self._limits, self._grace = listening, limits, grace
+        self._accepting: list[asyncio.Task[None]] = []
+        self._served: Served | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._served = Served(self.config.loaded_app, self._limits, self.lifespan.state)
+        connections = Connections(self._limits)
+        protocol_of = functools.partial(HTTPConnection, self._served)
+        for one in self._listening:
+            accepting = accept_connections(one, connections, protocol_of, self.config.ssl)
+            task = self._served.loop.create_task(accepting)
+            task.add_done_callback(self._accepts_no_more)
+            self._accepting.append(task)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for task in self._accepting:
+            task.cancel()
+        await asyncio.gather(*self._accepting, return_exceptions=True)
+        for one in self._listening:
+            one.close()
+        if self._served is not None:
+            await self._end(self._served)
+        await super().shutdown(sockets)
+
+    async def _end(self, served: Served) -> None:
+        served.ending = True
+        for connection in list(served.open):
+            connection.end()
+        await self._until_ended(served, self._grace)
+        if served.tasks:
+            logger.error("%d requests have not ended within %g seconds, and are cut", len(served.tasks), self._grace)
+        for task in served.tasks:
+            task.cancel()
+        await self._until_ended(served, END_SECONDS)
+        for connection in list(served.open):
+            connection.abort()
+
+    async def _until_ended(self, served: Served, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        # A signal's handler may end this at any time, and does not tell the loop: uvicorn looks for it like this, too.
+        while (served.tasks or served.open) and not self.force_exit and time.monotonic() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(TICK_SECONDS)
+
+    def _accepts_no_more(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()):
+            logger.error("the server can accept no more connections, and ends", exc_info=error)
+            self.should_exit = True
+
+
+def _check_uvicorn() -> None:
+    """Refuse what would start and never listen, or never end."""
+    found = [getattr(uvicorn.Server, name, None) for name in ("startup", "shutdown")]
+    if not all(map(asyncio.iscoroutinefunction, found)):
+        msg = f"uvicorn {uvicorn.__version__} starts servers in a way that is not known here: install uvicorn>=0.34,<1"
+        raise RuntimeError(msg)
+
+
+def _notice_who_has_gone(listening: socket.socket) -> None:
+    """Connections take this over from the socket that they were accepted by."""
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in KEEPALIVE.items():
+        if (option := getattr(socket, name, None)) is not None:
+            listening.setsockopt(socket.IPPROTO_TCP, option, value)
