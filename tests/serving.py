@@ -45,10 +45,9 @@ class Serving:
 
     def __init__(self, limits: ConnectionLimits | None = None, **settings: Any) -> None:
         app, limits = create_app(ServerSettings(**settings)), limits or ConnectionLimits()
-        server = HTTPServer(app, listen("127.0.0.1", 0), limits, log_level="warning")
+        self._server = server = HTTPServer(app, listen("127.0.0.1", 0), limits, log_level="warning")
         [(_, self.port)] = server.addresses
         self.url = f"http://127.0.0.1:{self.port}"
-        self._server = server.server
         self._thread = threading.Thread(target=server.run, daemon=True)
         self._thread.start()
         while not self._server.started:
@@ -56,7 +55,7 @@ class Serving:
             time.sleep(0.005)
 
     def close(self) -> None:
-        self._server.should_exit = True
+        self._server.stop()
         self._thread.join(10)
 
     def __enter__(self) -> Self:

@@ -9,6 +9,7 @@ import threading
 import time
 from typing import Any, Self
 
+from bare_clients import connect, rest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from budgeted.http_server.connection_limits import ConnectionLimits
@@ -21,23 +22,26 @@ LONG = 60.0
 class Listening:
     """A server in a thread, on an event loop of a kind."""
 
-    def __init__(self, app: ASGIApp, *, loop: str = "auto", grace_seconds: float = 10, **limits: Any) -> None:
+    def __init__(
+        self, app: ASGIApp, *, loop: str = "auto", grace_seconds: float = 10, ssl_certfile: Any = None, **limits: Any
+    ) -> None:
         unread = {} if "answer_seconds" in limits else {"unread_seconds": LONG}
         allowed = ConnectionLimits(**{"header_seconds": LONG, "body_seconds": LONG, **unread, **limits})
         sockets = listen("127.0.0.1", 0)
-        self.http = HTTPServer(app, sockets, allowed, grace_seconds=grace_seconds, log_level="critical", loop=loop)
+        settings = {"log_level": "critical", "loop": loop, "ssl_certfile": ssl_certfile}
+        self.http = HTTPServer(app, sockets, allowed, grace_seconds=grace_seconds, **settings)
         [(_, self.port)] = self.http.addresses
         self._thread = threading.Thread(target=self.http.run, daemon=True)
         self._thread.start()
         deadline = time.monotonic() + 20
-        while not self.http.server.started:
+        while not self.http.started:
             assert self._thread.is_alive()
             assert time.monotonic() < deadline
             threading.Event().wait(0.005)
 
     def stop(self) -> None:
         """Have it end, and wait for that."""
-        self.http.server.should_exit = True
+        self.http.stop()
         self._thread.join(20)
         assert not self._thread.is_alive()
 
@@ -48,9 +52,7 @@ class Listening:
         self.stop()
 
     def connect(self) -> socket.socket:
-        one = socket.create_connection(("127.0.0.1", self.port), 20)
-        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return one
+        return connect(self.port)
 
     def send(self, *pieces: bytes) -> bytes:
         """All that is answered to bytes, until the server ends the connection."""
@@ -59,25 +61,6 @@ class Listening:
                 for piece in pieces:
                     one.sendall(piece)
             return rest(one)
-
-
-def rest(one: socket.socket) -> bytes:
-    """All that still comes, until the server ends the connection."""
-    received = bytearray()
-    with contextlib.suppress(ConnectionResetError):
-        while piece := one.recv(2**16):
-            received += piece
-    return bytes(received)
-
-
-def until(one: socket.socket, end: bytes) -> bytes:
-    """What comes until a text has."""
-    received = b""
-    while end not in received:
-        piece = one.recv(2**16)
-        assert piece, received
-        received += piece
-    return received
 
 
 def status(answer: bytes) -> int:

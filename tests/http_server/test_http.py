@@ -9,7 +9,8 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from listening import Listening, answer, lifespan, rest, until, whole_body
+from bare_clients import rest, until
+from listening import Listening, answer, lifespan, whole_body
 from starlette.types import Message, Receive, Scope, Send
 
 HOST = b"Host: a\r\n"

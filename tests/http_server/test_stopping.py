@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
 import signal
 import socket
@@ -11,7 +12,8 @@ import sys
 import threading
 
 import pytest
-from listening import Listening, answer, lifespan, rest, until
+from bare_clients import rest, until
+from listening import Listening, answer, lifespan
 from starlette.types import Receive, Scope, Send
 
 GET = b"GET /%b HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -91,9 +93,8 @@ def test_a_stream_that_takes_longer_is_cut_after_it_could_settle(loop: str) -> N
 
 
 PROGRAM = """
-import sys
-sys.path.insert(0, {tests!r})
-from listening import *
+from budgeted.http_server.connection_limits import ConnectionLimits
+from budgeted.http_server.server import HTTPServer, listen
 from test_stopping import Streaming
 http = HTTPServer(Streaming(), listen("127.0.0.1", 0), ConnectionLimits(), grace_seconds=0.1, log_level="error")
 print(http.addresses[0][1], flush=True)
@@ -103,8 +104,9 @@ http.run()
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_a_server_and_what_it_streams(number: signal.Signals) -> None:
-    program = PROGRAM.format(tests=__file__.rpartition("/")[0])
-    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", PROGRAM]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     with socket.create_connection(("127.0.0.1", int(process.stdout.readline())), 20) as one:
         one.sendall(GET % b"")

@@ -10,7 +10,8 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from listening import Listening, answer, lifespan, rest, until
+from bare_clients import rest, until
+from listening import Listening, answer, lifespan
 from starlette.types import Message, Receive, Scope, Send
 
 HOST = b"Host: a\r\n"

@@ -110,10 +110,19 @@ class HTTPServer:
         """Each address and port that it listens on."""
         return [one.getsockname()[:2] for one in self._sockets]
 
+    @property
+    def started(self) -> bool:
+        """Whether the application has been started, and connections are accepted."""
+        return self.server.started
+
     def run(self) -> None:
-        """Serve until a signal ends it."""
+        """Serve until a signal, or :meth:`stop`, ends it."""
         with contextlib.suppress(KeyboardInterrupt):
             self.server.run([])  # it listens by itself
+
+    def stop(self) -> None:
+        """Have it end, from any thread: as a signal does, it ends when the requests under way have, or their time."""
+        self.server.should_exit = True
 
 
 class _Server(uvicorn.Server):

@@ -8,22 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import json
-import resource
 import socket
 import ssl
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 import trustme
-from serving import TOKEN, Asking, Served, Serving
+from bare_clients import connect, rest
+from listening import Listening, telling
+from serving import TOKEN, Asking, Serving
 
-from budgeted.cli.serve import LIMITS, serve
 from budgeted.http_server.connection_limits import ConnectionLimits
-from budgeted.http_server.file_descriptors import share_out
 
 LONG = 60.0
 """Seconds that no test waits for."""
@@ -37,21 +34,6 @@ BEARER = f"Authorization: Bearer {TOKEN}\r\n".encode()
 def serving(**limits: Any) -> Iterator[Serving]:
     with Serving(ConnectionLimits(**limits), ledger="memory://", tokens=(TOKEN,)) as one:
         yield one
-
-
-def connect(port: int, address: str = "127.0.0.1") -> socket.socket:
-    one = socket.create_connection(("127.0.0.1", port), 20, (address, 0))
-    one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return one
-
-
-def rest(one: socket.socket) -> bytes:
-    """All that still comes, until the server ends the connection."""
-    received = b""
-    with contextlib.suppress(ConnectionResetError):
-        while piece := one.recv(2**16):
-            received += piece
-    return received
 
 
 def answer(one: socket.socket) -> bytes:
@@ -171,6 +153,21 @@ def test_requests_that_are_sent_at_once_are_answered_in_their_order() -> None:
         assert [each[:3] for each in answers] == [b"200", b"404", b"401", b"200"]
 
 
+@pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01", GET])
+def test_a_tls_handshake_has_the_time_of_the_headers(loop: str, tmp_path: Path, sent: bytes) -> None:
+    authority, certificate = trustme.CA(), tmp_path / "both.pem"
+    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(certificate)
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    with Listening(telling, loop=loop, header_seconds=0.5, ssl_certfile=certificate, max_connections=1) as server:
+        with server.connect() as one:
+            one.sendall(sent)
+            rest(one)
+        with context.wrap_socket(server.connect(), server_hostname="localhost") as one:
+            one.sendall(GET + b"Connection: close\r\n\r\n")
+            assert rest(one).startswith(b"HTTP/1.1 200 ")
+
+
 # -- how many
 
 
@@ -264,96 +261,3 @@ def test_a_header_of_a_proxy_that_is_not_trusted_changes_nothing() -> None:
         assert rest(half_open[0]) == b""
         for one in half_open:
             one.close()
-
-
-# -- the command
-
-
-class FewFiles(Served):
-    """``budgeted serve`` where a process may have 256 files open."""
-
-    def start(self) -> None:
-        kept = resource.getrlimit(resource.RLIMIT_NOFILE)
-        popen = subprocess.Popen
-        with pytest.MonkeyPatch.context() as patch:
-            limited = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))  # noqa: E731
-            patch.setattr(subprocess, "Popen", lambda *args, **options: popen(*args, preexec_fn=limited, **options))
-            super().start()
-        assert resource.getrlimit(resource.RLIMIT_NOFILE) == kept
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("tls", [False, True])
-def test_300_half_open_connections_of_256_files_starve_nobody(tmp_path: Path, tls: bool) -> None:
-    options: list[object] = []
-    authority = trustme.CA()
-    if tls:
-        authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(tmp_path / "both.pem")
-        options = ["--ssl-certfile", tmp_path / "both.pem"]
-    server = FewFiles(tmp_path / "ledger", options, BUDGETED_TOKEN=TOKEN, BUDGETED_MAX_PROJECTS="1000")
-    try:
-        half_open = [connect(server.port) for _ in range(300)]
-        if not tls:
-            for one in half_open:
-                with contextlib.suppress(ConnectionError):  # the first have given way by now
-                    one.sendall(GET)
-        context = ssl.create_default_context()
-        authority.configure_trust(context)
-        for number in range(60):
-            body = b'{"limits": ["$1"]}'
-            asked = b"PUT /v1/limits?project=p%d HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" % number
-            framing = b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
-            with connect(server.port) as plain:
-                one = context.wrap_socket(plain, server_hostname="localhost") if tls else plain
-                one.sendall(asked + BEARER + framing + body)
-                assert rest(one).startswith(b"HTTP/1.1 200 "), number
-                one.close()
-        for one in half_open:
-            one.close()
-    finally:
-        _, log = server.stop()
-    assert "out of system resource" not in log, log
-    assert "Traceback" not in log, log
-    assert "serves 128 connections and 21 open projects" in log
-
-
-def test_the_command_has_the_limits_of_its_settings_and_names_their_defaults() -> None:
-    defaults = {name: getattr(ConnectionLimits(), name) for name in ConnectionLimits.__struct_fields__}
-    assert {name: default for name, (_, default, _) in LIMITS.items()} | {
-        "trusted_proxies": (),
-        "unread_seconds": None,
-    } == defaults
-    told = serve.get_help(click.Context(serve, terminal_width=200))
-    for name, (_, default, _) in LIMITS.items():
-        line = told[told.index(f"--{name.replace('_', '-')} ") :]
-        assert f"BUDGETED_{name.upper()}; default: {default}" in " ".join(line.split())
-
-
-@pytest.mark.parametrize(
-    "limits",
-    [
-        {"header_seconds": 0},
-        {"body_seconds": float("inf")},
-        {"answer_seconds": True},
-        {"max_connections": 0},
-        {"max_connections_per_address": 1.5},
-        {"trusted_proxies": ("proxy.example",)},
-        {"trusted_proxies": ("10.0.0.1/8",)},
-    ],
-)
-def test_limits_that_make_no_sense_are_told(limits: dict[str, Any]) -> None:
-    [name] = limits
-    with pytest.raises(ValueError, match=f"^{name} must be"):
-        ConnectionLimits(**limits)
-
-
-def test_files_are_shared_out_where_there_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
-    had = [(256, 256)]
-    monkeypatch.setattr(resource, "getrlimit", lambda _: had[-1])
-    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: had.append(limits))
-    assert share_out(1000, 200) == (128, 21)
-    had.append((256, 100_000))
-    assert share_out(1000, 200) == (1000, 200)
-    assert had[-1] == (1664, 100_000)
-    had.append((65_536, 65_536))
-    assert share_out(1000, 200) == (1000, 200)
