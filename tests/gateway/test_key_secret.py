@@ -60,5 +60,14 @@ def test_a_secret_that_is_a_link_or_not_whole_is_refused(budgeted_home: Path, tm
     (tmp_path / "elsewhere").write_text("x" * 64)
     (tmp_path / "elsewhere").chmod(0o600)
     place.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(key_secret.SecretError, match="cannot be read"):
+    with pytest.raises(key_secret.SecretError, match="is no file"):
         key_secret.find_or_make({})
+    place.unlink()
+    os.mkfifo(place, 0o600)  # which nobody writes to
+    with pytest.raises(key_secret.SecretError, match="is no file"):
+        key_secret.find_or_make({})
+
+
+def test_a_blank_secret_is_none() -> None:
+    assert key_secret.find({"BUDGETED_SECRET": " \n"}) is None
+    assert key_secret.find({"BUDGETED_SECRET": " a secret \n"}) == b"a secret"

@@ -90,7 +90,8 @@ def list_keys(
         click.echo("".join(map(csv_line, [COLUMNS, *(_harmless(one) for one in rows)])), nl=False)
         return
     nothing = "there are no keys" if user is None else f"{user} has no keys"
-    show(made, COLUMNS, rows, as_json=as_json, nothing=f"{nothing}; `budgeted keys create` makes one")
+    nothing = spelt_out(f"{nothing}; `budgeted keys create` makes one")
+    show(made, COLUMNS, rows, as_json=as_json, nothing=nothing)
 
 
 @keys.command("show")

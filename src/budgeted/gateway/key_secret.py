@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -55,7 +56,7 @@ def find(environment: Mapping[str, str]) -> bytes | None:
     Raises:
         SecretError: others may read its file, or it has none in it. The text does not show it.
     """
-    if stated := environment.get(VARIABLE, ""):
+    if stated := environment.get(VARIABLE, "").strip():
         return stated.encode(errors="surrogateescape")
     return _of_file(path())
 
@@ -120,6 +121,9 @@ def _make(place: Path) -> bool:
 def _of_file(place: Path) -> bytes | None:
     """The secret that a file has; None if there is no such file."""
     try:
+        if not stat.S_ISREG(place.lstat().st_mode):
+            msg = f"{place} is no file, and a link or another thing where the secret of keys should be; remove it"
+            raise SecretError(msg)
         with open(system.open_file(place, os.O_RDONLY), "rb") as file:  # noqa: PTH123 - as above
             if system.others_may_read(file.fileno()):
                 msg = (
