@@ -37,13 +37,13 @@ def bearer(text: str) -> list[tuple[bytes, bytes]]:
     return [(b"host", b"localhost"), (b"authorization", b"Bearer " + text.encode())]
 
 
-def caller(callers: KeyCallers, headers: list[tuple[bytes, bytes]], query: bytes = b"") -> Caller:
-    return asyncio.run(callers.caller(headers, query))
+def caller(callers: KeyCallers, headers: list[tuple[bytes, bytes]]) -> Caller:
+    return asyncio.run(callers.caller(headers))
 
 
-def refused(callers: KeyCallers, headers: list[tuple[bytes, bytes]], query: bytes = b"") -> CallerError:
+def refused(callers: KeyCallers, headers: list[tuple[bytes, bytes]]) -> CallerError:
     try:
-        found = caller(callers, headers, query)
+        found = caller(callers, headers)
     except CallerError as error:
         return error
     raise AssertionError(found)

@@ -59,6 +59,20 @@ class Caller(msgspec.Struct, frozen=True):
         """
         return not self.models or any(fnmatch.fnmatchcase(model, pattern) for pattern in self.models)
 
+    def check_model(self, model: str) -> None:
+        """Refuse a model that may not be asked for.
+
+        Args:
+            model: its name; "" for one that nobody knows.
+
+        Raises:
+            CallerError: it may not.
+        """
+        if not self.may_ask(model):
+            which = shown(model) if model else "one that cannot be read"
+            text = f"this key may ask for {', '.join(self.models)}, and not for {which}; nothing was sent"
+            raise CallerError(403, text)
+
 
 class CallerError(Exception):
     """Nobody knows who asks, or whoever it is may not.

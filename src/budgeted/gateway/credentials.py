@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from budgeted.gateway import keys
 from budgeted.gateway.callers import OURS
 from budgeted.gateway.upstreams import AWS, BEARER, Upstream
 
@@ -55,6 +56,7 @@ class Credentials:
             if name not in DROPPED
             and name != shown
             and not name.startswith(OURS)
+            and not keys.holds_one(value)  # in another header as well, or another one
             and not (self.own and (name in CREDENTIALS or name in _OF_AWS))
         ]
         if self._header is not None:

@@ -16,7 +16,7 @@ from budgeted.gateway import bodies, figures, free_paths, own_answers, refusals,
 from budgeted.gateway.bodies import Departure, Gone, TooLong
 from budgeted.gateway.callers import Caller, CallerError
 from budgeted.gateway.forwarding import Forwarded, Incoming, metered
-from budgeted.gateway.key_callers import refuse_key_in_query
+from budgeted.gateway.key_in_address import refuse_key_in_address
 from budgeted.gateway.refusals import Answer, Refusal
 from budgeted.gateway.shared_parts import Gateway, Route
 from budgeted.gateway.upstream_requests import Outgoing
@@ -25,7 +25,6 @@ from budgeted.payers.block import Budget
 from budgeted.payers.scope import current, enter, leave
 from budgeted.providers.http_clients.recognition import asked, refuse_unread
 from budgeted.providers.metered_method import meterable
-from budgeted.validation import shown
 from budgeted.wire.api_endpoints import Endpoint
 from budgeted.wire.normalized_request import Request
 from budgeted.wire.request_formats.http_request import Format, HTTPRequest
@@ -86,8 +85,7 @@ class Exchange:
         if (problem := request_checks.problem(self._scope, self._headers)) is not None:
             await self._refuse(problem)
             return
-        if self._scope["query_string"]:
-            refuse_key_in_query(self._scope["query_string"])
+        refuse_key_in_address(self._path, self._scope["query_string"])
         if self._path in own_answers.PATHS and method in ("GET", "HEAD"):
             await self._answer(await own_answers.make(gateway, self._path, self._scope["headers"]))
             return
@@ -129,9 +127,12 @@ class Exchange:
             else:
                 sent = self._read(route, place, content)
             if sent is None:
+                if not place.formats:
+                    caller.check_model("")
                 return Incoming(await connections.ask(out), None)
-            _check_models(caller, sent.request)
-            sent.args = (out,)
+            for model in (sent.request.model, *sent.request.others):
+                caller.check_model(model)
+            sent.args, sent.caller = (out,), caller
             incoming = await metered(connections, sent, self._receive, read=tells)
         finally:
             leave(scope)
@@ -188,14 +189,6 @@ class Exchange:
         await self._send({"type": "http.response.start", "status": found.status, "headers": found.headers})
         body = b"" if self._method == "HEAD" else found.body
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
-
-
-def _check_models(caller: Caller, request: Request) -> None:
-    """Refuse a model that a key does not let its holder ask for, also one that may answer in another's place."""
-    for model in (request.model, *request.others):
-        if not caller.may_ask(model):
-            allowed = ", ".join(caller.models)
-            raise CallerError(403, f"this key may ask for {allowed}, and not for {shown(model)}; nothing was sent")
 
 
 def _forwarded(http: HTTPRequest, read_by: Format, request: Request, content_type: str) -> Forwarded:

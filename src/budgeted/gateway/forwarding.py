@@ -11,6 +11,7 @@ import msgspec
 from starlette.types import Receive
 
 from budgeted.gateway.bodies import MOST_WHOLE, Departure, Gone, Pieces
+from budgeted.gateway.callers import Caller
 from budgeted.gateway.upstream_requests import Connections, Outgoing
 from budgeted.metering.call import Call
 from budgeted.metering.http_streams import Watch, pieces_async
@@ -97,15 +98,23 @@ class Forwarded(Posted):
 
     Attributes:
         content_type: of its body.
+        caller: who asks for it.
         sending: whether it may have been sent.
     """
 
     args: tuple[Outgoing]
     content_type: str
+    caller: Caller
     sending = False
 
     def altered(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The request with what was granted."""
+        """The request with what was granted.
+
+        Raises:
+            CallerError: a fallback has taken the model's place for which whoever asks may not ask.
+        """
+        if call.request.model != self.request.model:
+            self.caller.check_model(call.request.model)
         http = self.rewritten(call)
         out = self.args[0]
         if http is None or not isinstance(out.body, bytes):

@@ -9,11 +9,11 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Final
-from urllib.parse import unquote_plus
 
 from budgeted.errors import LedgerError
 from budgeted.gateway import key_records, key_secret, keys
 from budgeted.gateway.callers import Caller, CallerError, Headers
+from budgeted.gateway.credentials import CREDENTIALS
 from budgeted.gateway.keys import Key, KeyTextError
 from budgeted.limits.periods import local_time
 from budgeted.manager.budget_manager import BudgetManager
@@ -23,9 +23,6 @@ logger = logging.getLogger("budgeted")
 
 OWN: Final = b"x-budgeted-key"
 """The header that is for a key of ours alone: it wins, and leaves the provider's own to the provider."""
-
-HEADERS: Final = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key")
-"""Headers in which clients of providers send a key, and where ours may stand in its place."""
 
 STANDING_SECONDS: Final = 2.0
 """How long it is remembered that a key was not revoked. For what is paid for, the ledger decides at each call."""
@@ -37,15 +34,6 @@ REVOKED_STATUS: Final = 402
 """As other refusals of the ledger have it: agents then show the reason, and not that somebody should log in."""
 
 _BEARER: Final = re.compile(rb"\Abearer[ \t]+", re.IGNORECASE)
-
-_QUERIED: Final = frozenset(
-    (
-        "key api_key api-key apikey x-api-key x-goog-api-key x-budgeted-key subscription-key access_token authorization"
-    ).split()
-)
-"""What a key is called in the queries of addresses."""
-
-_KEY: Final = re.compile(r"bk-[a-z2-7]{16}", re.IGNORECASE)
 
 _HOW: Final = "send one that `budgeted keys create` has made, as `Authorization: Bearer bk-...` or in `x-budgeted-key`"
 
@@ -81,18 +69,15 @@ class KeyCallers:
         self._good: dict[str, float] = {}
         """When the ledger said last of which keys that they are not revoked."""
 
-    async def caller(self, headers: Headers, query: bytes = b"") -> Caller:
+    async def caller(self, headers: Headers) -> Caller:
         """Who asks.
 
         Args:
             headers: of the request.
-            query: of its address, without the question mark.
 
         Raises:
             CallerError: there is no key, or none that is good here. No text has more of it than its beginning.
         """
-        if query:
-            refuse_key_in_query(query)
         header, text = shown_key(headers)
         key = self._key(text)
         self._check(key, keys.beginning(text))
@@ -185,7 +170,7 @@ def shown_key(headers: Headers) -> tuple[bytes, str]:
     others: list[bytes] = []
     own = any(name == OWN for name, _ in headers)
     for name, value in headers:
-        if name == OWN or (not own and name in HEADERS):
+        if name == OWN or (not own and name in CREDENTIALS):
             key = _BEARER.sub(b"", value.strip(), count=1)
             if name == OWN or key.startswith(keys.PREFIX.encode()):
                 found.setdefault(key, name)
@@ -202,24 +187,6 @@ def shown_key(headers: Headers) -> tuple[bytes, str]:
         text = f"the key in {which} is none of this gateway's, which begin with {keys.PREFIX}: {_HOW}"
         raise CallerError(401, text)
     raise CallerError(401, f"the request has no key: {_HOW}")
-
-
-def refuse_key_in_query(query: bytes) -> None:
-    """Refuse a request whose address holds a key, which every server on its way may write into a log.
-
-    Args:
-        query: of the address, without the question mark.
-
-    Raises:
-        CallerError: it does; the text does not quote it.
-    """
-    text = query.decode("latin-1")
-    names = {unquote_plus(one.partition("=")[0]).lower() for one in re.split("[&;]", text)}
-    once = unquote_plus(text)
-    # Decoded twice as well, as whoever is behind a proxy may do.
-    if not names.isdisjoint(_QUERIED) or any(map(_KEY.search, (text, once, unquote_plus(once)))):
-        problem = "a key in an address ends up in logs; send it in a header, and replace it, as it may be in one by now"
-        raise CallerError(400, problem)
 
 
 def _refused(key: Key, found: key_records.Standing) -> CallerError:

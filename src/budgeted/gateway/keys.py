@@ -30,6 +30,7 @@ _SHOWN: Final = 8
 _RANDOM: Final = 15
 _TAG: Final = 32
 _KEY: Final = re.compile(r"bk-[a-z2-7]+", re.ASCII)
+_HELD: Final = re.compile(rb"bk-[a-z2-7]{16}", re.IGNORECASE)
 _ID: Final = 12
 
 
@@ -142,6 +143,11 @@ def id_of(text: str) -> str | None:
 def beginning(text: str) -> str:
     """As much of a key as may be shown."""
     return re.sub(r"[^A-Za-z0-9_-]", "?", text[:_SHOWN]) + "..."
+
+
+def holds_one(text: bytes) -> bool:
+    """Whether a key is somewhere in a text, as far as its looks tell."""
+    return _HELD.search(text) is not None
 
 
 def _decoded(text: str) -> bytes:
