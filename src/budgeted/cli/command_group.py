@@ -7,6 +7,7 @@ import os
 import click
 
 from budgeted.cli import (
+    agent_settings,
     alert_destinations,
     backup_and_restore,
     balances_and_limits,
@@ -56,6 +57,8 @@ def budgeted() -> None:
 
 
 for _command in (
+    agent_settings.claude_code,
+    agent_settings.codex,
     alert_destinations.alerts,
     balances_and_limits.accounts,
     balances_and_limits.balance,
