@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -102,6 +104,20 @@ def test_each_call_is_charged_once_whoever_starts_whom(
     assert table(done)["user alice"] == table(done)["total"]
     if "env" in done.stdout:
         assert re.search(r"OPENAI_BASE_URL=http://127.0.0.1:\d+/run-[\w-]+/openai/v1\n", done.stdout)
+
+
+def test_an_agent_in_a_python_of_its_own_is_metered_where_its_variables_lead(
+    run: Run, provider: SimulatedProvider, tmp_path: Path
+) -> None:
+    before = len(provider.bill)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "own"], check=True)
+    for name in ("aider", "tool"):
+        (tmp_path / "own" / "bin" / name).write_text(f"#!{tmp_path}/own/bin/python\n{PYTHON}")
+        (tmp_path / "own" / "bin" / name).chmod(0o755)
+    agrees(run("--limit", "$5", "--", "own/bin/aider"), provider, before, calls=1)
+    done = run("--limit", "$5", "--", "own/bin/tool")
+    assert done.returncode == 2
+    assert "was not started, as nothing would be metered in it: ModuleNotFoundError" in done.stderr
 
 
 def test_what_is_held_for_by_hand_is_not_charged_by_the_gateway_as_well(run: Run, provider: SimulatedProvider) -> None:

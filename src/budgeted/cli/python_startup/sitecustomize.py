@@ -18,11 +18,26 @@ def _run_the_next() -> None:
         spec.loader.exec_module(module)
 
 
+_AGENTS = ("aider",)
+"""Agents in Python, with an environment of their own, that send where variables say: to the gateway of the run."""
+
+
+def _is_left_to_gateway(error: BaseException) -> bool:
+    """Whether this is such an agent, in a Python that has no budgeted, and there is a gateway."""
+    if getattr(error, "name", None) != "budgeted" or not os.environ.get("BUDGETED_RUN_ADDRESSES"):
+        return False
+    words = sys.orig_argv[1:]
+    name = words[1] if words[:1] == ["-m"] and len(words) > 1 else os.path.basename("".join(words[:1]))  # noqa: PTH119
+    return name in _AGENTS
+
+
 def _meter() -> None:
     """Meter this program. Where that cannot be done, it is not started: it would spend without a limit."""
     try:
         import budgeted  # noqa: F401 - it goes on for whoever its environment names
     except BaseException as error:  # noqa: BLE001 - Python would say little, and run the program all the same
+        if _is_left_to_gateway(error):
+            return
         sys.stderr.write(
             f"budgeted: {sys.executable or 'Python'} was not started, as nothing would be metered in it: "
             f"{type(error).__name__}: {error}. Install budgeted for this Python, or start it with -I if it spends "
