@@ -8,6 +8,8 @@ import socket
 import urllib.error
 from typing import Any
 
+import aiohttp
+import aiohttp.http_exceptions
 import pytest
 
 from budgeted.wire.exception_classification import REFUSED, UNCERTAIN, UNSENT, classify, reason_of, status_of
@@ -135,3 +137,14 @@ def test_an_exception_whose_attributes_raise_is_uncertain() -> None:
 )
 def test_the_reason_is_said_in_a_few_words(error: BaseException, reason: str) -> None:
     assert reason_of(error) == reason
+
+
+@pytest.mark.parametrize(
+    "cause", [aiohttp.http_exceptions.BadHttpMessage("no HTTP"), aiohttp.http_exceptions.TransferEncodingError("cut")]
+)
+def test_an_answer_that_breaks_the_rules_of_http_has_no_status_whatever_its_reader_says(cause: BaseException) -> None:
+    request: Any = None
+    error = aiohttp.ClientResponseError(request, (), status=400)
+    assert classify(raised(error)) == REFUSED
+    assert classify(raised(error, cause)) == UNCERTAIN
+    assert classify(raised(aiohttp.ClientPayloadError("cut"), cause)) == UNCERTAIN

@@ -49,6 +49,10 @@ _REFUSALS = frozenset(
 _NOT_CONNECTED = ("failed to connect to all addresses", "dns resolution failed")
 _TOO_LARGE = "larger than max"
 
+# Bases of what a client library raises where an answer breaks the rules of HTTP. aiohttp gives it the status (400) that
+# a server would give to such a request: the provider has answered all the same, and bills what it has done.
+_UNREADABLE = "HttpProcessingError"
+
 # Some packages give their timeouts a status (408) that no server sent.
 _TIMEOUTS = frozenset({"APITimeoutError", "TimeoutError", "TimeoutException"})
 
@@ -74,6 +78,8 @@ def classify(error: BaseException, handled: BaseException | None = None) -> str:
             return UNSENT
         if "CurlError" in names and _plain(cause, "code") in _CURL_BEFORE_SENDING:
             return UNSENT
+        if _UNREADABLE in names or any(kind.__name__ == _UNREADABLE for kind in type(cause.__cause__).__mro__):
+            return UNCERTAIN
         status = status_of(cause) if _TIMEOUTS.isdisjoint(names) else None
         if status is not None:
             return REFUSED if status >= 400 else UNCERTAIN
