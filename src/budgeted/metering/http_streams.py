@@ -14,6 +14,8 @@ import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from typing import Any, Protocol
 
+import msgspec
+
 from budgeted.ledger import background_worker
 from budgeted.metering import drain, runner
 from budgeted.metering.after_disconnect import STOPS, most_output
@@ -84,6 +86,8 @@ class Watch:
     def outcome(self, error: BaseException | None, *, at_end: bool) -> Callable[[float | None], None]:
         """How the call ends, as a step that takes a ledger timeout."""
         answer = self.meter.answer()
+        if answer.usage is not None and _is_empty(answer.usage) and self.meter.has_text():
+            answer = msgspec.structs.replace(answer, usage=None)  # some servers report zeros where they do not count
         if answer.usage is not None and (self.meter.told or (at_end and error is None and self.meter.whole)):
             return functools.partial(self.call.settle, answer)
         if error is None and at_end and self.call.request.known is not None:
@@ -108,6 +112,8 @@ class Watch:
         """The most output that can have been billed, where all came or the provider stops with its reader."""
         if self.call.after_disconnect(ended=ended) != STOPS:
             return None
+        if isinstance(self.packed, PackedMeter) and not self.packed.readable:  # how much came, nobody knows
+            return None
         now = self.last if ended else time.monotonic()
         return most_output(self.call.request, received.output_tokens, now - self.last, now - self.begun + SETUP_SECONDS)
 
@@ -127,6 +133,11 @@ class Watch:
     def let_go(self) -> None:
         """Forget the response, which nobody reads any more: its finaliser has this object, and would keep it alive."""
         self.source = self.close = self.aclose = None
+
+
+def _is_empty(usage: Counts) -> bool:
+    """Whether a report says that nothing at all is billed."""
+    return not (usage.total_tokens or usage.web_searches or usage.audio_ms or usage.fees or usage.unread)
 
 
 SETUP_SECONDS = 1.0

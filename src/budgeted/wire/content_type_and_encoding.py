@@ -49,17 +49,20 @@ class PackedMeter:
     """Meters a compressed body that is read as it came: unpacked, and packed again where something is to be hidden.
 
     Gzip and deflate. What is packed otherwise, or badly, is passed on as it is, and its usage stays unknown.
+
+    Attributes:
+        readable: whether all that came could be unpacked: else nobody knows how much it is.
     """
 
     def __init__(self, inner: EventMeter | ItemMeter | BodyMeter, encoding: str) -> None:
         self._inner = inner
         self._unpack = zlib.decompressobj(wbits=zlib.MAX_WBITS + 32)  # either of them
         self._pack = zlib.compressobj(wbits=zlib.MAX_WBITS + (16 if encoding == "gzip" else 0))
-        self._readable = encoding in ("gzip", "deflate")
+        self.readable = encoding in ("gzip", "deflate")
 
     def feed(self, data: bytes) -> bytes:
         """Take what arrived; returns what to pass on."""
-        if not self._readable:
+        if not self.readable:
             return data
         packed, piece, came = [], b"", data
         try:
@@ -69,14 +72,15 @@ class PackedMeter:
                 data = self._unpack.unconsumed_tail
                 packed.append(self._packed(self._inner.feed(piece)))
         except zlib.error:
-            self._readable = False
+            self.readable = False
             packed.append(data)
         return b"".join(packed) if self._inner.hides else came
 
     def flush(self) -> bytes:
         """What is left at the end of the stream."""
-        if not self._readable:
+        if not self.readable:
             return b""
+        self.readable = self._unpack.eof and not self._unpack.unused_data
         rest = self._packed(self._inner.flush() or b"")
         return rest + self._pack.flush() if self._inner.hides else b""
 

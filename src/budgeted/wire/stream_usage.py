@@ -111,6 +111,10 @@ class StreamMeter:
             return Usage(0, output)
         return msgspec.structs.replace(usage, output_tokens=max(usage.output_tokens, output))
 
+    def has_text(self) -> bool:
+        """Whether any text has come."""
+        return self._text_bytes > 0
+
     def _note(self, body: Mapping[str, object]) -> bool:
         """Note what a part of the stream says of itself; False if it has no usage report."""
         inner = body.get("response") or body.get("message") or body.get("interaction")
@@ -239,6 +243,13 @@ class BodyMeter:
     def received(self) -> Counts:
         """What has arrived, at least."""
         return Usage(0, estimated(len(self._body)))
+
+    def has_text(self) -> bool:
+        """Whether there is any text in it."""
+        try:
+            return text_bytes(msgspec.json.decode(self._body)) > 0
+        except (ValueError, RecursionError):
+            return False
 
 
 def _of_list(body: bytes) -> Answer:
