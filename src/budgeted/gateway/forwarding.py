@@ -183,6 +183,9 @@ async def received(response: aiohttp.ClientResponse, *, read: bool) -> Incoming:
     Args:
         response: of which the head has come.
         read: whether it is read also where nothing tells how long it is.
+
+    Raises:
+        aiohttp.ClientError, OSError, TimeoutError: it breaks off.
     """
     kind, length = response.headers.get("content-type", ""), response.headers.get("content-length", "")
     if response.status < 300:
@@ -190,8 +193,12 @@ async def received(response: aiohttp.ClientResponse, *, read: bool) -> Incoming:
         if not (short or read) or any(one in kind for one in _STREAMS):
             return Incoming(response, None)
     body = bytearray()
-    while data := await response.content.readany():
-        body += data
-        if len(body) > MOST_WHOLE:
-            return Incoming(response, None, bytes(body))
+    try:
+        while data := await response.content.readany():
+            body += data
+            if len(body) > MOST_WHOLE:
+                return Incoming(response, None, bytes(body))
+    except BaseException:  # a cancelled task as well: nobody else has the connection
+        response.close()
+        raise
     return Incoming(response, bytes(body))

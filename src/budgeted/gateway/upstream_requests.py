@@ -41,6 +41,10 @@ class Outgoing(msgspec.Struct, frozen=True):
     body: bytes | AsyncIterator[bytes] | None
 
 
+class NoAnswerError(aiohttp.ClientError):
+    """What came from an upstream is no answer."""
+
+
 class Connections:
     """The connections to all upstreams.
 
@@ -74,14 +78,18 @@ class Connections:
             out: what is asked.
 
         Raises:
-            aiohttp.ClientError, OSError, TimeoutError: there is none.
+            aiohttp.ClientError, OSError, TimeoutError: there is none, or none that is HTTP.
         """
         try:
-            return await self._ask(out)
+            response = await self._ask(out)
         except aiohttp.ClientConnectorError:
             if out.body is not None and not isinstance(out.body, bytes):  # it can be read once
                 raise
-            return await self._ask(out)
+            response = await self._ask(out)
+        if not 200 <= response.status <= 599:  # also where it speaks something else from now on, which nobody asked for
+            response.close()
+            raise NoAnswerError(f"the status {response.status} is none of an answer")
+        return response
 
     async def _ask(self, out: Outgoing) -> aiohttp.ClientResponse:
         url = URL(f"{out.origin}{out.target}{out.query}", encoded=True)
@@ -121,5 +129,8 @@ def refusal_of(error: BaseException) -> Refusal:
         return Refusal(502, "the upstream cannot be reached; nothing was sent", final=False)
     if isinstance(error, TimeoutError):
         return Refusal(504, "the upstream has not answered in time; what it may have cost is charged", final=False)
-    text = "the upstream broke the connection before it had answered; what that may have cost is charged"
+    if isinstance(error, (aiohttp.ClientResponseError, NoAnswerError)):
+        text = "the upstream has answered by no HTTP that can be read; what that may have cost is charged"
+    else:
+        text = "the upstream broke the connection before it had answered; what that may have cost is charged"
     return Refusal(502, text, final=False)
