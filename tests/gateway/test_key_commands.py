@@ -56,9 +56,9 @@ def test_a_key_that_is_printed_is_good_at_a_gateway_of_the_same_project(budgeted
 def test_of_a_key_standard_output_has_the_key_alone_and_no_file_has_it(budgeted_home: Path) -> None:
     result = run("create alice --name laptop")
     assert re.fullmatch(r"bk-[a-z2-7]{60,}\n", result.stdout)
-    assert "gateway-secret" in result.stderr
+    assert "gateway.secret" in result.stderr
     assert "BUDGETED_SECRET" in result.stderr
-    assert "gateway-secret" not in run("create alice").stderr
+    assert "gateway.secret" not in run("create alice").stderr
     kept = b"".join(path.read_bytes() for path in budgeted_home.rglob("*") if path.is_file())
     assert b"alice" in kept
     assert result.stdout[3:20].encode() not in kept
@@ -81,7 +81,7 @@ def test_a_secret_of_the_environment_signs_keys_and_none_is_made(
     with BudgetManager("default") as manager:
         assert caller(KeyCallers(manager, {"BUDGETED_SECRET": "k" * 32}), bearer(text)).user == "alice"
         assert "no keys yet" in refused(KeyCallers(manager, {}), bearer(text)).text
-    assert not (budgeted_home / "gateway-secret").exists()
+    assert not (budgeted_home / "gateway.secret").exists()
     monkeypatch.setenv("BUDGETED_SECRET", "hunter2")
     assert "Warning: BUDGETED_SECRET has 7 characters" in run("create alice").stderr
 
@@ -118,7 +118,7 @@ def test_what_makes_no_sense_is_refused_and_quoted(budgeted_home: Path, line: st
 
 def test_a_secret_that_others_may_read_signs_no_key(budgeted_home: Path) -> None:
     made("create alice")
-    (budgeted_home / "gateway-secret").chmod(0o644)
+    (budgeted_home / "gateway.secret").chmod(0o644)
     assert "chmod 600" in run("create alice", code=1).stderr
 
 

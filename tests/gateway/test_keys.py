@@ -287,7 +287,7 @@ def test_keys_of_several_gateways_agree_by_the_same_secret(manager: BudgetManage
     text, _ = key_for(manager, "alice")
     assert caller(KeyCallers(manager, dict(ENVIRONMENT)), bearer(text)).user == "alice"
     assert refused(KeyCallers(manager, {"BUDGETED_SECRET": SECRET + "!"}), bearer(text)).status == 401
-    assert not (budgeted_home / "gateway-secret").exists()
+    assert not (budgeted_home / "gateway.secret").exists()
 
 
 def test_the_first_key_may_be_made_while_the_gateway_runs(manager: BudgetManager) -> None:

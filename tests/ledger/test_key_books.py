@@ -10,7 +10,7 @@ import ledgers
 import pytest
 from clocks import DAY, Clock
 
-from budgeted import BudgetExceededError, BudgetStoppedError
+from budgeted import BudgetExceededError, BudgetStoppedError, LedgerError
 from budgeted.gateway import key_records, keys
 from budgeted.gateway.key_books import KeyBooks, UnknownKeyError
 from budgeted.ledger.journal.ledger import JournalLedger
@@ -80,6 +80,19 @@ def test_a_revoked_key_is_refused_until_it_is_restored(books: Books) -> None:
     assert made.restore(one).state == "active"
     pay(books, "alice", one, 0.1)
     assert made.revoke(one).revoked == "the key was revoked"
+
+
+def test_a_key_whose_account_was_deleted_is_not_restored_without_its_limits(books: Books) -> None:
+    made = KeyBooks(books)
+    key = made.create("alice", SECRET, limits="$1")[1].id
+    books.delete_user(f"tag:gateway-key={key}")
+    assert [one.revoked for one in made.every()] == ["its account was deleted"]
+    assert made.revoke(key).revoked == "its account was deleted"
+    with pytest.raises(LedgerError, match="its limits with it; make a new key"):
+        made.restore(key)
+    assert not key_records.standing(books.ledger, key).known
+    books.set_limits(f"tag:gateway-key={key}", "$2")  # which is said in so many words
+    assert made.find(key).state == "active"
 
 
 def test_a_replaced_key_hands_on_its_limits_with_what_was_spent_and_is_held(books: Books) -> None:

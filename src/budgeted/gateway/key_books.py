@@ -160,7 +160,8 @@ class KeyBooks:
             ValueError: the reason is too long, or no text.
         """
         record = self._known(id)
-        self._books.stop(_called(record.id), reason or REVOKED)
+        if self._account(record) is not None:
+            self._books.stop(_called(record.id), reason or REVOKED)
         return self.find(record.id)
 
     def restore(self, id: str) -> KeyInfo:
@@ -171,8 +172,12 @@ class KeyBooks:
 
         Raises:
             UnknownKeyError: there is none.
+            LedgerError: its account was deleted: it would have no limits.
         """
         record = self._known(id)
+        if self._account(record) is None:
+            msg = f"the account of key {record.id} was deleted, and its limits with it; make a new key"
+            raise LedgerError(msg)
         self._books.resume(_called(record.id))
         return self.find(record.id)
 
@@ -201,8 +206,7 @@ class KeyBooks:
         text, new = self._record(record.user, secret, record.name, record.expires, record.models, now)
         self._books.stop(_called(record.id), f"the key was replaced by {new.id}")
         # Read when it is stopped: nothing more is held there.
-        spent = self._books.ledger.read(key_records.account(record.id))
-        if spent is not None:
+        if (spent := self._account(record)) is not None:
             self._books.ledger.restore([_successor(spent, new.id, int(now))], (), ())
         return text, self.find(new.id)
 
@@ -234,6 +238,9 @@ class KeyBooks:
             hint = f"did you mean {meant.id}{f', which is called {meant.name!r}' if meant.name else ''}?"
         msg = f"{what} is not known in project {self._books.project_name!r}; {hint}"
         raise UnknownKeyError(msg)
+
+    def _account(self, record: KeyRecord) -> Account | None:
+        return self._books.ledger.read(key_records.account(record.id))
 
     def _infos(self) -> Mapping[str, AccountInfo]:
         """What is listed of the accounts of all keys, by their names."""

@@ -19,8 +19,8 @@ from budgeted.system import current as system
 
 VARIABLE: Final = "BUDGETED_SECRET"
 
-FILE: Final = "gateway-secret"
-"""Its file, in the directory for ledgers that nobody has named a place for."""
+FILE: Final = "gateway.secret"
+"""Its file, in the directory for ledgers that nobody has named a place for, where no project's folder has a dot."""
 
 _SHORT: Final = 16
 """Characters: whoever has a key may try out all secrets that have fewer."""
@@ -122,7 +122,7 @@ def _of_file(place: Path) -> bytes | None:
     """The secret that a file has; None if there is no such file."""
     try:
         if not stat.S_ISREG(place.lstat().st_mode):
-            msg = f"{place} is no file, and a link or another thing where the secret of keys should be; remove it"
+            msg = f"{place} should be a file with the secret of keys, and is a link or something else; remove it"
             raise SecretError(msg)
         with open(system.open_file(place, os.O_RDONLY), "rb") as file:  # noqa: PTH123 - as above
             if system.others_may_read(file.fileno()):
