@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import queue
 import socket
 import threading
@@ -69,6 +70,14 @@ class Streams:
     async def _until_gone(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
+
+    async def spin(self, receive: Receive, send: Send) -> None:
+        """Do nothing but send, whoever has gone, until /go is asked for."""
+        self.go.clear()
+        await send(START)
+        while not self.go.is_set():
+            await send({"type": "http.response.body", "body": b"x", "more_body": True})
+        self.told.put("gone on")
 
     async def upload(self, receive: Receive, send: Send) -> None:
         """Read a body when /go is asked for."""
@@ -162,6 +171,27 @@ def test_who_resets_the_connection_in_the_middle_of_a_stream_ends_it(server: Lis
         one.sendall(get("/endless"))
         one.recv(2**16)
     assert app.told.get(timeout=5)
+
+
+def test_who_leaves_unnoticed_is_no_error(server: Listening, app: Streams, caplog: pytest.LogCaptureFixture) -> None:
+    """What is ahead of its time is not read for ever, and so nobody sees the end of it."""
+    caplog.set_level(logging.ERROR, "uvicorn.error")
+    with server.connect() as one:
+        one.sendall(get("/wait", b"Connection: close\r\n"))
+        until(one, b"\r\n\r\n")
+        one.sendall(b"x" * 1_000_000)
+    go(server)
+    go(server)
+    assert caplog.records == []
+
+
+def test_an_application_that_only_ever_sends_to_nobody_holds_nobody_up(server: Listening, app: Streams) -> None:
+    with server.connect() as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        one.sendall(get("/spin"))
+        one.recv(2**16)
+    go(server)
+    assert app.told.get(timeout=5) == "gone on"
 
 
 # -- large bodies

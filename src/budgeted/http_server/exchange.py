@@ -81,7 +81,7 @@ class Exchange:
     """
 
     __slots__ = (
-        "_body", "_chunked", "_continue", "_ended", "_head", "_left", "_news", "_size", "_told", "_wire", "begun",
+        "_body", "_chunked", "_continue", "_ended", "_head", "_left", "_news", "_told", "_wire", "begun",
         "complete", "gone", "keep_alive", "scope",
     )  # fmt: skip
 
@@ -90,8 +90,7 @@ class Exchange:
         self.begun = self.complete = self.gone = False
         self._wire = wire
         self._news = asyncio.Event()
-        self._body: list[bytes] = []
-        self._size = 0
+        self._body = bytearray()  # not the pieces: of one byte each, they would take forty times as much
         self._ended = self._told = False  # the body; and whether the application was told so
         self._continue = scope["http_version"] == "1.1" and any(
             name == b"expect" and value.lower() == b"100-continue" for name, value in scope["headers"]
@@ -110,11 +109,11 @@ class Exchange:
         """
         if self.complete:
             return False
-        self._body += pieces
-        self._size += sum(map(len, pieces))
+        for piece in pieces:
+            self._body += piece
         self._ended = ended
         self._news.set()
-        return self._size > MOST_UNTAKEN
+        return len(self._body) > MOST_UNTAKEN
 
     def leave(self) -> None:
         """Who asked has gone."""
@@ -143,7 +142,7 @@ class Exchange:
         """Some of the body, or that who asked has gone or has been answered."""
         if self._continue and not self.begun and not self.gone:
             self._continue = False
-            if not self._size and not self._ended:
+            if not self._body and not self._ended:
                 self._wire.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         while not (self.gone or self.complete or self._body or (self._ended and not self._told)):
             if not self._ended:
@@ -152,8 +151,7 @@ class Exchange:
             await self._news.wait()
         if self.gone or self.complete:
             return {"type": "http.disconnect"}
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        self._body, self._size, self._told = [], 0, self._ended
+        body, self._body, self._told = bytes(self._body), bytearray(), self._ended
         return {"type": "http.request", "body": body, "more_body": not self._ended}
 
     async def send(self, message: Message) -> None:
@@ -163,6 +161,7 @@ class Exchange:
             RuntimeError: it makes no sense.
         """
         if self.gone:
+            await asyncio.sleep(0)  # who only ever sends would keep the loop to itself
             return
         kind = message["type"]
         if self.complete or kind != ("http.response.start" if self._head is None and not self.begun else _BODY):

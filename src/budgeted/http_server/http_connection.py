@@ -181,6 +181,9 @@ class HTTPConnection(asyncio.Protocol):
         """Wait until the reader has taken most of what was written."""
         while self._draining is not None:
             await self._draining.wait()
+        if self._transport.is_closing():
+            # Who only ever sends would keep the loop from telling that who asked has gone, and from all else.
+            await asyncio.sleep(0)
 
     def read_on(self) -> None:
         """The application awaits more of the body."""
@@ -285,9 +288,12 @@ class HTTPConnection(asyncio.Protocol):
         if self._ahead or self._reader is None or not self._reader.ended:
             self._ahead = b""
             self._resume()
-            if self._transport.can_write_eof():
-                self._transport.write_eof()
             self._deadline.wait_for(Awaited.END)
+            if self._transport.can_write_eof():
+                try:
+                    self._transport.write_eof()
+                except OSError:  # who asked has gone, which nobody could notice while nothing was read
+                    self._transport.abort()
         else:
             self._transport.close()
 
@@ -295,6 +301,7 @@ class HTTPConnection(asyncio.Protocol):
         if awaited is Awaited.HEADERS or (awaited is Awaited.BODY and self._exchange and not self._exchange.begun):
             self._refuse(refusal_bytes(408, "RequestTimeout", "the request took too long to arrive"))
         elif awaited is Awaited.REQUEST:
+            self._ended = True
             self._transport.close()
         else:
             # Not closed: that waits until the other end has read all that was written.

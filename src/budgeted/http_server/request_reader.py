@@ -115,7 +115,7 @@ class RequestReader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, whole. After the head they are a chunked body's trailers, which nobody asked for."""
-        if not self.complete:
+        if not self.complete and len(self.headers) <= MOST_HEADERS:
             self.headers.append((name.lower(), value.strip(b" \t")))
 
     def on_headers_complete(self) -> None:
@@ -190,11 +190,11 @@ class RequestReader:
             raise Unreadable(414, f"the request line has more than {MOST_LINE} bytes; send what is long in the body")
         if len(head) > MOST_HEAD:
             raise Unreadable(431, f"the headers have more than {MOST_HEAD} bytes in all; send fewer or shorter ones")
+        if len(self.headers) > MOST_HEADERS:
+            raise Unreadable(431, f"there are more than {MOST_HEADERS} headers; send fewer")
 
     def _check_head(self, head: bytes) -> None:
         self._check_size(head)
-        if len(self.headers) > MOST_HEADERS:
-            raise Unreadable(431, f"there are {len(self.headers)} headers, and {MOST_HEADERS} are allowed; send fewer")
         if _BARE.search(head):
             raise Unreadable(400, "the headers hold a NUL, or a line that does not end in CR LF")
         line = _LINE.fullmatch(_line(head))
