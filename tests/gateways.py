@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator, Mapping
 
-import uvicorn
 from opentelemetry.context import Context, attach, detach
 
 from budgeted import BudgetManager
 from budgeted.gateway.application import create_gateway
 from budgeted.gateway.callers import Callers, OpenCallers
 from budgeted.gateway.settings import GatewaySettings
+from budgeted.http_server.connection_limits import ConnectionLimits
+from budgeted.http_server.server import HTTPServer, listen
 from budgeted.testing import SimulatedProvider
+
+LIMITS = ConnectionLimits(answer_seconds=None, unread_seconds=60)
 
 
 def upstreams_of(provider: SimulatedProvider) -> dict[str, str]:
@@ -34,20 +38,21 @@ def gateway(
     settings: GatewaySettings,
     callers: Callers | None = None,
     environment: Mapping[str, str] | None = None,
+    limits: ConnectionLimits = LIMITS,
 ) -> Iterator[str]:
     """A gateway that listens; gives its address."""
     app = create_gateway(manager, callers or OpenCallers(), settings, environment or {})
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical", server_header=False, ws="none")
-    server = uvicorn.Server(config)
-    listening = config.bind_socket()
-    listening.listen()  # so that who asks at once is heard
-    thread = threading.Thread(target=server.run, args=([listening],), name="gateway")
+    server = HTTPServer(app, listen("127.0.0.1", 0), limits, log_level="critical")
+    [(_, port)] = server.addresses
+    thread = threading.Thread(target=server.run, name="gateway")
     token = attach(Context())  # not inside what the test itself is inside
     thread.start()
     detach(token)
+    while not server.server.started:
+        assert thread.is_alive()
+        time.sleep(0.005)
     try:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        yield f"http://127.0.0.1:{port}"
     finally:
-        server.should_exit = True
+        server.server.should_exit = True
         thread.join()
-        listening.close()
