@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shlex
 import sys
 import tomllib
@@ -74,7 +75,7 @@ class AgentOptions:
             where: the folder for them, to be looked into before others.
             find: finds the real ones.
         """
-        if sys.platform == "win32":
+        if os.name == "nt":  # where programs are no scripts
             return
         options = {"codex": _as_options(self._codex), "claude": self._with_settings(())}
         for name, given in options.items():

@@ -82,10 +82,10 @@ def text_of(report: RunReport) -> str:
 
 def _is_drawn_upon() -> bool:
     """Whether a program has the terminal to itself: it reads each key, and draws where it likes."""
-    try:
-        import termios
-    except ImportError:  # a system without them
+    if sys.platform == "win32":  # which has no such thing
         return False
+    import termios
+
     with contextlib.suppress(OSError, termios.error):
         return not termios.tcgetattr(sys.stderr.fileno())[3] & termios.ICANON
     return False
