@@ -18,6 +18,8 @@ from budgeted.http_server.server import HTTPServer, listen
 from budgeted.testing import SimulatedProvider
 
 LIMITS = ConnectionLimits(answer_seconds=None, unread_seconds=60)
+OF_AWS = {"AWS_ACCESS_KEY_ID": "AKIDOFGATEWAY", "AWS_SECRET_ACCESS_KEY": "of the gateway", "AWS_REGION": "us-east-1"}
+"""An environment in which a gateway finds what to sign with."""
 
 
 def upstreams_of(provider: SimulatedProvider) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from gateways import gateway, upstreams_of
+from gateways import OF_AWS, gateway, upstreams_of
 
 from budgeted import BudgetManager
 from budgeted.gateway.settings import GatewaySettings
@@ -27,5 +27,6 @@ def manager() -> Iterator[BudgetManager]:
 @pytest.fixture(scope="module")
 def url(manager: BudgetManager, provider: SimulatedProvider) -> Iterator[str]:
     """The address of an open gateway."""
-    with gateway(manager, GatewaySettings(upstreams=upstreams_of(provider), open=True)) as address:
+    settings = GatewaySettings(upstreams=upstreams_of(provider), open=True)
+    with gateway(manager, settings, environment=OF_AWS) as address:
         yield address

@@ -82,10 +82,9 @@ def text_of(report: RunReport) -> str:
 
 def _is_drawn_upon() -> bool:
     """Whether a program has the terminal to itself: it reads each key, and draws where it likes."""
-    if sys.platform == "win32":  # which has no such thing
-        return False
-    import termios
+    if sys.platform != "win32":  # which has no such thing
+        import termios
 
-    with contextlib.suppress(OSError, termios.error):
-        return not termios.tcgetattr(sys.stderr.fileno())[3] & termios.ICANON
+        with contextlib.suppress(OSError, termios.error):
+            return not termios.tcgetattr(sys.stderr.fileno())[3] & termios.ICANON
     return False

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
-from budgeted.gateway.upstreams import KNOWN, Upstreams
+from budgeted.gateway.known_providers import KNOWN
+from budgeted.gateway.upstreams import Upstreams
 from budgeted.providers.addresses_of_run import Address, Addresses
 from budgeted.wire.provider_hosts import provider_at
 

@@ -15,12 +15,13 @@ from budgeted.errors import BudgetError
 from budgeted.gateway import bodies, figures, free_paths, own_answers, refusals, request_checks, upstream_requests
 from budgeted.gateway.bodies import Departure, Gone, TooLong
 from budgeted.gateway.callers import Caller, CallerError
+from budgeted.gateway.credentials import Shown
 from budgeted.gateway.forwarding import Forwarded, Incoming, metered
 from budgeted.gateway.key_in_address import refuse_key_in_address
 from budgeted.gateway.refusals import Answer, Refusal
 from budgeted.gateway.shared_parts import Gateway, Route
 from budgeted.gateway.upstream_requests import Outgoing
-from budgeted.gateway.upstreams import NoRouteError
+from budgeted.gateway.upstreams import NoRouteError, asker
 from budgeted.payers.block import Budget
 from budgeted.payers.scope import current, enter, leave
 from budgeted.providers.http_clients.recognition import asked, refuse_unread
@@ -60,6 +61,7 @@ class Exchange:
         self._path: str = scope["raw_path"].decode("latin-1")
         self._own: frozenset[str] | None = frozenset()
         self._begun = False
+        self._provider = ""  # whose clients read its answer, once that is known
 
     async def serve(self) -> None:
         """Answer it."""
@@ -91,31 +93,47 @@ class Exchange:
             return
         caller = await gateway.callers.caller(self._scope["headers"])
         self._own = caller.accounts if caller.key else None
-        version = self._headers.get(b"anthropic-version", b"")
-        route = gateway.route(self._path, version, has_body=method not in _WITHOUT_BODY)
+        asking = asker(self._headers, self._scope["query_string"])
+        route = gateway.route(self._path, asking, has_body=method not in _WITHOUT_BODY)
+        self._provider = route.upstream.provider
         if route.place is not None:
             await self._pass_back(await self._paid(route, route.place, caller))
             return
-        upstream, target = route.upstream, route.target
-        owned = gateway.credentials(upstream).own and gateway.settings.free == "few"
-        if owned and not free_paths.is_for_all(method, target):
+        await self._pass_back(Incoming(await self._free(route, caller), None))
+
+    async def _free(self, route: Route, caller: Caller) -> aiohttp.ClientResponse:
+        """The answer to what costs nothing."""
+        method, upstream, settings = self._method, route.upstream, self._gateway.settings
+        if free_paths.is_paid_elsewise(method, route.target):
+            raise CallerError(405, f"{self._path} is asked by POST; a {method} of it, if it is answered, may be billed")
+        shown = await self._gateway.show(upstream, self._scope["headers"], caller.shown, route.target)
+        owned = shown.owned and settings.free == "few"
+        if owned and not free_paths.is_for_all(method, route.target, upstream.provider):
             text = f"{method} {self._path} is of what this gateway's owner keeps at {upstream.name}"
             raise CallerError(403, f'{text}; [gateway] free = "all" lets it pass')
-        body = None if method in ("GET", "HEAD") else bodies.pieces(self._receive)
-        await self._pass_back(Incoming(await gateway.connections.ask(self._out(route, caller, body)), None))
+        body: bytes | AsyncIterator[bytes] | None = None
+        if method not in ("GET", "HEAD"):  # what is signed, is so as a whole
+            body = bodies.pieces(self._receive) if shown.sign is None else await self._whole()
+        return await self._gateway.connections.ask(self._out(route, shown, body))
 
-    def _out(self, route: Route, caller: Caller, body: bytes | AsyncIterator[bytes] | None) -> Outgoing:
+    async def _whole(self) -> bytes:
+        return await bodies.whole(self._receive, self._gateway.settings.max_body)
+
+    def _out(self, route: Route, shown: Shown, body: bytes | AsyncIterator[bytes] | None) -> Outgoing:
         """The request as it goes to an upstream."""
-        headers = self._gateway.credentials(route.upstream).headers(self._scope["headers"], caller.shown)
         packed = _PACKED.search(self._headers.get(b"accept-encoding", b""))
-        headers.append(("accept-encoding", "gzip, deflate" if packed else "identity"))  # what can be read in passing
+        shown.headers.append(
+            ("accept-encoding", "gzip, deflate" if packed else "identity")
+        )  # as can be read in passing
         query = self._scope["query_string"].decode("latin-1")
-        return Outgoing(self._method, route.origin, route.target, f"?{query}" if query else "", headers, body)
+        query = f"?{query}" if query else ""
+        return Outgoing(self._method, route.origin, route.target, query, shown.headers, body, shown.sign)
 
     async def _paid(self, route: Route, place: Endpoint, caller: Caller) -> Incoming:
         """The answer to a request that is paid for, or may be."""
-        content = await bodies.whole(self._receive, self._gateway.settings.max_body)
-        out = self._out(route, caller, content)
+        content = await self._whole()
+        shown = await self._gateway.show(route.upstream, self._scope["headers"], caller.shown, route.target)
+        out = self._out(route, shown, content)
         connections = self._gateway.connections
         block = Budget(self._gateway.manager.payer, caller.user, tags=caller.tags)
         tells = figures.wanted(self._gateway, self._headers)
@@ -150,8 +168,9 @@ class Exchange:
         if not place.formats:
             refuse_unread(host, f"{self._method} {path}")
             return None
+        names = (*_OF_BODY, *(name for read_by in place.formats for name in read_by.told_by))
         headers = {
-            name: self._headers[name.encode()].decode("latin-1") for name in _OF_BODY if name.encode() in self._headers
+            name: self._headers[name.encode()].decode("latin-1") for name in names if name.encode() in self._headers
         }
         found = asked(place, host, route.origin + path, path, content, headers)
         return None if found is None else meterable(_forwarded(*found, headers.get("content-type", "")))
@@ -181,7 +200,7 @@ class Exchange:
     async def _refuse(self, refusal: Refusal) -> None:
         """Answer with an error; of an answer that has begun, nothing more is sent, which its reader notices."""
         if not self._begun:
-            await self._answer(refusals.answer(refusal, refusals.dialect_of(self._path)))
+            await self._answer(refusals.answer(refusal, refusals.dialect_of(self._path, self._provider)))
 
     async def _answer(self, found: Answer) -> None:
         """Answer in the upstream's place."""

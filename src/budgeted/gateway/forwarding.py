@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
@@ -17,9 +18,10 @@ from budgeted.metering.call import Call
 from budgeted.metering.http_streams import Watch, pieces_async
 from budgeted.providers.http_clients.recognition import Posted
 from budgeted.providers.metered_method import End, run_async
-from budgeted.wire import aws_event_stream
+from budgeted.wire import aws_event_stream, response_usage, usage_report_formats
 from budgeted.wire.content_type_and_encoding import meter_of
 from budgeted.wire.request_formats.http_bodies import encoded
+from budgeted.wire.usage_report_formats.amazon_bedrock import counts_in_headers
 
 PATIENT_SECONDS: Final = 0.25
 """How long a request may take until somebody looks whether whoever asked still waits for it."""
@@ -70,12 +72,16 @@ class Incoming:
         headers = self.response.headers
         watch = self.watch = Watch(call, meter_of(headers.get("content-type", ""), drop_usage=hide_usage))
         watch.aclose = self._aclose
+        counts = counts_in_headers(headers)  # of Bedrock, for models that say nothing in their answers
         meter = watch.raw_meter(self.response)  # type: ignore[arg-type] # which asks for its headers alone
         self._altered = hide_usage
         if self.body is None:
             self.stream = pieces_async(self.pieces, watch, meter)
             return None
         self.body = meter.feed(self.body) + (meter.flush() or b"")
+        if counts and call.request.known is None and watch.meter.answer().usage is None:
+            usage = usage_report_formats.read_usage(counts)
+            return functools.partial(call.settle, response_usage.Answer(usage, report=counts))
         return watch.outcome(None, at_end=True)
 
     async def _aclose(self) -> None:

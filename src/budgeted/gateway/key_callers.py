@@ -35,6 +35,9 @@ REVOKED_STATUS: Final = 402
 
 _BEARER: Final = re.compile(rb"\Abearer[ \t]+", re.IGNORECASE)
 
+_SIGNED: Final = re.compile(rb"\A\s*AWS4-[A-Z0-9-]+\s.*?\bCredential=(bk-[^/,\s]*)")
+"""Amazon's signature, of whoever has a key of ours for an access key id: it is signed anew where it is sent on."""
+
 _HOW: Final = "send one that `budgeted keys create` has made, as `Authorization: Bearer bk-...` or in `x-budgeted-key`"
 
 
@@ -171,7 +174,8 @@ def shown_key(headers: Headers) -> tuple[bytes, str]:
     own = any(name == OWN for name, _ in headers)
     for name, value in headers:
         if name == OWN or (not own and name in CREDENTIALS):
-            key = _BEARER.sub(b"", value.strip(), count=1)
+            signed = _SIGNED.match(value)
+            key = signed[1] if signed else _BEARER.sub(b"", value.strip(), count=1)
             if name == OWN or key.startswith(keys.PREFIX.encode()):
                 found.setdefault(key, name)
             else:

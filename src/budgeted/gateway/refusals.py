@@ -59,12 +59,15 @@ class Answer(NamedTuple):
     body: bytes
 
 
-def dialect_of(path: str) -> str:
+def dialect_of(path: str, provider: str = "") -> str:
     """Whose clients ask at a path, by what it looks like: ``"openai"`` where nothing tells.
 
     Args:
         path: of the request, as it was sent or as it goes to the upstream.
+        provider: whose path it is, as genai-prices names it; "" where nobody knows.
     """
+    if provider in _OWN_DIALECTS and not any(part in path for part in _OF_OPENAI):
+        return _OWN_DIALECTS[provider]
     for part, name in _DIALECTS:
         if part in path:
             return name
@@ -188,6 +191,7 @@ _BODIES: Final = {
 _DIALECTS: Final = (
     ("/responses", "responses"),
     ("/messages", "anthropic"),
+    ("awPredict", "anthropic"),
     ("/v1beta", "google"),
     ("/v1alpha", "google"),
     ("enerateContent", "google"),
@@ -201,6 +205,13 @@ _DIALECTS: Final = (
     ("/api/embed", "ollama"),
 )
 """A part of a path, and who has such paths; the first that is found counts."""
+
+_OWN_DIALECTS: Final = {
+    **{name: name for name in ("anthropic", "cohere", "google", "ollama")},
+    "aws": "bedrock",
+}
+_OF_OPENAI: Final = ("/completions", "/responses", "/embeddings", "/openai/", "/messages", "awPredict")
+"""Parts of paths where they speak like somebody else."""
 
 _OF_BUDGET: Final = {"openai": 429, "responses": 400, "google": 400, "bedrock": 400}
 """What an empty budget is answered, where 402 is not what a dialect's clients take for final, or would show.

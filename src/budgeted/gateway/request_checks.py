@@ -15,7 +15,10 @@ METHODS: Final = frozenset(("GET", "HEAD", "DELETE", "PUT", "PATCH", "POST"))
 _OVERRIDES: Final = frozenset((b"x-http-method-override", b"x-http-method", b"x-method-override"))
 
 
-_ONCE: Final = (b"content-type", b"content-encoding", b"content-length", b"host", b"anthropic-version")
+_ONCE: Final = (
+    *(b"content-type", b"content-encoding", b"content-length", b"host", b"anthropic-version"),
+    b"x-amzn-bedrock-service-tier",
+)
 """Headers of which one decides what a request costs, or where it goes."""
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from budgeted.gateway.callers import Callers
-from budgeted.gateway.credentials import Credentials
+from budgeted.gateway.credentials import Credentials, Shown
 from budgeted.gateway.settings import GatewaySettings
 from budgeted.gateway.upstream_requests import Connections
 from budgeted.gateway.upstreams import Upstream, Upstreams
@@ -62,28 +62,34 @@ class Gateway:
         self._credentials = {one.name: Credentials(one, environment) for one in self.upstreams.by_name.values()}
         self.route = functools.lru_cache(MOST_ROUTES)(self._route)
 
-    def _route(self, path: str, version: bytes, *, has_body: bool) -> Route:
+    def _route(self, path: str, asker: str, *, has_body: bool) -> Route:
         """Where a path leads.
 
         Args:
             path: of a request, without a query.
-            version: its header ``anthropic-version``; b"" if there is none.
+            asker: whose SDK asks, where that is known.
             has_body: whether its method sends anything: what does not is never paid for.
 
         Raises:
             NoRouteError: it leads nowhere, or is not one.
         """
-        upstream, target = self.upstreams.route(path, version)
+        upstream, target = self.upstreams.route(path, asker)
         place = endpoint(upstream.host, target.rstrip("/"), own=True, provider=upstream.provider) if has_body else None
         return Route(upstream, upstream.origin, target, place)
 
-    def credentials(self, upstream: Upstream) -> Credentials:
-        """What an upstream is shown.
+    async def show(self, upstream: Upstream, headers: list[tuple[bytes, bytes]], shown: bytes, target: str) -> Shown:
+        """What an upstream is shown of a request.
 
         Args:
             upstream: which one.
+            headers: as they came.
+            shown: the name of the one that has a key of the gateway's; b"" for none.
+            target: the path at the upstream.
+
+        Raises:
+            CallerError: nobody has a key for it.
         """
-        return self._credentials[upstream.name]
+        return await self._credentials[upstream.name].show(headers, shown, target)
 
     async def close(self) -> None:
         """Read on what was left, and end the connections."""

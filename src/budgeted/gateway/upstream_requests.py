@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Final
+from collections.abc import AsyncIterator, Callable
+from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -21,6 +21,10 @@ KEPT_SECONDS: Final = 30.0
 """How long an unused connection is kept."""
 
 
+Sign: TypeAlias = "Callable[[Outgoing], list[tuple[str, str]]]"
+"""Gives the headers of a request, with a signature of it among them."""
+
+
 class Outgoing(msgspec.Struct, frozen=True):
     """A request as it goes to an upstream.
 
@@ -31,6 +35,7 @@ class Outgoing(msgspec.Struct, frozen=True):
         query: what is behind the path, with the question mark; "" for nothing.
         headers: all but those that the client makes.
         body: what is sent; None for nothing.
+        sign: makes its headers, with a signature of all the rest; None where nothing is signed.
     """
 
     method: str
@@ -39,6 +44,7 @@ class Outgoing(msgspec.Struct, frozen=True):
     query: str
     headers: list[tuple[str, str]]
     body: bytes | AsyncIterator[bytes] | None
+    sign: Sign | None = None
 
 
 class NoAnswerError(aiohttp.ClientError):
@@ -97,7 +103,7 @@ class Connections:
             self._proxies[out.origin] = _proxy_to(out.origin)
         return await self._opened().request(
             *(out.method, url),
-            headers=out.headers,
+            headers=out.headers if out.sign is None else out.sign(out),
             data=out.body,
             allow_redirects=False,
             proxy=self._proxies[out.origin],

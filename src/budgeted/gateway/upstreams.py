@@ -4,63 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final
 from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from budgeted.gateway.known_providers import AWS, BEARER, KNOWN, SCHEMES
 from budgeted.validation import shown
 from budgeted.wire.provider_hosts import provider_at
-
-
-class Known(NamedTuple):
-    """A provider that has paths of its own, or is known by its name.
-
-    Args:
-        url: its address, as its SDK takes it for a base URL; "" where each customer has another.
-        provider: as genai-prices names it.
-        scheme: how its key is sent: the name of a header, or ``bearer``; ``aws`` for a signature.
-        keys: the variables that may hold its key, the first that is set.
-    """
-
-    url: str
-    provider: str
-    scheme: str
-    keys: tuple[str, ...]
-
-
-BEARER: Final = "bearer"
-AWS: Final = "aws"
-
-KNOWN: Final[dict[str, Known]] = {
-    "openai": Known("https://api.openai.com/v1", "openai", BEARER, ("OPENAI_API_KEY",)),
-    "anthropic": Known("https://api.anthropic.com", "anthropic", "x-api-key", ("ANTHROPIC_API_KEY",)),
-    "gemini": Known(
-        *("https://generativelanguage.googleapis.com", "google", "x-goog-api-key"), ("GEMINI_API_KEY", "GOOGLE_API_KEY")
-    ),
-    "bedrock": Known("", "aws", AWS, ("AWS_BEARER_TOKEN_BEDROCK",)),
-    "azure": Known("", "azure", "api-key", ("AZURE_OPENAI_API_KEY", "AZURE_API_KEY")),
-    "mistral": Known("https://api.mistral.ai", "mistral", BEARER, ("MISTRAL_API_KEY",)),
-    "cohere": Known("https://api.cohere.com", "cohere", BEARER, ("CO_API_KEY", "COHERE_API_KEY")),
-    "ollama": Known("http://127.0.0.1:11434", "ollama", BEARER, ("OLLAMA_API_KEY",)),
-    "openrouter": Known("https://openrouter.ai/api/v1", "openrouter", BEARER, ("OPENROUTER_API_KEY",)),
-    "groq": Known("https://api.groq.com/openai/v1", "groq", BEARER, ("GROQ_API_KEY",)),
-    "deepseek": Known("https://api.deepseek.com", "deepseek", BEARER, ("DEEPSEEK_API_KEY",)),
-    "xai": Known("https://api.x.ai/v1", "x-ai", BEARER, ("XAI_API_KEY",)),
-    "together": Known("https://api.together.xyz/v1", "together", BEARER, ("TOGETHER_API_KEY",)),
-    "fireworks": Known("https://api.fireworks.ai/inference/v1", "fireworks", BEARER, ("FIREWORKS_API_KEY",)),
-    "perplexity": Known("https://api.perplexity.ai", "perplexity", BEARER, ("PERPLEXITY_API_KEY", "PPLX_API_KEY")),
-}
-"""By the names under which their paths may also begin: ``/openrouter/...``."""
 
 # What is asked at these paths goes there, whatever it is: their SDKs ask at no others.
 _PATHS: Final = tuple(
     (re.compile(pattern), name)
     for pattern, name in (
         (r"/v1/messages(?:/.*)?|/v1/complete", "anthropic"),
-        (r"/v1(?:alpha|beta)[0-9]?/.*|/v1/models/[^/]+:\w+|/upload/v1beta/.*", "gemini"),
+        (r"/v1(?:beta1)?/(?:projects|publishers)/.*", "vertex"),
+        (r"/v1(?:alpha|beta)[0-9]?/.*|/v1/models/[^/:]+:(?:predict|[a-z]+[A-Z]\w*)|/upload/v1beta/.*", "gemini"),
         (r"/model/.*|/guardrail/.*|/async-invoke.*", "bedrock"),
-        (r"/openai/(?:deployments|v1|responses|models|files)(?:/.*)?", "azure"),
         (r"/v2/.*|/v1/(?:chat|embed|rerank|generate|summarize|classify|tokenize|detokenize)", "cohere"),
         (r"/v1/(?:fim/completions|ocr|agents/completions)", "mistral"),
         (r"/api/(?:chat|generate|embed|embeddings|tags|show|version|ps)", "ollama"),
@@ -69,11 +29,20 @@ _PATHS: Final = tuple(
     )
 )
 
-_OF_ANTHROPIC: Final = re.compile(r"/v1/(?:models|files|skills)(?:/.*)?")
-"""Paths that Anthropic and OpenAI both have: a header tells whose SDK asks."""
+_VERSION: Final = re.compile(r"v\d\w*")
+_OF_SEVERAL: Final = {
+    "anthropic": re.compile(r"/v1/.*"),
+    "gemini": re.compile(r"/v1/(?:models|files|operations)(?:/.*)?"),
+}
+"""Paths that are theirs rather than OpenAI's where their own SDKs ask."""
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _SEGMENT: Final = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})*")
+_TAKEN: Final = frozenset(
+    "v1 v2 v1alpha v1beta v1beta1 api model guardrail async-invoke upload budget health metrics".split()
+)
+"""What paths begin with that lead elsewhere."""
+
 _UNRESERVED: Final = re.compile(r"%(?:2[dDeE]|3\d|[46][1-9a-fA-F]|[57][\daA]|5[fF]|7[eE])")
 """What need not be written so, and is, to be taken for something else: letters, digits, and ``-._~``."""
 
@@ -110,13 +79,38 @@ class Upstream(msgspec.Struct, frozen=True):
         """The path at the upstream for what is asked of it.
 
         Args:
-            rest: the path behind its name. A version that its address ends with already is not repeated.
+            rest: the path behind its name. What its address ends with already is not repeated: SDKs take the version
+                for a part of the address, or of the path.
         """
-        base = urlsplit(self.url).path
-        version = base.rpartition("/")[2]
-        if version and rest.startswith(f"/{version}/"):
-            rest = rest[len(version) + 1 :]
-        return base + rest
+        base, asked = urlsplit(self.url).path.split("/")[1:], rest.split("/")[1:]
+        if base and asked:
+            base = base[: _kept(base, asked)]
+        return "/" + "/".join((*base, *asked))
+
+
+def _kept(base: list[str], asked: list[str]) -> int:
+    """How much of an address stands before a path that may repeat its end, or has another version."""
+    versioned = _VERSION.fullmatch(base[-1]) is not None
+    for start in range(len(base) if versioned or base[-1] == "openai" else 0):
+        if asked[: len(base) - start] == base[start:]:
+            return start
+    if asked[0] == "openai" and "openai" in base:
+        return base.index("openai")
+    return len(base) - (versioned and _VERSION.fullmatch(asked[0]) is not None)
+
+
+def asker(headers: Mapping[bytes, bytes], query: bytes) -> str:
+    """Whose SDK asks, where that tells what a path means that several providers have; "" where nothing tells.
+
+    Args:
+        headers: of the request, by names in lower case.
+        query: of its address.
+    """
+    if b"anthropic-version" in headers:
+        return "anthropic"
+    if b"x-goog-api-key" in headers or b"x-goog-api-client" in headers:
+        return "gemini"
+    return "azure" if b"api-key" in headers or b"api-version=" in query else ""
 
 
 class NoRouteError(Exception):
@@ -141,7 +135,7 @@ class Upstreams:
         ValueError: a name or an address is none; the text quotes it.
 
     Example:
-        >>> Upstreams({"openai": "http://127.0.0.1:9000/v1"}).route("/v1/chat/completions", b"")[1]
+        >>> Upstreams({"openai": "http://127.0.0.1:9000/v1"}).route("/v1/chat/completions")[1]
         '/v1/chat/completions'
     """
 
@@ -150,24 +144,27 @@ class Upstreams:
         for name, url in (stated or {}).items():
             self.by_name[name] = _stated(name, url)
 
-    def route(self, path: str, version: bytes) -> tuple[Upstream, str]:
+    def route(self, path: str, asker: str = "") -> tuple[Upstream, str]:
         """Who is asked for a path, and at which path of its own.
 
         Args:
             path: of the request, as it was sent, without a query.
-            version: the header ``anthropic-version``; b"" if there is none.
+            asker: whose SDK asks, as :func:`asker` tells it.
 
         Raises:
             NoRouteError: it leads nowhere, or is written so that two readers may take it for two things.
         """
         _check(path)
         name, _, rest = path[1:].partition("/")
+        if name == "openai" and (rest.startswith("deployments/") or (asker == "azure" and "azure" in self.by_name)):
+            name, rest = "azure", path[1:]  # whose own paths begin with OpenAI's name
         if (upstream := self.by_name.get(name)) is not None:
             return upstream, upstream.target(f"/{rest}")
-        if version and _OF_ANTHROPIC.fullmatch(path):
-            found: str | None = "anthropic"
-        else:
+        found: str | None = name
+        if name not in KNOWN:
             found = next((one for pattern, one in _PATHS if pattern.fullmatch(path)), None)
+            if found == "openai" and asker in _OF_SEVERAL and _OF_SEVERAL[asker].fullmatch(path):
+                found = asker
         upstream = None if found is None else self.by_name.get(found)
         if upstream is None:
             known = f'; nobody has said where {found} is: [gateway.upstreams] {found} = "https://..."' if found else ""
@@ -206,5 +203,14 @@ def _stated(name: str, url: str) -> Upstream:
         raise ValueError(msg)
     if name in KNOWN:
         return _of_known(name, url)
+    if name in _TAKEN:
+        msg = f"no upstream can be called {name!r}, as paths that lead elsewhere begin so; give it another name"
+        raise ValueError(msg)
     variable = f"{name.upper().replace('-', '_')}_API_KEY"
-    return Upstream(name, url.rstrip("/"), provider_at(url), BEARER, (variable,))
+    provider = provider_at(url)
+    scheme = SCHEMES.get(provider, BEARER)
+    if scheme == AWS and "bedrock" not in parts.netloc:  # it is somebody's own service there
+        scheme = BEARER
+    return Upstream(
+        name, url.rstrip("/"), provider, scheme, (variable, *(KNOWN["bedrock"].keys if scheme == AWS else ()))
+    )

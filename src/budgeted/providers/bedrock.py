@@ -31,6 +31,7 @@ from budgeted.wire.request_formats.amazon_bedrock import (
 )
 from budgeted.wire.request_formats.http_request import with_cap
 from budgeted.wire.response_usage import Answer
+from budgeted.wire.usage_report_formats.amazon_bedrock import counts_in_headers
 
 _CONVERSE = frozenset({"Converse", "ConverseStream"})
 _OPERATIONS = {
@@ -66,13 +67,6 @@ _UNSEEN = {
 }
 """By the operation: what is billed, and not by the answer to it."""
 
-_HEADER = "x-amzn-bedrock-{}-token-count"
-_HEADERS = {
-    "inputTokens": "input",
-    "outputTokens": "output",
-    "cacheReadInputTokens": "cache-read-input",
-    "cacheWriteInputTokens": "cache-write-input",
-}
 _PREPARING = frozenset({"_emit_api_params", "_resolve_endpoint_ruleset", "_convert_to_request_dict", "create_request"})
 """Methods that an exception passes through only before anything is sent."""
 
@@ -96,6 +90,7 @@ class Sent(metered_method.Sent):
                 self.params["body"] = content = content.read()
             self.body = _decoded(content)
             request = read_invoke(model, self.body, content)
+            request.tier = params.get("serviceTier")
             if self.params.get("guardrailIdentifier"):
                 with_guardrail(request)
         request.base_url = str(client.meta.endpoint_url)
@@ -120,7 +115,7 @@ class Sent(metered_method.Sent):
         if "usage" in response:
             answer = _answer(response["usage"], response.get("serviceTier"))
             return functools.partial(call.settle, response_usage.with_tools(answer, response))
-        counts = _counts(response)
+        counts = counts_in_headers(response.get("ResponseMetadata", {}).get("HTTPHeaders", {}))
         stream = response.get("stream") or response.get("body")
         if counts and not counts.get("cacheWriteInputTokens"):
             return functools.partial(call.settle, _answer(counts, None))
@@ -144,13 +139,6 @@ def _answer(usage: Any, tier: Any) -> Answer:
     found = usage_report_formats.read_usage(usage or None)
     found = found if found is None or kind is None else msgspec.structs.replace(found, service_tier=kind)
     return Answer(found, report=usage)
-
-
-def _counts(response: Mapping[str, Any]) -> dict[str, int]:
-    """What the headers of an invocation say that it is billed for."""
-    headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-    found = {name: str(headers.get(_HEADER.format(kind), "")) for name, kind in _HEADERS.items()}
-    return {name: int(text) for name, text in found.items() if text.isascii() and text.isdigit()}
 
 
 def _decoded(content: Any) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from budgeted.wire.request_formats.ollama import Ollama
 from budgeted.wire.request_formats.openai import Groq, OpenAI
 from budgeted.wire.request_formats.perplexity import Perplexity
 from budgeted.wire.request_formats.replicate import Replicate
+from budgeted.wire.request_formats.vertex_raw_predictions import RawPredictions
 from budgeted.wire.request_formats.voyage import Voyage
 from budgeted.wire.request_formats.watsonx import Watsonx
 from budgeted.wire.request_formats.writer import Writer
@@ -47,6 +48,7 @@ _SHAPES: Final[tuple[tuple[re.Pattern[str], Format], ...]] = tuple(
     for pattern, read_by in (
         (r".*:(?:(?:stream|batch)?[gG]enerateContent|(?:e|asyncBatchE|batchE)mbedContents?)", _BY_PROVIDER["google"]),
         (r".*:predict(?:LongRunning)?|.*/locations/[^/]+/(?:batchPrediction|tuning)Jobs", _BY_PROVIDER["google"]),
+        (r".*/(?!count-tokens:)[^/]+:(?:r|streamR)awPredict", RawPredictions()),
         (r".*/model/[^/]+/(?:converse|converse-stream|invoke|invoke-with-response-stream)", Bedrock()),
         (r".*/ml/v1/(?:deployments/[^/]+/)?text/\w+", Watsonx()),
         (r".*/services/(?:aigc|embeddings|rerank)/.+", DashScope()),
@@ -67,7 +69,7 @@ _SHAPES: Final[tuple[tuple[re.Pattern[str], Format], ...]] = tuple(
 """Paths by which an API is recognised, whoever's host it is. Where several match, each is tried in its turn."""
 
 _IN_ANY: Final = re.compile(
-    r"completions|responses|mbed|Jobs|images/|audio/|messages|interactions|predict|/chat|enerate|/converse|/invoke|"
+    r"completions|responses|mbed|Jobs|images/|audio/|messages|interactions|[pP]redict|/chat|enerate|/converse|/invoke|"
     r"/ml/v1/text/|/services/|text-to-speech|rerank|summarize|classify|conversations|/ocr|hf-inference"
 )
 """One of these is in each of them, and in few paths of a program's other requests."""
@@ -83,14 +85,15 @@ _API_HOSTS: Final = re.compile(
 
 _FREE: Final = re.compile(
     r".*/(?:files|uploads|moderations|assistants|threads|vector_stores|conversations|evals|containers|skills|webhooks|"
-    r"organization|organizations|models|tokenize|detokenize|count_tokens|input_tokens|tokenizers|check-api-key|"
+    r"organization|organizations|models|tokenize|detokenize|count_tokens|count-tokens|input_tokens|tokenizers|"
+    r"check-api-key|"
     r"cancel|permissions|complete|parts|items|connectors|datasets|projects|workspaces|deployments|collections|graphs|"
     r"libraries|documents|agents|keys|auth|key|token|credits|generation|voices|history|pronunciation-dictionaries|"
     r"user|usage|oauth|cachedContents|corpora|tunedModels|operations|fine_tuning|fine-tuning|checkpoints|"
     r"chat/completions/[^/]+|voice_consents|content_provenance_checks|hangup|refer|reject|webhook_endpoints|characters|"
     r"compliance|environments|memory_stores|sessions|tunnels|user_profiles|vaults|archive|"
     r"search-indexes|observability|service-accounts|triggers|workflows|prompts)"
-    r"(?:/[^/:]*)*|.*:(?:countTokens|computeTokens|cancel|register)"
+    r"(?:/[^/:]*)*|.*:(?:countTokens|computeTokens|cancel|register)|.*/count-tokens:rawPredict"
 )
 """What is asked of them for nothing, or billed by the day: what is kept there, and what tells something of it."""
 

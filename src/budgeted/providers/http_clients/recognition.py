@@ -184,6 +184,9 @@ def asked(
     for read_by in place.formats:
         request = read_by.read(http)
         if request is not None and (request.unseen or request.model):
+            if read_by.told_by:
+                told = {name: value for name in read_by.told_by if (value := header(headers, name)) is not None}
+                read_by.told(request, told)
             return http, read_by, request
     if place.known:
         refuse_unread(host, f"what is asked by POST {path}")

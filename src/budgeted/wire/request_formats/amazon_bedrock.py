@@ -53,8 +53,14 @@ _MEDIA = ("image", "video", "audio", "document")
 _PLACE = re.compile(r"(?P<before>.*/model/)(?P<model>[^/]+)/(?P<operation>converse|invoke)(?P<after>[a-z-]*)")
 
 
+_GUARDRAIL = "x-amzn-bedrock-guardrailidentifier"
+_TIER = "x-amzn-bedrock-service-tier"
+
+
 class Bedrock(Format):
     """What a model on Bedrock is asked, by the path that names it; or a reranking."""
+
+    told_by = (_GUARDRAIL, _TIER)
 
     def read(self, http: HTTPRequest) -> Request | None:
         """The request as a call to meter, or None if it is not billed."""
@@ -66,6 +72,13 @@ class Bedrock(Format):
         request = read_converse(model, http.body) if converse else read_invoke(model, http.body)
         request.base_url = http.base_url
         return request
+
+    def told(self, request: Request, headers: Mapping[str, str]) -> None:
+        """Note that an invocation is guarded, and its tier, which Converse has in its body."""
+        if _TIER in headers:
+            request.tier = headers[_TIER]
+        if headers.get(_GUARDRAIL):
+            with_guardrail(request)
 
     def cap_at(self, http: HTTPRequest, request: Request) -> tuple[str, ...]:
         """Where a body has its output cap."""

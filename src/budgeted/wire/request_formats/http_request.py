@@ -49,6 +49,17 @@ class Format(ABC):
             http: as it is about to be sent.
         """
 
+    told_by: ClassVar[tuple[str, ...]] = ()
+    """Headers that change what a request costs, by their names in lower case."""
+
+    def told(self, request: Request, headers: Mapping[str, str]) -> None:  # noqa: B027 - most are told nothing
+        """Note what the headers of a request say of its costs.
+
+        Args:
+            request: as it was read.
+            headers: those of :attr:`told_by` that it has.
+        """
+
     def cap_at(self, http: HTTPRequest, request: Request) -> tuple[str, ...]:  # noqa: ARG002 - for those that differ
         """Where a body has its output cap: the names that lead there, at most two.
 

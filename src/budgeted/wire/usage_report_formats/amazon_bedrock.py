@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from budgeted.pricing.usage import Usage
@@ -24,6 +25,24 @@ _GUARDED: Final = names(
 """Those of words and of regular expressions are free (https://aws.amazon.com/bedrock/pricing/)."""
 
 _MOST_ASSESSED: Final = 200
+
+_HEADER: Final = "x-amzn-bedrock-{}-token-count"
+_HEADERS: Final = {
+    "inputTokens": "input",
+    "outputTokens": "output",
+    "cacheReadInputTokens": "cache-read-input",
+    "cacheWriteInputTokens": "cache-write-input",
+}
+
+
+def counts_in_headers(headers: Mapping[str, str]) -> dict[str, int]:
+    """What the headers of an invocation's answer say that it is billed for, as Converse would say it; {} for nothing.
+
+    Args:
+        headers: by names in lower case, or in any.
+    """
+    found = {name: str(headers.get(_HEADER.format(kind), "")) for name, kind in _HEADERS.items()}
+    return {name: int(text) for name, text in found.items() if text.isascii() and text.isdigit()}
 
 
 def converse_usage(fields: Fields, tier: str | None) -> Usage:
