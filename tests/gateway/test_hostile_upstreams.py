@@ -139,6 +139,7 @@ def test_an_answer_that_is_no_http_is_a_bad_gateway_and_what_was_held_is_charged
         EVENTS.replace(b"Connection: close", b"Transfer-Encoding: chunked") + b"ffffff\r\ndata: {}\n\n",
         EVENTS.replace(b"Connection: close", b"Content-Length: 1000") + b"data: {}\n\n",
     ],
+    ids=["no last chunk", "half a chunk", "too short"],
 )
 def test_an_answer_that_breaks_off_is_not_shown_as_whole(
     client: httpx2.Client, manager: BudgetManager, upstream: UpstreamOfBytes, answer: bytes
@@ -151,7 +152,9 @@ def test_an_answer_that_breaks_off_is_not_shown_as_whole(
 
 
 @pytest.mark.parametrize(
-    ("encoding", "body"), [("gzip", b"x" * 20), ("gzip", gzip.compress(completion(USED))[:60]), ("br", b"\x8b\x00")]
+    ("encoding", "body"),
+    [("gzip", b"x" * 20), ("gzip", gzip.compress(completion(USED))[:60]), ("br", b"\x8b\x00")],
+    ids=["no gzip", "half of gzip", "brotli"],
 )
 def test_an_answer_that_cannot_be_unpacked_passes_and_is_charged_what_was_held(
     url: str, manager: BudgetManager, upstream: UpstreamOfBytes, encoding: str, body: bytes
@@ -202,7 +205,9 @@ def test_a_usage_that_cannot_be_true_is_charged_what_was_seen(
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"[]", b"{", b"hello", b"null", b"[" * 1000, b"\xff\xfe", completion("{}"), b'{"choices": null}']
+    "body",
+    [b"", b"[]", b"{", b"hello", b"null", b"[" * 1000, b"\xff\xfe", completion("{}"), b'{"choices": null}'],
+    ids=range(9),
 )
 def test_an_answer_that_says_nothing_of_its_cost_passes_and_is_charged_as_an_estimate(
     client: httpx2.Client, manager: BudgetManager, upstream: UpstreamOfBytes, body: bytes
