@@ -25,6 +25,9 @@ from budgeted.errors import (
 LEDGER_SECONDS: Final = 5
 """After how long to try again where the ledger is away, in seconds."""
 
+LONGEST: Final = 1000
+"""Characters of a text that somebody reads on a terminal: what it quotes may be as long as a request."""
+
 BUDGET: Final = 402
 """The status of a refusal for want of money, where a dialect has no other for it."""
 
@@ -108,6 +111,8 @@ def answer(refusal: Refusal, dialect: str) -> Answer:
     status = refusal.status
     if status == BUDGET:
         status = 429 if refusal.retry_after is not None and not refusal.final else _OF_BUDGET.get(dialect, BUDGET)
+    if len(refusal.text) > LONGEST:
+        refusal = refusal._replace(text=f"{refusal.text[: LONGEST - 4]} ...")
     headers = [(b"content-type", b"application/json")]
     if refusal.retry_after is not None:
         headers.append((b"retry-after", str(refusal.retry_after).encode()))

@@ -8,6 +8,7 @@ import msgspec
 
 from budgeted.errors import UnpricedModelError
 from budgeted.pricing.usage import Usage
+from budgeted.validation import shown
 
 CONTENT = ("messages", "input", "prompt", "contents")
 """What a model is given to read is called, by functions and in requests."""
@@ -117,15 +118,16 @@ def unpriced(request: Request, other: str = "") -> UnpricedModelError:
         other: which of its other models it is; "" for the one that it is for.
     """
     if request.unpriced:
+        tool = shown(request.model)
         return UnpricedModelError(
-            f"no price is known for the tool {request.model!r}, and a USD limit applies; it was not called. Tell its "
-            f"price with budgeted.register_tool({request.model!r}, per_call=...) in USD, 0 for a tool that is only "
+            f"no price is known for the tool {tool}, and a USD limit applies; it was not called. Tell its "
+            f"price with budgeted.register_tool({tool}, per_call=...) in USD, 0 for a tool that is only "
             f'counted, or let what has no price pass with unpriced="free"'
         )
     where = f" of {request.provider}" if request.provider else ""
-    model = other or request.model
+    model = shown(other or request.model)
     return UnpricedModelError(
-        f"no price is known for model {model!r}{where}, and a USD limit applies; nothing was sent. Tell its "
-        f"price with budgeted.register_price({model!r}, input=..., output=...) in USD per million tokens, "
+        f"no price is known for model {model}{where}, and a USD limit applies; nothing was sent. Tell its "
+        f"price with budgeted.register_price({model}, input=..., output=...) in USD per million tokens, "
         f'or let unpriced models pass with unpriced="free"'
     )
