@@ -175,12 +175,21 @@ class Upstreams:
 def _check(path: str) -> None:
     """Refuse a path that an upstream may read otherwise than it is read here."""
     for segment in path[1:].removesuffix("/").split("/") if path != "/" else ():
-        if not segment or not _SEGMENT.fullmatch(segment) or _UNRESERVED.search(segment):
+        if not _SEGMENT.fullmatch(segment) or _UNRESERVED.search(segment) or not _is_name(segment):
             raise NoRouteError(400, f"the path {shown(path)} is not written as paths are")
-        if "%" in segment or segment in (".", ".."):
-            plain = unquote(segment, errors="replace")
-            if "\\" in plain or "%" in plain or not plain.isprintable() or {".", ".."}.intersection(plain.split("/")):
-                raise NoRouteError(400, f"the path {shown(path)} is not written as paths are")
+
+
+def _is_name(segment: str) -> bool:
+    """Whether a part of a path is a name to whoever reads it: ``..`` leads elsewhere, and to some, ``..;x`` does."""
+    plain = segment
+    if "%" in segment:
+        try:
+            plain = unquote(segment, errors="strict")
+        except UnicodeDecodeError:
+            return False
+        if "\\" in plain or "%" in plain or not plain.isprintable():
+            return False
+    return bool(plain) and all(one.partition(";")[0].strip(". ") for one in plain.split("/") if one)
 
 
 def _of_known(name: str, url: str) -> Upstream:
