@@ -50,11 +50,11 @@ def gateway(
     token = attach(Context())  # not inside what the test itself is inside
     thread.start()
     detach(token)
-    while not server.server.started:
+    while not server.started:
         assert thread.is_alive()
         time.sleep(0.005)
     try:
         yield f"http://127.0.0.1:{port}"
     finally:
-        server.server.should_exit = True
+        server.stop()
         thread.join()
