@@ -55,6 +55,7 @@ class Items:
     """A call whose answer comes item by item: what came so far, and how the call ends with it.
 
     Attributes:
+        text_bytes, pieces, items: how much text came, in how many items, of how many.
         ends_when_cut: whether the stream ends as if nothing were missing when its connection is lost.
     """
 
@@ -65,18 +66,25 @@ class Items:
         self.call = call
         self.answer = response_usage.NOTHING
         self.text_bytes = 0
+        self.pieces = 0
         self.items = 0
         self.begun = time.monotonic()
 
     def add(self, item: object) -> bool:
         """Note a chunk: its usage report, or its text."""
-        self.items += 1
-        self.text_bytes += text_bytes(item)
+        self.count(item)
         if not isinstance(item, str):
             answer = response_usage.read(item)
             if answer.usage is not None:
                 self.answer = answer
         return True
+
+    def count(self, item: object) -> None:
+        """Count an item and its text: one without text, such as the last, is no token."""
+        size = text_bytes(item)
+        self.items += 1
+        self.text_bytes += size
+        self.pieces += size > 0
 
     def end(self, error: BaseException | None) -> None:
         """The stream has ended, been left, or failed."""
@@ -100,7 +108,7 @@ class Items:
         if answer.usage is not None:
             return functools.partial(call.settle, answer)
         if error is None or self.items or isinstance(error, GeneratorExit):
-            received = Usage(0, estimated(self.text_bytes, self.items))
+            received = Usage(0, estimated(self.text_bytes, self.pieces))
             if error is not None:
                 return functools.partial(call.estimate, LEFT_EARLY, received, None)
             most = None

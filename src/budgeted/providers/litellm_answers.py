@@ -63,8 +63,7 @@ class Chunks(_Stream):
 
     def add(self, item: Any) -> bool:
         """Note a chunk."""
-        self.items += 1
-        self.text_bytes += text_bytes(item)
+        self.count(item)
         return True
 
     def ending(self, error: BaseException | None) -> End | None:
