@@ -203,6 +203,15 @@ def request_of(operation: str, given: Mapping[str, Any]) -> Request:
     return request
 
 
+def made_up(given: Mapping[str, Any]) -> bool:
+    """Whether LiteLLM is asked to make an answer up, which costs nothing.
+
+    Args:
+        given: the arguments of one of its functions, by name.
+    """
+    return any(given.get(name) is not None for name in _FREE)
+
+
 def _searches(tool: Any) -> int:
     """How many searches a tool may make that are billed each: it is given in the provider's own words."""
     if any(name in mapping(tool) for name in GOOGLES_SEARCHES):
@@ -227,7 +236,7 @@ def _names(function: Callable[..., Any]) -> tuple[str, ...]:
 
 
 def _read(wrapped: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sent | None:
-    if any(kwargs.get(name) is not None for name in _FREE):
+    if made_up(kwargs):
         return None
     operation = wrapped.__name__
     names = _names(wrapped)

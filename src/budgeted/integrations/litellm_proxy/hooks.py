@@ -25,6 +25,7 @@ from budgeted.metering import charged_responses, runner
 from budgeted.metering.call import Call
 from budgeted.metering.owner import Owner
 from budgeted.payers.scope import Offer, Scope, enter
+from budgeted.providers.litellm import made_up
 from budgeted.providers.litellm_answers import as_billed, origin, read_usage
 from budgeted.providers.metered_method import End
 from budgeted.wire.normalized_request import Request
@@ -110,7 +111,7 @@ class Handler(CustomLogger):
         if call_type == passed_through.CALL_TYPE:
             fixed = passed_through.price_per_request(route)
             request = _fixed(fixed) if fixed is not None else passed_through.request(route, data)
-        else:
+        elif not made_up(data):
             request = routed_requests.request(call_type, data, _router(), told.team)
         call = await self._hold(request, scope, data, by_hand=fixed is not None)
         if call is None or request is None or call.request.model == request.model:
@@ -198,7 +199,7 @@ class Handler(CustomLogger):
 
     def _end(self, call: Call, told: Mapping[str, Any], response: object) -> End:
         """How a call ends that was answered without anything having been sent that the hooks beneath saw."""
-        if told.get("cache_hit") or mapping(told.get("litellm_params")).get("mock_response") is not None:
+        if told.get("cache_hit"):
             return call.release
         if call.request.fixed is not None:
             return functools.partial(call.charge, None, call.request.fixed)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from budgeted.pricing import price_registry
-from budgeted.providers.litellm import request_of
+from budgeted.providers.litellm import made_up, request_of
 from budgeted.wire.api_endpoints import endpoint
 from budgeted.wire.normalized_request import Request
 from budgeted.wire.request_formats.http_request import HTTPRequest
@@ -129,18 +129,22 @@ def deployments(router: object, data: Mapping[str, Any], team: str) -> Iterator[
         waiting.extend(_fallbacks(router, group))
         for one in own if len(seen) == 1 else ():
             waiting.extend(_names_in(one, group))
-        found = list(_of_group(router, group, team))
-        yield from found or [{"model": group}]
+        found = _of_group(router, group, team)
+        yield from [{"model": group}] if found is None else found
 
 
-def _of_group(router: object, group: str, team: str) -> Iterator[dict[str, Any]]:
+def _of_group(router: object, group: str, team: str) -> list[dict[str, Any]] | None:
+    """The parameters of a group's deployments that cost anything; None where the router knows no such group."""
     listed: Any = getattr(router, "get_model_list", None)
-    if listed is None:
-        return
-    for deployment in items(listed(model_name=group, team_id=team or None)):
+    known = items(None if listed is None else listed(model_name=group, team_id=team or None))
+    return list(_paid(known, group)) if known else None
+
+
+def _paid(known: Sequence[Any], group: str) -> Iterator[dict[str, Any]]:
+    for deployment in known:
         given = mapping(mapping(deployment).get("litellm_params"))
         model = text(given.get("model"))
-        if model is None:
+        if model is None or made_up(given):
             continue
         # A deployment of a pattern, such as `openai/*`, serves the model that was asked for.
         if "*" in model:
