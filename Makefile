@@ -1,6 +1,8 @@
 # make check   fast: lint, types, import rules and the quick tests
-# make test    everything: the above, all tests, the SDK tests against the previous major version of openai, and tests-net
+# make test    everything: the above, all tests, the SDK tests against the previous major version of openai, and tests-net,
+#              tests-litellm-proxy
 # make tests-net  what sends to providers without an SDK that we hook: other clients, and HTTP by hand
+# make tests-litellm-proxy  LiteLLM's proxy with our handler: the real one, as one process and as two
 # make matrix  every SDK and framework, in every form, with every ending of a stream: billed against recorded, as a table
 # make matrix-newest  the tests of the SDKs and that table, on the newest version of each SDK, as it is today
 # make tests-pythons  the quick tests on every other CPython from 3.11 on that this machine has
@@ -26,7 +28,7 @@ PYTEST = -m pytest -n auto
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: check test matrix matrix-newest proof proof-long demo bench picture format clean lint types pyright
-.PHONY: tests-quick tests-core tests-all tests-openai2 tests-net tests-pythons tests-newest
+.PHONY: tests-quick tests-core tests-all tests-openai2 tests-net tests-litellm-proxy tests-pythons tests-newest
 
 # $(call install,GROUP): a virtual environment, in the target's folder, with this checkout and a group of pyproject.toml.
 # The pip that comes with a Python may be too old to know groups.
@@ -77,8 +79,11 @@ $(VENV)/.proof-ready: $(VENV)/.ready
 	@$(@D)/bin/python -m pip install --quiet --quiet --group gateway-rivals
 	@touch $@
 
+.venv-litellm-proxy/.ready: pyproject.toml
+	$(call install,litellm-proxy)
+
 check: lint types tests-quick
-test: lint types pyright tests-all tests-openai2 tests-net
+test: lint types pyright tests-all tests-openai2 tests-net tests-litellm-proxy
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check --quiet
@@ -113,6 +118,10 @@ tests-openai2: .venv-openai2/.ready
 
 tests-net: .venv-net/.ready
 	.venv-net/bin/python $(PYTEST) tests/net
+
+# In one process: each would start proxies of its own.
+tests-litellm-proxy: .venv-litellm-proxy/.ready
+	.venv-litellm-proxy/bin/python -m pytest tests/litellm_proxy
 
 ON_tests-pythons = tests-quick
 ON_tests-newest = tests-core
