@@ -18,6 +18,7 @@ from budgeted.cli.run_addresses import USUAL, RunAddresses
 from budgeted.providers.unmetered_programs import agent_at
 
 _OPENAI: Final = "openai_base_url"
+_OF_SUBSCRIBERS: Final = "https://chatgpt.com/backend-api/codex"
 _CODEX_OPTIONS: Final = ("-c", "--config")
 _MANAGED: Final = {
     "darwin": Path("/Library/Application Support/ClaudeCode/managed-settings.json"),
@@ -93,7 +94,8 @@ class AgentOptions:
         stated: dict[str, Any] = {}
         with contextlib.suppress(OSError, ValueError):  # Codex says itself what is wrong with it
             stated = tomllib.loads((folder / "config.toml").read_text(encoding="utf-8"))
-        found = {_OPENAI: USUAL["OPENAI_BASE_URL"][1]}
+        subscribed = self._is_subscribed(folder)
+        found = {_OPENAI: _OF_SUBSCRIBERS if subscribed else USUAL["OPENAI_BASE_URL"][1]}
         if isinstance(stated.get(_OPENAI), str):
             found[_OPENAI] = stated[_OPENAI]
         providers = stated.get("model_providers")
@@ -101,6 +103,15 @@ class AgentOptions:
             if isinstance(one, dict) and isinstance(one.get("base_url"), str):
                 found[f"model_providers.{name}.base_url"] = one["base_url"]
         return {setting: reached for setting, url in found.items() if (reached := self._reached(setting, url))}
+
+    def _is_subscribed(self, folder: Path) -> bool:
+        """Whether Codex has no key, but somebody has logged in to ChatGPT: it then asks another address."""
+        if self._environment.get("CODEX_API_KEY"):
+            return False
+        with contextlib.suppress(OSError, msgspec.MsgspecError):
+            login = _CODEX_LOGIN.decode((folder / "auth.json").read_bytes())
+            return login.tokens is not None and not login.key
+        return False
 
     def _reached(self, setting: str, url: str) -> str | None:
         try:
@@ -148,9 +159,10 @@ class AgentOptions:
 
     def _variables(self, file: Path) -> dict[str, str]:
         try:
-            return _CLAUDE.decode(file.read_bytes()).env
-        except (OSError, msgspec.MsgspecError):
+            found = _CLAUDE.decode(file.read_bytes()).env
+        except (OSError, msgspec.MsgspecError):  # Claude Code says itself what is wrong with it
             return {}
+        return {name: str(value) for name, value in found.items() if isinstance(value, (str, int))}
 
     def _with_settings(self, words: Sequence[str]) -> list[str]:
         """The words of Claude Code's command line, with settings that lead where files of it lead elsewhere."""
@@ -200,11 +212,19 @@ class AgentOptions:
             self.notes["claude"].append(text)
 
 
+class _CodexLogin(msgspec.Struct):
+    tokens: dict[str, Any] | None = None
+    key: str | None = msgspec.field(name="OPENAI_API_KEY", default=None)
+
+
+_CODEX_LOGIN: Final = msgspec.json.Decoder(_CodexLogin)
+
+
 class _ClaudeSettings(msgspec.Struct):
-    env: dict[str, str] = {}
+    env: dict[str, object] = {}
 
 
-_CLAUDE: Final = msgspec.json.Decoder(_ClaudeSettings, strict=False)
+_CLAUDE: Final = msgspec.json.Decoder(_ClaudeSettings)
 
 
 def _option(setting: str, address: str) -> str:
@@ -212,4 +232,6 @@ def _option(setting: str, address: str) -> str:
 
 
 def _as_options(settings: Mapping[str, str]) -> list[str]:
-    return [word for setting, address in settings.items() for word in ("-c", _option(setting, address))]
+    # What is compressed, as it is for those who have logged in, no gateway can read.
+    given = ["features.enable_request_compression=false", *(_option(*one) for one in settings.items())]
+    return [word for one in given for word in ("-c", one)]
