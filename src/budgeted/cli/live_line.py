@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import sys
 import threading
@@ -14,6 +15,7 @@ from budgeted.errors import BudgetError
 from budgeted.ledger.accounts import UNITS, USD
 from budgeted.manager.run_books import RunReport
 from budgeted.money import format_usd
+from budgeted.system import current as system
 
 SECONDS: Final = 2.0
 
@@ -39,7 +41,7 @@ class LiveLine:
         self._thread = threading.Thread(target=self._tell, name="budgeted-live-line", daemon=True)
 
     def __enter__(self) -> Self:
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb":
             self._thread.start()
         return self
 
@@ -56,7 +58,7 @@ class LiveLine:
         while not self._over.wait(SECONDS):
             with contextlib.suppress(BudgetError):  # the table says it at the end
                 text = text_of(self._report())
-                if text != self._shown and not _is_drawn_upon():
+                if text != self._shown and system.takes_lines(sys.stderr.fileno()):
                     self._write(text)
 
     def _write(self, text: str) -> None:
@@ -78,13 +80,3 @@ def text_of(report: RunReport) -> str:
     left = [one.remaining for _, one in report.left if one.unit == UNITS[USD] and one.remaining is not None]
     spent = f"budgeted: {format_usd(report.whole.usd)} spent"
     return f"{spent}, {format_usd(min(round(one * 1e9) for one in left))} left" if left else spent
-
-
-def _is_drawn_upon() -> bool:
-    """Whether a program has the terminal to itself: it reads each key, and draws where it likes."""
-    if sys.platform != "win32":  # which has no such thing
-        import termios
-
-        with contextlib.suppress(OSError, termios.error):
-            return not termios.tcgetattr(sys.stderr.fileno())[3] & termios.ICANON
-    return False

@@ -16,6 +16,7 @@ import resource
 import shlex
 import stat
 import sys
+import termios
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
@@ -290,6 +291,18 @@ def is_in_foreground() -> bool:
         return False
     finally:
         os.close(terminal)
+
+
+def takes_lines(terminal: int) -> bool:
+    """Whether a terminal gives its programs whole lines, as none of them reads each key and draws where it likes.
+
+    Args:
+        terminal: a descriptor of it.
+    """
+    try:
+        return bool(termios.tcgetattr(terminal)[3] & termios.ICANON)
+    except (OSError, termios.error):
+        return False
 
 
 def how_to_end(pid: int) -> str:

@@ -304,6 +304,11 @@ def is_in_foreground() -> bool:
     return True
 
 
+def takes_lines(terminal: int) -> bool:  # noqa: ARG001 - the other system's are asked
+    """Nobody knows: so that nothing is drawn upon."""
+    return False
+
+
 def how_to_end(pid: int) -> str:
     """What to do about a process that hangs."""
     return f"end it (taskkill /F /PID {pid})"
