@@ -69,6 +69,8 @@ class Programs:
             "CODEX_HOME": str(home / "codex"),
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
             "DISABLE_AUTOUPDATER": "1",
+            "HTTPS_PROXY": "http://127.0.0.1:9",  # where nobody is: what else they want, they do not get
+            "NO_PROXY": "127.0.0.1",
             "ANTHROPIC_API_KEY": "any",
             "OPENAI_API_KEY": "any",
             "CODEX_API_KEY": "any",

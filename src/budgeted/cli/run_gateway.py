@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import click
+
 from budgeted.cli.requests_of_run import OfRun, RequestsOfRun
 from budgeted.cli.run_addresses import RunAddresses
 from budgeted.manager.administrative_manager import Books
@@ -89,11 +91,17 @@ class RunGateway:
             waiting.register(self._listening, selectors.EVENT_READ)
             waiting.register(self._stop, selectors.EVENT_READ)
             stopped = any(key.fileobj is self._stop for key, _ in waiting.select())
-        if not stopped:
+        if stopped:
+            return
+        try:
             self._server = self._made()
             if self._stopping.fileno() < 0:  # since
                 self._server.should_exit = True
             self._server.run([self._listening])
+        except BaseException as error:  # noqa: BLE001 - of a thread, nobody else hears
+            click.echo(f"budgeted: the run's gateway has failed: {type(error).__name__}: {error}", err=True)
+        finally:
+            self._listening.close()  # else whoever connects would wait for ever
 
     def _made(self) -> uvicorn.Server:
         # Not before somebody connects: it takes longer to import than most programs take to start.

@@ -137,12 +137,21 @@ def _lead_to(gateway: RunGateway, environment: dict[str, str], command: Sequence
     for name, address in gateway.addresses.told.variables.items():
         environment[name] = address.gateway
     environment[addresses_of_run.VARIABLE] = gateway.addresses.told.text()
+    _reach_loopback(environment)
     for name, problem in gateway.addresses.left.items():
         _say(f"{name} stays as it is, so what programs that are not Python send there is not metered: {problem}")
     found = agent_at(command)
     for note in () if found is None else options.notes.get(found[1], ()):
         _say(note)
     return words
+
+
+def _reach_loopback(environment: dict[str, str]) -> None:
+    """Have programs that send by a proxy send to the gateway without it."""
+    for name in ("NO_PROXY", "no_proxy"):
+        others = environment.get(name) or environment.get(name.swapcase(), "")
+        if others != "*":
+            environment[name] = f"{others},127.0.0.1" if others else "127.0.0.1"
 
 
 def _run(
