@@ -46,6 +46,9 @@ class Outgoing(msgspec.Struct, frozen=True):
     body: bytes | AsyncIterator[bytes] | None
     sign: Sign | None = None
 
+    def __repr__(self) -> str:
+        return f"<{self.method} {self.origin}{self.target}>"  # whoever shows a crash shows no key
+
 
 class NoAnswerError(aiohttp.ClientError):
     """What came from an upstream is no answer."""

@@ -36,6 +36,9 @@ _OF_SEVERAL: Final = {
 }
 """Paths that are theirs rather than OpenAI's where their own SDKs ask."""
 
+LONGEST: Final = 4096
+"""Characters of a path: where it leads is remembered, and the longest that a provider has is half as long."""
+
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _SEGMENT: Final = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})*")
 _TAKEN: Final = frozenset(
@@ -173,7 +176,9 @@ class Upstreams:
 
 
 def _check(path: str) -> None:
-    """Refuse a path that an upstream may read otherwise than it is read here."""
+    """Refuse a path that an upstream may read otherwise than it is read here, or that none has."""
+    if len(path) > LONGEST:
+        raise NoRouteError(414, f"a path may have {LONGEST} characters here, and this one has {len(path)}")
     for segment in path[1:].removesuffix("/").split("/") if path != "/" else ():
         if not _SEGMENT.fullmatch(segment) or _UNRESERVED.search(segment) or not _is_name(segment):
             raise NoRouteError(400, f"the path {shown(path)} is not written as paths are")
