@@ -29,6 +29,7 @@ _PATHS: Final = tuple(
     )
 )
 
+_LOCATION: Final = re.compile(r"/v1\w*/projects/[^/]+/locations/([a-z]+-[a-z]+[0-9]+|us|eu)/")
 _VERSION: Final = re.compile(r"v\d\w*")
 _OF_SEVERAL: Final = {
     "anthropic": re.compile(r"/v1/.*"),
@@ -162,7 +163,7 @@ class Upstreams:
         if name == "openai" and (rest.startswith("deployments/") or (asker == "azure" and "azure" in self.by_name)):
             name, rest = "azure", path[1:]  # whose own paths begin with OpenAI's name
         if (upstream := self.by_name.get(name)) is not None:
-            return upstream, upstream.target(f"/{rest}")
+            return _located(upstream, upstream.target(f"/{rest}"))
         found: str | None = name
         if name not in KNOWN:
             found = next((one for pattern, one in _PATHS if pattern.fullmatch(path)), None)
@@ -172,7 +173,17 @@ class Upstreams:
         if upstream is None:
             known = f'; nobody has said where {found} is: [gateway.upstreams] {found} = "https://..."' if found else ""
             raise NoRouteError(404, f"{shown(path)} leads nowhere from here{known}")
-        return upstream, upstream.target(path)
+        return _located(upstream, upstream.target(path))
+
+
+def _located(upstream: Upstream, target: str) -> tuple[Upstream, str]:
+    """The same at the place that a path names: each of Google's has a host of its own, and prices."""
+    place = _LOCATION.match(target) if upstream.url == KNOWN["vertex"].url else None
+    if place is not None:
+        here = place[1]
+        host = f"{here}-aiplatform.googleapis.com" if "-" in here else f"aiplatform.{here}.rep.googleapis.com"
+        upstream = msgspec.structs.replace(upstream, url=f"https://{host}")
+    return upstream, target
 
 
 def _check(path: str) -> None:

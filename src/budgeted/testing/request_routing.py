@@ -200,6 +200,8 @@ class Server:
 def _api(path_and_query: str) -> Api | None:
     """Return the API that a path belongs to, and a query where that decides about the shape of a stream."""
     path, _, query = path_and_query.partition("?")
+    if "/publishers/anthropic/" in path and path.endswith("awPredict"):
+        return anthropic.AT_VERTEX
     if path.endswith(":streamGenerateContent") and "alt=sse" not in query:
         return google.CONTENT_AS_LIST
     shape = _IDS.sub("{}", path)

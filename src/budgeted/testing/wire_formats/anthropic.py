@@ -174,7 +174,13 @@ def _delta(index: int, delta: dict[str, Any]) -> Event:
     return named_event({"type": "content_block_delta", "index": index, "delta": delta})
 
 
+def _read_at_vertex(path: str, body: dict[str, Any]) -> Call:
+    model = path.partition("?")[0].rpartition("/")[2].rpartition(":")[0]
+    return _read(path, body | {"model": model.replace("@", "-")})
+
+
 MESSAGES = Api(_read, _body, _events, failure, BROKEN)
+AT_VERTEX = Api(_read_at_vertex, _body, _events, failure, BROKEN)
 
 
 def count_tokens(path: str, body: dict[str, Any]) -> dict[str, Any]:
