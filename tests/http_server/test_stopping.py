@@ -7,13 +7,16 @@ import os
 import queue
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
+import trustme
 from bare_clients import rest, until
-from listening import Listening, answer, lifespan
+from listening import LONG, Listening, answer, lifespan
 from starlette.types import Receive, Scope, Send
 
 GET = b"GET /%b HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -90,6 +93,18 @@ def test_a_stream_that_takes_longer_is_cut_after_it_could_settle(loop: str) -> N
         assert b"0\r\n\r\n" not in rest(one)
         stopping.join(20)
     assert [app.told.get(timeout=5) for _ in range(2)] == ["settled", "shut down"]
+
+
+def test_connections_of_tls_whose_clients_say_nothing_keep_no_server_from_ending(loop: str, tmp_path: Path) -> None:
+    authority, certificate = trustme.CA(), tmp_path / "both.pem"
+    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(certificate)
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    server = Listening(Streaming(), loop=loop, grace_seconds=LONG, ssl_certfile=certificate)
+    with context.wrap_socket(server.connect(), server_hostname="localhost") as kept, server.connect():
+        kept.sendall(GET % b"short")
+        until(kept, b"short")
+        server.stop()  # within a third of the time of grace
 
 
 PROGRAM = """

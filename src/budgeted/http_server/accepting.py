@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Callable
 
 from budgeted.http_server.connections_per_address import Connections, Place
+from budgeted.http_server.request_deadlines import LINGER_SECONDS
 
 PAUSE_SECONDS = 0.1
 """How long nobody is accepted when none can be accepted, as the system has no room."""
@@ -66,11 +67,11 @@ async def _begin(
     loop = asyncio.get_running_loop()
     with contextlib.suppress(OSError):  # it has gone already, which the loop finds out
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    seconds = None if context is None else place.handshake_seconds
+    seconds = {}
+    if context is not None:
+        seconds = {"ssl_handshake_timeout": place.handshake_seconds, "ssl_shutdown_timeout": LINGER_SECONDS}
     try:
-        await loop.connect_accepted_socket(
-            lambda: protocol_of(place), accepted, ssl=context, ssl_handshake_timeout=seconds
-        )
+        await loop.connect_accepted_socket(lambda: protocol_of(place), accepted, ssl=context, **seconds)
     except OSError:  # it speaks no TLS, or took too long to
         place.leave()  # the loop has closed the socket, or is about to
     except BaseException:

@@ -24,6 +24,9 @@ from budgeted.http_server.request_reader import RequestReader, Unreadable
 MOST_AHEAD = 64 * 1024
 """Bytes of further requests that wait for the answer of the one before them. Until then it is noticed who leaves."""
 
+MOST_IN_TURN = 32
+"""Pieces of an answer that are sent before it is others' turn, be they ever so readily taken."""
+
 _RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER's: a socket's end is a reset."""
 
@@ -76,8 +79,8 @@ class HTTPConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_ahead", "_client", "_deadline", "_draining", "_ended", "_exchange", "_local", "_paused", "_place", "_reader",
-        "_scheme", "_served", "_transport", "_unread", "date",
+        "_ahead", "_client", "_deadline", "_draining", "_ended", "_exchange", "_in_turn", "_local", "_paused",
+        "_place", "_reader", "_scheme", "_served", "_transport", "_unread", "date",
     )  # fmt: skip
 
     _transport: asyncio.Transport
@@ -91,6 +94,7 @@ class HTTPConnection(asyncio.Protocol):
         self._exchange: Exchange | None = None  # of the request that is being answered
         self._ahead = b""
         self._paused = self._ended = False
+        self._in_turn = 0
         self._draining: asyncio.Event | None = None
 
     # -- for the event loop
@@ -181,8 +185,10 @@ class HTTPConnection(asyncio.Protocol):
         """Wait until the reader has taken most of what was written."""
         while self._draining is not None:
             await self._draining.wait()
-        if self._transport.is_closing():
-            # Who only ever sends would keep the loop from telling that who asked has gone, and from all else.
+        self._in_turn += 1
+        if self._in_turn == MOST_IN_TURN:
+            # Who only ever sends would keep the loop from all else, and from telling that who asked has gone.
+            self._in_turn = 0
             await asyncio.sleep(0)
 
     def read_on(self) -> None:

@@ -8,7 +8,7 @@ import functools
 import logging
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import uvicorn
@@ -24,6 +24,9 @@ GRACE_SECONDS = 10.0
 
 END_SECONDS = 5.0
 """How long they may then take to end, when they are told to."""
+
+CLOSE_SECONDS = 1.0
+"""How long connections may take to close, then: those of TLS wait for a word of the other end."""
 
 TICK_SECONDS = 0.05
 """How often it is looked, then, whether they have ended."""
@@ -161,19 +164,20 @@ class _Server(uvicorn.Server):
         served.ending = True
         for connection in list(served.open):
             connection.end()
-        await self._until_ended(served, self._grace)
+        await self._until(lambda: not served.tasks and not any(one.busy for one in served.open), self._grace)
         if served.tasks:
             logger.error("%d requests have not ended within %g seconds, and are cut", len(served.tasks), self._grace)
         for task in served.tasks:
             task.cancel()
-        await self._until_ended(served, END_SECONDS)
+        await self._until(lambda: not served.tasks, END_SECONDS)
+        await self._until(lambda: not served.open, CLOSE_SECONDS)
         for connection in list(served.open):
             connection.abort()
 
-    async def _until_ended(self, served: Served, seconds: float) -> None:
+    async def _until(self, ended: Callable[[], bool], seconds: float) -> None:
         deadline = time.monotonic() + seconds
         # A signal's handler may end this at any time, and does not tell the loop: uvicorn looks for it like this, too.
-        while (served.tasks or served.open) and not self.force_exit and time.monotonic() < deadline:  # noqa: ASYNC110
+        while not ended() and not self.force_exit and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(TICK_SECONDS)
 
     def _accepts_no_more(self, task: asyncio.Task[None]) -> None:
