@@ -17,6 +17,7 @@ from serving import TOKEN, Served
 from budgeted.cli.serve import LIMITS, serve
 from budgeted.http_server.connection_limits import ConnectionLimits
 from budgeted.http_server.file_descriptors import share_out
+from budgeted.server.settings import FILES_OF_PROJECT
 
 GET = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n"
 BEARER = f"Authorization: Bearer {TOKEN}\r\n".encode()
@@ -86,9 +87,9 @@ def test_files_are_shared_out_where_there_are_few(monkeypatch: pytest.MonkeyPatc
     had = [(256, 256)]
     monkeypatch.setattr(resource, "getrlimit", lambda _: had[-1])
     monkeypatch.setattr(resource, "setrlimit", lambda _, limits: had.append(limits))
-    assert share_out(1000, 200) == (128, 21)
+    assert share_out(1000, 200, FILES_OF_PROJECT) == (128, 21)
     had.append((256, 100_000))
-    assert share_out(1000, 200) == (1000, 200)
+    assert share_out(1000, 200, FILES_OF_PROJECT) == (1000, 200)
     assert had[-1] == (1664, 100_000)
     had.append((65_536, 65_536))
-    assert share_out(1000, 200) == (1000, 200)
+    assert share_out(1000, 200, FILES_OF_PROJECT) == (1000, 200)

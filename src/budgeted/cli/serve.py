@@ -92,6 +92,7 @@ def serve(
         from budgeted.http_server.file_descriptors import share_out
         from budgeted.http_server.server import HTTPServer, listen
         from budgeted.server import ServerSettings, create_app
+        from budgeted.server.settings import FILES_OF_PROJECT
     except ImportError as error:
         raise click.ClickException(f"{error}; pip install 'budgeted[server]'") from error
     if ssl_keyfile and not ssl_certfile:
@@ -104,7 +105,7 @@ def serve(
         open_ledger(settings.ledger, "default", fsync=settings.fsync)
     except LedgerUnavailableError as error:  # it may come back; a mistake in its name would be told here
         click.echo(f"serving without a ledger as yet: {error}", err=True)
-    connections, projects = share_out(allowed.max_connections, settings.max_projects)
+    connections, projects = share_out(allowed.max_connections, settings.max_projects, FILES_OF_PROJECT)
     if (connections, projects) != (allowed.max_connections, settings.max_projects):
         what = f"{connections} connections and {projects} open projects"
         click.echo(f"this process may have too few open files, and serves {what}; see `ulimit -n`", err=True)

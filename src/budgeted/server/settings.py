@@ -16,7 +16,10 @@ from budgeted.manager.settings import check_fsync, check_hold_timeout
 from budgeted.validation import shown
 
 MOST_PROJECTS = 200
-"""Projects that one server has open: those of a path are three open files each."""
+"""Projects that one server has open."""
+
+FILES_OF_PROJECT = 3
+"""Files that the ledger of a project in a directory keeps open."""
 
 
 class ServerSettings(msgspec.Struct, kw_only=True, frozen=True):
