@@ -24,13 +24,15 @@ OF_AWS = {"AWS_ACCESS_KEY_ID": "AKIDOFGATEWAY", "AWS_SECRET_ACCESS_KEY": "of the
 
 def upstreams_of(provider: SimulatedProvider) -> dict[str, str]:
     """The addresses of all that a simulated provider stands in for."""
+    url = provider.url
     return {
+        **dict.fromkeys(("anthropic", "gemini", "vertex", "bedrock", "azure", "cohere", "ollama"), url),
         "openai": provider.openai_url,
-        "anthropic": provider.anthropic_url,
-        "gemini": provider.url,
-        "bedrock": provider.url,
-        "mistral": provider.url,
-        "cohere": provider.url,
+        "mistral": provider.mistral_url,
+        "groq": f"{url}/groq/openai/v1",
+        "openrouter": f"{url}/openrouter/api/v1",
+        "deepseek": f"{url}/deepseek",
+        "corp": f"{url}/corp/v1",
     }
 
 

@@ -69,6 +69,9 @@ class _Answers(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(content)))
+        self.send_header("connection", "keep-alive, X-Hop")
+        self.send_header("x-hop", "1")
+        self.send_header("x-end", "2")
         if self.path.endswith("/invoke"):
             self.send_header("x-amzn-bedrock-input-token-count", str(TOKENS))
         self.end_headers()

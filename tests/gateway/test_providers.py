@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from gateways import OF_AWS, gateway
+from gateways import OF_AWS, gateway, upstreams_of
 from sdks_behind import SDKS, opened
 
 from budgeted import BudgetManager
@@ -49,18 +49,8 @@ def callers() -> Counting:
 @pytest.fixture(scope="module")
 def clients(manager: BudgetManager, provider: SimulatedProvider, callers: Counting) -> Iterator[Clients]:
     """Gives an SDK's client of a user."""
-    url = provider.url
-    upstreams = {
-        **dict.fromkeys(("anthropic", "gemini", "vertex", "bedrock", "azure", "cohere", "ollama"), url),
-        "openai": provider.openai_url,
-        "mistral": provider.mistral_url,
-        "groq": f"{url}/groq/openai/v1",
-        "openrouter": f"{url}/openrouter/api/v1",
-        "deepseek": f"{url}/deepseek",
-        "corp": f"{url}/corp/v1",
-    }
     made: dict[tuple[str, str], Any] = {}
-    with gateway(manager, GatewaySettings(upstreams=upstreams, open=True), callers, OF_AWS) as address:
+    with gateway(manager, GatewaySettings(upstreams=upstreams_of(provider), open=True), callers, OF_AWS) as address:
 
         def client(sdk: str, user: str) -> Any:
             if (sdk, user) not in made:
