@@ -21,6 +21,8 @@ from cohere.core import ApiError
 from google import genai
 from google.oauth2.credentials import Credentials
 from mistralai.client import Mistral
+from mistralai.client.errors import SDKError
+from mistralai.client.utils import BackoffStrategy, RetryConfig
 
 HELLO: Any = [{"role": "user", "content": "Say something nice about budgets."}]
 PARTS: Any = [{"role": "user", "content": [{"text": "Say something nice about budgets."}]}]
@@ -111,6 +113,11 @@ def _claude_at_google(url: str, headers: dict[str, str]) -> Any:
         access_token="any",  # noqa: S106 - the provider takes any
         default_headers=headers,
     )
+
+
+def _mistral(url: str, headers: dict[str, str]) -> Mistral:
+    again = RetryConfig("backoff", BackoffStrategy(1, 10, 1.5, 1_000), retry_connection_errors=False)
+    return Mistral(api_key="any", server_url=f"{url}/mistral", client=_with(headers), retry_config=again)
 
 
 def _chat(model: str) -> dict[str, Callable[[Any], object]]:
@@ -238,8 +245,8 @@ SDKS: dict[str, SDK] = {
         ("inferenceConfig", "maxTokens"),
     ),
     "mistral": SDK(
-        lambda url, headers: Mistral(api_key="any", server_url=f"{url}/mistral", client=_with(headers)),
-        Exception,
+        _mistral,
+        SDKError,
         {
             "chat": lambda sdk: sdk.chat.complete(model=MISTRAL, messages=HELLO),
             "chat_stream": lambda sdk: list(sdk.chat.stream(model=MISTRAL, messages=HELLO)),

@@ -81,3 +81,20 @@ def test_where_a_path_could_mean_two_the_sdk_decides(path: str, asker: str, name
 def test_no_upstream_is_called_as_what_paths_begin_with(name: str) -> None:
     with pytest.raises(ValueError, match=r"called|name"):
         Upstreams({name: "https://llm.corp.example"})
+
+
+@pytest.mark.parametrize(
+    ("name", "url", "scheme"),
+    [
+        ("bedrock-eu", STATED["bedrock-eu"], "aws"),
+        ("team", "https://api.anthropic.com", "x-api-key"),
+        ("house", "https://house.openai.azure.com/openai/v1", "api-key"),
+        ("palm", "https://generativelanguage.googleapis.com", "x-goog-api-key"),
+        ("lambda", "https://abc.execute-api.us-east-1.amazonaws.com/prod", "bearer"),
+        ("vllm", "http://10.0.0.7:8000/v1", "bearer"),
+    ],
+)
+def test_a_key_goes_where_its_provider_looks_for_it_whatever_the_upstream_is_called(
+    name: str, url: str, scheme: str
+) -> None:
+    assert Upstreams({name: url}).by_name[name].scheme == scheme

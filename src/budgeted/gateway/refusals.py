@@ -69,6 +69,8 @@ def dialect_of(path: str, provider: str = "") -> str:
         path: of the request, as it was sent or as it goes to the upstream.
         provider: whose path it is, as genai-prices names it; "" where nobody knows.
     """
+    if provider == "mistral":  # whose paths are OpenAI's
+        return provider
     if provider in _OWN_DIALECTS and not any(part in path for part in _OF_OPENAI):
         return _OWN_DIALECTS[provider]
     for part, name in _DIALECTS:
@@ -186,6 +188,7 @@ def _ollama(refusal: Refusal, _: int) -> dict[str, object]:
 _BODIES: Final = {
     "openai": _openai,
     "responses": _openai,
+    "mistral": _openai,
     "anthropic": _anthropic,
     "google": _google,
     "bedrock": _message,
