@@ -49,13 +49,23 @@ BILLED_OUT_OF_SIGHT = (
     *("POST /mistral/v1/batch/jobs", "POST /mistral/v1/moderations", "POST /mistral/v1/audio/speech"),
     *("POST /cohere/v1/embed-jobs", "POST /cohere/v2/parse", "POST /ollama/api/pull", "POST /azure/openai/v1/batches"),
     *("POST /v1/unheard/of", "PUT /v1/unheard/of", "PATCH /corp/unheard", "POST /openrouter/unheard"),
-    "POST /v1/projects/p/locations/us-central1/batchPredictionJobs",
+    *(
+        f"POST /v1/projects/p/locations/us-central1/{kind}"
+        for kind in ("batchPredictionJobs", "customJobs", "endpoints")
+    ),
+    "POST /azure/openai/deployments/d/video/generations/jobs",
+)
+
+WRITTEN_OTHERWISE = (
+    *("POST /v1beta/models/gemini-2.5-flash%3AgenerateContent", "POST /v1/threads/t%2Fruns", "POST /v1/files/f%2Fruns"),
+    *("POST /v1/vector_stores/v%2Fsearch", "POST /v1/models/m%2Fchat%2Fcompletions"),
 )
 
 BY_POST_ALONE = (
     *("GET /v1/embeddings", "GET /v1/images/generations", "GET /v1/messages", "HEAD /v1/audio/speech"),
     *("GET /v1beta/models/gemini-2.5-flash:streamGenerateContent", "GET /model/m/converse", "GET /v2/rerank"),
-    *("GET /v1/realtime", "GET /api/generate", "GET /v1/projects/p/locations/l/publishers/x/models/m:predict"),
+    *("GET /v1beta/models/gemini-2.5-flash%3AgenerateContent", "GET /v1/realtime"),
+    *("GET /api/generate", "GET /v1/projects/p/locations/l/publishers/x/models/m:predict"),
 )
 
 
@@ -126,6 +136,17 @@ def test_what_is_billed_out_of_sight_is_refused_to_all(
         assert got.status_code == 400
         assert "nothing was sent" in got.text
         assert "budget" in got.text
+    assert not provider.requests
+
+
+@pytest.mark.parametrize("what", WRITTEN_OTHERWISE)
+def test_a_path_that_means_what_is_paid_for_once_it_is_decoded_is_refused(
+    what: str, owned: httpx2.Client, passing: httpx2.Client, provider: SimulatedProvider
+) -> None:
+    for client in (owned, passing):
+        got = asked(client, what)
+        assert got.status_code == 400
+        assert "is not written as its API has it" in got.text
     assert not provider.requests
 
 

@@ -121,10 +121,8 @@ class Exchange:
 
     def _out(self, route: Route, shown: Shown, body: bytes | AsyncIterator[bytes] | None) -> Outgoing:
         """The request as it goes to an upstream."""
-        packed = _PACKED.search(self._headers.get(b"accept-encoding", b""))
-        shown.headers.append(
-            ("accept-encoding", "gzip, deflate" if packed else "identity")
-        )  # as can be read in passing
+        packed = _PACKED.search(self._headers.get(b"accept-encoding", b""))  # alone of all, it can be read in passing
+        shown.headers.append(("accept-encoding", "gzip, deflate" if packed else "identity"))
         query = self._scope["query_string"].decode("latin-1")
         query = f"?{query}" if query else ""
         return Outgoing(self._method, route.origin, route.target, query, shown.headers, body, shown.sign)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Final
+from urllib.parse import unquote
 
 _LISTS: Final = re.compile(
     r"(?!.*/projects/)(?:.*/)?models(?:/(?!predictions|versions)[^/:]+)*|.*/publishers/[^/]+/models(?:/[^/:]+)?|"
@@ -29,6 +30,11 @@ _ASKED: Final = re.compile(
 _THREADS: Final = re.compile(r".*/threads/[^/]+/messages")
 
 
+_PROJECTS: Final = re.compile(r".*/projects/(?!.*:cancel$).*")
+_DEPLOYED: Final = re.compile(r".*/openai/deployments/[^/]+/.+")
+"""What clouds have beside models' answers: jobs, machines that are rented, and whatever a deployment does."""
+
+
 def is_for_all(method: str, path: str, provider: str = "") -> bool:
     """Whether anybody with a key may have it: it tells nothing of what others keep at the provider.
 
@@ -37,7 +43,10 @@ def is_for_all(method: str, path: str, provider: str = "") -> bool:
         path: as it goes to the upstream.
         provider: whose it is, as genai-prices names it.
     """
-    path = path.rstrip("/")
+    return all(_is_for_all(method, one, provider) for one in _readings(path))
+
+
+def _is_for_all(method: str, path: str, provider: str) -> bool:
     if method in ("GET", "HEAD"):
         return _LISTS.fullmatch(path) is not None
     if method != "POST":
@@ -52,5 +61,24 @@ def is_paid_elsewise(method: str, path: str) -> bool:
         method: of HTTP.
         path: as it goes to the upstream.
     """
+    if method not in ("GET", "HEAD"):
+        return False
+    return any(_ASKED.fullmatch(one) is not None and _THREADS.fullmatch(one) is None for one in _readings(path))
+
+
+def is_rented(path: str, provider: str) -> bool:
+    """Whether what is asked for with a body may be billed by the hour, or by what becomes of it, at a cloud.
+
+    Args:
+        path: as it goes to the upstream.
+        provider: whose it is, as genai-prices names it.
+    """
+    if provider == "azure":
+        return _DEPLOYED.fullmatch(path) is not None
+    return provider == "google" and _PROJECTS.fullmatch(path) is not None and _COUNTS.fullmatch(path) is None
+
+
+def _readings(path: str) -> tuple[str, ...]:
+    """A path as it is written, and as whoever decodes it reads it."""
     path = path.rstrip("/")
-    return method in ("GET", "HEAD") and _ASKED.fullmatch(path) is not None and _THREADS.fullmatch(path) is None
+    return (path, unquote(path)) if "%" in path else (path,)

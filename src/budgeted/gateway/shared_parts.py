@@ -6,14 +6,17 @@ import asyncio
 import functools
 from collections.abc import Mapping
 from typing import Final, NamedTuple
+from urllib.parse import unquote
 
+from budgeted.gateway import free_paths
 from budgeted.gateway.callers import Callers
 from budgeted.gateway.credentials import Credentials, Shown
 from budgeted.gateway.settings import GatewaySettings
 from budgeted.gateway.upstream_requests import Connections
-from budgeted.gateway.upstreams import Upstream, Upstreams
+from budgeted.gateway.upstreams import NoRouteError, Upstream, Upstreams
 from budgeted.manager.budget_manager import BudgetManager
 from budgeted.metering import drain
+from budgeted.validation import shown
 from budgeted.wire.api_endpoints import Endpoint, endpoint
 
 DRAIN_SECONDS: Final = 30.0
@@ -38,6 +41,15 @@ class Route(NamedTuple):
     origin: str
     target: str
     place: Endpoint | None
+
+
+def _place(upstream: Upstream, target: str) -> Endpoint | None:
+    """The API that is asked at a path, if that may be paid for."""
+    path = target.rstrip("/")
+    found = endpoint(upstream.host, path, own=True, provider=upstream.provider)
+    if found is None and free_paths.is_rented(path, upstream.provider):
+        return Endpoint((), upstream.provider, known=True)
+    return found
 
 
 class Gateway:
@@ -74,7 +86,10 @@ class Gateway:
             NoRouteError: it leads nowhere, or is not one.
         """
         upstream, target = self.upstreams.route(path, asker)
-        place = endpoint(upstream.host, target.rstrip("/"), own=True, provider=upstream.provider) if has_body else None
+        place = _place(upstream, target) if has_body else None
+        if has_body and place is None and "%" in target and _place(upstream, unquote(target)) is not None:
+            # What is no sign of its API's here may be one there: `models/gemini%3AgenerateContent`.
+            raise NoRouteError(400, f"the path {shown(path)} is not written as its API has it")
         return Route(upstream, upstream.origin, target, place)
 
     async def show(self, upstream: Upstream, headers: list[tuple[bytes, bytes]], shown: bytes, target: str) -> Shown:
