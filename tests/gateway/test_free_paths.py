@@ -59,6 +59,7 @@ BILLED_OUT_OF_SIGHT = (
 WRITTEN_OTHERWISE = (
     *("POST /v1beta/models/gemini-2.5-flash%3AgenerateContent", "POST /v1/threads/t%2Fruns", "POST /v1/files/f%2Fruns"),
     *("POST /v1/vector_stores/v%2Fsearch", "POST /v1/models/m%2Fchat%2Fcompletions"),
+    *("POST /v1beta/models/gemini-2.5-pro%3AgenerateContent%3F:embedContent", "POST /v1/chat%2Fcompletions"),
 )
 
 BY_POST_ALONE = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 from urllib.parse import unquote
@@ -22,6 +23,9 @@ from budgeted.wire.api_endpoints import Endpoint, endpoint
 DRAIN_SECONDS: Final = 30.0
 """How long streams that were left are read on when the gateway ends: they are billed in full, whoever reads them."""
 
+
+_DIVIDES: Final = re.compile(r"%(?:2[fF3]|3[aAbBfF])")
+"""What parts of a path, or of an address, are told by: `/`, `:`, `;`, `?` and `#`."""
 
 MOST_ROUTES: Final = 4096
 """Paths of which it is remembered where they lead."""
@@ -50,6 +54,13 @@ def _place(upstream: Upstream, target: str) -> Endpoint | None:
     if found is None and free_paths.is_rented(path, upstream.provider):
         return Endpoint((), upstream.provider, known=True)
     return found
+
+
+def _is_hidden(upstream: Upstream, target: str, place: Endpoint | None) -> bool:
+    """Whether a path may lead elsewhere once it is decoded: `models/gemini%3AgenerateContent`, `threads/t%2Fruns`."""
+    if upstream.provider != "aws" and _DIVIDES.search(target):  # whose models have such names
+        return True
+    return place is None and _place(upstream, unquote(target)) is not None
 
 
 class Gateway:
@@ -87,8 +98,7 @@ class Gateway:
         """
         upstream, target = self.upstreams.route(path, asker)
         place = _place(upstream, target) if has_body else None
-        if has_body and place is None and "%" in target and _place(upstream, unquote(target)) is not None:
-            # What is no sign of its API's here may be one there: `models/gemini%3AgenerateContent`.
+        if has_body and "%" in target and _is_hidden(upstream, target, place):
             raise NoRouteError(400, f"the path {shown(path)} is not written as its API has it")
         return Route(upstream, upstream.origin, target, place)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import quote, unquote
 
 import msgspec
 
@@ -28,10 +29,11 @@ class RawPredictions(Format):
         if place is None or place["maker"] not in _READ_BY:
             return None
         read_by, path = _READ_BY[place["maker"]]
-        body = {**http.body, "model": place["model"]}
+        body = {**http.body, "model": unquote(place["model"])}
         return read_by.read(msgspec.structs.replace(http, path=path, body=body))
 
     def with_model(self, http: HTTPRequest, model: str) -> HTTPRequest:
         """The same for another model, which its path names."""
-        path = _PLACE.sub(lambda at: f"{at['before']}{model}{at['after']}", http.path)
+        name = quote(model, safe="@")
+        path = _PLACE.sub(lambda at: f"{at['before']}{name}{at['after']}", http.path)
         return msgspec.structs.replace(http, path=path)
