@@ -113,8 +113,8 @@ def answer(refusal: Refusal, dialect: str) -> Answer:
     status = refusal.status
     if status == BUDGET:
         status = 429 if refusal.retry_after is not None and not refusal.final else _OF_BUDGET.get(dialect, BUDGET)
-    if len(refusal.text) > LONGEST:
-        refusal = refusal._replace(text=f"{refusal.text[: LONGEST - 4]} ...")
+    if len(refusal.text) > LONGEST or not refusal.text.isprintable():
+        refusal = refusal._replace(text=_readable(refusal.text))
     headers = [(b"content-type", b"application/json")]
     if refusal.retry_after is not None:
         headers.append((b"retry-after", str(refusal.retry_after).encode()))
@@ -125,6 +125,12 @@ def answer(refusal: Refusal, dialect: str) -> Answer:
     body = msgspec.json.encode(_BODIES.get(dialect, _openai)(refusal, status))
     headers.append((b"content-length", str(len(body)).encode()))
     return Answer(status, headers, body)
+
+
+def _readable(text: str) -> str:
+    """A text that fits a screen, with nothing in it that does something there, or that UTF-8 has no room for."""
+    text = text if len(text) <= LONGEST else f"{text[: LONGEST - 4]} ..."
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
 
 
 def _exceeded(error: BudgetExceededError, own: frozenset[str] | None) -> Refusal:

@@ -54,7 +54,11 @@ class Route(msgspec.Struct, frozen=True, gc=False):
         around: Sequence[tuple[int, int]] = (),
     ) -> Route:
         """Build a route and its encoded form."""
-        key = msgspec.json.encode((day, provider, model, legs))
+        try:
+            key = msgspec.json.encode((day, provider, model, legs))
+        except UnicodeEncodeError:  # models are called as whoever asks calls them, and no ledger keeps lone surrogates
+            model = model.encode("utf-8", "backslashreplace").decode()
+            key = msgspec.json.encode((day, provider, model, legs))
         return cls(
             tuple(legs),
             tuple(versions),

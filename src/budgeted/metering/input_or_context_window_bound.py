@@ -5,6 +5,7 @@ from __future__ import annotations
 from budgeted.errors import UnpricedModelError
 from budgeted.pricing import input_token_bound
 from budgeted.pricing.model_price import Price
+from budgeted.validation import shown
 from budgeted.wire.normalized_request import Request
 
 
@@ -33,7 +34,7 @@ def _window(request: Request, price: Price | None) -> int:
         return window
     what = request.elsewhere or "files or media that are not in it"
     msg = (
-        f"the request to {request.model} refers to {what}, and its context window is not known, so its cost has "
+        f"the request to {shown(request.model)} refers to {what}, and its context window is not known, so its cost has "
         f"no bound; send the content itself, or meter the call with budgeted.hold(cost=...)"
     )
     raise UnpricedModelError(msg)

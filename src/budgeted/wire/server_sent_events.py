@@ -85,7 +85,7 @@ class EventMeter(StreamMeter):
             b'"usage":null' not in event or event.count(b'"usage') != event.count(b'"usage":null')
         ):
             body = _decoded(event)
-            if body is not None and self._note(body):
+            if body is not None and self._noted(body):
                 # Only what was asked for on the caller's behalf comes without choices.
                 return body.get("choices") == []
         if b'_token_count"' in event:  # watsonx's, which has its report in each event
@@ -124,7 +124,7 @@ class EventMeter(StreamMeter):
         """Note an event that may end the stream, or say that the provider gave up."""
         body = _decoded(event)
         if body is not None:
-            self._note(body)
+            self._noted(body)
 
 
 def _decoded(event: bytes) -> dict[str, object] | None:
@@ -158,5 +158,5 @@ class LineMeter(EventMeter):
 
     def _take(self, line: bytes) -> None:
         body = _decoded(b"data:" + line) if b'"billed_units"' in line else None
-        if body is None or not self._note(body):
+        if body is None or not self._noted(body):
             self._search(b"data:" + line)

@@ -87,6 +87,12 @@ class StreamMeter:
 
     def answer(self) -> Answer:
         """What the stream has said of itself so far."""
+        try:
+            return self._answer()
+        except Exception:  # noqa: BLE001 - a stranger's report may be anything, and what was paid for is returned
+            return response_usage.NOTHING
+
+    def _answer(self) -> Answer:
         found = response_usage.answer_of(self._usage or None, self._tier, self._model, self._id)
         if self._body:
             found = response_usage.with_tools(found, self._body)
@@ -115,8 +121,14 @@ class StreamMeter:
         """Whether any text has come."""
         return self._text_bytes > 0
 
+    def _noted(self, body: Mapping[str, object]) -> bool:
+        """Note what a part of the stream says of itself, whatever that is; False if it has no usage report."""
+        try:
+            return self._note(body)
+        except Exception:  # noqa: BLE001 - as in answer()
+            return False
+
     def _note(self, body: Mapping[str, object]) -> bool:
-        """Note what a part of the stream says of itself; False if it has no usage report."""
         inner = body.get("response") or body.get("message") or body.get("interaction")
         report = inner if isinstance(inner, dict) else body
         for name, attribute in _NAMES:

@@ -57,7 +57,10 @@ def encoded(content: bytes, content_type: str, body: Body) -> bytes:
     if content_type.startswith("application/x-www-form-urlencoded"):
         return urlencode(body).encode()
     if not content_type.startswith("multipart/"):
-        return encode(body)
+        try:
+            return encode(body)
+        except UnicodeEncodeError:  # lone surrogates, which JSON has room for, and UTF-8 has not
+            return json.dumps(body).encode()
     pieces, end = [], 0
     for name, start, stop, is_file in _parts(content, content_type):
         value = body.get(name)

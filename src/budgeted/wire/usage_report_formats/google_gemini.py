@@ -164,7 +164,8 @@ class Grounding:
 
     def add(self, fields: Fields) -> None:
         """Note an answer, or a part of a streamed one. The same query is billed once, and an empty one is not."""
-        for candidate in fields.get("candidates") or ():
+        candidates = fields.get("candidates")
+        for candidate in candidates if isinstance(candidates, (list, tuple)) else ():
             inner = fields_of(candidate)
             grounding = fields_of(inner.get("groundingMetadata", inner.get("grounding_metadata")))
             for name, snake in _QUERIES:
