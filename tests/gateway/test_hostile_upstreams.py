@@ -220,6 +220,16 @@ def test_an_answer_that_says_nothing_of_its_cost_passes_and_is_charged_as_an_est
     assert [charge for charge in manager.uncertain() if user in charge.users]
 
 
+def test_an_answer_that_is_longer_than_anybody_reads_passes_and_is_charged_what_was_held(
+    client: httpx2.Client, manager: BudgetManager, upstream: UpstreamOfBytes
+) -> None:
+    body = completion(USED, "x" * (17 * 2**20))
+    upstream.answer = whole(body)
+    got = client.post("/v1/chat/completions", json=ASKED, headers={"x-budgeted-user": "long"})
+    assert got.content == body
+    assert HELD <= ended(manager, "long") < 2 * HELD
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_redirect_is_passed_on_and_never_followed(

@@ -114,6 +114,8 @@ class Watch:
             return None
         if isinstance(self.packed, PackedMeter) and not self.packed.readable:  # how much came, nobody knows
             return None
+        if isinstance(self.meter, BodyMeter) and self.meter.cut:
+            return None
         now = self.last if ended else time.monotonic()
         return most_output(self.call.request, received.output_tokens, now - self.last, now - self.begun + SETUP_SECONDS)
 

@@ -226,7 +226,11 @@ class ItemMeter(StreamMeter):
 
 
 class BodyMeter:
-    """Keeps a body that is no event stream, to read its usage at the end."""
+    """Keeps a body that is no event stream, to read its usage at the end.
+
+    Attributes:
+        cut: whether it is longer than what is kept: then nobody knows what it says.
+    """
 
     final = False
     failed = False
@@ -235,12 +239,15 @@ class BodyMeter:
     hides = False
 
     def __init__(self) -> None:
+        self.cut = False
         self._body = bytearray()
 
     def feed(self, data: bytes) -> bytes:
         """Keep what arrived, and pass it on."""
         if len(self._body) <= MOST_BODY:
             self._body += data
+        else:
+            self.cut = True
         return data
 
     def flush(self) -> bytes:
@@ -253,8 +260,8 @@ class BodyMeter:
         return _of_list(body) if body.lstrip()[:1] == b"[" else response_usage.read(body)
 
     def received(self) -> Counts:
-        """What has arrived, at least."""
-        return Usage(0, estimated(len(self._body)))
+        """What has arrived, at least: of so long a body, that is pictures and sound, and not to be counted as text."""
+        return Usage(0, 0 if self.cut else estimated(len(self._body)))
 
     def has_text(self) -> bool:
         """Whether there is any text in it."""
