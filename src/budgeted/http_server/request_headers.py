@@ -17,9 +17,6 @@ _LONGEST_HOST = 300
 _ONCE = (b"authorization", b"content-length", b"host", b"idempotency-key", b"idempotency-repeat")
 """Headers of which one decides: a proxy and this server may each take another of two."""
 
-PROXIED = (b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip")
-"""Headers that tell that a proxy has passed the request on."""
-
 
 class CheckedHeaders:
     """Around an application: refuses, with status 400, requests whose headers make no sense."""

@@ -20,12 +20,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from budgeted.errors import BudgetError, LedgerError
-from budgeted.http_server.request_headers import PROXIED, CheckedHeaders
+from budgeted.http_server.request_headers import CheckedHeaders
+from budgeted.http_server.same_machine import why_not_from_here
 from budgeted.ledger.admission import Refused
 from budgeted.ledger.cost_routing import Stale
 from budgeted.ledger.http import verbs_as_json
 from budgeted.ledger.http.connections import AGAIN, ONCE
-from budgeted.ledger.http.server_address import is_loopback
 from budgeted.manager.environment import warn_of_unknown
 from budgeted.server import openapi_document
 from budgeted.server.endpoints import ENDPOINTS, Endpoint
@@ -135,16 +135,10 @@ class _Server:
             raise Refusal(403, "Forbidden", "this token may only read")
 
     def _admit_without_token(self, request: Request) -> None:
-        """Only for this machine: a server's own address and the name that it was called by are the loopback's.
-
-        The latter keeps out pages of strangers in a browser here, whose name leads here.
-        """
-        host = request.url.hostname or ""
-        server = request.scope.get("server")
-        here = is_loopback(host) and not (server and server[1] is not None and not is_loopback(server[0]))
-        # Whom a proxy on this machine speaks for, nobody knows.
-        if not here or any(name in PROXIED for name, _ in request.scope["headers"]):
-            text = "a server without tokens serves its own machine alone; set BUDGETED_TOKEN"
+        """Only for this machine."""
+        why = why_not_from_here(request.scope.get("server"), request.scope["headers"])
+        if why is not None:
+            text = f"a server without tokens serves its own machine alone, and {why}; set BUDGETED_TOKEN"
             raise Refusal(403, "Forbidden", text)
 
     async def _body(self, request: Request) -> bytes:

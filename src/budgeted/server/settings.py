@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from budgeted.ledger.http.server_address import is_loopback
+from budgeted.http_server.same_machine import is_loopback
 from budgeted.ledger.urls import public
 from budgeted.limits.periods import zone
 from budgeted.manager.settings import check_fsync, check_hold_timeout

@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from budgeted.errors import LedgerError
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host's name or address can only mean this very machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+from budgeted.http_server.same_machine import is_loopback
 
 
 class Address:

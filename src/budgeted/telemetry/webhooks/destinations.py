@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, get_args
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
-from budgeted.ledger.http.server_address import is_loopback
+from budgeted.http_server.same_machine import is_loopback
 from budgeted.telemetry.events import Kind
 from budgeted.validation import shown
 

@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 import msgspec
 
-from budgeted.ledger.http.server_address import is_loopback
+from budgeted.http_server.same_machine import is_loopback
 
 if TYPE_CHECKING:
     import socket
