@@ -160,7 +160,7 @@ def test_a_fallback_is_asked_for_those_alone_whose_key_allows_it(provider: Simul
 
 
 def test_of_what_cannot_be_read_nobody_knows_the_model(provider: SimulatedProvider) -> None:
-    settings = GatewaySettings(upstreams=upstreams_of(provider), unknown="pass")
+    settings = GatewaySettings(upstreams=upstreams_of(provider))
     with (
         BudgetManager("unread", ledger="memory://", unmetered="allow") as manager,
         gateway(manager, settings, KeyCallers(manager, ENVIRONMENT)) as url,

@@ -10,10 +10,13 @@ import click
 import msgspec
 
 from budgeted.cli.table_output import json_option, show
+from budgeted.gateway.settings import UpstreamSettings
+from budgeted.gateway.stated_gateway import PREFIX as VARIABLES
+from budgeted.gateway.stated_gateway import stated_gateway
 from budgeted.ledger.default_place import default_directory
 from budgeted.ledger.urls import public
 from budgeted.limits.limit import Limit
-from budgeted.manager.environment import HIDDEN, MANAGER_SETTINGS, shown_variables, variable_of
+from budgeted.manager.environment import GATEWAY_SETTINGS, HIDDEN, MANAGER_SETTINGS, shown_variables, variable_of
 from budgeted.manager.settings import UserLimits
 from budgeted.manager.stated_belonging import MEMBERS
 from budgeted.manager.stated_settings import TABLES, Setting, Stated, defaults, stated
@@ -46,7 +49,7 @@ def config(*, as_json: bool) -> None:
     """
     found = stated()
     found.register_prices()  # so that they are looked at
-    rows = [*_of_manager(found), *_of_tables(found), *_of_others(os.environ)]
+    rows = [*_of_manager(found), *_of_tables(found), *_of_gateway(os.environ), *_of_others(os.environ)]
     if not as_json:
         file = found.file.path if found.file is not None else "none"
         click.echo(f"file: {file}\n")
@@ -62,25 +65,33 @@ def _of_manager(found: Stated) -> list[ShownSetting]:
 
 
 def _of_tables(found: Stated) -> list[ShownSetting]:
-    """The limits of users whom the file names, prices, and what is not read yet."""
+    """The limits of users whom the file names, and prices."""
     file = found.file
     if file is None:
         return []
     rows = []
     for table in TABLES:
         inner = file.table.get(table)
-        if table == "gateway" and inner:  # it may have keys of providers
-            rows.append(ShownSetting(table, HIDDEN, file.where(table)))
-        elif isinstance(inner, dict) and table != "limits":
+        if isinstance(inner, dict) and table not in ("limits", "gateway"):
             rows += [
                 ShownSetting(f"{table}.{name}", _plain(one), file.where(table, name)) for name, one in inner.items()
             ]
     return rows
 
 
+def _of_gateway(environment: Mapping[str, str]) -> list[ShownSetting]:
+    """What is stated of a gateway, of which most programs know nothing."""
+    found = stated_gateway(environment)
+    return [
+        ShownSetting(f"gateway.{name}", HIDDEN if name == "metrics_token" else _text(name, found.value(name)), source)
+        for name, source in found.sources.items()
+    ]
+
+
 def _of_others(environment: Mapping[str, str]) -> list[ShownSetting]:
     """Variables that are about something else than a manager."""
     told = {variable_of(name, environment) for name in MANAGER_SETTINGS}
+    told |= {VARIABLES + name.upper() for name in GATEWAY_SETTINGS}
     readable = shown_variables(environment)
     return [ShownSetting(name, value, "variable") for name, value in readable.items() if name not in told]
 
@@ -92,6 +103,9 @@ def _text(name: str, value: object) -> str:
         return "none"
     if isinstance(value, dict):
         return ", ".join(f"{key}={inner}" for key, inner in value.items())
+    if isinstance(value, UpstreamSettings):  # whose headers may have keys
+        more = {"key_env": value.key_env, "headers": " ".join(value.headers)}
+        return ", ".join([value.url, *(f"{name} = {told}" for name, told in more.items() if told)])
     if isinstance(value, UserLimits):
         return ", ".join(f"{pattern}: {_text('', limits)}" for pattern, limits in value.patterns) or "none"
     if isinstance(value, tuple):

@@ -37,6 +37,7 @@ class Caller(msgspec.Struct, frozen=True):
         models: patterns of the models that may be asked for; none of them for any.
         key: the id of the key that was shown; "" where nobody needs one.
         shown: the name of the header that the key came in, which is for nobody behind the gateway; b"" for none.
+        served: patterns of the models that the gateway lets anybody ask for; none of them for any.
     """
 
     user: str | None = None
@@ -44,6 +45,7 @@ class Caller(msgspec.Struct, frozen=True):
     models: tuple[str, ...] = ()
     key: str = ""
     shown: bytes = b""
+    served: tuple[str, ...] = ()
 
     @property
     def accounts(self) -> frozenset[str]:
@@ -57,7 +59,7 @@ class Caller(msgspec.Struct, frozen=True):
         Args:
             model: its name.
         """
-        return not self.models or any(fnmatch.fnmatchcase(model, pattern) for pattern in self.models)
+        return _match(model, self.models) and _match(model, self.served)
 
     def check_model(self, model: str) -> None:
         """Refuse a model that may not be asked for.
@@ -71,7 +73,14 @@ class Caller(msgspec.Struct, frozen=True):
         if not self.may_ask(model):
             which = shown(model) if model else "one that cannot be read"
             text = f"this key may ask for {', '.join(self.models)}, and not for {which}; nothing was sent"
+            if _match(model, self.models):
+                text = f"this gateway serves {', '.join(self.served)}, and not {which}; nothing was sent"
             raise CallerError(403, text)
+
+
+def _match(model: str, patterns: tuple[str, ...]) -> bool:
+    """Whether a model's name matches one of some patterns, if there are any."""
+    return not patterns or any(fnmatch.fnmatchcase(model, pattern) for pattern in patterns)
 
 
 class CallerError(Exception):

@@ -72,6 +72,8 @@ class Credentials:
 
     def __init__(self, upstream: Upstream, environment: Mapping[str, str]) -> None:
         self._upstream = upstream
+        self._stated = frozenset(name.encode() for name, _ in upstream.headers)
+        self._keyed = not self._stated.isdisjoint(CREDENTIALS)
         self._key = next((found for name in upstream.keys if (found := _read(environment, name))), "")
         self._signer = Signer(upstream.url, environment) if upstream.scheme == AWS and not self._key else None
         beside = {} if not self._key else _BESIDE.get(upstream.name, {})
@@ -91,17 +93,24 @@ class Credentials:
             CallerError: neither the gateway nor the caller has a key for it.
         """
         sign = None if self._signer is None else await self._signer.ready()
-        own = bool(self._key) or sign is not None
+        own = bool(self._key) or sign is not None or self._keyed
         dropped = DROPPED if not any(name == b"connection" for name, _ in given) else DROPPED | _nominated(given)
         found, brought = [], False
         for name, value in given:
-            if name in dropped or name == shown or name.startswith(OURS) or keys.holds_one(value):
+            if (
+                name in dropped
+                or name == shown
+                or name in self._stated
+                or name.startswith(OURS)
+                or keys.holds_one(value)
+            ):
                 continue
             if own and (name in _OF_ACCOUNT or name.startswith(b"x-amz-")):
                 continue
             brought = brought or (name in CREDENTIALS and not value.startswith(_SIGNATURE))
             found.append((name.decode("latin-1"), value.decode("latin-1")))
-        if self._key:
+        found += self._upstream.headers
+        if self._key and not self._keyed:
             found += (self._header(target), *self._beside)
         elif not own and not brought and self._needed:
             raise CallerError(401, self._missing(shown))

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from budgeted.gateway.known_providers import AWS, BEARER, KNOWN, SCHEMES
+from budgeted.gateway.settings import UpstreamSettings
 from budgeted.validation import shown
 from budgeted.wire.provider_hosts import provider_at
 
@@ -47,6 +48,13 @@ _TAKEN: Final = frozenset(
 )
 """What paths begin with that lead elsewhere."""
 
+_HEADER: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_OF_CONNECTIONS: Final = frozenset(
+    "accept-encoding connection content-encoding content-length content-type expect host keep-alive te trailer "
+    "transfer-encoding upgrade".split()
+)
+"""Headers that are about a connection or a body, and no setting's business."""
+
 _UNRESERVED: Final = re.compile(r"%(?:2[dDeE]|3\d|[46][1-9a-fA-F]|[57][\daA]|5[fF]|7[eE])")
 """What need not be written so, and is, to be taken for something else: letters, digits, and ``-._~``."""
 
@@ -60,6 +68,7 @@ class Upstream(msgspec.Struct, frozen=True):
         provider: whose prices apply, as genai-prices names it; "" where nobody knows.
         scheme: how its key is sent: the name of a header, ``bearer``, or ``aws`` for a signature.
         keys: the variables that may hold its key.
+        headers: that each request to it gets, by names in lower case, instead of the caller's own.
     """
 
     name: str
@@ -67,6 +76,7 @@ class Upstream(msgspec.Struct, frozen=True):
     provider: str
     scheme: str
     keys: tuple[str, ...]
+    headers: tuple[tuple[str, str], ...] = ()
 
     @property
     def host(self) -> str:
@@ -133,7 +143,8 @@ class Upstreams:
     """All to whom a gateway sends requests on.
 
     Args:
-        stated: addresses by name: of those that are known, instead of their own; others beside them.
+        stated: addresses by name, or tables with them: of those that are known, instead of their own; others beside
+            them.
 
     Raises:
         ValueError: a name or an address is none; the text quotes it.
@@ -143,10 +154,10 @@ class Upstreams:
         '/v1/chat/completions'
     """
 
-    def __init__(self, stated: Mapping[str, str] | None = None) -> None:
+    def __init__(self, stated: Mapping[str, str | UpstreamSettings] | None = None) -> None:
         self.by_name = {name: _of_known(name, one.url) for name, one in KNOWN.items() if one.url}
-        for name, url in (stated or {}).items():
-            self.by_name[name] = _stated(name, url)
+        for name, given in (stated or {}).items():
+            self.by_name[name] = stated_upstream(name, given)
 
     def route(self, path: str, asker: str = "") -> tuple[Upstream, str]:
         """Who is asked for a path, and at which path of its own.
@@ -213,29 +224,66 @@ def _of_known(name: str, url: str) -> Upstream:
     return Upstream(name, url.rstrip("/"), known.provider, known.scheme, known.keys)
 
 
-def _stated(name: str, url: str) -> Upstream:
+def stated_upstream(name: str, given: str | UpstreamSettings) -> Upstream:
+    """An upstream as somebody has stated it.
+
+    Args:
+        name: of it.
+        given: its address, or what else there is to say of it.
+
+    Raises:
+        ValueError: the name, the address or a header is none; the text quotes it, but for what may be secret in it.
+
+    Example:
+        >>> stated_upstream("vllm", "http://10.0.0.7:8000/v1/").url
+        'http://10.0.0.7:8000/v1'
+    """
     if not _NAME.fullmatch(name):
         msg = f"an upstream's name is of small letters, digits, - and _, got {shown(name)}"
         raise ValueError(msg)
+    if name in _TAKEN:
+        msg = f"no upstream can be called {name!r}, as paths that lead elsewhere begin so; give it another name"
+        raise ValueError(msg)
+    stated = given if isinstance(given, UpstreamSettings) else UpstreamSettings(given)
+    url = _checked_url(name, stated.url)
+    headers = tuple((header.lower(), _checked_header(name, header, value)) for header, value in stated.headers.items())
+    found = _of_known(name, url) if name in KNOWN else _of_other(name, url)
+    keys = (stated.key_env,) if stated.key_env else found.keys
+    return msgspec.structs.replace(found, keys=keys, headers=headers)
+
+
+def _of_other(name: str, url: str) -> Upstream:
+    variable = f"{name.upper().replace('-', '_')}_API_KEY"
+    provider = provider_at(url)
+    scheme = SCHEMES.get(provider, BEARER)
+    if scheme == AWS and "bedrock" not in urlsplit(url).netloc:  # it is somebody's own service there
+        scheme = BEARER
+    return Upstream(
+        name, url.rstrip("/"), provider, scheme, (variable, *(KNOWN["bedrock"].keys if scheme == AWS else ()))
+    )
+
+
+def _checked_url(name: str, url: str) -> str:
     try:
         parts = urlsplit(url)
         valid = parts.scheme in ("http", "https") and parts.hostname and (parts.port or True)
     except ValueError:
         valid = False
         parts = urlsplit("")
-    if not valid or parts.query or parts.fragment or parts.username is not None or not url.isascii():
-        msg = f"the upstream {name!r} must have an address such as https://api.openai.com/v1, got {shown(url)}"
+    readable = url.isascii() and url.isprintable() and " " not in url
+    if not valid or parts.query or parts.fragment or not readable or "@" in url:
+        # Of what looks like credentials, or a key in a query, only what stands around them is quoted.
+        quoted = shown(re.sub(r"//[^/]*@", "//***@", url.partition("?")[0]))
+        msg = f"the upstream {name!r} must have an address such as https://api.openai.com/v1, got {quoted}"
         raise ValueError(msg)
-    if name in KNOWN:
-        return _of_known(name, url)
-    if name in _TAKEN:
-        msg = f"no upstream can be called {name!r}, as paths that lead elsewhere begin so; give it another name"
+    return url
+
+
+def _checked_header(name: str, header: str, value: str) -> str:
+    if not _HEADER.fullmatch(header) or header.lower() in _OF_CONNECTIONS:
+        msg = f"the upstream {name!r} cannot be sent the header {shown(header)}; name one such as x-team"
         raise ValueError(msg)
-    variable = f"{name.upper().replace('-', '_')}_API_KEY"
-    provider = provider_at(url)
-    scheme = SCHEMES.get(provider, BEARER)
-    if scheme == AWS and "bedrock" not in parts.netloc:  # it is somebody's own service there
-        scheme = BEARER
-    return Upstream(
-        name, url.rstrip("/"), provider, scheme, (variable, *(KNOWN["bedrock"].keys if scheme == AWS else ()))
-    )
+    if not value.isascii() or not value.isprintable() or value != value.strip():
+        msg = f"the header {header} of the upstream {name!r} must be printable ASCII without blanks around it"
+        raise ValueError(msg)
+    return value

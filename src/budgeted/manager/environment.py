@@ -28,6 +28,15 @@ _OTHERS = (
     "max_connections max_connections_per_address trusted_proxies payers secret config run "
     "run_addresses alerts_secret_file"
 ).split()
+
+GATEWAY_SETTINGS = (
+    "host port open upstreams models free headers max_body connect_seconds silence_seconds metrics_token workers "
+    "access_log header_seconds body_seconds unread_seconds grace_seconds max_connections max_connections_per_address "
+    "trusted_proxies"
+).split()
+"""The settings of a gateway, each of which is also a variable: ``BUDGETED_GATEWAY_PORT``."""
+
+_OTHERS += [f"gateway_{name}" for name in GATEWAY_SETTINGS]
 """Variables that are not about a manager's settings."""
 
 HIDDEN = "***"
@@ -49,6 +58,12 @@ _SHOWN: Mapping[str, Callable[[str], str]] = {"ledger": public, "alerts_to": _pu
 """How the values of variables are shown that hold secrets among what is none."""
 
 _PREFIX = "BUDGETED_"
+
+YES_OR_NO: Mapping[str, bool] = {
+    **dict.fromkeys(("true", "yes", "on", "1"), True),
+    **dict.fromkeys(("false", "no", "off", "0"), False),
+}
+"""What a variable may say for either, in small letters."""
 
 
 def shown_variables(environment: Mapping[str, str]) -> dict[str, str]:
@@ -162,7 +177,6 @@ def _called_elsewhere(name: str) -> list[str]:
 
 
 def _from_text(name: str, value: str) -> object:
-    words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
     if name in _LISTS:
         return tuple(_LISTS[name](one.strip()) for one in value.split(",") if one.strip())
     if name in _FLOATS:
@@ -172,11 +186,11 @@ def _from_text(name: str, value: str) -> object:
     if name == "tags":
         return _tags(value)
     if name == "semconv":
-        if value.lower() not in words:
+        if value.lower() not in YES_OR_NO:
             raise ValueError
-        return words[value.lower()]
+        return YES_OR_NO[value.lower()]
     if name == "metric_users" and value != "hash":
-        if value.lower() in words:
-            return words[value.lower()]
+        if value.lower() in YES_OR_NO:
+            return YES_OR_NO[value.lower()]
         return value if value.startswith("top ") else [one.strip() for one in value.split(",") if one.strip()]
     return value
