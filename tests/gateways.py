@@ -12,6 +12,7 @@ from opentelemetry.context import Context, attach, detach
 from budgeted import BudgetManager
 from budgeted.gateway.application import create_gateway
 from budgeted.gateway.callers import Callers, OpenCallers
+from budgeted.gateway.observers import Observers
 from budgeted.gateway.settings import GatewaySettings
 from budgeted.http_server.connection_limits import ConnectionLimits
 from budgeted.http_server.server import HTTPServer, listen
@@ -43,9 +44,10 @@ def gateway(
     callers: Callers | None = None,
     environment: Mapping[str, str] | None = None,
     limits: ConnectionLimits = LIMITS,
+    observers: Observers | None = None,
 ) -> Iterator[str]:
     """A gateway that listens; gives its address."""
-    app = create_gateway(manager, callers or OpenCallers(), settings, environment or {})
+    app = create_gateway(manager, callers or OpenCallers(), settings, environment or {}, observers)
     server = HTTPServer(app, listen("127.0.0.1", 0), limits, log_level="critical")
     [(_, port)] = server.addresses
     thread = threading.Thread(target=server.run, name="gateway")

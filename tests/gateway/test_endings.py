@@ -82,7 +82,7 @@ def test_a_call_whose_caller_has_gone_runs_on_and_is_charged_exactly(
     url: str, manager: BudgetManager, provider: SimulatedProvider
 ) -> None:
     body = json.dumps(ASKED).encode()
-    lines = [b"POST /v1/chat/completions HTTP/1.1", b"host: gateway", b"x-budgeted-user: gerda"]
+    lines = [b"POST /v1/chat/completions HTTP/1.1", b"host: localhost", b"x-budgeted-user: gerda"]
     lines += [b'x-simulate: {"hang": true}', b"content-type: application/json", b"content-length: %d" % len(body)]
     provider.reply(hang=True)
     with socket.create_connection(("127.0.0.1", httpx2.URL(url).port or 0)) as caller:
@@ -147,7 +147,7 @@ def test_a_call_that_waits_for_its_turn_is_not_sent_when_its_caller_has_gone(
 ) -> None:
     manager.set_limits("wanda", 0.0008)
     body = json.dumps(ASKED).encode()
-    lines = [b"POST /v1/chat/completions HTTP/1.1", b"host: gateway", b"x-budgeted-user: wanda"]
+    lines = [b"POST /v1/chat/completions HTTP/1.1", b"host: localhost", b"x-budgeted-user: wanda"]
     lines += [b"content-type: application/json", b"content-length: %d" % len(body)]
     provider.reply(hang=True)
     port = httpx2.URL(url).port or 0

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from budgeted.gateway.callers import Callers
 from budgeted.gateway.exchange import Exchange
+from budgeted.gateway.observers import Observers
 from budgeted.gateway.settings import GatewaySettings
 from budgeted.gateway.shared_parts import Gateway
 from budgeted.manager.budget_manager import BudgetManager
@@ -20,6 +21,7 @@ def create_gateway(
     callers: Callers,
     settings: GatewaySettings | None = None,
     environment: Mapping[str, str] | None = None,
+    observers: Observers | None = None,
 ) -> ASGIApp:
     """A gateway, as an ASGI application: it holds what a request may cost, sends it on, and settles what it has cost.
 
@@ -28,6 +30,7 @@ def create_gateway(
         callers: who tells who asks.
         settings: None for the usual ones.
         environment: where the upstreams' keys are; None for this process's.
+        observers: who is told of requests; None for nobody.
 
     Raises:
         ValueError: a setting makes no sense; the text quotes it.
@@ -36,12 +39,17 @@ def create_gateway(
         >>> app = create_gateway(budgeted.get_manager(), OpenCallers())
     """
     gateway = Gateway(
-        settings or GatewaySettings(), manager, callers, os.environ if environment is None else environment
+        settings or GatewaySettings(),
+        manager,
+        callers,
+        os.environ if environment is None else environment,
+        None if observers is None else observers.traces,
     )
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            await Exchange(gateway, scope, receive, send).serve()
+            exchange = Exchange(gateway, scope, receive, send)
+            await (exchange.serve() if observers is None else observers.serve(exchange, scope, send))
         elif scope["type"] == "lifespan":
             await _live(gateway, receive, send)
 

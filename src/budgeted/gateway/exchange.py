@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 import aiohttp
+import msgspec
 from starlette.types import Receive, Scope, Send
 
 from budgeted.errors import BudgetError
@@ -19,6 +20,7 @@ from budgeted.gateway.credentials import Shown
 from budgeted.gateway.forwarding import Forwarded, Incoming, metered
 from budgeted.gateway.key_in_address import refuse_key_in_address
 from budgeted.gateway.refusals import Answer, Refusal
+from budgeted.gateway.request_records import RequestRecord
 from budgeted.gateway.shared_parts import Gateway, Route
 from budgeted.gateway.upstream_requests import Outgoing
 from budgeted.gateway.upstreams import NoRouteError, asker
@@ -51,6 +53,9 @@ class Exchange:
         scope: ASGI's, of the request.
         receive: gives its body.
         send: takes the answer.
+
+    Attributes:
+        record: what becomes of it.
     """
 
     def __init__(self, gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,6 +65,7 @@ class Exchange:
         self._method: str = scope["method"]
         self._path: str = scope["raw_path"].decode("latin-1")
         self._own: frozenset[str] | None = frozenset()
+        self.record = RequestRecord(self._method, self._path, scope.get("scheme", "http"))
         self._begun = False
         self._provider = ""  # whose clients read its answer, once that is known
 
@@ -87,15 +93,22 @@ class Exchange:
         if (problem := request_checks.problem(self._scope, self._headers)) is not None:
             await self._refuse(problem)
             return
+        if gateway.settings.open and (problem := request_checks.stranger(self._scope)) is not None:
+            await self._refuse(problem)
+            return
         refuse_key_in_address(self._path, self._scope["query_string"])
         if self._path in own_answers.PATHS and method in ("GET", "HEAD"):
             await self._answer(await own_answers.make(gateway, self._path, self._scope["headers"]))
             return
         caller = await gateway.callers.caller(self._scope["headers"])
+        if gateway.settings.models:
+            caller = msgspec.structs.replace(caller, served=gateway.settings.models)
         self._own = caller.accounts if caller.key else None
+        self.record.user = caller.user
         asking = asker(self._headers, self._scope["query_string"])
         route = gateway.route(self._path, asking, has_body=method not in _WITHOUT_BODY)
         self._provider = route.upstream.provider
+        self.record.upstream = route.upstream.name
         if route.place is not None:
             await self._pass_back(await self._paid(route, route.place, caller))
             return
@@ -123,9 +136,10 @@ class Exchange:
         """The request as it goes to an upstream."""
         packed = _PACKED.search(self._headers.get(b"accept-encoding", b""))  # alone of all, it can be read in passing
         shown.headers.append(("accept-encoding", "gzip, deflate" if packed else "identity"))
+        headers = shown.headers if self._gateway.traces is None else self._gateway.traces.passed_on(shown.headers)
         query = self._scope["query_string"].decode("latin-1")
         query = f"?{query}" if query else ""
-        return Outgoing(self._method, route.origin, route.target, query, shown.headers, body, shown.sign)
+        return Outgoing(self._method, route.origin, route.target, query, headers, body, shown.sign)
 
     async def _paid(self, route: Route, place: Endpoint, caller: Caller) -> Incoming:
         """The answer to a request that is paid for, or may be."""
@@ -143,11 +157,11 @@ class Exchange:
             else:
                 sent = self._read(route, place, content)
             if sent is None:
-                if not place.formats:
-                    caller.check_model("")
+                caller.check_model("")  # nobody knows which one it is for
                 return Incoming(await connections.ask(out), None)
             for model in (sent.request.model, *sent.request.others):
                 caller.check_model(model)
+            self.record.sent = sent
             sent.args, sent.caller = (out,), caller
             incoming = await metered(connections, sent, self._receive, read=tells)
         finally:
@@ -178,6 +192,7 @@ class Exchange:
         response = incoming.response
         try:
             self._begun = True
+            self.record.answered(response.status, streams=incoming.body is None)
             await self._send({"type": "http.response.start", "status": response.status, "headers": incoming.headers()})
             if incoming.body is not None:
                 await self._send({"type": "http.response.body", "body": incoming.body, "more_body": False})
@@ -203,9 +218,8 @@ class Exchange:
     async def _answer(self, found: Answer) -> None:
         """Answer in the upstream's place."""
         self._begun = True
-        await self._send({"type": "http.response.start", "status": found.status, "headers": found.headers})
-        body = b"" if self._method == "HEAD" else found.body
-        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+        self.record.answered(found.status, streams=False)
+        await refusals.send_answer(self._send, found, head=self._method == "HEAD")
 
 
 def _forwarded(http: HTTPRequest, read_by: Format, request: Request, content_type: str) -> Forwarded:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import msgspec
+from starlette.types import Send
 
 from budgeted.errors import (
     BudgetError,
@@ -131,6 +132,18 @@ def _readable(text: str) -> str:
     """A text that fits a screen, with nothing in it that does something there, or that UTF-8 has no room for."""
     text = text if len(text) <= LONGEST else f"{text[: LONGEST - 4]} ..."
     return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+
+
+async def send_answer(send: Send, found: Answer, *, head: bool = False) -> None:
+    """Send an answer to whoever asked.
+
+    Args:
+        send: as ASGI has it.
+        found: the answer.
+        head: whether its body is left out.
+    """
+    await send({"type": "http.response.start", "status": found.status, "headers": found.headers})
+    await send({"type": "http.response.body", "body": b"" if head else found.body, "more_body": False})
 
 
 def _exceeded(error: BudgetExceededError, own: frozenset[str] | None) -> Refusal:

@@ -8,6 +8,7 @@ from typing import Final
 from starlette.types import Scope
 
 from budgeted.gateway.refusals import Refusal
+from budgeted.http_server.same_machine import why_not_from_here
 
 METHODS: Final = frozenset(("GET", "HEAD", "DELETE", "PUT", "PATCH", "POST"))
 """Those that are sent on."""
@@ -43,3 +44,15 @@ def problem(scope: Scope, headers: Mapping[bytes, bytes]) -> Refusal | None:
     if not _OVERRIDES.isdisjoint(headers):
         return Refusal(400, "a header says that another method is meant; ask with that method")
     return None
+
+
+def stranger(scope: Scope) -> Refusal | None:
+    """Why a request is refused by a gateway that wants no keys; None for one of this very machine.
+
+    Args:
+        scope: ASGI's.
+    """
+    why = why_not_from_here(scope.get("server"), scope["headers"])
+    if why is None:
+        return None
+    return Refusal(403, f"a gateway without keys serves its own machine alone: {why}; start it without --open")

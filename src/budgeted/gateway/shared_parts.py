@@ -13,6 +13,7 @@ from budgeted.gateway import free_paths
 from budgeted.gateway.callers import Callers
 from budgeted.gateway.credentials import Credentials, Shown
 from budgeted.gateway.settings import GatewaySettings
+from budgeted.gateway.traces import Traces
 from budgeted.gateway.upstream_requests import Connections
 from budgeted.gateway.upstreams import NoRouteError, Upstream, Upstreams
 from budgeted.manager.budget_manager import BudgetManager
@@ -71,14 +72,21 @@ class Gateway:
         manager: whose accounts pay.
         callers: who tells who asks.
         environment: where the upstreams' keys are.
+        traces: what makes spans of requests; None where nobody collects any.
 
     Raises:
         ValueError: an upstream makes no sense; the text quotes it.
     """
 
     def __init__(
-        self, settings: GatewaySettings, manager: BudgetManager, callers: Callers, environment: Mapping[str, str]
+        self,
+        settings: GatewaySettings,
+        manager: BudgetManager,
+        callers: Callers,
+        environment: Mapping[str, str],
+        traces: Traces | None = None,
     ) -> None:
+        self.traces = traces
         self.settings, self.manager, self.callers = settings, manager, callers
         self.upstreams = Upstreams(settings.upstreams)
         self.connections = Connections(settings.connect_seconds, settings.silence_seconds)

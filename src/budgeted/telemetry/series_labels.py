@@ -30,7 +30,7 @@ class Wanted:
 def labels_of(groups: Sequence[Group]) -> Labels:
     """What a series says of a call: its user and its tags, as far as these may be named."""
     user = user_of(groups)
-    found = {f"budgeted.tag.{name}": _bounded(name, value) for name, value in _tags(groups, of_metrics=True).items()}
+    found = {f"budgeted.tag.{name}": bounded(name, value) for name, value in _tags(groups, of_metrics=True).items()}
     labels = tuple(sorted(found.items()))
     return (("user.id", user), *labels) if user else labels
 
@@ -84,7 +84,13 @@ class _Values:
 _values: dict[str, _Values] = {}
 
 
-def _bounded(name: str, value: str) -> str:
+def bounded(name: str, value: str) -> str:
+    """A value of a label, or :data:`OTHER` where there have been :data:`MOST_VALUES` others.
+
+    Args:
+        name: of the label.
+        value: one that strangers may invent.
+    """
     known = _values.get(name)
     if known is None:
         known = _values.setdefault(name, _Values())
