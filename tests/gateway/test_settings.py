@@ -230,3 +230,20 @@ def test_config_refuses_what_a_gateway_would_refuse(file: Path) -> None:
 def test_a_misspelt_variable_is_told(file: Path) -> None:
     done = CliRunner().invoke(budgeted, ["config"], env={"BUDGETED_GATEWAY_PROT": "1"})
     assert "did you mean BUDGETED_GATEWAY_PORT?" in done.output
+
+
+def test_new_keys_have_what_is_stated_for_them_where_nothing_else_is_said(file: Path) -> None:
+    file.write_text(FILE, encoding="utf-8")
+
+    def created(*options: str) -> dict[str, Any]:
+        done = CliRunner().invoke(budgeted, ["keys", "create", "alice", "--json", *options], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    usual = created()
+    assert [one["text"] for one in usual["limits"]] == ["$5/day", "60 calls/minute"]
+    assert (usual["models"], usual["expires"] is None) == (["gpt-5*"], False)
+    other = created("--limit", "$1/day", "--model", "o4-mini", "--expires", "never")
+    assert [one["text"] for one in other["limits"]] == ["$1/day"]
+    assert (other["models"], other["expires"]) == (["o4-mini"], None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from typing import Final
 
 import click
 import msgspec
@@ -15,10 +16,13 @@ from budgeted.cli.table_output import as_lines, csv_line, json_option, show, spe
 from budgeted.gateway import key_secret
 from budgeted.gateway.key_books import KeyBooks, KeyInfo
 from budgeted.gateway.key_expiry import expires_at
+from budgeted.gateway.stated_gateway import stated_gateway
 from budgeted.manager.spending_report import harmless
 from budgeted.validation import looks_like_a_limit
 
 COLUMNS = ("id", "user", "name", "limits", "spent", "models", "created", "expires", "state")
+
+_NEVER: Final = "never"
 
 json_of_key = click.option("--json", "as_json", is_flag=True, help="Print JSON, with the key in it.")
 
@@ -32,7 +36,9 @@ def keys() -> None:
 @click.argument("user")
 @click.option("--limit", "limits", multiple=True, help="What may be spent with this key, such as '$5/day'. Repeatable.")
 @click.option("--user-limit", "user_limits", multiple=True, help="What USER may spend with all keys. Repeatable.")
-@click.option("--expires", help="After some time, such as 30d, or with a day, such as 2027-01-31. Never, if not given.")
+@click.option(
+    "--expires", help="After some time, such as 30d, or with a day, such as 2027-01-31; never is the default."
+)
 @click.option("--model", "models", multiple=True, help="A model that may be asked for, such as 'gpt-5*'. Repeatable.")
 @click.option("--name", default="", help="What it is called in lists, such as laptop.")
 @on_books
@@ -53,13 +59,18 @@ def create(
     """Make a key that USER pays with, and print it: this once, as nothing keeps it.
 
     For example: budgeted keys create alice --limit '$5/day' --expires 30d --model 'gpt-5*'
+
+    What is not given is as [gateway.keys] of the settings file has it: limit, expires, models.
     """
+    usual = stated_gateway(os.environ).keys
+    limits = limits or tuple(map(str, usual.limit))
+    expires = (usual.expires or _NEVER) if expires is None else expires
     if looks_like_a_limit(user):
         raise click.UsageError(f"name a user; {user!r} is a limit, which is given by --limit '{user}'")
     of_key, of_user = told_apart(limits, user).limits, told_apart(user_limits, user).limits
     with books(ledger, project, timezone, create=True) as found:
         payer = found.payer
-        until = 0 if expires is None else expires_at(expires, payer.clock(), payer.timezone)
+        until = 0 if expires == _NEVER else expires_at(expires, payer.clock(), payer.timezone)
         text, key = KeyBooks(found).create(
             user,
             _secret(),
@@ -67,7 +78,7 @@ def create(
             limits=of_key,
             user_limits=of_user or None,
             expires=until,
-            models=models,
+            models=models or usual.models,
         )
     _print_new(text, key, as_json=as_json)
 
