@@ -44,7 +44,7 @@ def test_the_first_example_prints_what_the_readme_shows(provider: SimulatedProvi
 def test_what_has_to_be_installed_besides_is_told() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     install = text.partition("## Install")[2].partition("\n## ")[0]
-    for extra in ("cli", "sql", "redis", "http", "server", "litellm", "all"):
+    for extra in ("cli", "sql", "redis", "http", "server", "gateway", "litellm", "all"):
         assert f"`{extra}`" in install, extra
     for command in re.findall(r"^```\n(pip install 'budgeted.*?)^```", text, re.MULTILINE | re.DOTALL):
         assert "postgresql" not in command or "sql" in command.partition("]")[0]
