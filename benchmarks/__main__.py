@@ -19,6 +19,7 @@ ALL = (
     "http_ledger",
     "slices",
     "gateway",
+    "litellm_proxy",
     "telemetry",
     "peers",
     "imports",

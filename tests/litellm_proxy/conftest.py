@@ -39,6 +39,7 @@ else:
         environment = {
             "BUDGETED_CONFIG": str(file),
             "BUDGETED_HOME": str(file.parent),
+            "LITELLM_MASTER_KEY": "sk-master",
             "INITIAL_RETRY_DELAY": "0.01",
             "MAX_RETRY_DELAY": "0.02",
             "OPENAI_API_KEY": "any",

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
+import yaml
+from page_examples import ROOT, blocks
 
 from budgeted import BudgetManager
 from budgeted.testing import SimulatedProvider
@@ -41,16 +43,48 @@ PRICES = {"dime": (0, 10_000), "claude-dime": (0, 10_000), "penny": (0, 1_000)}
 
 
 def settings(ledger: str) -> str:
-    """The settings file of the proxies."""
+    """The settings file of the proxies: the page's, with another ledger and the models' prices."""
     prices = "".join(
         f'[prices."{name}"]\ninput = {input}\noutput = {output}\nmax_output_tokens = 4096\n'
         for name, (input, output) in PRICES.items()
     )
-    return f'ledger = "{ledger}"\nproject_name = "proxy"\nwait = 20\n{prices}'
+    of_page = of_the_page("toml").replace("redis://localhost:6379/0", ledger)
+    assert ledger in of_page
+    return f"wait = 20\n{of_page}{prices}"
 
 
-def config(provider: SimulatedProvider, failing: SimulatedProvider, **litellm_settings: Any) -> dict[str, Any]:
-    """The proxy's config: groups of one deployment each, and those that begin at a provider that fails."""
+def of_the_page(language: str) -> str:
+    """The one example in a language that the page on the proxy has."""
+    (found,) = (text for name, text in blocks(ROOT / "docs" / "litellm-proxy.md") if name == language)
+    return found
+
+
+def config(provider: SimulatedProvider, failing: SimulatedProvider) -> dict[str, Any]:
+    """The proxy's config: the page's, with groups that are served here, some of them at a provider that fails."""
+    found: dict[str, Any] = yaml.safe_load(of_the_page("yaml"))
+    for one in found["model_list"]:
+        one["litellm_params"]["api_base"] = provider.openai_url
+    found["model_list"] += deployments(provider, failing)
+    found["router_settings"] = {
+        "fallbacks": [{"failing-first": ["dime"]}],
+        "disable_cooldowns": True,
+        "num_retries": 0,
+        "model_group_retry_policy": {"retried": {"InternalServerErrorRetries": 3, "TimeoutErrorRetries": 3}},
+    }
+    found["litellm_settings"] |= {"cache": True, "cache_params": {"type": "local", "mode": "default_off"}}
+    flat = f"{provider.openai_url}/chat/completions"
+    found["general_settings"] |= {
+        "custom_auth": "keys_by_header.user_api_key_auth",
+        "pass_through_endpoints": [
+            {"path": "/flat", "target": flat, "headers": {}, "cost_per_request": 0.1},
+            {"path": "/mine", "target": provider.url, "headers": {}, "include_subpath": True},
+        ],
+    }
+    return found
+
+
+def deployments(provider: SimulatedProvider, failing: SimulatedProvider) -> list[dict[str, Any]]:
+    """The proxy's model groups, nearly all of one deployment each."""
 
     def deployment(group: str, model: str, where: SimulatedProvider, **params: Any) -> dict[str, Any]:
         base = where.openai_url if model.startswith("openai/") else where.anthropic_url
@@ -60,44 +94,17 @@ def config(provider: SimulatedProvider, failing: SimulatedProvider, **litellm_se
             "model_info": {"id": f"{group} {where.url} {model}"},
         }
 
-    return {
-        "model_list": [
-            deployment("dime", "openai/dime", provider),
-            deployment("claude", "anthropic/claude-dime", provider),
-            deployment("failing", "openai/dime", failing),
-            deployment("failing-first", "openai/penny", failing),
-            deployment("retried", "openai/dime", failing),
-            deployment("mixed", "openai/dime", provider),
-            deployment("mixed", "openai/penny", provider),
-            deployment("openai/*", "openai/*", provider),
-            deployment("made-up", "openai/dime", provider, mock_response="Paris"),
-        ],
-        "router_settings": {
-            "fallbacks": [{"failing-first": ["dime"]}],
-            "disable_cooldowns": True,
-            "num_retries": 0,
-            "model_group_retry_policy": {"retried": {"InternalServerErrorRetries": 3, "TimeoutErrorRetries": 3}},
-        },
-        "litellm_settings": {
-            "callbacks": "budgeted.integrations.litellm_proxy.handler",
-            "cache": True,
-            "cache_params": {"type": "local", "mode": "default_off"},
-            **litellm_settings,
-        },
-        "general_settings": {
-            "master_key": "sk-master",
-            "custom_auth": "keys_by_header.user_api_key_auth",
-            "pass_through_endpoints": [
-                {
-                    "path": "/flat",
-                    "target": f"{provider.openai_url}/chat/completions",
-                    "headers": {},
-                    "cost_per_request": 0.1,
-                },
-                {"path": "/mine", "target": f"{provider.url}", "headers": {}, "include_subpath": True},
-            ],
-        },
-    }
+    return [
+        deployment("dime", "openai/dime", provider),
+        deployment("claude", "anthropic/claude-dime", provider),
+        deployment("failing", "openai/dime", failing),
+        deployment("failing-first", "openai/penny", failing),
+        deployment("retried", "openai/dime", failing),
+        deployment("mixed", "openai/dime", provider),
+        deployment("mixed", "openai/penny", provider),
+        deployment("openai/*", "openai/*", provider),
+        deployment("made-up", "openai/dime", provider, mock_response="Paris"),
+    ]
 
 
 class Proxy:
@@ -150,7 +157,7 @@ class Proxy:
         self.process.wait(seconds)
         return self.log.read_text()
 
-    def post(self, path: str, body: Any, user: str = "alice", **told: Any) -> httpx.Response:
+    def post(self, path: str, body: Any, user: str = "somebody", **told: Any) -> httpx.Response:
         """Ask it.
 
         Args:

@@ -23,7 +23,7 @@ DOLLAR = 10**9
 
 async def _ask(client: httpx.AsyncClient, url: str, body: dict[str, Any], *, leave: bool) -> int:
     try:
-        async with client.stream("POST", url, json=body, headers=headers("alice")) as response:
+        async with client.stream("POST", url, json=body, headers=headers("somebody")) as response:
             async for _ in response.aiter_bytes():
                 if leave and response.status_code == 200:
                     break
