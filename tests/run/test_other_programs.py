@@ -125,6 +125,23 @@ def test_what_is_held_for_by_hand_is_not_charged_by_the_gateway_as_well(run: Run
     assert table(done)["total"][:2] == ["1", "$0.25"], done.stderr
 
 
+def test_a_program_that_is_started_with_payers_of_its_own_pays_as_they_do(
+    run: Run, provider: SimulatedProvider
+) -> None:
+    before = len(provider.bill)
+    program = f"""
+import budgeted, os, subprocess, sys
+with budgeted.budget("bob", cap=1):
+    injected = budgeted.inject({{**os.environ}})
+subprocess.run(["node", {NODE!r}, sys.executable, "-c", os.environ["PYTHON"]], env=injected, check=True)
+subprocess.run(["node", {NODE!r}], check=True)
+"""
+    done = run("--limit", "$5", "--user", "alice", "--", "python", "-c", program, PYTHON=PYTHON)
+    agrees(done, provider, before, calls=3)
+    assert table(done)["user alice"][0] == "3"
+    assert table(done)["user bob"][0] == "2"
+
+
 def test_a_program_that_is_refused_is_told_why_and_the_exit_code_says_so(run: Run, provider: SimulatedProvider) -> None:
     before = len(provider.requests)
     done = run("--limit", "$0.000001", "--", "node", NODE)
@@ -156,14 +173,15 @@ def test_only_programs_of_the_run_reach_its_gateway(run: Run, provider: Simulate
 import os, urllib.error, urllib.request
 address = os.environ["OPENAI_BASE_URL"]
 token = address.split("/")[3]
-for path in ("/v1/chat/completions", "/run-/v1/chat/completions", f"/{token[:-1]}/v1/chat/completions", "/health"):
+others = ("", "run-", token[:-1], token + "x", token + "." + "0" * 24, token + ".../run")
+for path in ("/health", *(f"/{one}/v1/chat/completions" for one in others)):
     try:
         urllib.request.urlopen("http://" + address.split("/")[2] + path, b"{}")
     except urllib.error.HTTPError as error:
         print(error.code)
 """
     done = run("--limit", "$5", "--", "python", "-I", "-c", program)
-    assert done.stdout.split() == ["404"] * 4, done.stderr
+    assert done.stdout.split() == [*["404"] * 5, "400", "400"], done.stderr
     assert provider.requests[before:] == []
 
 

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import os
 import re
 import secrets
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
+from budgeted.errors import BudgetError
 from budgeted.gateway.callers import Caller, Headers
 from budgeted.payers.scope import Scope as Payers
 from budgeted.payers.scope import enter, leave
+from budgeted.providers.addresses_of_run import payers_file
 from budgeted.telemetry import run_notes
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+MOST_PAYERS: Final = 256
+"""Payers, other than the run's, that are kept in mind."""
+
 _FAILED: Final = 400
+_OTHERS: Final = re.compile("[0-9a-f]{24}")
 _NOWHERE: Final = b'{"error":{"message":"nothing is here","type":"not_found_error"}}'
 
 _WITHOUT_VERSION: Final = re.compile(r"/anthropic/messages(?=$|/)")
@@ -50,36 +60,51 @@ class RequestsOfRun:
 
     def __init__(self, token: str, folder: Path) -> None:
         self.asked, self.refused_last = 0, False
-        self._prefix = f"/run-{token}"
+        self._prefix, self._folder = f"run-{token}", folder
         self._notes = folder / f"{os.getpid()}.{run_notes.REFUSED}"
         self._app: ASGIApp
-        self._payers: Payers
+        self._payers: Callable[[str | None], Payers]
 
-    def serve(self, app: ASGIApp, payers: Payers) -> None:
+    def serve(self, app: ASGIApp, payers: Callable[[str | None], Payers]) -> None:
         """Send on what is asked from now on.
 
         Args:
             app: the gateway.
-            payers: who pays.
+            payers: who pays, given the text that tells of them where a program was started with payers of its own,
+                else None; raises BudgetError for a text that makes no sense.
         """
-        self._app, self._payers = app, payers
+        self._app, self._payers = app, functools.lru_cache(MOST_PAYERS)(payers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, as ASGI has it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        prefix, slash, rest = scope["raw_path"].decode("latin-1")[1:].partition("/")
-        if not secrets.compare_digest(f"/{prefix}".encode(), self._prefix.encode()):
+        first, slash, rest = scope["raw_path"].decode("latin-1")[1:].partition("/")
+        prefix, _, others = first.partition(".")
+        if not secrets.compare_digest(prefix.encode("latin-1"), self._prefix.encode()):
             await _answer(send, 404, _NOWHERE)
+            return
+        try:
+            # Of others, the ledger may have to be asked.
+            payers = await asyncio.to_thread(self._payers_of, others) if others else self._payers(None)
+        except (BudgetError, OSError) as error:
+            text = f"nobody pays for what comes by this address: {error}"
+            refused = {"error": {"message": text, "type": "invalid_request_error"}}
+            await _answer(send, 400, msgspec.json.encode(refused))
             return
         if scope["method"] == "HEAD" and not rest.partition("/")[2]:  # as Claude Code asks whether anybody is there
             await _answer(send, 200, b"")
             return
         path = _WITHOUT_VERSION.sub("/anthropic/v1/messages", slash + rest or "/")
-        await self._answer({**scope, "path": path, "raw_path": path.encode("latin-1")}, receive, send)
+        await self._serve({**scope, "path": path, "raw_path": path.encode("latin-1")}, receive, send, payers.copy())
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def _payers_of(self, others: str) -> Payers:
+        """Who pays where an address names others than those who pay for the run."""
+        file = self._folder / payers_file(others if _OTHERS.fullmatch(others) else "nobody")
+        return self._payers(file.read_text(encoding="utf-8", errors="surrogateescape"))
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, payers: Payers) -> None:
         before, status = self._refusals(), 0
 
         async def noted(message: MutableMapping[str, Any]) -> None:
@@ -89,7 +114,6 @@ class RequestsOfRun:
             await send(message)
 
         self.asked += scope["method"] == "POST"
-        payers = self._payers.copy()
         enter(payers)
         try:
             await self._app(scope, receive, noted)

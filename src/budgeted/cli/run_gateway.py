@@ -17,6 +17,7 @@ from budgeted.cli.requests_of_run import OfRun, RequestsOfRun
 from budgeted.cli.run_addresses import RunAddresses
 from budgeted.manager.administrative_manager import Books
 from budgeted.manager.run_books import RunBooks
+from budgeted.payers.scope import Scope
 from budgeted.telemetry import run_notes
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class RunGateway:
         port = self._listening.getsockname()[1]
         self.addresses = RunAddresses(environment, f"http://127.0.0.1:{port}/run-{token}")
         self._requests, self._folder = RequestsOfRun(token, folder), folder
+        self._secret = environment.get("BUDGETED_SECRET", "")
         self._server: uvicorn.Server | None = None
         self._thread = threading.Thread(target=self._serve, name="budgeted-run-gateway", daemon=True)
 
@@ -116,7 +118,12 @@ class RunGateway:
         settings = GatewaySettings(upstreams=self.addresses.upstreams, open=True, free="all")
         # Keys pass through: the program has them, and may have others than this process.
         manager, payers = self._paying.here(self._books)
-        self._requests.serve(create_gateway(manager, OfRun(), settings, {}), payers)
+        secret = self._secret
+
+        def paying(text: str | None) -> Scope:
+            return payers if text is None else self._paying.carried(self._books, text, secret)
+
+        self._requests.serve(create_gateway(manager, OfRun(), settings, {}), paying)
         config = uvicorn.Config(
             self._requests,
             http="httptools",

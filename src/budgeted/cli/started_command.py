@@ -12,7 +12,7 @@ from budgeted.providers.unmetered_pythons import is_python, isolating_option
 _LONGEST_LINE: Final = 1024
 
 
-_BY_GATEWAY: Final = "what it sends to the addresses in OPENAI_BASE_URL, ANTHROPIC_BASE_URL and their like"
+_BY_GATEWAY: Final = "to the addresses in OPENAI_BASE_URL, ANTHROPIC_BASE_URL and their like"
 
 
 def unmetered_reason(command: Sequence[str], program: str, *, gateway: bool) -> str | None:
@@ -31,12 +31,13 @@ def unmetered_reason(command: Sequence[str], program: str, *, gateway: bool) -> 
         if is_python(word):
             option = isolating_option(words[index + 1 :])
             if option:
-                but = f" but {_BY_GATEWAY}" if gateway else ""
+                but = f" but what it sends {_BY_GATEWAY}" if gateway else ""
                 return f"Python is started with {option}, which keeps the metering away: nothing is metered{but}"
             return None
     name = PurePath(command[0]).name
     if gateway:
-        return f"{name} is not Python, and only Python is metered wherever it sends to: of others, {_BY_GATEWAY}"
+        who = "only Python is metered wherever it sends to: of others, what they send"
+        return f"{name} is not Python, and {who} {_BY_GATEWAY}"
     more = "pip install 'budgeted[gateway]' to have others metered that send where variables say"
     return f"{name} is not Python, and only Python is metered: that which it starts, if it does; {more}"
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime as dt
+import math
 import secrets
+import time
 from collections.abc import Sequence
 from typing import cast
 
@@ -24,12 +26,14 @@ from budgeted.manager import payers_as_text
 from budgeted.manager.administrative_manager import Books
 from budgeted.manager.balances import Balance, of_slot
 from budgeted.manager.budget_manager import BudgetManager
+from budgeted.manager.extracted_payers import accounts_of
 from budgeted.manager.project_payer import ProjectPayer
 from budgeted.money import format_usd
 from budgeted.payers import scope as scopes
 from budgeted.payers.cap_text import PLAIN, CapLike, read_cap
 from budgeted.payers.carried_payers import CarriedAccount, carried_limits, enclosed
 from budgeted.payers.scope import Scope, current
+from budgeted.payers.sealed_text import mistaken
 from budgeted.validation import check_user, refuse_amount
 
 
@@ -112,6 +116,26 @@ class RunBooks:
             return cast("BudgetManager", payer.front), self._scope(payer)
         finally:
             scopes.counted_apart.remove(apart)
+
+    def carried(self, books: Books, text: str, secret: str) -> Scope:
+        """Who pays for what a program of the run sends, that was started with payers of its own.
+
+        Args:
+            books: of the project.
+            text: that tells of them, as `inject` has written it.
+            secret: by which it is signed; "" for none.
+
+        Raises:
+            CarrierError: it is forged or damaged, or of a project that does not pay for the run.
+        """
+        told = payers_as_text.read(text, secret, time.time(), math.inf)
+        ours = self._scope(self._payer(books)).groups
+        known = {payers_as_text.place_of(one): one for one in cast("list[ProjectPayer]", [one.payer for one in ours])}
+        payers = [known.get(one.place) for one in told.payers]
+        if None in payers:
+            raise mistaken(text, "is of a project that does not pay for this run")
+        accounts = accounts_of(text, told, signed=True)
+        return enclosed(None, tuple(one for one in payers if one is not None), tuple(accounts), told.innermost)
 
     def _scope(self, payer: ProjectPayer) -> Scope:
         accounts = [] if self.user is None else [CarriedAccount(0, user_account(self.user))]

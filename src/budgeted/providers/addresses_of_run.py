@@ -7,7 +7,9 @@ it would be charged twice, and passes the gateway's on to what it starts.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import hashlib
 import os
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -20,6 +22,9 @@ from budgeted.providers.unmeterable_requests import held_by_hand
 
 VARIABLE: Final = "BUDGETED_RUN_ADDRESSES"
 """Tells the programs of a run each variable that leads to the gateway, and what it held before."""
+
+_PAYERS: Final = "BUDGETED_PAYERS"
+_RUN: Final = "BUDGETED_RUN"
 
 BY_SDK: Final = ("CLAUDE_CODE_ENTRYPOINT", "sdk-py")
 """The variable by which Claude Code is told that Python's SDK has started it, whose hook holds for it."""
@@ -86,6 +91,7 @@ def put_back() -> None:
     environment of its own: the former is put back, the latter is not.
     """
     known = addresses(os.environ)
+    _payers[:] = [os.environ.get(_PAYERS, "")]
     _gateways[:] = [known.gateway] if known.gateway else []
     for name, address in known.variables.items():
         if os.environ.get(name) not in (address.gateway, address.own):
@@ -96,6 +102,9 @@ def put_back() -> None:
             os.environ[name] = address.own
         os.putenv(name, address.gateway)
 
+
+_payers: Final[list[str]] = []
+"""Who pays for this process, as its environment had it at the start."""
 
 _gateways: Final[list[str]] = []
 """What the addresses of the gateway begin with that meters what this process does not."""
@@ -134,14 +143,43 @@ def for_program(environment: object) -> object:
     binary = any(isinstance(name, bytes) for name in environment)
     encoded: Callable[[str], Any] = os.fsencode if binary else str
     by_sdk = environment.get(encoded(BY_SDK[0])) == encoded(BY_SDK[1])
-    found = dict(environment)
+    found, gateway = dict(environment), known.gateway + _of_others(os.fsdecode(environment.get(encoded(_PAYERS), "")))
     for name, address in known.variables.items():
         held = found.get(encoded(name))
         reached = address.unset if held is None else address.gateway if held == encoded(address.own or "") else ""
         if reached and not (by_sdk and address.provider == "anthropic"):
-            found[encoded(name)] = encoded(reached)
-    found[encoded(VARIABLE)] = encoded(os.environ[VARIABLE])
+            found[encoded(name)] = encoded(reached.replace(known.gateway, gateway))
+    found[encoded(VARIABLE)] = encoded(os.environ[VARIABLE].replace(known.gateway, gateway))
     return found
+
+
+def _of_others(text: str) -> str:
+    """What an address has behind its word where a program is to pay otherwise than this process: as `inject` has it.
+
+    Args:
+        text: that tells who pays for the program; "" if it is started without.
+    """
+    if not text or text in _payers:
+        return ""
+    name = hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()
+    folder = os.environ.get(_RUN, "").partition(os.pathsep)[0]
+    with contextlib.suppress(OSError):
+        descriptor = os.open(os.path.join(folder, payers_file(name)), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)  # noqa: PTH118 - quick
+        try:
+            os.write(descriptor, text.encode("utf-8", "surrogateescape"))
+        finally:
+            os.close(descriptor)
+        return f".{name}"
+    return ""
+
+
+def payers_file(name: str) -> str:
+    """The file, in the folder of a run, that tells its gateway who pays for what comes by an address.
+
+    Args:
+        name: which stands in the address.
+    """
+    return f"{name}.payers"
 
 
 def _with_environment(wrapped: Callable[..., Any], _: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -11,6 +11,7 @@ from budgeted.errors import UnpricedModelError
 from budgeted.payers import swallowed_refusals
 from budgeted.payers.scope import BY_HAND, Scope, current, outside
 from budgeted.providers.monkeypatching import enabled
+from budgeted.telemetry import run_notes
 
 
 def held_by_hand(scope: Scope) -> bool:
@@ -38,6 +39,7 @@ def refuse_unseen(what: str) -> None:
     )
     error = UnpricedModelError(msg)
     swallowed_refusals.note(scope.blocks, error)
+    run_notes.note(run_notes.REFUSED)
     raise error
 
 

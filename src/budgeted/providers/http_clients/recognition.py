@@ -16,7 +16,7 @@ from budgeted.providers.metered_method import Sent
 from budgeted.providers.monkeypatching import enabled
 from budgeted.providers.stream_usage_refusal import note_refusing
 from budgeted.providers.unmeterable_requests import held_by_hand
-from budgeted.telemetry import counters
+from budgeted.telemetry import counters, run_notes
 from budgeted.telemetry.log_throttling import say
 from budgeted.wire.api_endpoints import Endpoint, endpoint
 from budgeted.wire.normalized_request import Request
@@ -312,6 +312,7 @@ def refuse_unread(host: str, what: str) -> None:
             f'let such requests pass with unmetered="warn" (host {host})'
         )
         swallowed_refusals.note(around.blocks, error)
+        run_notes.note(run_notes.REFUSED)
         raise error
     if counters.unmetered(host) and policies != {"allow"}:
         text = "budgeted: %s (host %s) is paid for, it seems, and nothing is charged for it (said once per host)"
