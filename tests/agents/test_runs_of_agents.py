@@ -91,6 +91,18 @@ def test_claude_code_whose_settings_name_an_address_is_metered_all_the_same(runs
         (folder / "settings.json").unlink()
 
 
+def test_claude_code_on_bedrock_is_metered_in_each_of_its_calls(runs: Runs) -> None:
+    """It tries several models first. Their prices in a region are not the simulated provider's."""
+    model = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
+    keys = {"AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
+    keys |= {"CLAUDE_CODE_USE_BEDROCK": "1", "ANTHROPIC_BEDROCK_BASE_URL": runs.provider.url}
+    done = runs.run("$20", *CLAUDE[:-1], model, **keys)
+    assert done.returncode == 0, done.stderr
+    total = next(line.split() for line in done.stderr.splitlines() if line.startswith("total"))
+    assert total[1] == str(len(runs.provider.bill[runs.bill :])) != "0"
+    assert total[3] == "$0.00"
+
+
 def test_codex_is_charged_exactly_or_refused(runs: Runs) -> None:
     codex_settings(runs, openai_base_url=runs.provider.openai_url)
     runs.charged(runs.run("$20", *CODEX))

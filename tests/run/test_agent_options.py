@@ -65,10 +65,9 @@ def test_an_address_among_codexs_options_becomes_the_gateways(home: Home, words:
 
 def test_codex_of_a_subscriber_goes_on_to_where_subscribers_go(home: Home) -> None:
     home.put(".codex/auth.json", json.dumps({"OPENAI_API_KEY": None, "tokens": {"access_token": "any"}}))
-    found, upstreams, _ = home.led("codex")
+    found = home.led("codex")[0]
     assert COMPRESSION in found
-    [name] = [name for name, url in upstreams.items() if url == "https://chatgpt.com/backend-api/codex"]
-    assert found[-1] == f'openai_base_url="{GATEWAY}/{name}"'
+    assert found[-1] == f'openai_base_url="{GATEWAY}/chatgpt"'
     home.variables["CODEX_API_KEY"] = "any"
     assert home.led("codex")[0] == ["codex", *CODEX]
 
@@ -110,8 +109,20 @@ def test_claude_codes_settings_lead_to_the_gateway_and_keep_what_else_they_say(h
             "env": {"MORE": "2", "ANTHROPIC_BASE_URL": f"{GATEWAY}/{name}"},
         }
         assert found[3:] == ["-p", "Hello!"]
-    home.put(".claude/settings.local.json", json.dumps({"env": {"CLAUDE_CODE_USE_BEDROCK": "1"}}))
-    assert "CLAUDE_CODE_USE_BEDROCK has Claude Code send to Amazon Bedrock" in home.led("claude")[2].notes["claude"][0]
+
+
+@pytest.mark.parametrize(("variable", "place"), [("VERTEX", "Google's Vertex AI"), ("BEDROCK", "Amazon Bedrock")])
+def test_where_claude_code_sends_that_no_gateway_reaches_is_told_of(home: Home, variable: str, place: str) -> None:
+    home.put(".claude/settings.local.json", json.dumps({"env": {f"CLAUDE_CODE_USE_{variable}": "1"}}))
+    [note] = home.led("claude")[2].notes["claude"]
+    assert f"CLAUDE_CODE_USE_{variable} has Claude Code send to {place}" in note
+
+
+def test_bedrock_is_reached_where_its_region_is_known(home: Home) -> None:
+    home.variables |= {"AWS_REGION": "eu-central-1", "CLAUDE_CODE_USE_BEDROCK": "1"}
+    _, upstreams, options = home.led("claude")
+    assert "https://bedrock-runtime.eu-central-1.amazonaws.com" in upstreams.values()
+    assert options.notes["claude"] == []
 
 
 def test_other_programs_run_as_they_are_given(home: Home) -> None:

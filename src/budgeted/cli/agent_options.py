@@ -15,17 +15,19 @@ from typing import Any, Final
 import msgspec
 
 from budgeted.cli.run_addresses import USUAL, RunAddresses
+from budgeted.gateway.known_providers import KNOWN
 from budgeted.providers.unmetered_programs import agent_at
 
 _OPENAI: Final = "openai_base_url"
-_OF_SUBSCRIBERS: Final = "https://chatgpt.com/backend-api/codex"
 _CODEX_OPTIONS: Final = ("-c", "--config")
 _MANAGED: Final = {
     "darwin": Path("/Library/Application Support/ClaudeCode/managed-settings.json"),
     "win32": Path("C:/Program Files/ClaudeCode/managed-settings.json"),
 }
+_BEDROCK: Final = "CLAUDE_CODE_USE_BEDROCK"
+_OF_BEDROCK: Final = "ANTHROPIC_BEDROCK_BASE_URL"
 _ELSEWHERE: Final = {
-    "CLAUDE_CODE_USE_BEDROCK": "Amazon Bedrock",
+    _BEDROCK: "Amazon Bedrock, whose region is not in AWS_REGION",
     "CLAUDE_CODE_USE_VERTEX": "Google's Vertex AI",
     "CLAUDE_CODE_USE_FOUNDRY": "Microsoft Foundry",
     "CLAUDE_CODE_USE_MANTLE": "Amazon Bedrock",
@@ -95,7 +97,7 @@ class AgentOptions:
         with contextlib.suppress(OSError, ValueError):  # Codex says itself what is wrong with it
             stated = tomllib.loads((folder / "config.toml").read_text(encoding="utf-8"))
         subscribed = self._is_subscribed(folder)
-        found = {_OPENAI: _OF_SUBSCRIBERS if subscribed else USUAL["OPENAI_BASE_URL"][1]}
+        found = {_OPENAI: KNOWN["chatgpt"].url if subscribed else USUAL["OPENAI_BASE_URL"][1]}
         if isinstance(stated.get(_OPENAI), str):
             found[_OPENAI] = stated[_OPENAI]
         providers = stated.get("model_providers")
@@ -205,7 +207,8 @@ class AgentOptions:
 
     def _note_claude(self, variables: Mapping[str, str], managed: Mapping[str, str]) -> None:
         for name, place in _ELSEWHERE.items():
-            if variables.get(name, "").strip().lower() in ("1", "true", "yes", "on"):
+            reached = name == _BEDROCK and _OF_BEDROCK in self._addresses.told.variables
+            if not reached and variables.get(name, "").strip().lower() in ("1", "true", "yes", "on"):
                 self.notes["claude"].append(f"{name} has Claude Code send to {place}, and nothing of that is metered")
         if "ANTHROPIC_BASE_URL" in managed:
             text = "a managed setting of Claude Code says where it sends to, and nothing of that is metered"

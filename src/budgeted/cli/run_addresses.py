@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Mapping
 from typing import Final
@@ -29,6 +30,9 @@ USUAL: Final = {
     "XAI_API_BASE": ("xai", "https://api.x.ai/v1"),
 }
 """Variables that SDKs, LiteLLM and agents read: whose they are, and where those go who find none of them set."""
+
+OF_AMAZON: Final = ("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "ANTHROPIC_BEDROCK_BASE_URL", "AWS_BEDROCK_RUNTIME_ENDPOINT")
+"""Variables that Amazon's SDKs in every language, Anthropic's, Claude Code and LiteLLM read for Bedrock."""
 
 _OTHERS: Final = re.compile(r"\w*(?:BASE_URL|API_BASE|API_URL|API_HOST|ENDPOINT)", re.IGNORECASE)
 """What variables are called that hold an address: where it is a provider's, it is one of these."""
@@ -60,10 +64,11 @@ class RunAddresses:
         self.upstreams: dict[str, str] = {}
         self.left: dict[str, str] = {}
         found: dict[str, Address] = {}
-        for variable, (provider, usual) in {**USUAL, **_of_providers(environment)}.items():
+        known = {**USUAL, **_of_amazon(environment)}
+        for variable, (provider, usual) in {**known, **_of_providers(environment)}.items():
             own = environment.get(variable)
             try:
-                unset = self.of(provider, usual) if variable in USUAL else ""
+                unset = self.of(provider, usual) if variable in known else ""
                 found[variable] = Address(self.of(provider, own or usual), own, provider, unset)
             except ValueError as error:
                 self.left[variable] = str(error)
@@ -93,11 +98,23 @@ class RunAddresses:
         return f"{self._gateway}/{name}{f'/{version}' if _VERSION.fullmatch(version) else ''}"
 
 
+def _of_amazon(environment: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Variables for Bedrock, where a gateway can sign what it sends on: a caller's signature is of its own address."""
+    region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
+    if not region or importlib.util.find_spec("botocore") is None:
+        return {}
+    return dict.fromkeys(OF_AMAZON, ("bedrock", f"https://bedrock-runtime.{region}.amazonaws.com"))
+
+
 def _of_providers(environment: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """Variables of any name that hold a provider's address. Amazon's are left: requests to them are signed for it."""
+    """Variables of any other name that hold a provider's address; not Amazon's, where requests are signed for it."""
     found = {}
     for variable, value in environment.items():
-        if variable not in USUAL and _OTHERS.fullmatch(variable) and value.startswith(("https://", "http://")):
+        if (
+            variable not in (*USUAL, *OF_AMAZON)
+            and _OTHERS.fullmatch(variable)
+            and value.startswith(("https://", "http://"))
+        ):
             provider = provider_at(value)
             if provider not in ("", "aws"):
                 found[variable] = (re.sub(r"[^a-z0-9]+", "-", provider), value)

@@ -61,6 +61,7 @@ class RunGateway:
         self.addresses = RunAddresses(environment, f"http://127.0.0.1:{port}/run-{token}")
         self._requests, self._folder = RequestsOfRun(token, folder), folder
         self._secret = environment.get("BUDGETED_SECRET", "")
+        self._of_amazon = {name: value for name, value in environment.items() if name.startswith("AWS_")}
         self._server: uvicorn.Server | None = None
         self._thread = threading.Thread(target=self._serve, name="budgeted-run-gateway", daemon=True)
 
@@ -116,14 +117,14 @@ class RunGateway:
         providers.instrument()  # the books alone meter nothing
         run_notes.write_also_to(self._folder)
         settings = GatewaySettings(upstreams=self.addresses.upstreams, open=True, free="all")
-        # Keys pass through: the program has them, and may have others than this process.
+        # Keys pass through: the program has them, and may have others than this process. Signatures do not.
         manager, payers = self._paying.here(self._books)
         secret = self._secret
 
         def paying(text: str | None) -> Scope:
             return payers if text is None else self._paying.carried(self._books, text, secret)
 
-        self._requests.serve(create_gateway(manager, OfRun(), settings, {}), paying)
+        self._requests.serve(create_gateway(manager, OfRun(), settings, self._of_amazon), paying)
         config = uvicorn.Config(
             self._requests,
             http="httptools",
