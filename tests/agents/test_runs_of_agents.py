@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 import pytest
-from node_packages import Done, Programs, module
+from node_packages import Done, Programs
 
 from budgeted.testing import SimulatedProvider
 
@@ -34,7 +34,6 @@ class Runs:
         self.variables = {
             "ANTHROPIC_BASE_URL": provider.anthropic_url,
             "OPENAI_BASE_URL": provider.openai_url,
-            "NODE_PACKAGES": f"{programs.packages}/",
         }
         self.before()
 
@@ -119,9 +118,3 @@ def test_codex_is_metered_at_a_provider_of_its_own_and_one_of_its_command_line(r
 
 def test_claude_code_of_pythons_sdk_is_charged_by_its_hook_alone(runs: Runs) -> None:
     runs.charged(runs.run("$20", sys.executable, "-c", AGENT_SDK))
-
-
-def test_a_program_of_node_is_charged_exactly(runs: Runs) -> None:
-    done = runs.run("$20", "node", module("ask_openai.mjs"))
-    runs.charged(done, calls=5)
-    assert "node is not Python, and only Python is metered wherever it sends to" in done.stderr
