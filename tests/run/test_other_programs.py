@@ -53,7 +53,9 @@ asyncio.run(main())
 if os.fork() == 0:
     os.execvpe("node", node, dict(os.environ))
 os.wait()
-del some["OPENAI_BASE_URL"]
+del some["OPENAI_BASE_URL"], os.environ["OPENAI_BASE_URL"]
+print(subprocess.run(["env"], stdout=subprocess.PIPE, text=True).stdout)
+subprocess.run(["true"], env=some | {{"OPENAI_BASE_URL": "https://llm.corp"}})
 print(subprocess.run(["env"], env=some, stdout=subprocess.PIPE, text=True).stdout)
 """
 
@@ -109,7 +111,9 @@ def test_each_call_is_charged_once_whoever_starts_whom(
     agrees(done, provider, before, calls)
     assert table(done)["user alice"] == table(done)["total"]
     if "env" in done.stdout:
-        assert re.search(r"OPENAI_BASE_URL=http://127.0.0.1:\d+/run-[\w-]+/openai/v1\n", done.stdout)
+        unset = re.findall(r"OPENAI_BASE_URL=http://127.0.0.1:\d+/run-[\w-]+/openai/v1\n", done.stdout)
+        assert len(unset) == 2
+        assert "an address of its own in OPENAI_BASE_URL, past the gateway of this run" in done.stderr
 
 
 def test_an_agent_in_a_python_of_its_own_is_metered_where_its_variables_lead(

@@ -137,7 +137,9 @@ def for_program(environment: object) -> object:
     scope = current() or (outside[0] if outside else None)
     paid_for = scope is not None and held_by_hand(scope)
     if environment is None:
-        return dict(os.environ) if paid_for else None
+        if not paid_for and all(os.environ.get(name) == one.own for name, one in known.variables.items()):
+            return None
+        environment = dict(os.environ)  # the program has changed some, and so what is below them
     if paid_for:
         return environment
     binary = any(isinstance(name, bytes) for name in environment)
@@ -151,6 +153,24 @@ def for_program(environment: object) -> object:
             found[encoded(name)] = encoded(reached.replace(known.gateway, gateway))
     found[encoded(VARIABLE)] = encoded(os.environ[VARIABLE].replace(known.gateway, gateway))
     return found
+
+
+def elsewhere(environment: object) -> list[str]:
+    """The variables by which a program of a run is sent past its gateway, as whoever starts it has set them anew.
+
+    Args:
+        environment: of the program, as :func:`for_program` has it.
+    """
+    known = addresses(os.environ)
+    if not known.gateway or not isinstance(environment, Mapping):
+        return []
+    held = {name: environment.get(name) or environment.get(os.fsencode(name)) for name in known.variables}
+    found = {name: os.fsdecode(value) for name, value in held.items() if isinstance(value, (str, bytes))}
+    return [
+        name
+        for name, value in found.items()
+        if value and not value.startswith(known.gateway) and value != known.variables[name].own
+    ]
 
 
 def _of_others(text: str) -> str:

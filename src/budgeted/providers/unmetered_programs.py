@@ -51,30 +51,46 @@ def _open(wrapped: Callable[..., Any], process: Any, args: tuple[Any, ...], kwar
         return wrapped(*args, **kwargs)
     if len(args) > _ENVIRONMENT:
         *given, environment = args[: _ENVIRONMENT + 1]
-        args = (*given, addresses_of_run.for_program(environment), *args[_ENVIRONMENT + 1 :])
+        passed = addresses_of_run.for_program(environment)
+        args = (*given, passed, *args[_ENVIRONMENT + 1 :])
     else:
         environment = kwargs.get("env")
-        kwargs = {**kwargs, "env": addresses_of_run.for_program(environment)}
+        passed = addresses_of_run.for_program(environment)
+        kwargs = {**kwargs, "env": passed}
     command = args[0] if args else kwargs.get("args")
     unmetered_pythons.warn(command, environment)
-    _warn(command, environment)
+    scope = whole(current())
+    if scope is not None and not _is_paid_for(scope, environment):
+        _warn_of_agent(command, scope)
+        _warn_of_addresses(command, passed)
     return wrapped(*args, **kwargs)
 
 
-def _warn(command: object, environment: object) -> None:
-    """Say once if a command starts an agent in a block, and nothing meters it."""
-    scope = whole(current())
-    if scope is not None and not _is_paid_for(scope, environment):
-        agent = agent_in(command)
-        if agent in TOLD and scope in inherited and addresses_of_run.addresses(os.environ).gateway:
-            return  # who pays there pays by the gateway
-        if agent is not None and agent not in _told:
-            _told.add(agent)
-            logger.warning(
-                "budgeted: %s is started in a block, and nothing of what it spends is metered in this process; send it "
-                "through a gateway that holds for it (said once)",
-                agent,
-            )
+def _warn_of_addresses(command: object, environment: object) -> None:
+    """Say once of each variable that it sends a program past the gateway of the run, unless that is metered itself."""
+    names = [name for name in addresses_of_run.elsewhere(environment) if name not in _told]
+    if names and not unmetered_pythons.starts_python(command):
+        _told.update(names)
+        logger.warning(
+            "budgeted: a program is started with an address of its own in %s, past the gateway of this run: unless it "
+            "is Python, nothing that it sends there is metered, nor limited (said once); name the address where the "
+            "run is started, to have it metered",
+            ", ".join(names),
+        )
+
+
+def _warn_of_agent(command: object, scope: Scope) -> None:
+    """Say once if a command starts an agent for somebody who pays here, and nothing meters it."""
+    agent = agent_in(command)
+    if agent in TOLD and scope in inherited and addresses_of_run.addresses(os.environ).gateway:
+        return  # who pays there pays by the gateway
+    if agent is not None and agent not in _told:
+        _told.add(agent)
+        logger.warning(
+            "budgeted: %s is started in a block, and nothing of what it spends is metered in this process; send it "
+            "through a gateway that holds for it (said once)",
+            agent,
+        )
 
 
 def _is_paid_for(scope: Scope, environment: object) -> bool:

@@ -44,6 +44,18 @@ def isolating_option(arguments: Sequence[str]) -> str:
     return ""
 
 
+def starts_python(command: object) -> bool:
+    """Whether a command is Python's, as :class:`subprocess.Popen` takes one, in words."""
+    words = _words(command)
+    return bool(words) and is_python(words[0])
+
+
+def _words(command: object) -> list[str]:
+    if not isinstance(command, (list, tuple)):
+        return []
+    return [os.fsdecode(word) for word in command if isinstance(word, (str, bytes, os.PathLike))]
+
+
 def warn(command: object, environment: object) -> None:
     """Say once if a process of a run starts Python in a way in which nothing of it is metered.
 
@@ -51,11 +63,9 @@ def warn(command: object, environment: object) -> None:
         command: as :class:`subprocess.Popen` takes it.
         environment: the one that the program gets; None for this process's.
     """
-    if not os.environ.get("BUDGETED_RUN") or not isinstance(command, (list, tuple)) or not command:
+    if not os.environ.get("BUDGETED_RUN") or not starts_python(command):
         return
-    words = [os.fsdecode(word) for word in command if isinstance(word, (str, bytes, os.PathLike))]
-    if not words or not is_python(words[0]):
-        return
+    words = _words(command)
     how = isolating_option(words[1:])
     if not how and isinstance(environment, Mapping):
         how = next((f"an environment without {name}" for name in _NEEDED if not environment.get(name)), "")
