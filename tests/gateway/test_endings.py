@@ -74,6 +74,7 @@ def test_a_stream_that_is_left_is_read_on_where_its_provider_bills_it_in_full(
     reply = headers("gisela", output_tokens=900, gate_after=2)
     with client.stream("POST", "/v1/chat/completions", json=asked, headers=reply) as got:
         next(got.iter_raw())
+        assert provider.wait_parked()
     provider.release()
     assert round(ended(manager, "gisela") * NANO) == provider.billed_nano() > 0
 
