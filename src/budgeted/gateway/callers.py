@@ -68,8 +68,10 @@ class Caller(msgspec.Struct, frozen=True):
             model: its name; "" for one that nobody knows.
 
         Raises:
-            CallerError: it may not.
+            CallerError: it may not, or is the name of none.
         """
+        if not model.isprintable():  # of half a character, say, which no ledger can write
+            raise CallerError(400, f"{shown(model)} is no name of a model; nothing was sent")
         if not self.may_ask(model):
             which = shown(model) if model else "one that cannot be read"
             text = f"this key may ask for {', '.join(self.models)}, and not for {which}; nothing was sent"

@@ -159,7 +159,7 @@ class Exchange:
             if sent is None:
                 caller.check_model("")  # nobody knows which one it is for
                 return Incoming(await connections.ask(out), None)
-            for model in (sent.request.model, *sent.request.others):
+            for model in (sent.request.model, *sent.request.others, *sent.deployments):
                 caller.check_model(model)
             self.record.sent = sent
             sent.args, sent.caller = (out,), caller

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import re
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
@@ -20,7 +21,8 @@ from budgeted.providers.http_clients.recognition import Posted
 from budgeted.providers.metered_method import End, run_async
 from budgeted.wire import aws_event_stream, response_usage, usage_report_formats
 from budgeted.wire.content_type_and_encoding import meter_of
-from budgeted.wire.request_formats.http_bodies import encoded
+from budgeted.wire.request_formats.http_bodies import JSON, encoded, kind_of
+from budgeted.wire.request_formats.openai import deployment
 from budgeted.wire.usage_report_formats.amazon_bedrock import counts_in_headers
 
 PATIENT_SECONDS: Final = 0.25
@@ -35,6 +37,9 @@ _OF_CONNECTION: Final = frozenset(
     )
 )
 """Headers of an answer that are about the upstream's connection."""
+
+
+_IS_JSON: Final = re.compile(r'application/json(?:; *charset="?utf-?8"?)?', re.IGNORECASE)
 
 
 class Incoming:
@@ -113,6 +118,12 @@ class Forwarded(Posted):
     caller: Caller
     sending = False
 
+    @property
+    def deployments(self) -> tuple[str, ...]:
+        """Azure's, of any name, that answers whatever model a body names."""
+        found = deployment(self.http.path)
+        return (found,) if found else ()
+
     def altered(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The request with what was granted.
 
@@ -121,13 +132,18 @@ class Forwarded(Posted):
         """
         if call.request.model != self.request.model:
             self.caller.check_model(call.request.model)
-        http = self.rewritten(call)
+        http = self.rewritten(call) or self.http
         out = self.args[0]
-        if http is None or not isinstance(out.body, bytes):
+        if not isinstance(out.body, bytes) or not out.body:
             return self.args, self.kwargs
-        target = out.target.replace(self.http.path, http.path, 1) if http.path != self.http.path else out.target
+        target = http.path if http.path != self.http.path else out.target
+        # Always written anew: of what is there twice, others may take the one that was not read here.
         body = encoded(out.body, self.content_type, http.body)
-        return (msgspec.structs.replace(out, target=target, body=body),), self.kwargs
+        headers = out.headers
+        if kind_of(out.body, self.content_type) == JSON and not _IS_JSON.fullmatch(self.content_type):
+            headers = [one for one in headers if one[0] != "content-type"]
+            headers.append(("content-type", JSON))
+        return (msgspec.structs.replace(out, target=target, body=body, headers=headers),), self.kwargs
 
     def finish(self, call: Call, response: Incoming) -> End | None:
         """How the call ends with this answer; None if its body is still to come."""

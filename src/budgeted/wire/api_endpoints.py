@@ -116,6 +116,15 @@ class Endpoint(NamedTuple):
     known: bool
 
 
+def plain(path: str) -> str:
+    """A path with its colons as colons: Google's methods stand behind one, and some write it otherwise.
+
+    Args:
+        path: as it is sent.
+    """
+    return path.replace("%3A", ":").replace("%3a", ":") if "%3" in path else path
+
+
 # Remembered, as every POST asks for it.
 @functools.lru_cache(maxsize=4096)
 def endpoint(host: str, path: str, *, own: bool = False, provider: str = "") -> Endpoint | None:
@@ -127,6 +136,7 @@ def endpoint(host: str, path: str, *, own: bool = False, provider: str = "") -> 
         own: whether it is one of the hosts that are said to serve models.
         provider: whose API it is, as genai-prices names it, whatever the host is called; "" if the host tells.
     """
+    path = plain(path)
     known = own or _serves_models(host)
     if not known and _IN_ANY.search(path) is None:
         return None

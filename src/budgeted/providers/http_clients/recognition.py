@@ -18,7 +18,7 @@ from budgeted.providers.stream_usage_refusal import note_refusing
 from budgeted.providers.unmeterable_requests import held_by_hand
 from budgeted.telemetry import counters, run_notes
 from budgeted.telemetry.log_throttling import say
-from budgeted.wire.api_endpoints import Endpoint, endpoint
+from budgeted.wire.api_endpoints import Endpoint, endpoint, plain
 from budgeted.wire.normalized_request import Request
 from budgeted.wire.provider_hosts import named
 from budgeted.wire.request_formats import stream_usage_option
@@ -60,6 +60,8 @@ class Posted(Sent):
         """
         self.call = call
         http = self.granted(self.read_by, self.http, call)
+        if http.path != self.http.path and self.http.path not in (self.http.base_url or ""):
+            raise cannot_ask(self.http, call.request.model, "its address is written in an unusual way")
         self.asks_usage = self.hide_usage = False
         if self.signed:
             if http is not self.http:
@@ -180,7 +182,7 @@ def asked(
         if place.provider or place.known:
             refuse_unread(host, f"the body of POST {path}")
         return None
-    http = HTTPRequest(path, body, place.provider, url)
+    http = HTTPRequest(plain(path), body, place.provider, url)
     for read_by in place.formats:
         request = read_by.read(http)
         if request is not None and (request.unseen or request.model):

@@ -16,7 +16,7 @@ from budgeted.wire.request_formats import billed_tools
 from budgeted.wire.request_formats.anthropic_messages import advice, elsewhere
 from budgeted.wire.request_formats.billed_tools import searches_to_rank
 from budgeted.wire.request_formats.http_request import Body, Format, HTTPRequest, cannot_ask
-from budgeted.wire.request_formats.parameter_coercion import count, items, mapping
+from budgeted.wire.request_formats.parameter_coercion import count, items, mapping, times
 
 _CAPS: tuple[tuple[str, ...], ...] = (
     ("max_tokens",),
@@ -178,7 +178,7 @@ def read_invoke(model: str, body: Body, content: bytes | str = b"") -> Request:
         model=model,
         body=_content(body) if body else {"body": _text(content)},
         cap=count(cap),
-        n=count(body.get("n")) or count(body.get("num_generations")) or 1,
+        n=max(times(body.get("n")), times(body.get("num_generations"))),
         cappable=count(cap) is not None if path else _cap_of(model) is not None,
         thinking=count(thinking) or 0,
         output=not embeds,

@@ -8,7 +8,7 @@ from budgeted.wire.normalized_request import Request
 from budgeted.wire.referenced_input import referenced
 from budgeted.wire.request_formats.billed_tools import searches_to_rank
 from budgeted.wire.request_formats.http_request import Body, Format, HTTPRequest, unseen_at
-from budgeted.wire.request_formats.parameter_coercion import count, is_structured, items, mapping, text
+from budgeted.wire.request_formats.parameter_coercion import count, is_structured, items, mapping, text, times
 from budgeted.wire.sdk_object_fields import fields_of, json_of
 from budgeted.wire.usage_report_formats import MOST_TOKENS
 
@@ -61,7 +61,7 @@ class Cohere(Format):
             request.output = False
             request.units = len(items(body.get("inputs"))) or 1
         else:
-            request.n = count(body.get("num_generations")) or 1
+            request.n = times(body.get("num_generations"))
             request.cappable = path != "v1/summarize"
             request.cap = count(body.get("max_tokens"))
             request.thinking = count(mapping(body.get("thinking")).get("token_budget")) or 0

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from budgeted.wire.normalized_request import Request
 from budgeted.wire.request_formats.http_request import Format, HTTPRequest, unseen_at
-from budgeted.wire.request_formats.parameter_coercion import count, is_structured, mapping
+from budgeted.wire.request_formats.parameter_coercion import count, is_structured, mapping, times
 
 _GENERATION = ("/text-generation/generation", "/multimodal-generation/generation")
 _READING = {
@@ -45,7 +45,7 @@ class DashScope(Format):
             request.output, request.cappable = False, False
             return request
         request.cap = count(parameters.get("max_tokens"))
-        request.n = count(parameters.get("n")) or 1
+        request.n = times(parameters.get("n"))
         request.structured = is_structured(parameters.get("response_format"))
         request.thinking = count(parameters.get("thinking_budget")) or 0
         if parameters.get("enable_search"):

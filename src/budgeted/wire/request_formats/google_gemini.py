@@ -13,7 +13,7 @@ from budgeted.wire.normalized_request import Request
 from budgeted.wire.referenced_input import referenced
 from budgeted.wire.request_formats.billed_tools import GOOGLES_MAPS, GOOGLES_SEARCHES, MOST_SEARCHES
 from budgeted.wire.request_formats.http_request import Body, Format, HTTPRequest, unseen_at
-from budgeted.wire.request_formats.parameter_coercion import count, items, mapping, text
+from budgeted.wire.request_formats.parameter_coercion import count, items, mapping, text, times
 
 _METHODS = {
     "generateContent": "chat",
@@ -62,6 +62,8 @@ class Gemini(Format):
         if place is None or place["method"] not in _METHODS:
             return unseen_at(http, _UNSEEN)
         body = http.body
+        if _in_both_spellings(body):
+            return None  # nobody knows which of the two counts
         request = Request(
             provider=http.provider or "google",
             operation=_METHODS[place["method"]],
@@ -77,7 +79,7 @@ class Gemini(Format):
             request.output = False
         if place["method"] == "predict" and not _embeds(body):
             request.operation, request.body = PICTURES, {}
-            request.units = count(_field(mapping(body.get("parameters")), "sampleCount")) or MOST_PICTURES
+            request.units = times(_field(mapping(body.get("parameters")), "sampleCount"), MOST_PICTURES)
         return request
 
     def cap_at(self, http: HTTPRequest, request: Request) -> tuple[str, ...]:  # noqa: ARG002 - the formats are alike
@@ -93,7 +95,7 @@ class Gemini(Format):
 def _read_content(request: Request, body: Body) -> None:
     config = mapping(_field(body, "generationConfig"))
     request.cap = count(_field(config, "maxOutputTokens"))
-    request.n = count(_field(config, "candidateCount")) or 1
+    request.n = times(_field(config, "candidateCount"))
     request.thinking = count(_field(mapping(_field(config, "thinkingConfig")), "thinkingBudget")) or 0
     request.structured = (
         _field(config, "responseMimeType") not in (None, "text/plain")
@@ -115,7 +117,18 @@ def _read_content(request: Request, body: Body) -> None:
 def _field(fields: Body, name: str) -> Any:
     """A field of a request: the API takes its names in both spellings, and the SDK writes both."""
     found = fields.get(name)
-    return found if found is not None else fields.get(_CAPITAL.sub(lambda sign: f"_{sign[0].lower()}", name))
+    return found if found is not None else fields.get(_CAPITAL.sub(_small, name))
+
+
+def _in_both_spellings(fields: Body) -> bool:
+    """Whether something that decides what a request costs is there twice, in this spelling and in that."""
+    config = mapping(_field(fields, "generationConfig"))
+    places = (fields, config, mapping(_field(config, "thinkingConfig")), mapping(fields.get("parameters")))
+    return any(_CAPITAL.sub(_small, name) in place for place in places for name in place if _CAPITAL.search(name))
+
+
+def _small(sign: re.Match[str]) -> str:
+    return f"_{sign[0].lower()}"
 
 
 def _elsewhere(body: Body) -> str:

@@ -13,7 +13,7 @@ from budgeted.wire.normalized_request import Request
 from budgeted.wire.referenced_input import referenced
 from budgeted.wire.request_formats.http_request import FILES, Body, Format, HTTPRequest, cannot_ask, unseen_at
 from budgeted.wire.request_formats.openai import read_responses
-from budgeted.wire.request_formats.parameter_coercion import count, is_structured, items, mapping
+from budgeted.wire.request_formats.parameter_coercion import count, is_structured, items, mapping, times
 from budgeted.wire.response_usage import Answer
 
 _CHAT = ("/chat/completions", "/fim/completions", "/agents/completions", "/rawPredict", "/streamRawPredict")
@@ -101,7 +101,7 @@ def remember(conversation: object, model: str) -> None:
 
 def _read_chat(request: Request, body: Body) -> None:
     request.cap = count(body.get("max_tokens"))
-    request.n = count(body.get("n")) or 1
+    request.n = times(body.get("n"))
     request.structured = is_structured(body.get("response_format"))
     sound = sound_duration.most_milliseconds_in(body.get("messages"))
     request.audio_ms = MOST_SOUND_MS if sound is None else sound

@@ -11,7 +11,7 @@ from budgeted.wire.referenced_input import referenced
 from budgeted.wire.request_formats import openai_images_and_audio, stream_usage_option
 from budgeted.wire.request_formats.billed_tools import MOST_SOURCES, fees_of, most_searches
 from budgeted.wire.request_formats.http_request import Body, Format, HTTPRequest, unseen_at, with_body
-from budgeted.wire.request_formats.parameter_coercion import count, is_structured, items, mapping, prompts, text
+from budgeted.wire.request_formats.parameter_coercion import count, is_structured, items, mapping, prompts, text, times
 
 _OPERATIONS = {
     "/chat/completions": "chat",
@@ -76,7 +76,7 @@ class OpenAI(Format):
         request = Request(
             provider=http.provider,
             operation=_OPERATIONS[path],
-            model=str(body.get("model") or _deployment(http.path)),
+            model=_model(http),
             body=body,
             tier=text(body.get("service_tier")),
             base_url=http.base_url,
@@ -146,15 +146,27 @@ def _path(path: str) -> str | None:
     return next((end for end in _OPERATIONS if path.endswith(end)), None)
 
 
-def _deployment(path: str) -> str:
-    """The model that is asked for where Azure has it in the path; "" if that has none."""
+def _model(http: HTTPRequest) -> str:
+    """The model that is asked for. Azure asks its deployment, whatever a body calls it: its name may be a model's."""
+    named, deployed = str(http.body.get("model") or ""), deployment(http.path)
+    if not named or not deployed or named == deployed:
+        return named or deployed
+    return named if price_registry.find(deployed, http.provider or None, http.base_url) is None else deployed
+
+
+def deployment(path: str) -> str:
+    """The deployment that a path of Azure's names; "" if it names none.
+
+    Args:
+        path: of the request.
+    """
     found = _DEPLOYMENT.search(path)
     return "" if found is None else found[1]
 
 
 def _read_chat(request: Request, body: Body) -> None:
-    request.cap = count(body.get("max_completion_tokens")) or count(body.get("max_tokens"))
-    request.n = count(body.get("n")) or 1
+    _read_cap(request, body, "max_completion_tokens", "max_tokens")
+    request.n = times(body.get("n"))
     request.structured = is_structured(body.get("response_format"))
     request.kinds = ANY
     if any(mapping(message).get("audio") for message in items(body.get("messages"))):
@@ -178,13 +190,22 @@ def _read_chat(request: Request, body: Body) -> None:
         _read_plugins(request, body)
 
 
+def _read_cap(request: Request, body: Body, *names: str) -> None:
+    """Read the output cap. Of two, who knows one of the names alone takes that one: the larger one is what may be."""
+    given = [body[name] for name in names if body.get(name) is not None]
+    caps = [cap for value in given if (cap := count(value)) is not None]
+    request.cap = max(caps, default=None) if len(caps) == len(given) else None
+    # One that makes no sense is left for the provider to refuse.
+    request.cappable = request.cappable and len(caps) == len(given)
+
+
 def _read_plugins(request: Request, body: Body) -> None:
     """Read whether OpenRouter itself is to search the web: it bills each result, and puts it into the input."""
     web = next((mapping(each) for each in items(body.get("plugins")) if mapping(each).get("id") == "web"), None)
     if web is None:
         return
     request.elsewhere = "a web search"
-    request.searches = max(request.searches, count(mapping(web).get("max_results")) or WEB_RESULTS)
+    request.searches = max(request.searches, times(mapping(web).get("max_results"), WEB_RESULTS))
 
 
 def read_responses(request: Request, body: Body) -> None:
@@ -196,7 +217,7 @@ def read_responses(request: Request, body: Body) -> None:
     """
     if body.get("background"):
         request.unseen = "a background response"
-    request.cap = count(body.get("max_output_tokens"))
+    _read_cap(request, body, "max_output_tokens")
     request.structured = is_structured(mapping(body.get("text")).get("format"))
     if request.provider == "openrouter":
         _read_plugins(request, body)
@@ -213,5 +234,5 @@ def read_responses(request: Request, body: Body) -> None:
 
 
 def _read_completions(request: Request, body: Body) -> None:
-    request.cap = count(body.get("max_tokens"))
-    request.n = max(count(body.get("n")) or 1, count(body.get("best_of")) or 1) * prompts(body.get("prompt"))
+    _read_cap(request, body, "max_tokens")
+    request.n = max(times(body.get("n")), times(body.get("best_of"))) * prompts(body.get("prompt"))

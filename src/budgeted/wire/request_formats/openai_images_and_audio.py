@@ -14,7 +14,7 @@ from budgeted.pricing.usage import Usage
 from budgeted.wire import sound_duration
 from budgeted.wire.normalized_request import Request
 from budgeted.wire.request_formats.http_request import FILES, Body, HTTPRequest
-from budgeted.wire.request_formats.parameter_coercion import count, items
+from budgeted.wire.request_formats.parameter_coercion import items, times
 
 _PICTURES = ("/images/generations", "/images/edits", "/images/variations")
 _SPEECH = "/audio/speech"
@@ -71,11 +71,11 @@ def read(http: HTTPRequest) -> Request | None:
 def _read_pictures(request: Request, body: Body) -> None:
     request.operation = "image_generation"
     request.kinds = token_types.IMAGE | token_types.IMAGE_OUT
-    request.n = request.units = count(body.get("n")) or 1
+    request.n = request.units = times(body.get("n"))
     quality = body.get("quality") or "auto"
     most = MOST_PICTURE_TOKENS.get(quality) if isinstance(quality, str) else None
     request.cap = (most or MOST_PICTURE_TOKENS_DEFAULT) + PARTIAL_PICTURE_TOKENS * (
-        count(body.get("partial_images")) or 0
+        times(body.get("partial_images"), 0)
     )
     files = items(body.get(FILES))
     if files:

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 
 def count(value: Any) -> int | None:
     """A number of tokens or answers that a request asks for; None for what is none, which the provider will refuse."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
+def times(value: Any, otherwise: int = 1) -> int:
+    """How often something is asked for that is billed each time.
+
+    Some providers take a number as text, too, or one that ends in ``.0``; and in a form all is text.
+
+    Args:
+        value: what says so.
+        otherwise: what counts where it is no number from 1 on.
+    """
+    if isinstance(value, str) and (number := _WHOLE.fullmatch(value)):
+        value = int(number[1])
+    elif isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return count(value) or otherwise
+
+
+_WHOLE: Final = re.compile(r"\s*\+?(\d{1,18})(?:\.0*)?\s*", re.ASCII)
 
 
 def text(value: Any) -> str | None:

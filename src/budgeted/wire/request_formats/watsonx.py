@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from budgeted.wire.normalized_request import Request
 from budgeted.wire.request_formats.http_request import Format, HTTPRequest
-from budgeted.wire.request_formats.parameter_coercion import count, is_structured, mapping
+from budgeted.wire.request_formats.parameter_coercion import count, is_structured, mapping, times
 
 _OPERATIONS = {
     "/text/chat": "chat",
@@ -37,7 +37,7 @@ class Watsonx(Format):
         )
         if operation == "chat":
             request.cap = count(body.get("max_completion_tokens")) or count(body.get("max_tokens"))
-            request.n = count(body.get("n")) or 1
+            request.n = times(body.get("n"))
             request.structured = is_structured(body.get("response_format"))
         elif operation == "text_completion":
             request.cap = count(mapping(body.get("parameters")).get("max_new_tokens"))

@@ -9,7 +9,7 @@ from budgeted.wire.normalized_request import ANY, Request
 from budgeted.wire.referenced_input import referenced
 from budgeted.wire.request_formats.billed_tools import MOST_SOURCES, fees_of, most_searches
 from budgeted.wire.request_formats.http_request import Body, Format, HTTPRequest, unseen_at
-from budgeted.wire.request_formats.parameter_coercion import count, items, mapping, text
+from budgeted.wire.request_formats.parameter_coercion import count, items, mapping, text, times
 from budgeted.wire.usage_report_formats.xai import served_by_xai
 
 _OPERATIONS: Final = {
@@ -59,7 +59,7 @@ class XAI(Format):
             operation=operation,
             model=str(body.get("model") or ""),
             body={**body, **{name: _typed(body[name]) for name in ("messages", "input") if name in body}},
-            n=count(body.get("n")) or 1,
+            n=times(body.get("n")),
             tier=served_by_xai(text(body.get("service_tier"))),
             base_url=http.base_url,
             exact_bytes=False,
