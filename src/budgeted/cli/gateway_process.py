@@ -148,7 +148,7 @@ class GatewayProcess:
 
 def _limits(listening: ListenSettings) -> ConnectionLimits:
     # Each request that is forwarded has a connection of its own to an upstream.
-    connections = share_out(2 * listening.max_connections, 1)[0] // 2
+    connections = share_out(listening.max_connections, listening.max_connections, 1)[0]
     if connections < listening.max_connections:
         text = f"this process may have too few open files, and serves {connections} connections; see `ulimit -n`"
         click.echo(text, err=True)
