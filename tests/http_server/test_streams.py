@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 from bare_clients import rest, until
-from listening import Listening, answer, lifespan
+from listening import Listening, answer, lifespan, whole_body
 from starlette.types import Message, Receive, Scope, Send
 
 HOST = b"Host: a\r\n"
@@ -52,6 +52,14 @@ class Streams:
     async def leave(self, receive: Receive, send: Send) -> None:
         """Say when who asked has gone, while there is nothing to send."""
         await receive()
+        await self._say_when_gone(receive, send)
+
+    async def large(self, receive: Receive, send: Send) -> None:
+        """The same, after a body."""
+        await whole_body(receive)
+        await self._say_when_gone(receive, send)
+
+    async def _say_when_gone(self, receive: Receive, send: Send) -> None:
         await send(START)
         await send({"type": "http.response.body", "body": b"first", "more_body": True})
         self.told.put((await receive())["type"])
@@ -155,11 +163,12 @@ def test_who_reads_on_gets_a_stream_however_long_it_takes(server: Listening, app
 
 @pytest.mark.parametrize("ahead", [b"", get("/leave")[:10], get("/leave") * 3])
 @pytest.mark.parametrize("ending", [b"", b"Connection: close\r\n"])
+@pytest.mark.parametrize("body", [b"", b"x" * 200_000])
 def test_an_application_is_told_at_once_that_who_asked_has_gone(
-    server: Listening, app: Streams, ahead: bytes, ending: bytes
+    server: Listening, app: Streams, ahead: bytes, ending: bytes, body: bytes
 ) -> None:
     with server.connect() as one:
-        one.sendall(get("/leave", ending) + ahead)
+        one.sendall(get("/large", ending, b"Content-Length: %d\r\n" % len(body)) + body + ahead)
         until(one, b"first")
         assert app.told.empty()
     assert app.told.get(timeout=5) == "http.disconnect"

@@ -237,14 +237,15 @@ class HTTPConnection(asyncio.Protocol):
         full = self._exchange.take(reader.pieces, ended=reader.ended)
         reader.pieces = []
         self._ahead = data[read:]
-        if not reader.ended and not full:
-            self._deadline.wait_for(Awaited.BODY)
-        elif self._exchange.complete:
+        if reader.ended and self._exchange.complete:
             self._next()
-        else:
-            if full:
-                self._pause()
+        elif reader.ended:
             self._deadline.wait_for(Awaited.ANSWER)
+        elif full:
+            self._pause()
+            self._deadline.wait_for(Awaited.ANSWER)  # as it is the application's turn
+        else:
+            self._deadline.wait_for(Awaited.BODY)
 
     def _scope(self, reader: RequestReader) -> Scope:
         raw_path, _, query = reader.target.partition(b"?")
@@ -301,6 +302,7 @@ class HTTPConnection(asyncio.Protocol):
                 except OSError:  # who asked has gone, which nobody could notice while nothing was read
                     self._transport.abort()
         else:
+            self._deadline.stop()  # what has not been read yet has its own
             self._transport.close()
 
     def _too_late(self, awaited: Awaited) -> None:

@@ -199,4 +199,5 @@ def _notice_who_has_gone(listening: socket.socket) -> None:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in KEEPALIVE.items():
         if (option := getattr(socket, name, None)) is not None:
-            listening.setsockopt(socket.IPPROTO_TCP, option, value)
+            with contextlib.suppress(OSError):  # a system may know its name alone
+                listening.setsockopt(socket.IPPROTO_TCP, option, value)
