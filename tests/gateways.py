@@ -24,11 +24,23 @@ OF_AWS = {"AWS_ACCESS_KEY_ID": "AKIDOFGATEWAY", "AWS_SECRET_ACCESS_KEY": "of the
 
 
 def upstreams_of(provider: SimulatedProvider) -> dict[str, str]:
-    """The addresses of all that a simulated provider stands in for."""
+    """The addresses of most that a simulated provider stands in for."""
+    return {
+        "openai": provider.openai_url,
+        "anthropic": provider.anthropic_url,
+        "gemini": provider.url,
+        "bedrock": provider.url,
+        "mistral": provider.url,
+        "cohere": provider.url,
+    }
+
+
+def every_upstream_of(provider: SimulatedProvider) -> dict[str, str]:
+    """The addresses of all that it stands in for, each as it has its own paths there."""
     url = provider.url
     return {
-        **dict.fromkeys(("anthropic", "gemini", "vertex", "bedrock", "azure", "cohere", "ollama"), url),
-        "openai": provider.openai_url,
+        **upstreams_of(provider),
+        **dict.fromkeys(("vertex", "azure", "ollama"), url),
         "mistral": provider.mistral_url,
         "groq": f"{url}/groq/openai/v1",
         "openrouter": f"{url}/openrouter/api/v1",

@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 from amazon_bedrock import bedrock
-from gateways import gateway, upstreams_of
+from gateways import every_upstream_of, gateway
 from key_requests import ENVIRONMENT, key_for
 
 from budgeted import BudgetManager
@@ -80,7 +80,7 @@ def alone(provider: SimulatedProvider) -> Iterator[None]:
 
 
 def served(manager: BudgetManager, provider: SimulatedProvider, environment: dict[str, str], **upstreams: str) -> Any:
-    settings = GatewaySettings(upstreams={**upstreams_of(provider), **upstreams})
+    settings = GatewaySettings(upstreams={**every_upstream_of(provider), **upstreams})
     return gateway(manager, settings, KeyCallers(manager, ENVIRONMENT), environment)
 
 

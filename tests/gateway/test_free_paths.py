@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import httpx2
 import pytest
-from gateways import OF_AWS, gateway, upstreams_of
+from gateways import OF_AWS, every_upstream_of, gateway
 
 from budgeted import BudgetManager
 from budgeted.gateway.known_providers import KNOWN
@@ -82,7 +82,7 @@ def owned(manager: BudgetManager, provider: SimulatedProvider) -> Iterator[httpx
     """Asks a gateway that has a key of its own for every provider."""
     keys = {variable: "key-of-the-gateway" for one in KNOWN.values() for variable in one.keys}
     environment = {**keys, "CORP_API_KEY": "key-of-the-gateway"}
-    settings = GatewaySettings(upstreams=upstreams_of(provider), open=True)
+    settings = GatewaySettings(upstreams=every_upstream_of(provider), open=True)
     with gateway(manager, settings, environment=environment) as url, httpx2.Client(base_url=url) as client:
         yield client
 
@@ -90,7 +90,7 @@ def owned(manager: BudgetManager, provider: SimulatedProvider) -> Iterator[httpx
 @pytest.fixture(scope="module")
 def passing(manager: BudgetManager, provider: SimulatedProvider) -> Iterator[httpx2.Client]:
     """Asks, with a key of its own, a gateway that has none."""
-    settings = GatewaySettings(upstreams=upstreams_of(provider), open=True)
+    settings = GatewaySettings(upstreams=every_upstream_of(provider), open=True)
     headers = {"authorization": "Bearer key-of-the-caller"}
     with (
         gateway(manager, settings, environment=OF_AWS) as url,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from gateways import OF_AWS, gateway, upstreams_of
+from gateways import OF_AWS, every_upstream_of, gateway
 from sdks_behind import SDKS, opened
 
 from budgeted import BudgetManager
@@ -50,7 +50,9 @@ def callers() -> Counting:
 def clients(manager: BudgetManager, provider: SimulatedProvider, callers: Counting) -> Iterator[Clients]:
     """Gives an SDK's client of a user."""
     made: dict[tuple[str, str], Any] = {}
-    with gateway(manager, GatewaySettings(upstreams=upstreams_of(provider), open=True), callers, OF_AWS) as address:
+    with gateway(
+        manager, GatewaySettings(upstreams=every_upstream_of(provider), open=True), callers, OF_AWS
+    ) as address:
 
         def client(sdk: str, user: str) -> Any:
             if (sdk, user) not in made:

@@ -60,7 +60,7 @@ class RunAddresses:
 
     def __init__(self, environment: Mapping[str, str], gateway: str) -> None:
         self._gateway = gateway
-        self._names = {one.url: name for name, one in KNOWN.items() if one.url}
+        self._names = {one.url: name for name, one in KNOWN.items() if one.url and one.keys}
         self.upstreams: dict[str, str] = {}
         self.left: dict[str, str] = {}
         found: dict[str, Address] = {}

@@ -8,9 +8,10 @@ from typing import Final, NamedTuple
 from budgeted.gateway import keys
 from budgeted.gateway.aws_signature import Signer
 from budgeted.gateway.callers import OURS, CallerError
-from budgeted.gateway.known_providers import AWS, BEARER, KEYLESS, KNOWN
+from budgeted.gateway.known_providers import AWS, BEARER, KEYLESS
 from budgeted.gateway.upstream_requests import Sign
 from budgeted.gateway.upstreams import Upstream
+from budgeted.wire.provider_hosts import provider_at
 
 CREDENTIALS: Final = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key")
 """Headers in which providers take keys."""
@@ -78,8 +79,8 @@ class Credentials:
         self._signer = Signer(upstream.url, environment) if upstream.scheme == AWS and not self._key else None
         beside = {} if not self._key else _BESIDE.get(upstream.name, {})
         self._beside = [(name, value) for name, of in beside.items() if (value := _read(environment, of))]
-        known = KNOWN.get(upstream.name)
-        self._needed = known is not None and known.url in ("", upstream.url) and upstream.provider not in KEYLESS
+        official = provider_at(upstream.url) == upstream.provider and upstream.provider not in ("", *KEYLESS)
+        self._needed = official or self._signer is not None
 
     async def show(self, given: list[tuple[bytes, bytes]], shown: bytes, target: str) -> Shown:
         """What the upstream is shown.

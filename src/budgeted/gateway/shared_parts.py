@@ -28,6 +28,9 @@ DRAIN_SECONDS: Final = 30.0
 _DIVIDES: Final = re.compile(r"%(?:2[fF3]|3[aAbBfF])")
 """What parts of a path, or of an address, are told by: `/`, `:`, `;`, `?` and `#`."""
 
+_MODEL: Final = re.compile(r"/model/[^/]+")
+"""A model's name at Amazon Bedrock, which may be of parts."""
+
 MOST_ROUTES: Final = 4096
 """Paths of which it is remembered where they lead."""
 
@@ -59,7 +62,7 @@ def _place(upstream: Upstream, target: str) -> Endpoint | None:
 
 def _is_hidden(upstream: Upstream, target: str, place: Endpoint | None) -> bool:
     """Whether a path may lead elsewhere once it is decoded: `models/gemini%3AgenerateContent`, `threads/t%2Fruns`."""
-    if upstream.provider != "aws" and _DIVIDES.search(target):  # whose models have such names
+    if _DIVIDES.search(_MODEL.sub("", target)):
         return True
     return place is None and _place(upstream, unquote(target)) is not None
 
