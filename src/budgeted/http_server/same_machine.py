@@ -5,6 +5,7 @@ It needs no package of a server's: clients of ledgers ask here as well which hos
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -17,8 +18,19 @@ _OF_PAGES_HERE: Final = (b"none", b"same-origin")
 """What a browser says of what a person has typed, and of what our own answers ask for."""
 
 
+_TELLING: Final = frozenset((*PROXIED, b"host", b"origin", b"sec-fetch-site"))
+
+_LONGEST_HOST: Final = 300
+"""Characters: a name has at most 253, and what is asked about is remembered."""
+
+
 def is_loopback(host: str) -> bool:
     """Whether a host's name or address can only mean this very machine."""
+    return len(host) <= _LONGEST_HOST and _is_loopback(host)
+
+
+@functools.lru_cache(maxsize=256)  # as every request asks
+def _is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
     try:
@@ -40,18 +52,22 @@ def why_not_from_here(server: Sequence[object] | None, headers: Iterable[tuple[b
     """
     if server and server[1] is not None and not is_loopback(str(server[0])):
         return "it came over a network"
-    found = list(headers)
+    found: dict[bytes, list[bytes]] = {}
+    for name, value in headers:
+        if name in _TELLING:
+            found.setdefault(name, []).append(value)
     # The name that it was called by keeps out pages of strangers in a browser here, whose name leads here.
-    hosts = [value.decode("latin-1") for name, value in found if name == b"host"]
-    if not hosts or not all(is_loopback(_host(host)) for host in hosts):
+    hosts = found.pop(b"host", [])
+    if not hosts or not all(is_loopback(_host(host.decode("latin-1"))) for host in hosts):
         return "its Host is not this machine"
+    if not found:  # nearly always
+        return None
+    origins, sites = found.pop(b"origin", []), found.pop(b"sec-fetch-site", [])
     # Whom a proxy on this machine speaks for, nobody knows.
-    if any(name in PROXIED for name, _ in found):
+    if found:
         return "a proxy has passed it on"
-    origins = [value.decode("latin-1") for name, value in found if name == b"origin"]
-    if not all(map(_is_of_this_machine, origins)):
+    if not all(_is_of_this_machine(origin.decode("latin-1")) for origin in origins):
         return "a page of another origin asks"
-    sites = [value for name, value in found if name == b"sec-fetch-site"]
     if not origins and any(site not in _OF_PAGES_HERE for site in sites):
         return "a page of another site asks"
     return None
