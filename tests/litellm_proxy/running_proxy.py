@@ -69,7 +69,7 @@ def config(provider: SimulatedProvider, failing: SimulatedProvider) -> dict[str,
         "fallbacks": [{"failing-first": ["dime"]}],
         "disable_cooldowns": True,
         "num_retries": 0,
-        "model_group_retry_policy": {"retried": {"InternalServerErrorRetries": 3, "TimeoutErrorRetries": 3}},
+        "model_group_retry_policy": {"retried": {"InternalServerErrorRetries": 1}},
     }
     found["litellm_settings"] |= {"cache": True, "cache_params": {"type": "local", "mode": "default_off"}}
     flat = f"{provider.openai_url}/chat/completions"

@@ -101,6 +101,7 @@ def test_so_they_are_on_every_route(
 def ten_are_left(
     path: str, body: dict[str, Any], asked: Sequence[Proxy], manager: BudgetManager, provider: SimulatedProvider
 ) -> None:
+    provider.reply(output_tokens=10, gate_after=2)  # the rest is generated, and billed, when the reader has left
     answered = burst(asked, body, path, leave=True)
     billed = settled(manager, provider)
     assert answered.count(200) == 10

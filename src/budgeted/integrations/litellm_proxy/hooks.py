@@ -105,7 +105,7 @@ class Handler(CustomLogger):
         except ValueError as error:
             raise refusals.bad_request(str(error)) from error
         await self._limits.take_over(payer, auth, told, who, cache)
-        scope = payers.scope_of(payer, who)
+        scope = refusals.MarkingBlock(payer, None).scope(payers.scope_of(payer, who))
         scope.paid_hosts = self._paid_hosts(call_type, route)
         request = fixed = None
         if call_type == passed_through.CALL_TYPE:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from budgeted.errors import BudgetError, BudgetExceededError, LedgerError, UnknownUserError
 from budgeted.integrations.problem_answers import LEDGER_SECONDS
+from budgeted.payers.block import Budget
 
 BUDGET_EXCEEDED: Final = "budget_exceeded"
 """The type of the error, as LiteLLM's own budgets have it."""
@@ -47,11 +48,21 @@ def as_http_error(error: BudgetError) -> Exception:
     return made  # type: ignore[no-any-return]
 
 
+class MarkingBlock(Budget):
+    """A block around all that is sent for one call of the proxy: refusals inside are not tried again by its router."""
+
+    __slots__ = ()
+
+    def note_refusal(self, error: BudgetError) -> None:
+        """A request inside was refused."""
+        mark(error)
+
+
 def mark(error: BudgetError) -> None:
-    """Have a refusal be answered with its own status where the proxy asks the exception itself for that.
+    """Give a refusal a status where LiteLLM looks for one: by it, it tells what to answer, and whether to try again.
 
     Args:
-        error: it is raised on as it is.
+        error: it is raised as it is.
     """
     told: Any = error
     told.status_code, told.type = _answered(error)[0], _type(error)
