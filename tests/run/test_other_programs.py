@@ -6,7 +6,9 @@ import re
 import shutil
 import subprocess
 import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from running import Done, Run, table
@@ -190,6 +192,34 @@ for path in ("/health", *(f"/{one}/v1/chat/completions" for one in others)):
 """
     done = run("--limit", "$5", "--", "python", "-I", "-c", program)
     assert done.stdout.split() == [*["404"] * 5, "400", "400"], done.stderr
+    assert provider.requests[before:] == []
+
+
+class Elsewhere(BaseHTTPRequestHandler):
+    """Leads whoever posts something to another address."""
+
+    place = ""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(308)
+        self.send_header("location", f"{self.place}{self.path}")
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_an_upstream_leads_nobody_past_the_gateway(run: Run, provider: SimulatedProvider) -> None:
+    before = len(provider.requests)
+    handler = type("Handler", (Elsewhere,), {"place": provider.url})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever).start()
+        done = run("--", "node", NODE, OPENAI_BASE_URL=f"http://127.0.0.1:{server.server_port}/v1")
+        server.shutdown()
+    assert done.returncode == 1
+    assert f"leads to where this gateway would not see what it costs: '{provider.url}" in done.stderr
     assert provider.requests[before:] == []
 
 

@@ -11,14 +11,15 @@ from collections.abc import Callable, MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 from budgeted.errors import BudgetError
+from budgeted.gateway import refusals
 from budgeted.gateway.callers import Caller, Headers
+from budgeted.gateway.refusals import Refusal
 from budgeted.payers.scope import Scope as Payers
 from budgeted.payers.scope import enter, leave
 from budgeted.providers.addresses_of_run import payers_file
 from budgeted.telemetry import run_notes
+from budgeted.validation import shown
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
 MOST_PAYERS: Final = 256
 """Payers, other than the run's, that are kept in mind."""
 
-_FAILED: Final = 400
+_ELSEWHERE, _FAILED = 300, 400
+_LED: Final = "the upstream has not answered, but leads to where this gateway would not see what it costs:"
 _OTHERS: Final = re.compile("[0-9a-f]{24}")
-_NOWHERE: Final = b'{"error":{"message":"nothing is here","type":"not_found_error"}}'
 
 _WITHOUT_VERSION: Final = re.compile(r"/anthropic/messages(?=$|/)")
 """What SDKs ask that take the version for a part of Anthropic's address, in the very variable of those that do not."""
@@ -83,18 +84,17 @@ class RequestsOfRun:
         first, slash, rest = scope["raw_path"].decode("latin-1")[1:].partition("/")
         prefix, _, others = first.partition(".")
         if not secrets.compare_digest(prefix.encode("latin-1"), self._prefix.encode()):
-            await _answer(send, 404, _NOWHERE)
+            await _refuse(send, scope["path"], 404, "nothing is here")
             return
         try:
             # Of others, the ledger may have to be asked.
             payers = await asyncio.to_thread(self._payers_of, others) if others else self._payers(None)
         except (BudgetError, OSError) as error:
-            text = f"nobody pays for what comes by this address: {error}"
-            refused = {"error": {"message": text, "type": "invalid_request_error"}}
-            await _answer(send, 400, msgspec.json.encode(refused))
+            await _refuse(send, scope["path"], 400, f"nobody pays for what comes by this address: {error}")
             return
         if scope["method"] == "HEAD" and not rest.partition("/")[2]:  # as Claude Code asks whether anybody is there
-            await _answer(send, 200, b"")
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+            await send({"type": "http.response.body", "body": b""})
             return
         path = _WITHOUT_VERSION.sub("/anthropic/v1/messages", slash + rest or "/")
         await self._serve({**scope, "path": path, "raw_path": path.encode("latin-1")}, receive, send, payers.copy())
@@ -105,22 +105,16 @@ class RequestsOfRun:
         return self._payers(file.read_text(encoding="utf-8", errors="surrogateescape"))
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, payers: Payers) -> None:
-        before, status = self._refusals(), 0
-
-        async def noted(message: MutableMapping[str, Any]) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        self.asked += scope["method"] == "POST"
+        before, posts = self._refusals(), scope["method"] == "POST"
+        answering = _Answering(send, scope["path"], posts=posts)
+        self.asked += posts
         enter(payers)
         try:
-            await self._app(scope, receive, noted)
+            await self._app(scope, receive, answering.send)
         finally:
             leave(payers)
-            if scope["method"] == "POST":
-                self._note(before, status)
+            if posts:
+                self._note(before, answering.status)
 
     def _note(self, before: int, status: int) -> None:
         """A request has ended. A refusal is known by its note: an upstream's own errors have the same statuses."""
@@ -136,7 +130,37 @@ class RequestsOfRun:
             return 0
 
 
-async def _answer(send: Send, status: int, body: bytes) -> None:
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+class _Answering:
+    """How an answer goes back.
+
+    A client whose request is answered by an address would send it there itself, with its key, past the gateway.
+
+    Args:
+        send: takes the answer.
+        path: that was asked.
+        posts: whether something was sent for which an answer may be paid.
+    """
+
+    def __init__(self, send: Send, path: str, *, posts: bool) -> None:
+        self._send, self._path, self._posts = send, path, posts
+        self.status, self._replaced = 0, False
+
+    async def send(self, message: MutableMapping[str, Any]) -> None:
+        """Send a part of it."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = dict(message["headers"])
+            if self._posts and _ELSEWHERE <= self.status < _FAILED and b"location" in headers:
+                self._replaced = True
+                place = headers[b"location"].decode("latin-1")
+                await _refuse(
+                    self._send, self._path, 502, f"{_LED} {shown(place)}; name the address that it has come to"
+                )
+        if not self._replaced:
+            await self._send(message)
+
+
+async def _refuse(send: Send, path: str, status: int, text: str) -> None:
+    refused = refusals.answer(Refusal(status, text), refusals.dialect_of(path))
+    await send({"type": "http.response.start", "status": refused.status, "headers": refused.headers})
+    await send({"type": "http.response.body", "body": refused.body})
