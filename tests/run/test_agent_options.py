@@ -28,7 +28,7 @@ class Home:
 
     def led(self, *words: str) -> tuple[list[str], dict[str, str], AgentOptions]:
         """A command line as it is run, where requests go on to, and the options."""
-        addresses = RunAddresses(self.variables, GATEWAY)
+        addresses = RunAddresses(self.variables, "http://127.0.0.1:1/run-known", GATEWAY)
         options = AgentOptions(self.variables, self.folder, addresses)
         return options.command(words), addresses.upstreams, options
 

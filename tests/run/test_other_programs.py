@@ -211,6 +211,23 @@ class Elsewhere(BaseHTTPRequestHandler):
         pass
 
 
+def test_what_others_see_on_a_command_line_leads_to_nobody_who_is_shown_the_runs_own_credentials(run: Run) -> None:
+    program = """
+import os, re, sys, urllib.error, urllib.request
+seen = re.search(r'"(http.*/run-[\\w-]+)/', " ".join(sys.argv))[1]
+assert seen not in os.environ["OPENAI_BASE_URL"]
+for place in ("bedrock", "bedrock-1", "openai/v1"):
+    try:
+        urllib.request.urlopen(f"{seen}/{place}/chat/completions", b"{}")
+    except urllib.error.HTTPError as error:
+        print(error.code)
+"""
+    keys = {"AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
+    done = run("--", "env", "python", "-I", "-c", program, "timeout", "codex", **keys)
+    assert done.stdout.split()[:2] == ["404", "404"], done.stderr
+    assert done.stdout.split()[2] != "404"
+
+
 def test_an_upstream_leads_nobody_past_the_gateway(run: Run, provider: SimulatedProvider) -> None:
     before = len(provider.requests)
     handler = type("Handler", (Elsewhere,), {"place": provider.url})

@@ -120,7 +120,7 @@ class AgentOptions:
             if "." in setting.removeprefix("model_providers.").removesuffix(".base_url"):
                 msg = "no option of Codex reaches a provider whose name has a dot"
                 raise ValueError(msg)  # noqa: TRY301 - one text for all that stays as it is
-            return self._addresses.of("openai", url)
+            return self._addresses.of("openai", url, seen=True)
         except ValueError as error:
             self.notes["codex"].append(f"what Codex sends by {setting} is not metered: {error}")
             return None
@@ -193,7 +193,7 @@ class AgentOptions:
         if not isinstance(value, str) or value.startswith(self._addresses.told.gateway):
             return None
         with contextlib.suppress(ValueError):
-            return self._addresses.of(USUAL[name][0], value or USUAL[name][1])
+            return self._addresses.of(USUAL[name][0], value or USUAL[name][1], seen=True)
         return None
 
     def _settings(self, given: str) -> dict[str, Any] | None:

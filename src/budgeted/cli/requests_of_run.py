@@ -51,7 +51,8 @@ class RequestsOfRun:
     """An ASGI application around the gateway's.
 
     Args:
-        token: the word in each address that only programs of the run know.
+        word: in each address that only programs of the run know.
+        seen: the one in addresses that stand on command lines.
         folder: where this process notes what it has refused.
 
     Attributes:
@@ -59,9 +60,9 @@ class RequestsOfRun:
         refused_last: whether a refusal is the last that was answered; not if what was asked since was answered well.
     """
 
-    def __init__(self, token: str, folder: Path) -> None:
+    def __init__(self, word: str, seen: str, folder: Path) -> None:
         self.asked, self.refused_last = 0, False
-        self._prefix, self._folder = f"run-{token}", folder
+        self._words, self._folder = (word, seen), folder
         self._notes = folder / f"{os.getpid()}.{run_notes.REFUSED}"
         self._app: ASGIApp
         self._payers: Callable[[str | None], Payers]
@@ -82,8 +83,10 @@ class RequestsOfRun:
             await self._app(scope, receive, send)
             return
         first, slash, rest = scope["raw_path"].decode("latin-1")[1:].partition("/")
-        prefix, _, others = first.partition(".")
-        if not secrets.compare_digest(prefix.encode("latin-1"), self._prefix.encode()):
+        given, _, others = first.partition(".")
+        known, seen = (secrets.compare_digest(given.encode("latin-1"), word.encode()) for word in self._words)
+        # There, credentials of the run's own are shown.
+        if not (known or (seen and not others and not rest.startswith("bedrock"))):
             await _refuse(send, scope["path"], 404, "nothing is here")
             return
         try:

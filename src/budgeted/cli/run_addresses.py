@@ -46,6 +46,7 @@ class RunAddresses:
     Args:
         environment: of the run, as it would be without a gateway.
         gateway: what all its addresses begin with.
+        seen: what those begin with that stand on command lines, which everybody on a machine can see.
 
     Attributes:
         told: for the programs.
@@ -53,13 +54,13 @@ class RunAddresses:
         left: variables that hold what nobody can send to, and are left as they are; each with what is wrong.
 
     Example:
-        >>> found = RunAddresses({"OPENAI_BASE_URL": "https://llm.corp/v1"}, "http://127.0.0.1:1/run-x")
+        >>> found = RunAddresses({"OPENAI_BASE_URL": "https://llm.corp/v1"}, "http://127.0.0.1:1/run-x", "")
         >>> found.told.variables["OPENAI_BASE_URL"].gateway, found.upstreams
         ('http://127.0.0.1:1/run-x/openai-1/v1', {'openai-1': 'https://llm.corp/v1'})
     """
 
-    def __init__(self, environment: Mapping[str, str], gateway: str) -> None:
-        self._gateway = gateway
+    def __init__(self, environment: Mapping[str, str], gateway: str, seen: str) -> None:
+        self._gateway, self._seen = gateway, seen
         self._names = {one.url: name for name, one in KNOWN.items() if one.url and one.keys}
         self.upstreams: dict[str, str] = {}
         self.left: dict[str, str] = {}
@@ -74,12 +75,13 @@ class RunAddresses:
                 self.left[variable] = str(error)
         self.told = Addresses(gateway, found)
 
-    def of(self, provider: str, url: str) -> str:
+    def of(self, provider: str, url: str, *, seen: bool = False) -> str:
         """The gateway's address for one of a provider, or of what speaks like it.
 
         Args:
             provider: as the gateway calls it.
             url: as an SDK takes it for a base URL.
+            seen: whether it is for a command line.
 
         Raises:
             ValueError: it is no address, or one that has a password in it.
@@ -95,7 +97,7 @@ class RunAddresses:
             self._names[url], self.upstreams[name] = name, url
         # Some clients look for a version at the end; the gateway knows one that is said twice.
         version = urlsplit(url).path.rpartition("/")[2]
-        return f"{self._gateway}/{name}{f'/{version}' if _VERSION.fullmatch(version) else ''}"
+        return f"{self._seen if seen else self._gateway}/{name}{f'/{version}' if _VERSION.fullmatch(version) else ''}"
 
 
 def _of_amazon(environment: Mapping[str, str]) -> dict[str, tuple[str, str]]:

@@ -37,7 +37,8 @@ def is_installed() -> bool:
 class RunGateway:
     """A gateway for one run, which serves from the first connection to it on: most programs need none.
 
-    Whoever has its address, in which there is a word that nobody can guess, spends what the run may spend.
+    Whoever has its address, in which there is a word that nobody can guess, spends what the run may spend. The one on
+    command lines, which others can see, leads to nobody who would be shown credentials of the run's.
 
     Args:
         books: of the run's project.
@@ -56,10 +57,10 @@ class RunGateway:
         self._books, self._paying = books, paying
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=2048)
         self._stop, self._stopping = socket.socketpair()
-        token = secrets.token_urlsafe(24)
-        port = self._listening.getsockname()[1]
-        self.addresses = RunAddresses(environment, f"http://127.0.0.1:{port}/run-{token}")
-        self._requests, self._folder = RequestsOfRun(token, folder), folder
+        word, seen = (f"run-{secrets.token_urlsafe(24)}" for _ in range(2))
+        host = "http://{}:{}".format(*self._listening.getsockname())
+        self.addresses = RunAddresses(environment, f"{host}/{word}", f"{host}/{seen}")
+        self._requests, self._folder = RequestsOfRun(word, seen, folder), folder
         self._secret = environment.get("BUDGETED_SECRET", "")
         self._of_amazon = {name: value for name, value in environment.items() if name.startswith("AWS_")}
         self._server: uvicorn.Server | None = None
