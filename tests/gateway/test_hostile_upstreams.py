@@ -281,6 +281,18 @@ def test_headers_of_an_upstream_that_speak_of_its_connection_stay_there(
     assert not {"x-hop", "keep-alive", "alt-svc"}.intersection(got.headers)
 
 
+def test_a_header_of_an_upstream_may_be_no_text(
+    client: httpx2.Client, manager: BudgetManager, upstream: UpstreamOfBytes
+) -> None:
+    odd = b"\r\nConnection: \xff, close\r\nX-Odd: \xff\r\n\r\n"
+    for answer, user in ((ANSWER, "whole"), (EVENTS.replace(b"Connection: close\r\n", b"") + stream(USED), "stream")):
+        upstream.answer = answer.replace(b"\r\n\r\n", odd, 1)
+        headers = {"x-budgeted-user": f"odd {user}"}
+        got = client.post("/v1/chat/completions", json={**ASKED, "stream": user == "stream"}, headers=headers)
+        assert (got.status_code, "connection" in got.headers) == (200, False)
+        assert ended(manager, f"odd {user}") == pytest.approx(31.5e-6)
+
+
 def test_a_gateway_survives_all_that_and_leaves_nothing_held(
     client: httpx2.Client, manager: BudgetManager, upstream: UpstreamOfBytes, caplog: pytest.LogCaptureFixture
 ) -> None:

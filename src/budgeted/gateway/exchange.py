@@ -207,6 +207,8 @@ class Exchange:
                 departure.over()
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
+            if incoming.watch is not None:  # whose call has ended, unless something went wrong before its end
+                incoming.watch.end_early()
             if incoming.watch is None or not incoming.watch.draining:  # else it is closed when the rest has been read
                 response.close() if incoming.body is None else response.release()
 

@@ -94,10 +94,9 @@ class Incoming:
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """Those that are passed on."""
-        dropped = _OF_CONNECTION.union(
-            one.strip().lower().encode() for one in self.response.headers.get("connection", "").split(",")
-        )
         found = [(name.lower(), value) for name, value in self.response.raw_headers]
+        named = b",".join(value for name, value in found if name == b"connection").lower().split(b",")
+        dropped = _OF_CONNECTION.union(one.strip() for one in named)
         found = [one for one in found if one[0] not in dropped and not (self._altered and one[0] == b"content-length")]
         if self._altered and self.body is not None:
             found.append((b"content-length", str(len(self.body)).encode()))
