@@ -69,7 +69,7 @@ def test_a_path_that_may_be_read_in_two_ways_is_refused(url: str, target: str) -
     ("target", "status"),
     [
         ("/", 404),
-        ("http://api.openai.com/v1/models", 400),
+        ("http://api.openai.com/v1/models", 403),
         ("/nowhere", 404),
         ("/openrouter2/chat/completions", 404),
         ("/v1/unheard-of", 400),
