@@ -117,7 +117,7 @@ class HTTPConnection(asyncio.Protocol):
         """Tell the application that who asked has gone."""
         self._ended = True
         self._served.open.discard(self)
-        self._deadline.stop()
+        self._deadline.end()
         self._unread.stop()
         self._place.leave()
         if self._reader is not None:

@@ -61,7 +61,8 @@ class Deadline:
         late: Callable[[Awaited], None],
     ) -> None:
         self.awaited: Awaited | None = None
-        self._loop, self._seconds, self._late = loop, seconds, late
+        self._loop, self._seconds = loop, seconds
+        self._late: Callable[[Awaited], None] | None = late
         self._at = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -85,6 +86,11 @@ class Deadline:
             self._timer.cancel()
             self._timer = None
 
+    def end(self) -> None:
+        """Never await anything again: what it calls refers to it, and both would wait for a collector."""
+        self.stop()
+        self._late = None
+
     def _set(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -92,7 +98,7 @@ class Deadline:
 
     def _look(self) -> None:
         self._timer = None
-        if self.awaited is None or self._at == float("inf"):
+        if self.awaited is None or self._late is None or self._at == float("inf"):
             return
         if self._loop.time() < self._at:
             self._set()
