@@ -19,6 +19,7 @@ import openai
 import pydantic
 from cohere.core import ApiError
 from google import genai
+from google.genai import _interactions_errors
 from google.oauth2.credentials import Credentials
 from mistralai.client import Mistral
 from mistralai.client.errors import SDKError
@@ -216,7 +217,23 @@ SDKS: dict[str, SDK] = {
     "claude_at_amazon": SDK(_claude_at_amazon, anthropic.APIStatusError, _messages(CLAUDE_AT_AMAZON), "messages", ()),
     "claude_at_google": SDK(_claude_at_google, anthropic.APIStatusError, _messages(CLAUDE_AT_GOOGLE), "messages", ()),
     "gemini": SDK(
-        _google, genai.errors.APIError, _contents(), "generate", ("generationConfig", "maxOutputTokens"), 0.02
+        _google,
+        genai.errors.APIError,
+        _contents(),
+        "generate",
+        ("generationConfig", "maxOutputTokens"),
+        0.02,
+    ),
+    "gemini_interactions": SDK(
+        _google,
+        _interactions_errors.APIStatusError,
+        {
+            "create": lambda sdk: sdk.interactions.create(model=GEMINI, input="Hello"),
+            "stream": lambda sdk: list(sdk.interactions.create(model=GEMINI, input="Hello", stream=True)),
+        },
+        "create",
+        ("generation_config", "max_output_tokens"),
+        0.02,
     ),
     "vertex": SDK(
         _vertex, genai.errors.APIError, _contents(), "generate", ("generationConfig", "maxOutputTokens"), 0.02

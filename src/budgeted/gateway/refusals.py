@@ -72,7 +72,7 @@ def dialect_of(path: str, provider: str = "") -> str:
     """
     if provider == "mistral":  # whose paths are OpenAI's
         return provider
-    if provider in _OWN_DIALECTS and not any(part in path for part in _OF_OPENAI):
+    if provider in _OWN_DIALECTS and not any(part in path for part in _OF_OTHERS):
         return _OWN_DIALECTS[provider]
     for part, name in _DIALECTS:
         if part in path:
@@ -196,6 +196,10 @@ def _google(refusal: Refusal, status: int) -> dict[str, object]:
     return {"error": {"code": status, "message": refusal.text, "status": name}}
 
 
+def _interactions(refusal: Refusal, _: int) -> dict[str, object]:
+    return {"error": {"code": _named(_GOOGLE, refusal.status).lower(), "message": refusal.text}}
+
+
 def _message(refusal: Refusal, _: int) -> dict[str, object]:
     return {"message": refusal.text}
 
@@ -210,12 +214,14 @@ _BODIES: Final = {
     "mistral": _openai,
     "anthropic": _anthropic,
     "google": _google,
+    "interactions": _interactions,
     "bedrock": _message,
     "cohere": _message,
     "ollama": _ollama,
 }
 
 _DIALECTS: Final = (
+    ("/interactions", "interactions"),
     ("/responses", "responses"),
     ("/messages", "anthropic"),
     ("awPredict", "anthropic"),
@@ -237,10 +243,10 @@ _OWN_DIALECTS: Final = {
     **{name: name for name in ("anthropic", "cohere", "google", "ollama")},
     "aws": "bedrock",
 }
-_OF_OPENAI: Final = ("/completions", "/responses", "/embeddings", "/openai/", "/messages", "awPredict")
+_OF_OTHERS: Final = ("/completions", "/responses", "/embeddings", "/openai/", "/messages", "awPredict", "/interactions")
 """Parts of paths where they speak like somebody else."""
 
-_OF_BUDGET: Final = {"openai": 429, "responses": 400, "google": 400, "bedrock": 400}
+_OF_BUDGET: Final = {"openai": 429, "responses": 400, "google": 400, "interactions": 400, "bedrock": 400}
 """What an empty budget is answered, where 402 is not what a dialect's clients take for final, or would show.
 
 Codex tries again after a 402, and hides what a 429 says.

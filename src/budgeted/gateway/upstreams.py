@@ -20,8 +20,12 @@ _PATHS: Final = tuple(
     for pattern, name in (
         (r"/v1/messages(?:/.*)?|/v1/complete", "anthropic"),
         (r"/v1(?:beta1)?/(?:projects|publishers)/.*", "vertex"),
-        (r"/v1(?:alpha|beta)[0-9]?/.*|/v1/models/[^/:]+:(?:predict|[a-z]+[A-Z]\w*)|/upload/v1beta/.*", "gemini"),
-        (r"/model/.*|/guardrail/.*|/async-invoke.*", "bedrock"),
+        (
+            r"/v1(?:alpha|beta)[0-9]?/.*|/v1/models/[^/:]+:(?:predict|[a-z]+[A-Z]\w*)|/(?:up|down)load/v1\w*/.*",
+            "gemini",
+        ),
+        (r"/v1/(?:interactions|cachedContents|tunedModels|fileSearchStores|auth_tokens|operations)(?:/.*)?", "gemini"),
+        (r"/model/.*|/guardrail(?:-checks)?/.*|/async-invoke.*", "bedrock"),
         (r"/v2/.*|/v1/(?:chat|embed|rerank|generate|summarize|classify|tokenize|detokenize)", "cohere"),
         (r"/v1/(?:fim/completions|ocr|agents/completions)", "mistral"),
         (r"/api/(?:chat|generate|embed|embeddings|tags|show|version|ps)", "ollama"),
@@ -32,11 +36,16 @@ _PATHS: Final = tuple(
 
 _LOCATION: Final = re.compile(r"/v1\w*/projects/[^/]+/locations/([a-z]+-[a-z]+[0-9]+|us|eu)/")
 _VERSION: Final = re.compile(r"v\d\w*")
-_OF_SEVERAL: Final = {
-    "anthropic": re.compile(r"/v1/.*"),
-    "gemini": re.compile(r"/v1/(?:models|files|operations)(?:/.*)?"),
+_OF_OPENAI: Final = re.compile(r"/v1/(?:chat|responses|completions|embeddings|images|audio|moderations)(?:/.*)?")
+"""What is OpenAI's, or of who imitates it, whichever headers a request has."""
+
+_ASKERS: Final = {
+    b"anthropic-version": "anthropic",
+    b"x-goog-api-client": "gemini",
+    b"x-goog-api-key": "gemini",
+    b"x-fern-sdk-name": "cohere",
 }
-"""Paths that are theirs rather than OpenAI's where their own SDKs ask."""
+"""Headers by which SDKs are known that ask below the same ``/v1/`` as OpenAI's."""
 
 LONGEST: Final = 4096
 """Characters of a path: where it leads is remembered, and the longest that a provider has is half as long."""
@@ -120,10 +129,9 @@ def asker(headers: Mapping[bytes, bytes], query: bytes) -> str:
         headers: of the request, by names in lower case.
         query: of its address.
     """
-    if b"anthropic-version" in headers:
-        return "anthropic"
-    if b"x-goog-api-key" in headers or b"x-goog-api-client" in headers:
-        return "gemini"
+    for header, name in _ASKERS.items():
+        if header in headers and (name != "cohere" or headers[header] == b"cohere"):
+            return name
     return "azure" if b"api-key" in headers or b"api-version=" in query else ""
 
 
@@ -178,7 +186,7 @@ class Upstreams:
         found: str | None = name
         if name not in KNOWN:
             found = next((one for pattern, one in _PATHS if pattern.fullmatch(path)), None)
-            if found == "openai" and asker in _OF_SEVERAL and _OF_SEVERAL[asker].fullmatch(path):
+            if found == "openai" and asker in _ASKERS.values() and not _OF_OPENAI.fullmatch(path):
                 found = asker
         upstream = None if found is None else self.by_name.get(found)
         if upstream is None:
