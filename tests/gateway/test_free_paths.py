@@ -170,6 +170,29 @@ def test_nothing_that_is_paid_for_is_asked_otherwise_than_by_post(
     assert not provider.requests
 
 
+def test_what_nobody_can_read_passes_where_the_settings_let_it_and_is_told_of(
+    provider: SimulatedProvider, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = GatewaySettings(upstreams=every_upstream_of(provider), open=True)
+    with (
+        BudgetManager("lenient", ledger="memory://", max_budget="$1", unmetered="warn") as manager,
+        gateway(manager, settings, environment=OF_AWS) as url,
+        httpx2.Client(base_url=url) as client,
+    ):
+        packed = {"content-encoding": "gzip"}
+        assert client.post("/v1/unheard/of", json={}).status_code == 404
+        assert client.post("/v1/chat/completions", content=b"packed", headers=packed).status_code == 400
+        assert len(provider.requests) == 2
+        assert "POST /v1/unheard/of (host 127.0.0.1" in caplog.text
+        assert "nothing is charged for it" in caplog.text
+        for path, body in (("/v1/batches", {}), ("/v1/responses", {"model": "gpt-5", "background": True})):
+            got = client.post(path, json=body)
+            assert got.status_code == 400
+            assert "billed where no hook can see it" in got.text
+        assert client.post("/v1/chat/completions", json={"model": "nobody-knows"}).status_code == 400
+    assert len(provider.requests) == 2
+
+
 @pytest.mark.parametrize(
     ("path", "shape"),
     [

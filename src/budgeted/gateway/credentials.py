@@ -76,7 +76,8 @@ class Credentials:
         self._stated = frozenset(name.encode() for name, _ in upstream.headers)
         self._keyed = not self._stated.isdisjoint(CREDENTIALS)
         self._key = next((found for name in upstream.keys if (found := _read(environment, name))), "")
-        self._signer = Signer(upstream.url, environment) if upstream.scheme == AWS and not self._key else None
+        signs = upstream.scheme == AWS and not self._key and not self._keyed
+        self._signer = Signer(upstream.url, environment) if signs else None
         beside = {} if not self._key else _BESIDE.get(upstream.name, {})
         self._beside = [(name, value) for name, of in beside.items() if (value := _read(environment, of))]
         official = provider_at(upstream.url) == upstream.provider and upstream.provider not in ("", *KEYLESS)

@@ -176,7 +176,7 @@ class Exchange:
         Raises:
             UnpricedModelError: it is paid for, and cannot be read.
         """
-        path, host = route.target.rstrip("/"), route.upstream.host
+        path, host = route.target.rstrip("/") or "/", route.upstream.host
         if not place.formats:
             refuse_unread(host, f"{self._method} {path}")
             return None
