@@ -7,6 +7,7 @@ would let every call pass.
 from __future__ import annotations
 
 import inspect
+import time
 from collections.abc import Callable
 from importlib import metadata
 
@@ -15,6 +16,9 @@ from budgeted.validation import shown
 
 TRIED = "1.108 to 1.110"
 """The versions of LiteLLM that this was tried with."""
+
+PATIENCE = 10.0
+"""Seconds that another thread may take to import what is hooked."""
 
 _HOOKS = {
     "async_pre_call_hook": ("user_api_key_dict", "cache", "data", "call_type"),
@@ -65,9 +69,17 @@ def check_metered() -> None:
     Raises:
         UnsupportedLiteLLMError: some are not there to be hooked.
     """
-    for one in providers.instrumented().packages:
-        if one.package == "litellm" and not one.metered:
-            raise _unsupported(f"its functions cannot be hooked: {one.state}")
+    patience = time.monotonic() + PATIENCE
+    while (missing := _missing()) and time.monotonic() < patience:
+        time.sleep(0.05)  # another thread may just be importing what is hooked
+    if missing:
+        raise _unsupported(f"its functions cannot be hooked: {missing}")
+
+
+def _missing() -> str:
+    """What of LiteLLM should be hooked and is not; "" if nothing."""
+    packages = providers.instrumented().packages
+    return next((one.state for one in packages if one.package == "litellm" and not one.metered), "")
 
 
 def _parameters(function: Callable[..., object]) -> tuple[str, ...]:
