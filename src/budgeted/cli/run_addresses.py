@@ -21,12 +21,15 @@ USUAL: Final = {
     "GOOGLE_GEMINI_BASE_URL": ("gemini", "https://generativelanguage.googleapis.com"),
     "GEMINI_API_BASE": ("gemini", "https://generativelanguage.googleapis.com/v1beta"),
     "MISTRAL_API_BASE": ("mistral", "https://api.mistral.ai/v1"),
+    "MISTRAL_AZURE_API_BASE": ("mistral", "https://api.mistral.ai/v1"),
     "CO_API_URL": ("cohere", "https://api.cohere.com"),
     "GROQ_BASE_URL": ("groq", "https://api.groq.com"),
     "GROQ_API_BASE": ("groq", "https://api.groq.com/openai/v1"),
     "DEEPSEEK_API_BASE": ("deepseek", "https://api.deepseek.com/beta"),
+    "FIREWORKS_API_BASE": ("fireworks", "https://api.fireworks.ai/inference/v1"),
     "OPENROUTER_API_BASE": ("openrouter", "https://openrouter.ai/api/v1"),
     "PERPLEXITY_API_BASE": ("perplexity", "https://api.perplexity.ai"),
+    "TOGETHER_AI_API_BASE": ("together", "https://api.together.xyz/v1"),
     "XAI_API_BASE": ("xai", "https://api.x.ai/v1"),
 }
 """Variables that SDKs, LiteLLM and agents read: whose they are, and where those go who find none of them set."""
@@ -61,7 +64,7 @@ class RunAddresses:
 
     def __init__(self, environment: Mapping[str, str], gateway: str, seen: str) -> None:
         self._gateway, self._seen = gateway, seen
-        self._names = {one.url: name for name, one in KNOWN.items() if one.url and one.keys}
+        self._names = {one.url: name for name, one in KNOWN.items() if one.url}
         self.upstreams: dict[str, str] = {}
         self.left: dict[str, str] = {}
         found: dict[str, Address] = {}
