@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import ssl
-import sys
 from collections.abc import Sequence
 from types import FrameType
 from typing import Any
@@ -61,6 +60,8 @@ class GatewayProcess:
         self._stated, self._ledger, self._project, self._limits = stated, ledger, project, limits
         self._certificate, self._certificate_key = ssl_certfile, ssl_keyfile
         self._made: list[BudgetManager] = []
+        self._told_to_end = False
+        self._started: HTTPServer | None = None
 
     def serve(self) -> None:
         """Serve until a signal ends it.
@@ -81,8 +82,9 @@ class GatewayProcess:
 
     def _serve(self, sockets: list[socket.socket], *, greets: bool) -> None:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-        # Once the server has ended for a signal, it is raised again: what waits is to be settled before that counts.
-        signal.signal(signal.SIGTERM, _end)
+        # Until the server listens to signals itself, and after that: it raises the one that has ended it again, and
+        # what waits is to be settled before that counts. Nothing is raised, as a finaliser may swallow it.
+        signal.signal(signal.SIGTERM, self._end)
         try:
             self._set_up_traces()
             app = self._app()
@@ -95,13 +97,19 @@ class GatewayProcess:
             gc.collect()
             gc.freeze()
             gc.set_threshold(20_000, 20, 20)
-            server.run()
+            self._started = server
+            if not self._told_to_end:
+                server.run()
         finally:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one is not to cut short what settles
             for one in sockets:
                 one.close()
             for manager in self._made:
                 manager.close()
+
+    def _end(self, _: int, __: FrameType | None) -> None:
+        self._told_to_end = True
+        if self._started is not None:
+            self._started.stop()
 
     def _app(self) -> ASGIApp:
         """The gateway; where its ledger is away, what becomes the gateway as soon as it is there."""
@@ -161,7 +169,3 @@ def _limits(listening: ListenSettings) -> ConnectionLimits:
         max_connections_per_address=min(listening.max_connections_per_address, connections),
         trusted_proxies=listening.trusted_proxies,
     )
-
-
-def _end(_: int, __: FrameType | None) -> None:
-    sys.exit(0)

@@ -18,6 +18,9 @@ import click
 BEGIN_SECONDS: Final = 3.0
 """A worker that ends of itself before as many seconds would only do so again."""
 
+PAUSE_SECONDS: Final = 1.0
+"""Before one is started in the place of another: what kills them all is not to keep the machine busy."""
+
 _ENDING: Final = (signal.SIGTERM, signal.SIGINT)
 
 logger = logging.getLogger("budgeted")
@@ -61,11 +64,13 @@ class _Workers:
                 number, began = self._numbers.pop(pid, (-1, 0.0))
                 if self._told or number < 0:
                     continue
-                logger.warning("budgeted: worker %d has ended with %d", number, os.waitstatus_to_exitcode(status))
-                if time.monotonic() < began + BEGIN_SECONDS:
+                code = os.waitstatus_to_exitcode(status)
+                logger.warning("budgeted: worker %d has ended with %d", number, code)
+                if code >= 0 and time.monotonic() < began + BEGIN_SECONDS:
                     failed = True
                     self._tell_all(signal.SIGTERM, None)
                 else:
+                    time.sleep(PAUSE_SECONDS)
                     self._start(number)
         finally:
             for one, handler in before.items():
