@@ -21,7 +21,7 @@ from budgeted.providers.http_clients.recognition import Posted
 from budgeted.providers.metered_method import End, run_async
 from budgeted.wire import aws_event_stream, response_usage, usage_report_formats
 from budgeted.wire.content_type_and_encoding import meter_of
-from budgeted.wire.request_formats.http_bodies import JSON, encoded, kind_of
+from budgeted.wire.request_formats.http_bodies import FORM, JSON, encoded, kind_of
 from budgeted.wire.request_formats.openai import deployment
 from budgeted.wire.usage_report_formats.amazon_bedrock import counts_in_headers
 
@@ -133,13 +133,14 @@ class Forwarded(Posted):
             self.caller.check_model(call.request.model)
         http = self.rewritten(call) or self.http
         out = self.args[0]
-        if not isinstance(out.body, bytes) or not out.body:
+        kind = kind_of(out.body, self.content_type) if isinstance(out.body, bytes) else ""
+        if not out.body or not isinstance(out.body, bytes) or (kind == FORM and http is self.http):
             return self.args, self.kwargs
         target = http.path if http.path != self.http.path else out.target
         # Always written anew: of what is there twice, others may take the one that was not read here.
         body = encoded(out.body, self.content_type, http.body)
         headers = out.headers
-        if kind_of(out.body, self.content_type) == JSON and not _IS_JSON.fullmatch(self.content_type):
+        if kind == JSON and not _IS_JSON.fullmatch(self.content_type):
             headers = [one for one in headers if one[0] != "content-type"]
             headers.append(("content-type", JSON))
         return (msgspec.structs.replace(out, target=target, body=body, headers=headers),), self.kwargs

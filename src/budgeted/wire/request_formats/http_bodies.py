@@ -120,10 +120,11 @@ def _of_form(content: bytes, content_type: str) -> Body | None:
     fields: dict[str, object] = {}
     files: list[object] = []
     for name, start, end, is_file in _parts(content, content_type) or ():
-        value = content[start:end].decode("utf-8", "replace")
         if is_file:
             files.append(content[start:end])
-        elif fields.setdefault(name, value) != value and not (name.endswith("[]") or name in _SEVERAL):
+            continue
+        value = content[start:end].decode("utf-8", "replace")
+        if fields.setdefault(name, value) != value and not (name.endswith("[]") or name in _SEVERAL):
             return None  # one of the two decides, and nobody knows which
     if files:
         fields[FILES] = files
