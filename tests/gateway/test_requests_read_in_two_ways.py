@@ -41,7 +41,9 @@ def manager() -> Iterator[BudgetManager]:
 
 @pytest.fixture(scope="module")
 def url(manager: BudgetManager, upstream: UpstreamOfBytes) -> Iterator[str]:
-    settings = GatewaySettings(upstreams=dict.fromkeys(("openai", "gemini", "azure"), upstream.url), open=True)
+    settings = GatewaySettings(
+        upstreams=dict.fromkeys(("openai", "gemini", "azure", "vertex"), upstream.url), open=True
+    )
     with gateway(manager, settings) as address:
         yield address
 
@@ -217,3 +219,21 @@ def test_a_model_whose_name_cannot_be_written_is_refused(client: httpx2.Client) 
         answer = client.post(CHAT, content=body)
         assert answer.status_code == 400
         assert "is no name of a model" in answer.text
+
+
+def test_a_header_that_asks_for_a_dearer_tier_is_held_for(client: httpx2.Client, upstream: UpstreamOfBytes) -> None:
+    asked = {"x-vertex-ai-llm-shared-request-type": "priority", "x-goog-api-key": "of the caller"}
+    place = "/v1/projects/p/locations/global"
+    contents = {"contents": CONTENTS, "generationConfig": {"maxOutputTokens": 800}}
+    chat_there = chat(model="google/gemini-3-pro-preview", max_tokens=800)
+    for path, body in (
+        (f"{place}/publishers/google/models/gemini-3-pro-preview:generateContent", contents),
+        (f"{place}/endpoints/openapi/chat/completions", chat_there),
+    ):
+        mine = {"x-goog-api-key": "of the caller", "x-budgeted-user": path[-20:]}
+        assert "left of $0.01" in client.post(path, json=body, headers={**asked, **mine}).text
+        assert not upstream.requests
+        assert client.post(path, json=body, headers=mine).status_code == 200
+        upstream.requests.clear()
+    twice = [*asked.items(), ("x-vertex-ai-llm-shared-request-type", "flex")]
+    assert "is there 2 times" in client.post(path, json=body, headers=twice).text

@@ -9,6 +9,7 @@ from starlette.types import Scope
 
 from budgeted.gateway.refusals import Refusal
 from budgeted.http_server.same_machine import why_not_from_here
+from budgeted.wire.request_formats import vertex_tier
 
 METHODS: Final = frozenset(("GET", "HEAD", "DELETE", "PUT", "PATCH", "POST"))
 """Those that are sent on."""
@@ -18,7 +19,7 @@ _OVERRIDES: Final = frozenset((b"x-http-method-override", b"x-http-method", b"x-
 
 _ONCE: Final = (
     *(b"content-type", b"content-encoding", b"content-length", b"host", b"anthropic-version"),
-    b"x-amzn-bedrock-service-tier",
+    *(b"x-amzn-bedrock-service-tier", vertex_tier.HEADER.encode()),
 )
 """Headers of which one decides what a request costs, or where it goes."""
 

@@ -74,6 +74,8 @@ def _read(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sent |
     request = _FORMAT.read(http)
     if request is None or not (request.unseen or isinstance(data, Mapping)):
         return None
+    given = mapping(getattr(built, "headers", None))
+    _FORMAT.told(request, {str(name).lower(): str(value) for name, value in given.items()})
     sent = _Sent(request, args, kwargs)
     sent.built, sent.http = built, http
     return sent

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ from budgeted.pricing import token_types
 from budgeted.pricing.token_types import draws, kinds_in, kinds_out
 from budgeted.wire.normalized_request import Request
 from budgeted.wire.referenced_input import referenced
+from budgeted.wire.request_formats import vertex_tier
 from budgeted.wire.request_formats.billed_tools import GOOGLES_MAPS, GOOGLES_SEARCHES, MOST_SEARCHES
 from budgeted.wire.request_formats.http_request import Body, Format, HTTPRequest, unseen_at
 from budgeted.wire.request_formats.parameter_coercion import count, items, mapping, text, times
@@ -56,6 +58,8 @@ MOST_PICTURE_TOKENS = 2_520
 class Gemini(Format):
     """Contents, embeddings and pictures, of models whose names are in the path."""
 
+    told_by = (vertex_tier.HEADER,)
+
     def read(self, http: HTTPRequest) -> Request | None:
         """The request as a call to meter, or None if it is not billed."""
         place = _PLACE.fullmatch(http.path)
@@ -81,6 +85,10 @@ class Gemini(Format):
             request.operation, request.body = PICTURES, {}
             request.units = times(_field(mapping(body.get("parameters")), "sampleCount"), MOST_PICTURES)
         return request
+
+    def told(self, request: Request, headers: Mapping[str, str]) -> None:
+        """Note the tier that a header asks for."""
+        vertex_tier.note(request, headers)
 
     def cap_at(self, http: HTTPRequest, request: Request) -> tuple[str, ...]:  # noqa: ARG002 - the formats are alike
         """Where a body has its output cap."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Mapping
 
 from budgeted.pricing import price_registry
 from budgeted.wire.normalized_request import ANY, Request
 from budgeted.wire.referenced_input import referenced
-from budgeted.wire.request_formats import openai_images_and_audio, stream_usage_option
+from budgeted.wire.request_formats import openai_images_and_audio, stream_usage_option, vertex_tier
 from budgeted.wire.request_formats.billed_tools import MOST_SOURCES, fees_of, most_searches
 from budgeted.wire.request_formats.http_request import Body, Format, HTTPRequest, unseen_at, with_body
 from budgeted.wire.request_formats.parameter_coercion import count, is_structured, items, mapping, prompts, text, times
@@ -93,6 +94,13 @@ class OpenAI(Format):
         else:
             request.output = False
         return request
+
+    told_by = (vertex_tier.HEADER,)
+
+    def told(self, request: Request, headers: Mapping[str, str]) -> None:
+        """Note the tier that a header asks Google's imitation for."""
+        if request.provider == "google":
+            vertex_tier.note(request, headers)
 
     def cap_at(self, http: HTTPRequest, request: Request) -> tuple[str, ...]:
         """Where a body has its output cap."""
