@@ -232,7 +232,7 @@ def test_an_answer_that_is_longer_than_anybody_reads_passes_and_is_charged_what_
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_redirect_is_passed_on_and_never_followed(
+def test_a_redirect_is_never_followed_and_leads_no_caller_past_the_gateway(
     client: httpx2.Client, manager: BudgetManager, upstream: UpstreamOfBytes, status: int, method: str
 ) -> None:
     with UpstreamOfBytes() as elsewhere:
@@ -243,7 +243,11 @@ def test_a_redirect_is_passed_on_and_never_followed(
         )
         path = "/v1/models" if method == "GET" else "/v1/chat/completions"
         got = client.request(method, path, json=ASKED, headers={"x-budgeted-user": "sent elsewhere"})
-        assert (got.status_code, got.headers["location"]) == (status, location)
+        if method == "GET":
+            assert (got.status_code, got.headers["location"]) == (status, location)
+        else:
+            assert (got.status_code, got.headers.get("location")) == (502, None)
+            assert f"leads to where this gateway would not see what it costs: {location!r}" in got.text
         assert elsewhere.requests == []
     assert len(upstream.requests) == 1
     assert manager.balance("sent elsewhere").held == 0

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import ssl
+import sys
 from collections.abc import Sequence
 from types import FrameType
 from typing import Any
@@ -17,7 +18,6 @@ from starlette.types import ASGIApp
 
 import budgeted
 from budgeted.cli.gateway_greeting import greeting
-from budgeted.cli.worker_processes import run_workers
 from budgeted.errors import LedgerUnavailableError
 from budgeted.gateway import trace_export, traces
 from budgeted.gateway.access_log import AccessLog
@@ -77,7 +77,11 @@ class GatewayProcess:
             raise click.ClickException(f"cannot listen on {where}: {error}") from error
         if listening.workers == 1:
             self._serve(sockets, greets=True)
+        elif sys.platform == "win32":
+            raise click.ClickException("several workers need a system that forks processes; write --workers 1")
         else:
+            from budgeted.cli.worker_processes import run_workers
+
             run_workers(listening.workers, lambda number: self._serve(sockets, greets=number == 0))
 
     def _serve(self, sockets: list[socket.socket], *, greets: bool) -> None:

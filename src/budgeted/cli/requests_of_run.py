@@ -19,7 +19,6 @@ from budgeted.payers.scope import Scope as Payers
 from budgeted.payers.scope import enter, leave
 from budgeted.providers.addresses_of_run import payers_file
 from budgeted.telemetry import run_notes
-from budgeted.validation import shown
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -27,8 +26,7 @@ if TYPE_CHECKING:
 MOST_PAYERS: Final = 256
 """Payers, other than the run's, that are kept in mind."""
 
-_ELSEWHERE, _FAILED = 300, 400
-_LED: Final = "the upstream has not answered, but leads to where this gateway would not see what it costs:"
+_FAILED: Final = 400
 _OTHERS: Final = re.compile("[0-9a-f]{24}")
 
 _WITHOUT_VERSION: Final = re.compile(r"/anthropic/messages(?=$|/)")
@@ -108,16 +106,22 @@ class RequestsOfRun:
         return self._payers(file.read_text(encoding="utf-8", errors="surrogateescape"))
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, payers: Payers) -> None:
-        before, posts = self._refusals(), scope["method"] == "POST"
-        answering = _Answering(send, scope["path"], posts=posts)
+        before, posts, status = self._refusals(), scope["method"] == "POST", 0
+
+        async def noted(message: MutableMapping[str, Any]) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
         self.asked += posts
         enter(payers)
         try:
-            await self._app(scope, receive, answering.send)
+            await self._app(scope, receive, noted)
         finally:
             leave(payers)
             if posts:
-                self._note(before, answering.status)
+                self._note(before, status)
 
     def _note(self, before: int, status: int) -> None:
         """A request has ended. A refusal is known by its note: an upstream's own errors have the same statuses."""
@@ -131,36 +135,6 @@ class RequestsOfRun:
             return self._notes.stat().st_size
         except OSError:
             return 0
-
-
-class _Answering:
-    """How an answer goes back.
-
-    A client whose request is answered by an address would send it there itself, with its key, past the gateway.
-
-    Args:
-        send: takes the answer.
-        path: that was asked.
-        posts: whether something was sent for which an answer may be paid.
-    """
-
-    def __init__(self, send: Send, path: str, *, posts: bool) -> None:
-        self._send, self._path, self._posts = send, path, posts
-        self.status, self._replaced = 0, False
-
-    async def send(self, message: MutableMapping[str, Any]) -> None:
-        """Send a part of it."""
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            headers = dict(message["headers"])
-            if self._posts and _ELSEWHERE <= self.status < _FAILED and b"location" in headers:
-                self._replaced = True
-                place = headers[b"location"].decode("latin-1")
-                await _refuse(
-                    self._send, self._path, 502, f"{_LED} {shown(place)}; name the address that it has come to"
-                )
-        if not self._replaced:
-            await self._send(message)
 
 
 async def _refuse(send: Send, path: str, status: int, text: str) -> None:

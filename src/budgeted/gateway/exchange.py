@@ -28,6 +28,7 @@ from budgeted.payers.block import Budget
 from budgeted.payers.scope import current, enter, leave
 from budgeted.providers.http_clients.recognition import asked, refuse_unread
 from budgeted.providers.metered_method import meterable
+from budgeted.validation import shown as quoted
 from budgeted.wire.api_endpoints import Endpoint
 from budgeted.wire.normalized_request import Request
 from budgeted.wire.request_formats.http_request import Format, HTTPRequest
@@ -166,6 +167,8 @@ class Exchange:
             incoming = await metered(connections, sent, self._receive, read=tells)
         finally:
             leave(scope)
+        if 300 <= incoming.response.status < 400:
+            raise _led_elsewhere(incoming)
         if tells:
             incoming.told = await figures.figures(self._gateway, block, ended=incoming.body is not None)
         return incoming
@@ -222,6 +225,14 @@ class Exchange:
         self._begun = True
         self.record.answered(found.status, streams=False)
         await refusals.send_answer(self._send, found, head=self._method == "HEAD")
+
+
+def _led_elsewhere(incoming: Incoming) -> NoRouteError:
+    """The refusal of an upstream's redirect: a client would send its request there itself, past the gateway."""
+    place = incoming.response.headers.get("location", "")
+    incoming.response.close()
+    text = "the upstream has not answered, but leads to where this gateway would not see what it costs"
+    return NoRouteError(502, f"{text}: {quoted(place)}; name the address that it has come to")
 
 
 def _forwarded(http: HTTPRequest, read_by: Format, request: Request, content_type: str) -> Forwarded:
