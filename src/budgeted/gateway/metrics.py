@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import collections
 import hmac
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from opentelemetry import metrics
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
@@ -14,7 +13,9 @@ from opentelemetry.metrics import CallbackOptions, Histogram, Meter, Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from budgeted.gateway import request_durations
 from budgeted.gateway.refusals import Answer
+from budgeted.gateway.request_durations import ATTRIBUTES, SECONDS, TEXT, RequestDurations, values_of
 from budgeted.gateway.request_records import RequestRecord
 from budgeted.gateway.trace_export import resource
 from budgeted.gateway.traces import NAME
@@ -25,14 +26,6 @@ from budgeted.telemetry.genai_conventions import version
 
 if TYPE_CHECKING:
     from starlette.types import Scope
-
-MOST_QUEUED: Final = 512
-"""Requests that wait to be added to the histograms, by a collection, or by the request that is one too many."""
-
-_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
-"""The convention's bounds, and longer ones: models write for minutes."""
-
-_Attributes = tuple[tuple[str, str | int], ...]
 
 
 class GatewayMetrics:
@@ -53,11 +46,16 @@ class GatewayMetrics:
         instruments.observe(self._provider.get_meter("budgeted", version()), open_managers.open_payers)
         self._under_way: set[RequestRecord] = set()
         self._seen: dict[str, set[str]] = {"http.request.method": set(), "budgeted.upstream": set()}
-        self._ended: collections.deque[tuple[float, _Attributes]] = collections.deque()
-        self._histograms = [
-            self._instruments(meter)
-            for meter in (self._provider.get_meter(NAME, version()), metrics.get_meter(NAME, version()))
-        ]
+        self._durations = RequestDurations()
+        self._registry.register(self._durations)
+        self._observe(self._provider.get_meter(NAME, version()))
+        self._histogram: Histogram | None = None
+        if not type(metrics.get_meter_provider()).__module__.startswith("opentelemetry.metrics"):  # an SDK's
+            meter = metrics.get_meter(NAME, version())
+            self._observe(meter)
+            self._histogram = meter.create_histogram(
+                request_durations.NAME, "s", TEXT, explicit_bucket_boundaries_advisory=SECONDS
+            )
 
     def began(self, record: RequestRecord) -> None:
         """A request has come.
@@ -75,9 +73,13 @@ class GatewayMetrics:
             seconds: how long it took, until its answer was passed on.
         """
         self._under_way.discard(record)
-        self._ended.append((seconds, _attributes(record)))
-        if len(self._ended) > MOST_QUEUED:
-            self._add_ended()
+        values = values_of(record)
+        self._durations.add(seconds, values)
+        if self._histogram is not None:
+            told: dict[str, str | int] = {name: one for name, one in zip(ATTRIBUTES, values, strict=True) if one}
+            if record.status:
+                told["http.response.status_code"] = record.status  # a number, by the conventions
+            self._histogram.record(seconds, told)
 
     def refusal(self, scope: Scope) -> Answer | None:
         """Why somebody may not read ``/metrics``; None for who may.
@@ -110,23 +112,15 @@ class GatewayMetrics:
             return None
         return 401 if self._token else 403
 
-    def _instruments(self, meter: Meter) -> Histogram:
-        """Make the instruments of a meter. The SDK calls the observed ones first, and then reads the histogram."""
+    def _observe(self, meter: Meter) -> None:
         meter.create_observable_up_down_counter(
             "http.server.active_requests", [self._requests], "{request}", "Requests under way."
         )
         meter.create_observable_up_down_counter(
             "budgeted.gateway.streams", [self._streams], "{stream}", "Answers that are being passed on piece by piece."
         )
-        return meter.create_histogram(
-            "http.server.request.duration",
-            "s",
-            "How long requests took, until their answers were passed on.",
-            explicit_bucket_boundaries_advisory=_SECONDS,
-        )
 
     def _requests(self, _: CallbackOptions) -> Iterable[Observation]:
-        self._add_ended()
         return self._counted("http.request.method", [one.method for one in list(self._under_way)])
 
     def _streams(self, _: CallbackOptions) -> Iterable[Observation]:
@@ -137,27 +131,6 @@ class GatewayMetrics:
         seen = self._seen[name]
         seen.update(values)
         return [Observation(values.count(one), {name: one}) for one in sorted(seen)]
-
-    def _add_ended(self) -> None:
-        """Add what has ended to the histograms. Threads that do so at once share it."""
-        while self._ended:
-            try:
-                seconds, attributes = self._ended.popleft()
-            except IndexError:  # another one was faster
-                return
-            for histogram in self._histograms:
-                histogram.record(seconds, dict(attributes))
-
-
-def _attributes(record: RequestRecord) -> _Attributes:
-    found: list[tuple[str, str | int]] = [("http.request.method", record.method), ("url.scheme", record.scheme)]
-    if record.status:
-        found.append(("http.response.status_code", record.status))
-    if record.status >= 500 or not record.status:
-        found.append(("error.type", str(record.status or "disconnected")))
-    if record.upstream:
-        found += [("http.route", record.route), ("budgeted.upstream", record.upstream)]
-    return tuple(found)
 
 
 def _answer(status: int, kind: bytes, body: bytes) -> Answer:
