@@ -68,8 +68,10 @@ def _looked_at(stated: StatedGateway, ledger: str | None, project: str, limits: 
     yield _of("limits", lambda: _limits(ledger, project, limits, look=found.well))
     if not stated.settings.open:
         yield _of("keys", _secret)
-    token = "with metrics_token" if stated.settings.metrics_token else "from this machine alone"
-    yield Found("/metrics", True, token)
+    whom = "also elsewhere, with metrics_token" if stated.settings.metrics_token else "on this machine alone"
+    if listening.workers > 1:
+        whom = "not told by several workers"
+    yield Found("/metrics", True, whom)
     yield _of(
         "traces",
         lambda: ", ".join(trace_export.check(os.environ)) or "none, but for what callers' headers say to upstreams",

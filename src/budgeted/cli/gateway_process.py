@@ -117,7 +117,8 @@ class GatewayProcess:
 
     def _app(self) -> ASGIApp:
         """The gateway; where its ledger is away, what becomes the gateway as soon as it is there."""
-        metrics = GatewayMetrics(self._stated.settings.metrics_token)
+        alone = self._stated.listening.workers == 1
+        metrics = GatewayMetrics(self._stated.settings.metrics_token) if alone else None
 
         def make() -> ASGIApp:
             limits: dict[str, Any] = {"max_budget": list(self._limits)} if self._limits else {}

@@ -25,7 +25,7 @@ class Observers(NamedTuple):
     """Who is told of a gateway's requests.
 
     Args:
-        metrics: what counts them, and is read at :data:`METRICS`; None for nothing.
+        metrics: what counts them, and is read at :data:`METRICS`; None for one of several processes.
         traces: what makes spans of them; None where nobody collects any.
         access_log: what writes a line for each; None for none.
 
@@ -45,7 +45,7 @@ class Observers(NamedTuple):
             scope: ASGI's, of the request.
             send: takes the answer.
         """
-        if self.metrics is not None and scope["raw_path"] == METRICS:
+        if scope["raw_path"] == METRICS:
             await _send_metrics(self.metrics, scope, send)
             return
         record = exchange.record
@@ -63,9 +63,12 @@ class Observers(NamedTuple):
                 self.access_log.write(record, seconds)
 
 
-async def _send_metrics(metrics: GatewayMetrics, scope: Scope, send: Send) -> None:
+async def _send_metrics(metrics: GatewayMetrics | None, scope: Scope, send: Send) -> None:
     if scope["method"] not in ("GET", "HEAD"):
         found = answer(Refusal(405, "metrics are read with GET"), "openai")
+    elif metrics is None:
+        text = "one of several processes would tell of itself alone; have several gateways with one worker each"
+        found = answer(Refusal(501, text), "openai")
     elif (refused := metrics.refusal(scope)) is not None:
         found = refused
     else:
