@@ -85,7 +85,8 @@ class GatewayProcess:
             run_workers(listening.workers, lambda number: self._serve(sockets, greets=number == 0))
 
     def _serve(self, sockets: list[socket.socket], *, greets: bool) -> None:
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+        logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s")
+        logging.getLogger("budgeted").setLevel(logging.INFO)  # and not those that tell of each request to a ledger
         # Until the server listens to signals itself, and after that: it raises the one that has ended it again, and
         # what waits is to be settled before that counts. Nothing is raised, as a finaliser may swallow it.
         signal.signal(signal.SIGTERM, self._end)
