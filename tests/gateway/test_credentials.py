@@ -177,13 +177,20 @@ def test_headers_that_are_said_to_be_of_a_connection_go_no_further_either_way(ma
     with bedrock() as amazon:
         settings = GatewaySettings(upstreams={"corp": amazon.url}, open=True)
         with gateway(manager, settings) as url, httpx2.Client() as http:
-            hop = {"connection": "keep-alive, X-Hop , content-type", "x-hop": "1", "te": "trailers", "x-end": "2"}
+            hop = {
+                "connection": "keep-alive, X-Hop , content-type, X-Amzn-Bedrock-Service-Tier",
+                "x-amzn-bedrock-service-tier": "flex",
+                "x-hop": "1",
+                "te": "trailers",
+                "x-end": "2",
+            }
             got = http.post(f"{url}/corp/model/amazon.nova-pro-v1%3A0/converse", json=CONVERSE, headers=hop)
     assert got.status_code == 200
     (came,) = amazon.arrived
     assert not {"x-hop", "te"} & came.headers.keys()
     assert came.headers["x-end"] == "2"
     assert came.headers["content-type"] == "application/json", "or the upstream may read the body otherwise"
+    assert came.headers["x-amzn-bedrock-service-tier"] == "flex", "or it would bill another"
     assert "x-hop" not in got.headers
     assert got.headers["x-end"] == "2"
 

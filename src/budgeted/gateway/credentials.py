@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
@@ -42,8 +43,11 @@ _BESIDE: Final = {"openai": {"openai-organization": "OPENAI_ORG_ID", "openai-pro
 _SIGNATURE: Final = b"AWS4-"
 """How a signature of the caller's begins: it is one of what was sent to the gateway, and means nothing beyond."""
 
-_OF_BODY: Final = (b"content-type", b"content-encoding")
-"""By which a body is read here: nobody has them left out on the way there."""
+_READ: Final = (
+    *(b"content-type", b"content-encoding"),
+    *(b"x-amzn-bedrock-guardrailidentifier", b"x-amzn-bedrock-service-tier"),
+)
+"""By which it is known here what a request costs: nobody has them left out on the way there."""
 
 
 class Shown(NamedTuple):
@@ -96,7 +100,7 @@ class Credentials:
         """
         sign = None if self._signer is None else await self._signer.ready()
         own = bool(self._key) or sign is not None or self._keyed
-        dropped = DROPPED if not any(name == b"connection" for name, _ in given) else DROPPED | _nominated(given)
+        dropped = _dropped(b",".join(value for name, value in given if name == b"connection"))
         found, brought = [], False
         for name, value in given:
             if (
@@ -147,7 +151,13 @@ def _read(environment: Mapping[str, str], variable: str) -> str:
     return value
 
 
-def _nominated(given: list[tuple[bytes, bytes]]) -> frozenset[bytes]:
-    """Headers that are said to be about the connection to the gateway alone."""
-    named = b",".join(value for name, value in given if name == b"connection").lower().split(b",")
-    return frozenset(one.strip() for one in named).difference(_OF_BODY)
+# Remembered, as every request asks for it.
+@functools.lru_cache(maxsize=256)
+def _dropped(connection: bytes) -> frozenset[bytes]:
+    """Headers that go no further: of the connection to the gateway, and those that are said to be about it alone.
+
+    Args:
+        connection: the header that says so.
+    """
+    named = (one.strip() for one in connection.lower().split(b","))
+    return DROPPED.union(named).difference(_READ)
