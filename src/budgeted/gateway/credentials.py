@@ -12,6 +12,7 @@ from budgeted.gateway.callers import OURS, CallerError
 from budgeted.gateway.known_providers import AWS, BEARER, KEYLESS
 from budgeted.gateway.upstream_requests import Sign
 from budgeted.gateway.upstreams import Upstream
+from budgeted.wire.api_endpoints import TOLD_BY
 from budgeted.wire.provider_hosts import provider_at
 
 CREDENTIALS: Final = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key")
@@ -43,10 +44,7 @@ _BESIDE: Final = {"openai": {"openai-organization": "OPENAI_ORG_ID", "openai-pro
 _SIGNATURE: Final = b"AWS4-"
 """How a signature of the caller's begins: it is one of what was sent to the gateway, and means nothing beyond."""
 
-_READ: Final = (
-    *(b"content-type", b"content-encoding"),
-    *(b"x-amzn-bedrock-guardrailidentifier", b"x-amzn-bedrock-service-tier"),
-)
+_READ: Final = (b"content-type", b"content-encoding", *(name.encode() for name in TOLD_BY))
 """By which it is known here what a request costs: nobody has them left out on the way there."""
 
 

@@ -9,7 +9,7 @@ from starlette.types import Scope
 
 from budgeted.gateway.refusals import Refusal
 from budgeted.http_server.same_machine import why_not_from_here
-from budgeted.wire.request_formats import vertex_tier
+from budgeted.wire.api_endpoints import TOLD_BY
 
 METHODS: Final = frozenset(("GET", "HEAD", "DELETE", "PUT", "PATCH", "POST"))
 """Those that are sent on."""
@@ -19,7 +19,7 @@ _OVERRIDES: Final = frozenset((b"x-http-method-override", b"x-http-method", b"x-
 
 _ONCE: Final = (
     *(b"content-type", b"content-encoding", b"content-length", b"host", b"anthropic-version"),
-    *(b"x-amzn-bedrock-service-tier", vertex_tier.HEADER.encode()),
+    *(name.encode() for name in TOLD_BY),
 )
 """Headers of which one decides what a request costs, or where it goes."""
 

@@ -68,6 +68,11 @@ _SHAPES: Final[tuple[tuple[re.Pattern[str], Format], ...]] = tuple(
 )
 """Paths by which an API is recognised, whoever's host it is. Where several match, each is tried in its turn."""
 
+TOLD_BY: Final = frozenset(
+    name for read_by in (*_BY_PROVIDER.values(), *(each for _, each in _SHAPES)) for name in read_by.told_by
+)
+"""Headers that change what some request costs, by their names in lower case."""
+
 _IN_ANY: Final = re.compile(
     r"completions|responses|mbed|Jobs|images/|audio/|messages|interactions|[pP]redict|/chat|enerate|/converse|/invoke|"
     r"/ml/v1/text/|/services/|text-to-speech|rerank|summarize|classify|conversations|/ocr|hf-inference"
