@@ -53,7 +53,13 @@ _TELLING = ("messages", "input", "tools", "modalities")
 _CAPS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 _STRUCTURED = ("response_format", "text_format")
 _FREE = ("mock_response", "mock_tool_calls", "mock_timeout")
-_PREPARING = frozenset({"get_llm_provider", "get_optional_params", "validate_environment", "transform_request"})
+_PREPARING = frozenset(
+    {
+        *("get_llm_provider", "get_optional_params", "validate_environment", "transform_request"),
+        *("validate_and_fix_openai_messages", "validate_and_fix_openai_tools", "validate_chat_completion_tool_choice"),
+        *("validate_and_fix_thinking_param", "pre_process_non_default_params"),
+    }
+)
 """Functions that an exception passes through only before anything is sent."""
 
 
@@ -151,7 +157,9 @@ class _Sent(Sent):
 
     def outcome(self, call: Call, error: BaseException) -> End:
         """How a call ends that raised."""
-        return functools.partial(call.fail, origin(error), sent=not came_through(error, _PREPARING))
+        first = origin(error)
+        unsent = came_through(error, _PREPARING) or came_through(first, _PREPARING)
+        return functools.partial(call.fail, first, sent=not unsent)
 
 
 def _speaks_like_openai(request: Request) -> bool:
