@@ -138,3 +138,42 @@ def test_a_model_without_a_price_is_refused(proxy: Proxy, manager: BudgetManager
     assert answer.status_code == 422
     assert "no price is known" in answer.json()["error"]["message"]
     assert provider.requests == []
+
+
+GARBAGE: list[dict[str, Any]] = [
+    {"messages": 5},
+    {"messages": "x"},
+    {"messages": [5]},
+    {"messages": [{"role": "user", "content": {"a": 1}}], "max_tokens": DIME},
+    {**QUESTION, "max_tokens": "many"},
+    {**QUESTION, "max_tokens": -5},
+    {**QUESTION, "n": "x"},
+    {"messages": [FREE_TEXT], "tool_choice": 7},
+    {**QUESTION, "metadata": {"tags": [1, None, {}]}},
+    {**QUESTION, "user": "x" * 1000},
+    {**QUESTION, "fallbacks": [{"x": 5}, 7, None]},
+    {**QUESTION, "litellm_call_id": "another's"},
+]
+
+
+@pytest.mark.parametrize("body", GARBAGE)
+def test_garbage_is_charged_what_it_is_billed(
+    body: dict[str, Any], proxy: Proxy, manager: BudgetManager, provider: SimulatedProvider
+) -> None:
+    manager.set_limits(None, "$100")
+    proxy.post(CHAT, {"model": "dime", **body}, "ida")
+    assert settled(manager, provider) == spent(manager)
+
+
+def test_what_is_billed_out_of_sight_is_refused(proxy: Proxy, manager: BudgetManager) -> None:
+    answer = proxy.post("/v1/realtime/client_secrets", {"model": "dime"})
+    assert answer.status_code == 422
+    assert "where no hook can see it" in answer.json()["error"]["message"]
+
+
+def test_a_price_per_request_counts_at_its_own_path_alone(
+    proxy: Proxy, manager: BudgetManager, provider: SimulatedProvider
+) -> None:
+    manager.set_limits(None, "$100")
+    proxy.post("/openai/v1/flat", ASKED)
+    assert settled(manager, provider) == spent(manager) == 0

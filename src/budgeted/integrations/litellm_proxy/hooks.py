@@ -10,6 +10,7 @@ gives the hold back when LiteLLM tells of it, or when the request is forgotten.
 from __future__ import annotations
 
 import functools
+import re
 import weakref
 from collections.abc import Mapping
 from typing import Any
@@ -34,10 +35,18 @@ from budgeted.wire.request_formats.parameter_coercion import items, mapping, tex
 _KEY = create_key("budgeted-litellm-proxy-call")
 """Where the OpenTelemetry context of a request has its :class:`_Held`."""
 
-_FREE = ("call_mcp_tool", "list_mcp_tools", "mcp_call", "pass_through_websocket")
-"""What the proxy calls the hook for and sends to no model; a WebSocket is refused where it is opened."""
+_FREE = ("call_mcp_tool", "list_mcp_tools", "mcp_call")
+"""What the proxy calls the hook for and sends to no model."""
 
-_MET_BELOW = ("anthropic_messages", "agenerate_content", "agenerate_content_stream", "generate_content")
+_UNSEEN = re.compile(
+    ".*(realtime|websocket|live|decisions|systemone|extraction|send_message|run_code|sandbox|code_interpreter).*"
+)
+"""What is billed where neither LiteLLM's functions nor the hooks of the transport see it, by the kinds of routes."""
+
+_MET_BELOW = (
+    *("anthropic_messages", "aanthropic_messages"),
+    *("generate_content", "agenerate_content", "generate_content_stream", "agenerate_content_stream"),
+)
 """What LiteLLM may send by its own HTTP handler, in formats that the hooks of the transport read."""
 
 
@@ -97,6 +106,8 @@ class Handler(CustomLogger):
 
     async def _admit(self, auth: object, cache: object, data: dict[str, Any], call_type: str) -> dict[str, Any] | None:
         payer = api.get_manager().payer
+        if _UNSEEN.fullmatch(call_type) and payer.unmetered == "deny":
+            raise refusals.unseen(call_type)
         route = text(getattr(auth, "request_route", None)) or ""
         told = payers.told_by(auth)
         own = payers.tags_of_all_calls(payer)

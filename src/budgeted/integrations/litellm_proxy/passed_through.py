@@ -98,11 +98,13 @@ def price_per_request(route: str) -> int | None:
 
 def _registered(route: str) -> Iterator[Mapping[str, Any]]:
     """The parameters of the proxy's own pass-through endpoints at a path."""
+    # All of it has to match: another provider's path may end, or go on, as one with a price of its own.
+    asked = route.removeprefix(os.environ.get("SERVER_ROOT_PATH", "").rstrip("/"))
     found: Any = getattr(sys.modules.get(_ENDPOINTS), "_registered_pass_through_routes", None)
     for one in list(mapping(found).values()):
         path = text(mapping(one).get("path")) or ""
         below = mapping(one).get("type") == "subpath"
-        if route == path or route.endswith(path) or (below and f"{path.rstrip('/')}/" in route):
+        if asked == path or (below and asked.startswith(f"{path.rstrip('/')}/")):
             yield mapping(mapping(one).get("passthrough_params"))
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any, Final
 
-from budgeted.errors import BudgetError, BudgetExceededError, LedgerError, UnknownUserError
+from budgeted.errors import BudgetError, BudgetExceededError, LedgerError, UnknownUserError, UnpricedModelError
 from budgeted.integrations.problem_answers import LEDGER_SECONDS
 from budgeted.payers.block import Budget
+from budgeted.validation import shown
 
 BUDGET_EXCEEDED: Final = "budget_exceeded"
 """The type of the error, as LiteLLM's own budgets have it."""
@@ -89,6 +90,18 @@ def _answered(error: BudgetError) -> tuple[int, dict[str, str]]:
     if seconds is not None:
         headers["retry-after"] = str(max(1, math.ceil(seconds)))
     return status, headers
+
+
+def unseen(call_type: str) -> UnpricedModelError:
+    """The refusal of what nobody here could see the cost of.
+
+    Args:
+        call_type: the proxy's name for the kind of route.
+    """
+    return UnpricedModelError(
+        f"what is asked by {shown(call_type)} is billed where no hook can see it, so no budget can bound it; nothing "
+        f'was sent. Let such calls pass, and be charged nothing, with unmetered="warn" in the proxy\'s settings'
+    )
 
 
 def bad_request(text: str) -> Exception:

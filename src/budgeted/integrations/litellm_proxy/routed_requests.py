@@ -27,7 +27,7 @@ _FUNCTIONS: Final = {
 }
 """The function of LiteLLM's that a call becomes, by the proxy's names for its routes, the older ones among them."""
 
-_PATHS: Final = {"anthropic_messages": "/v1/messages"}
+_PATHS: Final = {"anthropic_messages": "/v1/messages", "aanthropic_messages": "/v1/messages"}
 """Where a call is posted that is forwarded in its maker's own format."""
 
 _OWN: Final = ("litellm_", "user_api_key")
@@ -118,7 +118,9 @@ def deployments(router: object, data: Mapping[str, Any], team: str) -> Iterator[
     Yields:
         What takes the place of the call's own parameters: the model, and where it is served.
     """
-    waiting = [str(data["model"])]
+    asked = str(data["model"])
+    # Several in one text are asked at once: the first one takes the hold, and each of the others holds for itself.
+    waiting = [asked, *(one.strip() for one in asked.split(",") if "," in asked)]
     seen: set[str] = set()
     own = items(data.get("fallbacks"))
     while waiting and len(seen) < _MOST_GROUPS:
@@ -127,10 +129,13 @@ def deployments(router: object, data: Mapping[str, Any], team: str) -> Iterator[
             continue
         seen.add(group)
         waiting.extend(_fallbacks(router, group))
-        for one in own if len(seen) == 1 else ():
+        for one in own:
             waiting.extend(_names_in(one, group))
         found = _of_group(router, group, team)
-        yield from [{"model": group}] if found is None else found
+        if found is not None:
+            yield from found
+        elif "," not in group:
+            yield {"model": group}
 
 
 def _of_group(router: object, group: str, team: str) -> list[dict[str, Any]] | None:
