@@ -12,7 +12,7 @@ import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from budgeted.errors import BudgetError, LedgerError
-from budgeted.gateway.refusals import Answer, answer, dialect_of, refusal_of, send_answer
+from budgeted.gateway.refusals import AWAY, Answer, answer, dialect_of, refusal_of, send_answer
 
 RETRY_SECONDS: Final = 1.0
 """Between two looks whether the ledger is there."""
@@ -47,7 +47,7 @@ class LateStart:
     def _answer(self, path: str) -> Answer:
         if path in ("/", "/health", "/health/live", "/health/ready"):
             alive = path in ("/", "/health/live")
-            told = {"status": "ok"} if alive else {"status": "unavailable", "ledger": str(self._error)}
+            told = {"status": "ok"} if alive else {"status": "unavailable", "ledger": AWAY}
             body = msgspec.json.encode(told)
             headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
             return Answer(200 if alive else 503, headers, body)

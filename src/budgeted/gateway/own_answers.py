@@ -9,7 +9,7 @@ import msgspec
 from budgeted.errors import LedgerError
 from budgeted.gateway.beside import beside
 from budgeted.gateway.callers import Caller, Headers
-from budgeted.gateway.refusals import Answer
+from budgeted.gateway.refusals import AWAY, Answer
 from budgeted.gateway.shared_parts import Gateway
 from budgeted.ledger.accounts import account_name
 from budgeted.manager.balances import Balance
@@ -44,8 +44,8 @@ async def make(gateway: Gateway, path: str, headers: Headers) -> Answer:
 async def _ready(gateway: Gateway) -> Answer:
     try:
         await beside(gateway.manager.payer, lambda: gateway.manager.ledger.read("g"))
-    except LedgerError as error:
-        return _answer(503, {"status": "unavailable", "ledger": str(error)})
+    except LedgerError:
+        return _answer(503, {"status": "unavailable", "ledger": AWAY})
     return _answer(200, {"status": "ok", "ledger": "reachable"})
 
 

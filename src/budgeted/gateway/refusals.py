@@ -29,6 +29,9 @@ LEDGER_SECONDS: Final = 5
 LONGEST: Final = 1000
 """Characters of a text that somebody reads on a terminal: what it quotes may be as long as a request."""
 
+AWAY: Final = "it is away or damaged; `budgeted gateway --check` tells why"
+"""What is told of a ledger, without where it is: anybody may ask how it stands, also without a key."""
+
 BUDGET: Final = 402
 """The status of a refusal for want of money, where a dialect has no other for it."""
 
