@@ -106,6 +106,19 @@ def test_of_two_output_caps_the_larger_one_is_held(client: httpx2.Client, upstre
     assert not upstream.requests
 
 
+@pytest.mark.parametrize("none", [-1, 0, "16000", 16000.5], ids=repr)
+def test_an_output_cap_that_is_none_is_written_over_and_gets_no_other_beside_it(
+    client: httpx2.Client, upstream: UpstreamOfBytes, none: object
+) -> None:
+    question = {"model": "gpt-4o-mini", "messages": HELLO}
+    client.post(CHAT, json={**question, "max_completion_tokens": none})
+    assert 0 < json.loads(sent(upstream)[1])["max_completion_tokens"] < 16_000
+    upstream.requests.clear()
+    answer = client.post(CHAT, json={**question, "max_tokens": none, "n": 2})  # the model's most is held for
+    assert "left of $0.01" in answer.text
+    assert not upstream.requests
+
+
 def test_what_is_there_twice_is_sent_as_it_was_read(client: httpx2.Client, upstream: UpstreamOfBytes) -> None:
     twice = json.dumps(chat())[:-1] + ', "max_tokens": 10, "user": "\\ud800"}'
     client.post(CHAT, content=twice.replace('"model":', '"model": "gpt-5-pro", "model":'))

@@ -25,6 +25,9 @@ _OPERATIONS = {
 _UNCAPPED = ("/responses/compact", "/decisions")
 """Which of them know no output cap."""
 
+_CAPS = ("max_completion_tokens", "max_tokens")
+"""What chat completions may call their output cap."""
+
 _UNSEEN = {
     "/batches": "a batch that the provider runs",
     "/fine_tuning/jobs": "fine-tuning",
@@ -85,6 +88,10 @@ class OpenAI(Format):
         )
         if path == "/chat/completions":
             _read_chat(request, body)
+            if request.cap is None and any(body.get(name) is not None for name in _CAPS):
+                # One that makes no sense is written over, or left for the provider to refuse where another would be.
+                [written] = self.cap_at(http, request)
+                request.cappable = all(name == written or body.get(name) is None for name in _CAPS)
         elif path in _UNCAPPED:
             request.cappable = False
         elif path == "/responses":
@@ -173,7 +180,7 @@ def deployment(path: str) -> str:
 
 
 def _read_chat(request: Request, body: Body) -> None:
-    _read_cap(request, body, "max_completion_tokens", "max_tokens")
+    _read_cap(request, body, *_CAPS)
     request.n = times(body.get("n"))
     request.structured = is_structured(body.get("response_format"))
     request.kinds = ANY
@@ -203,8 +210,6 @@ def _read_cap(request: Request, body: Body, *names: str) -> None:
     given = [body[name] for name in names if body.get(name) is not None]
     caps = [cap for value in given if (cap := count(value)) is not None]
     request.cap = max(caps, default=None) if len(caps) == len(given) else None
-    # One that makes no sense is left for the provider to refuse.
-    request.cappable = request.cappable and len(caps) == len(given)
 
 
 def _read_plugins(request: Request, body: Body) -> None:
