@@ -39,6 +39,7 @@ class Asked(Posted):
     asked_by: Method
     metered: Call | None = None
     connected = False
+    by_address = False
 
     def altered(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments, with a copy of the message that has what was granted."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from budgeted.errors import UnpricedModelError
 from budgeted.metering.call import Call
@@ -48,6 +48,8 @@ class Posted(Sent):
     asks_usage = False
     hide_usage = False
     refused_asking = False
+    by_address: ClassVar[bool] = True
+    """Whether its path stands in the address that it is sent to, and is written anew there."""
 
     def rewritten(self, call: Call) -> HTTPRequest | None:
         """What is to be sent instead of what was given; None if it may go as it is.
@@ -60,7 +62,7 @@ class Posted(Sent):
         """
         self.call = call
         http = self.granted(self.read_by, self.http, call)
-        if http.path != self.http.path and self.http.path not in (self.http.base_url or ""):
+        if self.by_address and http.path != self.http.path and self.http.path not in (self.http.base_url or ""):
             raise cannot_ask(self.http, call.request.model, "its address is written in an unusual way")
         self.asks_usage = self.hide_usage = False
         if self.signed:
