@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -152,6 +153,18 @@ subprocess.run(["node", {NODE!r}], check=True)
     agrees(done, provider, before, calls=3)
     assert table(done)["user alice"][0] == "3"
     assert table(done)["user bob"][0] == "2"
+
+
+def test_a_program_may_pass_on_the_headers_of_those_whom_it_serves(run: Run, provider: SimulatedProvider) -> None:
+    before = len(provider.bill)
+    served = {"x-forwarded-for": "203.0.113.7", "x-forwarded-host": "app.example", "origin": "https://app.example"}
+    patched = f"""
+const own = globalThis.fetch;
+globalThis.fetch = (url, init) => own(url, {{ ...init, headers: {{ ...init.headers, ...{json.dumps(served)} }} }});
+await import({json.dumps(NODE)});
+"""
+    done = run("--limit", "$5", "--", "node", "--input-type=module", "-e", patched)
+    agrees(done, provider, before, calls=1)
 
 
 def test_a_program_that_is_refused_is_told_why_and_the_exit_code_says_so(run: Run, provider: SimulatedProvider) -> None:

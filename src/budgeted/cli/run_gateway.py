@@ -117,7 +117,8 @@ class RunGateway:
 
         providers.instrument()  # the books alone meter nothing
         run_notes.write_also_to(self._folder)
-        settings = GatewaySettings(upstreams=self.addresses.upstreams, open=True, free="all")
+        # Not open: whoever has its address is one of the run, whatever else its headers tell that it passes on.
+        settings = GatewaySettings(upstreams=self.addresses.upstreams, free="all")
         # Keys pass through: the program has them, and may have others than this process. Signatures do not.
         manager, payers = self._paying.here(self._books)
         secret = self._secret
