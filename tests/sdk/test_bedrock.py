@@ -504,3 +504,23 @@ def test_a_guardrail_of_which_the_answer_tells_nothing_is_charged_as_held_and_li
     (charge,) = payer.guessed()
     assert "guardrail" in charge.reason
     assert charge.cost == charge.held
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+def test_what_is_optimised_for_latency_has_rates_of_its_own_and_so_is_charged_as_uncertain(
+    payer: Paying, bedrock: Any, streamed: bool
+) -> None:
+    ask = {**ASK, "performanceConfig": {"latency": "optimized"}, "inferenceConfig": {"maxTokens": 500}}
+    with payer.block() as block:
+        if streamed:
+            list(bedrock.converse_stream(**ask)["stream"])
+        else:
+            bedrock.converse(**ask)
+    payer.guessed()
+    assert block.spent * 1e9 > payer.provider.billed_nano() > 0
+
+
+def test_a_standard_latency_is_charged_as_it_is_billed(payer: Paying, bedrock: Any) -> None:
+    with payer.block():
+        bedrock.converse(**ASK, performanceConfig={"latency": "standard"})
+    payer.agrees()

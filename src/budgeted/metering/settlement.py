@@ -88,12 +88,12 @@ UNTOLD: Final = frozenset({"guardrail"})
 
 
 def _as_asked(request: Request, price: Price, usage: Counts, at: int) -> Counts:
-    """A usage with what the request named and the answer does not tell: a region, and a tier if that is dearer."""
+    """A usage with what the request named and the answer does not tell: a region; a tier, if it is or may be dearer."""
     if request.region and not usage.region:
         usage = msgspec.structs.replace(usage, region=request.region)
     if request.tier is not None and usage.service_tier is None:
         asked = msgspec.structs.replace(usage, service_tier=request.tier)
-        if price.cost(asked, at) > price.cost(usage, at):
+        if price.cost(asked, at) > price.cost(usage, at) or price.unknown(asked) != price.unknown(usage):
             return asked
     return usage
 

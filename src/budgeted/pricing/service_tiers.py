@@ -34,6 +34,8 @@ APART: Final = frozenset(
         "performance",
         # https://docs.aws.amazon.com/bedrock/latest/userguide/service-tiers-inference.html
         "reserved",
+        # https://docs.aws.amazon.com/bedrock/latest/userguide/latency-optimized-inference.html
+        "optimized",
         # https://docs.cloud.google.com/vertex-ai/generative-ai/docs/reference/rest/v1/GenerateContentResponse#TrafficType
         "provisioned_throughput",
         # https://docs.perplexity.ai/docs/getting-started/pricing: by the size of a search's context

@@ -27,6 +27,7 @@ from budgeted.wire.request_formats.amazon_bedrock import (
     read_converse,
     read_invoke,
     read_rerank,
+    tier_of,
     with_guardrail,
 )
 from budgeted.wire.request_formats.http_request import with_cap
@@ -90,7 +91,7 @@ class Sent(metered_method.Sent):
                 self.params["body"] = content = content.read()
             self.body = _decoded(content)
             request = read_invoke(model, self.body, content)
-            request.tier = params.get("serviceTier")
+            request.tier = tier_of(params.get("serviceTier"), params.get("performanceConfigLatency"))
             if self.params.get("guardrailIdentifier"):
                 with_guardrail(request)
         request.base_url = str(client.meta.endpoint_url)

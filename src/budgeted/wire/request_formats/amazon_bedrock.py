@@ -55,12 +55,13 @@ _PLACE = re.compile(r"(?P<before>.*/model/)(?P<model>[^/]+)/(?P<operation>conver
 
 _GUARDRAIL = "x-amzn-bedrock-guardrailidentifier"
 _TIER = "x-amzn-bedrock-service-tier"
+_LATENCY = "x-amzn-bedrock-performanceconfig-latency"
 
 
 class Bedrock(Format):
     """What a model on Bedrock is asked, by the path that names it; or a reranking."""
 
-    told_by = (_GUARDRAIL, _TIER)
+    told_by = (_GUARDRAIL, _TIER, _LATENCY)
 
     def read(self, http: HTTPRequest) -> Request | None:
         """The request as a call to meter, or None if it is not billed."""
@@ -75,8 +76,8 @@ class Bedrock(Format):
 
     def told(self, request: Request, headers: Mapping[str, str]) -> None:
         """Note that an invocation is guarded, and its tier, which Converse has in its body."""
-        if _TIER in headers:
-            request.tier = headers[_TIER]
+        if _TIER in headers or _LATENCY in headers:
+            request.tier = tier_of(headers.get(_TIER), headers.get(_LATENCY))
         if headers.get(_GUARDRAIL):
             with_guardrail(request)
 
@@ -93,6 +94,18 @@ class Bedrock(Format):
         name = quote(model, safe="")
         path = _PLACE.sub(lambda at: f"{at['before']}{name}/{at['operation']}{at['after']}", http.path)
         return msgspec.structs.replace(http, path=path)
+
+
+def tier_of(tier: str | None, latency: str | None) -> str | None:
+    """The tier that serves a request: one that is optimised for latency has rates of its own.
+
+    https://docs.aws.amazon.com/bedrock/latest/userguide/latency-optimized-inference.html
+
+    Args:
+        tier: the one that it names, or None.
+        latency: what it wants of that: ``"optimized"``, ``"standard"``, or None.
+    """
+    return latency if latency not in (None, "standard") else tier
 
 
 def read_converse(model: str, params: Body) -> Request:
@@ -118,7 +131,9 @@ def read_converse(model: str, params: Body) -> Request:
         cappable="maxTokens" not in config or count(config["maxTokens"]) is not None,
         thinking=count(thinking) or 0,
         structured=params.get("outputConfig") is not None,
-        tier=mapping(params.get("serviceTier")).get("type"),
+        tier=tier_of(
+            mapping(params.get("serviceTier")).get("type"), mapping(params.get("performanceConfig")).get("latency")
+        ),
         kinds=kinds_in([params.get(name) for name in ("messages", "system", "toolConfig")]),
         exact_bytes=False,
         elsewhere="a stored prompt" if ":prompt/" in model else elsewhere(extra),
