@@ -49,6 +49,12 @@ def test_importing_budgeted_loads_no_sdk_and_nothing_heavy() -> None:
     assert loaded("from budgeted import budget", *LOADED_WHERE_THEY_ARE_USED) == set()
 
 
+def test_the_command_needs_nothing_of_a_gateway_until_one_is_asked_for() -> None:
+    """Its extra alone may be installed, and most commands are about something else."""
+    parts = ("aiohttp", "yarl", "starlette", "uvicorn", "httptools", "opentelemetry.sdk", "prometheus_client")
+    assert loaded("import budgeted.cli.command_group", *parts) == set()
+
+
 def test_the_package_is_loaded_with_its_first_public_name() -> None:
     """Tools that look for plugins import modules of every package that is installed."""
     parts = ("budgeted.api", "budgeted.manager", "opentelemetry", "msgspec")

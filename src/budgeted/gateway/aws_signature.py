@@ -11,7 +11,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from budgeted.gateway.callers import CallerError
-from budgeted.gateway.upstream_requests import Outgoing, Sign
+from budgeted.gateway.outgoing_request import Outgoing, Sign
 
 SERVICE: Final = "bedrock"
 """As which requests are signed to whichever of Bedrock's hosts."""

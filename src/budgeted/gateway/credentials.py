@@ -10,7 +10,7 @@ from budgeted.gateway import keys
 from budgeted.gateway.aws_signature import Signer
 from budgeted.gateway.callers import OURS, CallerError
 from budgeted.gateway.known_providers import AWS, BEARER, KEYLESS
-from budgeted.gateway.upstream_requests import Sign
+from budgeted.gateway.outgoing_request import Sign
 from budgeted.gateway.upstreams import Upstream
 from budgeted.wire.api_endpoints import TOLD_BY
 from budgeted.wire.provider_hosts import provider_at

@@ -19,10 +19,10 @@ from budgeted.gateway.callers import Caller, CallerError
 from budgeted.gateway.credentials import Shown
 from budgeted.gateway.forwarding import Forwarded, Incoming, metered
 from budgeted.gateway.key_in_address import refuse_key_in_address
+from budgeted.gateway.outgoing_request import Outgoing
 from budgeted.gateway.refusals import Answer, Refusal
 from budgeted.gateway.request_records import RequestRecord
 from budgeted.gateway.shared_parts import Gateway, Route
-from budgeted.gateway.upstream_requests import Outgoing
 from budgeted.gateway.upstreams import NoRouteError, asker
 from budgeted.payers.block import Budget
 from budgeted.payers.scope import current, enter, leave

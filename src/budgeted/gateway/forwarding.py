@@ -14,7 +14,8 @@ from starlette.types import Receive
 
 from budgeted.gateway.bodies import MOST_WHOLE, Departure, Gone, Pieces
 from budgeted.gateway.callers import Caller
-from budgeted.gateway.upstream_requests import Connections, Outgoing
+from budgeted.gateway.outgoing_request import Outgoing
+from budgeted.gateway.upstream_requests import Connections
 from budgeted.metering.call import Call
 from budgeted.metering.http_streams import Watch, pieces_async
 from budgeted.providers.http_clients.recognition import Posted

@@ -64,7 +64,7 @@ class KeyInfo(msgspec.Struct, frozen=True):
     revoked: str
 
 
-class UnknownKeyError(LedgerError):
+class UnknownKeyError(ValueError):
     """No key has this id; the text tells which may be meant."""
 
 

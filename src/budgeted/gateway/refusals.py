@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
-from starlette.types import Send
 
 from budgeted.errors import (
     BudgetError,
@@ -22,6 +21,9 @@ from budgeted.errors import (
     UnknownUserError,
     UnpricedModelError,
 )
+
+if TYPE_CHECKING:
+    from starlette.types import Send  # the command line knows refusals, where no gateway is installed
 
 LEDGER_SECONDS: Final = 5
 """After how long to try again where the ledger is away, in seconds."""

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from typing import Final, TypeAlias
+from typing import Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
-import msgspec
 from yarl import URL
 
+from budgeted.gateway.outgoing_request import Outgoing
 from budgeted.gateway.refusals import Refusal
 
 LONGEST_HEADER: Final = 65_536
@@ -19,35 +18,6 @@ LONGEST_HEADER: Final = 65_536
 
 KEPT_SECONDS: Final = 30.0
 """How long an unused connection is kept."""
-
-
-Sign: TypeAlias = "Callable[[Outgoing], list[tuple[str, str]]]"
-"""Gives the headers of a request, with a signature of it among them."""
-
-
-class Outgoing(msgspec.Struct, frozen=True):
-    """A request as it goes to an upstream.
-
-    Args:
-        method: of HTTP.
-        origin: where it goes: the scheme and the host.
-        target: its path, as it is sent.
-        query: what is behind the path, with the question mark; "" for nothing.
-        headers: all but those that the client makes.
-        body: what is sent; None for nothing.
-        sign: makes its headers, with a signature of all the rest; None where nothing is signed.
-    """
-
-    method: str
-    origin: str
-    target: str
-    query: str
-    headers: list[tuple[str, str]]
-    body: bytes | AsyncIterator[bytes] | None
-    sign: Sign | None = None
-
-    def __repr__(self) -> str:
-        return f"<{self.method} {self.origin}{self.target}>"  # whoever shows a crash shows no key
 
 
 class NoAnswerError(aiohttp.ClientError):
