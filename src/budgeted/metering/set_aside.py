@@ -156,7 +156,12 @@ class SetAside:
         if part is None:
             self._leave(block, None)
         else:
-            await runner.beside(part, functools.partial(self._leave, block), None)
+            once: list[bool] = []
+            try:
+                await runner.beside(part, functools.partial(self._leave, block, once=once), None)
+            except BaseException:  # a signal's handler has raised, perhaps before anything was given back
+                background_worker.enqueue(functools.partial(self._leave, block, None, once=once))
+                raise
 
     def __del__(self) -> None:
         """Give back what a block has set aside that all have forgotten: a finaliser may take no lock."""
@@ -216,9 +221,12 @@ class SetAside:
                 block.taken = self._part = None
             part.give_back(None)
 
-    def _leave(self, block: Budget, timeout: float | None = None) -> None:
+    def _leave(self, block: Budget, timeout: float | None = None, *, once: list[bool] | None = None) -> None:
+        """Leave the block; with a list, whoever has the same one leaves it once, however often that is asked for."""
         self._check_free(timeout)
         with self._lock:
+            if once:
+                return
             if self._entered <= 1 and self._part is not None:
                 self._busy = True
                 try:
@@ -228,6 +236,8 @@ class SetAside:
                 finally:
                     self._busy = False
             self._entered = max(0, self._entered - 1)
+            if once is not None:
+                once.append(True)
 
     def _take(self, block: Budget, part: _Part, timeout: float | None) -> None:
         if self._share is not None:
