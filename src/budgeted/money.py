@@ -164,3 +164,16 @@ def _number_in(text: str, what: str) -> str:
 
 def _unreadable(value: object, what: str) -> ValueError:
     return ValueError(f'{what} must be a number of USD, such as "5", "0.25" or "$5", got {shown(value)}')
+
+
+def plain_usd(amount: float) -> str:
+    """An amount for a machine to read: to the nano-USD, without a sign of the currency or zeros at the end.
+
+    Args:
+        amount: in USD.
+
+    Example:
+        >>> plain_usd(0.5), plain_usd(1e-9)
+        ('0.5', '0.000000001')
+    """
+    return f"{round(amount * NANO) / NANO:.9f}".rstrip("0").rstrip(".")

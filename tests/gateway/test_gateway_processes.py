@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -63,6 +64,17 @@ class Process:
                 headers={"x-simulate": TEN_CENTS, **(headers or {})},
             )
 
+    @contextlib.contextmanager
+    def streaming(self) -> Iterator[httpx2.Response]:
+        """A stream that stops after two pieces, until its provider lets it go on."""
+        reply = {"x-simulate": json.dumps({"output_tokens": 1000, "gate_after": 2})}
+        asked = {**ASKED, "stream": True}
+        with (
+            httpx2.Client(timeout=60) as client,
+            client.stream("POST", f"{self.url}/v1/chat/completions", json=asked, headers=reply) as answer,
+        ):
+            yield answer
+
     def close(self) -> None:
         self.process.kill()
         self.process.wait()
@@ -98,12 +110,7 @@ def test_what_a_killed_gateway_held_is_charged(tmp_path: Path, provider: Simulat
     try:
         killed.wait()
         provider.reset()
-        asked = {**ASKED, "stream": True}
-        reply = {"x-simulate": json.dumps({"output_tokens": 1000, "gate_after": 2})}
-        with (
-            httpx2.Client(timeout=60) as client,
-            client.stream("POST", f"{killed.url}/v1/chat/completions", json=asked, headers=reply) as answer,
-        ):
+        with killed.streaming() as answer:
             next(answer.iter_raw())
             killed.process.kill()
             killed.process.wait()
@@ -125,12 +132,7 @@ def test_a_gateway_that_is_told_to_end_lets_a_stream_go_on(tmp_path: Path, provi
     try:
         ending.wait()
         provider.reset()
-        asked = {**ASKED, "stream": True}
-        reply = {"x-simulate": json.dumps({"output_tokens": 1000, "gate_after": 2})}
-        with (
-            httpx2.Client(timeout=60) as client,
-            client.stream("POST", f"{ending.url}/v1/chat/completions", json=asked, headers=reply) as answer,
-        ):
+        with ending.streaming() as answer:
             pieces = answer.iter_raw()
             first = next(pieces)
             ending.process.send_signal(signal.SIGTERM)

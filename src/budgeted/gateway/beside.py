@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
-from budgeted.manager.project_payer import ProjectPayer
+from budgeted.ledger.interface import Ledger
+from budgeted.metering import runner
 
 T = TypeVar("T")
 
 
-async def beside(payer: ProjectPayer, step: Callable[[], T]) -> T:
-    """What a step says that reads a ledger: in a thread, where the ledger is reached over a network or shared.
+async def beside(ledger: Ledger, step: Callable[[], T]) -> T:
+    """What a step says that only reads a ledger: in a thread, where the ledger is reached over a network or shared.
 
     Args:
-        payer: whose ledger it is.
+        ledger: which one.
         step: what asks it.
+
+    Raises:
+        LedgerError: the ledger does not answer.
     """
-    ledger = payer.ledger
-    return await asyncio.to_thread(step) if ledger.remote or ledger.shared else step()
+    return await runner.beside(ledger, lambda _: step(), _nothing, patient=True)
+
+
+def _nothing() -> None:
+    """A look at a ledger leaves nothing behind."""

@@ -8,7 +8,7 @@ from typing import Final
 
 from budgeted.gateway.beside import beside
 from budgeted.gateway.shared_parts import Gateway
-from budgeted.money import NANO
+from budgeted.money import plain_usd
 from budgeted.payers.block import Budget
 
 ASKED: Final = b"x-budgeted-headers"
@@ -35,14 +35,10 @@ async def figures(gateway: Gateway, block: Budget, *, ended: bool) -> list[tuple
         block: of the request.
         ended: whether its cost is known by now; that of a stream is not when its headers are sent.
     """
-    found = [(SPENT, _usd(block.spent))] if ended else []
+    found = [(SPENT, plain_usd(block.spent).encode())] if ended else []
     # Whatever is wrong with the ledger: what was paid for is answered.
     with contextlib.suppress(Exception):
-        balance = await beside(gateway.manager.payer, lambda: gateway.manager.balance(block.user))
+        balance = await beside(gateway.manager.ledger, lambda: gateway.manager.balance(block.user))
         if balance.remaining is not None:
-            found.append((REMAINING, _usd(balance.remaining)))
+            found.append((REMAINING, plain_usd(balance.remaining).encode()))
     return found
-
-
-def _usd(amount: float) -> bytes:
-    return f"{round(amount * NANO) / NANO:.9f}".rstrip("0").rstrip(".").encode()

@@ -12,12 +12,12 @@ from typing import Final
 
 from budgeted.errors import LedgerError
 from budgeted.gateway import key_records, key_secret, keys
+from budgeted.gateway.beside import beside
 from budgeted.gateway.callers import Caller, CallerError, Headers
 from budgeted.gateway.credentials import CREDENTIALS
 from budgeted.gateway.keys import Key, KeyTextError
 from budgeted.limits.periods import local_time
 from budgeted.manager.budget_manager import BudgetManager
-from budgeted.metering.runner import beside
 
 logger = logging.getLogger("budgeted")
 
@@ -136,7 +136,7 @@ class KeyCallers:
             self._good[key.id] = now  # other requests with it go on with what was known while this one asks
         payer, ledger, at = self._manager.payer, self._manager.ledger, asked
         try:
-            found = await beside(ledger, lambda _: key_records.standing(ledger, key.id), _nothing, patient=True)
+            found = await beside(ledger, lambda: key_records.standing(ledger, key.id))
             at = now
         except LedgerError as error:
             if asked is None:
@@ -201,7 +201,3 @@ def _refused(key: Key, found: key_records.Standing) -> CallerError:
         )
         return CallerError(401, text)
     return CallerError(REVOKED_STATUS, f"{which} was revoked, and nothing was sent: {found.revoked}")
-
-
-def _nothing() -> None:
-    """A look at a ledger leaves nothing behind."""

@@ -35,7 +35,7 @@ async def make(gateway: Gateway, path: str, headers: Headers) -> Answer:
     """
     if path == "/budget":
         caller = await gateway.callers.caller(headers)
-        return _answer(200, await beside(gateway.manager.payer, lambda: _budget(gateway, caller)))
+        return _answer(200, await beside(gateway.manager.ledger, lambda: _budget(gateway, caller)))
     if path in ("/health", "/health/ready"):
         return await _ready(gateway)
     return _answer(200, {"status": "ok"} if path == "/health/live" else {"service": "budgeted gateway"})
@@ -43,7 +43,7 @@ async def make(gateway: Gateway, path: str, headers: Headers) -> Answer:
 
 async def _ready(gateway: Gateway) -> Answer:
     try:
-        await beside(gateway.manager.payer, lambda: gateway.manager.ledger.read("g"))
+        await beside(gateway.manager.ledger, lambda: gateway.manager.ledger.read("g"))
     except LedgerError:
         return _answer(503, {"status": "unavailable", "ledger": AWAY})
     return _answer(200, {"status": "ok", "ledger": "reachable"})

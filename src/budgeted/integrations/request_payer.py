@@ -17,7 +17,7 @@ from budgeted.errors import BudgetError
 from budgeted.integrations.problem_answers import PayerError
 from budgeted.manager.budget_manager import BudgetManager
 from budgeted.manager.open_managers import check_stated
-from budgeted.money import NANO
+from budgeted.money import plain_usd
 from budgeted.payers.block import Budget
 from budgeted.payers.cap_text import CapLike, read_cap
 from budgeted.payers.purpose_tags import Accounts, AskedTags, TagsOf
@@ -186,7 +186,7 @@ def figures(block: RequestBlock) -> list[tuple[str, str]]:
 
     The ledger is asked for it, which may take a while.
     """
-    found = [("budgeted-spent", _usd(block.spent))]
+    found = [("budgeted-spent", plain_usd(block.spent))]
     left = [] if block.remaining is None else [block.remaining]
     # Whatever is wrong with the ledger: what was paid for is answered.
     with contextlib.suppress(Exception):
@@ -194,7 +194,7 @@ def figures(block: RequestBlock) -> list[tuple[str, str]]:
         if isinstance(front, BudgetManager):
             balance = front.balance(block.user)
             left += [] if balance.remaining is None else [balance.remaining]
-    return found if not left else [*found, ("budgeted-remaining", _usd(min(left)))]
+    return found if not left else [*found, ("budgeted-remaining", plain_usd(min(left)))]
 
 
 @contextlib.contextmanager
@@ -293,7 +293,3 @@ def _header_name(name: object) -> str:
 def _checked(found: object) -> str:
     refuse_amount(found, "BudgetMiddleware(cap={})")
     return check_user(found)
-
-
-def _usd(amount: float) -> str:
-    return f"{round(amount * NANO) / NANO:.9f}".rstrip("0").rstrip(".")
