@@ -172,7 +172,7 @@ def test_a_variable_or_an_option_that_makes_no_sense_is_named() -> None:
             stated_gateway({**none, f"BUDGETED_GATEWAY_{variable}": value})
     with pytest.raises(ValueError, match=r"--port: .*99999"):
         stated_gateway(none, {"port": 99999})
-    with pytest.raises(ValueError, match=r"--upstream: is like openai=https://.*, got 'openai'"):
+    with pytest.raises(ValueError, match=r"--upstream: must be like openai=https://.*, got 'openai'"):
         stated_gateway(none, {"upstreams": ("openai",)})
 
 

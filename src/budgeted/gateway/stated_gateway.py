@@ -229,7 +229,7 @@ def _addresses(where: str, pairs: Iterable[str], sources: _Sources) -> dict[str,
         name, equals, url = (part.strip() for part in pair.partition("="))
         if not equals:
             quoted = shown(re.sub(r"//[^/]*@", "//***@", pair))
-            msg = f"{where}: is like openai=https://api.openai.com/v1, got {quoted}"
+            msg = f"{where}: must be like openai=https://api.openai.com/v1, got {quoted}"
             raise ValueError(msg)
         found[name] = _upstream(where, name, url)
         sources[f"upstreams.{name}"] = where
