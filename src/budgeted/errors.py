@@ -209,6 +209,21 @@ class BudgetExceededError(BudgetError):
             return text + f"; {what} at {self.resets_at.isoformat()}"
         return text + "; raise the limit to go on"
 
+    def without_figures(self, who: str) -> str:
+        """That there is no room, and until when, for those who are not to know what others have spent.
+
+        Args:
+            who: whose limit it is, in words.
+        """
+        text = f"there is no room for this request in {self.limit} of {who}"
+        if self.requested > self.max_budget:
+            return text + ", which it needs more than all of"
+        if self.reason == "held":
+            return text + "; there may be when others that are being served have ended"
+        if self.resets_at is not None:
+            return text + f"; {'there is room at' if self.rolls else 'it resets at'} {self.resets_at.isoformat()}"
+        return text
+
     @property
     def rolls(self) -> bool:
         """Whether the limit is a rolling one: by ``resets_at`` some of it is free again, and the rest later."""

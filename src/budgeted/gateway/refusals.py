@@ -155,16 +155,8 @@ def _exceeded(error: BudgetExceededError, own: frozenset[str] | None) -> Refusal
     never = error.requested > error.max_budget
     waits = error.reason == "held" and not never
     retry = None if error.retry_after is None or never else max(1, math.ceil(error.retry_after))
-    if own is None or error.account in own:
-        return Refusal(BUDGET, f"{error}; nothing was sent", retry, final=not waits)
-    text = f"there is no room for this request in {error.limit} of {_who(error)}"
-    if never:
-        text += ", which it needs more than all of"
-    elif error.reason == "held":
-        text += "; there may be when others that are being served have ended"
-    elif error.resets_at is not None:
-        text += f"; {'there is room at' if error.rolls else 'it resets at'} {error.resets_at.isoformat()}"
-    return Refusal(BUDGET, f"{text}; nothing was sent", retry, final=not waits)
+    told = str(error) if own is None or error.account in own else error.without_figures(_who(error))
+    return Refusal(BUDGET, f"{told}; nothing was sent", retry, final=not waits)
 
 
 def _who(error: BudgetExceededError) -> str:

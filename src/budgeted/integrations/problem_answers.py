@@ -200,22 +200,15 @@ def _stopped(error: BudgetStoppedError) -> Answer:
 
 
 def _exceeded(error: BudgetExceededError, status: int) -> Answer:
-    name, who = error.known_as, _who(error)
+    name = error.known_as
     # What needs more than all of a limit passes at no time.
     passes = error.retry_after is not None and not error.requested > error.max_budget
-    detail = f"there is no room for this request in {error.limit} of {who}"
-    if error.requested > error.max_budget:
-        detail += ", which it needs more than all of"
-    elif error.reason == "held":
-        detail += "; there may be when others that are being served have ended"
-    elif error.resets_at is not None:
-        detail += f"; {'there is room at' if error.rolls else 'it resets at'} {error.resets_at.isoformat()}"
     return Answer(
         Problem(
             type="urn:budgeted:budget-exceeded",
             title="No room is left in a budget",
             status=status if passes else 402,
-            detail=detail,
+            detail=error.without_figures(_who(error)),
             account=name or None,
             account_kind=error.account_kind,
             limit=error.limit,
