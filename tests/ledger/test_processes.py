@@ -387,14 +387,14 @@ def test_a_hundred_kills_lose_no_acknowledged_charge(journal: JournalLedger, mon
 @pytest.mark.slow
 def test_a_million_accounts_fit_into_600_megabytes(directory: Path) -> None:
     program = """
-        import resource, sys
         from ledgers import *
         from budgeted.ledger.memory.ledger import MemoryLedger
         ledger = MemoryLedger()
         for i in range(10**6):
             ledger.set_limits(f"u:user-{i}", [LimitSpec("usd/day", USD, 10**9, 0, 10**10)], explicit=False, create=True)
         charge(ledger, 1, "u:user-77")
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+        print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")))
     """
-    [megabytes] = finish(python(program))
-    assert int(megabytes) < 600
+    # Not what getrusage tells: that is at least as much as the process had that started this one.
+    [most] = finish(python(program))
+    assert int(most.split()[1]) < 600 * 1024

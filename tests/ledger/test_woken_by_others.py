@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -87,3 +88,16 @@ def test_a_call_that_waits_is_refused_when_another_process_stops_it(two: tuple[B
         held.settle(cost=1)
     assert isinstance(waiting.error, BudgetStoppedError)
     assert waiting.seconds < 10
+
+
+def test_waiting_for_others_leaves_a_seeded_programs_numbers_alone(two: tuple[BudgetManager, BudgetManager]) -> None:
+    mine, other = two
+    random.seed(7)
+    before = random.getstate()
+    waiting = Waiting(mine)
+    with mine.hold(cost=1):
+        waiting.start()
+        other.top_up(None, 1)
+        waiting.join()
+    assert waiting.error is None
+    assert random.getstate() == before

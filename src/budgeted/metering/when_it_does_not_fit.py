@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import Callable, Generator
 
 import msgspec
@@ -15,6 +14,7 @@ from budgeted.metering.blocking_limit import REPEATED, Refusal, error_of
 from budgeted.metering.call import Call
 from budgeted.payers import swallowed_refusals
 from budgeted.pricing import tiktoken_counting
+from budgeted.system import jitter
 from budgeted.telemetry import call_reporting, counters, span_attributes
 
 logger = logging.getLogger("budgeted")
@@ -155,7 +155,7 @@ def _wait(
                 # Nobody ends a period: the one that is waited for looks at its end itself.
                 until = refused.end - payer.clock() if refused.end else left
                 if payer.ledger.poll is not None:  # calls of other hosts end unnoticed; those that wait look apart
-                    until = min(until, random.uniform(MOMENT, payer.ledger.poll))  # noqa: S311 - no secret
+                    until = min(until, jitter.between(MOMENT, payer.ledger.poll))
                 yield patience.sleep(min(left, max(until, MOMENT)), refusal)
         finally:
             turns.leave(ticket)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import secrets
 import threading
 import time
@@ -11,6 +10,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from budgeted.errors import LedgerError
+from budgeted.system import jitter
 
 if TYPE_CHECKING:
     import httpx2
@@ -163,7 +163,7 @@ def _is_ours(answer: httpx2.Response) -> bool:
 def _wait(pause: float, deadline: float) -> bool:
     """Wait a moment before the next attempt; False if there is no time for one."""
     # At random: clients that lost the same server do not all come back at the same instant.
-    pause *= random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+    pause *= jitter.between(0.5, 1.0)
     if time.monotonic() + pause >= deadline:
         return False
     time.sleep(pause)

@@ -11,7 +11,6 @@ import atexit
 import collections
 import logging
 import queue
-import random
 import secrets
 import threading
 import time
@@ -23,6 +22,7 @@ from budgeted.ledger import background_worker
 from budgeted.ledger.default_place import default_directory
 from budgeted.ledger.weak_registry import WeakRegistry
 from budgeted.limits.trusted_clock import is_system_clock
+from budgeted.system import jitter
 from budgeted.system.forks import at_fork
 from budgeted.telemetry import counters
 from budgeted.telemetry.events import Event
@@ -217,7 +217,7 @@ class Courier:
     def _put_off(self, problem: str, retry_after: float | None) -> None:
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self.failures, 20))
         # At random: processes that lost the same destination do not all come back at the same instant.
-        pause *= random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+        pause *= jitter.between(0.5, 1.0)
         self._resumes = self._timer() + min(max(pause, retry_after or 0.0), GIVEN_UP_SECONDS)
         self.failures += 1
         self._waiting.rotate(-1)  # one that is refused for what it says must not keep the others
