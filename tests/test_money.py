@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budgeted.money import MAX_USD, NANO, format_usd, nano_usd, pico_per_token, to_usd
+from budgeted.money import MAX_USD, NANO, format_usd, nano_usd, pico_per_token, short_usd, to_usd
 from budgeted.validation import shown
 
 amounts = st.integers(0, MAX_USD * NANO)
@@ -149,3 +149,28 @@ def test_prices_per_million_become_integer_rates_rounded_up() -> None:
     assert pico_per_token(1e-7) == 1
     with pytest.raises(ValueError, match="input must not be negative, got -1"):
         pico_per_token(-1, "input")
+
+
+@given(st.integers(1, MAX_USD * NANO))
+def test_what_a_glance_reads_is_within_one_percent_and_never_nothing(nano: int) -> None:
+    read = nano_usd(short_usd(nano))
+    assert read
+    assert abs(read - nano) * 100 <= nano
+    assert short_usd(-nano) == f"-{short_usd(nano)}"
+
+
+@pytest.mark.parametrize(
+    ("nano", "text"),
+    [
+        (0, "$0.00"),
+        (1, "$0.000000001"),
+        (91_750, "$0.0000918"),
+        (21_349_000, "$0.0213"),
+        (999_600_000, "$1.00"),
+        (6_040_616_750, "$6.04"),
+        (999_995_000_000, "$1,000.00"),
+        (1_204_490_000_000, "$1,204"),
+    ],
+)
+def test_an_amount_is_read_at_a_glance(nano: int, text: str) -> None:
+    assert short_usd(nano) == text

@@ -112,6 +112,22 @@ def format_usd(nano: int) -> str:
     return f"{'-' if nano < 0 else ''}${whole:,}.{decimals}"
 
 
+def short_usd(nano: int) -> str:
+    """Write nano-USD as a glance reads them: four digits or three that matter, and never nothing for something.
+
+    Example:
+        >>> [short_usd(nano) for nano in (0, 91_750, 21_349_000, 6_040_616_750, 1_204_490_000_000)]
+        ['$0.00', '$0.0000918', '$0.0213', '$6.04', '$1,204']
+    """
+    size, sign = abs(nano), "-" if nano < 0 else ""
+    if size >= 1_000 * NANO:
+        return f"{sign}${(size + NANO // 2) // NANO:,}"
+    step = 10**7 if size >= NANO else 10 ** max(0, len(str(size)) - 3)
+    rounded = (size + step // 2) // step * step
+    # What has been rounded up to a whole dollar is written as such.
+    return f"{sign}{format_usd(rounded)}"
+
+
 def _scaled(value: object, scale: int, what: str, *, up: bool) -> int:
     numerator, denominator = _ratio(value, what)
     if numerator < 0:
