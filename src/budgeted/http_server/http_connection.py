@@ -46,12 +46,13 @@ class Served:
     """
 
     def __init__(self, app: ASGIApp, limits: ConnectionLimits, state: dict[str, Any]) -> None:
-        self.app, self.limits, self.state = app, limits, state
+        self.app, self.limits, self.ending = app, limits, False
+        # So that answers without an end know when to end.
+        self.state = {**state, "is_ending": lambda: self.ending}
         self.loop = asyncio.get_running_loop()
         self.seconds = seconds_for(limits)
         self.open: set[HTTPConnection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
-        self.ending = False
         # A request that is begun where another one has just ended would else find what that one has set.
         self.context = contextvars.copy_context()
         self._second, self._date = 0, b""

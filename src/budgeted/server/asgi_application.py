@@ -85,6 +85,7 @@ class _Server:
                 Route("/health/live", _live, methods=["GET"]),
                 Route("/health/ready", self._ready, methods=["GET"]),
                 Route("/openapi.json", self._openapi, methods=["GET"]),
+                *_page(settings, self._projects),
             ],
             middleware=[Middleware(CheckedHeaders)],
             exception_handlers={HTTPException: not_found, Exception: server_failed},
@@ -194,6 +195,23 @@ class _Server:
     async def _openapi(self, request: Request) -> Response:  # noqa: ARG002 - as Starlette has it
         self._document = self._document or msgspec.json.encode(openapi_document.document())
         return Response(self._document, media_type="application/json")
+
+
+def _page(settings: ServerSettings, projects: Projects) -> list[Route]:
+    """The page for people; where the package of its templates is missing, what to install."""
+    try:
+        from budgeted.page.application import page_routes
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] not in ("jinja2", "markupsafe"):
+            raise
+        return [Route("/", _no_page, methods=["GET"])]
+    from budgeted.server.page_of_projects import ProjectsToSee, TokenAccess
+
+    return page_routes(ProjectsToSee(settings, projects), TokenAccess(settings))
+
+
+async def _no_page(request: Request) -> Response:  # noqa: ARG001 - as Starlette has it
+    return json_response(501, {"page": "it needs packages that are not installed: pip install 'budgeted[server]'"})
 
 
 async def _live(request: Request) -> Response:  # noqa: ARG001 - as Starlette has it

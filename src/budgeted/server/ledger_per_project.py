@@ -99,6 +99,11 @@ class Projects:
             with self.using(name) as found:
                 yield found
 
+    def names(self) -> list[str]:
+        """The projects that are open."""
+        with self._lock:
+            return list(self._open)
+
     def _used(self, name: str) -> Project | None:
         with self._lock:
             found = self._open.get(name)

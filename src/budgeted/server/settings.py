@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -111,7 +111,7 @@ class ServerSettings(msgspec.Struct, kw_only=True, frozen=True):
             )
             raise ValueError(msg)
 
-    def may(self, token: str | None) -> str:
+    def may(self, token: str | None) -> Literal["write", "read", ""]:
         """What the bearer of a token may do: ``"write"`` (and read), ``"read"``, or ``""``: nothing."""
         if self.open:
             return "write"

@@ -1,0 +1,299 @@
+"""The page's routes: who looks is known, what is asked is looked up in a thread, and what a form does is done once."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from importlib import resources
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import anyio
+import anyio.to_thread
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from budgeted.errors import BudgetError, LedgerError
+from budgeted.page import forms
+from budgeted.page.asking import Asked, Done, Shown
+from budgeted.page.guesses import Guesses
+from budgeted.page.live_updates import MOST, Streams
+from budgeted.page.rendering import render
+from budgeted.page.security_headers import HEADERS
+from budgeted.page.sessions import SECONDS, Session, Sessions
+from budgeted.page.sources import Access, PageSource
+from budgeted.page.views import VIEWS, View
+
+logger = logging.getLogger("budgeted")
+
+LOGIN, LOGOUT, EVENTS, STATIC = "/page/login", "/page/logout", "/page/events", "/page/static/"
+
+THREADS = 8
+"""How many pages are made at once."""
+
+_TYPES: Mapping[str, str] = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8"}
+
+
+def page_routes(
+    source: PageSource,
+    access: Access,
+    *,
+    clock: Callable[[], float] = time.time,
+    timer: Callable[[], float] = time.monotonic,
+) -> list[Route]:
+    """The routes of the page, for an application of Starlette: ``/`` and what begins with ``/page/``.
+
+    Args:
+        source: whose budgets are shown.
+        access: who may look, and who may change them.
+        clock: unix seconds.
+        timer: seconds that only go forwards.
+    """
+    page = _Page(source, access, clock, timer)
+    return [
+        *(Route(path, page.view, methods=["GET", "POST"] if view.act else ["GET"]) for path, view in VIEWS.items()),
+        Route(LOGIN, page.login, methods=["GET", "POST"]),
+        Route(LOGOUT, page.logout, methods=["POST"]),
+        Route(EVENTS, page.events, methods=["GET"]),
+        Route(STATIC + "{name}", _static, methods=["GET"]),
+    ]
+
+
+class _Page:
+    def __init__(
+        self, source: PageSource, access: Access, clock: Callable[[], float], timer: Callable[[], float]
+    ) -> None:
+        self._source, self._access = source, access
+        self._sessions = Sessions(access, clock)
+        self._guesses = Guesses(timer)
+        self._streams = Streams()
+        self._threads = anyio.CapacityLimiter(THREADS)
+
+    async def view(self, request: Request) -> Response:
+        """What is at one of the views' paths."""
+        if (why := self._why_not(request)) is not None:
+            return _told(403, "Not from here", why)
+        session, is_new = self._session(request)
+        if session is None:
+            where = urlencode({"to": request.url.path + (f"?{request.url.query}" if request.url.query else "")})
+            return _redirected(f"{LOGIN}?{where}")
+        answer = await self._answer(request, VIEWS[request.url.path], session)
+        if is_new:
+            self._keep(request, answer, session)
+        return answer
+
+    async def login(self, request: Request) -> Response:
+        """A token for a session."""
+        if (why := self._why_not(request)) is not None:
+            return _told(403, "Not from here", why)
+        to = _own_path(request.query_params.get("to", "/"))
+        if request.method == "GET":
+            return _page("login.html", "Log in", {"to": to, "problem": ""})
+        if forms.is_from_elsewhere(request):
+            return _told(403, "Not from here", "this form was sent by a page of another site")
+        address = request.client.host if request.client else ""
+        if self._guesses.too_many(address):
+            text = "Too many tokens of your address were wrong: wait a minute."
+            return _page("login.html", "Log in", {"to": to, "problem": text}, 429)
+        form = await forms.read_form(request)
+        session = self._sessions.begin(form.get("token", "").strip() or None)
+        if session is None:
+            self._guesses.wrong(address)
+            text = "That is none of this server's tokens."
+            return _page("login.html", "Log in", {"to": to, "problem": text}, 401)
+        answer = _redirected(to)
+        self._keep(request, answer, session)
+        return answer
+
+    async def logout(self, request: Request) -> Response:
+        """The end of a session."""
+        session, _ = self._session(request)
+        form = await forms.read_form(request)
+        if session is not None and not self._is_ours(request, session, form):
+            return _told(403, "Not from here", "this form is none of this session's: load the page anew")
+        answer = _redirected(LOGIN)
+        answer.delete_cookie(_cookie(request), path="/")
+        return answer
+
+    async def events(self, request: Request) -> Response:
+        """A view, whenever it has changed."""
+        session, is_new = self._session(request)
+        target = urlsplit(request.query_params.get("at", "/"))
+        view = VIEWS.get(target.path)
+        if session is None or is_new or self._why_not(request) is not None or view is None or view.show is None:
+            return Response(status_code=204)  # for which a browser asks no more
+        if self._streams.open >= MOST:
+            return Response(status_code=503, headers={"retry-after": "10"})
+        query = dict(parse_qsl(target.query, keep_blank_values=True))
+
+        async def look() -> str | None:
+            found = await self._run(lambda: self._shown(view, target.path, query, session, ""))
+            return None if isinstance(found, Response) else _main(found[0])
+
+        def ends() -> bool:
+            return bool(request.scope.get("state", {}).get("is_ending", bool)())
+
+        headers = {**HEADERS, "x-accel-buffering": "no"}
+        return StreamingResponse(self._streams.events(look, ends), headers=headers, media_type="text/event-stream")
+
+    # -- what is asked
+
+    async def _answer(self, request: Request, view: View, session: Session) -> Response:
+        path, query = request.url.path, dict(request.query_params)
+        if request.method != "POST":
+            if view.show is None:
+                return _redirected("/")
+            told = self._sessions.read("told", request.cookies.get(_cookie(request, "told"))) or b""
+            found = await self._run(lambda: self._shown(view, path, query, session, told.decode("utf-8", "replace")))
+            if isinstance(found, Response):
+                return found
+            answer = _html(*found)
+            if told:
+                answer.delete_cookie(_cookie(request, "told"), path="/")
+            return answer
+        try:
+            form = await forms.read_form(request)
+        except ValueError as error:
+            return _told(400, "This form cannot be read", str(error))
+        if not self._is_ours(request, session, form):
+            return _told(403, "Not from here", "this form is none of this session's: load the page anew and try again")
+        if session.role != "write":
+            return _told(403, "You may only look", "this session's token may only read")
+        done = await self._run(lambda: self._done(view, path, query, form, session))
+        if isinstance(done, Done):
+            answer = _redirected(done.where)
+            self._set_cookie(request, answer, "told", self._sessions.signed("told", done.told.encode()), 60)
+            return answer
+        return done if isinstance(done, Response) else _html(*done)
+
+    async def _run(self, work: Callable[[], Any]) -> Any:
+        """Work in a thread; an answer in place of what goes wrong."""
+        try:
+            return await anyio.to_thread.run_sync(work, limiter=self._threads)
+        except LedgerError as error:
+            return _told(503, "The ledger is away", str(error))
+        except (BudgetError, ValueError, TypeError, OverflowError) as error:
+            return _told(422, "That cannot be done", str(error))
+
+    def _shown(self, view: View, path: str, query: Mapping[str, str], session: Session, told: str) -> tuple[str, int]:
+        """A view as HTML, and its status."""
+        assert view.show is not None  # noqa: S101 - it was asked for
+        projects = self._source.projects()
+        project = self._project(query, projects)
+        with self._source.books(project) as books:
+            asked = Asked(path=path, project=project, projects=projects, books=books, role=session.role, query=query)
+            return self._rendered(view.show(asked), asked, session, told)
+
+    def _done(
+        self, view: View, path: str, query: Mapping[str, str], form: Mapping[str, str], session: Session
+    ) -> Done | tuple[str, int]:
+        """What a form has done, or the page with what it asks before."""
+        assert view.act is not None  # noqa: S101 - it is routed so
+        projects = self._source.projects()
+        project = self._project({**query, **form}, projects)
+        with self._source.books(project, changes=True) as books:
+            asked = Asked(
+                path=path, project=project, projects=projects, books=books, role=session.role, query=query, form=form
+            )
+            done = view.act(asked)
+            if isinstance(done, Shown):
+                return self._rendered(done, asked, session, "")
+        if done.audit is not None:
+            logger.warning("budgeted: by the page, in %s: %s", project, done.audit)
+        return done
+
+    def _rendered(self, shown: Shown, asked: Asked, session: Session, told: str) -> tuple[str, int]:
+        data = {
+            **shown.data,
+            "title": shown.title,
+            "asked": asked,
+            "may_write": session.role == "write",
+            "is_open": self._sessions.open,
+            "form_token": self._sessions.form_token(session),
+            "told": told,
+            "navigation": [(path, view.heading) for path, view in VIEWS.items() if view.heading],
+        }
+        return render(shown.template, data), shown.status
+
+    def _project(self, query: Mapping[str, str], projects: Any) -> str:
+        """The project that is asked for, or else the usual one, or the first."""
+        if named := query.get("project"):
+            return named
+        return "default" if "default" in projects or not projects else str(projects[0])
+
+    # -- who asks
+
+    def _why_not(self, request: Request) -> str | None:
+        return self._access.why_not(request.scope.get("server"), request.scope["headers"])
+
+    def _session(self, request: Request) -> tuple[Session | None, bool]:
+        """The session of who asks, and whether it begins with this."""
+        found = self._sessions.of_cookie(request.cookies.get(_cookie(request)))
+        if found is None and self._sessions.open:
+            return self._sessions.begin(None), True
+        return found, False
+
+    def _is_ours(self, request: Request, session: Session, form: Mapping[str, str]) -> bool:
+        return not forms.is_from_elsewhere(request) and self._sessions.is_of(session, form.get("form_token", ""))
+
+    def _keep(self, request: Request, answer: Response, session: Session) -> None:
+        self._set_cookie(request, answer, "session", self._sessions.cookie(session), SECONDS)
+
+    def _set_cookie(self, request: Request, answer: Response, what: str, value: str, seconds: int) -> None:
+        answer.set_cookie(
+            _cookie(request, what),
+            value,
+            max_age=seconds,
+            path="/",
+            secure=request.url.scheme == "https",
+            httponly=True,
+            samesite="lax",
+        )
+
+
+def _cookie(request: Request, what: str = "session") -> str:
+    """The name of a cookie: with the port, which browsers do not tell servers apart by."""
+    return f"budgeted_{what}_{request.url.port or 0}"
+
+
+def _own_path(to: str) -> str:
+    """Where one was on the way to: a path of this server's, whatever an address claims."""
+    parts = urlsplit(to)
+    return to if to.startswith("/") and not to.startswith(("//", "/\\")) and not parts.netloc else "/"
+
+
+def _redirected(where: str) -> Response:
+    return RedirectResponse(where, 303, headers=dict(HEADERS))
+
+
+def _html(html: str, status: int = 200) -> Response:
+    return Response(html, status, dict(HEADERS), "text/html; charset=utf-8")
+
+
+def _page(template: str, title: str, data: Mapping[str, Any], status: int = 200) -> Response:
+    """A page for somebody whom nobody knows yet."""
+    return _html(render(template, {"title": title, **data}), status)
+
+
+def _told(status: int, title: str, text: str) -> Response:
+    return _page("problem.html", title, {"text": text}, status)
+
+
+def _main(html: str) -> str:
+    """The main part of a page."""
+    begin, end = html.find("<main"), html.rfind("</main>")
+    return html[begin : end + len("</main>")]
+
+
+async def _static(request: Request) -> Response:
+    name = request.path_params["name"]
+    kind = _TYPES.get(name.rpartition(".")[2])
+    if kind is None or not name.replace(".", "").isalpha():
+        return PlainTextResponse("there is no such file", 404, dict(HEADERS))
+    try:
+        data = (resources.files("budgeted.page") / "static" / name).read_bytes()
+    except FileNotFoundError:
+        return PlainTextResponse("there is no such file", 404, dict(HEADERS))
+    return Response(data, headers={**HEADERS, "cache-control": "max-age=3600"}, media_type=kind)

@@ -1,0 +1,108 @@
+"""Sessions of a page: a token is given once, and a signed cookie stands for what it may do.
+
+The cookie has no secret in it. It is signed with a key that is made of the tokens, so it is good in every process of a
+server, after a restart as well, and no longer when they are replaced. Where nobody needs a token, there is a session
+all the same: its forms are signed with it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import secrets
+from collections.abc import Callable
+
+import msgspec
+
+from budgeted.page.sources import Access, Role
+
+SECONDS = 12 * 3600
+"""How long a session lasts."""
+
+LONGEST = 4096
+"""Characters that are looked at: browsers keep no longer cookies."""
+
+
+class Session(msgspec.Struct, frozen=True, array_like=True):
+    """Who looks at a page.
+
+    Attributes:
+        role: what may be done.
+        ends: unix seconds.
+        nonce: what tells this session from others.
+    """
+
+    role: Role
+    ends: int
+    nonce: str
+
+
+class Sessions:
+    """Makes sessions, and knows them again.
+
+    Args:
+        access: who may look.
+        clock: unix seconds.
+    """
+
+    def __init__(self, access: Access, clock: Callable[[], float]) -> None:
+        self._access, self._clock = access, clock
+        told = "\n".join(access.secrets).encode()
+        # Without tokens nobody can be told apart, and nothing has to be known again after a restart.
+        self._key = hashlib.sha256(b"budgeted page\n" + told).digest() if told else secrets.token_bytes(32)
+
+    @property
+    def open(self) -> bool:
+        """Whether nobody needs a token."""
+        return not self._access.secrets
+
+    def begin(self, token: str | None) -> Session | None:
+        """A new session for the bearer of a token; None if it is none of ours."""
+        role = self._access.role(token)
+        return Session(role, int(self._clock()) + SECONDS, secrets.token_urlsafe(18)) if role else None
+
+    def cookie(self, session: Session) -> str:
+        """What the browser keeps."""
+        return self.signed("session", msgspec.json.encode(session))
+
+    def of_cookie(self, cookie: str | None) -> Session | None:
+        """The session that a cookie stands for; None if it is none of ours, or has ended."""
+        told = self.read("session", cookie)
+        if told is None:
+            return None
+        try:
+            session = msgspec.json.decode(told, type=Session)
+        except msgspec.DecodeError:
+            return None
+        return session if session.role and session.ends > self._clock() else None
+
+    def form_token(self, session: Session) -> str:
+        """What each form of a session carries, and a page of somebody else cannot know."""
+        return self._mac("form", session.nonce.encode())
+
+    def is_of(self, session: Session, form_token: str) -> bool:
+        """Whether a form is one of a session's."""
+        return hmac.compare_digest(self.form_token(session).encode(), form_token.encode("utf-8", "replace"))
+
+    def signed(self, purpose: str, data: bytes) -> str:
+        """Data as text that :meth:`read` takes for the same purpose alone."""
+        return f"{_text(data)}.{self._mac(purpose, data)}"
+
+    def read(self, purpose: str, signed: str | None) -> bytes | None:
+        """The data of :meth:`signed`; None if somebody else has written it."""
+        if not signed or len(signed) > LONGEST or not signed.isascii():
+            return None
+        text, _, mac = signed.partition(".")
+        try:
+            data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        except ValueError:
+            return None
+        return data if hmac.compare_digest(self._mac(purpose, data), mac) else None
+
+    def _mac(self, purpose: str, data: bytes) -> str:
+        return _text(hmac.digest(self._key, purpose.encode() + b"\0" + data, "sha256"))
+
+
+def _text(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

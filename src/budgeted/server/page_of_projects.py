@@ -1,0 +1,76 @@
+"""The page of a server: all its projects, for whoever has one of its tokens."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+from budgeted.errors import LedgerError
+from budgeted.http_server.same_machine import why_not_from_here
+from budgeted.ledger.opening import projects_beside
+from budgeted.manager.administrative_manager import Books
+from budgeted.page.sources import Role
+from budgeted.server.ledger_per_project import Projects
+from budgeted.server.settings import ServerSettings
+
+REMEMBERED_SECONDS = 5.0
+"""How long it is not looked again which projects there are: it takes a look at each file, or table."""
+
+
+class ProjectsToSee:
+    """What the page shows of a server.
+
+    Args:
+        settings: of the server.
+        projects: its ledgers.
+    """
+
+    def __init__(self, settings: ServerSettings, projects: Projects) -> None:
+        self._settings, self._projects = settings, projects
+        self._lock = threading.Lock()
+        self._found: list[str] = []
+        self._looked = float("-inf")
+
+    def projects(self) -> list[str]:
+        """The projects that its ledger has, and those that are open."""
+        with self._lock:
+            if time.monotonic() - self._looked > REMEMBERED_SECONDS:
+                # If it is away the names of before will do: what is asked of it next tells so.
+                with suppress(LedgerError):
+                    self._found = projects_beside(self._settings.ledger)[1] or []
+                self._looked = time.monotonic()
+            return sorted({*self._found, *self._projects.names()})
+
+    @contextmanager
+    def books(self, project: str, *, changes: bool = False) -> Iterator[Books]:
+        """A project's budgets; looking at one that is not there makes none."""
+        with self._projects.using(project) if changes else self._projects.looking(project) as found:
+            yield found.books
+
+
+class TokenAccess:
+    """Who may look: whoever has a token, or without tokens whoever is on this machine.
+
+    Args:
+        settings: of the server.
+    """
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self._settings = settings
+
+    @property
+    def secrets(self) -> Sequence[str]:
+        """All the server's tokens."""
+        return (*self._settings.tokens, *self._settings.read_tokens)
+
+    def role(self, token: str | None) -> Role:
+        """What a token allows."""
+        return self._settings.may(token)
+
+    def why_not(self, server: Sequence[object] | None, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+        """Without tokens, only this machine is served."""
+        if not self._settings.open or (why := why_not_from_here(server, headers)) is None:
+            return None
+        return f"a server without tokens serves its own machine alone, and {why}; set BUDGETED_TOKEN"
