@@ -42,7 +42,7 @@ def report(payer: ProjectPayer, by: str, since: object, until: object) -> Report
         since: the first day, as :func:`days_between` takes it.
         until: the last day.
     """
-    heading = _heading(by)
+    heading = heading_of(by)
     first, last = days_between(since, until, payer.timezone)
     background_worker.drain()
     rows = payer.ledger.rollups(0 if first is None else min(max(0, _number(first)), LAST_DAY), heading.account)
@@ -60,7 +60,12 @@ def report(payer: ProjectPayer, by: str, since: object, until: object) -> Report
     return made
 
 
-def _heading(by: object) -> Heading:
+def heading_of(by: object) -> Heading:
+    """How the ledger's rows are summed up by one of :data:`BY` or ``tag:NAME``.
+
+    Raises:
+        ValueError: ``by`` is none of these; the text quotes it.
+    """
     if isinstance(by, str) and by.startswith(_TAG) and by != _TAG:
         return _tag(check_text(by.removeprefix(_TAG), "a tag's name"))
     if not isinstance(by, str) or by not in _HEADINGS:
