@@ -22,6 +22,7 @@ from starlette.routing import Route
 from budgeted.errors import BudgetError, LedgerError
 from budgeted.http_server.request_headers import CheckedHeaders
 from budgeted.http_server.same_machine import why_not_from_here
+from budgeted.idempotent_requests import AnswersByKey
 from budgeted.ledger.admission import Refused
 from budgeted.ledger.cost_routing import Stale
 from budgeted.ledger.http import verbs_as_json
@@ -37,7 +38,6 @@ from budgeted.server.error_responses import (
     refusal_text,
     server_failed,
 )
-from budgeted.server.idempotent_requests import AnswersByKey
 from budgeted.server.ledger_per_project import Projects
 from budgeted.server.settings import ServerSettings
 
