@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from budgeted import colours
 from budgeted.money import NANO
 from budgeted.units import amount_text
 
@@ -12,7 +13,7 @@ MOST_ROWS = 50
 """Rows that are shown of a table: a notebook keeps all that it shows."""
 
 # Only what is neither black nor white: the page's own colours are kept for the text.
-_SPENT, _OVER, _HELD, _REST = "#2a9d8f", "#d1495b", "#e9a23b", "rgba(128, 128, 128, .3)"
+_REST = "rgba(128, 128, 128, .3)"
 _CELL = "text-align: {}; padding: 2px 10px; white-space: pre-wrap"
 
 
@@ -83,7 +84,7 @@ def _drawn(bar: Bar) -> str:
     over = bar.spent > bar.whole
     spent = _percent(bar.spent, bar.whole)
     held = min(100.0 - spent, _percent(bar.held, bar.whole))
-    parts = ((spent, _OVER if over else _SPENT), (held, _HELD))
+    parts = ((spent, colours.REFUSED if over else colours.SPENT), (held, colours.UNCERTAIN))
     pieces = "".join(
         f'<span style="width: {width:.4g}%; background: {colour}"></span>' for width, colour in parts if width
     )
