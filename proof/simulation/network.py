@@ -234,7 +234,7 @@ def installed() -> Iterator[None]:
             patch.setattr(module, "time", clock)
         for module in (network_ledger, client_leases):
             patch.setattr(module, "boot_time", _now)
-        patch.setattr(connections, "random", SimpleNamespace(uniform=lambda low, high: (low + high) / 2))
+        patch.setattr(connections, "jitter", SimpleNamespace(between=lambda low, high: (low + high) / 2))
         patch.setattr(anyio.to_thread, "run_sync", _at_once)
         patch.setattr(background_worker, "wanted", lambda _: None)
         patch.setattr(background_worker, "start", lambda: None)
