@@ -17,9 +17,10 @@ from budgeted.functions import decorator_options
 from budgeted.ledger import background_worker
 from budgeted.ledger.interface import Ledger
 from budgeted.ledger.opening import address_of, open_ledger
-from budgeted.manager import carried_manager, open_managers, reports, suggestions
+from budgeted.manager import activity, carried_manager, open_managers, reports, suggestions
 from budgeted.manager.account_changes import AccountChanges
 from budgeted.manager.accounts import Accounts
+from budgeted.manager.activity import Activity
 from budgeted.manager.argument_types import Fallback, Fsync, LedgerLike, Limits, MetricUsers, OnExceed, UserLimitsLike
 from budgeted.manager.balances import AccountInfo, Balance, UncertainCharge
 from budgeted.manager.carried_manager import CarriedManager
@@ -565,6 +566,21 @@ class BudgetManager(LiteLLMMethods):
         """
         self._changes.top_up(user, amount, until)
 
+    def activity(self) -> Activity:
+        """What goes on: calls in flight, calls that wait, and the last that were refused, of all that share the ledger.
+
+        Processes tell of refused and waiting calls every few seconds at most, and of no more than 20 each. Of calls in
+        flight in other processes, a shared ledger tells as far as it knows them.
+
+        Raises:
+            LedgerError: the ledger is away.
+
+        Example:
+            >>> [(one.account, one.limit, one.reason) for one in manager.activity().refusals]
+            [('bob', '$4/day', 'spent')]
+        """
+        return activity.of(self.payer)
+
     def uncertain(self) -> list[UncertainCharge]:
         """Charges that nobody confirmed, oldest first."""
         return self._accounts.uncertain()
@@ -655,6 +671,7 @@ class BudgetManager(LiteLLMMethods):
         """
         background_worker.drain()
         self.payer.repeats.write_rest()
+        self.payer.activity.end()
         open_managers.unregister(self)
         try:
             for ledger in (*self._former, self.ledger):

@@ -42,6 +42,7 @@ from budgeted.payers.purpose_tags import accounts_of
 from budgeted.pricing import price_registry
 from budgeted.pricing.usage import Counts
 from budgeted.telemetry import call_reporting, counters, events
+from budgeted.telemetry.activity import Activity
 from budgeted.telemetry.alerts import Alerts
 from budgeted.telemetry.events import Listener
 from budgeted.telemetry.log_throttling import Repeats, say
@@ -108,6 +109,7 @@ class ProjectPayer:
         self.listener: Listener | None = None
         self.webhooks: Webhooks | None = None
         self.repeats = Repeats()
+        self.activity = Activity(self)
         self.unlock()
         self._keyed: dict[str, _Keyed] = {}
         self._stated: dict[tuple[str, str], Limit] = {}

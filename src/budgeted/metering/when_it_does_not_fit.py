@@ -51,6 +51,8 @@ def negotiate(
         call_reporting.note_turned_away(call.request, call.groups, error, call.span)
         swallowed_refusals.note(call.blocks, error)
         raise
+    finally:
+        call_reporting.note_goes_on(call)
 
 
 def _negotiated(
@@ -104,6 +106,8 @@ class _Patience:
         call_reporting.note_waiting(
             self._call.request, refusal.refused, refusal.payer, waited, refusal.policy.wait, what
         )
+        if refusal.refused.limit:
+            call_reporting.note_waits(self._call, _error(self._call, refusal), refusal.payer)
         return seconds
 
 

@@ -185,6 +185,19 @@ class Webhooks(Protocol):
         """The ids of those destinations that want to know of shares of limits that are reached."""
 
 
+class Activity(Protocol):
+    """Who tells other processes which calls were refused, and which wait."""
+
+    def note(self, event: Any) -> None:
+        """Note an event, if it is a refusal."""
+
+    def waits(self, call: int, waiting: Any) -> None:
+        """Note that a call waits, under a number of its own."""
+
+    def goes_on(self, call: int) -> None:
+        """Note that it waits no more."""
+
+
 class Repeats(Protocol):
     """Who writes log records that may come over and over."""
 
@@ -247,7 +260,7 @@ class Payer(Protocol):
         project_name: the namespace in the ledger.
         metric_tags: the names of tags that metrics and logs may tell.
         user_names: by which names telemetry may know users; None where it names none.
-        alerts, listener, webhooks, repeats: who is told what.
+        alerts, listener, webhooks, activity, repeats: who is told what.
         semconv: whether the conventions' own metrics are wanted.
         front: the manager that this is a part of, for whoever asks which one pays.
     """
@@ -279,6 +292,9 @@ class Payer(Protocol):
 
     @property
     def webhooks(self) -> Webhooks | None: ...  # noqa: D102
+
+    @property
+    def activity(self) -> Activity: ...  # noqa: D102
 
     @property
     def repeats(self) -> Repeats: ...  # noqa: D102

@@ -26,6 +26,7 @@ from budgeted.ledger.spending_records import Used
 from budgeted.limits.periods import local_time
 from budgeted.money import format_usd, to_usd
 from budgeted.telemetry import counters, events, log_throttling, span_attributes
+from budgeted.telemetry.activity import turned
 from budgeted.telemetry.events import Event
 from budgeted.telemetry.genai_histogram_queue import Operation, operated
 from budgeted.telemetry.series_labels import Wanted, labels_of
@@ -97,8 +98,20 @@ def note_asked(call: MeteredCall, error: BudgetExceededError, payer: Payer) -> N
     """A call has no room, and waits for somebody to give it some: ``error`` is what it is refused with else."""
     event = _of_limit(call, "asked", error, payer)
     text = "budgeted: %s asks for %s of %s of a %s account, and waits for a higher limit"
+    payer.activity.waits(id(call), turned(event, asks=True))
     needs = amount(error.requested, error.unit)
     events.report(event, [payer], text, _asked(call.request), needs, error.limit, error.account_kind)
+
+
+def note_waits(call: MeteredCall, error: BudgetExceededError, payer: Payer) -> None:
+    """A call has waited for a while: ``error`` is what it is refused with else. It ends with :func:`note_goes_on`."""
+    payer.activity.waits(id(call), turned(_of_limit(call, "asked", error, payer)))
+
+
+def note_goes_on(call: MeteredCall) -> None:
+    """A call waits no more, however that ended."""
+    for group in call.groups:
+        group.payer.activity.goes_on(id(call))
 
 
 def note_repeated(call: MeteredCall, payer: Payer, block: str, limit: int, *, refused: bool, news: bool) -> None:

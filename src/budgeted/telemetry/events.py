@@ -209,6 +209,7 @@ def tell(event: Event, payers: Sequence[Payer]) -> None:
             listener.tell(event)
         if payer.webhooks is not None:
             payer.webhooks.tell(event, sent)
+        payer.activity.note(event)
 
 
 class Listener:

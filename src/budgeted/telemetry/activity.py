@@ -1,0 +1,166 @@
+"""Noting which calls are refused, and which wait, so that others can look: on a page, or in a terminal.
+
+What is noted is put into the ledger beside the calls, at most every few seconds, by the background worker. Nothing of
+it is promised: a ledger that is away just does not hear of it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import collections
+import contextlib
+import secrets
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from budgeted.errors import LedgerError
+from budgeted.ledger import background_worker
+from budgeted.ledger.limit_conversion import day_number
+from budgeted.ledger.weak_registry import WeakRegistry
+from budgeted.system.forks import at_fork
+from budgeted.telemetry.activity_records import LONGEST, MOST, SILENT_SECONDS, Record, Turned, drop_old, publish
+
+if TYPE_CHECKING:
+    from budgeted.payers.payer_interface import Payer
+    from budgeted.telemetry.events import Event
+
+PAUSE = 3.0
+"""Seconds between two times that a process tells something."""
+
+AGAIN = SILENT_SECONDS / 2
+"""Seconds after which it tells again of calls that still wait."""
+
+
+class Activity:
+    """What one payer's calls in this process do that others may want to see.
+
+    Args:
+        payer: whose.
+    """
+
+    def __init__(self, payer: Payer) -> None:
+        self._payer = payer
+        self._publishing = threading.Lock()
+        self._begin()
+        _all.add(self)
+
+    def _begin(self) -> None:
+        self._process = secrets.token_hex(6)
+        self._refusals: collections.deque[Turned] = collections.deque(maxlen=MOST)
+        self._waiting: dict[int, Turned] = {}
+        self._day = self._refused = 0
+        self._changed = self._is_kept = self._was_told = False
+        self._due = self._told = 0.0
+
+    def note(self, event: Event) -> None:
+        """Note an event, if it is a refusal. Takes no lock: this may be a finaliser."""
+        if event.kind == "refused" or (event.kind == "repeated" and event.reason == "refused"):
+            today = day_number(event.at.timestamp(), self._payer.timezone)
+            self._day, self._refused = today, 1 + (self._refused if today == self._day else 0)
+            self._refusals.append(turned(event))
+            self._wish()
+
+    def waits(self, call: int, waiting: Turned) -> None:
+        """Note that a call waits.
+
+        Args:
+            call: any number that is its own.
+            waiting: for what.
+        """
+        self._waiting[call] = waiting
+        self._wish()
+
+    def goes_on(self, call: int) -> None:
+        """Note that it waits no more."""
+        if self._waiting.pop(call, None) is not None:
+            self._wish()
+
+    def _wish(self) -> None:
+        self._changed = True
+        if not self._is_kept:
+            self._is_kept = True
+            background_worker.enqueue(lambda: background_worker.later(self))
+
+    def upkeep(self) -> float | None:
+        """Tell the others, if it is time. Returns the seconds until the next look; None where nothing is to be told."""
+        now = time.monotonic()
+        if self._waiting and now - self._told >= AGAIN:
+            self._changed = True
+        if self._changed and now >= self._due:
+            self.tell()
+            return PAUSE
+        if self._changed or self._waiting:
+            return max(0.1, self._due - now)
+        self._is_kept = False
+        # Looked at once more: what was noted meanwhile relied on this.
+        return PAUSE if self._is_new() else None
+
+    def _is_new(self) -> bool:
+        return self._changed
+
+    def tell(self) -> None:
+        """Tell the others now, if there is anything new."""
+        if not self._changed:
+            return
+        with self._publishing, contextlib.suppress(LedgerError):
+            self._changed, self._told = False, time.monotonic()
+            self._due = self._told + PAUSE
+            now = self._payer.clock()
+            waiting = tuple(list(self._waiting.values())[:MOST])
+            record = Record(now, self._day, self._refused, tuple(self._refusals), waiting)
+            publish(self._payer.ledger, self._process, record)
+            if not self._was_told:
+                self._was_told = True
+                drop_old(self._payer.ledger, now)
+
+    def end(self) -> None:
+        """The process, or its manager, ends: nothing of it waits any more."""
+        if self._waiting:
+            self._waiting.clear()
+            self._changed = True
+        self.tell()
+
+    def after_fork(self) -> None:
+        """Be the forked child's own."""
+        self._publishing = threading.Lock()
+        self._begin()
+
+
+def turned(event: Event, *, asks: bool = False) -> Turned:
+    """What is told of a call that was refused, or waits.
+
+    Args:
+        event: what is in its way.
+        asks: whether it waits for somebody to raise the limit.
+    """
+    return Turned(
+        at=event.at.timestamp(),
+        account=event.account[:LONGEST],
+        kind=event.account_kind,
+        limit=event.limit[:LONGEST],
+        unit=event.unit,
+        model=event.model[:LONGEST],
+        requested=event.requested,
+        remaining=event.remaining,
+        reason=event.reason[:LONGEST],
+        asks=asks,
+    )
+
+
+_all: WeakRegistry[Activity] = WeakRegistry()
+
+
+def _end() -> None:
+    for one in _all.alive():
+        with contextlib.suppress(Exception):  # the program ends, and nothing of this is promised
+            one.tell()
+
+
+def _after_fork() -> None:
+    for one in _all.alive():
+        one.after_fork()
+
+
+at_fork(after_in_child=_after_fork)
+atexit.register(_end)
