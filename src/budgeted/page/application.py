@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import logging
 import time
 from collections.abc import Callable, Mapping
 from importlib import resources
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import anyio
@@ -16,14 +18,17 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response, S
 from starlette.routing import Route
 
 from budgeted.errors import BudgetError, LedgerError
+from budgeted.idempotent_requests import AnswersByKey
 from budgeted.page import forms
-from budgeted.page.asking import Asked, Done, Shown
+from budgeted.page.asking import Asked, Done, Drawn, Shown
 from budgeted.page.guesses import Guesses
 from budgeted.page.live_updates import MOST, Streams
 from budgeted.page.rendering import render
-from budgeted.page.security_headers import HEADERS
+from budgeted.page.security_headers import DRAWN, HEADERS
 from budgeted.page.sessions import SECONDS, Session, Sessions
 from budgeted.page.sources import Access, PageSource
+from budgeted.page.spend_by_hour import EVERY
+from budgeted.page.spending import Spending
 from budgeted.page.views import VIEWS, View
 
 logger = logging.getLogger("budgeted")
@@ -70,6 +75,9 @@ class _Page:
         self._guesses = Guesses(timer)
         self._streams = Streams()
         self._threads = anyio.CapacityLimiter(THREADS)
+        self._answers = AnswersByKey()
+        self._spending = Spending(timer)
+        self._watching: asyncio.Task[None] | None = None
 
     async def view(self, request: Request) -> Response:
         """What is at one of the views' paths."""
@@ -79,6 +87,7 @@ class _Page:
         if session is None:
             where = urlencode({"to": request.url.path + (f"?{request.url.query}" if request.url.query else "")})
             return _redirected(f"{LOGIN}?{where}")
+        self._keep_watching(request)
         answer = await self._answer(request, VIEWS[request.url.path], session)
         if is_new:
             self._keep(request, answer, session)
@@ -130,29 +139,34 @@ class _Page:
 
         async def look() -> str | None:
             found = await self._run(lambda: self._shown(view, target.path, query, session, ""))
-            return None if isinstance(found, Response) else _main(found[0])
-
-        def ends() -> bool:
-            return bool(request.scope.get("state", {}).get("is_ending", bool)())
+            return None if isinstance(found, (Response, Drawn)) else _main(found[0])
 
         headers = {**HEADERS, "x-accel-buffering": "no"}
-        return StreamingResponse(self._streams.events(look, ends), headers=headers, media_type="text/event-stream")
+        return StreamingResponse(
+            self._streams.events(look, _ends(request)), headers=headers, media_type="text/event-stream"
+        )
 
     # -- what is asked
 
     async def _answer(self, request: Request, view: View, session: Session) -> Response:
+        if request.method == "POST":
+            return await self._answer_form(request, view, session)
+        if view.show is None:
+            return _redirected("/")
         path, query = request.url.path, dict(request.query_params)
-        if request.method != "POST":
-            if view.show is None:
-                return _redirected("/")
-            told = self._sessions.read("told", request.cookies.get(_cookie(request, "told"))) or b""
-            found = await self._run(lambda: self._shown(view, path, query, session, told.decode("utf-8", "replace")))
-            if isinstance(found, Response):
-                return found
-            answer = _html(*found)
-            if told:
-                answer.delete_cookie(_cookie(request, "told"), path="/")
-            return answer
+        told = self._sessions.read("told", request.cookies.get(_cookie(request, "told"))) or b""
+        found = await self._run(lambda: self._shown(view, path, query, session, told.decode("utf-8", "replace")))
+        if isinstance(found, Response):
+            return found
+        if isinstance(found, Drawn):
+            return Response(found.data, headers=dict(DRAWN), media_type=found.media_type)
+        answer = _html(*found)
+        if told:
+            answer.delete_cookie(_cookie(request, "told"), path="/")
+        return answer
+
+    async def _answer_form(self, request: Request, view: View, session: Session) -> Response:
+        path, query = request.url.path, dict(request.query_params)
         try:
             form = await forms.read_form(request)
         except ValueError as error:
@@ -177,32 +191,66 @@ class _Page:
         except (BudgetError, ValueError, TypeError, OverflowError) as error:
             return _told(422, "That cannot be done", str(error))
 
-    def _shown(self, view: View, path: str, query: Mapping[str, str], session: Session, told: str) -> tuple[str, int]:
-        """A view as HTML, and its status."""
+    def _shown(
+        self, view: View, path: str, query: Mapping[str, str], session: Session, told: str
+    ) -> tuple[str, int] | Drawn:
+        """A view as HTML, and its status; or a picture."""
         assert view.show is not None  # noqa: S101 - it was asked for
         projects = self._source.projects()
         project = self._project(query, projects)
         with self._source.books(project) as books:
-            asked = Asked(path=path, project=project, projects=projects, books=books, role=session.role, query=query)
-            return self._rendered(view.show(asked), asked, session, told)
+            asked = Asked(
+                path=path,
+                project=project,
+                projects=projects,
+                books=books,
+                spending=self._spending,
+                role=session.role,
+                query=query,
+            )
+            self._spending.watch(books)
+            shown = view.show(asked)
+            return shown if isinstance(shown, Drawn) else self._rendered(shown, asked, session, told)
 
     def _done(
         self, view: View, path: str, query: Mapping[str, str], form: Mapping[str, str], session: Session
     ) -> Done | tuple[str, int]:
         """What a form has done, or the page with what it asks before."""
         assert view.act is not None  # noqa: S101 - it is routed so
-        projects = self._source.projects()
+        act, projects = view.act, self._source.projects()
         project = self._project({**query, **form}, projects)
         with self._source.books(project, changes=True) as books:
             asked = Asked(
-                path=path, project=project, projects=projects, books=books, role=session.role, query=query, form=form
+                path=path,
+                project=project,
+                projects=projects,
+                books=books,
+                spending=self._spending,
+                role=session.role,
+                query=query,
+                form=form,
             )
-            done = view.act(asked)
-            if isinstance(done, Shown):
-                return self._rendered(done, asked, session, "")
-        if done.audit is not None:
-            logger.warning("budgeted: by the page, in %s: %s", project, done.audit)
-        return done
+
+            def work() -> Done:
+                done = act(asked)
+                if isinstance(done, Shown):
+                    raise _Question(done)
+                if done.audit is not None:
+                    logger.warning("budgeted: by the page, %s, in %r: %s", self._who(session), project, done.audit)
+                return done
+
+            try:
+                once = form.get("once")
+                # A form that is sent twice, by a second click or a page that is loaded anew, is done once.
+                key = session.nonce, path, project, once or ""
+                return cast("Done", self._answers.once(key, work, again=False)) if once else work()
+            except _Question as question:
+                return self._rendered(question.shown, asked, session, "")
+
+    def _who(self, session: Session) -> str:
+        """Who does something, for the log: sessions are told apart, and nothing in it opens one."""
+        number = hashlib.sha256(session.nonce.encode()).hexdigest()[:8]
+        return f"session {number} {'without a token' if self._sessions.open else 'with a token that may write'}"
 
     def _rendered(self, shown: Shown, asked: Asked, session: Session, told: str) -> tuple[str, int]:
         data = {
@@ -222,6 +270,18 @@ class _Page:
         if named := query.get("project"):
             return named
         return "default" if "default" in projects or not projects else str(projects[0])
+
+    def _keep_watching(self, request: Request) -> None:
+        """Have what is spent per hour be looked at while nobody looks at the page, for as long as the server runs."""
+        if self._watching is None or self._watching.done():
+            self._watching = asyncio.get_running_loop().create_task(self._watch(_ends(request)))
+
+    async def _watch(self, ends: Callable[[], bool]) -> None:
+        while True:
+            await asyncio.sleep(EVERY)
+            if ends():
+                return
+            await anyio.to_thread.run_sync(self._spending.look_again, self._source, limiter=self._threads)
 
     # -- who asks
 
@@ -251,6 +311,20 @@ class _Page:
             httponly=True,
             samesite="lax",
         )
+
+
+class _Question(Exception):  # noqa: N818 - it is no error
+    """Nothing was done yet: something is asked before, each time anew."""
+
+    def __init__(self, shown: Shown) -> None:
+        super().__init__()
+        self.shown = shown
+
+
+def _ends(request: Request) -> Callable[[], bool]:
+    """Whether the server ends that a request has come to."""
+    ends: Callable[[], bool] = request.scope.get("state", {}).get("is_ending", bool)
+    return ends
 
 
 def _cookie(request: Request, what: str = "session") -> str:

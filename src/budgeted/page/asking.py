@@ -10,6 +10,7 @@ import msgspec
 
 from budgeted.manager.administrative_manager import Books
 from budgeted.page.sources import Role
+from budgeted.page.spending import Spending
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,6 +21,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         project: which one is looked at.
         projects: all that there are, to choose from.
         books: the project's budgets.
+        spending: what was spent over time.
         role: ``"write"`` or ``"read"``.
         query: what the address says, each name once.
         form: what a form sent, each name once; empty where none was.
@@ -29,6 +31,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     project: str
     projects: Sequence[str]
     books: Books
+    spending: Spending
     role: Role
     query: Mapping[str, str]
     form: Mapping[str, str] = {}
@@ -58,6 +61,18 @@ class Shown(msgspec.Struct, frozen=True):
     title: str
     data: Mapping[str, Any] = {}
     status: int = 200
+
+
+class Drawn(msgspec.Struct, frozen=True):
+    """A picture, in place of a page.
+
+    Attributes:
+        data: the whole file.
+        media_type: what it is.
+    """
+
+    data: bytes
+    media_type: str
 
 
 class Done(msgspec.Struct, frozen=True):

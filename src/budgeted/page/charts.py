@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ET
 from typing import Any, Final
 
 from budgeted.money import NANO, short_usd, to_usd
-from budgeted.page.spend_over_time import Series, SpendOverTime
+from budgeted.page.spend_over_time import SpendOverTime
 
 COLOURS: Final = (
     ("#2a9d8f", "#3fb8a9"),
@@ -122,13 +122,6 @@ def _labels(spend: SpendOverTime, *, sparse: bool) -> list[str]:
     return labels
 
 
-def colour_number(spend: SpendOverTime, line: Series) -> int:
-    """Which colour a series has: 0 to 6, 7 for that of all others, 8 for that of what is under no name."""
-    if line.name == spend.others:
-        return len(COLOURS)
-    return len(COLOURS) + 1 if line.name == spend.rest else spend.series.index(line)
-
-
 def _finished(root: ET.Element, spend: SpendOverTime) -> ET.Element:
     """A drawn chart without what is for scripts, in the page's colours, and about half as large."""
     for parent in list(root.iter()):
@@ -174,7 +167,5 @@ def _stylesheet(spend: SpendOverTime) -> str:
 def _rules(spend: SpendOverTime, ground: int) -> str:
     """The colours on light (0) or dark (1) ground."""
     colours = (*COLOURS, OTHERS, REST)
-    series = "".join(
-        f".color-{i}{{fill:{colours[colour_number(spend, line)][ground]}}}" for i, line in enumerate(spend.series)
-    )
+    series = "".join(f".color-{i}{{fill:{colours[spend.colour(line)][ground]}}}" for i, line in enumerate(spend.series))
     return f"text{{fill:{_TEXT[ground]}}}.line{{stroke:{_LINE[ground]}}}{series}"

@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from budgeted.money import NANO
+from budgeted.money import NANO, format_usd, short_usd
 from budgeted.units import amount_text, short_amount
 
 
@@ -25,6 +25,7 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     made.filters.update(short=short, exact=exact, when=when, percent=percent)
+    made.filters.update(short_nano=short_usd, exact_nano=format_usd)
     return made
 
 

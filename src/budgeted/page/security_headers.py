@@ -21,3 +21,9 @@ HEADERS: Final[Mapping[str, str]] = {
     "cache-control": "no-store",
 }
 """Of every page; a file that never changes under its address says otherwise in ``cache-control``."""
+
+DRAWN: Final[Mapping[str, str]] = {
+    **HEADERS,
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox",
+}
+"""Of a picture, which brings its own style, and has names of users in it."""

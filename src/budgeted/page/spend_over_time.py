@@ -107,6 +107,12 @@ class SpendOverTime:
         """All that was spent, in nano-USD, each call once."""
         return sum(self.totals)
 
+    def colour(self, line: Series) -> int:
+        """Which colour one of the series has: 0 to 6, 7 for that of all others, 8 for what is under no name."""
+        if line.name == self.others:
+            return MOST_NAMED
+        return MOST_NAMED + 1 if line.name == self.rest else self.series.index(line)
+
 
 def spend_by_days(books: BudgetManager, by: str, period: Literal["day", "month"]) -> SpendOverTime:
     """What a project spent per day or month: the last 30 days or 12 months.

@@ -19,7 +19,7 @@ from budgeted.manager import account_names
 from budgeted.manager.administrative_manager import Books
 from budgeted.manager.balances import Balance
 from budgeted.manager.budget_manager import BudgetManager
-from budgeted.money import to_usd
+from budgeted.money import NANO, to_usd
 
 Kind: TypeAlias = Literal["new", "changed", "same", "gone"]
 
@@ -51,6 +51,16 @@ class LimitChange:
         if self.after is None:
             return "gone"
         return "same" if (self.before.text, self.before.limit) == (self.after.text, self.after.limit) else "changed"
+
+    @property
+    def raised_before(self) -> bool:
+        """Whether more or less may be spent in this period than the limit states, now."""
+        return self.before is not None and _differs(self.before)
+
+    @property
+    def raised_after(self) -> bool:
+        """Likewise, after the change."""
+        return self.after is not None and _differs(self.after)
 
     @property
     def refuses(self) -> bool:
@@ -207,6 +217,12 @@ def _tried(books: BudgetManager, account: str | None, copy: Books) -> Tried:
     ]
     changes += [LimitChange(balance, None) for id, balance in before.items() if id not in after]
     return Tried(tuple(changes), _seen(found), " + ".join(balance.text for balance in after.values()))
+
+
+def _differs(balance: Balance) -> bool:
+    stated = Limit(balance.text)
+    now = (balance.limit or 0.0) * (NANO if stated.unit == "usd" else 1)
+    return round(now) != stated.amount
 
 
 def _id(balance: Balance) -> str:
