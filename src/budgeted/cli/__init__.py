@@ -13,4 +13,6 @@ def main() -> None:
         if (error.name or "").partition(".")[0] not in ("click", "rich"):
             raise
         sys.exit("the command needs packages that are not installed: pip install 'budgeted[cli]'")
+    except KeyboardInterrupt:  # that soon
+        sys.exit(130)
     budgeted(prog_name="budgeted")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
 
 from budgeted.cli.ledger_options import ledger_option, must_exist, must_last, project_option
+from budgeted.cli.long_work import long_work
 from budgeted.ledger import backup_file, restore_backup
 from budgeted.ledger.accounts import GLOBAL, known_to_people
 from budgeted.ledger.move_project import content
@@ -32,16 +31,18 @@ def backup(file: Path, ledger: str | None, project: str) -> None:
     this ends well. Exit code 1: there is no backup.
     """
     must_exist(ledger, project)
-    opened = open_ledger(ledger, project, fsync="background")
-    with contextlib.closing(opened):
-        found = content(opened)
-    first = backup_file.heading(project, found, int(time.time()))
-    with _progress("writing", first.lines) as tell:
-        backup_file.write(file, first, found, tell)
-    with _progress("checking", first.lines) as tell:
-        if backup_file.read(file, tell) != (first, found):
-            msg = f"{file} does not hold what was written to it; do not trust the disk that it is on"
-            raise click.ClickException(msg)
+    untouched = f"{file} was not made; start again"
+    begun = f"{file} is there, but was not checked to its end; remove it, and start again"
+    with long_work(untouched, lambda: begun if file.exists() else untouched) as work:
+        with work.step("reading"), contextlib.closing(open_ledger(ledger, project, fsync="background")) as opened:
+            found = content(opened)
+        first = backup_file.heading(project, found, int(time.time()))
+        with work.step("writing", first.lines, changes=True) as tell:
+            backup_file.write(file, first, found, tell)
+        with work.step("checking", first.lines) as tell:
+            if backup_file.read(file, tell) != (first, found):
+                msg = f"{file} does not hold what was written to it; do not trust the disk that it is on"
+                raise click.ClickException(msg)
     click.echo(f"{project} is in {file}: {_described(found)}. Checked: the file holds all of it.")
 
 
@@ -57,11 +58,15 @@ def restore(file: Path, ledger: str | None, project: str, *, overwrite: bool) ->
     uncertain. Stop what makes calls first. Exit code 1: not all of it was put back; doing it again is safe.
     """
     must_last(ledger)
-    with _progress("reading", None) as tell:
-        first, found = backup_file.read(file, tell)
-    opened = open_ledger(ledger, project, fsync="background")
-    with contextlib.closing(opened):
-        put_back = restore_backup.restore(found, opened, taken=first.taken, overwrite=overwrite)
+    untouched = "nothing was put back; start again"
+    begun = f"{project} has a part of {file}; write the same again, and the rest is put back"
+    with long_work(untouched, begun) as work:
+        with work.step("reading", None) as tell:
+            first, found = backup_file.read(file, tell)
+        with work.step("opening"):
+            opened = open_ledger(ledger, project, fsync="background")
+        with contextlib.closing(opened):
+            put_back = restore_backup.restore(found, opened, taken=first.taken, overwrite=overwrite, step=work.step)
     taken = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(first.taken))
     click.echo(
         f"{project} is as {first.project} was at {taken} UTC: {_described(put_back)}. Checked: all is equal. "
@@ -75,16 +80,6 @@ def _described(found: Content) -> str:
     total = sum(account.usd for account in accounts if account.id == GLOBAL)
     limits = sum(len(account.slots) for account in accounts)
     return (
-        f"{len(accounts)} accounts, {limits} limits, {format_usd(total)} spent, {len(found.rows)} report rows, "
-        f"{len(found.charges)} uncertain charges, {len(found.holds)} calls in flight"
+        f"{len(accounts):,} accounts, {limits:,} limits, {format_usd(total)} spent, {len(found.rows):,} report rows, "
+        f"{len(found.charges):,} uncertain charges, {len(found.holds):,} calls in flight"
     )
-
-
-@contextlib.contextmanager
-def _progress(what: str, lines: int | None) -> Iterator[Callable[[int], object]]:
-    """A bar for people, where standard error is a terminal; nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    with click.progressbar(length=lines or 0, label=what, file=sys.stderr, update_min_steps=1000) as bar:
-        yield bar.update

@@ -32,13 +32,14 @@ from budgeted.cli import (
     suggest_limits,
     verify_and_repair,
 )
+from budgeted.cli.long_work import Interrupted
 from budgeted.errors import BudgetError
 from budgeted.manager import stated_settings
 from budgeted.manager.environment import unknown_variables
 
 
 class _Commands(click.Group):
-    """Commands whose errors are told in one line, as are variables that are misspelt."""
+    """Commands whose errors are told in one line, as are interruptions, and variables that are misspelt."""
 
     def invoke(self, ctx: click.Context) -> object:
         for problem in unknown_variables(os.environ):
@@ -48,6 +49,8 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except (BudgetError, ValueError, TypeError) as error:
             raise click.ClickException(str(error)) from error
+        except KeyboardInterrupt:
+            raise Interrupted("start again") from None
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -7,6 +7,7 @@ import contextlib
 import click
 
 from budgeted.cli.ledger_options import must_exist, must_last, not_there, project_option
+from budgeted.cli.long_work import long_work
 from budgeted.ledger.accounts import GLOBAL, known_to_people
 from budgeted.ledger.interface import Ledger
 from budgeted.ledger.move_project import is_empty
@@ -34,23 +35,28 @@ def migrate(source: str, target: str, project: str, to_project: str | None, *, o
     must_last(target)
     must_exist(source, project, OTHERWISE)
     name = to_project or project
-    old = open_ledger(source, project, fsync="background")
-    with contextlib.closing(old):
-        if is_empty(old):
-            raise not_there(source, project, OTHERWISE)
-        new = open_ledger(target, name, fsync="background")
-        if old is new:
-            raise click.UsageError("FROM and TO are the same")
-        with contextlib.closing(new):
-            found = run(old, new, overwrite=overwrite)
+    untouched = f"TO holds nothing of {project} yet, and FROM is as it was; start again"
+    begun = "TO has a part of it, and FROM is as it was; write the same again, and the rest is copied"
+    with long_work(untouched, begun) as work:
+        with work.step("opening"):
+            old = open_ledger(source, project, fsync="background")
+        with contextlib.closing(old):
+            if is_empty(old):
+                raise not_there(source, project, OTHERWISE)
+            with work.step("opening"):
+                new = open_ledger(target, name, fsync="background")
+            if old is new:
+                raise click.UsageError("FROM and TO are the same")
+            with contextlib.closing(new):
+                found = run(old, new, overwrite=overwrite, step=work.step)
     accounts = known_to_people(found.accounts)
     limits = sum(len(account.slots) for account in accounts)
     total = sum(account.usd for account in accounts if account.id == GLOBAL)
     named = f" as {name}" if name != project else ""
     click.echo(
-        f"{project} is now in {_place(new, target)}{named}: {len(accounts)} accounts, "
-        f"{limits} limits, {format_usd(total)} spent, {len(found.rows)} report rows, {len(found.charges)} uncertain "
-        f"charges. Checked: all are equal."
+        f"{project} is now in {_place(new, target)}{named}: {len(accounts):,} accounts, "
+        f"{limits:,} limits, {format_usd(total)} spent, {len(found.rows):,} report rows, {len(found.charges):,} "
+        f"uncertain charges. Checked: all are equal."
     )
 
 

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import os
+import sys
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
+from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 import click
 import msgspec
 
 from budgeted.cli.ledger_options import books, on_books
+from budgeted.cli.long_work import long_work
 from budgeted.cli.table_output import csv_line
 from budgeted.ledger.accounts import account_kind
 from budgeted.ledger.interface import PAGE
+from budgeted.ledger.journal.segment_files import write_new
 from budgeted.ledger.limit_conversion import EPOCH
+from budgeted.ledger.told_steps import Tell
 from budgeted.manager import account_names
 from budgeted.manager.administrative_manager import Books
 from budgeted.manager.balances import AccountInfo, Balance
 from budgeted.manager.report_days import days_between
 from budgeted.manager.spending_report import harmless
 from budgeted.money import to_usd
+from budgeted.system import current as system
 from budgeted.validation import TAG
 
 Record: TypeAlias = Mapping[str, object]
@@ -55,12 +62,19 @@ KINDS: Final = ("", account_names.KEY, TAG)
 @click.option("--format", "form", type=click.Choice(["jsonl", "csv"]), default="jsonl", show_default=True)
 @click.option("--since", help="Of the report, the first day, such as 2026-11-01.")
 @click.option("--until", help="The last day; it is part of the export.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A file for it, for its owner alone to read, which is there when it is whole.",
+)
 @on_books
 def export(
     what: Part | Literal["all"],
     form: Literal["jsonl", "csv"],
     since: str | None,
     until: str | None,
+    output: Path | None,
+    *,
     ledger: str | None,
     project: str,
     timezone: str,
@@ -72,16 +86,62 @@ def export(
     """
     if form == "csv" and what == "all":
         raise click.UsageError(f"CSV is one table: write --what {', or --what '.join(COLUMNS)}")
-    with books(ledger, project, timezone) as found:
-        days_between(since, until, found.payer.timezone)  # looked at before anything is printed
-        lines: dict[Part, Iterator[Record]] = {
-            "report": _report(found, since, until),
-            "accounts": _accounts(found),
-            "uncertain": _uncertain(found),
-        }
-        for part, records in lines.items():
-            if what in (part, "all"):
-                _print(part, records, form)
+    untouched = "nothing was printed" if output is None else f"{output} is as it was; start again"
+    begun = "what was printed is not whole, and may end within a line; start again, or write --output FILE"
+    seen = output is None and sys.stdout.isatty()  # how far it is
+    with long_work(untouched, untouched if output is not None else begun, quiet=seen) as work:
+        with work.step("opening"):
+            found = books(ledger, project, timezone)
+        with found:
+            days_between(since, until, found.payer.timezone)  # looked at before anything is printed
+            with work.step("exporting", changes=True) as tell:
+                _write(_lines(found, what, form, since, until, tell), output)
+
+
+def _lines(
+    found: Books, what: Part | Literal["all"], form: str, since: str | None, until: str | None, tell: Tell
+) -> Iterator[bytes]:
+    """What is asked for, line by line."""
+    parts: dict[Part, Iterator[Record]] = {
+        "report": _report(found, since, until),
+        "accounts": _accounts(found),
+        "uncertain": _uncertain(found),
+    }
+    for part, records in parts.items():
+        if what not in (part, "all"):
+            continue
+        if form == "csv":
+            yield csv_line(COLUMNS[part]).encode()
+        for record in records:
+            if form == "csv":
+                yield csv_line([_cell(value) for value in record.values()]).encode()
+            else:
+                yield msgspec.json.encode({"what": part, **record}) + b"\n"
+            tell(1)
+
+
+def _write(lines: Iterator[bytes], output: Path | None) -> None:
+    """Print lines, or make a file of them, in place of one that is there, when all are written.
+
+    Raises:
+        ClickException: the file cannot be written.
+    """
+    if output is None:
+        for line in lines:
+            sys.stdout.buffer.write(line)
+        sys.stdout.buffer.flush()
+        return
+    whole = output.with_name(f".{output.name}.{os.getpid()}")
+    try:
+        write_new(whole, lines)
+        try:
+            system.replace(whole, output)
+        except BaseException:
+            whole.unlink()
+            raise
+    except OSError as error:
+        msg = f"{output} cannot be written: {error.strerror}"
+        raise click.ClickException(msg) from error
 
 
 def _report(found: Books, since: str | None, until: str | None) -> Iterator[Record]:
@@ -137,16 +197,6 @@ def _uncertain(found: Books) -> Iterator[Record]:
             "held_usd": one.held,
             "reason": one.reason,
         }
-
-
-def _print(part: Part, records: Iterator[Record], form: str) -> None:
-    if form == "jsonl":
-        for record in records:
-            click.echo(msgspec.json.encode({"what": part, **record}))
-        return
-    click.echo(csv_line(COLUMNS[part]), nl=False)
-    for record in records:
-        click.echo(csv_line([_cell(value) for value in record.values()]), nl=False)
 
 
 def _cell(value: object) -> str:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, Final, NoReturn
 
 import click
 
 from budgeted.cli.balances_and_limits import usd
 from budgeted.cli.ledger_options import books, on_books
+from budgeted.cli.long_work import long_work
 from budgeted.cli.table_output import show
+from budgeted.ledger.litellm_hosted.user_dict import Record
 from budgeted.ledger.litellm_hosted.user_dict import read as read_records
 from budgeted.money import to_usd
+
+BATCH: Final = 500
+"""Users that are taken over at a time."""
 
 
 @click.command("import")
@@ -24,22 +31,47 @@ def take_over(file: Path, ledger: str | None, project: str, timezone: str, *, ov
 
     Budgets, their periods, what was spent of them, and on which models. Limits of everybody are not used up by it.
     """
-    records = _read(file)
-    with books(ledger, project, timezone, create=True) as found:
-        wanted = read_records(records)
-        before = found.user_dict
-        for user, record in wanted.items():
-            there = before.get(user)
-            if there is not None and there["current_cost"] not in (0, to_usd(record.spent)) and not overwrite:
-                msg = f"{user!r} is here already and has spent {usd(there['current_cost'])}; --overwrite replaces that"
-                raise click.ClickException(msg)
-        users = found.take_over(records, past=True)
-        now = found.user_dict
+    begun = f"a part of {file} is taken over; write the same again, and the rest is"
+    with long_work("nothing was taken over; start again", begun) as work:
+        with work.step("reading"):
+            records = _read(file)
+            wanted = read_records(records)
+        with work.step("opening"):
+            found = books(ledger, project, timezone, create=True)
+        with found:
+            with work.step("looking at what is there"):
+                _refuse_spent(found.user_dict, wanted, overwrite=overwrite)
+            with work.step("taking over", len(records), changes=True) as tell:
+                for some in _batches(records):
+                    found.take_over(some, past=True)
+                    tell(len(some))
+            with work.step("reading again"):
+                now = found.user_dict
     rows = [
         (user, usd(now[user].get("total_budget")), now[user].get("duration"), usd(now[user]["current_cost"]))
-        for user in users
+        for user in records
     ]
     show(now, ("user", "budget", "days", "spent"), rows, as_json=False, nothing=f"{file} has no users")
+
+
+def _refuse_spent(before: Mapping[str, Mapping[str, Any]], wanted: Mapping[str, Record], *, overwrite: bool) -> None:
+    """Refuse users that have spent something else here, unless that is to be replaced.
+
+    Raises:
+        ClickException: there is one.
+    """
+    for user, record in wanted.items():
+        there = before.get(user)
+        if there is not None and there["current_cost"] not in (0, to_usd(record.spent)) and not overwrite:
+            msg = f"{user!r} is here already and has spent {usd(there['current_cost'])}; --overwrite replaces that"
+            raise click.ClickException(msg)
+
+
+def _batches(records: dict[str, object]) -> Iterator[dict[str, object]]:
+    """A few at a time, so that it can be seen how far they are."""
+    items = iter(records.items())
+    while some := dict(itertools.islice(items, BATCH)):
+        yield some
 
 
 def _read(file: Path) -> dict[str, object]:

@@ -8,11 +8,14 @@ import sys
 import click
 
 from budgeted.cli.ledger_options import books, ledger_option, must_exist, on_books, project_option
+from budgeted.cli.long_work import long_work
 from budgeted.ledger.accounts import known_to_people
 from budgeted.ledger.journal.repair import repair as repair_files
 from budgeted.ledger.journal.verification import read_files
 from budgeted.ledger.opening import directory_of, open_ledger
+from budgeted.ledger.told_steps import Step
 from budgeted.ledger.verification import contradictions
+from budgeted.ledger.whole_content import Content
 
 DAMAGED = 3
 """The exit code that says that a ledger was read, and is not whole."""
@@ -27,17 +30,10 @@ def verify(ledger: str | None, project: str) -> None:
     Exit code 0: it is whole. 3: it is damaged or contradicts itself, and each line of the output says where. 1: it
     cannot be read.
     """
-    directory = directory_of(ledger, project)
-    if directory is None or not directory.is_dir():
-        must_exist(ledger, project)
-        opened = open_ledger(ledger, project, fsync="background")
-        with contextlib.closing(opened):
-            content, problems, read = opened.everything(), opened.damage(), ""
-    else:
-        found = read_files(directory)
-        content, problems = found.content(), found.problems
-        read = f", {found.lines} lines in {found.files} files"
-    problems += contradictions(content)
+    with long_work("nothing was changed; start again") as work:
+        content, problems, read = _read(ledger, project, work.step)
+        with work.step("adding up"):
+            problems += contradictions(content)
     for problem in problems:
         click.echo(problem)
     if problems:
@@ -46,9 +42,20 @@ def verify(ledger: str | None, project: str) -> None:
         )
         sys.exit(DAMAGED)
     click.echo(
-        f"{project} is whole: {len(known_to_people(content.accounts))} accounts, {len(content.rows)} report rows, "
-        f"{len(content.charges)} uncertain charges, {len(content.holds)} calls in flight{read}"
+        f"{project} is whole: {len(known_to_people(content.accounts)):,} accounts, {len(content.rows):,} report rows, "
+        f"{len(content.charges):,} uncertain charges, {len(content.holds):,} calls in flight{read}"
     )
+
+
+def _read(ledger: str | None, project: str, step: Step) -> tuple[Content, list[str], str]:
+    """What a ledger holds, what is wrong with its files, and how much of them was read, in words."""
+    directory = directory_of(ledger, project)
+    if directory is None or not directory.is_dir():
+        must_exist(ledger, project)
+        with step("reading"), contextlib.closing(open_ledger(ledger, project, fsync="background")) as opened:
+            return opened.everything(), opened.damage(), ""
+    found = read_files(directory, step)
+    return found.content(), found.problems, f", {found.lines:,} lines in {found.files} files"
 
 
 @click.command()
@@ -72,22 +79,32 @@ def repair(ledger: str | None, project: str, timezone: str, *, period: bool, use
         return
     if user is not None:
         raise click.UsageError("--user goes with --period")
-    directory = directory_of(ledger, project)
-    if directory is None or not directory.is_dir():
-        must_exist(ledger, project)
-        opened = open_ledger(ledger, project, fsync="background")
-        with contextlib.closing(opened):
-            problems = [*opened.damage(), *contradictions(opened.everything())]
-        for problem in problems:
-            click.echo(problem)
-        if problems:
-            msg = f"{project} is not whole, and only a backup helps: `budgeted restore FILE`, into another project"
-            raise click.ClickException(msg)
-        click.echo(f"nothing is wrong with {project}")
-        return
-    done = repair_files(directory, anew=anew)
+    untouched = "nothing was changed; start again"
+    begun = f"{project} is repaired in part, and what was cut off is in files called *.cut-*; write the same again"
+    with long_work(untouched, begun) as work:
+        directory = directory_of(ledger, project)
+        if directory is None or not directory.is_dir():
+            _refuse_broken(ledger, project, work.step)
+            click.echo(f"nothing is wrong with {project}")
+            return
+        done = repair_files(directory, anew=anew, step=work.step)
     for line in done.told:
         click.echo(line)
     for file in done.files:
         click.echo(f"set aside: {file}")
     click.echo(f"{project} can be opened" if done.told else f"nothing is wrong with {project}")
+
+
+def _refuse_broken(ledger: str | None, project: str, step: Step) -> None:
+    """Say what is wrong with a ledger whose files are not ours to repair.
+
+    Raises:
+        ClickException: something is.
+    """
+    content, problems, _ = _read(ledger, project, step)
+    problems += contradictions(content)
+    for problem in problems:
+        click.echo(problem)
+    if problems:
+        msg = f"{project} is not whole, and only a backup helps: `budgeted restore FILE`, into another project"
+        raise click.ClickException(msg)

@@ -7,7 +7,7 @@ of CRC-32, a blank, and JSON. Each CRC goes on from the one before: a line that 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -17,13 +17,11 @@ from budgeted.ledger.accounts import Account
 from budgeted.ledger.journal.checked_lines import crc32, encode, line
 from budgeted.ledger.journal.segment_files import write_new
 from budgeted.ledger.spending_records import Charge, RollupRow
+from budgeted.ledger.told_steps import Tell
 from budgeted.ledger.whole_content import Content, OpenHold
 from budgeted.system import current as system
 
 FORMAT = 1
-
-Tell = Callable[[int], object]
-"""Told of each line that was written or read."""
 
 
 class Heading(msgspec.Struct, tag="budgeted backup"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
@@ -15,6 +16,7 @@ from budgeted.ledger.interface import Ledger, all_accounts
 from budgeted.ledger.limit_conversion import counts, limit_of
 from budgeted.ledger.memory.daily_rollups import shortened
 from budgeted.ledger.spending_records import Charge, RollupRow
+from budgeted.ledger.told_steps import Step, Tell, untold
 from budgeted.ledger.whole_content import Content
 
 T = TypeVar("T")
@@ -44,7 +46,7 @@ def is_empty(ledger: Ledger) -> bool:
     return not (ledger.accounts(count=1) or ledger.open_holds() or ledger.rollups() or ledger.uncertain())
 
 
-def migrate(source: Ledger, target: Ledger, *, overwrite: bool = False) -> Content:
+def migrate(source: Ledger, target: Ledger, *, overwrite: bool = False, step: Step = untold) -> Content:
     """Copy accounts, limits with their spend, report rows and uncertain charges, and check that they are equal.
 
     Who makes calls must be stopped before: calls in flight are refused. Holds of processes that died are charged first,
@@ -54,6 +56,7 @@ def migrate(source: Ledger, target: Ledger, *, overwrite: bool = False) -> Conte
         source: where from.
         target: where to. What it has of the same names is replaced.
         overwrite: True to go on where the target is in use already.
+        step: entered around each step.
 
     Returns:
         What both have now.
@@ -61,7 +64,24 @@ def migrate(source: Ledger, target: Ledger, *, overwrite: bool = False) -> Conte
     Raises:
         LedgerError: calls are in flight, the target is in use, or the source was changed meanwhile.
     """
-    source.sweep()
+    with step("reading"):
+        source.sweep()
+        _refuse_in_flight(source)
+        taken = content(source)
+    if not overwrite:
+        with step("looking at what is there"):
+            refuse_used(target, taken)
+    with step("copying", taken.size, changes=True) as tell:
+        hand_over(taken, target, tell)
+    # Read again: whoever made calls in spite of all is noticed here.
+    with step("comparing", 2 * taken.size) as tell:
+        again = f"{source!r} was changed meanwhile: stop what uses it, then migrate again"
+        compare(taken, content(source), again, tell=tell)
+        compare(taken, content(target), f"{target!r} did not take everything over", extra=overwrite, tell=tell)
+    return taken
+
+
+def _refuse_in_flight(source: Ledger) -> None:
     in_flight = len(source.open_holds())
     if in_flight:
         msg = (
@@ -69,25 +89,27 @@ def migrate(source: Ledger, target: Ledger, *, overwrite: bool = False) -> Conte
             f"processes are charged when their lease runs out"
         )
         raise LedgerError(msg)
-    taken = content(source)
-    if not overwrite:
-        refuse_used(target, taken)
-    hand_over(taken, target)
-    # Read again: whoever made calls in spite of all is noticed here.
-    compare(taken, content(source), f"{source!r} was changed meanwhile: stop what uses it, then migrate again")
-    compare(taken, content(target), f"{target!r} did not take everything over", extra=overwrite)
-    return taken
 
 
-def hand_over(taken: Content, target: Ledger) -> None:
-    """Have a ledger take over accounts, the report's rows and uncertain charges, as they are; nothing is counted."""
+def hand_over(taken: Content, target: Ledger, tell: Tell = lambda _: None) -> None:
+    """Have a ledger take over accounts, the report's rows and uncertain charges, as they are; nothing is counted.
+
+    Args:
+        taken: what is handed over.
+        target: the ledger.
+        tell: told how many have been.
+    """
     # In batches: what is handed over at once is written under one lock, or in one transaction.
     for accounts in _batches(taken.accounts):
         target.restore(accounts, (), ())
+        tell(len(accounts))
     for rows in _batches(taken.rows):
         target.restore((), rows, ())
-    for charges in _batches([(charge, _route(charge, taken)) for charge in taken.charges]):
+        tell(len(rows))
+    routes = _Routes(taken)
+    for charges in _batches([(charge, routes.of(charge)) for charge in taken.charges]):
         target.restore((), (), charges)
+        tell(len(charges))
 
 
 def refuse_used(target: Ledger, taken: Content) -> None:
@@ -108,22 +130,28 @@ def refuse_used(target: Ledger, taken: Content) -> None:
             raise LedgerError(msg)
 
 
-def _route(charge: Charge, taken: Content) -> Route:
-    """Where a charge was counted, so that a later correction is counted there too."""
-    by_id = {account.id: account for account in taken.accounts if account.id in charge.accounts}
-    slots = {name: by_id[name].slots if name in by_id else () for name in charge.accounts}  # one may be deleted since
-    legs = [
-        Leg(name, tuple((slot.limit, slot.start, slot.end) for slot in slots[name] if _counted(slot, charge)))
-        for name in charge.accounts
-    ]
-    days = [
-        row.day
-        for row in taken.rows
-        if row.account in charge.accounts and (row.provider, row.model) == (charge.provider, charge.model)
-    ]
-    opened = charge.opened // DAY_SECONDS
-    day = min(days, key=lambda one: abs(one - opened), default=opened)
-    return Route.make(legs, [1] * len(legs), day, charge.provider, charge.model)
+class _Routes:
+    """Where charges were counted, so that later corrections are counted there too."""
+
+    def __init__(self, taken: Content) -> None:
+        charged = {name for charge in taken.charges for name in charge.accounts}
+        self._slots = {account.id: account.slots for account in taken.accounts if account.id in charged}
+        self._days: dict[tuple[str, str, str], list[int]] = defaultdict(list)
+        for row in taken.rows:
+            if row.account in charged:
+                self._days[row.account, row.provider, row.model].append(row.day)
+
+    def of(self, charge: Charge) -> Route:
+        slots = {name: self._slots.get(name, ()) for name in charge.accounts}  # one may be deleted since
+        legs = [
+            Leg(name, tuple((slot.limit, slot.start, slot.end) for slot in slots[name] if _counted(slot, charge)))
+            for name in charge.accounts
+        ]
+        model = charge.provider, charge.model
+        days = [day for name in charge.accounts for day in self._days.get((name, *model), ())]
+        opened = charge.opened // DAY_SECONDS
+        day = min(days, key=lambda one: abs(one - opened), default=opened)
+        return Route.make(legs, [1] * len(legs), day, *model)
 
 
 def _counted(slot: Slot, charge: Charge) -> bool:
@@ -139,7 +167,7 @@ def _batches(items: Sequence[T]) -> Iterable[Sequence[T]]:
     return (items[at : at + BATCH] for at in range(0, len(items), BATCH))
 
 
-def compare(one: Content, other: Content, problem: str, *, extra: bool = False) -> None:
+def compare(one: Content, other: Content, problem: str, *, extra: bool = False, tell: Tell = lambda _: None) -> None:
     """Raise if what two ledgers have is not equal.
 
     Args:
@@ -147,6 +175,7 @@ def compare(one: Content, other: Content, problem: str, *, extra: bool = False) 
         other: what the other has.
         problem: what the error says before it names what differs.
         extra: whether the other may have more.
+        tell: told of each that was compared.
 
     Raises:
         LedgerError: they differ.
@@ -160,3 +189,4 @@ def compare(one: Content, other: Content, problem: str, *, extra: bool = False) 
             name = (left or right)[0]
             msg = f"{problem} ({name} differs)"
             raise LedgerError(msg)
+        tell(1)

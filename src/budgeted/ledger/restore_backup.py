@@ -8,13 +8,14 @@ from budgeted.ledger.cost_routing import Leg, Route
 from budgeted.ledger.interface import Ledger
 from budgeted.ledger.memory.ledger import MemoryLedger
 from budgeted.ledger.move_project import compare, content, hand_over, refuse_used
+from budgeted.ledger.told_steps import Step, untold
 from budgeted.ledger.whole_content import Content, OpenHold
 
 IN_FLIGHT = "in flight when the backup was made"
 """Why a call that was open then is charged."""
 
 
-def restore(backup: Content, target: Ledger, *, taken: int, overwrite: bool = False) -> Content:
+def restore(backup: Content, target: Ledger, *, taken: int, overwrite: bool = False, step: Step = untold) -> Content:
     """Have a ledger take over what a backup holds, and check that it is equal.
 
     Calls that were in flight are charged what they are when nobody says what they cost, and are listed as uncertain:
@@ -25,6 +26,7 @@ def restore(backup: Content, target: Ledger, *, taken: int, overwrite: bool = Fa
         target: the ledger. What it has of the same names is replaced.
         taken: when the backup was made, in unix seconds.
         overwrite: True to go on where the target is in use already.
+        step: entered around each step.
 
     Returns:
         What the ledger has now.
@@ -32,11 +34,14 @@ def restore(backup: Content, target: Ledger, *, taken: int, overwrite: bool = Fa
     Raises:
         LedgerError: the target is in use, calls are in flight there, or it did not take everything over.
     """
-    wanted = _ended(backup, taken)
-    if not overwrite:
-        refuse_used(target, wanted)
-    hand_over(wanted, target)
-    compare(wanted, content(target), f"{target!r} did not take everything over", extra=overwrite)
+    with step("looking at what is there"):
+        wanted = _ended(backup, taken)
+        if not overwrite:
+            refuse_used(target, wanted)
+    with step("putting back", wanted.size, changes=True) as tell:
+        hand_over(wanted, target, tell)
+    with step("comparing", wanted.size) as tell:
+        compare(wanted, content(target), f"{target!r} did not take everything over", extra=overwrite, tell=tell)
     return wanted
 
 

@@ -39,6 +39,11 @@ class Content(msgspec.Struct):
     charges: list[Charge]
     holds: list[OpenHold]
 
+    @property
+    def size(self) -> int:
+        """How many of them are copied: all but what is in flight."""
+        return len(self.accounts) + len(self.rows) + len(self.charges)
+
     def sort(self) -> None:
         """Put everything in its order, which is the same for every ledger."""
         self.accounts.sort(key=lambda account: account.id)

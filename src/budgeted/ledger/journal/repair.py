@@ -17,6 +17,7 @@ from budgeted.ledger.journal.origin import Origin, new_origin
 from budgeted.ledger.journal.repair_command import repair_command
 from budgeted.ledger.memory.change_records import Record
 from budgeted.ledger.memory.state import State
+from budgeted.ledger.told_steps import Step, untold
 
 
 class Repaired(msgspec.Struct, frozen=True):
@@ -37,7 +38,7 @@ class Repaired(msgspec.Struct, frozen=True):
     told: tuple[str, ...] = ()
 
 
-def repair(directory: str | os.PathLike[str], *, anew: bool = False) -> Repaired:
+def repair(directory: str | os.PathLike[str], *, anew: bool = False, step: Step = untold) -> Repaired:
     """Keep everything before the first damage, and set the rest aside as ``*.cut-...``.
 
     Args:
@@ -45,6 +46,7 @@ def repair(directory: str | os.PathLike[str], *, anew: bool = False) -> Repaired
             that knows more than the files, refuses to go on with them.
         anew: whether to begin a new, empty ledger where no journal and no snapshot is left. All limits have to be set
             again then, and nothing counts as spent.
+        step: entered around each step.
 
     Returns:
         What was lost. Nothing is changed where nothing is wrong.
@@ -67,7 +69,7 @@ def repair(directory: str | os.PathLike[str], *, anew: bool = False) -> Repaired
     lock = HostLock(directory / "lock")
     lock.acquire(10)
     try:
-        return _Repair(directory, lock).run(anew=anew)
+        return _Repair(directory, lock).run(anew=anew, step=step)
     except OSError as error:
         told = f"{directory} cannot be repaired; if a process has it open, call BudgetManager.repair() in it, or end it"
         raise unavailable(error, told) from error
@@ -161,10 +163,11 @@ class _Repair:
         self.files: list[Path] = []
         self.told: list[str] = []
 
-    def run(self, *, anew: bool) -> Repaired:
-        if self._is_fine():
-            return Repaired()
-        mark, found = self.lock.mark, _Found(self.directory, self.lock)
+    def run(self, *, anew: bool, step: Step) -> Repaired:
+        with step("reading"):
+            if self._is_fine():
+                return Repaired()
+            found = _Found(self.directory, self.lock)
         if found.state is None and not anew:
             msg = (
                 f"nothing is left of the ledger in {self.directory} that balances could be read from: its limits and "
@@ -172,6 +175,12 @@ class _Repair:
                 f"`{repair_command(self.directory)} --anew`, and set all limits again"
             )
             raise LedgerCorruptError(msg)
+        with step("writing what is intact", changes=True):
+            return self._write(found)
+
+    def _write(self, found: _Found) -> Repaired:
+        """Set aside what is not intact, and write the rest anew."""
+        mark = self.lock.mark
         self.told += found.told
         if found.state is None:
             self.told.append("nothing was left: the ledger is new and empty, and all limits have to be set again")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -17,6 +17,7 @@ from budgeted.ledger.journal.host_lock import HostLock
 from budgeted.ledger.journal.origin import Origin, Position
 from budgeted.ledger.memory.content_of_state import content_of
 from budgeted.ledger.memory.state import State
+from budgeted.ledger.told_steps import Step, Tell, untold
 from budgeted.ledger.whole_content import Content
 from budgeted.system import current as system
 
@@ -44,7 +45,7 @@ class Found(msgspec.Struct):
         return content_of(self.state)
 
 
-def read_files(directory: Path, tell: Callable[[int], object] = lambda _: None) -> Found:
+def read_files(directory: Path, step: Step = untold) -> Found:
     """Read every file of a ledger, while processes may be using it.
 
     Every line of every segment is checked, every snapshot against the one before it and the segment in between, and
@@ -52,13 +53,15 @@ def read_files(directory: Path, tell: Callable[[int], object] = lambda _: None) 
 
     Args:
         directory: the ledger's own directory.
-        tell: told of the bytes that were read.
+        step: entered around reading them; told of bytes.
 
     Raises:
         LedgerError: it cannot be locked or read at all.
     """
     with contextlib.ExitStack() as stack:
-        return _Reading(directory, stack).run(tell)
+        reading = _Reading(directory, stack)
+        with step(f"checking {reading.size:,} bytes", reading.size) as tell:
+            return reading.run(tell)
 
 
 class _Reading:
@@ -106,7 +109,12 @@ class _Reading:
         finally:
             lock.close()
 
-    def run(self, tell: Callable[[int], object]) -> Found:
+    @property
+    def size(self) -> int:
+        """Bytes of all segments."""
+        return sum(size for _, size in self.segments.values())
+
+    def run(self, tell: Tell) -> Found:
         found, state = self.found, None
         for number, (fd, size) in self.segments.items():
             path = segment_files.journal_path(self.directory, number)
@@ -121,11 +129,10 @@ class _Reading:
                 found.problems.append(f"{path} has no snapshot before it, and no segment")
                 break
             self.leads = False
-            if not self._replay(fd, size, path, number, state):
+            if not self._replay(fd, size, path, number, state, tell):
                 break
             if goes_on and not led and self.origin.generation == before.generation:
                 found.problems.append(f"{path} is not what the file before it leads to")
-            tell(size)
         else:
             self._compare_with_lock()
         found.state = state or found.state
@@ -142,7 +149,7 @@ class _Reading:
             self.found.problems.append(str(error))
             return self.origin, None
 
-    def _replay(self, fd: int, size: int, path: Path, number: int, state: State) -> bool:
+    def _replay(self, fd: int, size: int, path: Path, number: int, state: State, tell: Tell) -> bool:
         """Apply a segment's lines. Returns False where it is damaged: nothing behind that can be trusted to follow."""
         self.found.files += 1
         crc = offset = 0
@@ -150,6 +157,7 @@ class _Reading:
             for data in checked_lines.pieces(fd, 0, size):
                 records, crc, offset = checked_lines.read(data, crc, path, offset)
                 self.found.lines += len(records)
+                tell(len(data))
                 for record in records:
                     if isinstance(record, Continued):
                         self.leads = True
