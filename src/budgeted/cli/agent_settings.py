@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from budgeted.cli import completions
 from budgeted.cli.ledger_options import books, on_books
 from budgeted.cli.limits_and_users import told_apart
 from budgeted.gateway.callers import USER
@@ -36,7 +37,9 @@ def _options(user: str) -> Callable[[F], F]:
             click.option("--settings-only", is_flag=True, help="Print the settings and nothing else, for a script."),
             click.option("--gateway", default="http://127.0.0.1:8788", show_default=True, help="Where it listens."),
             click.option("--key", help="One of the gateway's keys, where it wants one: its user pays."),
-            click.option("--user", help=f"Who pays, if no key is given.  [default: {user}]"),
+            click.option(
+                "--user", shell_complete=completions.users, help=f"Who pays, if no key is given.  [default: {user}]"
+            ),
             click.option("--limit", help="What the user may spend, such as '$10/day'. It counts from now on."),
         ):
             command = option(command)
@@ -58,10 +61,7 @@ def claude_code(
     *,
     settings_only: bool,
 ) -> None:
-    """Set what Claude Code may spend, and print what to put into its settings for good.
-
-    For example: budgeted claude-code --limit '$10/day'
-    """
+    """Set what Claude Code may spend, and print what to put into its settings for good."""
     url = _checked(gateway)
     header, value = _who_pays(user, key, url, "claude-code", limit)
     told = {"env": {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_CUSTOM_HEADERS": f"{header}: {value}"}}
@@ -82,10 +82,7 @@ def codex(
     *,
     settings_only: bool,
 ) -> None:
-    """Set what Codex may spend, and print what to put into its settings for good.
-
-    For example: budgeted codex --limit '$10/day'
-    """
+    """Set what Codex may spend, and print what to put into its settings for good."""
     url = _checked(gateway)
     header, value = _who_pays(user, key, url, "codex", limit)
     told = (

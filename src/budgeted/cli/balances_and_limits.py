@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import click
 
+from budgeted.cli import completions
 from budgeted.cli.account_standing import state, tell_standing, told
 from budgeted.cli.known_accounts import must_be_known, nothing_recorded
 from budgeted.cli.ledger_options import NOTHING_YET, books, books_to_read, on_books
@@ -40,7 +41,7 @@ def show_balances(name: str | None, found: Sequence[Balance], *, as_json: bool) 
 
 
 @click.command()
-@click.argument("user", required=False)
+@click.argument("user", required=False, shell_complete=completions.users)
 @on_books
 @json_option
 def balance(user: str | None, ledger: str | None, project: str, timezone: str, *, as_json: bool) -> None:
@@ -115,7 +116,7 @@ def reconcile(charge_id: str, cost: str, ledger: str | None, project: str, timez
 
 
 @click.command()
-@click.argument("user", required=False)
+@click.argument("user", required=False, shell_complete=completions.users)
 @click.option("--global", "everybody", is_flag=True, help="The global account.")
 @on_books
 @json_option

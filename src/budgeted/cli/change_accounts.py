@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from budgeted.cli import completions
 from budgeted.cli.balances_and_limits import show_balances
 from budgeted.cli.known_accounts import must_be_known
 from budgeted.cli.ledger_options import books, on_books
@@ -14,7 +15,7 @@ from budgeted.manager.stated_belonging import TEAM
 
 
 @click.command("top-up")
-@click.argument("words", metavar="[USER] AMOUNT", nargs=-1, required=True)
+@click.argument("words", metavar="[USER] AMOUNT", nargs=-1, required=True, shell_complete=completions.users)
 @user_option
 @click.option("--until", default="period", show_default=True, help="When it ends: with the period of the limit.")
 @on_books
@@ -45,7 +46,7 @@ def top_up(
 
 
 @click.command()
-@click.argument("user", required=False)
+@click.argument("user", required=False, shell_complete=completions.users)
 @click.option("--reason", default="", help="Is told with every refusal.")
 @on_books
 def stop(user: str | None, reason: str, ledger: str | None, project: str, timezone: str) -> None:
@@ -62,7 +63,7 @@ def stop(user: str | None, reason: str, ledger: str | None, project: str, timezo
 
 
 @click.command()
-@click.argument("user", required=False)
+@click.argument("user", required=False, shell_complete=completions.users)
 @on_books
 def resume(user: str | None, ledger: str | None, project: str, timezone: str) -> None:
     """Let calls of USER, or all calls, go on that were stopped. Exit code 1: they were not stopped."""
@@ -78,15 +79,12 @@ def resume(user: str | None, ledger: str | None, project: str, timezone: str) ->
 
 
 @click.command()
-@click.argument("user")
-@click.argument("team", required=False)
+@click.argument("user", shell_complete=completions.users)
+@click.argument("team", required=False, shell_complete=completions.users)
 @click.option("--none", "nobody", is_flag=True, help="To nothing any more.")
 @on_books
 def assign(user: str, team: str | None, ledger: str | None, project: str, timezone: str, *, nobody: bool) -> None:
-    """Have USER belong to TEAM, which pays whatever USER pays from then on, too.
-
-    For example: budgeted assign alice team:search
-    """
+    """Have USER belong to TEAM, which pays whatever USER pays from then on, too."""
     if (team is None) != nobody:
         raise click.UsageError("name a team, such as team:search, or write --none")
     with books(ledger, project, timezone, create=True) as found:

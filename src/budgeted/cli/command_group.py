@@ -1,8 +1,10 @@
-"""All commands in one group. A new one is imported here, and listed."""
+"""All commands in one group. A new one is imported here, and listed under what it is for."""
 
 from __future__ import annotations
 
+import itertools
 import os
+from typing import Final
 
 import click
 
@@ -26,20 +28,88 @@ from budgeted.cli import (
     run_program,
     serve,
     set_and_show_limits,
+    shell_completion,
     show_price,
     show_report,
     show_settings,
     suggest_limits,
     verify_and_repair,
 )
+from budgeted.cli.help_examples import show_examples
 from budgeted.cli.long_work import Interrupted
 from budgeted.errors import BudgetError
 from budgeted.manager import stated_settings
 from budgeted.manager.environment import unknown_variables
 
 
+@click.command("help")
+@click.argument("words", metavar="[COMMAND]...", nargs=-1)
+@click.pass_context
+def show_help(ctx: click.Context, words: tuple[str, ...]) -> None:
+    """Show what `COMMAND --help` does."""
+    found = ctx.find_root()
+    for word in words:
+        command = found.command.get_command(found, word) if isinstance(found.command, click.Group) else None
+        if command is None:
+            msg = f"there is no command {' '.join(words)!r}; `budgeted --help` lists them"
+            raise click.UsageError(msg)
+        found = click.Context(command, info_name=word, parent=found)
+    click.echo(found.get_help())
+
+
+SECTIONS: Final[dict[str, tuple[click.Command, ...]]] = {
+    "Look": (
+        balances_and_limits.balance,
+        show_report.report,
+        list_users.users,
+        balances_and_limits.accounts,
+        list_projects.projects,
+        balances_and_limits.uncertain,
+    ),
+    "Limit and correct": (
+        set_and_show_limits.limits,
+        change_accounts.top_up,
+        change_accounts.stop,
+        change_accounts.resume,
+        change_accounts.assign,
+        balances_and_limits.reset,
+        balances_and_limits.reconcile,
+        suggest_limits.suggest,
+    ),
+    "Run programs": (run_program.run, agent_settings.claude_code, agent_settings.codex, demo.demo),
+    "Serve": (
+        serve.serve,
+        gateway.gateway,
+        gateway_keys.keys,
+        export_dashboards.dashboard,
+        alert_destinations.alerts,
+    ),
+    "Prices": (show_price.price, estimate_request.estimate),
+    "Keep and move": (
+        export_books.export,
+        backup_and_restore.backup,
+        backup_and_restore.restore,
+        copy_to_other_ledger.migrate,
+        import_litellm_budgets.take_over,
+        verify_and_repair.verify,
+        verify_and_repair.repair,
+    ),
+    "Set up": (show_settings.config, doctor.doctor, shell_completion.completion, show_help),
+}
+"""Commands by what somebody wants, the most used first."""
+
+
 class _Commands(click.Group):
     """Commands whose errors are told in one line, as are interruptions, and variables that are misspelt."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The commands under the headings of :data:`SECTIONS`."""
+        names = [len(name) for name in self.list_commands(ctx)]
+        room = formatter.width - 6 - max(names)
+        for heading, commands in SECTIONS.items():
+            with formatter.section(heading):
+                rows = [(command.name or "", command.get_short_help_str(room)) for command in commands]
+                formatter.write_dl(rows, col_max=max(names), col_spacing=max(names) + 2 - max(map(len, dict(rows))))
 
     def invoke(self, ctx: click.Context) -> object:
         for problem in unknown_variables(os.environ):
@@ -59,40 +129,6 @@ def budgeted() -> None:
     """Hard spending limits on LLM calls: look at budgets, set them, move them, serve them."""
 
 
-for _command in (
-    agent_settings.claude_code,
-    agent_settings.codex,
-    alert_destinations.alerts,
-    balances_and_limits.accounts,
-    balances_and_limits.balance,
-    balances_and_limits.reconcile,
-    show_report.report,
-    balances_and_limits.reset,
-    balances_and_limits.uncertain,
-    change_accounts.assign,
-    change_accounts.resume,
-    change_accounts.stop,
-    change_accounts.top_up,
-    list_projects.projects,
-    list_users.users,
-    set_and_show_limits.limits,
-    show_price.price,
-    estimate_request.estimate,
-    export_books.export,
-    export_dashboards.dashboard,
-    import_litellm_budgets.take_over,
-    copy_to_other_ledger.migrate,
-    demo.demo,
-    doctor.doctor,
-    gateway.gateway,
-    gateway_keys.keys,
-    run_program.run,
-    serve.serve,
-    show_settings.config,
-    suggest_limits.suggest,
-    backup_and_restore.backup,
-    backup_and_restore.restore,
-    verify_and_repair.verify,
-    verify_and_repair.repair,
-):
+for _command in itertools.chain.from_iterable(SECTIONS.values()):
     budgeted.add_command(_command)
+show_examples(budgeted)

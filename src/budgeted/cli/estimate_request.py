@@ -9,6 +9,7 @@ from typing import IO, Any, Final
 import click
 import msgspec
 
+from budgeted.cli import completions
 from budgeted.cli.show_price import priced, source_of
 from budgeted.cli.table_output import json_option, show, spelt_out
 from budgeted.ledger.accounts import GLOBAL
@@ -63,7 +64,11 @@ class _Asked:
 
 @click.command()
 @click.argument("file", type=click.File("rb"))
-@click.option("--model", help="Where the request does not name it, or to see what another one costs.")
+@click.option(
+    "--model",
+    shell_complete=completions.models,
+    help="Where the request does not name it, or to see what another one costs.",
+)
 @click.option("--provider", help="Whose API it is for, where it does not show that, such as azure or groq.")
 @json_option
 def estimate(file: IO[bytes], model: str | None, provider: str | None, *, as_json: bool) -> None:

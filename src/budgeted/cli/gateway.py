@@ -70,8 +70,6 @@ def gateway(
 ) -> None:
     """Forward requests to providers of models, and hold, limit and settle what they cost.
 
-    For example: budgeted gateway --open --limit '$10/day'
-
     All that it can be told is in [gateway] of the settings file, or in BUDGETED_GATEWAY_* variables, such as
     BUDGETED_GATEWAY_PORT; options win over these. Limits, prices and all else are as for every program; see `budgeted
     config`. --check ends with exit code 1 where something is wrong.

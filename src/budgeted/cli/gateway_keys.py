@@ -9,6 +9,7 @@ from typing import Final
 import click
 import msgspec
 
+from budgeted.cli import completions
 from budgeted.cli.balances_and_limits import row, usd
 from budgeted.cli.ledger_options import books, books_to_read, on_books
 from budgeted.cli.limits_and_users import told_apart
@@ -33,7 +34,7 @@ def keys() -> None:
 
 
 @keys.command()
-@click.argument("user")
+@click.argument("user", shell_complete=completions.users)
 @click.option("--limit", "limits", multiple=True, help="What may be spent with this key, such as '$5/day'. Repeatable.")
 @click.option("--user-limit", "user_limits", multiple=True, help="What USER may spend with all keys. Repeatable.")
 @click.option(
@@ -57,8 +58,6 @@ def create(
     as_json: bool,
 ) -> None:
     """Make a key that USER pays with, and print it: this once, as nothing keeps it.
-
-    For example: budgeted keys create alice --limit '$5/day' --expires 30d --model 'gpt-5*'
 
     What is not given is as [gateway.keys] of the settings file has it: limit, expires, models.
     """
@@ -84,7 +83,7 @@ def create(
 
 
 @keys.command("list")
-@click.option("--user", help="Only keys of this user.")
+@click.option("--user", shell_complete=completions.users, help="Only keys of this user.")
 @on_books
 @json_option
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV instead of a table.")

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import click
 
+from budgeted.cli import completions
 from budgeted.ledger.opening import exists, projects_beside
 from budgeted.manager.administrative_manager import Books
 from budgeted.manager.stated_settings import stated_by_file
@@ -45,6 +46,7 @@ project_option = click.option(
     envvar=["BUDGETED_PROJECT", "BUDGETED_PROJECT_NAME"],  # the latter is what an instrumented application reads
     show_envvar=True,
     default=_stated("project_name", "default"),
+    shell_complete=completions.projects,
     help="The namespace in the ledger.",
 )
 

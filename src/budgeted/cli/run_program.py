@@ -13,7 +13,7 @@ from typing import Final
 
 import click
 
-from budgeted.cli import run_gateway, run_table
+from budgeted.cli import completions, run_gateway, run_table
 from budgeted.cli.agent_options import AgentOptions
 from budgeted.cli.child_process import ChildProcess
 from budgeted.cli.live_line import LiveLine
@@ -62,7 +62,9 @@ class _NotExecutable(_NotStarted):
 
 @click.command(context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
 @click.option("--limit", help="The global limit, such as '$5' or '$10/day + 60 calls/minute'.")
-@click.option("--user", help="Who pays besides; the program's own blocks pay as well.")
+@click.option(
+    "--user", shell_complete=completions.users, help="Who pays besides; the program's own blocks pay as well."
+)
 @click.option("--cap", help="What this run alone may spend, such as '$0.50' or '20 calls'.")
 @click.option("--ledger", help="Where balances are kept: a path or a URL.")
 @click.option("--project", help="The namespace in the ledger.")
@@ -76,8 +78,6 @@ def run(
     command: tuple[str, ...],
 ) -> None:
     """Run a program, and the programs that it starts, within limits. It need not know of them.
-
-    For example: budgeted run --limit '$5/day' -- python agent.py, or -- claude -p "...", or -- node agent.js
 
     Python is metered wherever it sends to; of other programs, what they send where variables such as OPENAI_BASE_URL
     say, which are set for that.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from budgeted.cli import completions
 from budgeted.cli.account_standing import tell_standing, told
 from budgeted.cli.balances_and_limits import resets, show_balances
 from budgeted.cli.known_accounts import must_be_known
@@ -12,7 +13,13 @@ from budgeted.cli.limits_and_users import told_apart
 from budgeted.cli.table_output import json_option, show
 from budgeted.html_tables import amount
 
-user_option = click.option("--user", "named", metavar="USER", help="Whose, where the name could be taken for a limit.")
+user_option = click.option(
+    "--user",
+    "named",
+    shell_complete=completions.users,
+    metavar="USER",
+    help="Whose, where the name could be taken for a limit.",
+)
 
 
 @click.group()
@@ -21,7 +28,7 @@ def limits() -> None:
 
 
 @limits.command("show")
-@click.argument("user", required=False)
+@click.argument("user", required=False, shell_complete=completions.users)
 @on_books
 @json_option
 def show_limits(user: str | None, ledger: str | None, project: str, timezone: str, *, as_json: bool) -> None:
@@ -39,7 +46,7 @@ def show_limits(user: str | None, ledger: str | None, project: str, timezone: st
 
 
 @limits.command("set")
-@click.argument("words", metavar="LIMIT... [USER]", nargs=-1)
+@click.argument("words", metavar="LIMIT... [USER]", nargs=-1, shell_complete=completions.users)
 @user_option
 @click.option("--none", "no_limits", is_flag=True, help="Take all limits away.")
 @on_books
@@ -54,10 +61,7 @@ def set_limits(
     no_limits: bool,
     as_json: bool,
 ) -> None:
-    """Give USER, or all users together, these limits instead of those that are there. What was spent stays.
-
-    For example: budgeted limits set '$10/day' '60 calls/minute' alice
-    """
+    """Give USER, or all users together, these limits instead of those that are there. What was spent stays."""
     texts, user = told_apart(words, named)
     if bool(texts) == no_limits:
         whom = "" if user is None else f" for {user!r}"
@@ -69,7 +73,7 @@ def set_limits(
 
 
 @limits.command()
-@click.argument("user", required=False)
+@click.argument("user", required=False, shell_complete=completions.users)
 @click.option("--global", "everybody", is_flag=True, help="The global account.")
 @on_books
 def unset(user: str | None, ledger: str | None, project: str, timezone: str, *, everybody: bool) -> None:

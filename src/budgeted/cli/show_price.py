@@ -9,6 +9,7 @@ from typing import Final
 import click
 import msgspec
 
+from budgeted.cli import completions
 from budgeted.cli.table_output import json_option, show, spelt_out
 from budgeted.manager.stated_settings import stated
 from budgeted.money import NANO, format_usd
@@ -50,7 +51,7 @@ class ShownPrice(msgspec.Struct, frozen=True):
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=completions.models)
 @click.option("--input", "given", type=click.IntRange(0), help="Tokens of input, those from a cache among them.")
 @click.option("--output", "made", type=click.IntRange(0), help="Tokens of output.")
 @click.option("--cached", type=click.IntRange(0), default=0, help="Those of the input that are read from a cache.")

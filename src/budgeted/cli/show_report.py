@@ -6,6 +6,7 @@ from typing import Literal
 
 import click
 
+from budgeted.cli import completions
 from budgeted.cli.balances_and_limits import usd
 from budgeted.cli.ledger_options import NOTHING_YET, books_to_read, on_books
 from budgeted.cli.table_output import json_option, show
@@ -17,6 +18,7 @@ from budgeted.manager.spending_report import Report
     "--by",
     default="user",
     metavar="HEADING",
+    shell_complete=completions.headings,
     help="user, model, provider, day, tool, key, account, tag:NAME or would_refuse.",
 )
 @click.option("--since", help="The first day, such as 2026-11-01.")
@@ -41,10 +43,7 @@ def report(
     *,
     as_json: bool,
 ) -> None:
-    """Show what was spent, and that it adds up.
-
-    For example: budgeted report --by tag:feature --since 2026-11-01 --until 2026-11-30 --format csv
-    """
+    """Show what was spent, and that it adds up."""
     with books_to_read(ledger, project, timezone) as found:
         made = found.report(by if by.startswith("tag:") else by.replace("-", "_"), since, until)
     if as_json or form == "table":

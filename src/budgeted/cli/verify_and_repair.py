@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from budgeted.cli import completions
 from budgeted.cli.ledger_options import books, ledger_option, must_exist, on_books, project_option
 from budgeted.cli.long_work import long_work
 from budgeted.ledger.accounts import known_to_people
@@ -60,7 +61,11 @@ def _read(ledger: str | None, project: str, step: Step) -> tuple[Content, list[s
 
 @click.command()
 @click.option("--period", is_flag=True, help="Bring back limits whose period a wrong clock has begun in the future.")
-@click.option("--user", help="With --period: whose; those of all users and the global one if it is not given.")
+@click.option(
+    "--user",
+    shell_complete=completions.users,
+    help="With --period: whose; those of all users and the global one if it is not given.",
+)
 @click.option("--anew", is_flag=True, help="Begin an empty ledger where nothing is left; its limits must be set again.")
 @on_books
 def repair(ledger: str | None, project: str, timezone: str, *, period: bool, user: str | None, anew: bool) -> None:

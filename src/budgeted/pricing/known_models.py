@@ -29,6 +29,16 @@ def nearest(model: str, provider: str | None = None) -> list[str]:
     return [names[name] for name in found]
 
 
+def beginning(text: str) -> list[str]:
+    """The names that begin with a text, in order.
+
+    Example:
+        >>> "gpt-5-mini" in beginning("gpt-5")
+        True
+    """
+    return sorted({name for name in _names(None) if name.startswith(text)})
+
+
 def _names(provider: str | None) -> Iterator[str]:
     for one in price_registry.registered():
         if not one.is_pattern:
