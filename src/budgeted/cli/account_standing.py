@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 import click
 
-from budgeted.cli.table_output import spelt_out
+from budgeted.cli.table_cells import spelt_out
+from budgeted.cli.table_output import Output
 from budgeted.manager.administrative_manager import Books
 from budgeted.manager.balances import AccountInfo
 
@@ -41,7 +42,7 @@ def told(books: Books, user: str | None) -> list[str]:
     return found
 
 
-def tell_standing(lines: Iterable[str], *, as_json: bool) -> None:
+def tell_standing(lines: Iterable[str], output: Output) -> None:
     """Print what there is to say of an account; on standard error where a program reads the rest."""
     for line in lines:
-        click.echo(spelt_out(line), err=as_json)
+        click.echo(spelt_out(line), err=not output.for_people)

@@ -12,7 +12,7 @@ from typing import Final, cast
 import click
 import msgspec
 
-from budgeted.cli.table_output import json_option, show
+from budgeted.cli.table_output import Output, output_options, show
 from budgeted.manager.stated_settings import Stated, stated
 from budgeted.telemetry.events import Event
 from budgeted.telemetry.webhooks import requests
@@ -53,8 +53,8 @@ def alerts() -> None:
 
 
 @alerts.command()
-@json_option
-def test(*, as_json: bool) -> None:
+@output_options
+def test(*, output: Output) -> None:
     """Send a test message to each URL of alerts_to, once, and say what comes back.
 
     The URLs are those that a settings file or BUDGETED_ALERTS_TO states; of each, its host is shown and no more. Exit
@@ -68,7 +68,7 @@ def test(*, as_json: bool) -> None:
     key, event = _secret(found), _event(found)
     outcomes = [_tried(one, key, event) for one in destinations]
     rows = [(one.destination, one.format, "yes" if one.signed else "no", one.answer) for one in outcomes]
-    show(outcomes, ("destination", "format", "signed", "answer"), rows, as_json=as_json, nothing="")
+    show(outcomes, ("destination", "format", "signed", "answer"), rows, output, nothing="")
     if not all(one.taken for one in outcomes):
         sys.exit(1)
 

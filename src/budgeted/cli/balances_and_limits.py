@@ -8,46 +8,64 @@ import click
 
 from budgeted.cli import completions
 from budgeted.cli.account_standing import state, tell_standing, told
+from budgeted.cli.bars import bar_and_share
 from budgeted.cli.known_accounts import must_be_known, nothing_recorded
 from budgeted.cli.ledger_options import NOTHING_YET, books, books_to_read, on_books
-from budgeted.cli.table_output import json_option, show
-from budgeted.html_tables import amount
+from budgeted.cli.table_cells import Amount
+from budgeted.cli.table_output import Output, output_options, show
+from budgeted.cli.terminal import bar_width, marks
+from budgeted.cli.terminal_table import Column, Row
 from budgeted.manager.balances import Balance
-from budgeted.money import format_usd, nano_usd
+from budgeted.money import format_usd, nano_usd, to_usd
 
-COLUMNS = ("limit", "spent", "held", "remaining", "resets")
+UNCERTAIN = (
+    Column("id", whole=True),
+    Column("charged", "charged_at", worth=2),
+    Column("users", worth=1),
+    Column("model", worth=3),
+    Column("cost", "cost_usd"),
+    Column("reason"),
+)
+
+RESETS = Column("resets", "resets_at", worth=1, none="never")
+
+COLUMNS = (
+    Column("limit", none="none"),
+    Column("used", worth=2, shown="terminal"),
+    Column("unit", shown="programs"),
+    Column("spent"),
+    Column("held", worth=3),
+    Column("remaining"),
+    RESETS,
+)
 
 
-def usd(amount: float | None) -> str:
-    """USD as people read it."""
-    return "-" if amount is None else format_usd(nano_usd(amount))
-
-
-def resets(balance: Balance) -> str:
-    """When a limit's period ends, as people read it."""
-    return "never" if balance.resets_at is None else balance.resets_at.isoformat(" ", "minutes")
-
-
-def row(balance: Balance) -> tuple[str, ...]:
+def row(balance: Balance) -> Row:
     """A balance in a table."""
-    figures = (amount(figure, balance.unit) for figure in (balance.spent, balance.held, balance.remaining))
-    return (balance.text or "none", *figures, resets(balance))
+    figures = (Amount(figure, balance.unit) for figure in (balance.spent, balance.held, balance.remaining))
+    return (
+        balance.text or None,
+        bar_and_share(balance, marks(), bar_width()),
+        balance.unit,
+        *figures,
+        balance.resets_at,
+    )
 
 
-def show_balances(name: str | None, found: Sequence[Balance], *, as_json: bool) -> None:
+def show_balances(name: str | None, found: Sequence[Balance], output: Output) -> None:
     """Print the balances of a user, or of the global account (None)."""
     who = "the global account" if name is None else name
-    show(found, COLUMNS, map(row, found), as_json=as_json, nothing=f"{who} has no limits")
+    show(found, COLUMNS, map(row, found), output, nothing=f"{who} has no limits")
 
 
 @click.command()
 @click.argument("user", required=False, shell_complete=completions.users)
 @on_books
-@json_option
-def balance(user: str | None, ledger: str | None, project: str, timezone: str, *, as_json: bool) -> None:
+@output_options
+def balance(user: str | None, ledger: str | None, project: str, timezone: str, *, output: Output) -> None:
     """Show what is left of every limit of USER, of key:KEY, of tag:NAME=VALUE, or of the global account."""
     with books_to_read(ledger, project, timezone) as found:
-        nothing = not as_json and user is None and nothing_recorded(found)
+        nothing = output.for_people and user is None and nothing_recorded(found)
         if user is not None:
             must_be_known(found, user)
         balances = found.balances(user) or [found.balance(user)]
@@ -55,8 +73,8 @@ def balance(user: str | None, ledger: str | None, project: str, timezone: str, *
     if nothing and not standing:
         click.echo(NOTHING_YET)
     else:
-        show_balances(user, balances, as_json=as_json)
-        tell_standing(standing, as_json=as_json)
+        show_balances(user, balances, output)
+        tell_standing(standing, output)
 
 
 @click.command()
@@ -64,7 +82,7 @@ def balance(user: str | None, ledger: str | None, project: str, timezone: str, *
 @click.option("--after", help="Only names behind this one.")
 @click.option("--count", default=1000, help="How many at most.")
 @on_books
-@json_option
+@output_options
 def accounts(
     prefix: str,
     after: str | None,
@@ -73,35 +91,35 @@ def accounts(
     project: str,
     timezone: str,
     *,
-    as_json: bool,
+    output: Output,
 ) -> None:
     """List users with the balance of each limit; with --prefix key: or tag: caps that have a key, or tags."""
     with books_to_read(ledger, project, timezone) as found:
         nothing = NOTHING_YET if nothing_recorded(found) else "there are no such users"
         infos = found.accounts(prefix, after, count)
         rows = [
-            (info.name if number == 0 else "", *row(one))
+            (info.name if number == 0 or not output.for_people else "", *row(one))
             for info in infos
             for number, one in enumerate(info.balances or [found.balance(info.name)])
         ]
         standing = [f"{info.name} is {state(info)}" for info in infos if info.stopped] + told(found, None)
-    show(infos, ("user", *COLUMNS), rows, as_json=as_json, nothing=nothing)
-    tell_standing(standing, as_json=as_json)
+    show(infos, (Column("user"), *COLUMNS), rows, output, nothing=nothing)
+    tell_standing(standing, output)
 
 
 @click.command()
 @on_books
-@json_option
-def uncertain(ledger: str | None, project: str, timezone: str, *, as_json: bool) -> None:
+@output_options
+def uncertain(ledger: str | None, project: str, timezone: str, *, output: Output) -> None:
     """List the charges that nobody confirmed, oldest first."""
     with books_to_read(ledger, project, timezone) as found:
         charges = found.uncertain()
     rows = [
-        (one.id, one.at.isoformat(" ", "seconds"), ", ".join(one.users), one.model, usd(one.cost), one.reason)
-        for one in charges
+        (one.id, one.at, ", ".join(one.users), one.model, Amount(one.cost, exact=True), one.reason) for one in charges
     ]
-    columns = ("id", "charged", "users", "model", "cost", "reason")
-    show(charges, columns, rows, as_json=as_json, nothing="every charge is confirmed")
+    whole = Amount(to_usd(sum(nano_usd(one.cost) for one in charges)), exact=True)
+    total = ("(total)", "", "", "", whole, f"{len(charges):,} charges") if len(charges) > 1 else None
+    show(charges, UNCERTAIN, rows, output, nothing="every charge is confirmed", total=total)
 
 
 @click.command()
@@ -119,12 +137,14 @@ def reconcile(charge_id: str, cost: str, ledger: str | None, project: str, timez
 @click.argument("user", required=False, shell_complete=completions.users)
 @click.option("--global", "everybody", is_flag=True, help="The global account.")
 @on_books
-@json_option
-def reset(user: str | None, ledger: str | None, project: str, timezone: str, *, everybody: bool, as_json: bool) -> None:
+@output_options
+def reset(
+    user: str | None, ledger: str | None, project: str, timezone: str, *, everybody: bool, output: Output
+) -> None:
     """Set what USER has spent back to zero."""
     if (user is None) != everybody:
         raise click.UsageError("name a user, or write --global")
     with books(ledger, project, timezone) as found:
         found.reset_cost(user)
         balances = found.balances(user)
-    show_balances(user, balances, as_json=as_json)
+    show_balances(user, balances, output)

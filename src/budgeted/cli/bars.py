@@ -8,10 +8,12 @@ from rich.text import Text
 
 from budgeted import colours
 from budgeted.manager.balances import Balance
+from budgeted.manager.project_status import used_share
 
 WIDTH: Final = 20
 
-_REST: Final = "bright_black"
+SPENT, HELD, NEARLY, REFUSED, LEFT = (f"budgeted.{one}" for one in ("spent", "held", "nearly", "refused", "left"))
+"""Names of styles, which the consoles of :mod:`budgeted.cli.terminal` know: what they look like depends on those."""
 
 
 class Marks(NamedTuple):
@@ -24,6 +26,9 @@ class Marks(NamedTuple):
 
 BLOCKS: Final = Marks("\N{FULL BLOCK}", "\N{MEDIUM SHADE}", "\N{MIDDLE DOT}")
 PLAIN: Final = Marks("#", "=", ".")
+
+
+_STYLES: Final = {colours.SPENT: SPENT, colours.UNCERTAIN: NEARLY, colours.REFUSED: REFUSED}
 
 
 def marks_for(encoding: str) -> Marks:
@@ -56,12 +61,25 @@ def bar(balance: Balance, marks: Marks = BLOCKS, width: int = WIDTH) -> Text:
     if balance.limit is None:
         return Text()
     parts = _lengths((balance.spent, balance.held, balance.remaining or 0.0), width)
-    share = 1.0 if not balance.remaining else (balance.spent + balance.held) / balance.limit
-    used = colours.of_share(share)
+    used = _STYLES[colours.of_share(used_share(balance) or 0.0)]
     text = Text(no_wrap=True)
-    for mark, length, style in zip(marks, parts, (used, used, _REST), strict=True):
+    for mark, length, style in zip(marks, parts, (used, HELD if used == SPENT else used, LEFT), strict=True):
         text.append(mark * length, style)
     return text
+
+
+def bar_and_share(balance: Balance, marks: Marks = BLOCKS, width: int = WIDTH) -> Text:
+    """The bar of a limit, and behind it how much of it is spent or held: 100% only where nothing is left.
+
+    It takes the arguments of :func:`bar`.
+    """
+    if balance.limit is None:
+        return Text()
+    share = used_share(balance) or 0.0
+    told = "<1%" if 0 < share < 0.01 else f"{int(share * 100):,}%"
+    if balance.remaining and share >= 0.995:
+        told = "99%"
+    return bar(balance, marks, width).append(f" {told:>4}")
 
 
 def _lengths(parts: tuple[float, float, float], width: int) -> list[int]:

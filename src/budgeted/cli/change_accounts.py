@@ -10,7 +10,8 @@ from budgeted.cli.known_accounts import must_be_known
 from budgeted.cli.ledger_options import books, on_books
 from budgeted.cli.limits_and_users import told_apart
 from budgeted.cli.set_and_show_limits import user_option
-from budgeted.cli.table_output import json_option, spelt_out
+from budgeted.cli.table_cells import spelt_out
+from budgeted.cli.table_output import Output, output_options
 from budgeted.manager.stated_belonging import TEAM
 
 
@@ -19,7 +20,7 @@ from budgeted.manager.stated_belonging import TEAM
 @user_option
 @click.option("--until", default="period", show_default=True, help="When it ends: with the period of the limit.")
 @on_books
-@json_option
+@output_options
 def top_up(
     words: tuple[str, ...],
     named: str | None,
@@ -28,7 +29,7 @@ def top_up(
     project: str,
     timezone: str,
     *,
-    as_json: bool,
+    output: Output,
 ) -> None:
     """Let USER, or all users together, spend AMOUNT more, until the limit's period ends.
 
@@ -42,7 +43,7 @@ def top_up(
             must_be_known(found, user)
         found.top_up(user, " + ".join(texts), until)
         balances = found.balances(user)
-    show_balances(user, balances, as_json=as_json)
+    show_balances(user, balances, output)
 
 
 @click.command()

@@ -32,6 +32,7 @@ from budgeted.cli import (
     show_price,
     show_report,
     show_settings,
+    show_status,
     suggest_limits,
     verify_and_repair,
 )
@@ -59,6 +60,7 @@ def show_help(ctx: click.Context, words: tuple[str, ...]) -> None:
 
 SECTIONS: Final[dict[str, tuple[click.Command, ...]]] = {
     "Look": (
+        show_status.status,
         balances_and_limits.balance,
         show_report.report,
         list_users.users,

@@ -16,7 +16,7 @@ import click
 import msgspec
 
 from budgeted.cli.demo_view import Amounts, View
-from budgeted.cli.table_output import show
+from budgeted.cli.table_output import Output, show
 from budgeted.demo import race as races
 from budgeted.demo.bill_and_ledger import Comparison, compare, spent_by_bill
 from budgeted.demo.deferred_signals import ENDING, deferred
@@ -157,7 +157,7 @@ def _print(found: Comparison, counted: Mapping[str, int], most_held: Mapping[str
         ("   all that is charged in the ledger", [_usd(column.spent) for column in columns]),
     ]
     click.echo()
-    show(None, ("", *PAYERS), [(name, *cells) for name, cells in rows], as_json=False, nothing="")
+    show(None, ("", *PAYERS), [[name, *map(str, cells)] for name, cells in rows], Output(), nothing="")
     click.echo(f"\n{_in_words(found, counted)}")
 
 

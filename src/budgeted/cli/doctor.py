@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from budgeted import __version__, providers
-from budgeted.cli.table_output import json_option, show
+from budgeted.cli.table_output import Output, output_options, show
 from budgeted.errors import LedgerError
 from budgeted.ledger.default_place import default_directory
 from budgeted.manager.environment import shown_variables, unknown_variables
@@ -45,8 +45,8 @@ class Diagnosis(msgspec.Struct, frozen=True):
 
 
 @click.command()
-@json_option
-def doctor(*, as_json: bool) -> None:
+@output_options
+def doctor(*, output: Output) -> None:
     """Say what is metered in this Python environment: run it where the application runs.
 
     Of each installed package that makes paid calls: its version, whether it is hooked, and what of it could not be, as
@@ -55,7 +55,7 @@ def doctor(*, as_json: bool) -> None:
     Exit code 0: everything is metered. 1: something is not, or could not be hooked.
     """
     found = _diagnosis()
-    if not as_json:
+    if output.for_people:
         click.echo(f"budgeted {found.budgeted}, Python {found.python}")
         if found.default_ledger:
             click.echo(f"ledgers are kept in {found.default_ledger} unless another place is named")
@@ -66,8 +66,8 @@ def doctor(*, as_json: bool) -> None:
         click.echo()
     rows = [(one.package, one.version, one.state) for one in found.packages]
     nothing = "no package is installed that is known to make paid calls"
-    show(found, ("package", "version", "state"), rows, as_json=as_json, nothing=nothing)
-    if found.unmetered and not as_json:
+    show(found, ("package", "version", "state"), rows, output, nothing=nothing)
+    if found.unmetered and output.for_people:
         click.echo(f"\nnothing meters the calls of {', '.join(found.unmetered)}: {BY_HAND}")
     if not found.healthy:
         sys.exit(1)

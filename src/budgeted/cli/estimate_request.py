@@ -11,12 +11,14 @@ import msgspec
 
 from budgeted.cli import completions
 from budgeted.cli.show_price import priced, source_of
-from budgeted.cli.table_output import json_option, show, spelt_out
+from budgeted.cli.table_cells import Amount, spelt_out
+from budgeted.cli.table_output import Output, output_options, show
+from budgeted.cli.terminal_table import Row
 from budgeted.ledger.accounts import GLOBAL
 from budgeted.manager.administrative_manager import Books
 from budgeted.metering import call_bound
 from budgeted.metering.cost_bound import unpriced_model
-from budgeted.money import NANO, format_usd
+from budgeted.money import NANO
 from budgeted.payers.block_figures import BlockFigures
 from budgeted.payers.payer_interface import Group
 from budgeted.pricing.model_price import Price
@@ -70,8 +72,8 @@ class _Asked:
     help="Where the request does not name it, or to see what another one costs.",
 )
 @click.option("--provider", help="Whose API it is for, where it does not show that, such as azure or groq.")
-@json_option
-def estimate(file: IO[bytes], model: str | None, provider: str | None, *, as_json: bool) -> None:
+@output_options
+def estimate(file: IO[bytes], model: str | None, provider: str | None, *, output: Output) -> None:
     """Show the most that a request may cost. FILE is its body as JSON; - is standard input.
 
     It is what a budget would set aside if there were room for all of it. Bodies are as OpenAI and those who speak like
@@ -97,15 +99,23 @@ def estimate(file: IO[bytes], model: str | None, provider: str | None, *, as_jso
         output_tokens=ask.tokens_rate * ask.most,
         capped=request.cap is not None or not request.output,
     )
-    tokens = [("input", f"{ask.tokens:,}"), ("output", f"{made.output_tokens:,}")]
-    if not as_json:
-        whose = f" of {found.provider}" if found.provider else ""
-        click.echo(spelt_out(f"{request.model}{whose}, by {made.source}"))
-    show(made, ("at most", "tokens"), tokens, as_json=as_json, nothing="")
-    if not as_json:
-        click.echo(f"at most {format_usd(ask.usd_for(ask.most))}")
-        if not made.capped:
-            click.echo("it has no output cap: a limit would grant it less, and write that into it")
+    _print(made, output)
+
+
+def _print(made: Estimate, output: Output) -> None:
+    most = Amount(made.most, exact=True)
+    if not output.for_people:
+        row: Row = (made.model, made.provider, most, made.input_tokens, made.output_tokens)
+        show(made, ("model", "provider", "most_usd", "input_tokens", "output_tokens"), [row], output, nothing="")
+        return
+    whose = f" of {made.provider}" if made.provider else ""
+    click.echo(spelt_out(f"{made.model}{whose}, by {made.source}"))
+    show(
+        made, ("at most", "tokens"), [("input", made.input_tokens), ("output", made.output_tokens)], output, nothing=""
+    )
+    click.echo(f"at most {most.text()}")
+    if not made.capped:
+        click.echo("it has no output cap: a limit would grant it less, and write that into it")
 
 
 def _body(content: bytes, name: str) -> Mapping[str, Any]:

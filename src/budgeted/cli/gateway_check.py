@@ -7,7 +7,9 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from budgeted.cli.table_output import show
+from budgeted.cli.bars import REFUSED, SPENT
+from budgeted.cli.table_cells import marked
+from budgeted.cli.table_output import Output, show
 from budgeted.errors import BudgetError
 from budgeted.gateway import key_secret, trace_export
 from budgeted.gateway.stated_gateway import StatedGateway, missing_key
@@ -48,8 +50,9 @@ def check_gateway(stated: StatedGateway, ledger: str | None, project: str, limit
         limits: of everybody together, as options have them.
     """
     found = [*_looked_at(stated, ledger, project, limits)]
-    rows = [(one.what, "ok" if one.well else "PROBLEM", one.text) for one in found]
-    show(rows, ("what", "state", "found"), rows, as_json=False, nothing="")
+    states = {True: marked("ok", SPENT), False: marked("PROBLEM", REFUSED)}
+    rows = [(one.what, states[one.well], one.text) for one in found]
+    show(rows, ("what", "state", "found"), rows, Output(), nothing="")
     return all(one.well for one in found)
 
 

@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from typing import Final
 
 import click
 import msgspec
 
 from budgeted.cli import completions
-from budgeted.cli.balances_and_limits import row, usd
+from budgeted.cli.balances_and_limits import COLUMNS as OF_LIMITS
+from budgeted.cli.balances_and_limits import row
+from budgeted.cli.bars import REFUSED
 from budgeted.cli.ledger_options import books, books_to_read, on_books
 from budgeted.cli.limits_and_users import told_apart
-from budgeted.cli.table_output import as_lines, csv_line, json_option, show, spelt_out
+from budgeted.cli.table_cells import Amount, for_people, marked, spelt_out
+from budgeted.cli.table_output import Output, output_options, print_json, show
+from budgeted.cli.terminal_table import Column, Row
 from budgeted.gateway import key_secret
 from budgeted.gateway.key_books import KeyBooks, KeyInfo
 from budgeted.gateway.key_expiry import expires_at
 from budgeted.gateway.stated_gateway import stated_gateway
-from budgeted.manager.spending_report import harmless
 from budgeted.validation import looks_like_a_limit
 
-COLUMNS = ("id", "user", "name", "limits", "spent", "models", "created", "expires", "state")
+COLUMNS = (
+    Column("id", whole=True),
+    Column("user"),
+    Column("name", worth=3),
+    Column("limits", worth=1, none="none"),
+    Column("spent"),
+    Column("models", worth=4, none="any"),
+    Column("created", worth=5),
+    Column("expires", worth=2, none="never"),
+    Column("state"),
+)
 
 _NEVER: Final = "never"
 
@@ -85,42 +97,30 @@ def create(
 @keys.command("list")
 @click.option("--user", shell_complete=completions.users, help="Only keys of this user.")
 @on_books
-@json_option
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV instead of a table.")
-def list_keys(
-    user: str | None, ledger: str | None, project: str, timezone: str, *, as_json: bool, as_csv: bool
-) -> None:
+@output_options
+def list_keys(user: str | None, ledger: str | None, project: str, timezone: str, *, output: Output) -> None:
     """List keys, the oldest first: whose they are, what was spent with them, and whether they were revoked."""
-    if as_json and as_csv:
-        raise click.UsageError("--json and --csv are two formats; write one of them")
     with books_to_read(ledger, project, timezone) as found:
         made = KeyBooks(found).every(user)
-    rows = [_row(key) for key in made]
-    if as_csv:
-        click.echo("".join(map(csv_line, [COLUMNS, *(_harmless(one) for one in rows)])), nl=False)
-        return
     nothing = "there are no keys" if user is None else f"{user} has no keys"
-    nothing = spelt_out(f"{nothing}; `budgeted keys create` makes one")
-    show(made, COLUMNS, rows, as_json=as_json, nothing=nothing)
+    show(made, COLUMNS, map(_row, made), output, nothing=f"{nothing}; `budgeted keys create` makes one")
 
 
 @keys.command("show")
 @click.argument("id")
 @on_books
-@json_option
-def show_key(id: str, ledger: str | None, project: str, timezone: str, *, as_json: bool) -> None:
+@output_options
+def show_key(id: str, ledger: str | None, project: str, timezone: str, *, output: Output) -> None:
     """Show what is known of a key, by its ID or the key itself, and what is left of its limits."""
     with books_to_read(ledger, project, timezone) as found:
         key = KeyBooks(found).find(id)
-    if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(key), indent=2))
+    if not output.for_people:
+        show(key, COLUMNS, [_row(key)], output, nothing="")
         return
     for column, cell in zip(COLUMNS, _row(key), strict=True):
-        if column != "limits":
-            click.echo(spelt_out(f"{column}: {cell or '-'}"))
-    rows = list(map(row, key.limits))
-    columns = ("limit", "spent", "held", "remaining", "resets")
-    click.echo("\n".join(as_lines(columns, rows)) if rows else "no limits of its own")
+        if column.head != "limits":
+            click.echo(f"{column.head}: {for_people(cell, column.none, exact=output.exact).plain}")
+    show(key, OF_LIMITS, map(row, key.limits), output, nothing="no limits of its own")
 
 
 @keys.command()
@@ -180,7 +180,7 @@ def _print_new(text: str, key: KeyInfo, *, as_json: bool) -> None:
     """Print a key that was made: alone on standard output, so that a script can take it."""
     if as_json:
         told = {"key": text, **msgspec.structs.asdict(key)}
-        click.echo(msgspec.json.format(msgspec.json.encode(told), indent=2))
+        print_json(told)
         return
     limits = f", {_limits(key)}" if key.limits else ""
     until = "" if key.expires is None else f", until {key.expires.isoformat(' ', 'minutes')}"
@@ -196,19 +196,16 @@ def _limits(key: KeyInfo) -> str:
     return " + ".join(balance.text for balance in key.limits)
 
 
-def _row(key: KeyInfo) -> tuple[str | None, ...]:
+def _row(key: KeyInfo) -> Row:
+    state = f"revoked: {key.revoked}" if key.revoked else key.state
     return (
         key.id,
         key.user,
         key.name or None,
-        _limits(key) or "none",
-        usd(key.spent),
-        " ".join(key.models) or "any",
-        key.created.isoformat(" ", "minutes"),
-        "never" if key.expires is None else key.expires.isoformat(" ", "minutes"),
-        f"revoked: {key.revoked}" if key.revoked else key.state,
+        _limits(key) or None,
+        Amount(key.spent),
+        " ".join(key.models) or None,
+        key.created,
+        key.expires,
+        marked(state, "" if key.state == "active" else REFUSED),
     )
-
-
-def _harmless(cells: Iterable[str | None]) -> list[str]:
-    return ["" if cell is None else harmless(cell) for cell in cells]

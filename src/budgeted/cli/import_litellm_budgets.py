@@ -10,10 +10,11 @@ from typing import Any, Final, NoReturn
 
 import click
 
-from budgeted.cli.balances_and_limits import usd
 from budgeted.cli.ledger_options import books, on_books
 from budgeted.cli.long_work import long_work
-from budgeted.cli.table_output import show
+from budgeted.cli.table_cells import Amount
+from budgeted.cli.table_output import Output, show
+from budgeted.html_tables import amount
 from budgeted.ledger.litellm_hosted.user_dict import Record
 from budgeted.ledger.litellm_hosted.user_dict import read as read_records
 from budgeted.money import to_usd
@@ -48,10 +49,10 @@ def take_over(file: Path, ledger: str | None, project: str, timezone: str, *, ov
             with work.step("reading again"):
                 now = found.user_dict
     rows = [
-        (user, usd(now[user].get("total_budget")), now[user].get("duration"), usd(now[user]["current_cost"]))
+        (user, Amount(now[user].get("total_budget")), now[user].get("duration"), Amount(now[user]["current_cost"]))
         for user in records
     ]
-    show(now, ("user", "budget", "days", "spent"), rows, as_json=False, nothing=f"{file} has no users")
+    show(now, ("user", "budget", "days", "spent"), rows, Output(), nothing=f"{file} has no users")
 
 
 def _refuse_spent(before: Mapping[str, Mapping[str, Any]], wanted: Mapping[str, Record], *, overwrite: bool) -> None:
@@ -63,8 +64,8 @@ def _refuse_spent(before: Mapping[str, Mapping[str, Any]], wanted: Mapping[str, 
     for user, record in wanted.items():
         there = before.get(user)
         if there is not None and there["current_cost"] not in (0, to_usd(record.spent)) and not overwrite:
-            msg = f"{user!r} is here already and has spent {usd(there['current_cost'])}; --overwrite replaces that"
-            raise click.ClickException(msg)
+            spent = amount(there["current_cost"])
+            raise click.ClickException(f"{user!r} is here already and has spent {spent}; --overwrite replaces that")
 
 
 def _batches(records: dict[str, object]) -> Iterator[dict[str, object]]:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import click
 
 from budgeted.cli.ledger_options import ledger_option
-from budgeted.cli.table_output import json_option, show
+from budgeted.cli.table_output import Output, output_options, show
 from budgeted.ledger.opening import projects_beside
 
 
 @click.command()
 @ledger_option
-@json_option
-def projects(ledger: str | None, *, as_json: bool) -> None:
+@output_options
+def projects(ledger: str | None, *, output: Output) -> None:
     """List the projects of a ledger. Exit code 1: it does not tell them, as a server of ours, or does not answer."""
     place, names = projects_beside(ledger)
     if names is None:
         msg = f"which projects there are in {place} cannot be told; name yours with --project"
         raise click.ClickException(msg)
-    show(names, ("project",), [(name,) for name in names], as_json=as_json, nothing=f"there are no projects in {place}")
+    show(names, ("project",), [(name,) for name in names], output, nothing=f"there are no projects in {place}")

@@ -10,21 +10,19 @@ from typing import Final
 import click
 
 from budgeted.cli.account_standing import told
-from budgeted.cli.table_output import as_lines, spelt_out
-from budgeted.html_tables import amount
+from budgeted.cli.table_cells import Amount, spelt_out
+from budgeted.cli.table_output import print_table
+from budgeted.cli.terminal_table import Row
 from budgeted.manager.administrative_manager import Books
-from budgeted.manager.balances import Balance
 from budgeted.manager.run_books import RunBooks, RunReport, Spent
 from budgeted.manager.running_program import is_there
-from budgeted.money import format_usd
+from budgeted.money import to_usd
 from budgeted.telemetry import run_notes
 
 HELPERS_SECONDS: Final = 0.5
 
 MOST_ROWS: Final = 20
 """Models, or users, that are listed one by one."""
-
-Row = tuple[str, str, str, str]
 
 
 def tell(paying: RunBooks, books: Books, folder: Path, main: int, *, asked: int) -> None:
@@ -42,8 +40,7 @@ def tell(paying: RunBooks, books: Books, folder: Path, main: int, *, asked: int)
     report = paying.report(books)
     refused = sum(run_notes.counts(folder, run_notes.REFUSED).values())
     columns = ("budgeted run", "calls", "spent", "uncertain")
-    for line in as_lines(columns, _rows(report, refused), err=True):
-        click.echo(line, err=True)
+    print_table(columns, _rows(report, refused), err=True)
     if report.whole.uncertain:
         click.echo("uncertain: nobody said what it cost, so it is an estimate; see `budgeted uncertain`", err=True)
     for line in told(books, paying.user):
@@ -63,10 +60,10 @@ def _rows(report: RunReport, refused: int) -> Iterator[Row]:
     yield from _headed("user", report.users)
     yield "total", *_figures(report.whole)
     if report.held:
-        yield "held by calls that have not ended", "", format_usd(report.held), ""
-    yield "refused", str(refused), "", ""
+        yield "held by calls that have not ended", "", Amount(to_usd(report.held)), ""
+    yield "refused", refused, "", ""
     for who, balance in report.left:
-        yield f"left of {balance.text} ({who})", "", _left(balance), ""
+        yield f"left of {balance.text} ({who})", "", Amount(balance.remaining or 0, balance.unit), ""
 
 
 def _headed(what: str, found: dict[str, Spent]) -> Iterator[Row]:
@@ -78,12 +75,8 @@ def _headed(what: str, found: dict[str, Spent]) -> Iterator[Row]:
         yield f"{len(rest)} other {what}s", *_figures(Spent(*sums))
 
 
-def _figures(one: Spent) -> tuple[str, str, str]:
-    return str(one.calls), format_usd(one.usd), format_usd(one.uncertain)
-
-
-def _left(balance: Balance) -> str:
-    return amount(balance.remaining or 0, balance.unit)
+def _figures(one: Spent) -> tuple[int, Amount, Amount]:
+    return one.calls, Amount(to_usd(one.usd)), Amount(to_usd(one.uncertain))
 
 
 def _started(folder: Path) -> dict[int, int]:

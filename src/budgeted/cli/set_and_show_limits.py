@@ -6,12 +6,15 @@ import click
 
 from budgeted.cli import completions
 from budgeted.cli.account_standing import tell_standing, told
-from budgeted.cli.balances_and_limits import resets, show_balances
+from budgeted.cli.balances_and_limits import RESETS, show_balances
 from budgeted.cli.known_accounts import must_be_known
 from budgeted.cli.ledger_options import books, books_to_read, on_books
 from budgeted.cli.limits_and_users import told_apart
-from budgeted.cli.table_output import json_option, show
-from budgeted.html_tables import amount
+from budgeted.cli.table_cells import Amount
+from budgeted.cli.table_output import Output, output_options, show
+from budgeted.cli.terminal_table import Column
+
+COLUMNS = (Column("limit"), Column("unit", shown="programs"), Column("this period", "amount"), RESETS)
 
 user_option = click.option(
     "--user",
@@ -30,8 +33,8 @@ def limits() -> None:
 @limits.command("show")
 @click.argument("user", required=False, shell_complete=completions.users)
 @on_books
-@json_option
-def show_limits(user: str | None, ledger: str | None, project: str, timezone: str, *, as_json: bool) -> None:
+@output_options
+def show_limits(user: str | None, ledger: str | None, project: str, timezone: str, *, output: Output) -> None:
     """Show the limits of USER, or of all users together. What is left of them, `budgeted balance` tells."""
     with books_to_read(ledger, project, timezone) as found:
         if user is not None:
@@ -39,10 +42,10 @@ def show_limits(user: str | None, ledger: str | None, project: str, timezone: st
         balances = found.balances(user)
         standing = told(found, user)
     # Where it was raised, or something was carried over, what counts now is not what the limit states.
-    rows = [(one.text, amount(one.limit, one.unit), resets(one)) for one in balances]
+    rows = [(one.text, one.unit, Amount(one.limit, one.unit), one.resets_at) for one in balances]
     who = "the global account" if user is None else user
-    show(balances, ("limit", "this period", "resets"), rows, as_json=as_json, nothing=f"{who} has no limits")
-    tell_standing(standing, as_json=as_json)
+    show(balances, COLUMNS, rows, output, nothing=f"{who} has no limits")
+    tell_standing(standing, output)
 
 
 @limits.command("set")
@@ -50,7 +53,7 @@ def show_limits(user: str | None, ledger: str | None, project: str, timezone: st
 @user_option
 @click.option("--none", "no_limits", is_flag=True, help="Take all limits away.")
 @on_books
-@json_option
+@output_options
 def set_limits(
     words: tuple[str, ...],
     named: str | None,
@@ -59,7 +62,7 @@ def set_limits(
     timezone: str,
     *,
     no_limits: bool,
-    as_json: bool,
+    output: Output,
 ) -> None:
     """Give USER, or all users together, these limits instead of those that are there. What was spent stays."""
     texts, user = told_apart(words, named)
@@ -69,7 +72,7 @@ def set_limits(
     with books(ledger, project, timezone, create=True) as found:
         found.set_limits(user, *texts)
         balances = found.balances(user)
-    show_balances(user, balances, as_json=as_json)
+    show_balances(user, balances, output)
 
 
 @limits.command()

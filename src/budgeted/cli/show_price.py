@@ -10,7 +10,9 @@ import click
 import msgspec
 
 from budgeted.cli import completions
-from budgeted.cli.table_output import json_option, show, spelt_out
+from budgeted.cli.table_cells import Amount, spelt_out
+from budgeted.cli.table_output import Output, output_options, show
+from budgeted.cli.terminal_table import Column
 from budgeted.manager.stated_settings import stated
 from budgeted.money import NANO, format_usd
 from budgeted.pricing import known_models, price_registry
@@ -57,7 +59,7 @@ class ShownPrice(msgspec.Struct, frozen=True):
 @click.option("--cached", type=click.IntRange(0), default=0, help="Those of the input that are read from a cache.")
 @click.option("--provider", help="Whose model it is, such as azure, aws or openrouter.")
 @click.option("--tier", help="The service tier, such as flex or priority.")
-@json_option
+@output_options
 def price(
     model: str,
     given: int | None,
@@ -66,7 +68,7 @@ def price(
     provider: str | None,
     tier: str | None,
     *,
-    as_json: bool,
+    output: Output,
 ) -> None:
     """Show what MODEL costs, and where that is from; with --input and --output, what so many tokens cost.
 
@@ -90,11 +92,12 @@ def price(
         cost=found.cost(usage, at) / NANO if asked else None,
         unknown=found.unknown(usage),
     )
-    if not as_json:
+    if output.for_people:
         whose = f" of {found.provider}" if found.provider else ""
         click.echo(spelt_out(f"{found.model}{whose}, by {answer.source}"))
-    show(answer, ("tokens", "USD per million"), list(_rows(rates)), as_json=as_json, nothing="it costs nothing")
-    if as_json:
+    columns = (Column("tokens"), Column("USD per million", "usd_per_million"))
+    show(answer, columns, _rows(rates), output, nothing="it costs nothing")
+    if not output.for_people:
         return
     for line in (*_beside(rates), *_notes(found, rates, at, tier)):
         click.echo(line)
@@ -144,8 +147,10 @@ def _by_name(rates: Rates) -> dict[str, float]:
     return {**tokens, **{name: getattr(rates, name) / 1000 / NANO for name in BESIDE if getattr(rates, name)}}
 
 
-def _rows(rates: Rates) -> list[tuple[str, str]]:
-    return [(name.replace("_", " "), _usd(getattr(rates, name) * 1000)) for name in _shown(rates)]
+def _rows(rates: Rates) -> list[tuple[str, Amount]]:
+    return [
+        (name.replace("_", " "), Amount(getattr(rates, name) / PICO_PER_MILLION, exact=True)) for name in _shown(rates)
+    ]
 
 
 def _beside(rates: Rates) -> list[str]:

@@ -7,10 +7,11 @@ from typing import Literal
 import click
 
 from budgeted.cli import completions
-from budgeted.cli.balances_and_limits import usd
 from budgeted.cli.ledger_options import NOTHING_YET, books_to_read, on_books
-from budgeted.cli.table_output import json_option, show
-from budgeted.manager.spending_report import Report
+from budgeted.cli.table_cells import Amount
+from budgeted.cli.table_output import Output, output_options, show
+from budgeted.cli.terminal_table import Column, Row
+from budgeted.manager.spending_report import Report, ReportRow
 
 
 @click.command()
@@ -31,7 +32,7 @@ from budgeted.manager.spending_report import Report
     help="How to print it, with its total. --json prints the rows alone.",
 )
 @on_books
-@json_option
+@output_options
 def report(
     by: str,
     since: str | None,
@@ -41,28 +42,39 @@ def report(
     project: str,
     timezone: str,
     *,
-    as_json: bool,
+    output: Output,
 ) -> None:
     """Show what was spent, and that it adds up."""
     with books_to_read(ledger, project, timezone) as found:
         made = found.report(by if by.startswith("tag:") else by.replace("-", "_"), since, until)
-    if as_json or form == "table":
-        _show(made, as_json=as_json)
+    if form == "csv" or (form == "table" and output.form == "csv"):
+        click.echo(made.to_csv(), nl=False)
+    elif form == "json" and output.for_people:
+        click.echo(made.to_json())
     else:
-        click.echo(made.to_csv() if form == "csv" else made.to_json(), nl=form == "json")
+        _show(made, output)
 
 
-def _show(made: Report, *, as_json: bool) -> None:
+def _show(made: Report, output: Output) -> None:
     whole = made.since is None and made.until is None
     if made.by == "would_refuse" and made.total.calls:
         nothing = "no limit would have refused anything, of those that only warn"
     else:
         nothing = NOTHING_YET if whole else "nothing was spent"
-    rows = [
-        (name, usd(one.spent), one.calls, one.input_tokens, one.output_tokens, usd(one.uncertain))
-        for name, one in made.lines()
-    ]
-    columns = (made.by, "spent", "calls", "input tokens", "output tokens", "uncertain")
-    show(made, columns, rows, as_json=as_json, nothing=nothing)
-    if made.shared.calls and not as_json:
-        click.echo(f"{usd(made.shared.spent)} of it is in more than one row, and once in the total")
+    columns = (
+        Column(made.by),
+        Column("spent"),
+        Column("calls", worth=1),
+        Column("input tokens", worth=3),
+        Column("output tokens", worth=3),
+        Column("uncertain", worth=2),
+    )
+    rows = [_row(name, one) for name, one in made.items()]
+    show(made, columns, rows, output, nothing=nothing, total=_row(made.total_name, made.total))
+    if made.shared.calls and output.for_people:
+        twice = Amount(made.shared.spent).text(exact=output.exact)
+        click.echo(f"{twice} of it is in more than one row, and once in the total")
+
+
+def _row(name: str, one: ReportRow) -> Row:
+    return name, Amount(one.spent), one.calls, one.input_tokens, one.output_tokens, Amount(one.uncertain)

@@ -9,7 +9,7 @@ from typing import Final
 import click
 import msgspec
 
-from budgeted.cli.table_output import json_option, show
+from budgeted.cli.table_output import Output, output_options, show
 from budgeted.gateway.settings import UpstreamSettings
 from budgeted.gateway.stated_gateway import PREFIX as VARIABLES
 from budgeted.gateway.stated_gateway import stated_gateway
@@ -39,8 +39,8 @@ class ShownSetting(msgspec.Struct, frozen=True):
 
 
 @click.command()
-@json_option
-def config(*, as_json: bool) -> None:
+@output_options
+def config(*, output: Output) -> None:
     """Show every setting of a program that is run here, and where it is from.
 
     Settings are those of a file (the one that BUDGETED_CONFIG names, else budgeted.toml, else [tool.budgeted] in
@@ -50,11 +50,11 @@ def config(*, as_json: bool) -> None:
     found = stated()
     found.register_prices()  # so that they are looked at
     rows = [*_of_manager(found), *_of_tables(found), *_of_gateway(os.environ), *_of_others(os.environ)]
-    if not as_json:
+    if output.for_people:
         file = found.file.path if found.file is not None else "none"
         click.echo(f"file: {file}\n")
     table = [(row.setting, row.value, row.source) for row in rows]
-    show(rows, ("setting", "value", "from"), table, as_json=as_json, nothing="")
+    show(rows, ("setting", "value", "from"), table, output, nothing="")
 
 
 def _of_manager(found: Stated) -> list[ShownSetting]:

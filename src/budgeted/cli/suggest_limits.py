@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import Literal
 
 import click
 
 from budgeted.cli.ledger_options import NOTHING_YET, books_to_read, on_books
-from budgeted.cli.table_output import show
-from budgeted.manager.spending_report import harmless
+from budgeted.cli.table_output import Output, output_options, show
+from budgeted.cli.terminal_table import Column
 from budgeted.manager.suggestions import Suggestion
 
-COLUMNS = ("account", "limit", "reason")
+COLUMNS = (Column("account"), Column("limit", whole=True), Column("reason"))
 
 
 @click.command()
@@ -28,6 +26,7 @@ COLUMNS = ("account", "limit", "reason")
     "--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", help="How to print them."
 )
 @on_books
+@output_options
 def suggest(
     days: int,
     percentile: float,
@@ -35,23 +34,17 @@ def suggest(
     ledger: str | None,
     project: str,
     timezone: str,
+    *,
+    output: Output,
 ) -> None:
     """Suggest daily limits by what was spent lately, and set none."""
     with books_to_read(ledger, project, timezone) as found:
         made = found.suggest(days, percentile)
         ever = made or found.report("day").total.calls
     nothing = f"nothing was spent in the last {days} days" if ever else NOTHING_YET
-    if form == "csv":
-        click.echo(_csv(made), nl=False)
-    else:
-        show(made, COLUMNS, map(_cells, made), as_json=form == "json", nothing=nothing)
+    asked = output if form == "table" else Output(form)
+    show(made, COLUMNS, map(_cells, made), asked, nothing=nothing)
 
 
 def _cells(one: Suggestion) -> tuple[str, str, str]:
     return "global" if one.account is None else one.account, one.limit, one.reason
-
-
-def _csv(made: list[Suggestion]) -> str:
-    text = io.StringIO()
-    csv.writer(text).writerows([COLUMNS, *(map(harmless, _cells(one)) for one in made)])
-    return text.getvalue()
