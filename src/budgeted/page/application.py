@@ -38,7 +38,11 @@ LOGIN, LOGOUT, EVENTS, STATIC = "/page/login", "/page/logout", "/page/events", "
 THREADS = 8
 """How many pages are made at once."""
 
-_TYPES: Mapping[str, str] = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8"}
+_TYPES: Mapping[str, str] = {
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "svg": "image/svg+xml",
+}
 
 
 def page_routes(

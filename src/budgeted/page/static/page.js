@@ -22,7 +22,9 @@
     writeTimes(fresh);
     for (const part of document.querySelectorAll("main [data-live]")) {
       const other = fresh.getElementById(part.id);
-      if (!other || isUsed(part) || other.innerHTML === part.innerHTML) continue;
+      if (!other || isUsed(part)) continue;
+      part.hidden = other.hidden;
+      if (other.innerHTML === part.innerHTML) continue;
       const focused = part.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
       part.replaceChildren(...document.adoptNode(other).childNodes);
       if (focused) [...part.querySelectorAll("a")].find((link) => link.getAttribute("href") === focused)?.focus();
