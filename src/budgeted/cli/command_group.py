@@ -34,6 +34,7 @@ from budgeted.cli import (
     show_settings,
     show_status,
     suggest_limits,
+    top,
     verify_and_repair,
 )
 from budgeted.cli.help_examples import show_examples
@@ -61,6 +62,7 @@ def show_help(ctx: click.Context, words: tuple[str, ...]) -> None:
 SECTIONS: Final[dict[str, tuple[click.Command, ...]]] = {
     "Look": (
         show_status.status,
+        top.top,
         balances_and_limits.balance,
         show_report.report,
         list_users.users,

@@ -13,11 +13,13 @@ import fcntl
 import mmap
 import os
 import resource
+import select
 import shlex
 import stat
 import sys
 import termios
-from collections.abc import Callable, Iterable
+import tty
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
@@ -303,6 +305,35 @@ def takes_lines(terminal: int) -> bool:
         return bool(termios.tcgetattr(terminal)[3] & termios.ICANON)
     except (OSError, termios.error):
         return False
+
+
+@contextlib.contextmanager
+def keys_at_once(terminal: int) -> Iterator[None]:
+    """Have a terminal give each key as it is pressed, and not show it; afterwards as it did before.
+
+    Args:
+        terminal: a descriptor of it.
+    """
+    before = termios.tcgetattr(terminal)
+    tty.setcbreak(terminal, termios.TCSADRAIN)  # keeping what was pressed before
+    try:
+        yield
+    finally:
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+
+
+def pressed(terminal: int, seconds: float) -> str:
+    """The keys that are pressed within a time, as a terminal sends them; "" if there is none.
+
+    Raises:
+        EOFError: the terminal has gone.
+    """
+    if not select.select([terminal], [], [], seconds)[0]:
+        return ""
+    found = os.read(terminal, 1024)
+    if not found:
+        raise EOFError
+    return found.decode(errors="replace")
 
 
 def how_to_end(pid: int) -> str:

@@ -16,7 +16,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from ctypes import wintypes
 from pathlib import Path
 from typing import Final
@@ -38,6 +38,16 @@ _LOCKED: Final = (0, 1 << 8, 1, 0)
 
 _AT_END: Final = 0xFFFF_FFFF
 """As both halves of an offset: where the file ends."""
+
+_ARROWS: Final = {
+    "H": "\x1b[A",
+    "P": "\x1b[B",
+    "I": "\x1b[5~",
+    "Q": "\x1b[6~",
+    "G": "\x1b[H",
+    "O": "\x1b[F",
+}
+"""What other systems send for keys that have two codes here, by the second."""
 
 _LOCKED_BY_ANOTHER, _NOT_LOCKED = 33, 158
 """https://learn.microsoft.com/windows/win32/debug/system-error-codes"""
@@ -307,6 +317,25 @@ def is_in_foreground() -> bool:
 def takes_lines(terminal: int) -> bool:  # noqa: ARG001 - the other system's are asked
     """Nobody knows: so that nothing is drawn upon."""
     return False
+
+
+@contextlib.contextmanager
+def keys_at_once(terminal: int) -> Iterator[None]:  # noqa: ARG001 - the other system's has to be told
+    """Have a terminal give each key as it is pressed: one does."""
+    yield
+
+
+def pressed(terminal: int, seconds: float) -> str:  # noqa: ARG001 - there is only one
+    """The keys that are pressed within a time, as terminals of other systems send them; "" if there is none."""
+    until = time.monotonic() + seconds
+    while not msvcrt.kbhit():
+        if time.monotonic() > until:
+            return ""
+        time.sleep(0.02)
+    key = msvcrt.getwch()
+    if key == "\x03":
+        raise KeyboardInterrupt
+    return _ARROWS.get(msvcrt.getwch(), "") if key in {"\x00", "\xe0"} else key
 
 
 def how_to_end(pid: int) -> str:

@@ -1,0 +1,75 @@
+"""How a project stands, looked at again and again beside the screen: no key waits for a ledger that does not answer."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Final, Self
+
+from budgeted.errors import BudgetError
+from budgeted.manager.administrative_manager import Books
+from budgeted.manager.project_status import ProjectStatus, project_status
+
+SECONDS: Final = 1.0
+"""Between two looks; what takes long to look at is looked at less often."""
+
+MOST_FOUND: Final = 100
+"""Users that are looked for by name among more than are looked at one by one."""
+
+
+class News:
+    """The newest that is known of a project, from when it is entered on.
+
+    Args:
+        open_books: opens the project's books; done again where the ledger was away.
+
+    Attributes:
+        status: how the project stands; None until that is known.
+        problem: why it is not known any more; "" if it is.
+        wanted: what names of users are to begin with, where not all users are looked at.
+        count: of the news that came, to see whether there are others.
+    """
+
+    def __init__(self, open_books: Callable[[], Books]) -> None:
+        self._open = open_books
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="budgeted-top", daemon=True)
+        self.status: ProjectStatus | None = None
+        self.problem = self.wanted = ""
+        self.count = 0
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join(SECONDS)  # no longer: it may be waiting for a ledger that is away
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            try:
+                with contextlib.closing(self._open()) as books:
+                    while not self._over.is_set():
+                        self._look(books)
+            except (BudgetError, OSError) as error:
+                self.problem = str(error)
+                self.count += 1
+                self._over.wait(SECONDS)
+
+    def _look(self, books: Books) -> None:
+        began = time.monotonic()
+        found = project_status(books)
+        if self.wanted and not found.complete:
+            there = {one.name for one in found.accounts}
+            more = [one for one in books.accounts(self.wanted, count=MOST_FOUND) if one.name not in there]
+            found = dataclasses.replace(found, accounts=(*found.accounts, *more))
+        self.status, self.problem = found, ""
+        self.count += 1
+        self._over.wait(max(SECONDS, 2 * (time.monotonic() - began)))
