@@ -34,7 +34,7 @@ def made(period: Literal["hour", "day", "month"], *names: str, usd: float = 1.0)
     for _ in starts:
         named = {name: int(draw.random() * usd * NANO) for name in names}
         spent.append(Spent(named, NANO // 10, sum(named.values()) + NANO // 10))
-    return over_time("user", period, starts, spent)
+    return over_time("user", period, now, starts, spent)
 
 
 def read(svg: bytes) -> ET.Element:
@@ -86,17 +86,19 @@ def test_amounts_are_written_for_a_glance_and_times_stand_below() -> None:
 def test_the_least_and_the_most_that_can_be_spent_are_drawn(usd: float) -> None:
     spent = [NOTHING] * 29 + [Spent({"m": round(usd * NANO)}, 0, round(usd * NANO))]
     starts = [dt.datetime(2025, 11, day, tzinfo=dt.UTC) for day in range(1, 31)]
-    root = read(spend_chart(over_time("model", "day", starts, spent)))
+    root = read(spend_chart(over_time("model", "day", starts[-1], starts, spent)))
     assert [text for node in root.iter(f"{SVG}text") if (text := node.text or "").startswith("$")]
 
 
 def test_what_was_corrected_is_drawn_below_nothing() -> None:
     starts = [dt.datetime(2025, 11, 1, hour, tzinfo=dt.UTC) for hour in range(2)]
     spent = [Spent({"m": 3 * NANO}, 0, 3 * NANO), Spent({"m": -NANO}, 0, -NANO)]
-    texts = [node.text or "" for node in read(spend_chart(over_time("model", "hour", starts, spent))).iter()]
+    texts = [
+        node.text or "" for node in read(spend_chart(over_time("model", "hour", starts[-1], starts, spent))).iter()
+    ]
     assert any(text.startswith("-$") for text in texts)
 
 
 def test_nothing_spent_is_said() -> None:
     starts = [dt.datetime(2025, 11, 1, tzinfo=dt.UTC)]
-    assert b"Nothing was spent" in spend_chart(over_time("model", "day", starts, [NOTHING]))
+    assert b"Nothing was spent" in spend_chart(over_time("model", "day", starts[-1], starts, [NOTHING]))

@@ -15,6 +15,11 @@ from budgeted.ledger.memory.ledger import MemoryLedger
 SCRIPT = "<script>alert(1)</script>"
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("budgeted.page.spending.PATIENCE", 60.0)  # a machine that does much else is slow
+
+
 @pytest.fixture
 def manager() -> Iterator[BudgetManager]:
     with BudgetManager("default", ledger=MemoryLedger()) as made:

@@ -80,7 +80,7 @@ class _Page:
         self._streams = Streams()
         self._threads = anyio.CapacityLimiter(THREADS)
         self._answers = AnswersByKey()
-        self._spending = Spending(timer)
+        self._spending = Spending(source, timer)
         self._watching: asyncio.Task[None] | None = None
 
     async def view(self, request: Request) -> Response:
@@ -212,7 +212,7 @@ class _Page:
                 role=session.role,
                 query=query,
             )
-            self._spending.watch(books)
+            self._spending.watch(project)
             shown = view.show(asked)
             return shown if isinstance(shown, Drawn) else self._rendered(shown, asked, session, told)
 
@@ -285,7 +285,7 @@ class _Page:
             await asyncio.sleep(EVERY)
             if ends():
                 return
-            await anyio.to_thread.run_sync(self._spending.look_again, self._source, limiter=self._threads)
+            self._spending.look_again()
 
     # -- who asks
 

@@ -69,7 +69,7 @@ class SpendByHour:
             else:
                 self._note(hour, at, zone, _difference(now, self._seen))
             self._seen, self._seen_at = now, at
-            return self._known(hour, zone)
+            return self._known(hour, at, zone)
 
     def _note(self, hour: int, at: float, zone: dt.tzinfo, spent: Spent) -> None:
         if hour != _start(self._seen_at, zone) and at - self._seen_at > LONGEST_GAP:
@@ -77,7 +77,7 @@ class SpendByHour:
         else:
             self._hours[hour] = _dearest(_sum(self._hours.get(hour, NOTHING), spent))
 
-    def _known(self, hour: int, zone: dt.tzinfo) -> SpendOverTime:
+    def _known(self, hour: int, at: float, zone: dt.tzinfo) -> SpendOverTime:
         starts = [hour]
         while len(starts) < HOURS:
             starts.append(_start(starts[-1] - 1, zone))
@@ -86,7 +86,8 @@ class SpendByHour:
             for start in [one for one in kept if one < starts[0]]:
                 del kept[start]
         times = [local_time(start, zone) for start in starts]
-        found = over_time(self._by, "hour", times, [self._hours.get(start, NOTHING) for start in starts])
+        now = local_time(at, zone)
+        found = over_time(self._by, "hour", now, times, [self._hours.get(start, NOTHING) for start in starts])
         since = local_time(self._since, zone) if self._since > starts[0] else None
         return replace(found, since=since, unwatched=sum(self._unwatched.values()))
 

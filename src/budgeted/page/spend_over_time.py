@@ -35,6 +35,8 @@ MONTHS: Final = 12
 """Months, likewise: within the 400 days that ledgers keep rows for."""
 
 OTHERS: Final = "(others)"
+NAMELESS: Final = "(unnamed)"
+"""What a call without a model is under: an amount that was set aside by hand."""
 
 
 class Spent(NamedTuple):
@@ -82,6 +84,7 @@ class SpendOverTime:
         by: what the names are, as a report has it: ``"model"``, ``"user"``, ``"tag:feature"``, ...
         period: what one amount is of.
         starts: when each period began, in the project's time zone; the present one is the last.
+        at: when this was summed up, to the minute.
         series: the dearest first, then what all others have spent, then what is under no name.
         totals: nano-USD in each period, each call once.
         shared: nano-USD that are in more than one series, as a team and its user have both paid for them.
@@ -93,6 +96,7 @@ class SpendOverTime:
 
     by: str
     period: Period
+    at: dt.datetime
     starts: tuple[dt.datetime, ...]
     series: tuple[Series, ...]
     totals: tuple[int, ...]
@@ -130,11 +134,12 @@ def spend_by_days(books: BudgetManager, by: str, period: Literal["day", "month"]
         'gpt-5-mini'
     """
     heading, zone = heading_over_time(by), books.payer.timezone
-    today = local_time(books.payer.clock(), zone).date()
+    now = local_time(books.payer.clock(), zone)
+    today = now.date()
     first_days = _last_days(today) if period == "day" else _first_of_months(today)
     sums = sums_by(books, heading, first_days[0], lambda day: day if period == "day" else day.replace(day=1))
     starts = tuple(dt.datetime(day.year, day.month, day.day, tzinfo=zone) for day in first_days)
-    return over_time(by, period, starts, [sums.get(day, NOTHING) for day in first_days])
+    return over_time(by, period, now, starts, [sums.get(day, NOTHING) for day in first_days])
 
 
 def sums_by(
@@ -157,21 +162,27 @@ def _spent(heading: Heading, rows: Iterable[RollupRow]) -> Spent:
     return Spent(named, sums.rest[0], sums.total[0], sums.shared[0])
 
 
-def over_time(by: str, period: Period, starts: Sequence[dt.datetime], spent: Sequence[Spent]) -> SpendOverTime:
+def over_time(
+    by: str, period: Period, at: dt.datetime, starts: Sequence[dt.datetime], spent: Sequence[Spent]
+) -> SpendOverTime:
     """Series of what was spent in each period: of the dearest names, of all others, and of what is under no name."""
+    at = at.replace(second=0, microsecond=0)
     totals: dict[str, int] = {}
     for one in spent:
         for name, usd in one.named.items():
             totals[name] = totals.get(name, 0) + usd
     dearest = sorted((name for name, usd in totals.items() if usd), key=lambda name: (-totals[name], name))
     named = dearest[:MOST_NAMED]
-    series = [Series(name, tuple(one.named.get(name, 0) for one in spent)) for name in named]
     taken = set(totals)
+    series = [
+        Series(name or free_name(NAMELESS, taken), tuple(one.named.get(name, 0) for one in spent)) for name in named
+    ]
+    taken.update(line.name for line in series)
     others = tuple(_of_others(one, sum(line.amounts[i] for line in series)) for i, one in enumerate(spent))
     others_name = _add(series, OTHERS, others, taken)
     rest_name = _add(series, heading_of(by).rest, tuple(one.rest for one in spent), taken)
     sums, shared = tuple(one.total for one in spent), sum(one.shared for one in spent)
-    return SpendOverTime(by, period, tuple(starts), tuple(series), sums, shared, others_name, rest_name)
+    return SpendOverTime(by, period, at, tuple(starts), tuple(series), sums, shared, others_name, rest_name)
 
 
 def _of_others(one: Spent, named: int) -> int:

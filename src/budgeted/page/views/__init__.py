@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from budgeted.page.asking import Asked, Done, Drawn, Shown
-from budgeted.page.views import assign, limits, overview, reset, spend, stop, top_up, uncertain, user, users
+from budgeted.page.views import activity, assign, limits, overview, reset, spend, stop, top_up, uncertain, user, users
 
 
 class View(NamedTuple):
@@ -29,6 +29,7 @@ VIEWS: Final[Mapping[str, View]] = {
     "/page/user": View(user.show),
     spend.PATH: View(spend.show, heading="Spend"),
     "/page/spend.svg": View(spend.draw),
+    "/page/activity": View(activity.show, heading="Activity"),
     "/page/uncertain": View(uncertain.show, uncertain.act, heading="Uncertain"),
     "/page/limits": View(limits.show, limits.act),
     "/page/top-up": View(top_up.show, top_up.act),

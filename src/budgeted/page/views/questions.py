@@ -19,6 +19,7 @@ def question(
     is_grave: bool = False,
     type_name: str = "",
     problem: str = "",
+    back: str | None = None,
 ) -> Shown:
     """Ask whether it is to be done; the answer is the same form again, with ``agreed``.
 
@@ -31,6 +32,7 @@ def question(
         is_grave: whether the button warns.
         type_name: what has to be typed before, or "".
         problem: what was wrong with the answer before, or "".
+        back: where one goes who does not agree; None for the account's page.
     """
     account = account_of(asked)
     # The second of two clicks does what the first one did.
@@ -44,6 +46,6 @@ def question(
         "is_grave": is_grave,
         "type_name": type_name,
         "problem": problem,
-        "back": page_of(asked, account),
+        "back": back or page_of(asked, account),
     }
     return Shown("question.html", heading, data, 422 if problem else 200)

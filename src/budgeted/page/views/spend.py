@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from budgeted.manager.budget_manager import BudgetManager
-from budgeted.page.asking import Asked, Drawn, Shown
+from budgeted.page.asking import Asked, Drawn, FormError, Shown
 from budgeted.page.spend_over_time import PERIODS, Period, SpendOverTime, check_period
 from budgeted.validation import TAG
 
@@ -25,22 +25,20 @@ _LAST: Final[dict[Period, str]] = {
 
 def show(asked: Asked) -> Shown:
     """The chart, with its numbers below."""
-    spend = _spend(asked)
-    asked.spending.watch(asked.books, spend.by)  # so that its hours are known, once somebody asks for them
+    by, period = _wanted(asked)
+    spend = asked.spending.of(asked.project, by, period)
+    asked.spending.watch(asked.project, by)  # so that its hours are known, once somebody asks for them
     headings = ["model", "user", "provider", *(f"{TAG}{name}" for name in known_tags(asked.books))]
-    form = _WRITTEN[spend.period]
-    rows = [
-        (start.strftime(form), total, *(line.amounts[i] for line in spend.series))
-        for i, (start, total) in enumerate(zip(spend.starts, spend.totals, strict=True))
-    ]
     data = {
         "spend": spend,
-        "headings": [(by, asked.link(PATH, by=by, per=spend.period), by == spend.by) for by in headings],
-        "periods": [(per, asked.link(PATH, by=spend.by, per=per), per == spend.period) for per in PERIODS],
-        "last": _LAST[spend.period],
+        "by": by,
+        "period": period,
+        "headings": [(one, asked.link(PATH, by=one, per=period), one == by) for one in headings],
+        "periods": [(one, asked.link(PATH, by=by, per=one), one == period) for one in PERIODS],
+        "last": _LAST[period],
         # Another picture has another address: so it is drawn anew where the page is replaced while it is looked at.
-        "version": f"{hash((spend.starts, spend.series)) & 0xFFFFFFFF:08x}",
-        "rows": rows[::-1],
+        "version": "" if spend is None else f"{hash((spend.starts, spend.series)) & 0xFFFFFFFF:08x}",
+        "rows": [] if spend is None else _rows(spend),
     }
     return Shown("spend.html", "Spend", data)
 
@@ -49,7 +47,11 @@ def draw(asked: Asked) -> Drawn:
     """The chart alone, as SVG."""
     from budgeted.page.charts import spend_chart
 
-    return Drawn(spend_chart(_spend(asked), small="small" in asked.query), "image/svg+xml")
+    spend = asked.spending.of(asked.project, *_wanted(asked))
+    if spend is None:
+        msg = "this is still being added up"
+        raise FormError(msg)
+    return Drawn(spend_chart(spend, small="small" in asked.query), "image/svg+xml")
 
 
 def known_tags(books: BudgetManager) -> list[str]:
@@ -66,6 +68,13 @@ def known_tags(books: BudgetManager) -> list[str]:
     return names
 
 
-def _spend(asked: Asked) -> SpendOverTime:
-    by, period = asked.query.get("by", "model"), check_period(asked.query.get("per", "day"))
-    return asked.spending.of(asked.books, by, period)
+def _wanted(asked: Asked) -> tuple[str, Period]:
+    """What is told apart, and per what."""
+    return asked.query.get("by", "model"), check_period(asked.query.get("per", "day"))
+
+
+def _rows(spend: SpendOverTime) -> list[tuple[str | int, ...]]:
+    """A line for each period, the last one first: when it was, the total, and what is in each series."""
+    form = _WRITTEN[spend.period]
+    amounts = zip(spend.starts, spend.totals, *(line.amounts for line in spend.series), strict=True)
+    return [(start.strftime(form), *each) for start, *each in amounts][::-1]

@@ -29,6 +29,7 @@ def act(asked: Asked) -> Done | Shown:
     except ValueError as error:
         return _list(asked, id, str(error))
     charge = asked.books.ledger.ended(id) if id else None
+    model = "" if charge is None or not charge.model else f" of {charge.model}"
     here = asked.link(PATH, page=asked.form.get("page"))
     if charge is None or not charge.reason:
         # Another tab, another person or a late answer was quicker: what they have said is not replaced unseen.
@@ -37,17 +38,16 @@ def act(asked: Asked) -> Done | Shown:
         return Done(here, told if same else f"{told}: nothing was changed")
     if cost > charge.held and "agreed" not in asked.form:
         why = [
-            f"Only {format_usd(charge.held)} was held for this call of {charge.model}: it should not have cost more.",
+            f"Only {format_usd(charge.held)} was held for this call{model}: it should not have cost more.",
             f"{format_usd(cost)} is recorded in full, as an overrun.",
         ]
-        return question(
-            asked, f"Record {format_usd(cost)}?", why, "Record it", {"id": id, "cost": written}, is_grave=True
-        )
+        heading, fields = f"Record {format_usd(cost)}?", {"id": id, "cost": written}
+        return question(asked, heading, why, "Record it", fields, is_grave=True, back=here)
     try:
         asked.books.reconcile(id, cost=written)
     except LedgerError as error:
         return _list(asked, id, str(error))
-    told_then = f"The call of {charge.model} cost {format_usd(cost)} instead of {format_usd(charge.used.usd)}"
+    told_then = f"The call{model} cost {format_usd(cost)} instead of {format_usd(charge.used.usd)}"
     return Done(here, told_then, f"reconciled {id!r}: {format_usd(cost)} instead of {format_usd(charge.used.usd)}")
 
 
