@@ -41,7 +41,7 @@ def refuse(manager: BudgetManager, cost: float, user: str | None = None) -> None
 
 def test_nothing_going_on_is_said(visitor: Visitor) -> None:
     page = visitor.get("/page/activity")
-    for told in ("No call waits.", "No call was refused lately.", "No call is in flight.", "Refused: 0 today"):
+    for told in ("No call waits.", "No call was refused in the last day.", "No call is in flight.", "Refused: 0 today"):
         assert told in page.text
 
 
@@ -61,8 +61,7 @@ def test_who_asks_is_approved_with_a_click_and_a_confirmation_that_says_the_new_
     page = visitor.get("/page/activity")
     assert "asks" in page.text
     assert SCRIPT in page.links
-    assert "Approve $2.50" in page.text
-    preview = visitor.send(page.form("/page/top-up"), 200)
+    preview = visitor.get(page.links["Approve: top up $2.50"])
     assert "$3.50 in this period" in preview.text
     visitor.send(preview.form("/page/top-up"), 303)
     thread.join(30)
@@ -76,9 +75,9 @@ def test_who_was_refused_is_told_with_the_limit_and_what_is_missing(visitor: Vis
     manager.set_limits("alice", "$1/day")
     refuse(manager, 1.0213, "alice")
     page = visitor.get("/page/activity")
-    for told in ("Refused: 1 today", "alice", "$1/day", "used up", "$1.02", "Top up $0.03"):
+    for told in ("Refused: 1 today", "alice", "$1/day has $1.00 left", "$1.02"):
         assert told in page.text
-    visitor.send(visitor.send(page.form("/page/top-up"), 200).form("/page/top-up"), 303)
+    visitor.send(visitor.get(page.links["Top up $0.03"]).form("/page/top-up"), 303)
     with manager.hold(cost=1.0213, user="alice") as held:
         held.settle(cost=1)
 
@@ -107,7 +106,7 @@ def test_whoever_is_stopped_is_resumed_from_there(visitor: Visitor, manager: Bud
         pass
     manager.activity()
     page = visitor.get("/page/activity")
-    question = visitor.send(page.form("/page/resume"))
+    question = visitor.send(visitor.get(page.links["Resume"]).form("/page/resume"))
     assert "her key has leaked" in question.text
     visitor.send(question.form("/page/resume"), 303)
     with manager.hold(cost=0.1, user="alice") as held:
@@ -139,5 +138,5 @@ def test_who_may_only_look_sees_what_goes_on_and_no_button(serving: Serving, man
     refuse(manager, 2, "alice")
     with Visitor(serving.url, READER) as reader:
         page = reader.get("/page/activity")
-    assert "used up" in page.text
+    assert "$1/day has $1.00 left" in page.text
     assert "Top up" not in page.text

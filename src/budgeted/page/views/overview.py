@@ -6,6 +6,7 @@ from typing import Final
 
 from budgeted.manager.project_status import project_status
 from budgeted.page.asking import Asked, Shown
+from budgeted.page.views.call_lines import lines
 
 MOST: Final = 8
 """Users, and refused calls, that are shown; others have pages of their own."""
@@ -19,7 +20,8 @@ def show(asked: Asked) -> Shown:
         "users": status.accounts[:MOST],
         "more": len(status.accounts) > MOST or not status.complete,
         "activity": activity,
-        "refusals": activity.refusals[:MOST],
+        "waiting": lines(asked, activity.waiting),
+        "refusals": lines(asked, activity.refusals[:MOST]),
         "is_new": not (status.accounts or status.calls_today or any(one.limit for one in status.balances)),
     }
     return Shown("overview.html", "Overview", data)

@@ -11,8 +11,16 @@ from budgeted.page.views.account_fields import account_of, called, page_of, sent
 
 
 def show(asked: Asked) -> Shown:
-    """A form for how much."""
-    return _form(asked, account_of(asked), asked.query.get("amount", ""))
+    """A form for how much; what it would do, where the address says how much."""
+    account, amount = account_of(asked), asked.query.get("amount", "").strip()
+    if not amount or asked.role != "write":
+        return _form(asked, account, amount)
+    try:
+        return _preview(asked, account, amount)
+    except UnknownUserError:
+        return _form(asked, account, amount, _unknown(account))
+    except ValueError as error:
+        return _form(asked, account, amount, str(error))
 
 
 def act(asked: Asked) -> Done | Shown:
@@ -25,11 +33,15 @@ def act(asked: Asked) -> Done | Shown:
     except ChangedMeanwhileError as error:
         return _preview(asked, account, amount, str(error))
     except UnknownUserError:
-        return _form(asked, account, amount, f"nobody knows {called(account)} yet: give it limits first")
+        return _form(asked, account, amount, _unknown(account))
     except ValueError as error:
         return _form(asked, account, amount, str(error))
     told = f"{called(account)} may spend {_written(amount)} more until the limit's period ends"
     return Done(page_of(asked, account), sentence(told), f"top-up of {account!r} by {amount}")
+
+
+def _unknown(account: str | None) -> str:
+    return f"nobody knows {called(account)} yet: give it limits first"
 
 
 def _written(amount: str) -> str:
