@@ -21,7 +21,7 @@ import pytest
 from click.testing import CliRunner
 from serving import Served
 
-from budgeted import BudgetManager
+from budgeted import BudgetExceededError, BudgetManager
 from budgeted.cli.command_group import budgeted
 
 pytestmark = pytest.mark.slow
@@ -146,8 +146,8 @@ def test_its_keys_sort_filter_and_page(spent: Path) -> None:
         assert terminal.ended() == 0
 
 
-def test_it_fits_any_size(spent: Path) -> None:
-    with shown() as terminal:
+def test_it_fits_any_size_whatever_variables_say(spent: Path) -> None:
+    with shown(COLUMNS="80", LINES="24") as terminal:
         terminal.until(lambda lines: users(lines)[:1] == ["alice"])
         terminal.resize(40, 10)
         lines = terminal.until(lambda lines: any(line.startswith("alice") and "$1/day" not in line for line in lines))
@@ -179,6 +179,7 @@ def test_a_ledger_that_goes_away_is_said_and_asked_again(tmp_path: Path) -> None
             terminal.until(lambda lines: users(lines) == ["alice"])
             server.kill()
             lines = terminal.until(lambda lines: any("the ledger is away" in line for line in lines))
+            assert not any("upkeep" in line for line in lines)  # which is logged
             assert users(lines) == ["alice"]  # as it was
             server.start()
             terminal.until(lambda lines: not any("the ledger is away" in line for line in lines))
@@ -211,11 +212,24 @@ def test_it_can_be_stopped_and_goes_on(spent: Path) -> None:
         assert terminal.ended() == 0
 
 
-def test_what_is_no_terminal_gets_one_look(spent: Path) -> None:
-    result = CliRunner().invoke(budgeted, ["top"], catch_exceptions=False)
-    assert result.exit_code == 0
-    assert "\x1b" not in result.stdout
-    assert len(users(result.stdout.splitlines())) == 43
+def test_what_goes_on_is_told_with_its_reasons(spent: Path) -> None:
+    with BudgetManager("default") as manager, shown() as terminal:
+        with pytest.raises(BudgetExceededError), manager.hold(cost=0.5, user="alice"):
+            pass
+        with manager.hold(cost=0.5, user="bob"):
+            lines = terminal.until(lambda lines: any(line.startswith("refused ") for line in lines))
+            [refused] = [line for line in lines if line.startswith("refused ")]
+            assert refused.endswith("ago  alice  needs $0.50, $0.25 left of $1/day")
+            terminal.until(lambda lines: any(line.startswith("in flight") and "bob" in line for line in lines))
+        terminal.press("q")
+        assert terminal.ended() == 0
+
+
+def test_what_is_no_terminal_gets_the_status(spent: Path) -> None:
+    shown_once = [CliRunner().invoke(budgeted, [name], catch_exceptions=False) for name in ("top", "status")]
+    assert [result.exit_code for result in shown_once] == [0, 0]
+    top, status = (result.stdout.splitlines()[1:] for result in shown_once)  # without the time
+    assert top == status
 
 
 def test_a_project_that_is_not_there_is_told_at_once(budgeted_home: Path) -> None:

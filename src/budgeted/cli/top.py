@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -11,15 +13,16 @@ from types import FrameType
 from typing import Final
 
 import click
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.live import Live
 
-from budgeted.cli.ledger_options import books, books_to_read, must_exist, on_books
+from budgeted.cli.ledger_options import books, must_exist, on_books
 from budgeted.cli.long_work import INTERRUPTED
+from budgeted.cli.show_status import status
+from budgeted.cli.terminal import console_for
 from budgeted.cli.top_news import News
 from budgeted.cli.top_screen import TopScreen
 from budgeted.cli.top_state import TopState
-from budgeted.manager.project_status import project_status
 from budgeted.system import current as system
 
 LOOK_SECONDS: Final = 0.2
@@ -35,15 +38,15 @@ def top(ledger: str | None, project: str, timezone: str) -> None:
     """Show what is left of all limits, and who uses them, as it changes. Press ? for the keys, q to quit.
 
     A bar is what is spent, then what is held for calls in flight, then what is left; of each user, of the limit of
-    which most is used. A ledger that does not answer is asked again and again. What is no terminal gets one look.
+    which most is used. Below are calls that wait, that are in flight and that were refused last. A ledger that does not
+    answer is asked again and again. What is no terminal gets what `budgeted status` prints.
     """
-    console = Console(highlight=False)
+    console = console_for()
     if not (console.is_terminal and sys.stdin.isatty()) or console.is_dumb_terminal:
-        with books_to_read(ledger, project, timezone) as found:
-            console.print(TopScreen(project_status(found), "", TopState()))
+        click.get_current_context().invoke(status, ledger=ledger, project=project, timezone=timezone)
         return
     must_exist(ledger, project)
-    with News(lambda: books(ledger, project, timezone)) as news, _ended_by_signals():
+    with News(lambda: books(ledger, project, timezone)) as news, _ended_by_signals(), _nothing_logged():
         try:
             _Top(console, news).run()
         except KeyboardInterrupt:
@@ -74,10 +77,13 @@ class _Top:
     def _show(self, live: Live) -> None:
         drawn: tuple[object, ...] = ()
         while not (self._state.over or self._suspended):
+            # Asked of the terminal: what variables say of it is no longer true once it has another size.
+            with contextlib.suppress(OSError):
+                self._console.size = ConsoleDimensions(*os.get_terminal_size(sys.stdout.fileno()))
             size, news = self._console.size, self._news
             now = news.count, size, dataclasses.replace(self._state)
             if now != drawn:
-                live.update(TopScreen(news.status, news.problem, self._state, size.height), refresh=True)
+                live.update(TopScreen(news.status, news.activity, news.problem, self._state, size.height), refresh=True)
                 drawn = news.count, size, dataclasses.replace(self._state)
             try:
                 self._state.press(system.pressed(sys.stdin.fileno(), LOOK_SECONDS))
@@ -110,6 +116,19 @@ def _ended_by_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _nothing_logged() -> Iterator[None]:
+    """Keep what is logged off the screen, which says itself what is wrong."""
+    logger, nothing = logging.getLogger("budgeted"), logging.NullHandler()
+    propagated, logger.propagate = logger.propagate, False
+    logger.addHandler(nothing)
+    try:
+        yield
+    finally:
+        logger.removeHandler(nothing)
+        logger.propagate = propagated
 
 
 def _exit(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the system's

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from budgeted.errors import BudgetError
+from budgeted.manager.activity import Activity
 from budgeted.manager.administrative_manager import Books
 from budgeted.manager.project_status import ProjectStatus, project_status
 
@@ -29,6 +30,7 @@ class News:
 
     Attributes:
         status: how the project stands; None until that is known.
+        activity: what goes on in it; None as above.
         problem: why it is not known any more; "" if it is.
         wanted: what names of users are to begin with, where not all users are looked at.
         count: of the news that came, to see whether there are others.
@@ -39,6 +41,7 @@ class News:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="budgeted-top", daemon=True)
         self.status: ProjectStatus | None = None
+        self.activity: Activity | None = None
         self.problem = self.wanted = ""
         self.count = 0
 
@@ -70,6 +73,7 @@ class News:
             there = {one.name for one in found.accounts}
             more = [one for one in books.accounts(self.wanted, count=MOST_FOUND) if one.name not in there]
             found = dataclasses.replace(found, accounts=(*found.accounts, *more))
+        self.activity = books.activity()
         self.status, self.problem = found, ""
         self.count += 1
         self._over.wait(max(SECONDS, 2 * (time.monotonic() - began)))

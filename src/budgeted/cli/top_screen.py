@@ -11,51 +11,54 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from budgeted import colours
-from budgeted.cli.bars import bar, marks_for
-from budgeted.cli.table_output import spelt_out
+from budgeted.cli.bars import NEARLY, REFUSED, bar, marks_for
+from budgeted.cli.table_cells import Amount, spelt_out
+from budgeted.cli.top_events import event_lines
 from budgeted.cli.top_state import HELP, ORDERS, TopState
+from budgeted.manager.activity import Activity
 from budgeted.manager.balances import AccountInfo, Balance
 from budgeted.manager.project_status import ProjectStatus, tightest
-from budgeted.money import NANO
-from budgeted.units import short_amount
 
 EVERYBODY: Final = "(everybody)"
 
 WIDE, MIDDLE = 100, 64
 """Columns from which on there is room for all figures, and for those that matter most."""
 
-_BEYOND: Final = 10_000
-"""Users that are printed where no screen has an end."""
-
 
 class TopScreen:
-    """One screen, as rich draws it; all of it, where it is printed.
+    """One screen, as rich draws it.
 
     Args:
         status: how the project stands; None if that is not known yet.
+        activity: what goes on in it; None as above.
         problem: why there is nothing newer; "" if there is.
         state: what is shown of it.
-        height: of the screen, in lines; None where there is no screen.
+        height: of the screen, in lines.
     """
 
-    def __init__(self, status: ProjectStatus | None, problem: str, state: TopState, height: int | None = None) -> None:
-        self.status, self.problem, self.state, self.height = status, problem, state, height
+    def __init__(
+        self, status: ProjectStatus | None, activity: Activity | None, problem: str, state: TopState, height: int
+    ) -> None:
+        self.status, self.activity, self.problem, self.state, self.height = status, activity, problem, state, height
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """As many lines as there is room for, the last about keys."""
-        height, inside = self.height, options.update(height=None)
+        inside = options.update(height=None)
         lines = console.render_lines(Group(*self._head()), inside, pad=False)
-        room = _BEYOND if height is None else height - 1 - len(lines)
-        body, below = self._body(console.encoding, options.max_width, room)
+        events = self._events((self.height - len(lines)) // 3)
+        body, below = self._body(console.encoding, options.max_width, self.height - 1 - len(lines) - len(events))
         lines += console.render_lines(body, inside, pad=False)
-        if height is not None:
-            lines = (lines + [[]] * height)[: height - 1]
-            lines += console.render_lines(below, inside, pad=False)[:1]
+        lines = (lines + [[]] * self.height)[: max(0, self.height - 1 - len(events))]
+        lines += console.render_lines(Group(*events, below), inside, pad=False)
         for number, line in enumerate(lines, 1):
             yield from line
-            if height is None or number < len(lines):
+            if number < len(lines):
                 yield Segment.line()
+
+    def _events(self, room: int) -> list[Text]:
+        if self.activity is None or self.status is None or self.state.helping:
+            return []
+        return event_lines(self.activity, self.status.at, room)
 
     def _head(self) -> Iterator[Text]:
         """What there is to say of all together."""
@@ -63,10 +66,10 @@ class TopScreen:
             yield _together(self.status)
             if self.status.stopped:
                 told = f"all calls are stopped: {self.status.stopped}; `budgeted resume` lets them go on"
-                yield Text(spelt_out(told), colours.REFUSED)
+                yield Text(spelt_out(told), REFUSED)
         if self.problem:
             shown = "" if self.status is None else f"; below is what was known at {self.status.at:%H:%M:%S}"
-            yield Text(f"the ledger is away{shown}: {spelt_out(self.problem)}", colours.REFUSED)
+            yield Text(f"the ledger is away{shown}: {spelt_out(self.problem)}", REFUSED)
         elif self.status is None:
             yield Text("asking the ledger")
 
@@ -102,7 +105,7 @@ def _together(status: ProjectStatus) -> Text:
     text = Text("  ".join(told), "bold")
     if status.uncertain_charges:
         charges = _several(status.uncertain_charges, "charge")
-        text.append(f"  uncertain {charges}, {_short(status.uncertain)}", colours.UNCERTAIN)
+        text.append(f"  uncertain {charges}, {_short(status.uncertain)}", NEARLY)
     return text
 
 
@@ -122,7 +125,7 @@ def _table(status: ProjectStatus, accounts: Sequence[AccountInfo], width: int, e
     drawn = 20 if width >= WIDE else 12 if width >= MIDDLE else 10
     for name, balance, stopped in _rows(status, accounts):
         figures = [_short(figure, balance.unit) for figure in (balance.spent, balance.held)]
-        left = Text("stopped", colours.REFUSED) if stopped else Text(_short(balance.remaining, balance.unit))
+        left = Text("stopped", REFUSED) if stopped else Text(_short(balance.remaining, balance.unit))
         cells: list[Text | str] = [Text(spelt_out(name))]
         cells += [Text(spelt_out(balance.text or "none"))] if width >= MIDDLE else []
         cells += [bar(balance, marks, drawn), *(figures if width >= MIDDLE else ()), left]
@@ -141,7 +144,7 @@ def _rows(status: ProjectStatus, accounts: Sequence[AccountInfo]) -> Iterator[tu
 def _ends(balance: Balance, now: dt.datetime) -> Text:
     """When a limit is used up if spending goes on as it does, else when it begins anew."""
     if balance.exhausted_at is not None:
-        return Text(f"used up {_when(balance.exhausted_at, now)}", colours.UNCERTAIN)
+        return Text(f"used up {_when(balance.exhausted_at, now)}", NEARLY)
     return Text("" if balance.resets_at is None else f"resets {_when(balance.resets_at, now)}")
 
 
@@ -150,9 +153,7 @@ def _when(at: dt.datetime, now: dt.datetime) -> str:
 
 
 def _short(figure: float | None, unit: str = "usd") -> str:
-    if figure is None:
-        return "-"
-    return short_amount(round(figure * NANO) if unit == "usd" else round(figure), unit)
+    return Amount(figure, unit).text()
 
 
 def _several(number: int, what: str) -> str:
