@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from rich.text import Text
@@ -60,10 +61,20 @@ def bar(balance: Balance, marks: Marks = BLOCKS, width: int = WIDTH) -> Text:
     """
     if balance.limit is None:
         return Text()
-    parts = _lengths((balance.spent, balance.held, balance.remaining or 0.0), width)
     used = _STYLES[colours.of_share(used_share(balance) or 0.0)]
+    styles = (used, HELD if used == SPENT else used, LEFT)
+    return of_parts([*zip((balance.spent, balance.held, balance.remaining or 0.0), marks, styles, strict=True)], width)
+
+
+def of_parts(parts: Sequence[tuple[float, str, str]], width: int = WIDTH) -> Text:
+    """A bar of parts, each of which takes at least one character if there is any of it.
+
+    Args:
+        parts: how much of each there is, with its character and its style.
+        width: how many characters they take together.
+    """
     text = Text(no_wrap=True)
-    for mark, length, style in zip(marks, parts, (used, HELD if used == SPENT else used, LEFT), strict=True):
+    for (_, mark, style), length in zip(parts, _lengths([part for part, _, _ in parts], width), strict=True):
         text.append(mark * length, style)
     return text
 
@@ -82,11 +93,11 @@ def bar_and_share(balance: Balance, marks: Marks = BLOCKS, width: int = WIDTH) -
     return bar(balance, marks, width).append(f" {told:>4}")
 
 
-def _lengths(parts: tuple[float, float, float], width: int) -> list[int]:
+def _lengths(parts: Sequence[float], width: int) -> list[int]:
     """The lengths of a bar's parts, which are as long as it together."""
     whole = sum(parts)
     if whole <= 0:
-        return [width, 0, 0]
+        return [width, *[0] * (len(parts) - 1)]
     least = [1 if part > 0 else 0 for part in parts]
     lengths = [max(few, round(width * part / whole)) for few, part in zip(least, parts, strict=True)]
     lengths[lengths.index(max(lengths))] += width - sum(lengths)

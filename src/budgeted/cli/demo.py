@@ -15,7 +15,8 @@ from typing import Final
 import click
 import msgspec
 
-from budgeted.cli.demo_view import Amounts, View
+from budgeted.cli.demo_view import Taken, View
+from budgeted.cli.table_cells import Amount, Cell
 from budgeted.cli.table_output import Output, show
 from budgeted.demo import race as races
 from budgeted.demo.bill_and_ledger import Comparison, compare, spent_by_bill
@@ -23,7 +24,7 @@ from budgeted.demo.deferred_signals import ENDING, deferred
 from budgeted.demo.planned_calls import CALLS, EVERYBODY, LIMITS, MODEL, STARTS, USERS, Race
 from budgeted.demo.race import Progress, RaceError, Starter
 from budgeted.manager.administrative_manager import Books
-from budgeted.money import NANO, format_usd, nano_usd
+from budgeted.money import NANO, format_usd, nano_usd, to_usd
 from budgeted.testing import SimulatedProvider
 
 MOST_THREADS: Final = 64
@@ -101,10 +102,10 @@ def _by_counters(provider: SimulatedProvider, starter: Starter, view: View) -> d
 
     def tick(progress: Progress) -> None:
         billed.update(spent_by_bill(provider.bill, starter.race))
-        taken = {payer: (spent, 0) for payer, spent in billed.items()}
+        taken = {payer: Taken(spent) for payer, spent in billed.items()}
         view.update(len(progress.made), len(progress.refused), taken)
 
-    tick(races.run(starter, tick, view.tell))
+    tick(races.run(starter, tick, view.killed))
     _settle(provider)
     billed.update(spent_by_bill(provider.bill, starter.race))
     provider.reset()
@@ -119,11 +120,11 @@ def _by_budgets(provider: SimulatedProvider, starter: Starter, view: View) -> tu
 
         def tick(progress: Progress) -> None:
             taken = {payer: _taken(books, payer) for payer in PAYERS}
-            for payer, (_, held) in taken.items():
-                most_held[payer] = max(most_held[payer], held)
+            for payer, amounts in taken.items():
+                most_held[payer] = max(most_held[payer], amounts.held)
             view.update(len(progress.made), len(progress.refused), taken)
 
-        progress = races.run(starter, tick, view.tell)
+        progress = races.run(starter, tick, view.killed)
     _settle(provider)
     # Opened anew: whoever opens a ledger charges what those who died have held.
     with Books("demo", ledger=starter.race.ledger) as books:
@@ -136,28 +137,28 @@ def _settle(provider: SimulatedProvider) -> None:
     provider.wait_idle()
 
 
-def _taken(books: Books, payer: str) -> Amounts:
+def _taken(books: Books, payer: str) -> Taken:
     balance = books.balance(None if payer == EVERYBODY else payer)
-    return round(balance.spent * NANO), round(balance.held * NANO)
+    return Taken(*(round(figure * NANO) for figure in (balance.spent, balance.uncertain, balance.held)))
 
 
 def _print(found: Comparison, counted: Mapping[str, int], most_held: Mapping[str, int]) -> None:
     """Print the books of both races as a table that explains itself, and what follows from it."""
     columns = [found.columns[payer] for payer in PAYERS]
-    rows: list[tuple[str, Sequence[object]]] = [
-        ("the limit", [_usd(column.limit) for column in columns]),
-        ("1. counters: billed", [_usd(counted[payer]) for payer in PAYERS]),
+    rows: list[tuple[str, Sequence[Cell]]] = [
+        ("the limit", [_exact(column.limit) for column in columns]),
+        ("1. counters: billed", [_exact(counted[payer]) for payer in PAYERS]),
         ("2. budgeted: calls sent", [column.sent for column in columns]),
         ("   refused before they were sent", [column.refused for column in columns]),
-        ("   most held at once, as seen", [_usd(most_held[payer]) for payer in PAYERS]),
-        ("   billed, and told in the answer", [_usd(column.reported) for column in columns]),
-        ("   the same calls in the ledger", [_usd(column.settled) for column in columns]),
-        ("   billed, and told to nobody", [_usd(column.unreported) for column in columns]),
-        ("   the same calls, as they were held", [_usd(column.uncertain) for column in columns]),
-        ("   all that is charged in the ledger", [_usd(column.spent) for column in columns]),
+        ("   most held at once, as seen", [_exact(most_held[payer]) for payer in PAYERS]),
+        ("   billed, and told in the answer", [_exact(column.reported) for column in columns]),
+        ("   the same calls in the ledger", [_exact(column.settled) for column in columns]),
+        ("   billed, and told to nobody", [_exact(column.unreported) for column in columns]),
+        ("   the same calls, as they were held", [_exact(column.uncertain) for column in columns]),
+        ("   all that is charged in the ledger", [_exact(column.spent) for column in columns]),
     ]
     click.echo()
-    show(None, ("", *PAYERS), [[name, *map(str, cells)] for name, cells in rows], Output(), nothing="")
+    show(None, ("", *PAYERS), [(name, *cells) for name, cells in rows], Output(), nothing="")
     click.echo(f"\n{_in_words(found, counted)}")
 
 
@@ -171,10 +172,12 @@ def _in_words(found: Comparison, counted: Mapping[str, int]) -> str:
     return _wrapped(
         f"The counters let {format_usd(over)} more pass than the limit: each knew only the calls of its own process, "
         f"and those only when they were through, nothing of streams that were left, and forgot all when it was killed."
-        f"\n\nWith budgeted no limit was passed. Of answers that told their usage, {_usd(everybody.reported)} was "
-        f"billed, and {_usd(everybody.settled)} is in the ledger: equal to the nano-dollar. What nobody was told, of "
-        f"streams that were left and calls whose process was killed, is charged as it was held, never below the bill, "
-        f"and is listed as uncertain until it is reconciled.\n\n"
+        f"\n\nWith budgeted no limit was passed. Of answers that told their usage, {format_usd(everybody.reported)} "
+        f"was billed, and {format_usd(everybody.settled)} is in the ledger: equal to the nano-dollar."
+        f"\n\nEstimates lie above the bill, {format_usd(everybody.uncertain)} for {format_usd(everybody.unreported)}: "
+        f"nobody tells what a stream that was left, or a call whose process was killed, has cost, and it is charged "
+        f"what was held. So the ledger is never below the bill, and the limit holds for the bill, too; `budgeted "
+        f"reconcile` replaces each such figure by the invoice's, and what was held in excess can be spent again.\n\n"
         f"as promised"
     )
 
@@ -184,9 +187,9 @@ def _wrapped(text: str) -> str:
     return click.wrap_text(text, 96, preserve_paragraphs=True)
 
 
-def _usd(nano: int | None) -> str:
-    """Nano-USD, to the nano-dollar."""
-    return "-" if nano is None else f"${nano // NANO}.{nano % NANO:09}"
+def _exact(nano: int | None) -> Amount:
+    """A cell with nano-USD, to the nano-dollar."""
+    return Amount(None if nano is None else to_usd(nano), exact=True)
 
 
 @contextmanager
