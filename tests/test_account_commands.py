@@ -154,7 +154,7 @@ def test_a_limit_is_raised_until_its_period_ends(team: BudgetManager) -> None:
         ("top-up alice", "say how much is added for 'alice'", 2),
         ("top-up alice ''", "''", 2),
         ("top-up alice '$5/day'", "without a period", 1),
-        ("top-up alice 5 --until friday", "'friday'", 1),
+        ("top-up alice 5 --until friday", "'friday'", 2),
         ("top-up alice '5 calls'", "no limit in calls", 1),
         ("top-up alice -- -5", "'-5'", 2),
         ("top-up alice nan", "'nan'", 2),

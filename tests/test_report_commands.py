@@ -62,7 +62,7 @@ def test_a_report_is_printed_as_csv_and_json(spent: Path) -> None:
 def test_a_report_is_of_the_days_that_are_named(spent: Path) -> None:
     assert run("report", "--until", "2001-01-01").stdout == "nothing was spent\n"
     error = run("report", "--since", "2026-02-02", "--until", "2026-02-01", ok=False).stderr
-    assert "until='2026-02-01' is before since='2026-02-02'" in error
+    assert "--until '2026-02-01' is before --since '2026-02-02'" in error
 
 
 def test_would_refuse_may_be_written_with_a_hyphen(spent: Path) -> None:

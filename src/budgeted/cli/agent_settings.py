@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 import click
@@ -19,79 +19,70 @@ from budgeted.gateway.keys import PREFIX
 from budgeted.gateway.upstreams import Upstreams
 from budgeted.validation import check_user, looks_like_a_limit, shown
 
-F = TypeVar("F", bound=Callable[..., None])
-
 _KEY: Final = re.compile(f"{PREFIX}[A-Za-z0-9]+")
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 
-def _options(user: str) -> Callable[[F], F]:
-    """The options of both agents.
+class Agent(NamedTuple):
+    """A coding agent.
 
     Args:
-        user: who pays where nobody is named.
+        command: that sets its limit, and names who pays unless somebody else is named.
+        title: what people call it.
+        place: the file of its settings.
+        settings: what belongs there, by the address of a gateway, a header and what that holds.
     """
 
-    def added(command: F) -> F:
-        for option in (
-            click.option("--settings-only", is_flag=True, help="Print the settings and nothing else, for a script."),
-            click.option("--gateway", default="http://127.0.0.1:8788", show_default=True, help="Where it listens."),
-            click.option("--key", help="One of the gateway's keys, where it wants one: its user pays."),
-            click.option(
-                "--user", shell_complete=completions.users, help=f"Who pays, if no key is given.  [default: {user}]"
-            ),
-            click.option("--limit", help="What the user may spend, such as '$10/day'. It counts from now on."),
-        ):
-            command = option(command)
-        return on_books(command)
-
-    return added
+    command: str
+    title: str
+    place: str
+    settings: Callable[[str, str, str], str]
 
 
-@click.command("claude-code")
-@_options("claude-code")
-def claude_code(
-    limit: str | None,
-    user: str | None,
-    key: str | None,
-    gateway: str,
-    ledger: str | None,
-    project: str,
-    timezone: str,
-    *,
-    settings_only: bool,
-) -> None:
-    """Set what Claude Code may spend, and print what to put into its settings for good."""
-    url = _checked(gateway)
-    header, value = _who_pays(user, key, url, "claude-code", limit)
-    told = {"env": {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_CUSTOM_HEADERS": f"{header}: {value}"}}
-    _set_limit(limit, value, ledger, project, timezone)
-    _print(json.dumps(told, indent=2), "~/.claude/settings.json", key, limit, value, settings_only=settings_only)
+def _of_claude_code(url: str, header: str, value: str) -> str:
+    return json.dumps({"env": {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_CUSTOM_HEADERS": f"{header}: {value}"}}, indent=2)
 
 
-@click.command()
-@_options("codex")
-def codex(
-    limit: str | None,
-    user: str | None,
-    key: str | None,
-    gateway: str,
-    ledger: str | None,
-    project: str,
-    timezone: str,
-    *,
-    settings_only: bool,
-) -> None:
-    """Set what Codex may spend, and print what to put into its settings for good."""
-    url = _checked(gateway)
-    header, value = _who_pays(user, key, url, "codex", limit)
-    told = (
+def _of_codex(url: str, header: str, value: str) -> str:
+    return (
         'model_provider = "budgeted"\n\n[model_providers.budgeted]\nname = "budgeted"\n'
         f'base_url = {json.dumps(f"{url}/v1")}\nwire_api = "responses"\nenv_key = "OPENAI_API_KEY"\n'
         f"http_headers = {{ {json.dumps(header)} = {json.dumps(value)} }}"
     )
-    _set_limit(limit, value, ledger, project, timezone)
-    _print(told, "~/.codex/config.toml", key, limit, value, settings_only=settings_only)
+
+
+def _command(agent: Agent) -> click.Command:
+    """The command that sets what an agent may spend, and prints what to put into its settings."""
+
+    @click.command(
+        agent.command,
+        help=f"Set what {agent.title} may spend, and print what to put into its settings for good.",
+    )
+    @on_books
+    @click.option("--limit", help="What the user may spend, such as '$10/day'. It counts from now on.")
+    @click.option(
+        "--user", shell_complete=completions.users, help=f"Who pays, if no key is given.  [default: {agent.command}]"
+    )
+    @click.option("--key", help="One of the gateway's keys, where it wants one: its user pays.")
+    @click.option("--gateway", default="http://127.0.0.1:8788", show_default=True, help="Where it listens.")
+    @click.option("--settings-only", is_flag=True, help="Print the settings and nothing else, for a script.")
+    def command(
+        limit: str | None,
+        user: str | None,
+        key: str | None,
+        gateway: str,
+        ledger: str | None,
+        project: str,
+        timezone: str,
+        *,
+        settings_only: bool,
+    ) -> None:
+        url = _checked(gateway)
+        header, value = _who_pays(user, key, url, agent.command, limit)
+        _set_limit(limit, value, ledger, project, timezone)
+        _print(agent.settings(url, header, value), agent.place, key, limit, value, settings_only=settings_only)
+
+    return command
 
 
 def _who_pays(user: str | None, key: str | None, url: str, usual: str, limit: str | None) -> tuple[str, str]:
@@ -126,7 +117,7 @@ def _checked(gateway: str) -> str:
 
 def _set_limit(limit: str | None, user: str, ledger: str | None, project: str, timezone: str) -> None:
     if limit is not None:
-        texts, _ = told_apart((limit,), user)
+        texts, _ = told_apart((limit,), user, "--limit")
         with books(ledger, project, timezone, create=True) as found:
             found.set_limits(user, *texts)
 
@@ -140,3 +131,7 @@ def _print(settings: str, place: str, key: str | None, limit: str | None, user: 
     click.echo(f"Put this into {place}:\n\n{settings}\n")
     if key is None:
         click.echo("and have the gateway run: budgeted gateway --open")
+
+
+claude_code: Final = _command(Agent("claude-code", "Claude Code", "~/.claude/settings.json", _of_claude_code))
+codex: Final = _command(Agent("codex", "Codex", "~/.codex/config.toml", _of_codex))

@@ -27,11 +27,11 @@ UNCERTAIN = (
     Column("reason"),
 )
 
-RESETS = Column("resets", "resets_at", worth=1, none="never")
+RESETS = Column("resets", "resets_at", worth=2, none="never")
 
 COLUMNS = (
     Column("limit", none="none"),
-    Column("used", worth=2, shown="terminal"),
+    Column("used", worth=1, shown="terminal"),
     Column("unit", shown="programs"),
     Column("spent"),
     Column("held", worth=3),
@@ -145,6 +145,8 @@ def reset(
     if (user is None) != everybody:
         raise click.UsageError("name a user, or write --global")
     with books(ledger, project, timezone) as found:
+        if user is not None:
+            must_be_known(found, user)
         found.reset_cost(user)
         balances = found.balances(user)
     show_balances(user, balances, output)

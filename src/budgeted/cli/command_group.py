@@ -37,7 +37,8 @@ from budgeted.cli import (
     top,
     verify_and_repair,
 )
-from budgeted.cli.help_examples import show_examples
+from budgeted.cli.error_words import of_wrong_option, speak_of_command_line
+from budgeted.cli.help_examples import commands_in, show_examples
 from budgeted.cli.long_work import Interrupted
 from budgeted.errors import BudgetError
 from budgeted.manager import stated_settings
@@ -123,6 +124,8 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except (BudgetError, ValueError, TypeError) as error:
             raise click.ClickException(str(error)) from error
+        except click.NoSuchOption as error:
+            raise of_wrong_option(error) from None
         except KeyboardInterrupt:
             raise Interrupted("start again") from None
 
@@ -136,3 +139,4 @@ def budgeted() -> None:
 for _command in itertools.chain.from_iterable(SECTIONS.values()):
     budgeted.add_command(_command)
 show_examples(budgeted)
+speak_of_command_line(command for _, command in commands_in(budgeted))

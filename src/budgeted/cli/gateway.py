@@ -77,8 +77,8 @@ def gateway(
     if ssl_keyfile and not ssl_certfile:
         raise click.UsageError("--ssl-keyfile needs --ssl-certfile: the certificate that it is the key of")
     stated = stated_gateway(os.environ, options)
-    named = told_apart(limits, "").limits
-    Limit.parse_all(named)
+    named = told_apart(limits, "", "--limit").limits
+    Limit.parse_all(named)  # each may be right, and not all of them together
     refuse_to_serve_strangers(stated)
     if check:
         sys.exit(0 if check_gateway(stated, ledger, project, named) else 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Final
 
 import click
@@ -78,7 +79,7 @@ def create(
     expires = (usual.expires or _NEVER) if expires is None else expires
     if looks_like_a_limit(user):
         raise click.UsageError(f"name a user; {user!r} is a limit, which is given by --limit '{user}'")
-    of_key, of_user = told_apart(limits, user).limits, told_apart(user_limits, user).limits
+    of_key, of_user = _read(limits, user, "--limit"), _read(user_limits, user, "--user-limit")
     with books(ledger, project, timezone, create=True) as found:
         payer = found.payer
         until = 0 if expires == _NEVER else expires_at(expires, payer.clock(), payer.timezone)
@@ -158,6 +159,10 @@ def rotate(id: str, ledger: str | None, project: str, timezone: str, *, as_json:
     with books(ledger, project, timezone) as found:
         text, key = KeyBooks(found).rotate(id, _secret())
     _print_new(text, key, as_json=as_json)
+
+
+def _read(limits: Sequence[str], user: str, option: str) -> tuple[str, ...]:
+    return told_apart(limits, user, option).limits
 
 
 def _secret() -> bytes:

@@ -13,6 +13,12 @@ from budgeted.validation import looks_like_a_limit, shown
 
 QUOTE: Final = "a shell takes $5 for a variable of its own: write it in single quotes, as in '$5/day'"
 
+FEW_EXAMPLES: Final = "write one such as '$10/day', '$5/30 days', '60 calls/minute' or '$1/day on gpt-5*'"
+
+_PERIODS: Final = re.compile(r"write hourly, .*")
+_EXAMPLES: Final = 'write one such as "$10/day", "$5", '
+"""How the examples begin that follow what is wrong with a limit: there are nine of them."""
+
 _LEFT_BY_SHELL: Final = re.compile(r"0+(?![\d.])|00+|0?,\d|\.\d|\S*sh\.\d|[/+]|-\d")
 """How what is left of ``$10/day``, ``$2.50``, ``$1,000``, ``$0.50`` and ``$5/day`` begins: the shell has read ``$1``,
 ``$2`` or ``$0``, which is its own name."""
@@ -33,12 +39,13 @@ class Words(NamedTuple):
     user: str | None
 
 
-def told_apart(words: Sequence[str], user: str | None = None) -> Words:
+def told_apart(words: Sequence[str], user: str | None = None, option: str = "") -> Words:
     """Which of some words are limits, and which one is a user.
 
     Args:
         words: in any order.
         user: who was named by an option; then all of the words are limits.
+        option: the one that the words were given by, such as ``"--limit"``; "" if they are arguments.
 
     Raises:
         UsageError: a word may be either, or neither, or there are two users; the text quotes it.
@@ -46,7 +53,7 @@ def told_apart(words: Sequence[str], user: str | None = None) -> Words:
     limits, users = [], [] if user is None else [user]
     for word in words:
         if user is not None or _is_limit(word):
-            _check_whole(word)
+            _check_whole(word, option)
             limits.append(word)
         else:
             users.append(word)
@@ -76,7 +83,8 @@ def _is_limit(word: str) -> bool:
     if not word.strip():
         raise click.UsageError(f"{shown(word)} is neither a limit nor a user; {QUOTE}")
     if _meant_as_limit(word):
-        raise click.UsageError(f"{problem}; {QUOTE}. A user of that name is given by --user")
+        hint = "a user of that name is given by --user" if word.lstrip().startswith("$") else QUOTE
+        raise click.UsageError(f"{problem}; {hint}")
     return False
 
 
@@ -92,18 +100,29 @@ def _problem(text: str) -> str | None:
     try:
         Limit.parse_all(text)
     except ValueError as error:
-        return str(error)
+        return in_brief(str(error))
     return None
 
 
-def _check_whole(word: str) -> None:
-    """Refuse what is a limit, and most probably not the one that was written.
+def in_brief(problem: str) -> str:
+    """What is wrong with a limit, without more examples than fit in a line or two."""
+    reason, more, _ = problem.partition(_EXAMPLES)
+    if not more:
+        return problem
+    return _PERIODS.sub("", reason).replace(". ", "; ") + FEW_EXAMPLES
+
+
+def _check_whole(word: str, option: str) -> None:
+    """Refuse what is to be a limit, and is none, or most probably not the one that was written.
 
     Raises:
-        UsageError: a shell seems to have taken its beginning away.
+        UsageError: it is none, or a shell seems to have taken its beginning away.
     """
+    which = f"{option}: " if option else ""
+    if (problem := _problem(word)) is not None:
+        raise click.UsageError(f"{which}{problem}")
     if _LEFT_BY_SHELL.match(word.strip()) and not _UNIT.search(word):
         raise click.UsageError(
-            f"{shown(word)} is what a shell leaves of an amount such as '$1{word.strip()}', as it takes $1 for a "
-            f"variable of its own: write it in single quotes, and '$0' or '0 usd' for none at all"
+            f"{which}{shown(word)} is what a shell leaves of an amount such as '$1{word.strip()}', as it takes $1 for "
+            f"a variable of its own: write it in single quotes, and '$0' or '0 usd' for none at all"
         )

@@ -16,6 +16,7 @@ import click
 from budgeted.cli import completions, run_gateway, run_table
 from budgeted.cli.agent_options import AgentOptions
 from budgeted.cli.child_process import ChildProcess
+from budgeted.cli.limits_and_users import in_brief
 from budgeted.cli.live_line import LiveLine
 from budgeted.cli.run_gateway import RunGateway
 from budgeted.cli.started_command import unmetered_reason
@@ -214,7 +215,7 @@ def _checked_limit(limit: str | None) -> str:
     try:
         return " + ".join(map(str, global_limits(limit, None) or ()))
     except ValueError as error:
-        msg = f"--limit: {error}"
+        msg = f"--limit: {in_brief(str(error))}"
         raise ValueError(msg) from None
 
 
