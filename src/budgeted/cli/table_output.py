@@ -111,7 +111,7 @@ def print_table(
     console = console_for(err=err)
     whole = [Column(one) if isinstance(one, str) else one for one in columns]
     with console.capture() as captured:
-        console.print(TerminalTable(whole, rows, total, console, exact=exact).rendered())
+        console.print(TerminalTable(whole, rows, total, console, exact=exact).rendered(), crop=False)
     for line in captured.get().splitlines():
         click.echo(line.rstrip(), err=err, color=console.is_terminal or None)
 

@@ -7,7 +7,6 @@ from typing import Final, Literal, NamedTuple
 
 from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -65,7 +64,10 @@ class TerminalTable:
         cells = [*rows, *([] if total is None else [total])]
         self._numbers = [all(is_number(row[at]) for row in cells) for at in shown]
         texts = [[for_people(row[at], columns[at].none, exact=exact) for row in cells] for at in shown]
-        self._texts = [_aligned(one) if right else one for one, right in zip(texts, self._numbers, strict=True)]
+        self._texts = [
+            _aligned(one, column.head) if right else one
+            for one, column, right in zip(texts, self._columns, self._numbers, strict=True)
+        ]
         self._rows = [*zip(*self._texts, strict=True)]
 
     def rendered(self) -> RenderableType:
@@ -102,9 +104,9 @@ class TerminalTable:
         table = Table(box=None, pad_edge=False, padding=(0, GAP // 2), header_style="dim", expand=False)
         for at in there:
             right = self._numbers[at]
+            head = self._columns[at].head
             table.add_column(
-                self._columns[at].head,
-                justify="right" if right else "left",
+                head.rjust(self._widest(at)) if right else head,
                 overflow="fold",
                 no_wrap=right or self._columns[at].whole,
                 min_width=self._narrowest(at),
@@ -115,37 +117,48 @@ class TerminalTable:
         return table
 
     def _stacked(self) -> Group:
-        """One cell below the other: for what has no room beside each other."""
+        """One cell below the other, for what has no room beside each other; what is empty is left out."""
         lines: list[RenderableType] = []
         for number, row in enumerate(self._rows):
             lines += [Text()] if number else []
-            for at, (column, cell) in enumerate(zip(self._columns, row, strict=True)):
-                head = Text(f"{column.head}: ", style="dim")
-                told = Text.assemble(head, cell)
-                told.overflow = "fold"
-                lines.append(Padding(told, (0, 0, 0, 2 if at else 0), expand=False))
+            for at, cell in enumerate(row):
+                told = cell.copy()
+                told.rstrip()
+                told = told[len(told.plain) - len(told.plain.lstrip()) :]
+                if told.plain:
+                    lines += self._headed(at, told)
         return Group(*lines)
+
+    def _headed(self, at: int, cell: Text) -> list[RenderableType]:
+        """A cell with its column's head before it, or above it."""
+        indent = "  " if at else ""
+        head = Text(f"{indent}{self._columns[at].head}: ", style="dim")
+        parts = [Text.assemble(head, cell)] if head.cell_len + cell.cell_len <= self._width else [head, cell]
+        parts[-1].no_wrap = self._numbers[at] or self._columns[at].whole
+        parts[-1].overflow = "ignore" if parts[-1].no_wrap else "fold"
+        return [*parts]
 
 
 def _is_shown(column: Column, *, terminal: bool) -> bool:
     return column.shown != "programs" and (terminal or column.shown != "terminal")
 
 
-def _aligned(column: list[Text]) -> list[Text]:
-    """Amounts with their points below each other, where there are any: blanks stand for digits that are not there."""
+def _aligned(column: list[Text], head: str) -> list[Text]:
+    """Numbers to the right below their head, and the points of amounts below each other, where there are any.
+
+    Blanks stand for digits that are not there. What lays the table out would take them away from the end of a cell that
+    it aligns to the right itself.
+    """
     behind = [_behind_point(cell.plain) for cell in column]
     most = max(behind, default=0)
-    if not most:
-        return column
-    aligned = []
-    for cell, digits in zip(column, behind, strict=True):
-        padded = cell.copy()
-        if cell.plain[:1] in ("$", "-") and cell.plain != "-":
-            padded.append(" " * (most - digits))
-        aligned.append(padded)
-    return aligned
+    ends = [most - digits if "$" in cell.plain else 0 for cell, digits in zip(column, behind, strict=True)]
+    width = max([cell_len(head), *(cell.cell_len + end for cell, end in zip(column, ends, strict=True))])
+    return [
+        Text(" " * (width - cell.cell_len - end)).append_text(cell).append(" " * end)
+        for cell, end in zip(column, ends, strict=True)
+    ]
 
 
 def _behind_point(text: str) -> int:
     """Characters from the point on of an amount of USD; 0 for anything else."""
-    return len(text) - text.index(".") if "$" in text[:2] and "." in text else 0
+    return len(text) - text.index(".") if "$" in text and "." in text else 0
