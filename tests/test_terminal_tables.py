@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from budgeted import BudgetManager
+from budgeted import BudgetExceededError, BudgetManager
 from budgeted.cli.bars import BLOCKS
 from budgeted.cli.command_group import budgeted
 
@@ -237,3 +237,19 @@ def test_uncertain_charges_are_added_up_and_written_in_full(budgeted_home: Path)
     lines = printed("uncertain").splitlines()
     assert "$0.100000001" in lines[1]
     assert lines[-1].split() == ["(total)", "$0.350000001", "2", "charges"]
+
+
+def test_status_tells_of_calls_that_were_refused_and_are_in_flight(budgeted_home: Path) -> None:
+    with BudgetManager("default", default_user_limits="$1") as manager:
+        with pytest.raises(BudgetExceededError):
+            manager.hold(cost=2, user=HOSTILE).__enter__()
+        with manager.hold(cost=0.25, user="alice") as held:
+            manager.activity()  # tells the ledger what this process knows
+            lines = printed("status").splitlines()
+            told = json.loads(printed("status --json"))
+            held.release()
+    assert "refused today: 1 call" in lines
+    assert "in flight: 1 call, $0.25 held" in lines
+    assert any(line.startswith("in flight ") and "alice" in line for line in lines[4:])
+    assert any(line.startswith("refused ") and f"{HOSTILE}  needs $2.00, $1.00 left of $1" in line for line in lines)
+    assert [one["account"] for one in told["activity"]["refusals"]] == [HOSTILE]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 import click
@@ -14,9 +15,14 @@ from budgeted.cli.table_cells import Amount
 from budgeted.cli.table_output import Output, output_options, show
 from budgeted.cli.terminal import bar_width, marks, tell
 from budgeted.cli.terminal_table import Column, Row
+from budgeted.cli.top_events import event_lines
 from budgeted.manager.account_names import free_name
+from budgeted.manager.activity import Activity
 from budgeted.manager.balances import AccountInfo, Balance
 from budgeted.manager.project_status import ProjectStatus, project_status, tightest
+
+MOST_EVENTS = 12
+"""Lines on calls that wait, are in flight, or were refused."""
 
 COLUMNS = (
     Column("account"),
@@ -31,6 +37,13 @@ COLUMNS = (
 )
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Stands(ProjectStatus):
+    """How a project stands, and what goes on in it, for programs."""
+
+    activity: Activity
+
+
 @click.command()
 @click.option("--count", type=click.IntRange(0), default=10, show_default=True, help="How many users at most.")
 @on_books
@@ -43,29 +56,33 @@ def status(count: int, ledger: str | None, project: str, timezone: str, *, outpu
     """
     with books_to_read(ledger, project, timezone) as found:
         nothing = output.for_people and nothing_recorded(found)
-        now = project_status(found)
+        now, activity = project_status(found), found.activity()
     if nothing:
         click.echo(NOTHING_YET)
     else:
-        show_status(now, output, count)
+        show_status(now, activity, output, count)
 
 
-def show_status(now: ProjectStatus, output: Output, count: int) -> None:
+def show_status(now: ProjectStatus, activity: Activity, output: Output, count: int) -> None:
     """Print how a project stands.
 
     Args:
         now: how it stands.
+        activity: what goes on in it.
         output: as what it is printed.
         count: of users, how many at most.
     """
     if output.for_people:
-        for text, style in _told_first(now, exact=output.exact):
+        for text, style in _told_first(now, activity, exact=output.exact):
             tell(text, style)
         click.echo()
-    show(now, COLUMNS, [*_rows(now, count, output)], output, nothing="")
+    found = Stands(**{field.name: getattr(now, field.name) for field in dataclasses.fields(now)}, activity=activity)
+    show(found, COLUMNS, [*_rows(now, count, output)], output, nothing="")
     if output.for_people:
         for line in _told_last(now, count):
             tell(line)
+        for event in event_lines(activity, now.at, MOST_EVENTS):
+            tell(event)
 
 
 def _rows(now: ProjectStatus, count: int, output: Output) -> Iterator[Row]:
@@ -86,11 +103,13 @@ def _row(name: str, balance: Balance) -> Row:
     return name, balance.text or None, drawn, balance.unit, *figures, balance.exhausted_at, balance.resets_at
 
 
-def _told_first(now: ProjectStatus, *, exact: bool) -> Iterator[tuple[str, str]]:
+def _told_first(now: ProjectStatus, activity: Activity, *, exact: bool) -> Iterator[tuple[str, str]]:
     """What there is to say of all together, each with its colour."""
     spent, held, doubtful = (Amount(figure).text(exact=exact) for figure in (now.spent_today, now.held, now.uncertain))
     yield f"{now.project} at {now.at.isoformat(' ', 'minutes')}", ""
     yield f"today: {spent} in {_several(now.calls_today, 'call')}", ""
+    if activity.refused_today:
+        yield f"refused today: {_several(activity.refused_today, 'call')}", REFUSED
     if now.calls_in_flight:
         yield f"in flight: {_several(now.calls_in_flight, 'call')}, {held} held", ""
     if now.uncertain_charges:

@@ -46,17 +46,20 @@ def console_for(*, err: bool = False) -> Console:
     return console
 
 
-def tell(text: str, style: str = "", *, err: bool = False) -> None:
-    """Print a sentence.
+def tell(text: str | Text, style: str = "", *, err: bool = False) -> None:
+    """Print a sentence, or a line that is made for the terminal's width.
 
     Args:
-        text: whose characters are spelt out where a terminal would act on them.
-        style: such as :data:`~budgeted.cli.bars.REFUSED`.
+        text: of a string, characters are spelt out where a terminal would act on them.
+        style: of a string, such as :data:`~budgeted.cli.bars.REFUSED`.
         err: whether on standard error.
     """
     console = console_for(err=err)
     with console.capture() as captured:
-        console.print(Text(spelt_out(text), style), soft_wrap=True)
+        if isinstance(text, Text):
+            console.print(text)
+        else:
+            console.print(Text(spelt_out(text), style), soft_wrap=True)
     click.echo(captured.get(), nl=False, err=err, color=console.is_terminal or None)
 
 
