@@ -77,7 +77,7 @@ def test_a_call_that_asks_is_approved_with_a_few_clicks(serving: Serving, open_p
     thread = threading.Thread(target=ask)
     thread.start()
     page = open_page(at(serving))
-    page.get_by_role("button", name="Approve").click()
+    page.get_by_role("link", name="Approve").click()
     page.get_by_role("button", name="Top up").click()
     thread.join(20)
     assert not thread.is_alive()

@@ -135,7 +135,7 @@ class _Page:
         session, is_new = self._session(request)
         target = urlsplit(request.query_params.get("at", "/"))
         view = VIEWS.get(target.path)
-        if session is None or is_new or self._why_not(request) is not None or view is None or view.show is None:
+        if session is None or self._why_not(request) is not None or view is None or view.show is None:
             return Response(status_code=204)  # for which a browser asks no more
         if self._streams.open >= MOST:
             return Response(status_code=503, headers={"retry-after": "10"})
@@ -146,9 +146,11 @@ class _Page:
             return None if isinstance(found, (Response, Drawn)) else _main(found[0])
 
         headers = {**HEADERS, "x-accel-buffering": "no"}
-        return StreamingResponse(
-            self._streams.events(look, _ends(request)), headers=headers, media_type="text/event-stream"
-        )
+        events = self._streams.events(look, _ends(request))
+        answer = StreamingResponse(events, headers=headers, media_type="text/event-stream")
+        if is_new:  # a server without tokens was started anew, and has forgotten the session
+            self._keep(request, answer, session)
+        return answer
 
     # -- what is asked
 

@@ -48,10 +48,13 @@
     stream.onmessage = (event) => { tell(false); replace(JSON.parse(event.data)); };
     stream.onerror = () => {
       // A stream that the server has ended in good order is opened again at once, and is no loss.
-      if (stream.readyState === EventSource.CLOSED) again = setTimeout(listen, 5000);
+      if (stream.readyState === EventSource.CLOSED) again = setTimeout(knock, 5000);
       setTimeout(() => { if (stream.readyState !== EventSource.OPEN) tell(true); }, 3000);
     };
   }
+
+  // Where the session has ended, the page leads to where another one begins.
+  const knock = () => fetch(location.href).then((answer) => (answer.redirected ? location.reload() : listen()), listen);
 
   writeTimes(document);
   if (note && document.querySelector("main [data-live]")) {
