@@ -18,6 +18,9 @@ from budgeted.manager.project_status import ProjectStatus, project_status
 SECONDS: Final = 1.0
 """Between two looks; what takes long to look at is looked at less often."""
 
+SOON: Final = 0.2
+"""Until it is looked whether somebody else is wanted."""
+
 MOST_FOUND: Final = 100
 """Users that are looked for by name among more than are looked at one by one."""
 
@@ -67,13 +70,26 @@ class News:
                 self._over.wait(SECONDS)
 
     def _look(self, books: Books) -> None:
+        """Look once, and meanwhile for whoever is wanted, until it is time for the next."""
         began = time.monotonic()
-        found = project_status(books)
-        if self.wanted and not found.complete:
-            there = {one.name for one in found.accounts}
-            more = [one for one in books.accounts(self.wanted, count=MOST_FOUND) if one.name not in there]
-            found = dataclasses.replace(found, accounts=(*found.accounts, *more))
-        self.activity = books.activity()
-        self.status, self.problem = found, ""
-        self.count += 1
-        self._over.wait(max(SECONDS, 2 * (time.monotonic() - began)))
+        found, self.activity, self.problem = project_status(books), books.activity(), ""
+        until = began + max(SECONDS, 3 * (time.monotonic() - began))
+        looked_for: str | None = None
+        while not self._over.is_set():
+            if looked_for != self.wanted:
+                looked_for = self.wanted
+                self.status = _with_wanted(found, books, looked_for)
+                self.count += 1
+            left = until - time.monotonic()
+            if left <= 0:
+                return
+            self._over.wait(min(left, SOON))
+
+
+def _with_wanted(found: ProjectStatus, books: Books, wanted: str) -> ProjectStatus:
+    """The same with those whose names begin so, where not all are looked at."""
+    if not wanted or found.complete:
+        return found
+    there = {one.name for one in found.accounts}
+    more = [one for one in books.accounts(wanted, count=MOST_FOUND) if one.name not in there]
+    return dataclasses.replace(found, accounts=(*found.accounts, *more))
