@@ -205,6 +205,7 @@ def test_status_of_a_project_without_anything_says_so(budgeted_home: Path) -> No
         ("price gpt-5-mini", "tokens,usd_per_million"),
         ("suggest", "account,limit,reason"),
         ("keys list", "id,user,name,limits,spent,models,created,expires,state"),
+        ("verify", "problem"),
         ("doctor", "package,version,state"),
         ("config", "setting,value,from"),
     ],

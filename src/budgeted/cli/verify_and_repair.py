@@ -6,10 +6,12 @@ import contextlib
 import sys
 
 import click
+import msgspec
 
 from budgeted.cli import completions
 from budgeted.cli.ledger_options import books, ledger_option, must_exist, on_books, project_option
 from budgeted.cli.long_work import long_work
+from budgeted.cli.table_output import Output, output_options, show
 from budgeted.ledger.accounts import known_to_people
 from budgeted.ledger.journal.repair import repair as repair_files
 from budgeted.ledger.journal.verification import read_files
@@ -22,10 +24,30 @@ DAMAGED = 3
 """The exit code that says that a ledger was read, and is not whole."""
 
 
+class Verified(msgspec.Struct, frozen=True):
+    """What was read of a ledger.
+
+    Args:
+        project: its name.
+        whole: whether nothing is wrong with it.
+        problems: what is, in sentences.
+        accounts, report_rows, uncertain_charges, calls_in_flight: how many there are.
+    """
+
+    project: str
+    whole: bool
+    problems: tuple[str, ...]
+    accounts: int
+    report_rows: int
+    uncertain_charges: int
+    calls_in_flight: int
+
+
 @click.command()
 @ledger_option
 @project_option
-def verify(ledger: str | None, project: str) -> None:
+@output_options
+def verify(ledger: str | None, project: str, *, output: Output) -> None:
     """Check all of a project's ledger: every line of its files, every sum. Nothing is changed, and calls may go on.
 
     Exit code 0: it is whole. 3: it is damaged or contradicts itself, and each line of the output says where. 1: it
@@ -35,17 +57,34 @@ def verify(ledger: str | None, project: str) -> None:
         content, problems, read = _read(ledger, project, work.step)
         with work.step("adding up"):
             problems += contradictions(content)
-    for problem in problems:
-        click.echo(problem)
+    found = Verified(
+        project=project,
+        whole=not problems,
+        problems=tuple(problems),
+        accounts=len(known_to_people(content.accounts)),
+        report_rows=len(content.rows),
+        uncertain_charges=len(content.charges),
+        calls_in_flight=len(content.holds),
+    )
+    _show(found, read, output)
     if problems:
         click.echo(
             f"{project} is not whole: {len(problems)} problems; `budgeted repair --help` says what helps", err=True
         )
         sys.exit(DAMAGED)
-    click.echo(
-        f"{project} is whole: {len(known_to_people(content.accounts)):,} accounts, {len(content.rows):,} report rows, "
-        f"{len(content.charges):,} uncertain charges, {len(content.holds):,} calls in flight{read}"
-    )
+
+
+def _show(found: Verified, read: str, output: Output) -> None:
+    problems = found.problems
+    if not output.for_people:
+        show(found, ("problem",), [(problem,) for problem in problems], output, nothing="")
+    elif problems:
+        click.echo("\n".join(problems))
+    else:
+        click.echo(
+            f"{found.project} is whole: {found.accounts:,} accounts, {found.report_rows:,} report rows, "
+            f"{found.uncertain_charges:,} uncertain charges, {found.calls_in_flight:,} calls in flight{read}"
+        )
 
 
 def _read(ledger: str | None, project: str, step: Step) -> tuple[Content, list[str], str]:
