@@ -119,10 +119,10 @@ def _check_whole(word: str, option: str) -> None:
         UsageError: it is none, or a shell seems to have taken its beginning away.
     """
     which = f"{option}: " if option else ""
-    if (problem := _problem(word)) is not None:
-        raise click.UsageError(f"{which}{problem}")
     if _LEFT_BY_SHELL.match(word.strip()) and not _UNIT.search(word):
         raise click.UsageError(
             f"{which}{shown(word)} is what a shell leaves of an amount such as '$1{word.strip()}', as it takes $1 for "
             f"a variable of its own: write it in single quotes, and '$0' or '0 usd' for none at all"
         )
+    if (problem := _problem(word)) is not None:
+        raise click.UsageError(f"{which}{problem}")
