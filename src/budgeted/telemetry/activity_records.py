@@ -25,7 +25,7 @@ SILENT_SECONDS = 60.0
 MOST = 20
 """Refusals, and waiting calls, that one process tells of."""
 
-LONGEST = 200
+LONGEST = 256
 """Characters of a text."""
 
 _UNPACKED = 1 << 20
