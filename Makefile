@@ -11,6 +11,7 @@
 # make demo    the race of `budgeted demo`, through the real OpenAI SDK: no key needed
 # make bench   what a metered call costs; beside LiteLLM's proxy after `make .venv-gateway-rivals/.ready`
 # make picture docs/dashboard.svg, from a run of a minute (needs prometheus)
+# make dist    the files of a release, in dist: made twice alike, checked, and tried in an environment of their own
 # make format  let ruff fix and format
 # make clean   remove what these made
 #
@@ -27,7 +28,7 @@ PYTEST = -m pytest -n auto
 .DEFAULT_GOAL = check
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: check test matrix matrix-newest proof proof-long demo bench picture format clean lint types pyright
+.PHONY: check test matrix matrix-newest proof proof-long demo bench picture dist format clean lint types pyright
 .PHONY: tests-quick tests-core tests-all tests-openai2 tests-net tests-litellm-proxy tests-pythons tests-newest
 
 # $(call install,GROUP): a virtual environment, in the target's folder, with this checkout and a group of pyproject.toml.
@@ -177,6 +178,20 @@ bench: $(VENV)/.ready
 
 picture: $(VENV)/.ready
 	$(BIN)/python scripts/picture.py
+
+# Without this checkout, whose files would be found in the place of those that are tried.
+.venv-release/.ready: pyproject.toml
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip --disable-pip-version-check install --quiet --quiet --upgrade "pip>=25.1"
+	@$(@D)/bin/python -m pip install --quiet --quiet --group release
+	@touch $@
+
+dist: .venv-release/.ready
+	rm -rf dist
+	.venv-release/bin/python -m build --outdir dist
+	.venv-release/bin/twine check --strict dist/*
+	.venv-release/bin/check-wheel-contents dist/*.whl
+	.venv-release/bin/python scripts/check_distribution.py dist
 
 format: $(VENV)/.ready
 	$(BIN)/ruff check --fix --quiet
