@@ -1,5 +1,5 @@
 # make check   fast: lint, types, import rules and the quick tests
-# make test    everything: the above, all tests, the SDK tests against the previous major version of openai, and tests-net,
+# make test    everything: the above, the documentation's site, all tests, the SDK tests against the previous major version of openai, and tests-net,
 #              tests-litellm-proxy
 # make tests-net  what sends to providers without an SDK that we hook: other clients, and HTTP by hand
 # make tests-litellm-proxy  LiteLLM's proxy with our handler: the real one, as one process and as two
@@ -10,8 +10,9 @@
 # make proof   attacks on the ledgers, each repeatable by its seed, as a table; LONG=1, or make proof-long: the long form
 # make demo    the race of `budgeted demo`, through the real OpenAI SDK: no key needed
 # make bench   what a metered call costs; beside LiteLLM's proxy after `make .venv-gateway-rivals/.ready`
-# make picture docs/dashboard.svg, from a run of a minute (needs prometheus)
+# make picture docs/pictures, of a page that a real run fills (needs chromium)
 # make dist    the files of a release, in dist: made twice alike, checked, and tried in an environment of their own
+# make docs    the documentation's site, in site/: strict, so that a link that leads nowhere fails; docs-serve: as one writes
 # make format  let ruff fix and format
 # make clean   remove what these made
 #
@@ -28,7 +29,7 @@ PYTEST = -m pytest -n auto
 .DEFAULT_GOAL = check
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: check test matrix matrix-newest proof proof-long demo bench picture dist format clean lint types pyright
+.PHONY: check test matrix matrix-newest proof proof-long demo bench picture dist docs docs-serve format clean lint types pyright
 .PHONY: tests-quick tests-core tests-all tests-openai2 tests-net tests-litellm-proxy tests-pythons tests-newest
 
 # $(call install,GROUP): a virtual environment, in the target's folder, with this checkout and a group of pyproject.toml.
@@ -73,6 +74,9 @@ $(VENV)/.proof-ready: $(VENV)/.ready
 .venv-net/.ready: pyproject.toml
 	$(call install,net)
 
+.venv-docs/.ready: pyproject.toml
+	$(call install,docs)
+
 # Without this checkout: another program, beside which the gateway is measured.
 .venv-gateway-rivals/.ready: pyproject.toml
 	@$(PYTHON) -m venv $(@D)
@@ -84,7 +88,7 @@ $(VENV)/.proof-ready: $(VENV)/.ready
 	$(call install,litellm-proxy)
 
 check: lint types tests-quick
-test: lint types pyright tests-all tests-openai2 tests-net tests-litellm-proxy
+test: lint types pyright docs tests-all tests-openai2 tests-net tests-litellm-proxy
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check --quiet
@@ -193,10 +197,17 @@ dist: .venv-release/.ready
 	.venv-release/bin/check-wheel-contents dist/*.whl
 	.venv-release/bin/python scripts/check_distribution.py dist
 
+# The variable: no notice on what a next version of mkdocs may break; the one we have is held in pyproject.toml.
+docs: .venv-docs/.ready
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --quiet
+
+docs-serve: .venv-docs/.ready
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs serve
+
 format: $(VENV)/.ready
 	$(BIN)/ruff check --fix --quiet
 	$(BIN)/ruff format
 
 clean:
-	rm -rf .agents .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist
+	rm -rf .agents .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist site
 	find src tests benchmarks proof demo -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
