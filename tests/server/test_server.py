@@ -233,6 +233,47 @@ def test_limits_are_set_shown_and_taken_away(ask: Asking) -> None:
     assert "$1/fortnight" in ask("PUT", "/v1/limits", {"limits": ["$1/fortnight"]}).json()["error"]["message"]
 
 
+def test_users_are_topped_up_stopped_resumed_and_assigned(ask: Asking) -> None:
+    bob = '"; DROP TABLE <script>'
+    ask("PUT", "/v1/limits", {"user": bob, "limits": ["$5/day"]})
+    assert ask("POST", "/v1/top-up", {"user": bob, "amount": "2.50"}).json()[0]["remaining"] == 7.5
+    assert ask("POST", "/v1/stop", {"user": bob, "reason": "his key has leaked"}).status_code == 200
+    assert ask("POST", "/v1/assign", {"user": bob, "team": "team:search"}).status_code == 200
+    found = {one["name"]: one for one in ask("GET", "/v1/accounts").json()}[bob]
+    assert (found["stopped"], found["team"]) == ("his key has leaked", "team:search")
+    assert ask("POST", "/v1/resume", {"user": bob}).status_code == 200
+    assert ask("POST", "/v1/assign", {"user": bob}).status_code == 200
+    found = {one["name"]: one for one in ask("GET", "/v1/accounts").json()}[bob]
+    assert not found["stopped"]
+    assert not found["team"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/top-up", {"user": "nobody", "amount": 1}),
+        ("/v1/top-up", {"amount": "-1"}),
+        ("/v1/stop", {"user": "alice", "reason": "x" * 10_000}),
+        ("/v1/assign", {"team": "team:search"}),
+        ("/v1/assign", {"user": "alice", "team": "alice"}),
+    ],
+)
+def test_changes_that_make_no_sense_are_refused_and_readers_make_none(
+    ask: Asking, path: str, body: dict[str, object]
+) -> None:
+    assert ask("POST", path, body).status_code in (404, 422)
+    assert ask("POST", path, body, token=READER).status_code == 403
+
+
+def test_the_description_tells_who_an_endpoint_is_for(ask: Asking) -> None:
+    described = ask("GET", "/openapi.json").json()
+    tags = {path: one["tags"] for path, methods in described["paths"].items() for one in methods.values()}
+    assert tags["/v1/top-up"] == tags["/v1/accounts"] == ["Budgets"]
+    assert tags["/v1/ledger/hold"] == ["Ledger verbs"]
+    assert tags["/set_budget"] == ["LiteLLM's client"]
+    assert {tag for found in tags.values() for tag in found} == {one["name"] for one in described["tags"]}
+
+
 def test_reports_and_uncertain_charges_are_shown_and_reconciled(ask: Asking) -> None:
     set_limits(ask, 10**9)
     hold(ask, "a.1", 500)

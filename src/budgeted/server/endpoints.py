@@ -69,6 +69,27 @@ class Reconcile(msgspec.Struct):
     usage: dict[str, int] | None = None
 
 
+class TopUp(msgspec.Struct):
+    """How much more may be spent until the limit's period ends: USD, or text such as ``20 calls``."""
+
+    amount: float | str
+    user: Name | None = None
+
+
+class Stop(msgspec.Struct):
+    """Whose calls are refused from now on, or all calls, and why."""
+
+    user: Name | None = None
+    reason: str = ""
+
+
+class Assign(msgspec.Struct):
+    """To which team a user belongs; none for to nobody any more."""
+
+    user: Name
+    team: Name | None = None
+
+
 class ProjectName(msgspec.Struct):
     """A project, as LiteLLM names it."""
 
@@ -152,6 +173,11 @@ def _delete(project: Project, query: User) -> None:
 def _reconcile(project: Project, body: Reconcile) -> None:
     usage = None if body.usage is None else msgspec.convert(body.usage, Usage)
     project.books.reconcile(body.id, cost=body.cost, usage=usage)
+
+
+def _top_up(project: Project, body: TopUp) -> list[Balance]:
+    project.books.top_up(body.user, body.amount)
+    return project.books.balances(body.user)
 
 
 def _get_budget(project: Project, body: ProjectName) -> Status:
@@ -252,6 +278,43 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         False,
     ),
     Endpoint("POST", "/v1/reconcile", "Replace the figure of a charge", Reconcile, None, True, _reconcile, False),
+    Endpoint(
+        "POST",
+        "/v1/top-up",
+        "Let a user, or all together, spend so much more until the limit's period ends",
+        TopUp,
+        list[Balance],
+        True,
+        _top_up,
+        False,
+    ),
+    Endpoint(
+        "POST",
+        "/v1/stop",
+        "Refuse every call of a user, or all calls, at once and in all processes; calls in flight end as they would",
+        Stop,
+        None,
+        True,
+        lambda project, body: project.books.stop(body.user, body.reason),
+    ),
+    Endpoint(
+        "POST",
+        "/v1/resume",
+        "Let calls go on that were stopped",
+        User,
+        None,
+        True,
+        lambda project, body: project.books.resume(body.user),
+    ),
+    Endpoint(
+        "POST",
+        "/v1/assign",
+        "Have a user belong to a team, which then pays for the user's calls, too",
+        Assign,
+        None,
+        True,
+        lambda project, body: project.books.assign(body.user, body.team),
+    ),
     Endpoint(
         "POST",
         "/get_budget",

@@ -19,6 +19,13 @@ _PROJECT = {
     "description": "The namespace in the ledger",
     "schema": {"type": "string", "default": "default", **NAME},
 }
+BUDGETS, LITELLM, VERBS = "Budgets", "LiteLLM's client", "Ledger verbs"
+
+_TAGS = [
+    {"name": BUDGETS, "description": "For people and their scripts: limits, balances and reports in USD"},
+    {"name": LITELLM, "description": "The protocol of LiteLLM's hosted budgets"},
+    {"name": VERBS, "description": "For clients that hold and settle, with `ledger=` set to this server"},
+]
 _ONCE = [
     {
         "name": ONCE,
@@ -66,6 +73,7 @@ def document() -> dict[str, object]:
             "summary": "Hard spending limits on LLM calls",
             "version": __version__,
         },
+        "tags": _TAGS,
         "paths": paths,
         "security": [{"token": []}],
         "components": {
@@ -82,6 +90,12 @@ def _types(endpoints: Iterable[Endpoint]) -> Iterable[object]:
         yield endpoint.answer
 
 
+def _tag(endpoint: Endpoint) -> str:
+    if endpoint.path.startswith("/v1/ledger/"):
+        return VERBS
+    return BUDGETS if endpoint.path.startswith("/v1/") else LITELLM
+
+
 def _operation(
     endpoint: Endpoint, schemas: Mapping[int, Mapping[str, Any]], components: Mapping[str, Any]
 ) -> dict[str, object]:
@@ -89,7 +103,7 @@ def _operation(
     operation: dict[str, object] = {
         "operationId": f"{endpoint.method.lower()}_{words}",
         "summary": endpoint.about,
-        "tags": ["ledger" if endpoint.path.startswith("/v1/ledger/") else "budgets"],
+        "tags": [_tag(endpoint)],
         "responses": {
             "200": {"description": "Done", "content": _json(schemas[id(endpoint.answer)])},
             **{
