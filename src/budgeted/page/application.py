@@ -107,15 +107,16 @@ class _Page:
         if forms.is_from_elsewhere(request):
             return _told(403, "Not from here", "this form was sent by a page of another site")
         address = request.client.host if request.client else ""
-        if self._guesses.too_many(address):
+        form = await forms.read_form(request)
+        # Counted before it is looked at: of many at once, none is looked at beyond the most.
+        if not self._guesses.may_guess(address):
             text = "Too many tokens of your address were wrong: wait a minute."
             return _page("login.html", "Log in", {"to": to, "problem": text}, 429)
-        form = await forms.read_form(request)
         session = self._sessions.begin(form.get("token", "").strip() or None)
         if session is None:
-            self._guesses.wrong(address)
             text = "That is none of this server's tokens."
             return _page("login.html", "Log in", {"to": to, "problem": text}, 401)
+        self._guesses.forget(address)
         answer = _redirected(to)
         self._keep(request, answer, session)
         return answer

@@ -27,17 +27,18 @@ class Guesses:
         self._lock = threading.Lock()
         self._by_address: OrderedDict[str, list[float]] = OrderedDict()
 
-    def too_many(self, address: str) -> bool:
-        """Whether an address has guessed too often of late."""
+    def may_guess(self, address: str) -> bool:
+        """Whether an address may try another token, which is counted as a wrong one until :meth:`forget`."""
         with self._lock:
-            since = self._timer() - SECONDS
-            return len([at for at in self._by_address.get(address, ()) if at > since]) >= MOST
-
-    def wrong(self, address: str) -> None:
-        """One more was wrong."""
-        with self._lock:
-            since = self._timer() - SECONDS
-            guesses = [at for at in self._by_address.pop(address, ()) if at > since]
-            self._by_address[address] = [*guesses, self._timer()][-MOST:]
+            now = self._timer()
+            guesses = [at for at in self._by_address.pop(address, ()) if at > now - SECONDS]
+            may = len(guesses) < MOST
+            self._by_address[address] = [*guesses, now] if may else guesses
             if len(self._by_address) > ADDRESSES:
                 self._by_address.popitem(last=False)
+            return may
+
+    def forget(self, address: str) -> None:
+        """It had a right one."""
+        with self._lock:
+            self._by_address.pop(address, None)

@@ -50,7 +50,7 @@ class Sessions:
         self._access, self._clock = access, clock
         told = "\n".join(access.secrets).encode()
         # Without tokens nobody can be told apart, and nothing has to be known again after a restart.
-        self._key = hashlib.sha256(b"budgeted page\n" + told).digest() if told else secrets.token_bytes(32)
+        self._key = _key_of(told) if told else secrets.token_bytes(32)
 
     @property
     def open(self) -> bool:
@@ -102,6 +102,11 @@ class Sessions:
 
     def _mac(self, purpose: str, data: bytes) -> str:
         return _text(hmac.digest(self._key, purpose.encode() + b"\0" + data, "sha256"))
+
+
+def _key_of(tokens: bytes) -> bytes:
+    """A key that takes its time: who may only look has a cookie, and must not find a short token by trying all."""
+    return hashlib.scrypt(tokens, salt=b"budgeted page", n=2**14, r=8, p=1, dklen=32)
 
 
 def _text(data: bytes) -> str:
