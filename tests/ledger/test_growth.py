@@ -22,7 +22,7 @@ from budgeted.ledger.accounts import GLOBAL
 from budgeted.ledger.interface import sums_of
 from budgeted.ledger.journal import segment_files, snapshot_files
 from budgeted.ledger.journal.ledger import JournalLedger
-from budgeted.ledger.memory import bound_accounts, daily_rollups, snapshot
+from budgeted.ledger.memory import bound_accounts, daily_rollups, ended_holds, snapshot
 from budgeted.ledger.memory.compact_store import CompactStore
 from budgeted.ledger.memory.ledger import MemoryLedger
 from budgeted.ledger.memory.sorted_names import SortedNames
@@ -55,22 +55,25 @@ def serve(ledger: Any, number: int, *, model: str = "m", day: int = 20_000) -> N
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["memory", "journal"])
-def test_a_user_that_nobody_budgeted_costs_a_few_hundred_bytes(kind: str, tmp_path: Path, few: None) -> None:
+def test_a_user_that_nobody_budgeted_costs_a_few_hundred_bytes(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few: None
+) -> None:
+    monkeypatch.setattr(ended_holds, "REMEMBERED", 2_000)
     ledger = MemoryLedger() if kind == "memory" else JournalLedger(tmp_path / "ledger")
     give(ledger, GLOBAL, usd(10**15))
     taken = []
     tracemalloc.start()
     try:
-        for number in range(40_001):
+        for number in range(8_001):
             serve(ledger, number)
-            if number in (20_000, 40_000):  # ended holds are remembered, up to twice ten thousand of them
+            if number in (4_000, 8_000):  # ended holds are remembered, up to twice as many
                 ledger.flush()
                 gc.collect()
                 taken.append(tracemalloc.get_traced_memory()[0])
     finally:
         tracemalloc.stop()
     ledger.close()
-    assert (taken[1] - taken[0]) / 20_000 < 450
+    assert (taken[1] - taken[0]) / 4_000 < 450
 
 
 def test_what_was_packed_is_found_again(ledger: Any, few: None) -> None:
