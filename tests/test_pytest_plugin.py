@@ -402,7 +402,7 @@ def test_the_examples_of_the_page_pass(tests: pytest.Pytester, monkeypatch: pyte
     monkeypatch.setenv("OPENAI_BASE_URL", os.environ["PROVIDER_URL"])
     monkeypatch.setenv("OPENAI_API_KEY", "none")
     run(tests).assert_outcomes(passed=len(examples))
-    assert len(examples) == 2
+    assert len(examples) == 3
 
 
 def test_nothing_is_loaded_where_nothing_of_it_is_used(tests: pytest.Pytester) -> None:
