@@ -22,9 +22,9 @@ PROJECT = "shop"
 Open = Callable[..., Any]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """One for all tests."""
+    """One for all tests of a module: as long as it is there, no other may run a loop of its own in this thread."""
     if CHROMIUM is None:
         pytest.skip("no chromium is installed")
     with playwright.sync_playwright() as running:
