@@ -60,10 +60,10 @@ def _rows(report: RunReport, refused: int) -> Iterator[Row]:
     yield from _headed("user", report.users)
     yield "total", *_figures(report.whole)
     if report.held:
-        yield "held by calls that have not ended", "", Amount(to_usd(report.held)), ""
+        yield "held by calls that have not ended", "", Amount(to_usd(report.held), exact=True), ""
     yield "refused", refused, "", ""
     for who, balance in report.left:
-        yield f"left of {balance.text} ({who})", "", Amount(balance.remaining or 0, balance.unit), ""
+        yield f"left of {balance.text} ({who})", "", Amount(balance.remaining or 0, balance.unit, exact=True), ""
 
 
 def _headed(what: str, found: dict[str, Spent]) -> Iterator[Row]:
@@ -76,7 +76,8 @@ def _headed(what: str, found: dict[str, Spent]) -> Iterator[Row]:
 
 
 def _figures(one: Spent) -> tuple[int, Amount, Amount]:
-    return one.calls, Amount(to_usd(one.usd)), Amount(to_usd(one.uncertain))
+    # In full, so that it agrees with a bill to the last digit.
+    return one.calls, Amount(to_usd(one.usd), exact=True), Amount(to_usd(one.uncertain), exact=True)
 
 
 def _started(folder: Path) -> dict[int, int]:
