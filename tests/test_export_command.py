@@ -82,8 +82,8 @@ def test_an_export_is_of_the_days_that_are_asked_for(filled: None) -> None:
     assert lines("--what", "report", "--since", "2999-01-01") == []
     assert lines("--what", "report", "--until", "2020-01-01") == []
     assert len(lines("--what", "report", "--since", "2020-01-01", "--until", "2999-01-01")) == 5
-    assert "'yesterday'" in run("--since", "yesterday", code=1).stderr
-    assert run("--since", "2026-11-02", "--until", "2026-11-01", code=1).stdout == ""
+    assert "'yesterday'" in run("--since", "yesterday", code=2).stderr
+    assert run("--since", "2026-11-02", "--until", "2026-11-01", code=2).stdout == ""
 
 
 def test_all_pages_of_accounts_are_told(budgeted_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
