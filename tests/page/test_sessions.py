@@ -110,3 +110,19 @@ def test_without_tokens_a_name_that_leads_here_is_refused(tmp_path: Path) -> Non
     with Serving(ledger=str(tmp_path)) as server, httpx2.Client(base_url=server.url, trust_env=False) as client:
         assert client.get("/").status_code == 200
         assert client.get("/", headers={"host": "evil.example"}).status_code == 403
+
+
+@pytest.mark.parametrize("path", ["/page/login", "/page/logout"])
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"{}", "application/json"),
+        (b"a=" + b"x" * 70_000, "application/x-www-form-urlencoded"),
+        (b"&".join([b"a=1"] * 101), "application/x-www-form-urlencoded"),
+    ],
+    ids=["no form", "too long", "too many fields"],
+)
+def test_what_is_no_form_is_told_as_that(browser: httpx2.Client, path: str, content: bytes, kind: str) -> None:
+    answer = browser.post(path, content=content, headers={"content-type": kind})
+    assert answer.status_code == 400
+    assert "This form cannot be read" in answer.text

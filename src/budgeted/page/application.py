@@ -107,7 +107,10 @@ class _Page:
         if forms.is_from_elsewhere(request):
             return _told(403, "Not from here", "this form was sent by a page of another site")
         address = request.client.host if request.client else ""
-        form = await forms.read_form(request)
+        try:
+            form = await forms.read_form(request)
+        except ValueError as error:
+            return _told(400, "This form cannot be read", str(error))
         # Counted before it is looked at: of many at once, none is looked at beyond the most.
         if not self._guesses.may_guess(address):
             text = "Too many tokens of your address were wrong: wait a minute."
@@ -124,7 +127,10 @@ class _Page:
     async def logout(self, request: Request) -> Response:
         """The end of a session."""
         session, _ = self._session(request)
-        form = await forms.read_form(request)
+        try:
+            form = await forms.read_form(request)
+        except ValueError as error:
+            return _told(400, "This form cannot be read", str(error))
         if session is not None and not self._is_ours(request, session, form):
             return _told(403, "Not from here", "this form is none of this session's: load the page anew")
         answer = _redirected(LOGIN)

@@ -41,9 +41,13 @@ class Activity:
 
     def __init__(self, payer: Payer) -> None:
         self._payer = payer
-        self._publishing = threading.Lock()
+        self._unlock()
         self._begin()
         _all.add(self)
+
+    def _unlock(self) -> None:
+        # Reentrant: a signal's handler that flushes while this thread tells must not wait for itself.
+        self._publishing = threading.RLock()
 
     def _begin(self) -> None:
         self._process = secrets.token_hex(6)
@@ -123,7 +127,7 @@ class Activity:
 
     def after_fork(self) -> None:
         """Be the forked child's own."""
-        self._publishing = threading.Lock()
+        self._unlock()
         self._begin()
 
 
