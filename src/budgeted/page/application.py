@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import resources
 from typing import Any, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -204,36 +205,15 @@ class _Page:
         except (BudgetError, ValueError, TypeError, OverflowError) as error:
             return _told(422, "That cannot be done", str(error))
 
-    def _shown(
-        self, view: View, path: str, query: Mapping[str, str], session: Session, told: str
-    ) -> tuple[str, int] | Drawn:
-        """A view as HTML, and its status; or a picture."""
-        assert view.show is not None  # noqa: S101 - it was asked for
+    @contextlib.contextmanager
+    def _asked(
+        self, path: str, query: Mapping[str, str], form: Mapping[str, str], session: Session, *, changes: bool = False
+    ) -> Iterator[Asked]:
+        """What a view is asked, with its project's budgets open."""
         projects = self._source.projects()
-        project = self._project(query, projects)
-        with self._source.books(project) as books:
-            asked = Asked(
-                path=path,
-                project=project,
-                projects=projects,
-                books=books,
-                spending=self._spending,
-                role=session.role,
-                query=query,
-            )
-            self._spending.watch(project)
-            shown = view.show(asked)
-            return shown if isinstance(shown, Drawn) else self._rendered(shown, asked, session, told)
-
-    def _done(
-        self, view: View, path: str, query: Mapping[str, str], form: Mapping[str, str], session: Session
-    ) -> Done | tuple[str, int]:
-        """What a form has done, or the page with what it asks before."""
-        assert view.act is not None  # noqa: S101 - it is routed so
-        act, projects = view.act, self._source.projects()
         project = self._project({**query, **form}, projects)
-        with self._source.books(project, changes=True) as books:
-            asked = Asked(
+        with self._source.books(project, changes=changes) as books:
+            yield Asked(
                 path=path,
                 project=project,
                 projects=projects,
@@ -244,18 +224,38 @@ class _Page:
                 form=form,
             )
 
+    def _shown(
+        self, view: View, path: str, query: Mapping[str, str], session: Session, told: str
+    ) -> tuple[str, int] | Drawn:
+        """A view as HTML, and its status; or a picture."""
+        assert view.show is not None  # noqa: S101 - it was asked for
+        with self._asked(path, query, {}, session) as asked:
+            self._spending.watch(asked.project)
+            shown = view.show(asked)
+            return shown if isinstance(shown, Drawn) else self._rendered(shown, asked, session, told)
+
+    def _done(
+        self, view: View, path: str, query: Mapping[str, str], form: Mapping[str, str], session: Session
+    ) -> Done | tuple[str, int]:
+        """What a form has done, or the page with what it asks before."""
+        assert view.act is not None  # noqa: S101 - it is routed so
+        act = view.act
+        with self._asked(path, query, form, session, changes=True) as asked:
+
             def work() -> Done:
                 done = act(asked)
                 if isinstance(done, Shown):
                     raise _Question(done)
                 if done.audit is not None:
-                    logger.warning("budgeted: by the page, %s, in %r: %s", self._who(session), project, done.audit)
+                    logger.warning(
+                        "budgeted: by the page, %s, in %r: %s", self._who(session), asked.project, done.audit
+                    )
                 return done
 
             try:
                 once = form.get("once")
                 # A form that is sent twice, by a second click or a page that is loaded anew, is done once.
-                key = session.nonce, path, project, once or ""
+                key = session.nonce, path, asked.project, once or ""
                 return cast("Done", self._answers.once(key, work, again=False)) if once else work()
             except _Question as question:
                 return self._rendered(question.shown, asked, session, "")
@@ -278,11 +278,11 @@ class _Page:
         }
         return render(shown.template, data), shown.status
 
-    def _project(self, query: Mapping[str, str], projects: Any) -> str:
+    def _project(self, query: Mapping[str, str], projects: Sequence[str]) -> str:
         """The project that is asked for, or else the usual one, or the first."""
         if named := query.get("project"):
             return named
-        return "default" if "default" in projects or not projects else str(projects[0])
+        return "default" if "default" in projects or not projects else projects[0]
 
     def _keep_watching(self, request: Request) -> None:
         """Have what is spent per hour be looked at while nobody looks at the page, for as long as the server runs."""
