@@ -15,7 +15,7 @@ from page_examples import ROOT, blocks, examples
 
 from budgeted.cli.command_group import budgeted
 
-PAGE = ROOT / "docs" / "commands.md"
+PAGE = ROOT / "docs" / "reference" / "commands.md"
 
 CHANGING = (
     (re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d)?(\+00:00)?)?"), "DAY"),

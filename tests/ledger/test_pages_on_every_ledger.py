@@ -33,7 +33,8 @@ def provider() -> Iterator[SimulatedProvider]:
 def everything_on(page: str, folder: Path, place: Callable[[Path], str]) -> str:
     """A program that runs a page's examples one after the other, each on a ledger of its own."""
     programs = []
-    for number, code in enumerate(examples(ROOT / "docs" / f"{page}.md")):
+    [found] = (ROOT / "docs").rglob(f"{page}.md")
+    for number, code in enumerate(examples(found)):
         where, name = place(folder / f"ledger{number}"), project()
         code = re.sub(r', ledger="[^"]+"|ledger="[^"]+"(, )?', "", code)  # noqa: PLW2901 - as it is run
         code = re.sub(r'BudgetManager\("[^"]+"', f"BudgetManager({name!r}, ledger={where!r}", code)  # noqa: PLW2901

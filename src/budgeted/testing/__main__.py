@@ -34,7 +34,7 @@ What it has billed, and what it was asked:
   curl http://127.0.0.1:8123/__bill
   curl http://127.0.0.1:8123/__requests
 
-docs/simulated-provider.md, in the source distribution, has the rest.
+docs/reference/simulated-provider.md, in the source distribution, has the rest.
 """
 
 
