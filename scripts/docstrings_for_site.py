@@ -8,12 +8,57 @@ import griffe
 
 ROLE = re.compile(r":(?:attr|class|data|exc|func|meth|mod):(?=`)")
 EXAMPLE = re.compile(r"^(\s*)Example:$", re.MULTILINE)
+SIDE_BY_SIDE = re.compile(r"^( +)(\w+(?:, \w+)+)(: .*\n(?:\1 +.*\n|\n(?=\1 ))*)", re.MULTILINE)
+ARGUMENTS = re.compile(r"^( *)(?:Args|Attributes):\n(?:(?:\1 +.*)?(?:\n|\Z))+", re.MULTILINE)
+STRUCT = re.compile(r"(?:msgspec\.)?Struct|NamedTuple")
+
+
+def for_site(text: str) -> str:
+    """A docstring with names of code as code alone, examples laid out as code, and each argument on a line of its own.
+
+    Args:
+        text: as the source has it, without the indentation of what it is about.
+    """
+    text = EXAMPLE.sub(r"\1Examples:", ROLE.sub("", text))
+    return ARGUMENTS.sub(lambda section: SIDE_BY_SIDE.sub(_apart, section[0] + "\n"), text).rstrip("\n")
+
+
+def _apart(found: re.Match[str]) -> str:
+    indent, names, rest = found.groups()
+    return "".join(f"{indent}{name}{rest}" for name in names.split(", "))
 
 
 class DocstringsForSite(griffe.Extension):
-    """Have names of code be code alone, and an example be laid out as code, not quoted text."""
+    """Reads docstrings so, and shows of structs the constructor that nobody has written."""
 
     def on_object(self, *, obj: griffe.Object, **_: object) -> None:
         """Put it so in the docstring of what has been read, if there is one."""
         if obj.docstring:
-            obj.docstring.value = EXAMPLE.sub(r"\1Examples:", ROLE.sub("", obj.docstring.value))
+            obj.docstring.value = for_site(obj.docstring.value)
+
+    def on_package(self, *, pkg: griffe.Module, **_: object) -> None:
+        """Have each struct show the constructor that it has of its fields, as a reader would call it."""
+        waiting: list[griffe.Object] = [pkg]
+        while waiting:
+            one = waiting.pop()
+            waiting += (inner for inner in one.members.values() if isinstance(inner, (griffe.Module, griffe.Class)))
+            if isinstance(one, griffe.Class) and "__init__" not in one.members and is_struct(one):
+                one["__init__"] = griffe.Function("__init__", parameters=griffe.Parameters(*fields_of(one)))
+
+
+def is_struct(found: griffe.Class) -> bool:
+    """Whether a class, or one that it is made of, is a struct: msgspec's, or a tuple with names."""
+    return any(STRUCT.fullmatch(str(base)) for one in (found, *found.mro()) for base in one.bases)
+
+
+def fields_of(struct: griffe.Class) -> list[griffe.Parameter]:
+    """What a struct is made with: fields of those that it is made of come first."""
+    found: dict[str, griffe.Parameter] = {}
+    for one in (*reversed(struct.mro()), struct):
+        named = str(one.keywords.get("kw_only", "False")) == "True"
+        kind = griffe.ParameterKind.keyword_only if named else griffe.ParameterKind.positional_or_keyword
+        for name, field in one.members.items():
+            stated = isinstance(field, griffe.Attribute) and "property" not in field.labels
+            if stated and field.annotation is not None and not str(field.annotation).startswith("ClassVar"):
+                found[name] = griffe.Parameter(name, annotation=field.annotation, kind=kind, default=field.value)
+    return sorted(found.values(), key=lambda field: field.kind is griffe.ParameterKind.keyword_only)

@@ -62,7 +62,8 @@ class BudgetManager(LiteLLMMethods):
         project_name: the namespace in the ledger.
         client_type: ``"local"``; or ``"hosted"`` to keep users' budgets on a server that speaks LiteLLM's protocol,
             instead of in a ledger. That protocol allows one writing process; ``ledger="https://..."`` any number.
-        api_base, headers: where hosted budgets are, and what is sent there with every request.
+        api_base: where hosted budgets are: the address of that server.
+        headers: what is sent there with every request, such as its token.
         max_budget: the global limit: USD as a number, or limits as text such as ``"$10/day + 60 calls/minute"``. It
             counts when it is declared for the first time, and when it has changed; else what an operator has set stays.
         duration: the period of ``max_budget``, such as ``"daily"`` or ``"30d"``.
