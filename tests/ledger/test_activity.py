@@ -80,6 +80,26 @@ def test_a_call_that_asks_is_seen_until_it_gets_what_it_asked_for(two: tuple[Bud
     assert other.activity().waiting == ()
 
 
+def test_a_call_that_has_asked_for_long_is_still_seen_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("budgeted.metering.when_it_does_not_fit.SAID_AFTER", 0.0)
+    said = threading.Event()
+    monkeypatch.setattr("budgeted.telemetry.call_reporting.note_waiting", lambda *_: said.set())
+    with BudgetManager("p", ledger="memory://", default_user_limits="$1/day") as manager:
+
+        def ask() -> None:
+            with manager.budget("alice", on_exceed="ask", wait=60), manager.hold(cost=2) as held:
+                held.settle(cost=2)
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        assert said.wait(30)
+        manager.top_up("bob", 1)  # it looks again, and there is still no room
+        assert [one.asks for one in manager.activity().waiting] == [True]
+        manager.top_up("alice", 5)
+        thread.join(30)
+        assert not thread.is_alive()
+
+
 def test_what_processes_tell_is_no_account_that_anybody_sees(two: tuple[BudgetManager, BudgetManager]) -> None:
     mine, other = two
     refuse(mine, "bob")

@@ -23,6 +23,8 @@ SAID_AFTER = 1.0
 """Seconds that a call waits until it says so."""
 ASKING_SECONDS = 5.0
 """How often at least a call that waits for a higher limit looks whether there is one."""
+A_HIGHER_LIMIT = "somebody to raise the limit"
+"""What a call waits for that has asked: it has told of that already."""
 MOMENT = 0.05
 """The shortest sleep of a call that waits, in seconds."""
 
@@ -106,7 +108,7 @@ class _Patience:
         call_reporting.note_waiting(
             self._call.request, refusal.refused, refusal.payer, waited, refusal.policy.wait, what
         )
-        if refusal.refused.limit:
+        if refusal.refused.limit and what != A_HIGHER_LIMIT:
             call_reporting.note_waits(self._call, _error(self._call, refusal), refusal.payer)
         return seconds
 
@@ -201,7 +203,7 @@ def _ask(
             payer.ledger.watch()
             until = again.refused.end - payer.clock() if again.refused.end else left
             until = min(until, payer.ledger.poll or ASKING_SECONDS, ASKING_SECONDS)
-            yield patience.sleep(min(left, max(until, MOMENT)), refusal, "somebody to raise the limit")
+            yield patience.sleep(min(left, max(until, MOMENT)), refusal, A_HIGHER_LIMIT)
             call.at = int(call.groups[0].payer.clock())
             again = call.try_hold()
         # One that only stood behind others says nothing of a limit.
