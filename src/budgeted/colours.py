@@ -13,6 +13,9 @@ UNCERTAIN: Final = "#e9a23b"
 REFUSED: Final = "#d1495b"
 """What was refused, and a limit that is used up."""
 
+OTHER: Final = "#7d8790"
+"""What is none of these: all others together, calls that failed, the limit itself."""
+
 NEARLY: Final = 0.8
 """The share of a limit from which on it is nearly used up."""
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from budgeted.cli.export_dashboards import dashboard
+from budgeted.colours import REFUSED, SPENT, UNCERTAIN
 from budgeted.dashboards import grafana, prometheus_rules
 
 
@@ -41,6 +43,35 @@ def test_no_panels_overlap() -> None:
         assert not cells & taken
         assert place["x"] + place["w"] <= 24
         taken |= cells
+
+
+def colours_of(title: str) -> dict[str, str]:
+    """Which colour a panel's series have, by what their legends begin with; under "" that of all others."""
+    [panel] = [panel for panel in grafana.dashboard()["panels"] if panel["title"] == title]
+    fields = panel["fieldConfig"]
+    found = {"": fields["defaults"]["color"]["fixedColor"]}
+    for override in fields["overrides"]:
+        [word] = re.findall(r"\w+", override["matcher"]["options"].replace("$", ""))
+        [found[word]] = [one["value"]["fixedColor"] for one in override["properties"] if one["id"] == "color"]
+    return found
+
+
+def test_colours_mean_what_they_mean_on_the_page() -> None:
+    outcomes = colours_of("Calls by outcome")
+    assert (outcomes["settled"], outcomes["estimated"], outcomes["refused"]) == (SPENT, UNCERTAIN, REFUSED)
+    amounts = colours_of("Spent, held and limit")
+    assert amounts["spent"] == amounts["held"] == SPENT
+    assert colours_of("Refusals") == {"": REFUSED}
+    assert colours_of("Spend by model (USD per hour)") == {"": SPENT}
+
+
+def test_no_panel_leaves_it_to_grafana_which_colour_it_has() -> None:
+    text = json.dumps(grafana.dashboard())
+    assert not [word for word in ('"green"', '"yellow"', '"red"', "palette") if word in text]
+    [gauge] = [panel for panel in grafana.dashboard()["panels"] if panel["type"] == "gauge"]
+    fields = gauge["fieldConfig"]["defaults"]
+    assert [one["color"] for one in fields["thresholds"]["steps"]] == [SPENT, UNCERTAIN, REFUSED]
+    assert fields["max"] == 1
 
 
 def test_rules_are_printed_where_no_file_is_named() -> None:

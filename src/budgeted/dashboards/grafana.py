@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypedDict
 
+from budgeted.colours import NEARLY, OTHER, REFUSED, SPENT, UNCERTAIN
+from budgeted.dashboards.panel_colours import AMOUNTS, OUTCOMES, Override, by_first_word, shades, steps
 from budgeted.dashboards.promql import balance, estimated_share, lately, rate, time_left, used
 
 WINDOW = "$__rate_interval"
@@ -84,9 +87,9 @@ def _panels() -> list[Panel]:
     refused = 'budgeted_outcome="refused"'
     return [
         _row("How much is left"),
-        _panel("Used, of each limit", "gauge", _HALF, "percentunit", (used(PROJECT), ACCOUNT), marks=(0.8, 1.0)),
+        _panel("Used, of each limit", "gauge", _HALF, "percentunit", (used(PROJECT), ACCOUNT), marks=(NEARLY, 1.0)),
         _panel("Time to exhaustion", "stat", _HALF, "s", (time_left(PROJECT), ACCOUNT), marks=(86_400, 3_600)),
-        _panel("Remaining", "timeseries", _HALF, "currencyUSD", (balance("remaining", PROJECT), ACCOUNT)),
+        _panel("Remaining", "timeseries", _HALF, "currencyUSD", (balance("remaining", PROJECT), ACCOUNT), colour=OTHER),
         _panel(
             "Spent, held and limit",
             "timeseries",
@@ -95,6 +98,7 @@ def _panels() -> list[Panel]:
             (balance("spent", PROJECT), "spent " + ACCOUNT),
             (balance("held", PROJECT), "held " + ACCOUNT),
             (balance("limit", PROJECT), "limit " + ACCOUNT),
+            overrides=by_first_word(AMOUNTS),
         ),
         _row("What is spent"),
         _panel("Burn rate (USD per hour)", "stat", _SIXTH, "currencyUSD", (f"{rate('spend_USD', WINDOW)} * 3600", "")),
@@ -138,6 +142,7 @@ def _panels() -> list[Panel]:
             "reqps",
             (rate("calls", WINDOW, "budgeted_outcome"), "{{budgeted_outcome}}"),
             stacked=True,
+            overrides=by_first_word(OUTCOMES),
         ),
         _panel(
             "Refusals",
@@ -149,6 +154,7 @@ def _panels() -> list[Panel]:
                 "{{budgeted_reason}} {{budgeted_account_kind}}",
             ),
             stacked=True,
+            colour=REFUSED,
         ),
         _panel(
             "Thresholds reached",
@@ -159,6 +165,7 @@ def _panels() -> list[Panel]:
                 lately("alerts", WINDOW, "budgeted_project, budgeted_account_kind, budgeted_threshold"),
                 "{{budgeted_project}} {{budgeted_account_kind}} {{budgeted_threshold}}",
             ),
+            colour=UNCERTAIN,
         ),
         _panel(
             "Overruns: cost above what was held",
@@ -166,14 +173,23 @@ def _panels() -> list[Panel]:
             _THIRD,
             "currencyUSD",
             (lately("overrun_USD", WINDOW, "gen_ai_request_model"), MODEL),
+            colour=UNCERTAIN,
         ),
-        _panel("Estimated share of calls", "timeseries", _THIRD, "percentunit", (estimated_share(WINDOW), "estimated")),
+        _panel(
+            "Estimated share of calls",
+            "timeseries",
+            _THIRD,
+            "percentunit",
+            (estimated_share(WINDOW), "estimated"),
+            colour=UNCERTAIN,
+        ),
         _panel(
             "Answers capped to fit",
             "timeseries",
             _THIRD,
             "short",
             (lately("clamped", WINDOW, "gen_ai_request_model"), MODEL),
+            colour=UNCERTAIN,
         ),
     ]
 
@@ -211,14 +227,17 @@ def _panel(
     *shown: tuple[str, str],
     marks: tuple[float, float] | None = None,
     stacked: bool = False,
+    colour: str = SPENT,
+    overrides: Sequence[Override] = (),
 ) -> Panel:
-    """One panel: queries with their legends, and where it turns yellow and red."""
+    """One panel: queries with their legends, in shades of a colour or turning amber and red at marks."""
     instant = kind != "timeseries"
-    defaults: dict[str, object] = {"unit": unit, "min": 0}
+    defaults: dict[str, object] = {"unit": unit, "min": 0, "color": shades(colour)}
     if kind == "gauge":
         defaults["max"] = 1
     if marks is not None:
-        defaults["thresholds"] = {"mode": "absolute", "steps": _steps(*marks)}
+        defaults["color"] = {"mode": "thresholds"}
+        defaults["thresholds"] = {"mode": "absolute", "steps": steps(*marks)}
     if stacked:
         defaults["custom"] = {"stacking": {"mode": "normal"}, "fillOpacity": 30}
     return {
@@ -226,7 +245,7 @@ def _panel(
         "type": kind,
         "datasource": _SOURCE,
         "gridPos": {"w": width, "h": 8},
-        "fieldConfig": {"defaults": defaults, "overrides": []},
+        "fieldConfig": {"defaults": defaults, "overrides": [*overrides]},
         "options": {"reduceOptions": {"calcs": ["lastNotNull"]}} if instant else {"legend": {"showLegend": True}},
         "targets": [
             {
@@ -240,17 +259,6 @@ def _panel(
             for number, (expr, legend) in enumerate(shown)
         ],
     }
-
-
-def _steps(yellow: float, red: float) -> list[dict[str, object]]:
-    """Colours from below: green to red where more is worse, red to green where less is."""
-    if yellow < red:
-        return [
-            {"color": "green", "value": None},
-            {"color": "yellow", "value": yellow},
-            {"color": "red", "value": red},
-        ]
-    return [{"color": "red", "value": None}, {"color": "yellow", "value": red}, {"color": "green", "value": yellow}]
 
 
 def _placed(panels: list[Panel]) -> list[Panel]:

@@ -8,11 +8,12 @@ import sys
 import xml.etree.ElementTree as ET
 from typing import Any, Final
 
+from budgeted import colours
 from budgeted.money import NANO, short_usd, to_usd
 from budgeted.page.spend_over_time import SpendOverTime
 
 COLOURS: Final = (
-    ("#2a9d8f", "#3fb8a9"),
+    (colours.SPENT, "#3fb8a9"),
     ("#3a6ea5", "#6b9fd6"),
     ("#8a63b8", "#b08fdb"),
     ("#6aa84f", "#8fcb76"),
@@ -22,7 +23,7 @@ COLOURS: Final = (
 )
 """Of each named series on light and on dark ground: none is that of a refusal, or of what nobody has confirmed."""
 
-OTHERS: Final = ("#7d8790", "#9aa5ae")
+OTHERS: Final = (colours.OTHER, "#9aa5ae")
 """Of what all others have spent."""
 
 REST: Final = ("#b5bcc2", "#5d666e")
@@ -166,6 +167,6 @@ def _stylesheet(spend: SpendOverTime) -> str:
 
 def _rules(spend: SpendOverTime, ground: int) -> str:
     """The colours on light (0) or dark (1) ground."""
-    colours = (*COLOURS, OTHERS, REST)
-    series = "".join(f".color-{i}{{fill:{colours[spend.colour(line)][ground]}}}" for i, line in enumerate(spend.series))
+    each = (*COLOURS, OTHERS, REST)
+    series = "".join(f".color-{i}{{fill:{each[spend.colour(line)][ground]}}}" for i, line in enumerate(spend.series))
     return f"text{{fill:{_TEXT[ground]}}}.line{{stroke:{_LINE[ground]}}}{series}"
