@@ -19,7 +19,7 @@ from ledgers import AT, calls, canonical, charge, check, cost, dump, give, hold,
 
 from budgeted import BudgetManager
 from budgeted.ledger.accounts import GLOBAL
-from budgeted.ledger.interface import sums_of
+from budgeted.ledger.interface import page_of, sums_of
 from budgeted.ledger.journal import segment_files, snapshot_files
 from budgeted.ledger.journal.ledger import JournalLedger
 from budgeted.ledger.memory import bound_accounts, daily_rollups, ended_holds, snapshot
@@ -382,3 +382,20 @@ def test_a_balance_is_told_without_going_through_all_uncertain_charges() -> None
 
 def opened_ledger(manager: BudgetManager) -> Any:
     return manager._accounts._payer.ledger
+
+
+def test_a_page_of_uncertain_charges_is_a_part_of_the_list(ledger: Any) -> None:
+    names = [user(1), user(2), user(12), 'u:"; DROP TABLE \\ \n<b>%_', "u:\N{SNOWMAN}\0"]
+    for name in (GLOBAL, *names):
+        give(ledger, name, usd(10**12))
+    assert ledger.uncertain_page() == page_of([], None, 0, 50)
+    for number in range(7 if ledger.remote else 25):
+        at = AT + number // 2
+        held = ledger.hold(ledger.new_id(), route(ledger, GLOBAL, names[number % 5], model=user(1)), cost(number), at)
+        ledger.settle(held.id, Used(number), at, "nobody knows" if number != 3 else "")
+    listed = ledger.uncertain()
+    for name in (None, GLOBAL, *names, user(3), "u:\N{SNOWMAN}"):
+        for first, count in ((0, 50), (0, 2), (1, 3), (5, 0), (90, 5)):
+            found = ledger.uncertain_page(name, first, count)
+            assert found == page_of(listed, name, first, count)
+    assert ledger.uncertain_page(count=0).count == len(listed) > 0

@@ -30,6 +30,7 @@ from budgeted.ledger.memory.change_records import Held
 from budgeted.ledger.network_ledger import DIED
 from budgeted.ledger.opening import open_ledger
 from budgeted.ledger.spending_records import Used
+from budgeted.server import asgi_application
 
 NOW = int(time.time())
 
@@ -432,3 +433,24 @@ def test_without_its_library_the_ledger_says_what_to_install() -> None:
     program = "import sys; sys.modules['httpx2'] = None; import budgeted; budgeted.BudgetManager(ledger='https://x')"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert "pip install 'budgeted[http]'" in done.stderr
+
+
+# -- servers of earlier versions
+
+
+def test_a_server_that_knows_no_pages_of_uncertain_charges_is_asked_for_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without = tuple(one for one in asgi_application.ENDPOINTS if not one.path.endswith("/uncertain_page"))
+    assert len(without) + 1 == len(asgi_application.ENDPOINTS)
+    monkeypatch.setattr(asgi_application, "ENDPOINTS", without)
+    with Serving(ledger=str(tmp_path / "ledger")) as server:
+        ledger = HTTPLedger(server.url, "shop")
+        for name in (GLOBAL, ALICE):
+            give(ledger, name, usd(1000))
+        one = hold(ledger, 60, GLOBAL, ALICE)
+        ledger.settle(one.id, Used(40, 1, 1), NOW, "nobody knows")
+        page = ledger.uncertain_page(ALICE)
+        assert (page.count, page.usd, page.charges) == (1, 40, ledger.uncertain())
+        assert ledger.uncertain_page("u:nobody").count == 0
+        ledger.close()

@@ -9,7 +9,7 @@ from budgeted.errors import LedgerError
 from budgeted.ledger.accounts import Account, Amendment, LimitSpec, account_name
 from budgeted.ledger.admission import Ask, Refused
 from budgeted.ledger.cost_routing import Route, Stale
-from budgeted.ledger.spending_records import Charge, RollupRow, Used
+from budgeted.ledger.spending_records import Charge, RollupRow, UncertainPage, Used
 from budgeted.ledger.wait_queues import WaitQueues
 from budgeted.ledger.whole_content import Content
 
@@ -144,6 +144,9 @@ class Ledger(Protocol):
     def uncertain(self) -> list[Charge]:
         """Charges that nobody confirmed, oldest first."""
 
+    def uncertain_page(self, account: str | None = None, first: int = 0, count: int = 50) -> UncertainPage:
+        """Some of them, of an account or of all, from the one with a number on, and what all of these come to."""
+
     def uncertain_sums(self, wanted: Sequence[tuple[str, int, int]]) -> list[dict[str, int]]:
         """Nano-USD per model that nobody confirmed, of an account's calls opened in a time, for each wanted one.
 
@@ -197,6 +200,12 @@ def sums_of(charges: Iterable[Charge], wanted: Sequence[tuple[str, int, int]]) -
                 sums[one.model] = sums.get(one.model, 0) + one.used.usd
         found.append(sums)
     return found
+
+
+def page_of(charges: Iterable[Charge], account: str | None, first: int, count: int) -> UncertainPage:
+    """What :meth:`Ledger.uncertain_page` returns, of a ledger that only lists charges that nobody confirmed."""
+    mine = [one for one in charges if account is None or account in one.accounts]
+    return UncertainPage(len(mine), sum(one.used.usd for one in mine), mine[first : first + count])
 
 
 def all_accounts(ledger: Ledger, prefix: str = "") -> Iterator[Account]:

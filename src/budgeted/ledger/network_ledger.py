@@ -24,9 +24,9 @@ from typing import NamedTuple, TypeVar
 from budgeted.errors import LedgerCorruptError, LedgerError, LedgerLockedError, LedgerUnavailableError
 from budgeted.ledger import background_worker
 from budgeted.ledger.acknowledged_verbs import AcknowledgedVerbs, WentBackError
-from budgeted.ledger.interface import is_closed, sums_of
+from budgeted.ledger.interface import is_closed, page_of, sums_of
 from budgeted.ledger.memory.change_records import Change
-from budgeted.ledger.spending_records import Charge
+from budgeted.ledger.spending_records import Charge, UncertainPage
 from budgeted.ledger.wait_queues import WaitQueues
 from budgeted.ledger.weak_registry import WeakRegistry
 from budgeted.limits.trusted_clock import is_system_clock
@@ -153,6 +153,10 @@ class RemoteLedger:
     def uncertain(self) -> list[Charge]:
         """Charges that nobody confirmed, oldest first."""
         raise NotImplementedError
+
+    def uncertain_page(self, account: str | None = None, first: int = 0, count: int = 50) -> UncertainPage:
+        """Some of them, of an account or of all, from the one with a number on, and what all of these come to."""
+        return page_of(self.uncertain(), account, first, count)
 
     def uncertain_sums(self, wanted: Sequence[tuple[str, int, int]]) -> list[dict[str, int]]:
         """Nano-USD per model that nobody confirmed, of an account's calls opened in a time, for each wanted one."""

@@ -32,6 +32,20 @@ class Charge(msgspec.Struct, frozen=True, gc=False):
     reason: str
 
 
+class UncertainPage(msgspec.Struct, frozen=True, array_like=True):
+    """Some of the charges that nobody confirmed.
+
+    Args:
+        count: how many there are in all.
+        usd: nano-USD that all of them are.
+        charges: the ones that were asked for, the oldest first.
+    """
+
+    count: int
+    usd: int
+    charges: list[Charge]
+
+
 class RollupRow(msgspec.Struct, array_like=True, gc=False):
     """What an account was charged for one model on one day (days since 1970-01-01 in the manager's time zone)."""
 

@@ -22,11 +22,12 @@ from budgeted.ledger.accounts import (
 )
 from budgeted.ledger.interface import all_accounts
 from budgeted.ledger.limit_conversion import counted_from, limit_of, present, spec
+from budgeted.ledger.spending_records import Charge
 from budgeted.limits.limit import Limit, LimitLike
 from budgeted.limits.periods import NEVER, local_time
 from budgeted.limits.trusted_clock import TOLERANCE
 from budgeted.manager import account_names, balances, declared_belonging
-from budgeted.manager.balances import AccountInfo, Balance, Balances, UncertainCharge, in_the_future
+from budgeted.manager.balances import AccountInfo, Balance, Balances, UncertainCharge, UncertainPage, in_the_future
 from budgeted.manager.project_payer import ProjectPayer
 from budgeted.metering.manual_hold import counted
 from budgeted.money import nano_usd, to_usd
@@ -126,14 +127,30 @@ class Accounts:
     def info(self, user: str | None) -> AccountInfo | None:
         """What is listed of one account: a user's, or the global one (None); None if it is not there."""
         background_worker.drain()
-        found = self._payer.ledger.read(self.name_of(user))
-        if found is None:
-            return None
-        return _info(account_names.called(found.id) or account_name(found.id), found, self._balances([found])[0])
+        infos = self.infos([self.name_of(user)])
+        return infos[0] if infos else None
+
+    def infos(self, accounts: Iterable[str]) -> list[AccountInfo]:
+        """What is listed of accounts by the ledger's names of them, without those that are not there."""
+        found = [one for name in accounts if (one := self._payer.ledger.read(name)) is not None]
+        return [
+            _info(account_names.called(one.id) or account_name(one.id), one, mine)
+            for one, mine in zip(found, self._balances(found), strict=True)
+        ]
 
     def uncertain(self) -> list[UncertainCharge]:
         """Charges that nobody confirmed, oldest first."""
         background_worker.drain()
+        return self._uncertain(self._payer.ledger.uncertain())
+
+    def uncertain_page(self, user: str | None, first: int, count: int) -> UncertainPage:
+        """Some of these, of a user or of all (None), from the one with a number on."""
+        background_worker.drain()
+        account = None if user is None else self.name_of(user)
+        found = self._payer.ledger.uncertain_page(account, first, count)
+        return UncertainPage(found.count, to_usd(found.usd), tuple(self._uncertain(found.charges)))
+
+    def _uncertain(self, charges: Iterable[Charge]) -> list[UncertainCharge]:
         return [
             UncertainCharge(
                 id=one.id,
@@ -145,7 +162,7 @@ class Accounts:
                 reason=one.reason,
                 at=local_time(one.at, self._payer.timezone),
             )
-            for one in self._payer.ledger.uncertain()
+            for one in charges
         ]
 
     def reconcile(self, charge_id: str, cost: Amount | None, usage: Usage | Mapping[str, int] | None) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from budgeted.ledger.litellm_hosted import user_dict
-from budgeted.manager.balances import AccountInfo
+from budgeted.manager.balances import AccountInfo, UncertainPage
 from budgeted.manager.budget_manager import BudgetManager
 from budgeted.validation import check_name
 
@@ -36,6 +38,34 @@ class Books(BudgetManager):
             'team:search'
         """
         return self._accounts.info(user)
+
+    def infos(self, accounts: Iterable[str]) -> list[AccountInfo]:
+        """The same of several accounts, in one go.
+
+        Args:
+            accounts: the ledger's names of them, as its reports have them.
+
+        Returns:
+            Of those that are there, in order.
+        """
+        return self._accounts.infos(accounts)
+
+    def uncertain_page(self, user: str | None = None, first: int = 0, count: int = 50) -> UncertainPage:
+        """Some of the charges that nobody confirmed, and what all of them come to, however many there are.
+
+        Args:
+            user: whose; None for all there are.
+            first: the number of the first one, from 0.
+            count: how many at most.
+
+        Raises:
+            LedgerError: the ledger is away.
+
+        Example:
+            >>> books.uncertain_page("alice").count
+            2
+        """
+        return self._accounts.uncertain_page(user, first, count)
 
     def take_over(self, records: object, *, past: bool = False) -> list[str]:
         """Have users' budgets, and what they have spent, agree with LiteLLM's records of them.

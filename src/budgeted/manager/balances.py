@@ -89,6 +89,21 @@ class UncertainCharge:
 
 
 @dataclass(frozen=True, slots=True)
+class UncertainPage:
+    """Some of the charges that nobody confirmed.
+
+    Attributes:
+        count: how many there are in all.
+        cost: USD that all of them are charged for now.
+        charges: the ones that were asked for, the oldest first.
+    """
+
+    count: int
+    cost: float
+    charges: tuple[UncertainCharge, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class AccountInfo:
     """An account in a listing.
 

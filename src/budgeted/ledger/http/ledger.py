@@ -21,7 +21,7 @@ from budgeted.ledger.http.connections import Channel, new_key
 from budgeted.ledger.http.server_address import Address, token_from_environment
 from budgeted.ledger.memory.change_records import Amended, Change, Deleted, Held, LimitsSet, Released, Settled
 from budgeted.ledger.network_ledger import READING_SECONDS, REPAIR_SECONDS, RemoteLedger, Standing
-from budgeted.ledger.spending_records import Charge, RollupRow, Used
+from budgeted.ledger.spending_records import Charge, RollupRow, UncertainPage, Used
 from budgeted.ledger.whole_content import Content
 
 _encode = msgspec.json.Encoder().encode
@@ -32,8 +32,14 @@ _ERRORS = {
     for one in (LedgerError, errors.LedgerUnavailableError, errors.LedgerLockedError, errors.LedgerCorruptError)
 }
 
+_NOT_FOUND = 404
+
 MOST_OPENINGS = 16
 """Openings of the ledger that are known at a time: of the servers behind one address, each has its own."""
+
+
+class _UnknownVerbError(LedgerError):
+    """The server does not know a verb."""
 
 
 class HTTPLedger(RemoteLedger):
@@ -208,6 +214,14 @@ class HTTPLedger(RemoteLedger):
         answer: list[Charge] = self._ask("uncertain", request_bodies.NothingBody())
         return answer
 
+    def uncertain_page(self, account: str | None = None, first: int = 0, count: int = 50) -> UncertainPage:
+        """Some of them, of an account or of all, from the one with a number on, and what all of these come to."""
+        try:
+            answer: UncertainPage = self._ask("uncertain_page", request_bodies.UncertainBody(account, first, count))
+        except _UnknownVerbError:  # an older server, which lists them all
+            return super().uncertain_page(account, first, count)
+        return answer
+
     def open_holds(self) -> list[Held]:
         """The holds of calls in flight, of all processes."""
         answer: list[Held] = self._ask("open_holds", request_bodies.NothingBody())
@@ -299,7 +313,7 @@ class HTTPLedger(RemoteLedger):
 
     def _opening(self, deadline: float) -> str:
         status, content = self._channel.post("opening" + self._query, b"{}", deadline)
-        if status == 404:  # an older server, which has none
+        if status == _NOT_FOUND:  # an older server, which has none
             return "none"
         return str(self._answer("opening", status, content))
 
@@ -326,7 +340,12 @@ class HTTPLedger(RemoteLedger):
         # A repeated hold or charge is known by its id; what has none gets a key.
         once = None if verbs_as_json.VERBS[verb].repeatable else new_key()
         status, content = self._channel.post(verb + self._query, _encode(body), deadline, once=once)
-        return self._answer(verb, status, content)
+        try:
+            return self._answer(verb, status, content)
+        except LedgerError as error:
+            if status != _NOT_FOUND:
+                raise
+            raise _UnknownVerbError(str(error)) from error
 
     def _answer(self, verb: str, status: int, content: bytes) -> Any:
         try:

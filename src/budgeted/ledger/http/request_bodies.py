@@ -197,6 +197,14 @@ class SinceBody(VerbBody):
     account: str | None = None
 
 
+class UncertainBody(VerbBody):
+    """Ask for some of the charges that nobody confirmed, of one account or of all, from the one with a number on."""
+
+    account: str | None = None
+    first: Count = 0
+    count: Count = 50
+
+
 class NothingBody(VerbBody):
     """Nothing needs to be said."""
 

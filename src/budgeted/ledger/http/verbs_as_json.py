@@ -34,6 +34,7 @@ from budgeted.ledger.http.request_bodies import (
     SettleBody,
     SinceBody,
     SweepBody,
+    UncertainBody,
     VerbBody,
     check_accounts,
     check_counts,
@@ -41,7 +42,7 @@ from budgeted.ledger.http.request_bodies import (
 from budgeted.ledger.interface import Granted, Ledger
 from budgeted.ledger.memory.change_records import Held, HeldInParts, is_reservation
 from budgeted.ledger.memory.ledger import MemoryLedger
-from budgeted.ledger.spending_records import Charge, RollupRow
+from budgeted.ledger.spending_records import Charge, RollupRow, UncertainPage
 from budgeted.ledger.whole_content import Content
 
 OTHER_OPENING = "OtherOpening"
@@ -210,6 +211,13 @@ VERBS: dict[str, Verb] = {
     ),
     "uncertain": Verb(
         "Charges that nobody confirmed", NothingBody, list[Charge], False, lambda ledger, _: ledger.uncertain()
+    ),
+    "uncertain_page": Verb(
+        "Some of these, of one account or of all, and what all of them come to",
+        UncertainBody,
+        UncertainPage,
+        False,
+        lambda ledger, body: ledger.uncertain_page(body.account, body.first, body.count),
     ),
     "open_holds": Verb(
         "The holds of calls in flight",

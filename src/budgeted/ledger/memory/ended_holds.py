@@ -50,6 +50,14 @@ class Charges:
         """What became of a hold, or None if it is not known (any more)."""
         return self.uncertain.get(id) or self.latest.get(id) or self.before.get(id)
 
+    def doubtful(self, account: str | None) -> list[Ended]:
+        """What nobody has confirmed, the oldest first: all of it, or that of an account and of few others."""
+        if account is None:
+            return list(self.uncertain.values())
+        # Routes are not decoded: there may be many, and one that has the name is nearly always the account's.
+        name = msgspec.json.encode(account)
+        return [one for one in self.uncertain.values() if name in bytes(one.route)]
+
     def put(self, one: Ended) -> None:
         """Remember it, instead of what was known before. Doing it twice changes nothing."""
         id = one.id

@@ -16,7 +16,7 @@ from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import Account, Amendment, LimitSpec
 from budgeted.ledger.admission import Ask, Refused, admit
 from budgeted.ledger.cost_routing import STALE, Route, Stale
-from budgeted.ledger.interface import PAGE, in_flight
+from budgeted.ledger.interface import PAGE, in_flight, page_of
 from budgeted.ledger.memory import change_records, fork_safety
 from budgeted.ledger.memory.change_records import (
     Amended,
@@ -37,7 +37,7 @@ from budgeted.ledger.memory.ended_holds import Ended
 from budgeted.ledger.memory.lock_waiting import seen_free
 from budgeted.ledger.memory.resolved_routes import BoundRoute, charge_of
 from budgeted.ledger.memory.state import MOST_UNFOLDED, State
-from budgeted.ledger.spending_records import Charge, RollupRow, Used
+from budgeted.ledger.spending_records import Charge, RollupRow, UncertainPage, Used
 from budgeted.ledger.wait_queues import WaitQueues
 from budgeted.ledger.whole_content import Content
 
@@ -385,8 +385,17 @@ class MemoryLedger:
     def uncertain(self) -> list[Charge]:
         """Charges that nobody confirmed, oldest first."""
         with self._entered() as state:
-            charges = list(state.charges.uncertain.values())
+            charges = state.charges.doubtful(None)
         return [charge_of(ended) for ended in charges]  # beside the lock: there may be many
+
+    def uncertain_page(self, account: str | None = None, first: int = 0, count: int = 50) -> UncertainPage:
+        """Some of them, of an account or of all, from the one with a number on, and what all of these come to."""
+        with self._entered() as state:
+            found = state.charges.doubtful(account)
+        if account is not None:
+            return page_of(map(charge_of, found), account, first, count)
+        usd = sum(one.used.usd for one in found if one.used is not None)
+        return UncertainPage(len(found), usd, [charge_of(ended) for ended in found[first : first + count]])
 
     def uncertain_sums(self, wanted: Sequence[tuple[str, int, int]]) -> list[dict[str, int]]:
         """Nano-USD per model that nobody confirmed, of an account's calls opened in a time, for each wanted one."""

@@ -13,12 +13,14 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 
+import msgspec
 import sqlalchemy as sa
 
 from budgeted.errors import LedgerError, LedgerLockedError
-from budgeted.ledger.accounts import Account, Amendment, LimitSpec
+from budgeted.ledger.accounts import GLOBAL, Account, Amendment, LimitSpec
 from budgeted.ledger.admission import Ask, Refused
 from budgeted.ledger.cost_routing import Route, Stale, at_server_time
+from budgeted.ledger.interface import page_of
 from budgeted.ledger.memory import ended_holds
 from budgeted.ledger.memory.change_records import (
     Amended,
@@ -35,7 +37,7 @@ from budgeted.ledger.memory.ended_holds import Ended
 from budgeted.ledger.memory.ledger import MemoryLedger
 from budgeted.ledger.memory.resolved_routes import charge_of, in_flight_of
 from budgeted.ledger.network_ledger import DEADLINE, DIED, READING_SECONDS
-from budgeted.ledger.spending_records import Charge, RollupRow, Used
+from budgeted.ledger.spending_records import Charge, RollupRow, UncertainPage, Used
 from budgeted.ledger.sql import lost_state, row_mapping
 from budgeted.ledger.sql.account_transactions import AccountTransactions
 from budgeted.ledger.sql.database import BusyError, GoneError
@@ -47,6 +49,7 @@ from budgeted.ledger.sql.opening import open_database
 from budgeted.ledger.sql.schema import PREFIX
 from budgeted.ledger.sql.verb_counts import FORGOTTEN_SECONDS, VerbCounts
 from budgeted.ledger.whole_content import Content
+from budgeted.limits.periods import NEVER
 from budgeted.system.clocks import boot_time
 
 T = TypeVar("T")
@@ -338,6 +341,16 @@ class SQLLedger(LostState):
         """Charges that nobody confirmed, oldest first."""
         return self._charges(self._sql.uncertain)
 
+    def uncertain_page(self, account: str | None = None, first: int = 0, count: int = 50) -> UncertainPage:
+        """Some of them, of an account or of all, from the one with a number on, and what all of these come to."""
+        if account is not None:
+            name = msgspec.json.encode(account).decode()  # as it stands in routes
+            return page_of(self._charges(self._sql.uncertain_with, text=name), account, first, count)
+        [[number]] = self._find(self._sql.count_uncertain)
+        [sums] = self.uncertain_sums([(GLOBAL, 0, NEVER)])  # which every call is charged to
+        some = self._charges(self._sql.some_uncertain, first=first, count=count)
+        return UncertainPage(number, sum(sums.values()), some)
+
     def uncertain_sums(self, wanted: Sequence[tuple[str, int, int]]) -> list[dict[str, int]]:
         """Nano-USD per model that nobody confirmed, of an account's calls opened in a time, for each wanted one.
 
@@ -455,7 +468,7 @@ class SQLLedger(LostState):
 
     # -- what runs in a transaction
 
-    def _charges(self, statement: str, **given: str) -> list[Charge]:
+    def _charges(self, statement: str, **given: Value) -> list[Charge]:
         found = [row_mapping.hold(row) for row in self._find(statement, **given)]
         return [charge_of(one) for one in found if isinstance(one, Ended)]
 

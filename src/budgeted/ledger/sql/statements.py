@@ -138,9 +138,13 @@ class Statements:
         sure = holds.c.reason == EMPTY  # as open ones are: the index of these has no others
         self.any_hold = self._sql(sa.select(holds.c.id).where(mine).limit(sa.literal_column("1")).offset(ZERO))
         self.open_holds = self._sql(find.where(mine, sure, open_).order_by(holds.c.opened))
-        self.uncertain = self._sql(
-            find.where(mine, holds.c.reason != EMPTY).order_by(holds.c.ended, holds.c.opened, holds.c.id)
-        )
+        doubtful = mine & (holds.c.reason != EMPTY)
+        uncertain = find.where(doubtful).order_by(holds.c.ended, holds.c.opened, holds.c.id)
+        self.uncertain = self._sql(uncertain)
+        self.some_uncertain = self._sql(uncertain.limit(_integer("count")).offset(_integer("first")))
+        self.count_uncertain = self._sql(sa.select(sa.func.count()).select_from(holds).where(doubtful))
+        position = sa.func.instr if self._on_sqlite else sa.func.strpos
+        self.uncertain_with = self._sql(uncertain.where(position(holds.c.route, _word("text")) > ZERO))
         self.insert_hold = self._sql(sa.insert(holds))
         ending = {name: value for name, value in _given(holds).items() if name in CHANGING}
         self.update_hold = self._sql(sa.update(holds).where(one).values(ending))

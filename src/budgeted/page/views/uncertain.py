@@ -6,8 +6,7 @@ import math
 from typing import Final
 
 from budgeted.errors import LedgerError
-from budgeted.manager.balances import UncertainCharge
-from budgeted.money import NANO, format_usd, nano_usd
+from budgeted.money import format_usd, nano_usd
 from budgeted.page.asking import Asked, Done, Shown
 from budgeted.page.views.questions import question
 
@@ -52,14 +51,15 @@ def act(asked: Asked) -> Done | Shown:
 
 
 def _list(asked: Asked, wrong: str = "", problem: str = "") -> Shown:
-    charges = asked.books.uncertain()
-    pages = max(1, math.ceil(len(charges) / ON_A_PAGE))
-    page = min(_number(asked.form.get("page") or asked.query.get("page", "1")), pages)
-    shown = charges[(page - 1) * ON_A_PAGE : page * ON_A_PAGE]
+    page = _number(asked.form.get("page") or asked.query.get("page", "1"))
+    found = asked.books.uncertain_page(None, (page - 1) * ON_A_PAGE, ON_A_PAGE)
+    pages = max(1, math.ceil(found.count / ON_A_PAGE))
+    if page > pages:
+        page, found = pages, asked.books.uncertain_page(None, (pages - 1) * ON_A_PAGE, ON_A_PAGE)
     data = {
-        "charges": shown,
-        "count": len(charges),
-        "in_all": sum(_nano(charge) for charge in charges),
+        "charges": found.charges,
+        "count": found.count,
+        "in_all": found.cost,
         "page": page,
         "pages": pages,
         "wrong": wrong,
@@ -67,10 +67,6 @@ def _list(asked: Asked, wrong: str = "", problem: str = "") -> Shown:
         "problem": problem,
     }
     return Shown("uncertain.html", "Uncertain charges", data, 422 if problem else 200)
-
-
-def _nano(charge: UncertainCharge) -> int:
-    return round(charge.cost * NANO)
 
 
 def _number(text: str) -> int:
