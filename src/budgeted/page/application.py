@@ -8,19 +8,19 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib import resources
 from typing import Any, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import anyio
 import anyio.to_thread
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from budgeted.errors import BudgetError, LedgerError
 from budgeted.idempotent_requests import AnswersByKey
 from budgeted.page import forms
+from budgeted.page.answers import html_page, main_of, own_path, problem_page, redirected, rendered, static_file
 from budgeted.page.asking import Asked, Done, Drawn, Shown
 from budgeted.page.guesses import Guesses
 from budgeted.page.live_updates import MOST, Streams
@@ -38,12 +38,6 @@ LOGIN, LOGOUT, EVENTS, STATIC = "/page/login", "/page/logout", "/page/events", "
 
 THREADS = 8
 """How many pages are made at once."""
-
-_TYPES: Mapping[str, str] = {
-    "css": "text/css; charset=utf-8",
-    "js": "text/javascript; charset=utf-8",
-    "svg": "image/svg+xml",
-}
 
 
 def page_routes(
@@ -67,7 +61,7 @@ def page_routes(
         Route(LOGIN, page.login, methods=["GET", "POST"]),
         Route(LOGOUT, page.logout, methods=["POST"]),
         Route(EVENTS, page.events, methods=["GET"]),
-        Route(STATIC + "{name}", _static, methods=["GET"]),
+        Route(STATIC + "{name}", static_file, methods=["GET"]),
     ]
 
 
@@ -87,11 +81,11 @@ class _Page:
     async def view(self, request: Request) -> Response:
         """What is at one of the views' paths."""
         if (why := self._why_not(request)) is not None:
-            return _told(403, "Not from here", why)
+            return problem_page(403, "Not from here", why)
         session, is_new = self._session(request)
         if session is None:
             where = urlencode({"to": request.url.path + (f"?{request.url.query}" if request.url.query else "")})
-            return _redirected(f"{LOGIN}?{where}")
+            return redirected(f"{LOGIN}?{where}")
         self._keep_watching(request)
         answer = await self._answer(request, VIEWS[request.url.path], session)
         if is_new:
@@ -101,27 +95,27 @@ class _Page:
     async def login(self, request: Request) -> Response:
         """A token for a session."""
         if (why := self._why_not(request)) is not None:
-            return _told(403, "Not from here", why)
-        to = _own_path(request.query_params.get("to", "/"))
+            return problem_page(403, "Not from here", why)
+        to = own_path(request.query_params.get("to", "/"))
         if request.method == "GET":
-            return _page("login.html", "Log in", {"to": to, "problem": ""})
+            return rendered("login.html", "Log in", {"to": to, "problem": ""})
         if forms.is_from_elsewhere(request):
-            return _told(403, "Not from here", "this form was sent by a page of another site")
+            return problem_page(403, "Not from here", "this form was sent by a page of another site")
         address = request.client.host if request.client else ""
         try:
             form = await forms.read_form(request)
         except ValueError as error:
-            return _told(400, "This form cannot be read", str(error))
+            return problem_page(400, "This form cannot be read", str(error))
         # Counted before it is looked at: of many at once, none is looked at beyond the most.
         if not self._guesses.may_guess(address):
             text = "Too many tokens of your address were wrong: wait a minute."
-            return _page("login.html", "Log in", {"to": to, "problem": text}, 429)
+            return rendered("login.html", "Log in", {"to": to, "problem": text}, 429)
         session = self._sessions.begin(form.get("token", "").strip() or None)
         if session is None:
             text = "That is none of this server's tokens."
-            return _page("login.html", "Log in", {"to": to, "problem": text}, 401)
+            return rendered("login.html", "Log in", {"to": to, "problem": text}, 401)
         self._guesses.forget(address)
-        answer = _redirected(to)
+        answer = redirected(to)
         self._keep(request, answer, session)
         return answer
 
@@ -131,10 +125,10 @@ class _Page:
         try:
             form = await forms.read_form(request)
         except ValueError as error:
-            return _told(400, "This form cannot be read", str(error))
+            return problem_page(400, "This form cannot be read", str(error))
         if session is not None and not self._is_ours(request, session, form):
-            return _told(403, "Not from here", "this form is none of this session's: load the page anew")
-        answer = _redirected(LOGIN)
+            return problem_page(403, "Not from here", "this form is none of this session's: load the page anew")
+        answer = redirected(LOGIN)
         answer.delete_cookie(_cookie(request), path="/")
         return answer
 
@@ -151,7 +145,7 @@ class _Page:
 
         async def look() -> str | None:
             found = await self._run(lambda: self._shown(view, target.path, query, session, ""))
-            return None if isinstance(found, (Response, Drawn)) else _main(found[0])
+            return None if isinstance(found, (Response, Drawn)) else main_of(found[0])
 
         headers = {**HEADERS, "x-accel-buffering": "no"}
         events = self._streams.events(look, _ends(request))
@@ -166,7 +160,7 @@ class _Page:
         if request.method == "POST":
             return await self._answer_form(request, view, session)
         if view.show is None:
-            return _redirected("/")
+            return redirected("/")
         path, query = request.url.path, dict(request.query_params)
         told = self._sessions.read("told", request.cookies.get(_cookie(request, "told"))) or b""
         found = await self._run(lambda: self._shown(view, path, query, session, told.decode("utf-8", "replace")))
@@ -174,7 +168,7 @@ class _Page:
             return found
         if isinstance(found, Drawn):
             return Response(found.data, headers=dict(DRAWN), media_type=found.media_type)
-        answer = _html(*found)
+        answer = html_page(*found)
         if told:
             answer.delete_cookie(_cookie(request, "told"), path="/")
         return answer
@@ -184,26 +178,28 @@ class _Page:
         try:
             form = await forms.read_form(request)
         except ValueError as error:
-            return _told(400, "This form cannot be read", str(error))
+            return problem_page(400, "This form cannot be read", str(error))
         if not self._is_ours(request, session, form):
-            return _told(403, "Not from here", "this form is none of this session's: load the page anew and try again")
+            return problem_page(
+                403, "Not from here", "this form is none of this session's: load the page anew and try again"
+            )
         if session.role != "write":
-            return _told(403, "You may only look", "this session's token may only read")
+            return problem_page(403, "You may only look", "this session's token may only read")
         done = await self._run(lambda: self._done(view, path, query, form, session))
         if isinstance(done, Done):
-            answer = _redirected(done.where)
+            answer = redirected(done.where)
             self._set_cookie(request, answer, "told", self._sessions.signed("told", done.told.encode()), 60)
             return answer
-        return done if isinstance(done, Response) else _html(*done)
+        return done if isinstance(done, Response) else html_page(*done)
 
     async def _run(self, work: Callable[[], Any]) -> Any:
         """Work in a thread; an answer in place of what goes wrong."""
         try:
             return await anyio.to_thread.run_sync(work, limiter=self._threads)
         except LedgerError as error:
-            return _told(503, "The ledger is away", str(error))
+            return problem_page(503, "The ledger is away", str(error))
         except (BudgetError, ValueError, TypeError, OverflowError) as error:
-            return _told(422, "That cannot be done", str(error))
+            return problem_page(422, "That cannot be done", str(error))
 
     @contextlib.contextmanager
     def _asked(
@@ -343,44 +339,3 @@ def _ends(request: Request) -> Callable[[], bool]:
 def _cookie(request: Request, what: str = "session") -> str:
     """The name of a cookie: with the port, which browsers do not tell servers apart by."""
     return f"budgeted_{what}_{request.url.port or 0}"
-
-
-def _own_path(to: str) -> str:
-    """Where one was on the way to: a path of this server's, whatever an address claims."""
-    parts = urlsplit(to)
-    return to if to.startswith("/") and not to.startswith(("//", "/\\")) and not parts.netloc else "/"
-
-
-def _redirected(where: str) -> Response:
-    return RedirectResponse(where, 303, headers=dict(HEADERS))
-
-
-def _html(html: str, status: int = 200) -> Response:
-    return Response(html, status, dict(HEADERS), "text/html; charset=utf-8")
-
-
-def _page(template: str, title: str, data: Mapping[str, Any], status: int = 200) -> Response:
-    """A page for somebody whom nobody knows yet."""
-    return _html(render(template, {"title": title, **data}), status)
-
-
-def _told(status: int, title: str, text: str) -> Response:
-    return _page("problem.html", title, {"text": text}, status)
-
-
-def _main(html: str) -> str:
-    """The main part of a page."""
-    begin, end = html.find("<main"), html.rfind("</main>")
-    return html[begin : end + len("</main>")]
-
-
-async def _static(request: Request) -> Response:
-    name = request.path_params["name"]
-    kind = _TYPES.get(name.rpartition(".")[2])
-    if kind is None or not name.replace(".", "").isalpha():
-        return PlainTextResponse("there is no such file", 404, dict(HEADERS))
-    try:
-        data = (resources.files("budgeted.page") / "static" / name).read_bytes()
-    except FileNotFoundError:
-        return PlainTextResponse("there is no such file", 404, dict(HEADERS))
-    return Response(data, headers={**HEADERS, "cache-control": "max-age=3600"}, media_type=kind)
