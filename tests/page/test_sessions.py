@@ -64,8 +64,15 @@ def test_guesses_are_forgotten_after_a_minute_and_by_a_right_one() -> None:
     assert counted.may_guess("b")
     clock.now += 61
     assert [counted.may_guess("a") for _ in range(9)] == [True] * 9
-    counted.forget("a")
+    counted.was_right("a", forget=True)
     assert [counted.may_guess("a") for _ in range(10)] == [True] * 10
+
+
+def test_a_token_that_opens_little_does_not_let_its_holder_guess_others_for_longer() -> None:
+    counted = guesses.Guesses(Clock())
+    assert [counted.may_guess("a") for _ in range(10)] == [True] * 10
+    counted.was_right("a", forget=False)
+    assert [counted.may_guess("a") for _ in range(2)] == [True, False]
 
 
 def test_a_session_ends_after_twelve_hours_and_with_its_token() -> None:
@@ -73,7 +80,6 @@ def test_a_session_ends_after_twelve_hours_and_with_its_token() -> None:
     access = TokenAccess(ServerSettings(tokens=(TOKEN,)))
     mine = sessions.Sessions(access, clock)
     begun = mine.begin(TOKEN)
-    assert begun is not None
     cookie = mine.cookie(begun)
     assert mine.of_cookie(cookie) == begun
     assert sessions.Sessions(access, clock).of_cookie(cookie) == begun  # after a restart
@@ -90,7 +96,6 @@ def test_a_session_ends_after_twelve_hours_and_with_its_token() -> None:
 def test_a_cookie_that_somebody_wrote_is_none(change: Any) -> None:
     mine = sessions.Sessions(TokenAccess(ServerSettings(tokens=(TOKEN,), read_tokens=(READER,))), Clock())
     begun = mine.begin(READER)
-    assert begun is not None
     assert begun.role == "read"
     assert mine.of_cookie(change(mine.cookie(begun))) is None
     assert mine.of_cookie(mine.signed("told", b'["write",9999999999,"x"]')) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import logging
 import time
@@ -21,16 +22,16 @@ from budgeted.errors import BudgetError, LedgerError
 from budgeted.idempotent_requests import AnswersByKey
 from budgeted.page import forms
 from budgeted.page.answers import html_page, main_of, own_path, problem_page, redirected, rendered, static_file
-from budgeted.page.asking import Asked, Done, Drawn, Shown
+from budgeted.page.asking import Asked, Done, Drawn, HasEndedError, NotYoursError, Shown
 from budgeted.page.guesses import Guesses
 from budgeted.page.live_updates import MOST, Streams
 from budgeted.page.rendering import render
 from budgeted.page.security_headers import DRAWN, HEADERS
 from budgeted.page.sessions import SECONDS, Session, Sessions
-from budgeted.page.sources import Access, PageSource
+from budgeted.page.sources import Access, NotLetInError, PageSource
 from budgeted.page.spend_by_hour import EVERY
 from budgeted.page.spending import Spending
-from budgeted.page.views import VIEWS, View
+from budgeted.page.views import OWN, VIEWS, View
 
 logger = logging.getLogger("budgeted")
 
@@ -38,6 +39,8 @@ LOGIN, LOGOUT, EVENTS, STATIC = "/page/login", "/page/logout", "/page/events", "
 
 THREADS = 8
 """How many pages are made at once."""
+
+_NAVIGATION = [(path, view.heading) for path, view in VIEWS.items() if view.heading]
 
 
 def page_routes(
@@ -87,7 +90,10 @@ class _Page:
             where = urlencode({"to": request.url.path + (f"?{request.url.query}" if request.url.query else "")})
             return redirected(f"{LOGIN}?{where}")
         self._keep_watching(request)
-        answer = await self._answer(request, VIEWS[request.url.path], session)
+        view = VIEWS[request.url.path]
+        if session.own and not view.own and request.method != "POST":
+            return redirected(OWN)
+        answer = await self._answer(request, view, session)
         if is_new:
             self._keep(request, answer, session)
         return answer
@@ -98,7 +104,7 @@ class _Page:
             return problem_page(403, "Not from here", why)
         to = own_path(request.query_params.get("to", "/"))
         if request.method == "GET":
-            return rendered("login.html", "Log in", {"to": to, "problem": ""})
+            return self._login_page(to)
         if forms.is_from_elsewhere(request):
             return problem_page(403, "Not from here", "this form was sent by a page of another site")
         address = request.client.host if request.client else ""
@@ -108,13 +114,15 @@ class _Page:
             return problem_page(400, "This form cannot be read", str(error))
         # Counted before it is looked at: of many at once, none is looked at beyond the most.
         if not self._guesses.may_guess(address):
-            text = "Too many tokens of your address were wrong: wait a minute."
-            return rendered("login.html", "Log in", {"to": to, "problem": text}, 429)
-        session = self._sessions.begin(form.get("token", "").strip() or None)
-        if session is None:
-            text = "That is none of this server's tokens."
-            return rendered("login.html", "Log in", {"to": to, "problem": text}, 401)
-        self._guesses.forget(address)
+            return self._login_page(to, "Too many tokens of your address were wrong: wait a minute.", 429)
+        token = form.get("token", "").strip() or None
+        try:
+            session = await self._run(lambda: self._sessions.begin(token), of_all=False)
+        except NotLetInError as error:
+            return self._login_page(to, str(error), 401)
+        if isinstance(session, Response):
+            return session
+        self._guesses.was_right(address, forget=session.role == "write")
         answer = redirected(to)
         self._keep(request, answer, session)
         return answer
@@ -139,6 +147,8 @@ class _Page:
         view = VIEWS.get(target.path)
         if session is None or self._why_not(request) is not None or view is None or view.show is None:
             return Response(status_code=204)  # for which a browser asks no more
+        if session.key and await self._run(lambda: self._access.still(session.key), of_all=False) is not True:
+            return Response(status_code=204)
         if self._streams.open >= MOST:
             return Response(status_code=503, headers={"retry-after": "10"})
         query = dict(parse_qsl(target.query, keep_blank_values=True))
@@ -163,7 +173,9 @@ class _Page:
             return redirected("/")
         path, query = request.url.path, dict(request.query_params)
         told = self._sessions.read("told", request.cookies.get(_cookie(request, "told"))) or b""
-        found = await self._run(lambda: self._shown(view, path, query, session, told.decode("utf-8", "replace")))
+        of_all = not session.own
+        show = functools.partial(self._shown, view, path, query, session, told.decode("utf-8", "replace"))
+        found = await self._run(show, of_all=of_all)
         if isinstance(found, Response):
             return found
         if isinstance(found, Drawn):
@@ -192,20 +204,51 @@ class _Page:
             return answer
         return done if isinstance(done, Response) else html_page(*done)
 
-    async def _run(self, work: Callable[[], Any]) -> Any:
-        """Work in a thread; an answer in place of what goes wrong."""
+    async def _run(self, work: Callable[[], Any], *, of_all: bool = True) -> Any:
+        """Work in a thread; an answer in place of what goes wrong.
+
+        Args:
+            work: what is done.
+            of_all: whether who asks may see everything, and so where the ledger is.
+        """
         try:
             return await anyio.to_thread.run_sync(work, limiter=self._threads)
+        except NotLetInError:
+            raise
+        except HasEndedError:
+            return redirected(LOGIN)
+        except NotYoursError as error:
+            return problem_page(403, "Not yours to see", str(error))
         except LedgerError as error:
-            return problem_page(503, "The ledger is away", str(error))
+            text = str(error) if of_all else "It is away or damaged: try again later."
+            return problem_page(503, "The ledger is away", text)
         except (BudgetError, ValueError, TypeError, OverflowError) as error:
             return problem_page(422, "That cannot be done", str(error))
 
     @contextlib.contextmanager
     def _asked(
-        self, path: str, query: Mapping[str, str], form: Mapping[str, str], session: Session, *, changes: bool = False
+        self,
+        view: View,
+        path: str,
+        query: Mapping[str, str],
+        form: Mapping[str, str],
+        session: Session,
+        *,
+        changes: bool = False,
     ) -> Iterator[Asked]:
-        """What a view is asked, with its project's budgets open."""
+        """What a view is asked, with its project's budgets open.
+
+        Raises:
+            HasEndedError: the session has, before its time.
+            NotYoursError: it shows one user alone, and this is of somebody else.
+        """
+        if session.key and not self._access.still(session.key):
+            raise HasEndedError
+        if session.own:
+            if not view.own or query.get("name", session.own) != session.own:
+                msg = f"this session shows what is {session.own}'s alone"
+                raise NotYoursError(msg)
+            query = {**query, "name": session.own}
         projects = self._source.projects()
         project = self._project({**query, **form}, projects)
         with self._source.books(project, changes=changes) as books:
@@ -216,6 +259,7 @@ class _Page:
                 books=books,
                 spending=self._spending,
                 role=session.role,
+                own=session.own,
                 query=query,
                 form=form,
             )
@@ -225,7 +269,7 @@ class _Page:
     ) -> tuple[str, int] | Drawn:
         """A view as HTML, and its status; or a picture."""
         assert view.show is not None  # noqa: S101 - it was asked for
-        with self._asked(path, query, {}, session) as asked:
+        with self._asked(view, path, query, {}, session) as asked:
             self._spending.watch(asked.project)
             shown = view.show(asked)
             return shown if isinstance(shown, Drawn) else self._rendered(shown, asked, session, told)
@@ -236,7 +280,7 @@ class _Page:
         """What a form has done, or the page with what it asks before."""
         assert view.act is not None  # noqa: S101 - it is routed so
         act = view.act
-        with self._asked(path, query, form, session, changes=True) as asked:
+        with self._asked(view, path, query, form, session, changes=True) as asked:
 
             def work() -> Done:
                 done = act(asked)
@@ -259,7 +303,7 @@ class _Page:
     def _who(self, session: Session) -> str:
         """Who does something, for the log: sessions are told apart, and nothing in it opens one."""
         number = hashlib.sha256(session.nonce.encode()).hexdigest()[:8]
-        return f"session {number} {'without a token' if self._sessions.open else 'with a token that may write'}"
+        return f"session {number} {'without a token' if self._access.open else 'with a token that may write'}"
 
     def _rendered(self, shown: Shown, asked: Asked, session: Session, told: str) -> tuple[str, int]:
         data = {
@@ -267,10 +311,10 @@ class _Page:
             "title": shown.title,
             "asked": asked,
             "may_write": session.role == "write",
-            "is_open": self._sessions.open,
+            "is_open": self._access.open,
             "form_token": self._sessions.form_token(session),
             "told": told,
-            "navigation": [(path, view.heading) for path, view in VIEWS.items() if view.heading],
+            "navigation": [(OWN, "Your budget")] if session.own else _NAVIGATION,
         }
         return render(shown.template, data), shown.status
 
@@ -294,13 +338,17 @@ class _Page:
 
     # -- who asks
 
+    def _login_page(self, to: str, problem: str = "", status: int = 200) -> Response:
+        data = {"to": to, "problem": problem, "takes_keys": self._access.takes_keys}
+        return rendered("login.html", "Log in", data, status)
+
     def _why_not(self, request: Request) -> str | None:
         return self._access.why_not(request.scope.get("server"), request.scope["headers"])
 
     def _session(self, request: Request) -> tuple[Session | None, bool]:
         """The session of who asks, and whether it begins with this."""
         found = self._sessions.of_cookie(request.cookies.get(_cookie(request)))
-        if found is None and self._sessions.open:
+        if found is None and self._access.open:
             return self._sessions.begin(None), True
         return found, False
 

@@ -23,6 +23,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         books: the project's budgets.
         spending: what was spent over time.
         role: ``"write"`` or ``"read"``.
+        own: the user whose page alone is looked at, which is then the ``name`` of the query; "" for everything.
         query: what the address says, each name once.
         form: what a form sent, each name once; empty where none was.
     """
@@ -35,6 +36,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     role: Role
     query: Mapping[str, str]
     form: Mapping[str, str] = {}
+    own: str = ""
 
     def link(self, path: str, **query: str | int | None) -> str:
         """The address of a view of the same project.
@@ -91,3 +93,11 @@ class Done(msgspec.Struct, frozen=True):
 
 class FormError(ValueError):
     """A form cannot be done as it was sent: its text is shown, and its sender may mend it."""
+
+
+class NotYoursError(Exception):
+    """What is asked for is not for this session to see; the text tells it."""
+
+
+class HasEndedError(Exception):
+    """A session has ended before its time."""

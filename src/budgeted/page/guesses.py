@@ -28,7 +28,7 @@ class Guesses:
         self._by_address: OrderedDict[str, list[float]] = OrderedDict()
 
     def may_guess(self, address: str) -> bool:
-        """Whether an address may try another token, which is counted as a wrong one until :meth:`forget`."""
+        """Whether an address may try another token, which is counted as a wrong one until :meth:`was_right`."""
         with self._lock:
             now = self._timer()
             guesses = [at for at in self._by_address.pop(address, ()) if at > now - SECONDS]
@@ -38,7 +38,15 @@ class Guesses:
                 self._by_address.popitem(last=False)
             return may
 
-    def forget(self, address: str) -> None:
-        """It had a right one."""
+    def was_right(self, address: str, *, forget: bool) -> None:
+        """The last one was right.
+
+        Args:
+            address: of whom.
+            forget: whether the wrong ones before it are forgotten. By a token that opens little they are not: whoever
+                has one could go on guessing another.
+        """
         with self._lock:
-            self._by_address.pop(address, None)
+            guesses = self._by_address.pop(address, [])
+            if not forget and guesses[:-1]:
+                self._by_address[address] = guesses[:-1]

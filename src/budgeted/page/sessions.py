@@ -8,6 +8,7 @@ all the same: its forms are signed with it.
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import hmac
 import secrets
@@ -23,6 +24,9 @@ SECONDS = 12 * 3600
 LONGEST = 4096
 """Characters that are looked at: browsers keep no longer cookies."""
 
+_BY_CHANCE = secrets.token_bytes(32)
+"""What sessions are signed with where there are no tokens: drawn before a server forks, for all its processes."""
+
 
 class Session(msgspec.Struct, frozen=True, array_like=True):
     """Who looks at a page.
@@ -31,11 +35,15 @@ class Session(msgspec.Struct, frozen=True, array_like=True):
         role: what may be done.
         ends: unix seconds.
         nonce: what tells this session from others.
+        own: the user whose page alone may be looked at; "" for everything.
+        key: by which it is asked at each look whether it goes on; "" for one of which nobody has to be asked.
     """
 
     role: Role
     ends: int
     nonce: str
+    own: str = ""
+    key: str = ""
 
 
 class Sessions:
@@ -48,19 +56,18 @@ class Sessions:
 
     def __init__(self, access: Access, clock: Callable[[], float]) -> None:
         self._access, self._clock = access, clock
-        told = "\n".join(access.secrets).encode()
-        # Without tokens nobody can be told apart, and nothing has to be known again after a restart.
-        self._key = _key_of(told) if told else secrets.token_bytes(32)
 
-    @property
-    def open(self) -> bool:
-        """Whether nobody needs a token."""
-        return not self._access.secrets
+    def begin(self, token: str | None) -> Session:
+        """A new session for the bearer of a token. It may wait for a ledger.
 
-    def begin(self, token: str | None) -> Session | None:
-        """A new session for the bearer of a token; None if it is none of ours."""
-        role = self._access.role(token)
-        return Session(role, int(self._clock()) + SECONDS, secrets.token_urlsafe(18)) if role else None
+        Raises:
+            NotLetInError: the token opens nothing.
+            LedgerError: nobody knows, as the ledger is away.
+        """
+        visitor = self._access.visitor(token)
+        ends = int(self._clock()) + SECONDS
+        ends = min(ends, visitor.until) if visitor.until else ends
+        return Session(visitor.role, ends, secrets.token_urlsafe(18), visitor.own, visitor.key)
 
     def cookie(self, session: Session) -> str:
         """What the browser keeps."""
@@ -101,9 +108,12 @@ class Sessions:
         return data if hmac.compare_digest(self._mac(purpose, data), mac) else None
 
     def _mac(self, purpose: str, data: bytes) -> str:
-        return _text(hmac.digest(self._key, purpose.encode() + b"\0" + data, "sha256"))
+        told = "\n".join(self._access.secrets).encode()
+        # Without secrets nobody is told apart by one, and nothing has to be known again after a restart.
+        return _text(hmac.digest(_key_of(told) if told else _BY_CHANCE, purpose.encode() + b"\0" + data, "sha256"))
 
 
+@functools.lru_cache(maxsize=8)  # as each look asks
 def _key_of(tokens: bytes) -> bytes:
     """A key that takes its time: who may only look has a cookie, and must not find a short token by trying all."""
     return hashlib.scrypt(tokens, salt=b"budgeted page", n=2**14, r=8, p=1, dklen=32)

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Literal, Protocol, TypeAlias
 
+import msgspec
+
 from budgeted.manager.administrative_manager import Books
 
 Role: TypeAlias = Literal["write", "read", ""]
@@ -31,12 +33,41 @@ class PageSource(Protocol):
         """
 
 
+class Visitor(msgspec.Struct, frozen=True):
+    """What the bearer of a token may see and do.
+
+    Args:
+        role: what may be done.
+        own: the user whose page alone may be looked at; "" for everything.
+        key: by which it is asked at each look whether that is still so; "" where the token is good as long as the
+            server runs.
+        until: unix seconds from which on it is not; 0 for never.
+    """
+
+    role: Literal["write", "read"]
+    own: str = ""
+    key: str = ""
+    until: int = 0
+
+
+class NotLetInError(ValueError):
+    """A token opens nothing; the text tells why, to whoever has sent it."""
+
+
 class Access(Protocol):
     """Who may look at a page, and who may change what it shows."""
 
     @property
+    def open(self) -> bool:
+        """Whether nobody needs a token."""
+
+    @property
+    def takes_keys(self) -> bool:
+        """Whether a gateway's keys are tokens as well, for what their users have left."""
+
+    @property
     def secrets(self) -> Sequence[str]:
-        """What sessions are signed with, so that they end when a token is replaced; empty where nobody needs one."""
+        """What sessions are signed with, so that they end when a token is replaced; without any, by chance."""
 
     def why_not(self, server: Sequence[object] | None, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
         """Why a request is not answered at all, whoever sends it; None where it is.
@@ -46,9 +77,20 @@ class Access(Protocol):
             headers: of the request, by names in lower case.
         """
 
-    def role(self, token: str | None) -> Role:
-        """What the bearer of a token may do.
+    def visitor(self, token: str | None) -> Visitor:
+        """Who comes with a token. It is called in a thread, and may ask a ledger.
 
         Args:
             token: None for somebody who has none.
+
+        Raises:
+            NotLetInError: it opens nothing.
+            LedgerError: nobody knows, as the ledger is away.
+        """
+
+    def still(self, key: str) -> bool:
+        """Whether a visitor is still let in, by :attr:`Visitor.key`. It is called in a thread, and may ask a ledger.
+
+        Raises:
+            LedgerError: nobody knows, as the ledger is away.
         """

@@ -11,7 +11,7 @@ from budgeted.errors import LedgerError
 from budgeted.http_server.same_machine import why_not_from_here
 from budgeted.ledger.opening import projects_beside
 from budgeted.manager.administrative_manager import Books
-from budgeted.page.sources import Role
+from budgeted.page.sources import NotLetInError, Visitor
 from budgeted.server.ledger_per_project import Projects
 from budgeted.server.settings import ServerSettings
 
@@ -60,14 +60,27 @@ class TokenAccess:
     def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
 
+    takes_keys = False
+
+    @property
+    def open(self) -> bool:
+        """Whether there are no tokens."""
+        return self._settings.open
+
     @property
     def secrets(self) -> Sequence[str]:
         """All the server's tokens."""
         return (*self._settings.tokens, *self._settings.read_tokens)
 
-    def role(self, token: str | None) -> Role:
+    def visitor(self, token: str | None) -> Visitor:
         """What a token allows."""
-        return self._settings.may(token)
+        if not (role := self._settings.may(token)):
+            raise NotLetInError("That is none of this server's tokens.")
+        return Visitor(role)
+
+    def still(self, key: str) -> bool:  # noqa: ARG002 - as gateways have it
+        """Tokens are good as long as the server runs."""
+        return True
 
     def why_not(self, server: Sequence[object] | None, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
         """Without tokens, only this machine is served."""

@@ -54,7 +54,7 @@
   }
 
   // Where the session has ended, the page leads to where another one begins.
-  const knock = () => fetch(location.href).then((answer) => (answer.redirected ? location.reload() : listen()), listen);
+  const knock = () => fetch(location.href, { headers: { accept: "text/html" } }).then((answer) => (answer.redirected ? location.reload() : listen()), listen);
 
   writeTimes(document);
   if (note && document.querySelector("main [data-live]")) {

@@ -16,17 +16,23 @@ class View(NamedTuple):
         show: what a person looks at, or a picture on it; None where there is only something to do.
         act: what a form there does; None where there is none. A ``Shown`` is a question that comes first.
         heading: in the navigation, or "".
+        own: whether it shows one account alone, by the query's ``name``: so whoever may see that one alone sees it.
     """
 
     show: Callable[[Asked], Shown | Drawn] | None
     act: Callable[[Asked], Done | Shown] | None = None
     heading: str = ""
+    own: bool = False
+
+
+OWN: Final = "/page/user"
+"""Where whoever may see one user alone is led."""
 
 
 VIEWS: Final[Mapping[str, View]] = {
     "/": View(overview.show, heading="Overview"),
     "/page/users": View(users.show, heading="Users"),
-    "/page/user": View(user.show),
+    OWN: View(user.show, own=True),
     spend.PATH: View(spend.show, heading="Spend"),
     "/page/spend.svg": View(spend.draw),
     "/page/activity": View(activity.show, heading="Activity"),

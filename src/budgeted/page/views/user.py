@@ -10,7 +10,7 @@ def show(asked: Asked) -> Shown:
     name = asked.query.get("name", "")
     info = asked.books.info(name) if name else None
     if info is None:
-        return Shown("no_user.html", "No such user", {"name": name}, 404)
+        return Shown("no_user.html", name if asked.own else "No such user", {"name": name}, 200 if asked.own else 404)
     uncertain = [one for one in asked.books.uncertain() if name in one.users]
     data = {"info": info, "balances": asked.books.balances(name), "uncertain": uncertain}
     return Shown("user.html", name, data)
