@@ -13,6 +13,7 @@
 # make picture docs/pictures, of a page that a real run fills (needs chromium)
 # make dist    the files of a release, in dist: made twice alike, checked, and tried in an environment of their own
 # make docs    the documentation's site, in site/: strict, so that a link that leads nowhere fails; docs-serve: as one writes
+# make tables  the tables of the reference that are made from the code, written into their pages
 # make format  let ruff fix and format
 # make clean   remove what these made
 #
@@ -29,7 +30,7 @@ PYTEST = -m pytest -n auto
 .DEFAULT_GOAL = check
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: check test matrix matrix-newest proof proof-long demo bench picture dist docs docs-serve format clean lint types pyright
+.PHONY: check test matrix matrix-newest proof proof-long demo bench picture dist docs docs-serve tables format clean lint types pyright
 .PHONY: tests-quick tests-core tests-all tests-openai2 tests-net tests-litellm-proxy tests-pythons tests-newest
 
 # $(call install,GROUP): a virtual environment, in the target's folder, with this checkout and a group of pyproject.toml.
@@ -203,6 +204,9 @@ docs: .venv-docs/.ready
 
 docs-serve: .venv-docs/.ready
 	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs serve
+
+tables: $(VENV)/.ready
+	$(BIN)/python -m scripts.reference_tables
 
 format: $(VENV)/.ready
 	$(BIN)/ruff check --fix --quiet

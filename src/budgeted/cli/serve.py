@@ -53,9 +53,22 @@ def _limits_of_connections(command: F) -> F:
 
 
 @click.command()
-@click.option("--host", envvar="BUDGETED_HOST", show_envvar=True, default="127.0.0.1", show_default=True)
 @click.option(
-    "--port", envvar="BUDGETED_PORT", show_envvar=True, type=click.IntRange(0, 65535), default=8787, show_default=True
+    "--host",
+    envvar="BUDGETED_HOST",
+    show_envvar=True,
+    default="127.0.0.1",
+    show_default=True,
+    help="Where it listens: a name or an address of this machine.",
+)
+@click.option(
+    "--port",
+    envvar="BUDGETED_PORT",
+    show_envvar=True,
+    type=click.IntRange(0, 65535),
+    default=8787,
+    show_default=True,
+    help="0 for any that is free.",
 )
 @ledger_option
 @timezone_option

@@ -23,12 +23,6 @@ _TEXTS = (
     "max_budget duration project_name ledger default_user_limits unknown_users timezone on_exceed unpriced "
     "unattributed unmetered on_ledger_error on_uncertain fsync alerts_secret"
 ).split()
-_OTHERS = (
-    "home token read_token max_body max_projects threads host port project header_seconds body_seconds answer_seconds "
-    "max_connections max_connections_per_address trusted_proxies payers secret config run "
-    "run_addresses alerts_secret_file"
-).split()
-
 GATEWAY_SETTINGS = (
     "host port open upstreams models free headers max_body connect_seconds silence_seconds metrics_token workers "
     "access_log header_seconds body_seconds unread_seconds grace_seconds max_connections max_connections_per_address "
@@ -36,8 +30,15 @@ GATEWAY_SETTINGS = (
 ).split()
 """The settings of a gateway, each of which is also a variable: ``BUDGETED_GATEWAY_PORT``."""
 
-_OTHERS += [f"gateway_{name}" for name in GATEWAY_SETTINGS]
-"""Variables that are not about a manager's settings."""
+OTHER_VARIABLES = (
+    *(
+        "home token read_token max_body max_projects threads host port project header_seconds body_seconds "
+        "answer_seconds max_connections max_connections_per_address trusted_proxies payers secret config run "
+        "run_addresses alerts_secret_file"
+    ).split(),
+    *(f"gateway_{name}" for name in GATEWAY_SETTINGS),
+)
+"""Variables that are not about a manager's settings, in small letters and without ``BUDGETED_``."""
 
 HIDDEN = "***"
 """What is shown of a value that is nobody's business."""
@@ -78,7 +79,7 @@ def shown_variables(environment: Mapping[str, str]) -> dict[str, str]:
     for variable, value in sorted(environment.items()):
         name = variable.removeprefix(_PREFIX).lower()
         if variable.startswith(_PREFIX) and value.strip():
-            known = name in MANAGER_SETTINGS or name in _OTHERS
+            known = name in MANAGER_SETTINGS or name in OTHER_VARIABLES
             show = _SHOWN.get(name, str)
             readable[variable] = HIDDEN if name in _SECRETS or not known else show(value)
     return readable
@@ -93,8 +94,13 @@ def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     told = []
     for variable, value in environment.items():
         name = variable.removeprefix(_PREFIX).lower()
-        if variable.startswith(_PREFIX) and value.strip() and name not in MANAGER_SETTINGS and name not in _OTHERS:
-            meant = _called_elsewhere(name) or difflib.get_close_matches(name, (*MANAGER_SETTINGS, *_OTHERS), 1)
+        if (
+            variable.startswith(_PREFIX)
+            and value.strip()
+            and name not in MANAGER_SETTINGS
+            and name not in OTHER_VARIABLES
+        ):
+            meant = _called_elsewhere(name) or difflib.get_close_matches(name, (*MANAGER_SETTINGS, *OTHER_VARIABLES), 1)
             hint = f"did you mean {_PREFIX}{meant[0].upper()}?" if meant else "nothing reads it"
             told.append(f"{variable} is not known; {hint}")
     return told
@@ -147,7 +153,7 @@ def variables_of(environment: Mapping[str, str]) -> dict[str, Any]:
                 raise ValueError(msg) from None
         elif name == "alerts_secret_file":
             found["alerts_secret"] = secret_of_environment(environment)
-        elif name not in _OTHERS:
+        elif name not in OTHER_VARIABLES:
             # Whoever means a limit is not to go on without one.
             meant = [ours for ours in _called_elsewhere(name) if ours in _LIMITING]
             meant += difflib.get_close_matches(name, MANAGER_SETTINGS, 1, 0.8)
