@@ -395,7 +395,7 @@ def test_a_module_whose_marks_make_no_sense_is_not_run(tests: pytest.Pytester) -
 
 
 def test_the_examples_of_the_page_pass(tests: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = (Path(__file__).parents[1] / "docs" / "testing-your-app.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[1] / "docs" / "how-to" / "testing-your-app.md").read_text(encoding="utf-8")
     examples = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     for number, example in enumerate(examples):
         (tests.path / f"test_example_{number}.py").write_text(example, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Slices of a shared limit, taken as docs/scale.md shows it: the whole is never passed, whoever is killed."""
+"""Slices of a shared limit, taken as the page on scale shows it: the whole is never passed, whoever is killed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from budgeted import BudgetManager
 from budgeted.testing import Reply, SimulatedProvider
 
-PAGE = (Path(__file__).parents[1] / "docs" / "scale.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[1] / "docs" / "explanation" / "scale.md").read_text(encoding="utf-8")
 [EXAMPLE] = [code for code in re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL) if "a_slice" in code]
 HOSTS, LIMIT, SLICE = 4, 0.02, 0.004
 

@@ -188,7 +188,7 @@ def test_config_shows_who_belongs_to_what_and_refuses_what_no_program_would_star
 
 
 def test_the_page_on_teams_shows_a_file_that_is_understood(folder: Path) -> None:
-    [shown] = [text for language, text in blocks(ROOT / "docs" / "teams.md") if language == "toml"]
+    [shown] = [text for language, text in blocks(ROOT / "docs" / "how-to" / "teams.md") if language == "toml"]
     found = start(shown)
     assert [found[name] for name in ("alice", "carol", "team:search")] == ["team:search", "team:search", "org:acme"]
     assert get_manager().balance("team:search").text == "$50/month"

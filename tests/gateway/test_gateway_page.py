@@ -17,7 +17,7 @@ from budgeted.gateway.stated_gateway import stated_gateway
 from budgeted.manager.environment import GATEWAY_SETTINGS
 from budgeted.testing import SimulatedProvider
 
-PAGE = ROOT / "docs" / "gateway.md"
+PAGE = ROOT / "docs" / "how-to" / "gateway.md"
 COMMANDS = {"sh": ["bash", "-c"], "js": ["node", "--input-type=module", "-e"], "py": [sys.executable, "-c"]}
 
 

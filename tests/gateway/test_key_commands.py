@@ -18,7 +18,7 @@ from budgeted import BudgetManager
 from budgeted.cli.command_group import budgeted
 from budgeted.gateway.key_callers import KeyCallers
 
-PAGE = ROOT / "docs" / "gateway-keys.md"
+PAGE = ROOT / "docs" / "how-to" / "gateway-keys.md"
 
 
 def run(line: str, *, code: int = 0) -> Result:

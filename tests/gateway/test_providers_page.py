@@ -11,7 +11,7 @@ from page_examples import ROOT, blocks
 from budgeted.gateway.known_providers import KNOWN
 from budgeted.gateway.upstreams import Upstreams
 
-PAGE = ROOT / "docs" / "gateway-providers.md"
+PAGE = ROOT / "docs" / "how-to" / "gateway-providers.md"
 ROWS = re.findall(
     r"^\| `([a-z]+)` \| `http://GATEWAY([^`]*)` \| `(/[^`]*)` \| (.*) \|$", PAGE.read_text("utf-8"), re.MULTILINE
 )

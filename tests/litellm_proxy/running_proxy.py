@@ -55,7 +55,7 @@ def settings(ledger: str) -> str:
 
 def of_the_page(language: str) -> str:
     """The one example in a language that the page on the proxy has."""
-    (found,) = (text for name, text in blocks(ROOT / "docs" / "litellm-proxy.md") if name == language)
+    (found,) = (text for name, text in blocks(ROOT / "docs" / "how-to" / "litellm-proxy.md") if name == language)
     return found
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from page_examples import ROOT
 from refused_case import Case
 
-PAGES = sorted((ROOT / "docs/frameworks").glob("*.md"))
+PAGES = sorted((ROOT / "docs/how-to/frameworks").glob("*.md"))
 
 
 class Row(NamedTuple):
