@@ -7,7 +7,9 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from page_examples import run
@@ -46,11 +48,24 @@ def steps(page: Path) -> list[Step]:
     return [Step(*found) for found in _FENCE.findall(page.read_text(encoding="utf-8"))]
 
 
-def walk(page: Path, provider: SimulatedProvider, folder: Path, **variables: str) -> list[str]:
+def walk(
+    page: Path,
+    provider: SimulatedProvider,
+    folder: Path,
+    instead: Mapping[str, str] = MappingProxyType({}),
+    **variables: str,
+) -> list[str]:
     """Take each step of a page in turn; returns their languages.
 
     A program with a title is kept as that file, another one is run, and "text" is what it printed. Of "console", each
     command prints what the page shows below it.
+
+    Args:
+        page: to take the steps of.
+        provider: that SDKs call.
+        folder: to be in.
+        instead: of what the page says in commands, such as a day, what is typed in.
+        variables: of the environment, for commands.
     """
     printed = ""
     for language, title, text in steps(page):
@@ -63,6 +78,8 @@ def walk(page: Path, provider: SimulatedProvider, folder: Path, **variables: str
         elif language == "text":
             assert _steady(printed) == _steady(text)
         elif language == "console":
+            for shown, meant in instead.items():
+                text = text.replace(shown, meant)  # noqa: PLW2901 - as it is typed in
             _type_in(text, provider, folder, variables)
     return [step.language for step in steps(page)]
 
