@@ -10,17 +10,24 @@ ROLE = re.compile(r":(?:attr|class|data|exc|func|meth|mod):(?=`)")
 EXAMPLE = re.compile(r"^(\s*)Example:$", re.MULTILINE)
 SIDE_BY_SIDE = re.compile(r"^( +)(\w+(?:, \w+)+)(: .*\n(?:\1 +.*\n|\n(?=\1 ))*)", re.MULTILINE)
 ARGUMENTS = re.compile(r"^( *)(?:Args|Attributes):\n(?:(?:\1 +.*)?(?:\n|\Z))+", re.MULTILINE)
+REFUSED = re.compile(r"^( +)unknown: .*\n(?:\1 +.*\n)*", re.MULTILINE)
 STRUCT = re.compile(r"(?:msgspec\.)?Struct|NamedTuple")
 
 
 def for_site(text: str) -> str:
-    """A docstring with names of code as code alone, examples laid out as code, and each argument on a line of its own.
+    """A docstring with names of code as code alone, examples laid out as code, and each argument by itself.
+
+    What stands for other keywords, which are refused, is left out.
 
     Args:
         text: as the source has it, without the indentation of what it is about.
     """
     text = EXAMPLE.sub(r"\1Examples:", ROLE.sub("", text))
-    return ARGUMENTS.sub(lambda section: SIDE_BY_SIDE.sub(_apart, section[0] + "\n"), text).rstrip("\n")
+    return ARGUMENTS.sub(_arguments, text).rstrip("\n")
+
+
+def _arguments(section: re.Match[str]) -> str:
+    return SIDE_BY_SIDE.sub(_apart, REFUSED.sub("", section[0] + "\n"))
 
 
 def _apart(found: re.Match[str]) -> str:
@@ -35,6 +42,11 @@ class DocstringsForSite(griffe.Extension):
         """Put it so in the docstring of what has been read, if there is one."""
         if obj.docstring:
             obj.docstring.value = for_site(obj.docstring.value)
+
+    def on_function(self, *, func: griffe.Function, **_: object) -> None:
+        """Show only what may be given: a name for what is refused with a word about it is none of that."""
+        if "unknown" in func.parameters and str(func.parameters["unknown"].annotation) == "Never":
+            del func.parameters["unknown"]
 
     def on_package(self, *, pkg: griffe.Module, **_: object) -> None:
         """Have each struct show the constructor that it has of its fields, as a reader would call it."""
@@ -53,7 +65,8 @@ def is_struct(found: griffe.Class) -> bool:
 
 def fields_of(struct: griffe.Class) -> list[griffe.Parameter]:
     """What a struct is made with: fields of those that it is made of come first."""
-    found: dict[str, griffe.Parameter] = {}
+    itself = griffe.Parameter("self", kind=griffe.ParameterKind.positional_or_keyword)
+    found = {itself.name: itself}
     for one in (*reversed(struct.mro()), struct):
         named = str(one.keywords.get("kw_only", "False")) == "True"
         kind = griffe.ParameterKind.keyword_only if named else griffe.ParameterKind.positional_or_keyword

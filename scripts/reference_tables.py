@@ -92,7 +92,7 @@ def tables() -> dict[Path, dict[str, list[str]]]:
 
 def of_manager() -> Iterator[str]:
     """The settings of a manager."""
-    yield from head("keyword, key of the file, and variable")
+    yield from head("keyword and key, variable")
     told = explained(BudgetManager)
     for name, one in inspect.signature(BudgetManager).parameters.items():
         where = f"`BUDGETED_{name.upper()}`" if name in MANAGER_SETTINGS else "in Python alone"
@@ -101,7 +101,7 @@ def of_manager() -> Iterator[str]:
 
 def of_gateway() -> Iterator[str]:
     """The settings of a gateway: what it forwards, and where it listens."""
-    yield from head("key of `[gateway]`, variable, and option")
+    yield from head("key, variable, option")
     options = options_of(gateway)
     for name in GATEWAY_SETTINGS:
         struct = GatewaySettings if name in GatewaySettings.__struct_fields__ else ListenSettings
@@ -111,7 +111,7 @@ def of_gateway() -> Iterator[str]:
 
 def of_keys() -> Iterator[str]:
     """What a new key has."""
-    yield from head("key of `[gateway.keys]`")
+    yield from head("key")
     for name in KeyDefaults.__struct_fields__:
         told = explained(KeyDefaults)[name]
         yield row([f"`{name}`"], default_of(KeyDefaults, name), unit(name, hints(KeyDefaults)[name]), told)
@@ -119,7 +119,7 @@ def of_keys() -> Iterator[str]:
 
 def of_server() -> Iterator[str]:
     """The settings of a server, and the options of its command."""
-    yield from head("variable, and option")
+    yield from head("variable, option")
     options = options_of(serve)
     told = explained(ServerSettings)
     for name in ServerSettings.__struct_fields__:
@@ -212,7 +212,8 @@ def put(text: str, name: str, lines: Iterable[str]) -> str:
     if text.count(begin) != 1:
         raise ValueError(f"there must be one place for it in the page: {begin}")
     before, after = text.split(begin)
-    return f"{before}{begin}\n" + "\n".join(lines) + f"\n\n{end}{after.partition(end)[2]}"
+    table = "\n".join(lines)
+    return f'{before}{begin}<div class="names" markdown>\n\n{table}\n\n</div>\n{end}{after.partition(end)[2]}'
 
 
 def pages() -> dict[Path, str]:
