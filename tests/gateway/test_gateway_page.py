@@ -51,7 +51,7 @@ def test_every_example_is_charged_to_whom_it_names(
 @pytest.mark.slow
 def test_what_it_says_at_its_start_is_on_the_page(started: Started) -> None:
     [shown] = [text for language, text in blocks(PAGE) if language == "console"]
-    said = "".join(started.said[:3]).replace(started.url, "http://127.0.0.1:8788")
+    said = "".join(started.said[:4]).replace(started.url, "http://127.0.0.1:8788")
     assert said in shown
 
 

@@ -73,6 +73,9 @@ def gateway(
     All that it can be told is in [gateway] of the settings file, or in BUDGETED_GATEWAY_* variables, such as
     BUDGETED_GATEWAY_PORT; options win over these. Limits, prices and all else are as for every program; see `budgeted
     config`. --check ends with exit code 1 where something is wrong.
+
+    To a browser it shows what is left, who spends, and who was refused: everything to who has a token of BUDGETED_TOKEN
+    (or of BUDGETED_READ_TOKEN, to look only), and to who has a key what its user has left.
     """
     if ssl_keyfile and not ssl_certfile:
         raise click.UsageError("--ssl-keyfile needs --ssl-certfile: the certificate that it is the key of")

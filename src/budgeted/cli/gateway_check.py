@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from budgeted.cli.bars import REFUSED, SPENT
+from budgeted.cli.gateway_greeting import whose_page
 from budgeted.cli.table_cells import marked
 from budgeted.cli.table_output import Output, show
 from budgeted.errors import BudgetError
 from budgeted.gateway import key_secret, trace_export
 from budgeted.gateway.stated_gateway import StatedGateway, missing_key
 from budgeted.gateway.upstreams import Upstream, Upstreams
+from budgeted.http_server.tokens import Tokens
 from budgeted.ledger.accounts import GLOBAL
 from budgeted.ledger.default_place import default_directory
 from budgeted.ledger.limit_conversion import limit_of
@@ -22,7 +24,10 @@ from budgeted.ledger.urls import public
 from budgeted.limits.limit import Limit
 from budgeted.manager.stated_settings import stated
 
-NEEDED: Final = ("aiohttp", "httptools", "starlette", "uvicorn", "opentelemetry.sdk", "prometheus_client")
+NEEDED: Final = (
+    *("aiohttp", "httptools", "jinja2", "pygal", "starlette", "uvicorn"),
+    *("opentelemetry.sdk", "prometheus_client"),
+)
 """What the extra ``gateway`` installs."""
 
 
@@ -71,6 +76,7 @@ def _looked_at(stated: StatedGateway, ledger: str | None, project: str, limits: 
     yield _of("limits", lambda: _limits(ledger, project, limits, look=found.well))
     if not stated.settings.open:
         yield _of("keys", _secret)
+    yield _of("page", lambda: whose_page(stated, Tokens.of_environment(os.environ)))
     whom = "also elsewhere, with metrics_token" if stated.settings.metrics_token else "on this machine alone"
     if listening.workers > 1:
         whom = "not told by several workers"

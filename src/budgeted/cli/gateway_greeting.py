@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Sequence
 
 from budgeted.gateway.stated_gateway import StatedGateway
+from budgeted.http_server.tokens import WRITE, Tokens
 from budgeted.manager.budget_manager import BudgetManager
 
 _ANY = {str(ipaddress.IPv4Address(0)): "127.0.0.1", "::": "::1"}
@@ -13,7 +14,11 @@ _ANY = {str(ipaddress.IPv4Address(0)): "127.0.0.1", "::": "::1"}
 
 
 def greeting(
-    stated: StatedGateway, addresses: Sequence[tuple[str, int]], scheme: str, manager: BudgetManager | None
+    stated: StatedGateway,
+    addresses: Sequence[tuple[str, int]],
+    scheme: str,
+    manager: BudgetManager | None,
+    tokens: Tokens,
 ) -> str:
     """Where a gateway listens, what SDKs and agents are to be told, who pays, and which limits hold.
 
@@ -22,6 +27,7 @@ def greeting(
         addresses: where it listens.
         scheme: ``"http"`` or ``"https"``.
         manager: whose accounts pay; None while the ledger is away.
+        tokens: with which its page shows everything.
     """
     urls = [f"{scheme}://{_place(host)}:{port}" for host, port in addresses]
     url = urls[0]
@@ -29,9 +35,24 @@ def greeting(
     lines = [
         f"budgeted gateway on {' and '.join(urls)}, {who} (CTRL+C ends it)",
         f"  OPENAI_BASE_URL={url}/v1 ANTHROPIC_BASE_URL={url} GOOGLE_GEMINI_BASE_URL={url}",
+        f"  page: {url}/ {whose_page(stated, tokens)}",
         f"  {limits_told(manager)}",
     ]
     return "\n".join(lines)
+
+
+def whose_page(stated: StatedGateway, tokens: Tokens) -> str:
+    """To whom a gateway shows its page.
+
+    Args:
+        stated: how it is set up.
+        tokens: with which it shows everything.
+    """
+    if stated.settings.open:
+        return "for whoever is on this machine" + (f" and has a token of {WRITE}" if tokens.every else "")
+    if tokens.every:
+        return "for who has a token, and for a key what is its user's"
+    return f"for a key what is its user's; {WRITE} is not set, so nobody is shown everything"
 
 
 def limits_told(manager: BudgetManager | None) -> str:

@@ -32,6 +32,7 @@ from budgeted.gateway.stated_gateway import StatedGateway
 from budgeted.http_server.connection_limits import ConnectionLimits
 from budgeted.http_server.file_descriptors import share_out
 from budgeted.http_server.server import HTTPServer, listen
+from budgeted.http_server.tokens import Tokens
 from budgeted.manager.budget_manager import BudgetManager
 
 
@@ -92,12 +93,13 @@ class GatewayProcess:
         signal.signal(signal.SIGTERM, self._end)
         try:
             self._set_up_traces()
+            tokens = Tokens.of_environment(os.environ)  # a mistake in them is told at once, be the ledger there or not
             app = self._app()
             server = self._server(app, sockets)
             if greets:
                 made = self._made[0] if self._made else None
                 scheme = "https" if self._certificate else "http"
-                click.echo(greeting(self._stated, server.addresses, scheme, made), err=True)
+                click.echo(greeting(self._stated, server.addresses, scheme, made, tokens), err=True)
             # What has been imported lives as long as the process: looking through it over and over holds up requests.
             gc.collect()
             gc.freeze()

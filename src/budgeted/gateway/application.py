@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from budgeted.gateway.callers import Callers
 from budgeted.gateway.exchange import Exchange
 from budgeted.gateway.observers import Observers
+from budgeted.gateway.page_of_project import BEGINNINGS, PageOfProject, is_for_page
 from budgeted.gateway.settings import GatewaySettings
 from budgeted.gateway.shared_parts import Gateway
 from budgeted.manager.budget_manager import BudgetManager
@@ -25,11 +26,13 @@ def create_gateway(
 ) -> ASGIApp:
     """A gateway, as an ASGI application: it holds what a request may cost, sends it on, and settles what it has cost.
 
+    To a browser it shows the page of its project.
+
     Args:
         manager: whose accounts pay.
         callers: who tells who asks.
         settings: None for the usual ones.
-        environment: where the upstreams' keys are; None for this process's.
+        environment: where the upstreams' keys are, and the page's tokens; None for this process's.
         observers: who is told of requests; None for nobody.
 
     Raises:
@@ -38,16 +41,16 @@ def create_gateway(
     Example:
         >>> app = create_gateway(budgeted.get_manager(), OpenCallers())
     """
-    gateway = Gateway(
-        settings or GatewaySettings(),
-        manager,
-        callers,
-        os.environ if environment is None else environment,
-        None if observers is None else observers.traces,
-    )
+    environment = os.environ if environment is None else environment
+    traces = None if observers is None else observers.traces
+    gateway = Gateway(settings or GatewaySettings(), manager, callers, environment, traces)
+    page = PageOfProject(gateway, environment)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
+            if scope["raw_path"][:6] in BEGINNINGS and is_for_page(scope):
+                await page(scope, receive, send)
+                return
             exchange = Exchange(gateway, scope, receive, send)
             await (exchange.serve() if observers is None else observers.serve(exchange, scope, send))
         elif scope["type"] == "lifespan":

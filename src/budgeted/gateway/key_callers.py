@@ -87,19 +87,59 @@ class KeyCallers:
         await self._check_standing(key)
         return Caller(key.user, (key_records.account(key.id),), key.models, key.id, header)
 
+    @property
+    def secret(self) -> bytes | None:
+        """What keys are signed with; None where there is none yet."""
+        try:
+            return self._signed_with()
+        except CallerError:
+            return None
+
+    def holder(self, text: str) -> Key:
+        """Who holds a key that is good now: its ledger is asked, in the caller's own thread.
+
+        Args:
+            text: of the key.
+
+        Raises:
+            CallerError: it is none that is good here. The text has no more of it than its beginning.
+            LedgerError: nobody knows, as the ledger is away.
+        """
+        key = self._read_key(text)
+        self._check(key, keys.beginning(text))
+        found = key_records.standing(self._manager.ledger, key.id)
+        if not found.known or found.revoked:
+            raise _refused(key, found, "")
+        return key
+
+    def is_good(self, id: str) -> bool:
+        """Whether a key is known, and was not revoked: its ledger is asked, in the caller's own thread.
+
+        Args:
+            id: of the key.
+
+        Raises:
+            LedgerError: nobody knows, as the ledger is away.
+        """
+        found = key_records.standing(self._manager.ledger, id)
+        return found.known and not found.revoked
+
     def _key(self, text: str) -> Key:
         # By a hash: what is kept in memory is nobody's key. It is one of the text as it came, of any length.
         digest = hashlib.sha256(text.encode()).digest()
         if (known := self._read.get(digest)) is not None:
             return known
-        try:
-            key = keys.read(text, self._signed_with())
-        except KeyTextError as error:
-            raise CallerError(401, str(error)) from None
+        key = self._read_key(text)
         if len(self._read) >= MOST_READ:
             self._read.pop(next(iter(self._read)))
         self._read[digest] = key
         return key
+
+    def _read_key(self, text: str) -> Key:
+        try:
+            return keys.read(text, self._signed_with())
+        except KeyTextError as error:
+            raise CallerError(401, str(error)) from None
 
     def _signed_with(self) -> bytes:
         """The secret, as soon as there is one: the first key may be made while the gateway runs."""
@@ -193,11 +233,11 @@ def shown_key(headers: Headers) -> tuple[bytes, str]:
     raise CallerError(401, f"the request has no key: {_HOW}")
 
 
-def _refused(key: Key, found: key_records.Standing) -> CallerError:
+def _refused(key: Key, found: key_records.Standing, outcome: str = ", and nothing was sent") -> CallerError:
     which = f"the key {key.id}" + (f" ({key.name})" if key.name else "")
     if not found.known:
         text = (
             f"{which} is not known in the ledger that this gateway uses, which has none of its limits; ask for another"
         )
         return CallerError(401, text)
-    return CallerError(REVOKED_STATUS, f"{which} was revoked, and nothing was sent: {found.revoked}")
+    return CallerError(REVOKED_STATUS, f"{which} was revoked{outcome}: {found.revoked}")

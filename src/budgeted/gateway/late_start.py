@@ -12,6 +12,7 @@ import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from budgeted.errors import BudgetError, LedgerError
+from budgeted.gateway.page_of_project import BEGINNINGS, is_for_page, page_while_away
 from budgeted.gateway.refusals import AWAY, Answer, answer, dialect_of, refusal_of, send_answer
 
 RETRY_SECONDS: Final = 1.0
@@ -34,6 +35,7 @@ class LateStart:
     def __init__(self, make: Callable[[], ASGIApp], error: LedgerError) -> None:
         self._make, self._error = make, error
         self._app: ASGIApp | None = None
+        self._page = page_while_away()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer what the other application would, or that it is not there yet."""
@@ -42,7 +44,10 @@ class LateStart:
         elif self._app is not None:
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
-            await send_answer(send, self._answer(scope["path"]), head=scope["method"] == "HEAD")
+            if scope["raw_path"][:6] in BEGINNINGS and is_for_page(scope):
+                await self._page(scope, receive, send)
+            else:
+                await send_answer(send, self._answer(scope["path"]), head=scope["method"] == "HEAD")
 
     def _answer(self, path: str) -> Answer:
         if path in ("/", "/health", "/health/live", "/health/ready"):

@@ -53,7 +53,7 @@ LONGEST: Final = 4096
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _SEGMENT: Final = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})*")
 _TAKEN: Final = frozenset(
-    "v1 v2 v1alpha v1beta v1beta1 api model guardrail async-invoke upload budget health metrics".split()
+    "v1 v2 v1alpha v1beta v1beta1 api model guardrail async-invoke upload budget health metrics page".split()
 )
 """What paths begin with that lead elsewhere."""
 

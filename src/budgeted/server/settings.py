@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import os
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -10,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from budgeted.http_server.same_machine import is_loopback
+from budgeted.http_server.tokens import Tokens
 from budgeted.ledger.urls import public
 from budgeted.limits.periods import zone
 from budgeted.manager.settings import check_fsync, check_hold_timeout
@@ -61,11 +61,7 @@ class ServerSettings(msgspec.Struct, kw_only=True, frozen=True):
         check_fsync(self.fsync)
         check_hold_timeout(self.hold_timeout)
         _check_whole(self, "max_body", "max_projects", "threads")
-        for name in ("tokens", "read_tokens"):
-            for token in getattr(self, name):
-                if not isinstance(token, str) or not token.isascii() or not token.isprintable() or " " in token:
-                    msg = f"{name} must be printable ASCII without blanks; make one with: openssl rand -hex 32"
-                    raise ValueError(msg)
+        Tokens(self.tokens, self.read_tokens)  # which looks at them
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> ServerSettings:
@@ -89,9 +85,8 @@ class ServerSettings(msgspec.Struct, kw_only=True, frozen=True):
                 except ValueError:
                     msg = f"{variable}={shown(value)} must be a number"
                     raise ValueError(msg) from None
-        for name, variable in (("tokens", "BUDGETED_TOKEN"), ("read_tokens", "BUDGETED_READ_TOKEN")):
-            given[name] = tuple(one.strip() for one in found.get(variable, "").split(",") if one.strip())
-        return cls(**given)
+        tokens = Tokens.of_environment(found)
+        return cls(tokens=tokens.write, read_tokens=tokens.read, **given)
 
     @property
     def open(self) -> bool:
@@ -113,13 +108,7 @@ class ServerSettings(msgspec.Struct, kw_only=True, frozen=True):
 
     def may(self, token: str | None) -> Literal["write", "read", ""]:
         """What the bearer of a token may do: ``"write"`` (and read), ``"read"``, or ``""``: nothing."""
-        if self.open:
-            return "write"
-        given = (token or "").encode("utf-8", "replace")
-        # All are compared, so that the time tells nothing.
-        write = [hmac.compare_digest(given, one.encode()) for one in self.tokens]
-        read = [hmac.compare_digest(given, one.encode()) for one in self.read_tokens]
-        return "write" if any(write) else "read" if any(read) else ""
+        return "write" if self.open else Tokens(self.tokens, self.read_tokens).may(token)
 
 
 def _check_whole(settings: msgspec.Struct, *names: str) -> None:

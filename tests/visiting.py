@@ -7,6 +7,9 @@ from typing import Any, Self
 
 import httpx2
 
+ACCEPT = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
+"""What browsers send for what somebody has typed, or clicked on."""
+
 VOID = {"br", "hr", "img", "input", "link", "meta", "source"}
 
 
@@ -79,7 +82,7 @@ class Visitor:
     """
 
     def __init__(self, url: str, token: str | None = None) -> None:
-        self.client = httpx2.Client(base_url=url, trust_env=False, follow_redirects=False)
+        self.client = httpx2.Client(base_url=url, trust_env=False, follow_redirects=False, headers={"accept": ACCEPT})
         if token is not None:
             answer = self.client.post("/page/login?to=/", data={"token": token})
             assert answer.status_code == 303, answer.text
