@@ -204,7 +204,7 @@ def test_a_key_shows_what_its_user_has_left_and_may_only_look(holder: Visitor) -
     for text in ("alice", "$5/day", "$3.00 left", "8 calls left", "You may only look"):
         assert text in page.text
     assert [form.action for form in page.forms] == ["/page/logout"]
-    assert set(page.links) == {"To the content", "budgeted", "Your budget"}
+    assert set(page.links) == {"To the content", "budgeted", "Your budget", "Keys of the gateway"}
 
 
 @pytest.mark.parametrize("path", OTHERS)
@@ -317,6 +317,50 @@ def test_keys_of_other_projects_and_of_other_secrets_are_told_as_that(manager: B
     with BudgetManager("other", ledger="memory://") as other:
         assert "is of another project" in logged_in(url, key_for(other, "alice")[0]).text
     assert "another secret" in logged_in(url, key_for(manager, "alice", "of somebody else, and long enough")[0]).text
+
+
+# -- keys on the page
+
+
+def test_the_keys_of_a_user_are_listed_and_one_is_revoked_once_that_was_agreed_to(
+    manager: BudgetManager, url: str
+) -> None:
+    text, key = key_for(manager, STRANGER, name="<b>laptop</b>", limits="$4/day", expires=2_000_000_000)
+    other, _ = key_for(manager, STRANGER)
+    key_for(manager, "bob", name="of-bob")
+    with Visitor(url, TOKEN) as visitor:
+        listed = visitor.get(visitor.get("/page/user", name=STRANGER).links["Keys of the gateway"])
+        for shown in (key.id, "<b>laptop</b>", "$4/day", "2033-05-18 03:33 UTC", "active"):
+            assert shown in listed.text
+        assert not [one for one in (text, other, "of-bob") if one in listed.html]
+        [form] = [one for one in listed.forms if one.fields.get("id") == key.id]
+        asked = visitor.send(form, 200, reason="<i>lost</i>")
+        assert "Whoever is refused is told: <i>lost</i>" in asked.text
+        assert KeyBooks(books_of(manager)).find(key.id).state == "active"
+        done = visitor.send(asked.form("/page/keys"), 303)
+        assert "revoked <i>lost</i>" in done.text
+        assert "is revoked already" in visitor.send(form).text
+    assert KeyBooks(books_of(manager)).find(key.id).revoked == "<i>lost</i>"
+
+
+def test_a_keys_holder_sees_the_keys_of_the_same_user_and_revokes_none(holder: Visitor, manager: BudgetManager) -> None:
+    key_for(manager, STRANGER, name="of-a-stranger")
+    key_for(manager, "alice", name="ci")
+    page = holder.get("/page/keys")
+    assert "laptop" in page.text
+    assert "ci" in page.text
+    assert "of-a-stranger" not in page.text
+    assert [form.action for form in page.forms] == ["/page/logout"]
+
+
+def test_a_key_that_is_not_known_or_is_of_somebody_else_is_not_revoked(manager: BudgetManager, url: str) -> None:
+    key_for(manager, STRANGER)
+    _, others = key_for(manager, "bob")
+    with Visitor(url, TOKEN) as visitor:
+        form = visitor.get("/page/keys", name=STRANGER).form("/page/keys")
+        for id in ("nothing", "", others.id):
+            assert visitor.post(form, id=id, agreed="1").status_code == 404
+    assert KeyBooks(books_of(manager)).find(others.id).state == "active"
 
 
 # -- around it

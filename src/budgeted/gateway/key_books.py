@@ -132,8 +132,8 @@ class KeyBooks:
         """The keys of a user, or all of them (None), the oldest first."""
         background_worker.drain()
         records = [one for one in key_records.every(self._books.ledger) if user in (None, one.user)]
-        infos = self._infos() if records else {}
-        found = [self._info(one, infos.get(_called(one.id))) for one in records]
+        look = self._infos().get if user is None else self._books.info  # of many keys, few are one user's
+        found = [self._info(one, look(_called(one.id))) for one in records]
         return sorted(found, key=lambda one: (one.created, one.id))
 
     def find(self, id: str) -> KeyInfo:

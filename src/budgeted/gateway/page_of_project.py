@@ -18,6 +18,7 @@ from budgeted.gateway import request_checks
 from budgeted.gateway.callers import CallerError
 from budgeted.gateway.key_in_address import refuse_key_in_address
 from budgeted.gateway.page_access import GatewayAccess
+from budgeted.gateway.page_of_keys import KeysOfGateway
 from budgeted.gateway.refusals import AWAY, Refusal
 from budgeted.gateway.shared_parts import Gateway
 from budgeted.http_server.request_headers import CheckedHeaders
@@ -103,7 +104,9 @@ class PageOfProject:
     def __init__(self, gateway: Gateway, environment: Mapping[str, str]) -> None:
         access = GatewayAccess(Tokens.of_environment(environment), gateway.callers, is_open=gateway.settings.open)
         self._app = Starlette(
-            routes=page_routes(ProjectToSee(gateway.manager), access, clock=gateway.manager.payer.clock),
+            routes=page_routes(
+                ProjectToSee(gateway.manager), access, keys=KeysOfGateway(), clock=gateway.manager.payer.clock
+            ),
             middleware=[Middleware(CheckedHeaders)],
             exception_handlers={HTTPException: _nothing_there, Exception: _mistake},
         )

@@ -28,7 +28,7 @@ from budgeted.page.live_updates import MOST, Streams
 from budgeted.page.rendering import render
 from budgeted.page.security_headers import DRAWN, HEADERS
 from budgeted.page.sessions import SECONDS, Session, Sessions
-from budgeted.page.sources import Access, NotLetInError, PageSource
+from budgeted.page.sources import Access, Keys, NotLetInError, PageSource
 from budgeted.page.spend_by_hour import EVERY
 from budgeted.page.spending import Spending
 from budgeted.page.views import OWN, VIEWS, View
@@ -47,6 +47,7 @@ def page_routes(
     source: PageSource,
     access: Access,
     *,
+    keys: Keys | None = None,
     clock: Callable[[], float] = time.time,
     timer: Callable[[], float] = time.monotonic,
 ) -> list[Route]:
@@ -55,10 +56,11 @@ def page_routes(
     Args:
         source: whose budgets are shown.
         access: who may look, and who may change them.
+        keys: of the gateway that shows it; None for a server.
         clock: unix seconds.
         timer: seconds that only go forwards.
     """
-    page = _Page(source, access, clock, timer)
+    page = _Page(source, access, keys, clock, timer)
     return [
         *(Route(path, page.view, methods=["GET", "POST"] if view.act else ["GET"]) for path, view in VIEWS.items()),
         Route(LOGIN, page.login, methods=["GET", "POST"]),
@@ -70,9 +72,14 @@ def page_routes(
 
 class _Page:
     def __init__(
-        self, source: PageSource, access: Access, clock: Callable[[], float], timer: Callable[[], float]
+        self,
+        source: PageSource,
+        access: Access,
+        keys: Keys | None,
+        clock: Callable[[], float],
+        timer: Callable[[], float],
     ) -> None:
-        self._source, self._access = source, access
+        self._source, self._access, self._keys = source, access, keys
         self._sessions = Sessions(access, clock)
         self._guesses = Guesses(timer)
         self._streams = Streams()
@@ -259,6 +266,7 @@ class _Page:
                 books=books,
                 spending=self._spending,
                 role=session.role,
+                keys=self._keys,
                 own=session.own,
                 query=query,
                 form=form,

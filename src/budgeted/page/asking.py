@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from budgeted.manager.administrative_manager import Books
-from budgeted.page.sources import Role
+from budgeted.page.sources import Keys, Role
 from budgeted.page.spending import Spending
 
 
@@ -23,6 +23,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         books: the project's budgets.
         spending: what was spent over time.
         role: ``"write"`` or ``"read"``.
+        keys: those of the gateway; None where there is none.
         own: the user whose page alone is looked at, which is then the ``name`` of the query; "" for everything.
         query: what the address says, each name once.
         form: what a form sent, each name once; empty where none was.
@@ -36,6 +37,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     role: Role
     query: Mapping[str, str]
     form: Mapping[str, str] = {}
+    keys: Keys | None = None
     own: str = ""
 
     def link(self, path: str, **query: str | int | None) -> str:

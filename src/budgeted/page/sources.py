@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Literal, Protocol, TypeAlias
@@ -30,6 +31,51 @@ class PageSource(Protocol):
         Raises:
             ValueError: it is no name of a project.
             LedgerError: its ledger is away.
+        """
+
+
+class ListedKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A gateway's key in a list: all but its text, which its holder alone has.
+
+    Args:
+        id: by which it is shown and revoked.
+        name: what it is called, or "".
+        state: whether its calls are let through.
+        revoked: why it was revoked, or "".
+        spent: USD charged with it since the last reset.
+        limits: its own, as text; "" for none.
+        created: when it was made.
+        expires: from when on it is refused; None for never.
+    """
+
+    id: str
+    name: str
+    state: Literal["active", "expired", "revoked"]
+    revoked: str
+    spent: float
+    limits: str
+    created: dt.datetime
+    expires: dt.datetime | None
+
+
+class Keys(Protocol):
+    """The keys of a gateway, by their users. Its methods are called in threads, and may raise ``LedgerError``."""
+
+    def of(self, books: Books, user: str) -> Sequence[ListedKey]:
+        """A user's keys, the oldest first.
+
+        Args:
+            books: of the project.
+            user: who pays.
+        """
+
+    def revoke(self, books: Books, id: str, reason: str) -> None:
+        """Refuse every call with a key from now on.
+
+        Args:
+            books: of the project.
+            id: of the key.
+            reason: is told with every refusal; "" for none.
         """
 
 

@@ -6,7 +6,20 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from budgeted.page.asking import Asked, Done, Drawn, Shown
-from budgeted.page.views import activity, assign, limits, overview, reset, spend, stop, top_up, uncertain, user, users
+from budgeted.page.views import (
+    activity,
+    assign,
+    keys,
+    limits,
+    overview,
+    reset,
+    spend,
+    stop,
+    top_up,
+    uncertain,
+    user,
+    users,
+)
 
 
 class View(NamedTuple):
@@ -33,6 +46,7 @@ VIEWS: Final[Mapping[str, View]] = {
     "/": View(overview.show, heading="Overview"),
     "/page/users": View(users.show, heading="Users"),
     OWN: View(user.show, own=True),
+    keys.PATH: View(keys.show, keys.act, own=True),
     spend.PATH: View(spend.show, heading="Spend"),
     "/page/spend.svg": View(spend.draw),
     "/page/activity": View(activity.show, heading="Activity"),
