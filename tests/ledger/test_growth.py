@@ -19,7 +19,7 @@ from ledgers import AT, calls, canonical, charge, check, cost, dump, give, hold,
 
 from budgeted import BudgetManager
 from budgeted.ledger.accounts import GLOBAL
-from budgeted.ledger.interface import page_of, sums_of
+from budgeted.ledger.interface import PAGE, page_of, sums_of
 from budgeted.ledger.journal import segment_files, snapshot_files
 from budgeted.ledger.journal.ledger import JournalLedger
 from budgeted.ledger.memory import bound_accounts, daily_rollups, ended_holds, snapshot
@@ -399,3 +399,35 @@ def test_a_page_of_uncertain_charges_is_a_part_of_the_list(ledger: Any) -> None:
             found = ledger.uncertain_page(name, first, count)
             assert found == page_of(listed, name, first, count)
     assert ledger.uncertain_page(count=0).count == len(listed) > 0
+
+
+# -- who was charged most
+
+
+def test_those_who_were_charged_most_on_a_day_come_first(ledger: Any, few: None) -> None:
+    names = [user(1), user(2), user(3), 'u:"; DROP TABLE \\ \n<b>%_', "u:\N{SNOWMAN}\0"]
+    for name in (GLOBAL, *names, "t:x=y"):
+        give(ledger, name, usd(10**12))
+    assert ledger.spent_most(20_000, 5) == []
+    charge(ledger, 900, GLOBAL, user(1), day=19_999)
+    for number, name in enumerate(names):
+        charge(ledger, 10 * (number + 1), GLOBAL, name, "t:x=y", model="m")
+    for model in "mn":
+        charge(ledger, 20, GLOBAL, user(1), model=model)  # 50 in all, of two models
+    assert ledger.spent_most(20_000, 9) == [names[0], names[4], names[3], names[2], names[1]]
+    assert ledger.spent_most(20_000, 2) == [names[0], names[4]]
+    assert ledger.spent_most(20_001, 2) == []
+
+
+def test_those_who_were_charged_most_are_found_among_many_that_rest(few: None) -> None:
+    ledger = MemoryLedger()
+    give(ledger, GLOBAL, usd(10**9))
+    for number in range(3 * PAGE):
+        serve(ledger, number)
+    for number in (5, PAGE + 5, 2 * PAGE + 5):
+        charge(ledger, number, GLOBAL, user(number))
+    found = ledger.spent_most(20_000, 4)
+    assert found == [user(2 * PAGE + 5), user(PAGE + 5), user(5), user(0)]
+    rows = ledger.rollups(20_000)
+    assert len(rows) == 3 * PAGE + 1
+    assert sum(row.usd for row in rows if row.account == GLOBAL) == sum(row.usd for row in rows) // 2

@@ -438,11 +438,11 @@ def test_without_its_library_the_ledger_says_what_to_install() -> None:
 # -- servers of earlier versions
 
 
-def test_a_server_that_knows_no_pages_of_uncertain_charges_is_asked_for_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    without = tuple(one for one in asgi_application.ENDPOINTS if not one.path.endswith("/uncertain_page"))
-    assert len(without) + 1 == len(asgi_application.ENDPOINTS)
+def test_a_server_that_tells_only_lists_is_asked_for_these(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without = tuple(
+        one for one in asgi_application.ENDPOINTS if not one.path.endswith(("/uncertain_page", "/spent_most"))
+    )
+    assert len(without) + 2 == len(asgi_application.ENDPOINTS)
     monkeypatch.setattr(asgi_application, "ENDPOINTS", without)
     with Serving(ledger=str(tmp_path / "ledger")) as server:
         ledger = HTTPLedger(server.url, "shop")
@@ -453,4 +453,5 @@ def test_a_server_that_knows_no_pages_of_uncertain_charges_is_asked_for_all(
         page = ledger.uncertain_page(ALICE)
         assert (page.count, page.usd, page.charges) == (1, 40, ledger.uncertain())
         assert ledger.uncertain_page("u:nobody").count == 0
+        assert ledger.spent_most(20_000, 5) == [ALICE]
         ledger.close()

@@ -12,7 +12,8 @@ from clocks import HOUR, Clock
 from budgeted.errors import LedgerError, LedgerUnavailableError
 from budgeted.manager.administrative_manager import Books
 from budgeted.money import NANO
-from budgeted.page.spending import FRESH, SHARE, Spending
+from budgeted.page.kept_answers import FRESH, SHARE
+from budgeted.page.spending import Spending
 
 
 class Source:

@@ -13,10 +13,13 @@ from typing import Final, Self
 from budgeted.errors import BudgetError
 from budgeted.manager.activity import Activity
 from budgeted.manager.administrative_manager import Books
-from budgeted.manager.project_status import ProjectStatus, project_status
+from budgeted.manager.project_status import Busiest, ProjectStatus, busiest_today, project_status
 
 SECONDS: Final = 1.0
 """Between two looks; what takes long to look at is looked at less often."""
+
+SHARE: Final = 20
+"""Of the time, looking up who has spent most today takes one part in so many at most."""
 
 SOON: Final = 0.2
 """Until it is looked whether somebody else is wanted."""
@@ -47,6 +50,8 @@ class News:
         self.activity: Activity | None = None
         self.problem = self.wanted = ""
         self.count = 0
+        self._busiest: Busiest | None = None
+        self._busiest_due = 0.0
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -72,7 +77,7 @@ class News:
     def _look(self, books: Books) -> None:
         """Look once, and meanwhile for whoever is wanted, until it is time for the next."""
         began = time.monotonic()
-        found, self.activity, self.problem = project_status(books), books.activity(), ""
+        found, self.activity, self.problem = project_status(books, self._kept_busiest), books.activity(), ""
         until = began + max(SECONDS, 3 * (time.monotonic() - began))
         looked_for: str | None = None
         while not self._over.is_set():
@@ -84,6 +89,15 @@ class News:
             if left <= 0:
                 return
             self._over.wait(min(left, SOON))
+
+    def _kept_busiest(self, books: Books) -> Busiest:
+        """Who has spent most today: looked up more seldom, the longer it takes."""
+        began = time.monotonic()
+        if self._busiest is None or began >= self._busiest_due:
+            self._busiest = busiest_today(books)
+            ended = time.monotonic()
+            self._busiest_due = ended + SHARE * (ended - began)
+        return self._busiest
 
 
 def _with_wanted(found: ProjectStatus, books: Books, wanted: str) -> ProjectStatus:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
@@ -141,6 +143,9 @@ class Ledger(Protocol):
     def rollups(self, since: int = 0, account: str | None = None) -> list[RollupRow]:
         """The report's rows from a day on, of one account or of all."""
 
+    def spent_most(self, day: int, count: int) -> list[str]:
+        """The users that were charged most on a day, the dearest first."""
+
     def uncertain(self) -> list[Charge]:
         """Charges that nobody confirmed, oldest first."""
 
@@ -200,6 +205,16 @@ def sums_of(charges: Iterable[Charge], wanted: Sequence[tuple[str, int, int]]) -
                 sums[one.model] = sums.get(one.model, 0) + one.used.usd
         found.append(sums)
     return found
+
+
+def spent_most_of(rows: Iterable[RollupRow], count: int, least: int = 0) -> list[tuple[str, int]]:
+    """The users that were charged most in some rows of a report, and at least so much, each with nano-USD."""
+    spent = Counter[str]()
+    for row in rows:
+        if row.account.startswith("u:"):
+            spent[row.account] += row.usd
+    enough = [one for one in spent.items() if one[1] >= least]
+    return heapq.nsmallest(count, enough, key=lambda one: (-one[1], one[0]))
 
 
 def page_of(charges: Iterable[Charge], account: str | None, first: int, count: int) -> UncertainPage:

@@ -24,9 +24,9 @@ from typing import NamedTuple, TypeVar
 from budgeted.errors import LedgerCorruptError, LedgerError, LedgerLockedError, LedgerUnavailableError
 from budgeted.ledger import background_worker
 from budgeted.ledger.acknowledged_verbs import AcknowledgedVerbs, WentBackError
-from budgeted.ledger.interface import is_closed, page_of, sums_of
+from budgeted.ledger.interface import is_closed, page_of, spent_most_of, sums_of
 from budgeted.ledger.memory.change_records import Change
-from budgeted.ledger.spending_records import Charge, UncertainPage
+from budgeted.ledger.spending_records import Charge, RollupRow, UncertainPage
 from budgeted.ledger.wait_queues import WaitQueues
 from budgeted.ledger.weak_registry import WeakRegistry
 from budgeted.limits.trusted_clock import is_system_clock
@@ -149,6 +149,14 @@ class RemoteLedger:
     def release(self, id: str, at: int, timeout: float | None = None) -> bool:
         """Drop a hold: nothing was spent."""
         raise NotImplementedError
+
+    def rollups(self, since: int = 0, account: str | None = None) -> list[RollupRow]:
+        """The report's rows from a day on, of one account or of all."""
+        raise NotImplementedError
+
+    def spent_most(self, day: int, count: int) -> list[str]:
+        """The users that were charged most on a day, the dearest first."""
+        return [account for account, _ in spent_most_of((row for row in self.rollups(day) if row.day == day), count)]
 
     def uncertain(self) -> list[Charge]:
         """Charges that nobody confirmed, oldest first."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 from budgeted.errors import LedgerUnavailableError, UnknownUserError
 from budgeted.ledger import background_worker
@@ -37,6 +38,10 @@ from budgeted.telemetry.forecast import Recent, goes_by_recent, recent_rates
 from budgeted.validation import check_count, check_user
 
 logger = logging.getLogger("budgeted")
+
+
+FEW: Final = 100
+"""Accounts that reports are asked about one by one, as there may be a million others; of more, all are asked about."""
 
 
 class Accounts:
@@ -91,9 +96,12 @@ class Accounts:
         """What was charged lately, where accounts have limits whose own period tells nothing of that."""
         payer = self._payer
         names = [account.id for account in accounts if any(map(goes_by_recent, account.slots))]
-        if not names:
-            return {}
-        return recent_rates(payer.ledger, payer.clock(), payer.timezone, names[0] if len(names) == 1 else None)
+        if len(names) > FEW:
+            return recent_rates(payer.ledger, payer.clock(), payer.timezone)
+        rates: dict[str, Recent] = {}
+        for name in names:
+            rates |= recent_rates(payer.ledger, payer.clock(), payer.timezone, name)
+        return rates
 
     def _balances(self, accounts: Sequence[Account]) -> list[list[Balance]]:
         """The balances of each of some accounts."""

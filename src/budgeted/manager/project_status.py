@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-import heapq
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
-from budgeted.ledger.accounts import GLOBAL, account_kind, account_name
+from budgeted.ledger import background_worker
+from budgeted.ledger.accounts import GLOBAL
 from budgeted.ledger.limit_conversion import day_number
 from budgeted.limits.periods import local_time
 from budgeted.manager.administrative_manager import Books
@@ -18,7 +17,7 @@ from budgeted.money import to_usd
 from budgeted.pricing.tool_prices import TOOL
 
 LOOKED_AT: Final = 1000
-"""Accounts that are looked at one by one; where there are more, those who have spent most today."""
+"""Users that are looked at one by one; where there are as many, those who have spent most today."""
 
 BUSIEST: Final = 100
 """How many of those who have spent most today are looked at where not all are."""
@@ -35,6 +34,7 @@ class ProjectStatus:
         balances: of each limit of the global account; of all that it has spent where it has no limit.
         accounts: users and teams, those nearest a limit first.
         complete: whether ``accounts`` are all there are; else they are the :data:`BUSIEST` of today.
+        busiest_at: when these were looked up; None where all are looked at, or while that is still to be done.
         spent_today: USD that was charged since the day began, each call once.
         calls_today: calls of models since then.
         calls_in_flight: calls that have not ended.
@@ -49,6 +49,7 @@ class ProjectStatus:
     balances: tuple[Balance, ...]
     accounts: tuple[AccountInfo, ...]
     complete: bool
+    busiest_at: dt.datetime | None
     spent_today: float
     calls_today: int
     calls_in_flight: int
@@ -57,11 +58,39 @@ class ProjectStatus:
     uncertain: float
 
 
-def project_status(books: Books) -> ProjectStatus:
-    """How a project stands now. It costs the same however many accounts there are, but for who was busy today.
+class Busiest(NamedTuple):
+    """Who had spent most today, at one moment.
+
+    Args:
+        accounts: the ledger's names of :data:`BUSIEST` users, the dearest first.
+        at: when, in unix seconds.
+    """
+
+    accounts: Sequence[str]
+    at: float
+
+
+def busiest_today(books: Books) -> Busiest:
+    """Look up who has spent most today: of a million users, that takes a second or more.
 
     Args:
         books: the project's.
+
+    Raises:
+        LedgerError: the ledger is away, or refuses.
+    """
+    background_worker.drain()
+    now = books.payer.clock()
+    return Busiest(books.ledger.spent_most(day_number(now, books.payer.timezone), BUSIEST), now)
+
+
+def project_status(books: Books, busiest: Callable[[Books], Busiest | None] = busiest_today) -> ProjectStatus:
+    """How a project stands now. It takes as long however many accounts there are, but for who was busy today.
+
+    Args:
+        books: the project's.
+        busiest: tells who has spent most today, where there are too many users to look at each; None while that is not
+            known. Whoever looks again and again keeps it for a while.
 
     Raises:
         LedgerError: the ledger is away, or refuses.
@@ -73,9 +102,11 @@ def project_status(books: Books) -> ProjectStatus:
     payer, whole = books.payer, books.info(None)
     now = payer.clock()
     today = day_number(now, payer.timezone)
-    accounts, complete = _accounts(books, today)
+    complete = len(books.ledger.accounts("u:", None, LOOKED_AT)) < LOOKED_AT
+    most = None if complete else busiest(books)
+    accounts = books.accounts(count=LOOKED_AT) if complete else books.infos(most.accounts if most is not None else ())
     rows = [row for row in books.ledger.rollups(today, GLOBAL) if row.day == today]
-    holds, doubtful = books.ledger.open_holds(), books.ledger.uncertain()
+    holds, doubtful = books.ledger.open_holds(), books.uncertain_page(count=0)
     return ProjectStatus(
         project=books.project_name,
         at=local_time(now, payer.timezone),
@@ -83,12 +114,13 @@ def project_status(books: Books) -> ProjectStatus:
         balances=tuple(books.balances(None)) or (books.balance(None),),
         accounts=tuple(sorted(accounts, key=_by_nearness)),
         complete=complete,
+        busiest_at=None if most is None else local_time(most.at, payer.timezone),
         spent_today=to_usd(sum(row.usd for row in rows)),
         calls_today=sum(row.calls for row in rows if row.provider != TOOL),
         calls_in_flight=len(holds),
         held=to_usd(sum(hold.usd for hold in holds)),
-        uncertain_charges=len(doubtful),
-        uncertain=to_usd(sum(charge.used.usd for charge in doubtful)),
+        uncertain_charges=doubtful.count,
+        uncertain=doubtful.cost,
     )
 
 
@@ -107,25 +139,6 @@ def tightest(balances: Iterable[Balance]) -> Balance | None:
     """The limit of which most is spent or held, in whatever unit; None where there is no limit."""
     limited = [(share, balance) for balance in balances if (share := used_share(balance)) is not None]
     return max(limited, key=lambda one: one[0])[1] if limited else None
-
-
-def _accounts(books: Books, today: int) -> tuple[list[AccountInfo], bool]:
-    """The accounts to look at, and whether these are all."""
-    found = books.accounts(count=LOOKED_AT)
-    if len(found) < LOOKED_AT:
-        return found, True
-    return list(_busiest(books, today)), False
-
-
-def _busiest(books: Books, today: int) -> Iterator[AccountInfo]:
-    """Those who have spent most today."""
-    spent = Counter[str]()
-    for row in books.ledger.rollups(today):
-        if row.day == today and account_kind(row.account) == "user":
-            spent[row.account] += row.usd
-    for account in heapq.nlargest(BUSIEST, spent, key=spent.__getitem__):
-        if (info := books.info(account_name(account))) is not None:
-            yield info
 
 
 def _by_nearness(info: AccountInfo) -> tuple[bool, float, float, str]:

@@ -209,6 +209,15 @@ class HTTPLedger(RemoteLedger):
         answer: list[RollupRow] = self._ask("rollups", request_bodies.SinceBody(since, account))
         return answer
 
+    def spent_most(self, day: int, count: int) -> list[str]:
+        """The users that were charged most on a day, the dearest first."""
+        body = request_bodies.SpentMostBody(day=day, count=count)
+        try:
+            answer: list[str] = self._ask("spent_most", body, READING_SECONDS)
+        except _UnknownVerbError:
+            return super().spent_most(day, count)
+        return answer
+
     def uncertain(self) -> list[Charge]:
         """Charges that nobody confirmed, oldest first."""
         answer: list[Charge] = self._ask("uncertain", request_bodies.NothingBody())
@@ -217,7 +226,9 @@ class HTTPLedger(RemoteLedger):
     def uncertain_page(self, account: str | None = None, first: int = 0, count: int = 50) -> UncertainPage:
         """Some of them, of an account or of all, from the one with a number on, and what all of these come to."""
         try:
-            answer: UncertainPage = self._ask("uncertain_page", request_bodies.UncertainBody(account, first, count))
+            answer: UncertainPage = self._ask(
+                "uncertain_page", request_bodies.UncertainBody(account=account, first=first, count=count)
+            )
         except _UnknownVerbError:  # an older server, which lists them all
             return super().uncertain_page(account, first, count)
         return answer

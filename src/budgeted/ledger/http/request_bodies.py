@@ -197,6 +197,13 @@ class SinceBody(VerbBody):
     account: str | None = None
 
 
+class SpentMostBody(VerbBody):
+    """Ask for the users that were charged most on a day (days since 1970-01-01)."""
+
+    day: Whole
+    count: Count
+
+
 class UncertainBody(VerbBody):
     """Ask for some of the charges that nobody confirmed, of one account or of all, from the one with a number on."""
 

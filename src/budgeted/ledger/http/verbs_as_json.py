@@ -33,6 +33,7 @@ from budgeted.ledger.http.request_bodies import (
     RestoreBody,
     SettleBody,
     SinceBody,
+    SpentMostBody,
     SweepBody,
     UncertainBody,
     VerbBody,
@@ -208,6 +209,13 @@ VERBS: dict[str, Verb] = {
         list[RollupRow],
         False,
         lambda ledger, body: ledger.rollups(body.since, body.account),
+    ),
+    "spent_most": Verb(
+        "The users that were charged most on a day, the dearest first",
+        SpentMostBody,
+        list[str],
+        False,
+        lambda ledger, body: ledger.spent_most(body.day, body.count),
     ),
     "uncertain": Verb(
         "Charges that nobody confirmed", NothingBody, list[Charge], False, lambda ledger, _: ledger.uncertain()

@@ -6,7 +6,7 @@ A frozen store is still read and written while somebody writes down, beside the 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -86,6 +86,18 @@ class CompactStore(Mapping[str, T]):
     def packed(self, name: str) -> bytes:
         """A value as bytes, as it is now."""
         return self._encode(self[name])
+
+    def read(self, names: Iterable[str]) -> tuple[list[bytes], list[T]]:
+        """Values of these names, where they are there: of those that rest the bytes, of others the objects in use."""
+        resting, in_use = [], []
+        for name in names:
+            if name in self.live or name in self._cooling or name in self._later:
+                value = self.find(name)
+                if value is not None:
+                    in_use.append(value)
+            elif (data := self._packed.get(name)) is not None:
+                resting.append(data)
+        return resting, in_use
 
     # -- changing
 

@@ -107,12 +107,15 @@ class Reports:
         store = self.days.get(day)
         return [] if store is None else store.names()
 
-    def on(self, day: int, accounts: Iterable[str]) -> Iterator[RollupRow]:
-        """Some accounts' rows of a day."""
+    def on(self, day: int, accounts: Iterable[str]) -> list[RollupRow]:
+        """Copies of some accounts' rows of a day, in no order."""
         store = self.days.get(day)
-        if store is not None:
-            for account in accounts:
-                yield from store.find(account) or ()
+        if store is None:
+            return []
+        resting, in_use = store.read(accounts)
+        rows = _decode(b"[%b]" % b",".join(resting))  # all at once, which takes a fraction of the time
+        rows += [msgspec.structs.replace(row) for some in in_use for row in some]
+        return rows
 
     def prune(self) -> bool:
         """Drop rows older than the retention, counted from the newest. Returns whether there were any."""

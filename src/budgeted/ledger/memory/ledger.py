@@ -16,7 +16,7 @@ from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import Account, Amendment, LimitSpec
 from budgeted.ledger.admission import Ask, Refused, admit
 from budgeted.ledger.cost_routing import STALE, Route, Stale
-from budgeted.ledger.interface import PAGE, in_flight, page_of
+from budgeted.ledger.interface import PAGE, in_flight, page_of, spent_most_of
 from budgeted.ledger.memory import change_records, fork_safety
 from budgeted.ledger.memory.change_records import (
     Amended,
@@ -278,7 +278,7 @@ class MemoryLedger:
         """A copy of an account, or None."""
         with self._entered() as state:
             found = state.accounts.find(account)
-            return None if found is None else copied(found, state.held().get(account, 0))
+            return None if found is None else copied(found, state.held_by(account))
 
     def set_limits(
         self, account: str, limits: Sequence[LimitSpec], *, explicit: bool = True, create: bool = False
@@ -374,13 +374,27 @@ class MemoryLedger:
             days = sorted(day for day in state.reports.days if day >= since)
         found: list[RollupRow] = []
         for day in days:
-            with self._entered() as state:
-                names = state.reports.accounts(day)
-            for i in range(0, len(names), PAGE):
-                with self._entered() as state:
-                    rows = state.reports.on(day, names[i : i + PAGE])
-                    found += [msgspec.structs.replace(row) for row in rows]
+            for rows in self._rows_on(day):
+                found += rows
         return found
+
+    def spent_most(self, day: int, count: int) -> list[str]:
+        """The users that were charged most on a day, the dearest first."""
+        found: list[tuple[str, int]] = []
+        for rows in self._rows_on(day):
+            least = found[-1][1] if len(found) == count else 0
+            some = [*found, *spent_most_of(rows, count, least)]
+            found = sorted(some, key=lambda one: (-one[1], one[0]))[:count]
+        return [account for account, _ in found]
+
+    def _rows_on(self, day: int) -> Iterator[list[RollupRow]]:
+        """The report's rows of a day, those of some accounts at a time: nobody waits while a million are copied."""
+        with self._entered() as state:
+            names = state.reports.accounts(day)
+        for i in range(0, len(names), PAGE):
+            with self._entered() as state:
+                rows = state.reports.on(day, names[i : i + PAGE])
+            yield rows
 
     def uncertain(self) -> list[Charge]:
         """Charges that nobody confirmed, oldest first."""

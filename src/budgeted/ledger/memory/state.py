@@ -79,6 +79,10 @@ class State(Reservations):
                 found[name] = found.get(name, 0) + held.usd
         return found
 
+    def held_by(self, account: str) -> int:
+        """Nano-USD that one account has held for calls in flight."""
+        return sum([held.usd for held, bound in self.holds.values() if account in bound.names])
+
     def knows(self, id: str) -> bool:
         """Whether a hold of that id is open, or has ended lately."""
         # As Charges.__contains__ has it, without a call of it: every hold asks.

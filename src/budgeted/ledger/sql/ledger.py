@@ -337,6 +337,13 @@ class SQLLedger(LostState):
             found = self._find(self._sql.account_reports, since=since, account_=row_mapping.written(account))
         return [row_mapping.report(row) for row in found]
 
+    def spent_most(self, day: int, count: int) -> list[str]:
+        """The users that were charged most on a day, the dearest first."""
+        given: dict[str, Value] = {"day_": day, "kind": "u:", "count": count}
+        with self._verb(READING_SECONDS) as deadline:
+            found = self._in_step(lambda: self._rows.find(deadline, self._sql.spent_most, given), deadline)
+        return [row_mapping.read(account) for (account,) in found]
+
     def uncertain(self) -> list[Charge]:
         """Charges that nobody confirmed, oldest first."""
         return self._charges(self._sql.uncertain)

@@ -255,6 +255,16 @@ class Statements:
         find = sa.select(*_bare(reports)).where(mine, since)
         self.list_reports = self._sql(find.order_by(reports.c.day))
         self.account_reports = self._sql(find.where(reports.c.account == _word("account_")))
+        of_users = sa.func.substr(reports.c.account, sa.literal_column("1"), sa.literal_column("2")) == _word("kind")
+        spent = sa.func.sum(reports.c.usd).desc()
+        self.spent_most = self._sql(
+            sa.select(reports.c.account)
+            .where(mine, reports.c.day == _integer("day_"), of_users)
+            .group_by(reports.c.account)
+            .order_by(spent, reports.c.account)
+            .limit(_integer("count"))
+            .offset(ZERO)
+        )
         insert = self._insert(reports).values({column.name: _param(column) for column in reports.c})
         self.add_report = self._sql(
             insert.on_conflict_do_update(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from budgeted.manager.project_status import project_status
+from budgeted.manager.project_status import ProjectStatus, project_status
 from budgeted.page.asking import Asked, Shown
 from budgeted.page.views.call_lines import lines
 
@@ -14,7 +14,7 @@ MOST: Final = 8
 
 def show(asked: Asked) -> Shown:
     """The overview."""
-    status, activity = project_status(asked.books), asked.books.activity()
+    status, activity = _status(asked), asked.books.activity()
     data = {
         "status": status,
         "users": status.accounts[:MOST],
@@ -22,6 +22,11 @@ def show(asked: Asked) -> Shown:
         "activity": activity,
         "waiting": lines(asked, activity.waiting),
         "refusals": lines(asked, activity.refusals[:MOST]),
-        "is_new": not (status.accounts or status.calls_today or any(one.limit for one in status.balances)),
+        "is_new": status.complete
+        and not (status.accounts or status.calls_today or any(one.limit for one in status.balances)),
     }
     return Shown("overview.html", "Overview", data)
+
+
+def _status(asked: Asked) -> ProjectStatus:
+    return project_status(asked.books, lambda _: asked.spending.busiest(asked.project))
