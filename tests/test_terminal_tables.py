@@ -167,6 +167,28 @@ def test_a_narrow_terminal_says_which_columns_it_leaves_out(project: None) -> No
     assert "without held, resets, as the terminal is narrow" in told
 
 
+@pytest.mark.slow
+def test_one_very_long_name_takes_no_column_from_others(project: None) -> None:
+    with BudgetManager("default") as manager, manager.hold(cost=1, user="long " * 40) as held:
+        held.settle(cost=1)
+    told = plain(on_terminal("status", 80))
+    [head] = [line.split() for line in told.splitlines() if line.startswith("account")]
+    assert {"account", "used", "spent", "left"} <= set(head)
+    assert "".join(told.split()).count("long") == 40
+
+
+@pytest.mark.slow
+def test_a_refusal_is_told_whole_however_narrow_the_terminal_is(project: None) -> None:
+    with BudgetManager("default") as manager:
+        with pytest.raises(BudgetExceededError):
+            manager.hold("gpt-5-mini", "hello", 50_000_000, user="alice").__enter__()
+        manager.activity()
+    lines = plain(on_terminal("status", 40)).splitlines()
+    [first] = [at for at, line in enumerate(lines) if line.startswith("refused ") and "ago" in line]
+    assert all(line.startswith("  ") and len(line) <= 40 for line in lines[first + 1 :])
+    assert "$0.91 left of $5/day" in " ".join(line.strip() for line in lines[first:])
+
+
 def test_terminals_that_cannot_write_blocks_get_plain_bars(project: None) -> None:
     assert "####" in in_pipe("status", PYTHONIOENCODING="ascii")
 

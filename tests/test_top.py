@@ -171,6 +171,24 @@ def test_it_fits_any_size_whatever_variables_say(spent: Path) -> None:
         assert terminal.ended() == 0
 
 
+def test_names_have_room_beside_the_longest_figures(budgeted_home: Path) -> None:
+    with BudgetManager("default", max_budget="$1,000,000,000") as manager:
+        manager.set_limits("alexandrina", "900,000,000 tokens/hour")
+    with shown(size=(64, 12)) as terminal:
+        for columns in (64, 40):
+            terminal.resize(columns, 12)
+            terminal.until(lambda lines: any("alexandrina" in line and "900,000,000 tokens" in line for line in lines))
+        terminal.press("q")
+        assert terminal.ended() == 0
+
+
+def test_what_is_told_of_all_together_is_not_broken_within_a_figure(spent: Path) -> None:
+    with shown(size=(60, 12)) as terminal:
+        terminal.until(lambda lines: lines[1] == "in flight 0, $0.00 held")
+        terminal.press("q")
+        assert terminal.ended() == 0
+
+
 def test_it_has_no_colours_where_none_are_wanted(spent: Path) -> None:
     with shown(NO_COLOR="1") as terminal:
         terminal.until(lambda lines: users(lines)[:1] == ["alice"])

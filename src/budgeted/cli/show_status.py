@@ -127,7 +127,9 @@ def _told_last(now: ProjectStatus, count: int) -> Iterator[str]:
     if not now.complete:
         yield "there are very many users: these are of those who have spent most today"
     elif len(now.accounts) > count:
-        yield f"{len(now.accounts) - count:,} more users have more left: `budgeted accounts` lists all"
+        more = len(now.accounts) - count
+        told = "one more user has" if more == 1 else f"{more:,} more users have"
+        yield f"{told} more left: `budgeted accounts` lists all"
 
 
 def _several(number: int, what: str) -> str:

@@ -20,6 +20,9 @@ from budgeted.cli.table_cells import spelt_out
 UNBOUNDED: Final = 10_000
 """The width of what is no terminal: what reads it knows no columns."""
 
+INDENT: Final = 2
+"""Blanks before what a long line goes on with."""
+
 _FULL: Final = Theme(
     {
         SPENT: colours.SPENT,
@@ -47,7 +50,7 @@ def console_for(*, err: bool = False) -> Console:
 
 
 def tell(text: str | Text, style: str = "", *, err: bool = False) -> None:
-    """Print a sentence, or a line that is made for the terminal's width.
+    """Print a sentence, or a line that goes on indented where it is longer than the terminal.
 
     Args:
         text: of a string, characters are spelt out where a terminal would act on them.
@@ -57,7 +60,8 @@ def tell(text: str | Text, style: str = "", *, err: bool = False) -> None:
     console = console_for(err=err)
     with console.capture() as captured:
         if isinstance(text, Text):
-            console.print(text)
+            first, *others = text.wrap(console, max(1, console.width - INDENT), overflow="fold", no_wrap=False)
+            console.print(first, *(Text(" " * INDENT).append_text(other) for other in others), sep="\n")
         else:
             console.print(Text(spelt_out(text), style), soft_wrap=True)
     click.echo(captured.get(), nl=False, err=err, color=console.is_terminal or None)

@@ -18,6 +18,9 @@ GAP: Final = 2
 LEAST: Final = 10
 """A column of text that is narrower than this cannot be read."""
 
+MOST: Final = 0.4
+"""The share of the width that text has to itself: what is longer is folded, before other columns have to go."""
+
 
 class Column(NamedTuple):
     """A column of a table.
@@ -89,8 +92,8 @@ class TerminalTable:
         return max(cell_len(self._columns[at].head), *(cell.cell_len for cell in self._texts[at]))
 
     def _needed(self, there: Sequence[int]) -> int:
-        """The width with every cell on one line."""
-        return sum(map(self._widest, there)) + GAP * (len(there) - 1)
+        """The width with every cell on one line, but for text that is very long."""
+        return sum(map(self._comfortable, there)) + GAP * (len(there) - 1)
 
     def _least(self, there: Sequence[int]) -> int:
         """The width with text folded, but no amount."""
@@ -99,6 +102,9 @@ class TerminalTable:
     def _narrowest(self, at: int) -> int:
         widest = self._widest(at)
         return widest if self._numbers[at] or self._columns[at].whole else min(LEAST, widest)
+
+    def _comfortable(self, at: int) -> int:
+        return max(self._narrowest(at), min(self._widest(at), int(MOST * self._width)))
 
     def _table(self, there: Sequence[int]) -> Table:
         table = Table(box=None, pad_edge=False, padding=(0, GAP // 2), header_style="dim", expand=False)

@@ -22,7 +22,18 @@ from budgeted.manager.project_status import ProjectStatus, tightest
 EVERYBODY: Final = "(everybody)"
 
 WIDE, MIDDLE = 100, 64
-"""Columns from which on there is room for all figures, and for those that matter most."""
+"""Columns of a terminal from which on there is room for all figures, and for those that matter most."""
+
+_COLUMNS: Final = {"account": 0, "limit": MIDDLE, "used": 0, "spent": MIDDLE, "held": MIDDLE, "left": 0, "ends": WIDE}
+"""Columns of the table, and how wide the terminal has to be for each."""
+
+_DROPPED: Final = ("held", "ends", "limit", "spent", "used")
+"""Which go, one after the other, where figures are so long that a name has no room."""
+
+_FIGURES: Final = ("spent", "held", "left", "ends")
+_GAP: Final = 2
+_NAME, _LONGEST_LIMIT = 14, 24
+"""Characters of a name that have room however narrow it is, and of a limit at most."""
 
 
 class TopScreen:
@@ -44,7 +55,7 @@ class TopScreen:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """As many lines as there is room for, the last about keys."""
         inside = options.update(height=None)
-        lines = console.render_lines(Group(*self._head()), inside, pad=False)
+        lines = console.render_lines(Group(*self._head(options.max_width)), inside, pad=False)
         events = self._events((self.height - len(lines)) // 3)
         body, below = self._body(console.encoding, options.max_width, self.height - 1 - len(lines) - len(events))
         lines += console.render_lines(body, inside, pad=False)
@@ -60,10 +71,10 @@ class TopScreen:
             return []
         return event_lines(self.activity, self.status.at, room)
 
-    def _head(self) -> Iterator[Text]:
+    def _head(self, width: int) -> Iterator[Text]:
         """What there is to say of all together."""
         if self.status is not None:
-            yield _together(self.status)
+            yield from _together(self.status, width)
             if self.status.stopped:
                 told = f"all calls are stopped: {self.status.stopped}; `budgeted resume` lets them go on"
                 yield Text(spelt_out(told), REFUSED)
@@ -96,42 +107,74 @@ class TopScreen:
         return Text("  ".join([*parts, "? keys", "q quit"]), "dim", no_wrap=True, overflow="ellipsis")
 
 
-def _together(status: ProjectStatus) -> Text:
+def _together(status: ProjectStatus, width: int) -> Iterator[Text]:
+    """What holds for all of it; what does not fit into a line stands in the next."""
     told = [
         f"{spelt_out(status.project)} at {status.at:%H:%M:%S}",
         f"today {_short(status.spent_today)} in {_several(status.calls_today, 'call')}",
         f"in flight {status.calls_in_flight:,}, {_short(status.held)} held",
     ]
-    text = Text("  ".join(told), "bold")
+    parts = [Text(one, "bold") for one in told]
     if status.uncertain_charges:
         charges = _several(status.uncertain_charges, "charge")
-        text.append(f"  uncertain {charges}, {_short(status.uncertain)}", NEARLY)
-    return text
+        parts.append(Text(f"uncertain {charges}, {_short(status.uncertain)}", f"bold {NEARLY}"))
+    line = parts[0]
+    for part in parts[1:]:
+        if line.cell_len + 2 + part.cell_len <= width:
+            line = Text("  ").join([line, part])
+        else:
+            yield line
+            line = part
+    yield line
 
 
 def _table(status: ProjectStatus, accounts: Sequence[AccountInfo], width: int, encoding: str) -> Table:
     """Limits of all together, then of users that of which most is used."""
-    table = Table(box=None, pad_edge=False, expand=True, header_style="dim")
-    table.add_column("account", no_wrap=True, ratio=1, min_width=8, overflow="ellipsis")
-    if width >= MIDDLE:
-        table.add_column("limit", no_wrap=True, max_width=24, overflow="ellipsis")
-    table.add_column("spent and held", no_wrap=True)
-    for name in ("spent", "held") if width >= MIDDLE else ():
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("left", justify="right", no_wrap=True)
-    if width >= WIDE:
-        table.add_column("ends", justify="right", no_wrap=True)
-    marks = marks_for(encoding)
     drawn = 20 if width >= WIDE else 12 if width >= MIDDLE else 10
-    for name, balance, stopped in _rows(status, accounts):
-        figures = [_short(figure, balance.unit) for figure in (balance.spent, balance.held)]
-        left = Text("stopped", REFUSED) if stopped else Text(_short(balance.remaining, balance.unit))
-        cells: list[Text | str] = [Text(spelt_out(name))]
-        cells += [Text(spelt_out(balance.text or "none"))] if width >= MIDDLE else []
-        cells += [bar(balance, marks, drawn), *(figures if width >= MIDDLE else ()), left]
-        cells += [_ends(balance, status.at)] if width >= WIDE else []
-        table.add_row(*cells)
+    marks = marks_for(encoding)
+    rows = [_cells(*row, bar(row[1], marks, drawn), status.at) for row in _rows(status, accounts)]
+    columns = _fitting(width, rows)
+    table = Table(box=None, pad_edge=False, expand=True, header_style="dim")
+    for name in columns:
+        table.add_column(
+            name,
+            justify="right" if name in _FIGURES else "left",
+            no_wrap=True,
+            overflow="ellipsis",
+            ratio=1 if name == "account" else None,
+            max_width=_LONGEST_LIMIT if name == "limit" else None,
+        )
+    for row in rows:
+        table.add_row(*(row[name] for name in columns))
     return table
+
+
+def _cells(user: str, balance: Balance, stopped: bool, drawn: Text, now: dt.datetime) -> dict[str, Text]:
+    """A line of the table, by its columns."""
+    return {
+        "account": Text(spelt_out(user)),
+        "limit": Text(spelt_out(balance.text or "none")),
+        "used": drawn,
+        "spent": Text(_short(balance.spent, balance.unit)),
+        "held": Text(_short(balance.held, balance.unit)),
+        "left": Text("stopped", REFUSED) if stopped else Text(_short(balance.remaining, balance.unit)),
+        "ends": _ends(balance, now),
+    }
+
+
+def _fitting(width: int, rows: Sequence[dict[str, Text]]) -> list[str]:
+    """The columns that there is room for beside names."""
+    kept = [name for name, least in _COLUMNS.items() if width >= least]
+    widths = {name: max([len(name), *(row[name].cell_len for row in rows)]) for name in kept}
+    if "limit" in kept:
+        widths["limit"] = min(_LONGEST_LIMIT, widths["limit"])
+    widths["account"] = min(widths["account"], _NAME)
+    for name in _DROPPED:
+        if sum(widths[one] + _GAP for one in kept) - _GAP <= width:
+            break
+        if name in kept:
+            kept.remove(name)
+    return kept
 
 
 def _rows(status: ProjectStatus, accounts: Sequence[AccountInfo]) -> Iterator[tuple[str, Balance, bool]]:
