@@ -115,7 +115,7 @@ def test_figures_are_those_that_people_would_choose(manager: BudgetManager, usd:
     ("asked", "told"),
     [
         ({"days": 0}, "days must be a number from 1"),
-        ({"days": 401}, "days must be from 1 to 400"),
+        ({"days": 401}, "days must be a number from 1 to 400"),
         ({"days": "30"}, "got '30'"),
         ({"percentile": 0}, "percentile must be above 0 and at most 100, such as 95, got 0"),
         ({"percentile": 101}, "got 101"),

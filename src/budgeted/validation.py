@@ -160,13 +160,14 @@ def check_text(value: object, what: str) -> str:
     return value
 
 
-def check_count(value: object, what: str, least: int = 0) -> int:
-    """A whole number of something, at most ``MOST``.
+def check_count(value: object, what: str, least: int = 0, most: int = MOST) -> int:
+    """A whole number of something.
 
     Args:
         value: what was given.
         what: what it is, for the error's text.
         least: the smallest that is taken.
+        most: the largest.
 
     Returns:
         The number.
@@ -174,8 +175,8 @@ def check_count(value: object, what: str, least: int = 0) -> int:
     Raises:
         ValueError: it is no such number.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MOST:
-        msg = f"{what} must be a number from {least} to {MOST:,}, got {shown(value)}"
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        msg = f"{what} must be a number from {least} to {most:,}, got {shown(value)}"
         raise ValueError(msg)
     return value
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 from collections.abc import Sequence
 from typing import Final
@@ -82,7 +83,7 @@ def create(
     of_key, of_user = _read(limits, user, "--limit"), _read(user_limits, user, "--user-limit")
     with books(ledger, project, timezone, create=True) as found:
         payer = found.payer
-        until = 0 if expires == _NEVER else expires_at(expires, payer.clock(), payer.timezone)
+        until = _until(expires, payer.clock(), payer.timezone)
         text, key = KeyBooks(found).create(
             user,
             _secret(),
@@ -163,6 +164,16 @@ def rotate(id: str, ledger: str | None, project: str, timezone: str, *, as_json:
 
 def _read(limits: Sequence[str], user: str, option: str) -> tuple[str, ...]:
     return told_apart(limits, user, option).limits
+
+
+def _until(expires: str, now: float, tz: dt.tzinfo) -> int:
+    """When a key expires, in unix seconds; 0 for never."""
+    if expires == _NEVER:
+        return 0
+    try:
+        return expires_at(expires, now, tz)
+    except ValueError as error:
+        raise click.UsageError(f"--expires: {error}") from None
 
 
 def _secret() -> bytes:

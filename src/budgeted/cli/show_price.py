@@ -15,7 +15,7 @@ from budgeted.cli.table_output import Output, output_options, show
 from budgeted.cli.terminal_table import Column
 from budgeted.manager.stated_settings import stated
 from budgeted.money import NANO, format_usd
-from budgeted.pricing import known_models, price_registry
+from budgeted.pricing import known_models, price_registry, service_tiers
 from budgeted.pricing.bundled_price_list import same_provider
 from budgeted.pricing.model_price import Price
 from budgeted.pricing.token_rates import Rates
@@ -77,6 +77,9 @@ def price(
     """
     if cached > (given or 0):
         raise click.UsageError(f"--cached {cached} is a part of --input, which is {given or 0}")
+    if tier is not None and not service_tiers.is_one(tier):
+        known = ", ".join(sorted(service_tiers.APART))
+        raise click.UsageError(f"--tier {tier!r} is none that a provider has; write one of {known}")
     found = priced(model, provider)
     at = time.time()
     asked = given is not None or made is not None or bool(cached)

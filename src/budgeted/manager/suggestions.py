@@ -62,10 +62,7 @@ def suggest(payer: ProjectPayer, days: int, percentile: float) -> list[Suggestio
     Raises:
         ValueError: there are no such days, or no such percentile; the text quotes it.
     """
-    check_count(days, "days", 1)
-    if days > MOST_DAYS:
-        msg = f"days must be from 1 to {MOST_DAYS}, as reports go back no further; got {days}"
-        raise ValueError(msg)
+    check_count(days, "days", 1, MOST_DAYS)
     share = _checked(percentile)
     background_worker.drain()
     today = day_number(payer.clock(), payer.timezone)

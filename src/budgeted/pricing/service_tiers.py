@@ -49,6 +49,16 @@ APART: Final = frozenset(
 """Tiers that some provider has beside the standard one."""
 
 
+def is_one(name: str) -> bool:
+    """Whether some provider has a tier of this name.
+
+    Example:
+        >>> is_one("Flex"), is_one("nope")
+        (True, False)
+    """
+    return tier_of(name) in STANDARD | APART
+
+
 def tier_of(name: str) -> str:
     """Return the name that a tier has here, of the one that a provider gives it.
 
