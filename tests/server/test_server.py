@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from serving import READER, TOKEN, Asking, Serving
 
 from budgeted.ledger.http.verbs_as_json import VERBS
 from budgeted.ledger.opening import open_ledger
-from budgeted.server import ServerSettings, openapi_document
+from budgeted.server import ServerSettings
 
 ROUTE = {"legs": [["g", [["usd", 0, 2**62]]]], "versions": [1], "day": 20_000, "provider": "p", "model": "m"}
 
@@ -265,15 +264,6 @@ def test_changes_that_make_no_sense_are_refused_and_readers_make_none(
     assert ask("POST", path, body, token=READER).status_code == 403
 
 
-def test_the_description_tells_who_an_endpoint_is_for(ask: Asking) -> None:
-    described = ask("GET", "/openapi.json").json()
-    tags = {path: one["tags"] for path, methods in described["paths"].items() for one in methods.values()}
-    assert tags["/v1/top-up"] == tags["/v1/accounts"] == ["Budgets"]
-    assert tags["/v1/ledger/hold"] == ["Ledger verbs"]
-    assert tags["/set_budget"] == ["LiteLLM's client"]
-    assert {tag for found in tags.values() for tag in found} == {one["name"] for one in described["tags"]}
-
-
 def test_reports_and_uncertain_charges_are_shown_and_reconciled(ask: Asking) -> None:
     set_limits(ask, 10**9)
     hold(ask, "a.1", 500)
@@ -406,32 +396,6 @@ def test_a_client_that_keeps_no_lease_lives_as_long_as_its_holds_may(tmp_path: P
         assert ask("POST", "/v1/ledger/read", {"account": "g"}).json()[3][0][6] == 0
         (charge,) = ask("GET", "/v1/uncertain").json()
         assert charge["id"] == "curl.1"
-
-
-# -- the description
-
-
-def test_the_description_names_every_endpoint_and_resolves() -> None:
-    document = json.loads(json.dumps(openapi_document.document()))
-    assert document["openapi"] == "3.1.0"
-    assert {f"/v1/ledger/{name}" for name in VERBS} <= document["paths"].keys()
-    assert {"/get_budget", "/set_budget", "/v1/balances"} <= document["paths"].keys()
-    names = [operation["operationId"] for path in document["paths"].values() for operation in path.values()]
-    assert len(names) == len(set(names))
-    schemas = document["components"]["schemas"]
-
-    def references(node: Any) -> Iterator[str]:
-        if isinstance(node, dict):
-            if "$ref" in node:
-                yield node["$ref"]
-            for value in node.values():
-                yield from references(value)
-        elif isinstance(node, list):
-            for value in node:
-                yield from references(value)
-
-    assert {name.rpartition("/")[2] for name in references(document)} <= schemas.keys()
-    assert schemas["SettleBody"]["required"] == ["id", "used", "at"]
 
 
 def test_the_event_loop_is_never_blocked_by_a_ledger(tmp_path: Path) -> None:

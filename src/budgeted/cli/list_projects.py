@@ -13,7 +13,7 @@ from budgeted.ledger.opening import projects_beside
 @ledger_option
 @output_options
 def projects(ledger: str | None, *, output: Output) -> None:
-    """List the projects of a ledger. Exit code 1: it does not tell them, as a server of ours, or does not answer."""
+    """List the projects of a ledger. Exit code 1: it does not tell them, or does not answer."""
     place, names = projects_beside(ledger)
     if names is None:
         msg = f"which projects there are in {place} cannot be told; name yours with --project"

@@ -122,9 +122,16 @@ class Terms(msgspec.Struct, array_like=True, frozen=True, gc=False):
 class Slot(msgspec.Struct, array_like=True, gc=False):
     """One limit's running numbers, in its current period.
 
-    ``amount`` is what may be spent in this period; see :func:`stated_amount`. ``start`` and ``end`` are unix seconds.
-    ``spent`` and ``held`` belong to that period alone. ``since`` is that of its :class:`LimitSpec`: which charges that
-    were made without it it has counted.
+    Args:
+        limit: its id: unit, period, anchor and pattern of models, such as ``usd/day``.
+        unit: 0 for nano-USD, 1 for tokens, 2 for calls, 3 for input tokens, 4 for output tokens.
+        amount: what may be spent in this period; see :func:`stated_amount`.
+        start: of the period, in unix seconds.
+        end: of the period, in unix seconds.
+        spent: what was charged in it.
+        held: what is set aside in it.
+        since: that of its :class:`LimitSpec`: which charges that were made without it it has counted.
+        terms: what is special about the limit; None where nothing is.
     """
 
     limit: str
@@ -146,11 +153,19 @@ def stated_amount(slot: Slot) -> int:
 class Account(msgspec.Struct, array_like=True, gc=False):
     """One account: its limits, and everything it was charged since its last reset.
 
-    ``version`` grows with every change of its limits: a route computed from older limits is stale.
-    ``explicit`` tells a budget that somebody set from one that a first call brought into being.
-    ``models`` is nano-USD per model since ``models_since``, the start of the first limit's period.
-    ``belongs_to`` names the account that pays whatever this one pays, or is "". ``stopped`` says why nothing may be
-    spent here for the time being, or is "".
+    Args:
+        id: ``g``, ``u:USER``, ``b:KEY`` or ``t:NAME=VALUE``.
+        version: grows with every change of its limits: a route computed from older limits is stale.
+        explicit: tells a budget that somebody set from one that a first call brought into being.
+        slots: its limits' running numbers.
+        usd: nano-USD that it was charged.
+        tokens: that it was charged.
+        calls: that it was charged.
+        held: nano-USD that are set aside.
+        models: nano-USD per model since ``models_since``; None for none.
+        models_since: the start of the first limit's period, in unix seconds.
+        belongs_to: the account that pays whatever this one pays, or "".
+        stopped: why nothing may be spent here for the time being, or "".
     """
 
     id: str
@@ -189,9 +204,17 @@ def known_to_people(accounts: Iterable[Account]) -> list[Account]:
 class LimitSpec(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A limit as a client hands it to a ledger: the ledger knows no calendar and no model names.
 
-    ``since`` is the day number from which past charges count into a limit that is new to an account,
-    0 for all of them and -1 for none. ``window``, ``keep`` and ``step`` are those of its :class:`Terms`. A rolling one
-    has a single period from 0 on, and ``step`` is when it is stated, in unix seconds.
+    Args:
+        limit: its id: unit, period, anchor and pattern of models, such as ``usd/day``.
+        unit: 0 for nano-USD, 1 for tokens, 2 for calls, 3 for input tokens, 4 for output tokens.
+        amount: what may be spent in a period.
+        start: of the present period, in unix seconds; 0 of a rolling limit.
+        end: of that period, in unix seconds.
+        since: the day number from which past charges count into a limit that is new to an account, 0 for all of them
+            and -1 for none.
+        window: as of its :class:`Terms`.
+        keep: as of its :class:`Terms`.
+        step: as of its :class:`Terms`; of a rolling limit when it is stated, in unix seconds.
     """
 
     limit: str

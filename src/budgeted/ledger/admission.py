@@ -96,9 +96,21 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
 class Refused(msgspec.Struct, frozen=True, gc=False):
     """A refusal: which limit of which account has no room, and what would have fitted.
 
-    ``reason`` is ``"held"`` when every limit in the way would have room if the calls in flight cost nothing.
-    Amounts are in the limit's unit; ``index`` counts the route's limits, over all accounts; ``end`` is the end of its
-    period in unix seconds.
+    Amounts are in the limit's unit, and USD in nano-USD.
+
+    Args:
+        index: which of the route's limits it is, counted over all accounts.
+        limit: its id.
+        unit: 0 for nano-USD, 1 for tokens, 2 for calls, 3 for input tokens, 4 for output tokens.
+        amount: what may be spent in its period.
+        spent: what was charged in it.
+        held: what is set aside in it.
+        requested: what the call may need.
+        end: of the period, in unix seconds.
+        reason: ``"held"`` when every limit in the way would have room if the calls in flight cost nothing; or
+            ``"spent"``.
+        affordable: the most output tokens that would have fitted; -1 where not even the fixed cost does.
+        account: whose limit it is.
     """
 
     index: int

@@ -11,7 +11,12 @@ from budgeted.ledger.accounts import Account
 
 
 class Leg(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One account on a call's route, with the limits that count this call: (limit id, period start, period end)."""
+    """One account on a call's route.
+
+    Args:
+        account: its id: ``g``, ``u:USER``, ``b:KEY`` or ``t:NAME=VALUE``.
+        limits: those that count this call: each limit's id, and its period's start and end in unix seconds.
+    """
 
     account: str
     limits: tuple[tuple[str, int, int], ...]

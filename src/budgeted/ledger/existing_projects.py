@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, unquote
 
 from budgeted.errors import LedgerError
+from budgeted.ledger.http.project_names import project_names
 from budgeted.ledger.redis.keys import ANY_ACCOUNTS, accounts_key, project_of
-from budgeted.ledger.urls import REDIS, SQL, kind_of
+from budgeted.ledger.urls import HTTP, REDIS, SQL, kind_of
 from budgeted.system import current as system
 from budgeted.validation import shown
 
@@ -116,6 +117,8 @@ def projects_at(where: Any) -> list[str] | None:
     kind = kind_of(where)
     if kind == REDIS:
         return _ask_redis(where, _search)
+    if kind == HTTP:
+        return project_names(where, ANSWER_SECONDS)
     return _in_database(where) if kind == SQL else None
 
 

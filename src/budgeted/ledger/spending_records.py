@@ -8,7 +8,13 @@ from budgeted.ledger.accounts import Count
 
 
 class Used(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What a call really used: nano-USD, and tokens in and out."""
+    """What a call really used.
+
+    Args:
+        usd: nano-USD.
+        input_tokens: tokens sent.
+        output_tokens: tokens received.
+    """
 
     usd: Count = 0
     input_tokens: Count = 0
@@ -18,7 +24,16 @@ class Used(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class Charge(msgspec.Struct, frozen=True, gc=False):
     """What became of a hold. With a ``reason`` it is uncertain: nobody has confirmed it.
 
-    ``opened`` and ``at`` are the unix seconds of the hold and of the charge, ``held`` is nano-USD.
+    Args:
+        id: of the hold.
+        opened: when it was held, in unix seconds.
+        at: when it was charged, in unix seconds.
+        accounts: the ids of those that paid.
+        provider: as genai-prices names it.
+        model: that was asked for.
+        used: what was charged.
+        held: nano-USD that were set aside.
+        reason: why the figure is uncertain; "" where it is known.
     """
 
     id: str
@@ -47,7 +62,19 @@ class UncertainPage(msgspec.Struct, frozen=True, array_like=True):
 
 
 class RollupRow(msgspec.Struct, array_like=True, gc=False):
-    """What an account was charged for one model on one day (days since 1970-01-01 in the manager's time zone)."""
+    """What an account was charged for one model on one day.
+
+    Args:
+        day: days since 1970-01-01, in the manager's time zone.
+        account: its id.
+        provider: as genai-prices names it.
+        model: that was asked for.
+        calls: how many there were.
+        usd: nano-USD.
+        input_tokens: tokens sent.
+        output_tokens: tokens received.
+        uncertain: of ``usd``, what nobody has confirmed, in nano-USD.
+    """
 
     day: int
     account: str

@@ -14,9 +14,17 @@ from budgeted.ledger.spending_records import Charge, RollupRow, Used
 class OpenHold(msgspec.Struct, frozen=True, gc=False):
     """A call in flight: what it holds, and where it is charged.
 
-    ``at`` is when it began, in unix seconds; ``usd`` (nano-USD) and ``tokens`` are held. ``guess`` is what it is
-    charged if nobody says what it cost; None for nothing. ``parts`` is what it holds of each unit.
-    The rest is its route.
+    Args:
+        id: of the hold.
+        at: when it began, in unix seconds.
+        usd: nano-USD that are held.
+        tokens: that are held.
+        guess: what it is charged if nobody says what it cost; None for nothing.
+        day: under which it is reported, in days since 1970-01-01.
+        provider: as genai-prices names it.
+        model: that was asked for.
+        legs: the accounts that pay, with their limits.
+        parts: what it holds of each unit.
     """
 
     id: str
@@ -32,7 +40,14 @@ class OpenHold(msgspec.Struct, frozen=True, gc=False):
 
 
 class Content(msgspec.Struct):
-    """Accounts, the report's rows, uncertain charges and open holds, each in an order of its own."""
+    """All of a ledger, each in an order of its own.
+
+    Args:
+        accounts: with their limits.
+        rows: of the report.
+        charges: that are uncertain.
+        holds: of calls in flight.
+    """
 
     accounts: list[Account]
     rows: list[RollupRow]

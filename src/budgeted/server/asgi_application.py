@@ -28,8 +28,9 @@ from budgeted.ledger.cost_routing import Stale
 from budgeted.ledger.http import verbs_as_json
 from budgeted.ledger.http.connections import AGAIN, ONCE
 from budgeted.manager.environment import warn_of_unknown
-from budgeted.server import openapi_document
-from budgeted.server.endpoints import ENDPOINTS, Endpoint
+from budgeted.server import health, openapi_document
+from budgeted.server.endpoint import Endpoint
+from budgeted.server.endpoints import ENDPOINTS
 from budgeted.server.error_responses import (
     Refusal,
     json_response,
@@ -38,6 +39,7 @@ from budgeted.server.error_responses import (
     refusal_text,
     server_failed,
 )
+from budgeted.server.health import LIVE, Health
 from budgeted.server.ledger_per_project import Projects
 from budgeted.server.settings import ServerSettings
 
@@ -81,9 +83,7 @@ class _Server:
         self.app = Starlette(
             routes=[
                 *(self._route(path) for path in dict.fromkeys(endpoint.path for endpoint in ENDPOINTS)),
-                Route("/health", self._ready, methods=["GET"]),
-                Route("/health/live", _live, methods=["GET"]),
-                Route("/health/ready", self._ready, methods=["GET"]),
+                *(Route(path, _live if path == LIVE else self._ready, methods=["GET"]) for path in health.PATHS),
                 Route("/openapi.json", self._openapi, methods=["GET"]),
                 *_page(settings, self._projects),
             ],
@@ -162,9 +162,7 @@ class _Server:
         """Do what is asked, in a thread."""
 
         def run() -> object:
-            projects = self._projects
-            with projects.using(name) if endpoint.makes_project else projects.looking(name) as project:
-                return endpoint.run(project, asked)
+            return endpoint.does(self._projects, name, asked)
 
         key = None if endpoint.repeatable else headers.get(ONCE)
         if key is not None and len(key) > LONGEST_KEY:
@@ -188,9 +186,9 @@ class _Server:
                 # Without the limiter of requests: it answers also while all their threads wait for the ledger.
                 await anyio.to_thread.run_sync(self._projects.check, abandon_on_cancel=True)
             except LedgerError as error:
-                return json_response(503, {"status": "unavailable", "ledger": str(error)})
-            return json_response(200, {"status": "ok", "ledger": "reachable"})
-        return json_response(503, {"status": "unavailable", "ledger": f"no answer within {READY_SECONDS:g} seconds"})
+                return json_response(503, Health("unavailable", str(error)))
+            return json_response(200, Health("ok", "reachable"))
+        return json_response(503, Health("unavailable", f"no answer within {READY_SECONDS:g} seconds"))
 
     async def _openapi(self, request: Request) -> Response:  # noqa: ARG002 - as Starlette has it
         self._document = self._document or msgspec.json.encode(openapi_document.document())
@@ -207,7 +205,7 @@ def _page(settings: ServerSettings, projects: Projects) -> list[Route]:
         return [Route("/", _no_page, methods=["GET"])]
     from budgeted.server.page_of_projects import ProjectsToSee, TokenAccess
 
-    return page_routes(ProjectsToSee(settings, projects), TokenAccess(settings))
+    return page_routes(ProjectsToSee(projects), TokenAccess(settings))
 
 
 async def _no_page(request: Request) -> Response:  # noqa: ARG001 - as Starlette has it
@@ -215,7 +213,7 @@ async def _no_page(request: Request) -> Response:  # noqa: ARG001 - as Starlette
 
 
 async def _live(request: Request) -> Response:  # noqa: ARG001 - as Starlette has it
-    return json_response(200, {"status": "ok"})
+    return json_response(200, Health("ok"))
 
 
 class _Reader:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,9 @@ from budgeted.errors import LedgerError, LedgerUnavailableError
 from budgeted.ledger.accounts import GLOBAL
 from budgeted.ledger.interface import Ledger
 from budgeted.ledger.memory.ledger import MemoryLedger
-from budgeted.ledger.opening import exists, open_ledger
+from budgeted.ledger.network_ledger import RemoteLedger
+from budgeted.ledger.opening import exists, open_ledger, projects_beside
+from budgeted.ledger.urls import MEMORY, kind_of
 from budgeted.manager import open_managers
 from budgeted.manager.administrative_manager import Books
 from budgeted.server.client_leases import Clients
@@ -20,6 +23,9 @@ from budgeted.server.settings import ServerSettings
 from budgeted.validation import check_name
 
 logger = logging.getLogger("budgeted")
+
+REMEMBERED_SECONDS = 5.0
+"""How long it is not looked again which projects there are: it takes a look at each file, or table."""
 
 
 class Project:
@@ -42,7 +48,11 @@ class Project:
             if self._books is None:
                 settings = self._settings
                 self._books = Books(
-                    self._name, ledger=self.ledger, timezone=settings.timezone, hold_timeout=settings.hold_timeout
+                    self._name,
+                    ledger=self.ledger,
+                    timezone=settings.timezone,
+                    hold_timeout=settings.hold_timeout,
+                    clock=settings.clock,
                 )
             return self._books
 
@@ -70,6 +80,10 @@ class Projects:
         self._opening = threading.Lock()
         """Taken before the other one, by who opens and closes ledgers, which takes its time."""
         self._open: OrderedDict[str, Project] = OrderedDict()
+        self._listing = threading.Lock()
+        self._found: list[str] = []
+        self._why_not: LedgerError | None = None
+        self._looked = float("-inf")
 
     @contextmanager
     def using(self, name: str) -> Iterator[Project]:
@@ -99,10 +113,37 @@ class Projects:
             with self.using(name) as found:
                 yield found
 
-    def names(self) -> list[str]:
+    def all_names(self) -> list[str]:
+        """The projects that the ledger has, and those that are open, in order. They are looked up every few seconds.
+
+        Raises:
+            LedgerError: which there are cannot be told.
+        """
+        with self._listing:
+            if time.monotonic() - self._looked > REMEMBERED_SECONDS:
+                try:
+                    self._found, self._why_not = self._in_ledger(), None
+                except LedgerError as error:
+                    self._why_not = error
+                self._looked = time.monotonic()
+            if self._why_not is not None:
+                raise type(self._why_not)(str(self._why_not))
+            return sorted({*self._found, *self.open_names()})
+
+    def open_names(self) -> list[str]:
         """The projects that are open."""
         with self._lock:
             return list(self._open)
+
+    def _in_ledger(self) -> list[str]:
+        ledger = self._settings.ledger
+        if isinstance(ledger, (MemoryLedger, RemoteLedger)) or kind_of(ledger) == MEMORY:
+            return []  # it has none but those that are open
+        place, found = projects_beside(ledger)
+        if found is None:
+            msg = f"which projects there are in {place} cannot be told"
+            raise LedgerError(msg)
+        return found
 
     def _used(self, name: str) -> Project | None:
         with self._lock:
@@ -125,6 +166,8 @@ class Projects:
                     self._close_one()
                 ledger = open_ledger(self._settings.ledger, name, fsync=self._settings.fsync)
                 ledger.hold_timeout = self._settings.hold_timeout
+                if self._settings.clock is not None:
+                    ledger.clock = self._settings.clock
                 found = Project(name, self._settings, ledger)
                 found.used = found.using = 1
                 with self._lock:

@@ -2,46 +2,34 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from budgeted.errors import LedgerError
 from budgeted.http_server.same_machine import why_not_from_here
-from budgeted.ledger.opening import projects_beside
 from budgeted.manager.administrative_manager import Books
 from budgeted.page.sources import NotLetInError, Visitor
 from budgeted.server.ledger_per_project import Projects
 from budgeted.server.settings import ServerSettings
-
-REMEMBERED_SECONDS = 5.0
-"""How long it is not looked again which projects there are: it takes a look at each file, or table."""
 
 
 class ProjectsToSee:
     """What the page shows of a server.
 
     Args:
-        settings: of the server.
         projects: its ledgers.
     """
 
-    def __init__(self, settings: ServerSettings, projects: Projects) -> None:
-        self._settings, self._projects = settings, projects
-        self._lock = threading.Lock()
+    def __init__(self, projects: Projects) -> None:
+        self._projects = projects
         self._found: list[str] = []
-        self._looked = float("-inf")
 
     def projects(self) -> list[str]:
         """The projects that its ledger has, and those that are open."""
-        with self._lock:
-            if time.monotonic() - self._looked > REMEMBERED_SECONDS:
-                # If it is away the names of before will do: what is asked of it next tells so.
-                with suppress(LedgerError):
-                    self._found = projects_beside(self._settings.ledger)[1] or []
-                self._looked = time.monotonic()
-            return sorted({*self._found, *self._projects.names()})
+        # If the ledger is away the names of before will do: what is asked of it next tells so.
+        with suppress(LedgerError):
+            self._found = self._projects.all_names()
+        return sorted({*self._found, *self._projects.open_names()})
 
     @contextmanager
     def books(self, project: str, *, changes: bool = False) -> Iterator[Books]:

@@ -122,7 +122,7 @@ class Channel:
                         limits=httpx.Limits(
                             max_connections=None, max_keepalive_connections=64, keepalive_expiry=KEPT_SECONDS
                         ),
-                        auth=_no_auth,  # else a netrc file's would replace the token
+                        auth=no_auth,  # else a netrc file's would replace the token
                     )
         return client
 
@@ -151,7 +151,8 @@ def _unsent(httpx: ModuleType) -> tuple[type[Exception], ...]:
     return httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout
 
 
-def _no_auth(request: httpx2.Request) -> httpx2.Request:
+def no_auth(request: httpx2.Request) -> httpx2.Request:
+    """Leave a request's headers as they are."""
     return request
 
 

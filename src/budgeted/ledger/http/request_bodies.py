@@ -48,7 +48,18 @@ Day: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=LAST_DAY)]
 
 
 class RouteBody(msgspec.Struct, frozen=True):
-    """A :class:`~budgeted.ledger.cost_routing.Route` without its encoded form."""
+    """Where a call's cost goes.
+
+    Args:
+        legs: the accounts that pay, each with its limits that count this call.
+        versions: of each account, as it was when the route was computed.
+        day: under which it is reported, in days since 1970-01-01.
+        provider: as genai-prices names it.
+        model: that is asked for.
+        soft: for each limit, over all legs, whether it only counts and refuses nothing; None where none does.
+        around: for each limit, the start of the period before and the end of the period after, in unix seconds: for
+            ledgers with a clock of their own; None where the route's periods are to be taken.
+    """
 
     legs: tuple[Leg, ...]
     versions: tuple[Whole, ...]
@@ -81,16 +92,24 @@ class RouteBody(msgspec.Struct, frozen=True):
 
 
 class VerbBody(msgspec.Struct, kw_only=True):
-    """What every request may say: which openings of the ledger its sender knows, as ``opening`` names them.
+    """What every request may say.
 
-    A ledger that was opened since answers 409, and does nothing: who has something to lose looks first what is there.
+    Args:
+        openings: which openings of the ledger its sender knows, as the verb ``opening`` names them. A ledger that was
+            opened since answers 409, and does nothing: who has something to lose looks first what is there.
     """
 
     openings: tuple[str, ...] = ()
 
 
 class HoldBody(VerbBody):
-    """Set a call's bound aside. ``at`` is the client's clock, in unix seconds."""
+    """Set a call's bound aside.
+
+    Args:
+        route: where its cost goes.
+        ask: what it may need.
+        at: the client's clock, in unix seconds.
+    """
 
     id: HoldId
     route: RouteBody
@@ -99,7 +118,13 @@ class HoldBody(VerbBody):
 
 
 class SettleBody(VerbBody):
-    """Replace a hold by what the call cost; with a ``reason``, as far as anybody knows."""
+    """Replace a hold by what the call cost.
+
+    Args:
+        used: what it cost, as far as anybody knows.
+        at: unix seconds.
+        reason: why that is uncertain; "" where it is known.
+    """
 
     id: HoldId
     used: Used
@@ -108,14 +133,25 @@ class SettleBody(VerbBody):
 
 
 class ReleaseBody(VerbBody):
-    """Drop a hold."""
+    """Drop a hold.
+
+    Args:
+        at: unix seconds.
+    """
 
     id: HoldId
     at: Moment
 
 
 class PostBody(VerbBody):
-    """Record a charge that no hold came before."""
+    """Record a charge that no hold came before.
+
+    Args:
+        route: where it goes.
+        used: what the call cost, as far as anybody knows.
+        at: unix seconds.
+        reason: why that is uncertain; "" where it is known.
+    """
 
     id: HoldId
     route: RouteBody
@@ -131,7 +167,12 @@ class ChargeBody(VerbBody):
 
 
 class CorrectBody(VerbBody):
-    """Replace the figure of a charge."""
+    """Replace the figure of a charge.
+
+    Args:
+        used: what the call cost.
+        at: unix seconds.
+    """
 
     id: HoldId
     used: Used
@@ -145,7 +186,13 @@ class AccountBody(VerbBody):
 
 
 class LimitsBody(VerbBody):
-    """Give an account these limits; with ``create``, only if it is not there."""
+    """Give an account these limits.
+
+    Args:
+        limits: all that it has from now on.
+        explicit: whether somebody set them, and not a first call.
+        create: whether it gets them only if it is not there.
+    """
 
     account: AccountId
     limits: tuple[LimitSpec, ...]
@@ -154,28 +201,46 @@ class LimitsBody(VerbBody):
 
 
 class PeriodsBody(VerbBody):
-    """Put limits of an account that have begun a later period back into these."""
+    """Put limits of an account that have begun a later period back into these.
+
+    Args:
+        limits: with the periods that they are to be in.
+    """
 
     account: AccountId
     limits: tuple[LimitSpec, ...]
 
 
 class AmendBody(VerbBody):
-    """Change something of an account besides its limits."""
+    """Change something of an account besides its limits.
+
+    Args:
+        change: what becomes of it.
+    """
 
     account: AccountId
     change: Amendment
 
 
 class ResetBody(VerbBody):
-    """Forget what an account has spent."""
+    """Forget what an account has spent.
+
+    Args:
+        at: unix seconds.
+    """
 
     account: AccountId
     at: Moment
 
 
 class RestoreBody(VerbBody):
-    """Take over what another ledger knew."""
+    """Take over what another ledger knew.
+
+    Args:
+        accounts: with what they were charged.
+        rows: of the report.
+        charges: that are uncertain, each with its route.
+    """
 
     accounts: tuple[Account, ...] = ()
     rows: tuple[RollupRow, ...] = ()
@@ -183,7 +248,13 @@ class RestoreBody(VerbBody):
 
 
 class PageBody(VerbBody):
-    """Ask for a page of accounts, in order of their ids."""
+    """Ask for a page of accounts, in order of their ids.
+
+    Args:
+        prefix: what the ids begin with.
+        after: the id that was last on the page before; None for the first page.
+        count: how many there may be on a page.
+    """
 
     prefix: str = ""
     after: str | None = None
@@ -191,7 +262,12 @@ class PageBody(VerbBody):
 
 
 class SinceBody(VerbBody):
-    """Ask for the report's rows from a day on (days since 1970-01-01), of one account or of all."""
+    """Ask for the report's rows.
+
+    Args:
+        since: the first day, in days since 1970-01-01.
+        account: whose; None for all.
+    """
 
     since: Whole = 0
     account: str | None = None
@@ -217,9 +293,11 @@ class NothingBody(VerbBody):
 
 
 class SweepBody(VerbBody):
-    """Charge the holds that nobody ends: of dead processes, and those older than ``hold_timeout`` seconds.
+    """Charge the holds that nobody ends: of dead processes, and those that are too old.
 
-    ``at`` is unix seconds; without it, the server's clock.
+    Args:
+        hold_timeout: how old they may be, in seconds.
+        at: now, in unix seconds; None for the server's clock.
     """
 
     hold_timeout: Seconds
@@ -227,7 +305,12 @@ class SweepBody(VerbBody):
 
 
 class RenewBody(VerbBody):
-    """Count an owner as alive for so many seconds; 0: as gone."""
+    """Count an owner as alive.
+
+    Args:
+        owner: what its holds' ids begin with.
+        seconds: for how long from now on; 0: it has gone.
+    """
 
     owner: Owner
     seconds: Seconds

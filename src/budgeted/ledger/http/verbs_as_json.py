@@ -265,8 +265,10 @@ VERBS: dict[str, Verb] = {
 class Problem(msgspec.Struct, omit_defaults=True):
     """What is wrong with a request, for programs and for people.
 
-    ``type`` is an exception's name, such as ``LedgerUnavailableError``. ``refused`` are a refusal's figures, in the
-    limit's own unit.
+    Args:
+        type: an exception's name, such as ``LedgerUnavailableError``.
+        message: what is wrong, for people.
+        refused: a refusal's figures, in the limit's own unit; left out where it is none.
     """
 
     type: str
@@ -275,6 +277,10 @@ class Problem(msgspec.Struct, omit_defaults=True):
 
 
 class ProblemBody(msgspec.Struct):
-    """The body of every answer with a status from 400 on."""
+    """The body of every answer with a status from 400 on.
+
+    Args:
+        error: what is wrong.
+    """
 
     error: Problem

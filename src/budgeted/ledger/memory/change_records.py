@@ -18,7 +18,17 @@ class Record(msgspec.Struct, array_like=True, gc=False):
 
 
 class Held(Record, tag="h"):
-    """A hold was granted. ``at`` is unix seconds, ``guess`` what it is charged if nobody says what it cost."""
+    """A hold was granted.
+
+    Args:
+        id: of the hold.
+        at: when, in unix seconds.
+        granted: output tokens that it may have.
+        usd: nano-USD that are set aside.
+        tokens: tokens that are set aside.
+        guess: what it is charged if nobody says what it cost; None for nothing.
+        route: where its cost goes: day, provider, model and legs.
+    """
 
     id: str
     at: int

@@ -1,0 +1,50 @@
+"""The verbs of a ledger, as its clients ask for them over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from budgeted.ledger.http import request_bodies, verbs_as_json
+from budgeted.server.endpoint import Endpoint, EndpointOf
+from budgeted.server.error_responses import Refusal
+from budgeted.server.ledger_per_project import Project
+from budgeted.server.verb_examples import EXAMPLES
+
+
+def _hold(project: Project, body: request_bodies.HoldBody) -> object:
+    project.clients.hold(body.id.partition(".")[0])
+    return verbs_as_json.VERBS["hold"].run(project.ledger, body)
+
+
+def _renew(project: Project, body: request_bodies.RenewBody) -> None:
+    project.clients.renew(body.owner, body.seconds)
+
+
+_HERE: dict[str, Callable[[Project, Any], object]] = {"hold": _hold, "renew": _renew}
+"""Verbs that tell which clients live."""
+
+
+def _verb(name: str, verb: verbs_as_json.Verb) -> Endpoint:
+    done: Callable[[Project, Any], object] = _HERE.get(name, lambda project, body: verb.run(project.ledger, body))
+
+    def run(project: Project, body: request_bodies.VerbBody) -> object:
+        if not verbs_as_json.knows_opening(project.ledger, body):
+            msg = "the ledger was opened again since; see what of yours it knows, and name this opening then"
+            raise Refusal(409, verbs_as_json.OTHER_OPENING, msg)
+        return done(project, body)
+
+    return EndpointOf(
+        method="POST",
+        path=f"/v1/ledger/{name}",
+        title=verb.about,
+        example=EXAMPLES[name],
+        answer=verb.answer,
+        run=run,
+        changes=verb.changes,
+        repeatable=verb.repeatable,
+        makes=verb.changes and name != "sweep",
+    )
+
+
+VERBS: tuple[Endpoint, ...] = tuple(_verb(name, verb) for name, verb in verbs_as_json.VERBS.items())
