@@ -55,6 +55,11 @@ def test_the_command_needs_nothing_of_a_gateway_until_one_is_asked_for() -> None
     assert loaded("import budgeted.cli.command_group", *parts) == set()
 
 
+def test_a_gateway_loads_nothing_of_its_page_until_one_is_shown() -> None:
+    """That of a run shows none, and starts when the program first asks it for something."""
+    assert loaded("import budgeted.gateway.application", "jinja2", "pygal", "budgeted.page") == set()
+
+
 def test_the_package_is_loaded_with_its_first_public_name() -> None:
     """Tools that look for plugins import modules of every package that is installed."""
     parts = ("budgeted.api", "budgeted.manager", "opentelemetry", "msgspec")

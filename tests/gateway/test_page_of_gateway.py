@@ -19,6 +19,8 @@ from visiting import ACCEPT, Visitor
 
 from budgeted import BudgetExceededError, BudgetManager
 from budgeted.errors import LedgerUnavailableError
+from budgeted.gateway.application import create_gateway
+from budgeted.gateway.callers import OpenCallers
 from budgeted.gateway.key_books import KeyBooks
 from budgeted.gateway.key_callers import KeyCallers
 from budgeted.gateway.late_start import LateStart
@@ -382,6 +384,18 @@ def test_while_the_ledger_is_away_a_browser_is_told_so_with_the_pages_looks() ->
     assert "secret" not in page.text
     assert css.status_code == 200
     assert told.json() == {"status": "ok"}
+
+
+def test_a_gateway_may_have_no_page(manager: BudgetManager) -> None:
+    app = create_gateway(manager, OpenCallers(), GatewaySettings(), {"BUDGETED_TOKEN": TOKEN}, shows_page=False)
+
+    async def ask() -> list[Any]:
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://localhost") as client:
+            return [await client.get(path, headers=BROWSER) for path in ("/", "/page/users", "/page/login")]
+
+    root, *pages = asyncio.run(ask())
+    assert root.json() == {"service": "budgeted gateway"}
+    assert [page.status_code for page in pages] == [404, 404]
 
 
 @pytest.mark.slow

@@ -126,7 +126,8 @@ class RunGateway:
         def paying(text: str | None) -> Scope:
             return payers if text is None else self._paying.carried(self._books, text, secret)
 
-        self._requests.serve(create_gateway(manager, OfRun(), settings, self._of_amazon), paying)
+        app = create_gateway(manager, OfRun(), settings, self._of_amazon, shows_page=False)
+        self._requests.serve(app, paying)
         config = uvicorn.Config(
             self._requests,
             http="httptools",

@@ -12,7 +12,8 @@ import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from budgeted.errors import BudgetError, LedgerError
-from budgeted.gateway.page_of_project import BEGINNINGS, is_for_page, page_while_away
+from budgeted.gateway.page_of_project import page_while_away
+from budgeted.gateway.page_requests import BEGINNINGS, is_for_page
 from budgeted.gateway.refusals import AWAY, Answer, answer, dialect_of, refusal_of, send_answer
 
 RETRY_SECONDS: Final = 1.0

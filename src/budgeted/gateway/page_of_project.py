@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -28,21 +27,6 @@ from budgeted.manager.budget_manager import BudgetManager
 from budgeted.page.answers import problem_page, static_file
 from budgeted.page.application import STATIC, page_routes
 from budgeted.validation import shown
-
-BEGINNINGS: Final = frozenset((b"/", b"/page/"))
-"""What the first six bytes of a path are that may be the page's."""
-
-_PAGE: Final = b"/page/"
-
-
-def is_for_page(scope: Scope) -> bool:
-    """Whether a request is for the page, whose path begins as one of :data:`BEGINNINGS`.
-
-    Args:
-        scope: ASGI's.
-    """
-    path: bytes = scope["raw_path"]
-    return path.startswith(_PAGE) or (scope["method"] in ("GET", "HEAD") and prefers_html(scope["headers"]))
 
 
 def page_while_away() -> ASGIApp:
@@ -91,7 +75,7 @@ class ProjectToSee:
 
 
 class PageOfProject:
-    """The page as an ASGI application, for what :func:`is_for_page` says.
+    """The page as an ASGI application, for what :func:`.page_requests.is_for_page` says.
 
     Args:
         gateway: whose project it shows.
@@ -117,32 +101,6 @@ class PageOfProject:
             await problem_page(problem.status, "This cannot be answered", problem.text)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
-
-
-def prefers_html(headers: Sequence[tuple[bytes, bytes]]) -> bool:
-    """Whether somebody asks for HTML rather than JSON: a browser does, a program with ``*/*`` does not.
-
-    Args:
-        headers: of the request, by names in lower case.
-    """
-    accepted = dict(map(_weighed, _listed(headers)))
-    html = accepted.get("text/html", 0.0)
-    return html > 0 and html >= accepted.get("application/json", 0.0)
-
-
-def _listed(headers: Sequence[tuple[bytes, bytes]]) -> list[str]:
-    text = b",".join(value for name, value in headers if name == b"accept").decode("latin-1").lower()
-    return text.split(",")
-
-
-def _weighed(one: str) -> tuple[str, float]:
-    """A media type with its weight (https://www.rfc-editor.org/rfc/rfc9110#section-12.4.2)."""
-    kind, *parameters = (part.strip() for part in one.split(";"))
-    weight = next((text.removeprefix("q=") for text in parameters if text.startswith("q=")), "1")
-    try:
-        return kind, float(weight)
-    except ValueError:
-        return kind, 0.0
 
 
 def _problem(scope: Scope) -> Refusal | None:
