@@ -41,6 +41,13 @@ def shows(page: Any, text: str) -> None:
     page.get_by_text(text, exact=False).first.wait_for()
 
 
+def check_access(page: Any) -> None:
+    """Whether a page of a phone's width is all there, for whoever reads it."""
+    found = axe.Axe().run(page).response["violations"]
+    assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
 def test_who_has_a_token_sees_everything_and_logs_out(url: str, open_page: Open) -> None:
     page = open_page(f"{url}/page/users")
     log_in(page, TOKEN)
@@ -58,13 +65,14 @@ def test_who_has_a_key_sees_what_is_her_own_live_and_nobody_else(
     log_in(page, key_for(shop, HOSTILE)[0])
     assert page.get_by_role("heading", level=1).inner_text() == HOSTILE
     assert page.locator("img[onerror]").count() == 0
-    found = axe.Axe().run(page).response["violations"]
-    assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    check_access(page)
     assert page.get_by_role("button").all_inner_texts() == ["Log out"]
     with shop.hold(cost=1, user=HOSTILE) as held:
         held.settle(cost=1)
     shows(page, "$3.00 left")
+    page.get_by_role("link", name="Keys of the gateway").click()
+    shows(page, "none of its own")
+    check_access(page)
     page.goto(f"{url}/page/user?name=bob")
     shows(page, "Not yours to see")
     page.goto(f"{url}/page/users")

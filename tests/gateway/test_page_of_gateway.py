@@ -332,7 +332,7 @@ def test_the_keys_of_a_user_are_listed_and_one_is_revoked_once_that_was_agreed_t
     key_for(manager, "bob", name="of-bob")
     with Visitor(url, TOKEN) as visitor:
         listed = visitor.get(visitor.get("/page/user", name=STRANGER).links["Keys of the gateway"])
-        for shown in (key.id, "<b>laptop</b>", "$4/day", "2033-05-18 03:33 UTC", "active"):
+        for shown in (key.id, "<b>laptop</b>", "$4/day, $4.00 left", "none of its own", "2033-05-18 03:33 UTC"):
             assert shown in listed.text
         assert not [one for one in (text, other, "of-bob") if one in listed.html]
         [form] = [one for one in listed.forms if one.fields.get("id") == key.id]

@@ -19,7 +19,7 @@ class KeysOfGateway:
                 state=one.state,
                 revoked=one.revoked,
                 spent=one.spent,
-                limits=" + ".join(balance.text for balance in one.limits),
+                limits=one.limits,
                 created=one.created,
                 expires=one.expires,
             )

@@ -10,6 +10,7 @@ from typing import Literal, Protocol, TypeAlias
 import msgspec
 
 from budgeted.manager.administrative_manager import Books
+from budgeted.manager.balances import Balance
 
 Role: TypeAlias = Literal["write", "read", ""]
 """What somebody may do: change things (and look), look, or nothing."""
@@ -43,7 +44,7 @@ class ListedKey(msgspec.Struct, frozen=True, kw_only=True):
         state: whether its calls are let through.
         revoked: why it was revoked, or "".
         spent: USD charged with it since the last reset.
-        limits: its own, as text; "" for none.
+        limits: what is left of each of its own.
         created: when it was made.
         expires: from when on it is refused; None for never.
     """
@@ -53,7 +54,7 @@ class ListedKey(msgspec.Struct, frozen=True, kw_only=True):
     state: Literal["active", "expired", "revoked"]
     revoked: str
     spent: float
-    limits: str
+    limits: Sequence[Balance]
     created: dt.datetime
     expires: dt.datetime | None
 
