@@ -301,6 +301,31 @@ def test_a_form_of_another_session_or_site_does_nothing(
     spend(manager, 0.1, "alice")
 
 
+@pytest.mark.parametrize("path", [path for path in ACTIONS if path != "/page/uncertain"])
+@pytest.mark.parametrize("agreed", [{}, {"agreed": "yes"}], ids=["asked", "agreed"])
+def test_a_form_without_its_account_is_not_one_about_everything(
+    visitor: Visitor, manager: BudgetManager, path: str, agreed: dict[str, str]
+) -> None:
+    form = visitor.get("/").form("/page/stop")
+    del form.fields["account"]
+    form.action = path
+    page = visitor.send(form, 422, amount="5", text="$1", typed="default", **agreed)
+    assert "does not say whose account" in page.text
+    assert limits(manager, None) == "$100/day"
+    with manager.hold(cost=1) as held:
+        held.settle(cost=1)
+    assert manager.balance().spent == 1
+
+
+def test_a_form_with_a_field_twice_does_nothing(visitor: Visitor, manager: BudgetManager) -> None:
+    form = visitor.get("/").form("/page/stop")
+    sent = {**form.fields, "account": ["alice", ""], "agreed": "yes"}
+    answer = visitor.client.post(form.action, data=sent)
+    assert (answer.status_code, "each field once" in answer.text) == (400, True)
+    with manager.hold(cost=1) as held:
+        held.settle(cost=1)
+
+
 @pytest.mark.parametrize("path", FORMS_ALONE)
 def test_looking_at_where_a_form_goes_does_nothing(visitor: Visitor, manager: BudgetManager, path: str) -> None:
     manager.set_limits("alice", "$1/day")

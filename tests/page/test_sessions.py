@@ -111,6 +111,13 @@ def test_every_answer_keeps_to_itself(browser: httpx2.Client) -> None:
     assert browser.get("/page/static/..%2fapplication.py").status_code == 404
 
 
+def test_the_head_of_a_stream_is_answered_at_once_and_leaves_none_open(browser: httpx2.Client) -> None:
+    browser.post("/page/login", data={"token": TOKEN})
+    for _ in range(3):
+        assert browser.head("/page/events?at=/").status_code == 200
+        assert browser.get("/").status_code == 200  # over the same connection
+
+
 def test_without_tokens_a_name_that_leads_here_is_refused(tmp_path: Path) -> None:
     with Serving(ledger=str(tmp_path)) as server, httpx2.Client(base_url=server.url, trust_env=False) as client:
         assert client.get("/").status_code == 200

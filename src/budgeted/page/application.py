@@ -154,6 +154,8 @@ class _Page:
         view = VIEWS.get(target.path)
         if session is None or self._why_not(request) is not None or view is None or view.show is None:
             return Response(status_code=204)  # for which a browser asks no more
+        if request.method == "HEAD":
+            return Response(headers=dict(HEADERS), media_type="text/event-stream")  # there is nothing to wait for
         if session.key and await self._run(lambda: self._access.still(session.key), of_all=False) is not True:
             return Response(status_code=204)
         if self._streams.open >= MOST:

@@ -15,10 +15,10 @@ FORM = "application/x-www-form-urlencoded"
 
 
 async def read_form(request: Request) -> dict[str, str]:
-    """The fields of a form, each name once: the last one counts.
+    """The fields of a form.
 
     Raises:
-        ValueError: it is none, or too long.
+        ValueError: it is none, too long, or has a field twice: nobody could tell which one counts.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
         msg = f"a form is sent as {FORM}"
@@ -32,6 +32,9 @@ async def read_form(request: Request) -> dict[str, str]:
     found = parse_qsl(
         data.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=MOST_FIELDS, errors="replace"
     )
+    if len(dict(found)) < len(found):
+        msg = "a form may have each field once"
+        raise ValueError(msg)
     return {name: value.replace("\r\n", "\n") for name, value in found}
 
 

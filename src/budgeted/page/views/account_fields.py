@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from budgeted.page.asking import Asked
+from budgeted.page.asking import Asked, FormError
 
 
 def account_of(asked: Asked) -> str | None:
-    """The name that a form or an address gives, whatever is in it; None for the global account."""
-    return asked.form.get("account") or asked.query.get("account") or None
+    """The name that a form or an address gives, whatever is in it; None for the global account.
+
+    Raises:
+        FormError: a form names none, not even that of everything together, which is the empty one.
+    """
+    if asked.form and "account" not in asked.form:
+        msg = "this form does not say whose account it is about: load the page anew and try again"
+        raise FormError(msg)
+    return (asked.form or asked.query).get("account") or None
 
 
 def called(account: str | None) -> str:

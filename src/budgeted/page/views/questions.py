@@ -32,11 +32,11 @@ def question(
         is_grave: whether the button warns.
         type_name: what has to be typed before, or "".
         problem: what was wrong with the answer before, or "".
-        back: where one goes who does not agree; None for the account's page.
+        back: where one goes who does not agree, if the form is about no account; None for the account's page.
     """
-    account = account_of(asked)
+    about = {} if back is not None else {"account": account_of(asked) or ""}
     # The second of two clicks does what the first one did.
-    sent = {"account": account or "", "once": secrets.token_urlsafe(12), **(fields or {})}
+    sent = {**about, "once": secrets.token_urlsafe(12), **(fields or {})}
     data = {
         "heading": heading,
         "sentences": told,
@@ -46,6 +46,6 @@ def question(
         "is_grave": is_grave,
         "type_name": type_name,
         "problem": problem,
-        "back": back or page_of(asked, account),
+        "back": page_of(asked, account_of(asked)) if back is None else back,
     }
     return Shown("question.html", heading, data, 422 if problem else 200)
