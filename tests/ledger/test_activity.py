@@ -12,7 +12,7 @@ from conftest import SHARED
 from ledgers import opened
 from servers import project
 
-from budgeted import BudgetExceededError, BudgetManager, BudgetStoppedError
+from budgeted import BudgetExceededError, BudgetManager, BudgetStoppedError, LedgerUnavailableError
 from budgeted.telemetry import activity_records
 
 PLACES: dict[str, Callable[[Path], str]] = {"journal": str, **SHARED}
@@ -127,6 +127,20 @@ def test_a_thousand_refusals_are_told_in_one_record_of_the_last(
     assert seen.refused_today == 1000
     assert [one.requested for one in seen.refusals] == [2 + number for number in range(999, 979, -1)]
     assert len(told) < 100
+
+
+def test_what_a_ledger_did_not_take_is_told_when_it_is_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish = activity_records.publish
+
+    def away(*_: object) -> None:
+        raise LedgerUnavailableError("it is away")
+
+    with BudgetManager("p", ledger=str(tmp_path), default_user_limits="$1") as manager:
+        monkeypatch.setattr("budgeted.telemetry.activity.publish", away)
+        refuse(manager, "bob")
+        assert manager.activity().refusals == ()
+        monkeypatch.setattr("budgeted.telemetry.activity.publish", publish)
+        assert [one.account for one in manager.activity().refusals] == ["bob"]
 
 
 def test_what_a_process_told_is_forgotten_after_a_day(tmp_path: Path) -> None:

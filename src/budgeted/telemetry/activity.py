@@ -1,7 +1,7 @@
 """Noting which calls are refused, and which wait, so that others can look: on a page, or in a terminal.
 
 What is noted is put into the ledger beside the calls, at most every few seconds, by the background worker. Nothing of
-it is promised: a ledger that is away just does not hear of it.
+it is promised: a ledger that is away hears of it when it is back, if the process is still there.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PAUSE = 3.0
 """Seconds between two times that a process tells something."""
 
 AGAIN = SILENT_SECONDS / 2
-"""Seconds after which it tells again of calls that still wait."""
+"""Seconds after which it tells again of calls that still wait, and of what a ledger did not take."""
 
 
 class Activity:
@@ -107,16 +107,21 @@ class Activity:
         """Tell the others now, if there is anything new."""
         if not self._changed:
             return
-        with self._publishing, contextlib.suppress(LedgerError):
+        with self._publishing:
             self._changed, self._told = False, time.monotonic()
             self._due = self._told + PAUSE
-            now = self._payer.clock()
-            waiting = tuple(list(self._waiting.values())[:MOST])
-            record = Record(now, self._day, self._refused, tuple(self._refusals), waiting)
-            publish(self._payer.ledger, self._process, record)
-            if not self._was_told:
-                self._was_told = True
-                drop_old(self._payer.ledger, now)
+            try:
+                self._publish(self._payer.clock())
+            except LedgerError:  # not so soon: the worker that tells has calls to settle, too
+                self._changed, self._due = True, self._told + AGAIN
+
+    def _publish(self, now: float) -> None:
+        waiting = tuple(list(self._waiting.values())[:MOST])
+        record = Record(now, self._day, self._refused, tuple(self._refusals), waiting)
+        publish(self._payer.ledger, self._process, record)
+        if not self._was_told:
+            drop_old(self._payer.ledger, now)
+            self._was_told = True
 
     def end(self) -> None:
         """The process, or its manager, ends: nothing of it waits any more."""
