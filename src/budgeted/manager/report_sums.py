@@ -48,7 +48,7 @@ class Sums:
 
     Attributes:
         named: by the names that the heading gives.
-        total: what the global account was charged.
+        total: what the heading's account was charged; the global one, where it has none.
         rest: what of it is under no name, where a report has a row for that.
         shared: what of it is under more than one.
     """
@@ -72,7 +72,7 @@ class Sums:
 
     def _take(self, heading: Heading, row: RollupRow) -> None:
         name = heading.name(row)
-        whole = row.account == GLOBAL
+        whole = row.account == (heading.account or GLOBAL)
         over = bool(heading.overlap) and row.account.startswith(heading.overlap)
         if name is None and not (whole or over or heading.hidden(row)):
             return  # of others, such as a million users

@@ -133,12 +133,46 @@ def spend_by_days(books: BudgetManager, by: str, period: Literal["day", "month"]
         >>> spend_by_days(books, "model", "day").series[0].name
         'gpt-5-mini'
     """
-    heading, zone = heading_over_time(by), books.payer.timezone
-    now = local_time(books.payer.clock(), zone)
-    today = now.date()
-    first_days = _last_days(today) if period == "day" else _first_of_months(today)
-    sums = sums_by(books, heading, first_days[0], lambda day: day if period == "day" else day.replace(day=1))
-    starts = tuple(dt.datetime(day.year, day.month, day.day, tzinfo=zone) for day in first_days)
+    heading, now = heading_over_time(by), _now(books)
+    first_days = _last_days(now.date()) if period == "day" else _first_of_months(now.date())
+    rows = _rows(books, first_days[0], heading.account)
+    return _over_days(by, heading, period, now, first_days, rows)
+
+
+def spend_of_account(books: BudgetManager, account: str, by: Sequence[str]) -> list[SpendOverTime]:
+    """What one account spent per day in the last 30 days, under several headings.
+
+    Args:
+        books: the project's.
+        account: the ledger's name of it.
+        by: the headings: ``"model"``, ``"provider"``.
+
+    Example:
+        >>> [models] = spend_of_account(books, "u:alice", ("model",))
+        >>> models.totals[-1]  # nano-USD, today
+        1250000000
+    """
+    now = _now(books)
+    first_days = _last_days(now.date())
+    rows = _rows(books, first_days[0], account)
+    headings = [(one, heading_over_time(one)._replace(account=account)) for one in by]
+    return [_over_days(one, heading, "day", now, first_days, rows) for one, heading in headings]
+
+
+def _now(books: BudgetManager) -> dt.datetime:
+    return local_time(books.payer.clock(), books.payer.timezone)
+
+
+def _over_days(
+    by: str,
+    heading: Heading,
+    period: Literal["day", "month"],
+    now: dt.datetime,
+    first_days: Sequence[dt.date],
+    rows: Iterable[RollupRow],
+) -> SpendOverTime:
+    sums = _sums_of_parts(heading, rows, lambda day: day if period == "day" else day.replace(day=1))
+    starts = tuple(dt.datetime(day.year, day.month, day.day, tzinfo=now.tzinfo) for day in first_days)
     return over_time(by, period, now, starts, [sums.get(day, NOTHING) for day in first_days])
 
 
@@ -146,9 +180,20 @@ def sums_by(
     books: BudgetManager, heading: Heading, since: dt.date, part: Callable[[dt.date], dt.date]
 ) -> dict[dt.date, Spent]:
     """What was spent from a day on, by what part of the calendar each day belongs to."""
+    return _sums_of_parts(heading, _rows(books, since, heading.account), part)
+
+
+def _rows(books: BudgetManager, since: dt.date, account: str | None) -> list[RollupRow]:
+    """The report's rows from a day on, of one account or of all."""
     background_worker.drain()
+    return books.ledger.rollups(since.toordinal() - EPOCH, account)
+
+
+def _sums_of_parts(
+    heading: Heading, found: Iterable[RollupRow], part: Callable[[dt.date], dt.date]
+) -> dict[dt.date, Spent]:
     rows: dict[int, list[RollupRow]] = {}
-    for row in books.ledger.rollups(since.toordinal() - EPOCH, heading.account):
+    for row in found:
         rows.setdefault(row.day, []).append(row)
     parts: dict[dt.date, list[RollupRow]] = {}
     for day, some in rows.items():

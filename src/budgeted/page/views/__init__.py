@@ -46,6 +46,7 @@ VIEWS: Final[Mapping[str, View]] = {
     "/": View(overview.show, heading="Overview"),
     "/page/users": View(users.show, heading="Users"),
     OWN: View(user.show, own=True),
+    "/page/user.svg": View(user.draw, own=True),
     keys.PATH: View(keys.show, keys.act, own=True),
     spend.PATH: View(spend.show, heading="Spend"),
     "/page/spend.svg": View(spend.draw),

@@ -6,15 +6,14 @@ from typing import Final
 
 from budgeted.manager.budget_manager import BudgetManager
 from budgeted.page.asking import Asked, Drawn, FormError, Shown
-from budgeted.page.spend_over_time import PERIODS, Period, SpendOverTime, check_period
+from budgeted.page.spend_over_time import PERIODS, Period, check_period
+from budgeted.page.views.spend_figures import rows_of, version_of
 from budgeted.validation import TAG
 
 MOST_TAGS: Final = 20
 """Tags that are offered to choose from; any other can be named in the address."""
 
 PATH: Final = "/page/spend"
-
-_WRITTEN: Final[dict[Period, str]] = {"hour": "%d %b %H:%M", "day": "%d %b %Y", "month": "%b %Y"}
 
 _LAST: Final[dict[Period, str]] = {
     "hour": "the last 48 hours",
@@ -36,9 +35,8 @@ def show(asked: Asked) -> Shown:
         "headings": [(one, asked.link(PATH, by=one, per=period), one == by) for one in headings],
         "periods": [(one, asked.link(PATH, by=by, per=one), one == period) for one in PERIODS],
         "last": _LAST[period],
-        # Another picture has another address: so it is drawn anew where the page is replaced while it is looked at.
-        "version": "" if spend is None else f"{hash((spend.starts, spend.series)) & 0xFFFFFFFF:08x}",
-        "rows": [] if spend is None else _rows(spend),
+        "version": "" if spend is None else version_of(spend),
+        "rows": [] if spend is None else rows_of(spend),
     }
     return Shown("spend.html", "Spend", data)
 
@@ -71,10 +69,3 @@ def known_tags(books: BudgetManager) -> list[str]:
 def _wanted(asked: Asked) -> tuple[str, Period]:
     """What is told apart, and per what."""
     return asked.query.get("by", "model"), check_period(asked.query.get("per", "day"))
-
-
-def _rows(spend: SpendOverTime) -> list[tuple[str | int, ...]]:
-    """A line for each period, the last one first: when it was, the total, and what is in each series."""
-    form = _WRITTEN[spend.period]
-    amounts = zip(spend.starts, spend.totals, *(line.amounts for line in spend.series), strict=True)
-    return [(start.strftime(form), *each) for start, *each in amounts][::-1]

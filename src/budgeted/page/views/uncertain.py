@@ -8,6 +8,7 @@ from typing import Final
 from budgeted.errors import LedgerError
 from budgeted.money import format_usd, nano_usd
 from budgeted.page.asking import Asked, Done, Shown
+from budgeted.page.views.account_fields import account_of
 from budgeted.page.views.questions import question
 
 PATH: Final = "/page/uncertain"
@@ -16,7 +17,7 @@ ON_A_PAGE: Final = 50
 
 
 def show(asked: Asked) -> Shown:
-    """A page of them, the oldest first."""
+    """A page of them, of an account or of all, the oldest first."""
     return _list(asked)
 
 
@@ -29,7 +30,7 @@ def act(asked: Asked) -> Done | Shown:
         return _list(asked, id, str(error))
     charge = asked.books.ledger.ended(id) if id else None
     model = "" if charge is None or not charge.model else f" of {charge.model}"
-    here = asked.link(PATH, page=asked.form.get("page"))
+    here = asked.link(PATH, page=asked.form.get("page"), account=account_of(asked))
     if charge is None or not charge.reason:
         # Another tab, another person or a late answer was quicker: what they have said is not replaced unseen.
         same = charge is not None and charge.used.usd == cost
@@ -52,11 +53,13 @@ def act(asked: Asked) -> Done | Shown:
 
 def _list(asked: Asked, wrong: str = "", problem: str = "") -> Shown:
     page = _number(asked.form.get("page") or asked.query.get("page", "1"))
-    found = asked.books.uncertain_page(None, (page - 1) * ON_A_PAGE, ON_A_PAGE)
+    account = account_of(asked)
+    found = asked.books.uncertain_page(account, (page - 1) * ON_A_PAGE, ON_A_PAGE)
     pages = max(1, math.ceil(found.count / ON_A_PAGE))
     if page > pages:
-        page, found = pages, asked.books.uncertain_page(None, (pages - 1) * ON_A_PAGE, ON_A_PAGE)
+        page, found = pages, asked.books.uncertain_page(account, (pages - 1) * ON_A_PAGE, ON_A_PAGE)
     data = {
+        "account": account,
         "charges": found.charges,
         "count": found.count,
         "in_all": found.cost,
