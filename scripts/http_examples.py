@@ -28,6 +28,7 @@ from budgeted.telemetry import activity_records
 from budgeted.telemetry.activity_records import Record, Turned
 
 FILE = Path(__file__).parents[1] / "src" / "budgeted" / "server" / "example_answers.json"
+ADDRESS = "http://127.0.0.1:8787"
 TOKEN, READER = "3f1c", "77aa"
 
 BEFORE: Sequence[tuple[str, str, msgspec.Struct]] = (
@@ -55,12 +56,9 @@ TURNED = Record(
 def served() -> Iterator[TestClient]:
     """A fresh server, in which that has happened, and somebody who may write."""
     ledger = MemoryLedger()
-    settings = ServerSettings(
-        ledger=ledger, tokens=(TOKEN,), read_tokens=(READER,), max_body=10_000, clock=lambda: float(NOON)
-    )
-    with TestClient(
-        create_app(settings), "http://127.0.0.1:8787", headers={"authorization": f"Bearer {TOKEN}"}
-    ) as client:
+    settings = ServerSettings(ledger=ledger, tokens=(TOKEN,), read_tokens=(READER,), max_body=10_000)
+    app = create_app(settings, clock=lambda: float(NOON))
+    with TestClient(app, ADDRESS, headers={"authorization": f"Bearer {TOKEN}"}) as client:
         for method, path, body in BEFORE:
             done = client.request(method, path, json=msgspec.to_builtins(body))
             assert done.status_code == 200, done.text  # noqa: S101

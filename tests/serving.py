@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -43,8 +43,10 @@ class Asking:
 class Serving:
     """A server in a thread. ``url`` is where it is."""
 
-    def __init__(self, limits: ConnectionLimits | None = None, **settings: Any) -> None:
-        app, limits = create_app(ServerSettings(**settings)), limits or ConnectionLimits()
+    def __init__(
+        self, limits: ConnectionLimits | None = None, clock: Callable[[], float] | None = None, **settings: Any
+    ) -> None:
+        app, limits = create_app(ServerSettings(**settings), clock=clock), limits or ConnectionLimits()
         self._server = server = HTTPServer(app, listen("127.0.0.1", 0), limits, log_level="warning")
         [(_, self.port)] = server.addresses
         self.url = f"http://127.0.0.1:{self.port}"

@@ -34,7 +34,8 @@ def attempt(case: Case, target: Target, described: list[Any]) -> None:
     from schemathesis.specs.openapi import checks
 
     operation = case.rng.choice(described)
-    mode = case.rng.choice([GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+    modes = [GenerationMode.POSITIVE, GenerationMode.NEGATIVE]
+    mode = case.rng.choice(modes if any(operation.iter_parameters()) or operation.body else modes[:1])
     case.fault(f"requests of the description, {mode.value}")
     case.tell(f"{operation.label}, {mode.value}")
     checked = [

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import anyio
 import anyio.to_thread
@@ -52,11 +52,12 @@ READY_SECONDS = 5.0
 """How long the ledger may take to answer, to be called reachable."""
 
 
-def create_app(settings: ServerSettings | None = None) -> Starlette:
+def create_app(settings: ServerSettings | None = None, *, clock: Callable[[], float] | None = None) -> Starlette:
     """A server of ledgers and budgets, as an ASGI application.
 
     Args:
         settings: None for those that the ``BUDGETED_*`` variables make.
+        clock: returns unix seconds, like ``time.time``; for tests.
 
     Returns:
         The application. It opens each project's ledger when it is first asked for, and closes all at its shutdown.
@@ -70,13 +71,13 @@ def create_app(settings: ServerSettings | None = None) -> Starlette:
     if settings is None:
         warn_of_unknown(os.environ)
         settings = ServerSettings.from_environment()
-    return _Server(settings).app
+    return _Server(settings, clock).app
 
 
 class _Server:
-    def __init__(self, settings: ServerSettings) -> None:
+    def __init__(self, settings: ServerSettings, clock: Callable[[], float] | None) -> None:
         self._settings = settings
-        self._projects = Projects(settings)
+        self._projects = Projects(settings, clock)
         self._answers = AnswersByKey()
         self._threads = anyio.CapacityLimiter(settings.threads)
         self._document = b""

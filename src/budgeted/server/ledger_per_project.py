@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from budgeted.errors import LedgerError, LedgerUnavailableError
@@ -31,13 +31,15 @@ REMEMBERED_SECONDS = 5.0
 class Project:
     """One project's ledger, and what people ask of it and set."""
 
-    def __init__(self, name: str, settings: ServerSettings, ledger: Ledger) -> None:
+    def __init__(
+        self, name: str, settings: ServerSettings, ledger: Ledger, clock: Callable[[], float] | None = None
+    ) -> None:
         self.ledger = ledger
         self.clients = Clients(ledger)
         self.used = self.using = 0
         """Requests that have used it, and those that do so now."""
         self._name = name
-        self._settings = settings
+        self._settings, self._clock = settings, clock
         self._lock = threading.Lock()
         self._books: Books | None = None
 
@@ -52,7 +54,7 @@ class Project:
                     ledger=self.ledger,
                     timezone=settings.timezone,
                     hold_timeout=settings.hold_timeout,
-                    clock=settings.clock,
+                    clock=self._clock,
                 )
             return self._books
 
@@ -74,8 +76,8 @@ class Project:
 class Projects:
     """Each project, opened when it is first asked for. Of too many, those close that were not used for longest."""
 
-    def __init__(self, settings: ServerSettings) -> None:
-        self._settings = settings
+    def __init__(self, settings: ServerSettings, clock: Callable[[], float] | None = None) -> None:
+        self._settings, self._clock = settings, clock
         self._lock = threading.Lock()
         self._opening = threading.Lock()
         """Taken before the other one, by who opens and closes ledgers, which takes its time."""
@@ -108,7 +110,7 @@ class Projects:
             ValueError, LedgerError: as :meth:`using`.
         """
         if name not in self._open and exists(self._settings.ledger, check_name(name, "project")) is False:
-            yield Project(name, self._settings, MemoryLedger())
+            yield Project(name, self._settings, MemoryLedger(), self._clock)
         else:
             with self.using(name) as found:
                 yield found
@@ -166,9 +168,9 @@ class Projects:
                     self._close_one()
                 ledger = open_ledger(self._settings.ledger, name, fsync=self._settings.fsync)
                 ledger.hold_timeout = self._settings.hold_timeout
-                if self._settings.clock is not None:
-                    ledger.clock = self._settings.clock
-                found = Project(name, self._settings, ledger)
+                if self._clock is not None:
+                    ledger.clock = self._clock
+                found = Project(name, self._settings, ledger, self._clock)
                 found.used = found.using = 1
                 with self._lock:
                     self._open[name] = found

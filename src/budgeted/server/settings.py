@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -35,7 +35,6 @@ class ServerSettings(msgspec.Struct, kw_only=True, frozen=True):
         max_body: bytes that a request may have.
         max_projects: projects that may be open at once.
         threads: how many requests may be at the ledger at once.
-        clock: returns unix seconds, like ``time.time``; for tests.
     """
 
     ledger: Any = None
@@ -47,7 +46,6 @@ class ServerSettings(msgspec.Struct, kw_only=True, frozen=True):
     max_body: int = 8 * 2**20
     max_projects: int = MOST_PROJECTS
     threads: int = 40
-    clock: Callable[[], float] | None = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"

@@ -281,7 +281,13 @@ class SpentMostBody(VerbBody):
 
 
 class UncertainBody(VerbBody):
-    """Ask for some of the charges that nobody confirmed, of one account or of all, from the one with a number on."""
+    """Ask for some of the charges that nobody confirmed.
+
+    Args:
+        account: whose; None for all.
+        first: how many of the oldest are left out.
+        count: how many there may be.
+    """
 
     account: str | None = None
     first: Count = 0
