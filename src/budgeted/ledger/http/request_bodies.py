@@ -274,7 +274,12 @@ class SinceBody(VerbBody):
 
 
 class SpentMostBody(VerbBody):
-    """Ask for the users that were charged most on a day (days since 1970-01-01)."""
+    """Ask for the users that were charged most on a day.
+
+    Args:
+        day: in days since 1970-01-01.
+        count: how many there may be.
+    """
 
     day: Whole
     count: Count
