@@ -13,12 +13,13 @@ import ast
 import inspect
 import re
 import typing
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import click
 import griffe
 import msgspec
+from scripts import http_api_page
 from scripts.docstrings_for_site import for_site
 
 from budgeted import BudgetManager
@@ -87,7 +88,7 @@ def tables() -> dict[Path, dict[str, list[str]]]:
         "keys of a gateway": list(of_keys()),
         "server": list(of_server()),
     }
-    return {REFERENCE / "settings.md": settings}
+    return {REFERENCE / "settings.md": settings, REFERENCE / "http-api.md": http_api_page.sections()}
 
 
 def of_manager() -> Iterator[str]:
@@ -202,8 +203,8 @@ def as_cell(text: str) -> str:
     return sentence[:1].lower() + sentence[1:]
 
 
-def put(text: str, name: str, lines: Iterable[str]) -> str:
-    """A page with a table in its place, between its marks.
+def put(text: str, name: str, lines: Sequence[str]) -> str:
+    """A page with a table, or a whole section, in its place, between its marks.
 
     Raises:
         ValueError: the page has no place for it, or several.
@@ -212,8 +213,10 @@ def put(text: str, name: str, lines: Iterable[str]) -> str:
     if text.count(begin) != 1:
         raise ValueError(f"there must be one place for it in the page: {begin}")
     before, after = text.split(begin)
-    table = "\n".join(lines)
-    return f'{before}{begin}<div class="names" markdown>\n\n{table}\n\n</div>\n{end}{after.partition(end)[2]}'
+    made = "\n".join(lines)
+    if lines[0].startswith("|"):
+        made = f'<div class="names" markdown>\n\n{made}\n\n</div>'
+    return f"{before}{begin}{made}\n{end}{after.partition(end)[2]}"
 
 
 def pages() -> dict[Path, str]:

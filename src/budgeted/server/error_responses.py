@@ -61,6 +61,9 @@ def problem_response(error: Exception) -> Response:
     status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 422)
     headers = {"retry-after": "1"} if status == 503 else {}
     text = "the JSON is nested too deeply" if isinstance(error, RecursionError) else str(error)
+    if isinstance(error, UnknownUserError):  # which says how to make one in Python
+        known, found, _ = text.rpartition("; create_budget(")
+        text = f"{known}; `PUT /v1/limits` makes it one" if found else text
     return _problem(status, type(error).__name__, text, headers)
 
 
