@@ -1,4 +1,4 @@
-"""Write the tables of the reference that are made from the code into their pages, after a change of a setting.
+"""Write the tables of the reference that are made from the code into their pages, after a change of the code.
 
 python -m scripts.reference_tables
 
@@ -10,10 +10,12 @@ A test fails where a page has not what this makes.
 from __future__ import annotations
 
 import ast
+import dataclasses
 import inspect
+import logging
 import re
 import typing
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -25,11 +27,15 @@ from scripts.docstrings_for_site import for_site
 from budgeted import BudgetManager
 from budgeted.cli.gateway import gateway
 from budgeted.cli.serve import serve
+from budgeted.gateway.access_log import Line
 from budgeted.gateway.settings import GatewaySettings, KeyDefaults, ListenSettings
 from budgeted.gateway.stated_gateway import PREFIX
 from budgeted.manager import argument_types
 from budgeted.manager.environment import GATEWAY_SETTINGS, MANAGER_SETTINGS
 from budgeted.server.settings import ServerSettings
+from budgeted.telemetry import events
+from budgeted.telemetry.gauges import GAUGES
+from budgeted.telemetry.instruments import COUNTERS
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 
@@ -88,7 +94,19 @@ def tables() -> dict[Path, dict[str, list[str]]]:
         "keys of a gateway": list(of_keys()),
         "server": list(of_server()),
     }
-    return {REFERENCE / "settings.md": settings, REFERENCE / "http-api.md": http_api_page.sections()}
+    told = {
+        "counters": list(of_instruments(COUNTERS, "counter")),
+        "shared attributes": list(of_shared()),
+        "gauges": list(of_instruments(GAUGES, "gauge")),
+        "kinds of events": list(of_kinds()),
+        "fields of events": list(of_events()),
+        "access log": list(of_access_log()),
+    }
+    return {
+        REFERENCE / "settings.md": settings,
+        REFERENCE / "telemetry.md": told,
+        REFERENCE / "http-api.md": http_api_page.sections(),
+    }
 
 
 def of_manager() -> Iterator[str]:
@@ -131,6 +149,71 @@ def of_server() -> Iterator[str]:
         if one.name in options and isinstance(one, click.Option):
             written = [f"`{variable}`" for variable in (one.envvar,) if variable] + options[one.name]
             yield row(written, one.default, unit(str(one.name), str), as_cell(one.help or ""))
+
+
+SHARED = {
+    "a call's": (
+        *("gen_ai.provider.name", "gen_ai.operation.name", "gen_ai.request.model", "gen_ai.tool.name"),
+        *("user.id", "budgeted.tag.NAME"),
+    ),
+    "a limit's": (
+        *("budgeted.project", "budgeted.account", "budgeted.period"),
+        *("budgeted.models", "budgeted.ledger", "user.id"),
+    ),
+}
+"""Attributes that several instruments have."""
+
+ATTRIBUTES = {
+    "budgeted.spend": ("a call's",),
+    "budgeted.tokens": ("a call's", "gen_ai.token.type"),
+    "budgeted.calls": ("a call's", "budgeted.outcome", "budgeted.reason", "budgeted.account.kind"),
+    "budgeted.overrun": ("a call's",),
+    "budgeted.corrections": ("budgeted.direction",),
+    "budgeted.clamped": ("a call's",),
+    "budgeted.unmetered": ("server.address",),
+    "budgeted.alerts": ("budgeted.project", "budgeted.account.kind", "budgeted.threshold"),
+    "budgeted.alerts.sent": ("server.address", "budgeted.outcome"),
+    **dict.fromkeys(GAUGES, ("a limit's",)),
+}
+"""What the series of each instrument are told apart by, which a test compares with what calls emit."""
+
+
+def of_instruments(instruments: Mapping[str, tuple[str, str]], kind: str) -> Iterator[str]:
+    """The metrics of this process's calls and budgets."""
+    yield from [f"| {kind} | unit | what it is | attributes |", "|---|---|---|---|"]
+    for name, (unit, text) in instruments.items():
+        attributes = ", ".join(one if one in SHARED else f"`{one}`" for one in ATTRIBUTES[name])
+        yield f"| `{name}` | `{unit}` | {as_cell(text)} | {attributes} |"
+
+
+def of_shared() -> Iterator[str]:
+    """What attributes are meant by a word."""
+    yield from ["| attributes | |", "|---|---|"]
+    yield from (f"| {word} | {', '.join(f'`{one}`' for one in named)} |" for word, named in SHARED.items())
+
+
+def of_kinds() -> Iterator[str]:
+    """The kinds of events, and how loud the log tells them."""
+    yield from ["| kind | level | one a minute of those that are alike |", "|---|---|---|"]
+    for kind in typing.get_args(events.Kind):
+        level = logging.getLevelName(events.LEVELS[kind])
+        yield f"| `{kind}` | {level} | {'yes' if kind in events.REPEATED else ''} |"
+
+
+def of_events() -> Iterator[str]:
+    """The fields of an event, by their names in each place."""
+    yield from ["| in `Event` | in the log, and on spans | what it is |", "|---|---|---|"]
+    told = explained(events.Event)
+    elsewhere = {"account": "`budgeted.account`; of users `user.id` as well", "at": "the record's own time"}
+    for name in (field.name for field in dataclasses.fields(events.Event)):
+        there = elsewhere.get(name) or f"`{events.FIELDS[name]}`"
+        yield f"| `{name}` | {there} | {told[name]} |"
+
+
+def of_access_log() -> Iterator[str]:
+    """What a gateway tells of each request."""
+    yield from ["| key | what it is |", "|---|---|"]
+    yield from (f"| `{name}` | {text} |" for name, text in explained(Line).items())
 
 
 def options_of(command: click.Command) -> dict[str, list[str]]:
@@ -190,7 +273,7 @@ def explained(documented: Callable[..., object]) -> dict[str, str]:
     docstring = griffe.Docstring(for_site(inspect.getdoc(documented) or ""), parser="google")
     found = {}
     for section in docstring.parse(warn_unknown_params=False, warn_missing_types=False):
-        if isinstance(section, griffe.DocstringSectionParameters):
+        if isinstance(section, (griffe.DocstringSectionParameters, griffe.DocstringSectionAttributes)):
             found |= {one.name: as_cell(one.description) for one in section.value}
     return found
 
@@ -200,7 +283,7 @@ def as_cell(text: str) -> str:
     text = re.sub(r"``(.+?)``", r"`\1`", " ".join(text.split()))
     sentence = re.split(r"(?<=[a-z0-9)`\"])\. (?=[A-Z])", text, maxsplit=1)[0].rstrip(".")
     sentence = re.sub(r"`~?budgeted[\w.]*?\.(\w+)`", r"`\1`", sentence).replace("|", "\\|")
-    return sentence[:1].lower() + sentence[1:]
+    return sentence if sentence[1:2].isupper() else sentence[:1].lower() + sentence[1:]
 
 
 def put(text: str, name: str, lines: Sequence[str]) -> str:

@@ -114,7 +114,7 @@ class Event:
     exhausted_at: dt.datetime | None = None
 
 
-_FIELDS = {
+FIELDS = {
     "kind": "budgeted.event",
     "project": "budgeted.project",
     "account_kind": "budgeted.account.kind",
@@ -145,7 +145,7 @@ def fields(event: Event, name: str = "") -> dict[str, str | float]:
         name: the name by which telemetry may know the event's account, or "".
     """
     found: dict[str, str | float] = {}
-    for field, attribute in _FIELDS.items():
+    for field, attribute in FIELDS.items():
         value = getattr(event, field)
         if isinstance(value, dt.datetime):
             found[attribute] = value.isoformat()
