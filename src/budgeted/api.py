@@ -122,7 +122,7 @@ def budget(
         tags: what the calls are for, such as ``{"feature": "search", "session": id}``: names with values, each an
             account that pays besides; None as a value for none. An inner block's value replaces an outer one's.
         manager: whose accounts; None for :func:`get_manager`'s.
-        on_exceed: ``"clamp"``, ``"raise"`` or ``"warn"``; None for the manager's.
+        on_exceed: ``"clamp"``, ``"raise"``, ``"warn"`` or ``"ask"``; None for the manager's.
         fallback: models to try instead of refusing; or ``{0.8: "gpt-5-mini"}``, to ask it from 80% of a limit on.
         wait: seconds to wait while only calls in flight are in the way, or a tokenizer is being loaded.
         reraise: have the block raise, where it ends, the first refusal of a call inside it, in whatever thread or task

@@ -66,6 +66,9 @@ class BudgetMiddleware:
     callable ``user`` or ``tags`` is given the request, and may be written as its dotted path. If it looks at
     ``request.user``, this goes below ``AuthenticationMiddleware``.
 
+    Args:
+        get_response: the rest of Django's chain, which Django gives.
+
     Raises:
         ImproperlyConfigured: a setting makes no sense; the text quotes it.
 
@@ -98,7 +101,15 @@ class BudgetMiddleware:
         return self._serve_async(request) if self._async else self._serve(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        """Answer what the view was refused, unless a middleware below has."""
+        """Answer what the view was refused, unless a middleware below has.
+
+        Args:
+            request: what was asked.
+            exception: what the view has raised.
+
+        Returns:
+            The answer, of a status and a text that name no other user; None for what is no refusal.
+        """
         refusal = refusal_behind(exception)
         return None if refusal is None else self._answered(request, refusal, exception)
 

@@ -87,6 +87,12 @@ class Limit:
     def parse_all(cls, value: LimitLike | Iterable[LimitLike]) -> tuple[Limit, ...]:
         """Read several limits: text joined by ``+``, a single limit or number, or an iterable of all these.
 
+        Args:
+            value: the limits.
+
+        Returns:
+            Each as a limit, in their order.
+
         Raises:
             TypeError, ValueError: as the constructor, or two of them are the same limit.
 
@@ -112,6 +118,9 @@ class Limit:
             amount: in nano-USD, tokens or calls.
             keep: of what is left when a period ends, at most, in the same.
 
+        Returns:
+            The limit.
+
         Raises:
             TypeError: an amount is not an int.
             ValueError: no limit has this id, or an amount is out of range.
@@ -122,17 +131,36 @@ class Limit:
         return limit
 
     def with_amount(self, amount: int) -> Limit:
-        """Return the same limit with another amount, in nano-USD, tokens or calls."""
+        """Return the same limit with another amount, in nano-USD, tokens or calls.
+
+        Args:
+            amount: nano-USD, tokens or calls.
+
+        Raises:
+            TypeError: it is not an int.
+            ValueError: it is out of range.
+        """
         return self._of(self._parts()._replace(amount=checked_amount(self.unit, amount)))
 
     def matches(self, model: str) -> bool:
-        """Tell whether calls of ``model`` count, in upper or lower case."""
+        """Tell whether calls of ``model`` count, in upper or lower case.
+
+        Args:
+            model: as a request names it.
+
+        Returns:
+            Whether they do; always, if the limit is for all models.
+        """
         return self.models is None or fnmatch.fnmatchcase(model.lower(), self.models)
 
     def window(self, at: float, tz: dt.tzinfo) -> tuple[int, int]:
         """Return start and end of the period that ``at`` is in, in unix seconds; see ``periods.window``.
 
         One that rolls neither starts nor ends.
+
+        Args:
+            at: unix seconds.
+            tz: the zone in which days and months begin.
         """
         return window(self.period, self.anchor, at, tz)
 

@@ -223,6 +223,9 @@ class BudgetManager(LiteLLMMethods):
     def reconfigure(self, **changes: object) -> None:
         """Change settings in place; those not named stay as they are. Takes the constructor's keywords.
 
+        Args:
+            changes: settings by their names; ``client_type``, ``api_base`` and ``headers`` cannot be changed.
+
         Raises:
             ValueError, TypeError, LedgerError: as the constructor; then nothing was changed.
         """
@@ -289,7 +292,7 @@ class BudgetManager(LiteLLMMethods):
             key: keeps the cap in the ledger under this name: whoever opens it again goes on with what is left.
             tags: what the calls are for, such as ``{"feature": "search", "session": id}``: names with values, each an
                 account that pays besides; None as a value for none. An inner block's value replaces an outer one's.
-            on_exceed: ``"clamp"``, ``"raise"`` or ``"warn"``; None for the manager's.
+            on_exceed: ``"clamp"``, ``"raise"``, ``"warn"`` or ``"ask"``; None for the manager's.
             fallback: models to try instead of refusing; or ``{0.8: "gpt-5-mini"}``, to ask it from 80% of a limit on.
             wait: seconds to wait while only calls in flight are in the way, or a tokenizer is being loaded.
             reraise: have the block raise, where it ends, the first refusal inside it that somebody swallowed.
@@ -415,6 +418,9 @@ class BudgetManager(LiteLLMMethods):
 
     def delete_user(self, user: str) -> None:
         """Forget a user's limits and balance. What it was charged stays in the reports.
+
+        Args:
+            user: the user's name.
 
         Raises:
             UnknownUserError: there is no such user.

@@ -122,6 +122,9 @@ class LiteLLMMethods:
             messages: the request's messages. They are counted, or bounded where no tokenizer is at hand.
             user: the user.
 
+        Returns:
+            USD.
+
         Raises:
             UnknownUserError: there is no such user.
             UnpricedModelError: no price is known for the model.
@@ -144,6 +147,12 @@ class LiteLLMMethods:
 
     def get_total_budget(self, user: str) -> float:
         """The user's budget in USD.
+
+        Args:
+            user: the user's name.
+
+        Returns:
+            USD.
 
         Raises:
             UnknownUserError: the user has none. (A ``KeyError`` too, as with LiteLLM.)
@@ -240,15 +249,39 @@ class LiteLLMMethods:
         return None
 
     def get_current_cost(self, user: str) -> float:
-        """USD that the user has spent in the present period."""
+        """USD that the user has spent in the present period.
+
+        Args:
+            user: the user's name.
+
+        Returns:
+            USD.
+
+        Raises:
+            UnknownUserError: there is no such user.
+        """
         return float(self._record(user)["current_cost"])
 
     def get_model_cost(self, user: str) -> dict[str, float]:
-        """USD that the user has spent in the present period, by model."""
+        """USD that the user has spent in the present period, by model.
+
+        Args:
+            user: the user's name.
+
+        Returns:
+            USD by the names of models.
+
+        Raises:
+            UnknownUserError: there is no such user.
+        """
         return dict(self._record(user)["model_cost"])
 
     def is_valid_user(self, user: str | None) -> bool:
-        """Whether the user was given a budget with ``create_budget`` or ``set_limits``."""
+        """Whether the user was given a budget with ``create_budget`` or ``set_limits``.
+
+        Args:
+            user: a name; whatever can be no name is no user.
+        """
         try:
             account = self._payer.ledger.read(self._accounts.name_of(user))
         except (TypeError, ValueError):  # no name that a user could have
@@ -262,21 +295,38 @@ class LiteLLMMethods:
     def reset_cost(self, user: str | None) -> UserRecord:
         """Set what a user (None: the global account) has spent back to zero. Open holds stay.
 
+        Args:
+            user: the user's name; None for the global account.
+
         Returns:
             ``{"user": record}``.
+
+        Raises:
+            UnknownUserError: there is no such user.
         """
         self._accounts.reset(user)
         return {"user": self._record(user)}
 
     def reset_on_duration(self, user: str) -> None:
-        """Nothing is left to do: periods end by themselves. Kept because LiteLLM's callers call it."""
+        """Nothing is left to do: periods end by themselves. Kept because LiteLLM's callers call it.
+
+        Args:
+            user: the user's name.
+
+        Raises:
+            UnknownUserError: there is no such user.
+        """
         self._accounts.known(user)
 
     def update_budget_all_users(self) -> None:
         """Nothing is left to do: periods end by themselves. Kept because LiteLLM's callers call it."""
 
     def save_data(self) -> dict[str, str]:
-        """Make everything recorded so far durable. Returns ``{"status": "success"}``."""
+        """Make everything recorded so far durable.
+
+        Returns:
+            ``{"status": "success"}``.
+        """
         self._accounts.flush()
         return {"status": "success"}
 

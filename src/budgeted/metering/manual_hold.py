@@ -228,7 +228,11 @@ class Hold:
             self._end(call, lambda timeout: call.settle(answer, timeout))
 
     def add(self, text: str) -> None:
-        """Count text that arrived on a stream, for the estimate should nobody say what it cost."""
+        """Count text that arrived on a stream, for the estimate should nobody say what it cost.
+
+        Args:
+            text: as it came; what it costs is estimated by its length.
+        """
         self._text_bytes += _size(text)
         self._pieces += 1
 

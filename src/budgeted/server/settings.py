@@ -69,6 +69,9 @@ class ServerSettings(msgspec.Struct, kw_only=True, frozen=True):
 
         Several tokens are separated by commas, so that one can be replaced while both serve.
 
+        Args:
+            environment: where they are; None for ``os.environ``.
+
         Raises:
             ValueError: a variable makes no sense; the text quotes it, unless it is a token.
         """
@@ -96,6 +99,9 @@ class ServerSettings(msgspec.Struct, kw_only=True, frozen=True):
     def check_host(self, host: str) -> None:
         """Refuse to serve others than this machine without tokens.
 
+        Args:
+            host: a name or an address to listen on.
+
         Raises:
             ValueError: there are none, and the address is not of the loopback.
         """
@@ -107,7 +113,11 @@ class ServerSettings(msgspec.Struct, kw_only=True, frozen=True):
             raise ValueError(msg)
 
     def may(self, token: str | None) -> Literal["write", "read", ""]:
-        """What the bearer of a token may do: ``"write"`` (and read), ``"read"``, or ``""``: nothing."""
+        """What the bearer of a token may do: ``"write"`` (and read), ``"read"``, or ``""``: nothing.
+
+        Args:
+            token: what was shown; None for none.
+        """
         return "write" if self.open else Tokens(self.tokens, self.read_tokens).may(token)
 
 

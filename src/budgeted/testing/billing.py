@@ -84,7 +84,12 @@ class Rates(msgspec.Struct, frozen=True):
     per_unit: Amount = 0
 
     def nano_usd(self, counts: Counts, tier: str | None = None) -> int:
-        """Return what a call costs in nano-USD, rounded up once."""
+        """Return what a call costs in nano-USD, rounded up once.
+
+        Args:
+            counts: What was used.
+            tier: The service tier; None for the standard one.
+        """
         rates = self.tiers.get(tier or "", self)
         if rates.long_input is not None and counts.input_tokens > 200_000:
             rates = rates.long_input
@@ -314,7 +319,11 @@ class Bill:
         self._file = None if path is None else _open_for_me(path)
 
     def add(self, billed: Billed) -> None:
-        """Book a call, in the file too, before its answer is sent."""
+        """Book a call, in the file too, before its answer is sent.
+
+        Args:
+            billed: What it was, and what it costs.
+        """
         with self._lock:
             self._calls.append(billed)
             if self._file is not None:
@@ -345,5 +354,9 @@ def _open_for_me(path: str | Path) -> FileIO:
 
 
 def read_bill(path: str | Path) -> list[Billed]:
-    """Return the calls in the file of a `Bill`, oldest first."""
+    """Return the calls in the file of a `Bill`, oldest first.
+
+    Args:
+        path: Of the file that a provider was given for its bill.
+    """
     return [msgspec.json.decode(line, type=Billed) for line in Path(path).read_bytes().splitlines()]

@@ -70,7 +70,11 @@ class Provider(ABC):
         self._reset()
 
     def queue(self, *replies: Reply) -> None:
-        """Answer the next requests like this, in this order, and those after them as usual."""
+        """Answer the next requests like this, in this order, and those after them as usual.
+
+        Args:
+            *replies: How they are answered, each once.
+        """
         self._queue(*replies)
 
     def release(self) -> None:
@@ -111,6 +115,9 @@ class Provider(ABC):
             usual: A `Reply`, or a function from a `Request` to one (None: the defaults). It is called in the
                 provider's thread and must not block.
             **fields: The fields of a `Reply`, instead.
+
+        Raises:
+            TypeError: Both a reply and fields are given.
 
         Example:
             >>> provider.reply(output_tokens=100, latency=0.05)  # doctest: +SKIP
