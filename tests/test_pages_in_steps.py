@@ -15,7 +15,7 @@ from budgeted.testing import SimulatedProvider
 
 START = ROOT / "docs" / "start" / "index.md"
 HOW_TO = ROOT / "docs" / "how-to"
-WALKED = ("claude-code-and-codex", "script")
+WALKED = ("claude-code-and-codex", "script", "teams")
 
 
 @pytest.fixture(scope="module")

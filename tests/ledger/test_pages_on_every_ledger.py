@@ -13,7 +13,7 @@ from servers import http_url, postgres_url, project
 
 from budgeted.testing import SimulatedProvider
 
-PAGES = ("limits", "blocks", "purposes-and-tools", "reports", "teams")
+PAGES = ("limits", "blocks", "purposes-and-tools", "reports", "stops-and-raises", "teams")
 
 PLACES: dict[str, Callable[[Path], str]] = {
     "journal": str,
