@@ -25,7 +25,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-PYTEST = -m pytest -n auto
+# Each worker has its share from the beginning and takes from another's when it has done: what is made once for a module is
+# not made in two of them, as it is where they take turns.
+PYTEST = -m pytest -n auto --dist worksteal
 
 .DEFAULT_GOAL = check
 .DELETE_ON_ERROR:
