@@ -31,9 +31,19 @@ PYTEST = -m pytest -n auto --dist worksteal
 
 .DEFAULT_GOAL = check
 .DELETE_ON_ERROR:
+# One after the other, but for what `beside` starts.
+ifndef BESIDE
 .NOTPARALLEL:
-.PHONY: check test matrix matrix-newest proof proof-long demo bench picture dist docs docs-serve tables format clean lint types pyright
-.PHONY: tests-quick tests-core tests-all tests-openai2 tests-net tests-litellm-proxy tests-pythons tests-newest
+endif
+.PHONY: check checks test matrix matrix-newest proof proof-long demo bench picture dist docs docs-serve tables format clean
+.PHONY: lint types pyright tests-quick tests-core tests-all tests-openai2 tests-others tests-net tests-litellm-proxy
+.PHONY: tests-pythons tests-newest
+
+# $(call beside,TARGETS): side by side. What each has to say comes as a whole when it has ended, and all end, whatever one says.
+define beside
+@$(MAKE) --no-print-directory --keep-going --jobs=$(words $(1)) $(if $(filter output-sync,$(.FEATURES)),--output-sync) \
+	BESIDE=1 $(1)
+endef
 
 # $(call install,GROUP): a virtual environment, in the target's folder, with this checkout and a group of pyproject.toml.
 # The pip that comes with a Python may be too old to know groups.
@@ -91,7 +101,14 @@ $(VENV)/.proof-ready: $(VENV)/.ready
 	$(call install,litellm-proxy)
 
 check: lint types tests-quick
-test: lint types pyright docs tests-all tests-openai2 tests-net tests-litellm-proxy
+test: checks tests-all tests-openai2 tests-others
+
+checks:
+	$(call beside,lint types pyright docs)
+
+# They wait more than they work.
+tests-others:
+	$(call beside,tests-net tests-litellm-proxy)
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check --quiet
