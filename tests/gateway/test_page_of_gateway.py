@@ -251,11 +251,22 @@ def test_a_key_sees_no_figures_of_a_team_that_pays_as_well(holder: Visitor, mana
     assert "team:search" not in page.links
 
 
-def test_of_calls_that_were_refused_a_key_sees_none_of_others(holder: Visitor, manager: BudgetManager) -> None:
+def test_of_calls_that_were_refused_a_key_sees_those_of_its_user_alone(holder: Visitor, manager: BudgetManager) -> None:
     for user in (STRANGER, "alice"):
         with pytest.raises(BudgetExceededError), manager.hold(cost=60, user=user):
             pass
-    assert "mallory" not in holder.get("/").text
+    page = holder.get("/")
+    assert "$5/day has $3.00 left" in page.text
+    assert "mallory" not in page.text
+    assert "$31" not in page.text
+
+
+def test_a_key_draws_what_its_user_has_spent_and_no_other(holder: Visitor) -> None:
+    mine = holder.client.get("/page/user.svg")
+    assert (mine.status_code, mine.headers["content-type"]) == (200, "image/svg+xml")
+    assert mine.content == holder.client.get("/page/user.svg", params={"name": "alice"}).content
+    assert holder.client.get("/page/user.svg", params={"name": STRANGER}).status_code == 403
+    assert holder.client.get("/page/spend.svg", params={"by": "user"}).status_code == 303
 
 
 @pytest.mark.parametrize("name", HOSTILE)
