@@ -14,7 +14,19 @@ from budgeted import BudgetManager
 from budgeted.cli.command_group import budgeted
 from budgeted.cli.shell_completion import INSTALLED_BY
 
-PROGRAM = Path(sys.executable).with_name("budgeted")
+PATIENT = f"""#!{sys.executable}
+from budgeted.cli import completions
+from budgeted.cli.command_group import budgeted
+
+completions.SECONDS = 60.0
+budgeted(prog_name="budgeted")
+"""
+"""The program, with more time to answer than somebody who has pressed Tab would have."""
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("budgeted.cli.completions.SECONDS", 60.0)
 
 
 def offered(line: str) -> list[str]:
@@ -88,14 +100,27 @@ def test_another_shell_is_told_which_there_are() -> None:
 
 
 @pytest.mark.slow
-def test_bash_completes_by_it(known: Path) -> None:
-    script = """
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("balance ali", "alice"),
+        ("balance team : sea", "search"),  # as bash splits team:sea, which it replaces behind the colon alone
+        ("balance team :", "search"),
+        ("limits set '$5' --user tea", "team:search"),
+    ],
+)
+def test_bash_completes_by_it(known: Path, tmp_path: Path, words: str, completed: str) -> None:
+    program = tmp_path / "bin" / "budgeted"
+    program.parent.mkdir()
+    program.write_text(PATIENT, encoding="utf-8")
+    program.chmod(0o755)
+    script = f"""
     eval "$(budgeted completion bash)"
-    COMP_WORDS=(budgeted balance ali); COMP_CWORD=2
-    _budgeted_completion budgeted ali balance
-    printf '%s\\n' "${COMPREPLY[@]}"
+    COMP_WORDS=(budgeted {words}); COMP_CWORD=$(( ${{#COMP_WORDS[@]}} - 1 ))
+    _budgeted_completion budgeted
+    printf '%s\\n' "${{COMPREPLY[@]}}"
     """
-    settings = {**os.environ, "PATH": f"{PROGRAM.parent}:{os.environ['PATH']}"}
+    settings = {**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}"}
     command = ["/usr/bin/env", "bash", "-c", script]
     done = subprocess.run(command, env=settings, capture_output=True, text=True, timeout=60, check=True)
-    assert (done.stdout, done.stderr) == ("alice\n", "")
+    assert (done.stdout, done.stderr) == (f"{completed}\n", "")

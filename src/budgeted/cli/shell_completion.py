@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Final
 
 import click
-from click.shell_completion import get_completion_class
+from click.shell_completion import add_completion_class, get_completion_class
+
+from budgeted.cli.bash_completion import ColonsInWords
 
 PROGRAM: Final = "budgeted"
 VARIABLE: Final = "_BUDGETED_COMPLETE"
@@ -18,6 +20,8 @@ INSTALLED_BY: Final = {
     "zsh": 'put this line into ~/.zshrc, behind compinit:  eval "$(budgeted completion zsh)"',
     "fish": "budgeted completion fish > ~/.config/fish/completions/budgeted.fish",
 }
+
+add_completion_class(ColonsInWords, "bash")
 
 
 @click.command()
