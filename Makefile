@@ -11,6 +11,7 @@
 # make demo    the race of `budgeted demo`, through the real OpenAI SDK: no key needed
 # make bench   what a metered call costs; beside LiteLLM's proxy after `make .venv-gateway-rivals/.ready`
 # make picture docs/pictures, of a page that a real run fills (needs chromium)
+# make page-figures  how heavy and how fast each view of the page is, and what axe finds
 # make dist    the files of a release, in dist: made twice alike, checked, and tried in an environment of their own
 # make docs    the documentation's site, in site/: strict, so that a link that leads nowhere fails; docs-serve: as one writes
 # make tables  the tables of the reference that are made from the code, written into their pages
@@ -35,7 +36,7 @@ PYTEST = -m pytest -n auto --dist worksteal
 ifndef BESIDE
 .NOTPARALLEL:
 endif
-.PHONY: check checks test matrix matrix-newest proof proof-long demo bench picture dist docs docs-serve tables format clean
+.PHONY: check checks test matrix matrix-newest proof proof-long demo bench picture page-figures dist docs docs-serve tables format clean
 .PHONY: lint types pyright tests-quick tests-core tests-all tests-openai2 tests-others tests-net tests-litellm-proxy
 .PHONY: tests-pythons tests-newest
 
@@ -202,6 +203,9 @@ bench: $(VENV)/.ready
 
 picture: $(VENV)/.ready
 	$(BIN)/python scripts/picture.py
+
+page-figures: $(VENV)/.ready
+	$(BIN)/python scripts/page_figures.py
 
 # Without this checkout, whose files would be found in the place of those that are tried.
 .venv-release/.ready: pyproject.toml
