@@ -32,7 +32,8 @@ def question(
         is_grave: whether the button warns.
         type_name: what has to be typed before, or "".
         problem: what was wrong with the answer before, or "".
-        back: where one goes who does not agree, if the form is about no account; None for the account's page.
+        back: where one goes who does not agree, where that is not the account's page; such a form names in
+            ``fields`` what it is about. None for the account's page.
     """
     about = {} if back is not None else {"account": account_of(asked) or ""}
     # The second of two clicks does what the first one did.

@@ -30,7 +30,8 @@ def act(asked: Asked) -> Done | Shown:
         return _list(asked, id, str(error))
     charge = asked.books.ledger.ended(id) if id else None
     model = "" if charge is None or not charge.model else f" of {charge.model}"
-    here = asked.link(PATH, page=asked.form.get("page"), account=account_of(asked))
+    account = account_of(asked)
+    here = asked.link(PATH, page=asked.form.get("page"), account=account)
     if charge is None or not charge.reason:
         # Another tab, another person or a late answer was quicker: what they have said is not replaced unseen.
         same = charge is not None and charge.used.usd == cost
@@ -41,7 +42,7 @@ def act(asked: Asked) -> Done | Shown:
             f"Only {format_usd(charge.held)} was held for this call{model}: it should not have cost more.",
             f"{format_usd(cost)} is recorded in full, as an overrun.",
         ]
-        heading, fields = f"Record {format_usd(cost)}?", {"id": id, "cost": written}
+        heading, fields = f"Record {format_usd(cost)}?", {"id": id, "cost": written, "account": account or ""}
         return question(asked, heading, why, "Record it", fields, is_grave=True, back=here)
     try:
         asked.books.reconcile(id, cost=written)
