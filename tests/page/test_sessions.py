@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from clocks import Clock
 from serving import READER, TOKEN, Serving
 
-from budgeted.page import guesses, sessions
+from budgeted.page import ended_sessions, guesses, sessions
 from budgeted.server.page_of_projects import TokenAccess
 from budgeted.server.settings import ServerSettings
 
@@ -86,6 +87,47 @@ def test_a_session_ends_after_twelve_hours_and_with_its_token() -> None:
     assert sessions.Sessions(TokenAccess(ServerSettings(tokens=("another",))), clock).of_cookie(cookie) is None
     clock.now += sessions.SECONDS + 1
     assert mine.of_cookie(cookie) is None
+
+
+def test_a_session_that_was_ended_is_so_for_whoever_has_copied_its_cookie(browser: httpx2.Client) -> None:
+    log_in(browser, TOKEN)
+    [(name, copied)] = [(one.name, one.value) for one in browser.cookies.jar]
+    [form_token] = re.findall(r'name="form_token" value="([^"]+)"', browser.get("/").text)[:1]
+    with httpx2.Client(base_url=browser.base_url, trust_env=False, cookies={name: copied or ""}) as thief:
+        assert thief.get("/").status_code == 200
+        answer = browser.post("/page/logout", data={"form_token": form_token})
+        assert (answer.status_code, answer.headers["location"]) == (303, "/page/login")
+        assert thief.get("/").headers["location"] == "/page/login?to=%2F"
+        assert thief.get("/page/events").status_code == 204
+    log_in(browser, TOKEN)
+    assert browser.get("/").status_code == 200
+
+
+def test_ended_sessions_are_kept_in_mind_until_they_would_have_ended_and_only_so_many() -> None:
+    clock = Clock()
+    ended = ended_sessions.EndedSessions(clock)
+    ended.add("short", int(clock()) + 10)
+    for number in range(ended_sessions.MOST):
+        ended.add(f"long {number}", int(clock()) + 1000)
+    assert "short" not in ended
+    clock.now += 1001
+    ended.add("another", int(clock()) + 10)
+    assert "long 9999" not in ended
+    assert "another" in ended
+
+
+def test_a_server_may_have_its_sessions_last_shorter() -> None:
+    clock = Clock()
+    access = TokenAccess(ServerSettings(tokens=(TOKEN,), session_seconds=600), clock)
+    mine = sessions.Sessions(access, clock)
+    cookie = mine.cookie(mine.begin(TOKEN))
+    clock.now += 599
+    assert mine.of_cookie(cookie) is not None
+    clock.now += 1
+    assert mine.of_cookie(cookie) is None
+    for wrong in (0, 12 * 3600 + 1):
+        with pytest.raises(ValueError, match="session_seconds must be"):
+            ServerSettings(session_seconds=wrong)
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def serve(
     BUDGETED_TOKEN holds the tokens of those who may read and write, BUDGETED_READ_TOKEN of those who may only read,
     separated by commas. Other variables: BUDGETED_FSYNC, BUDGETED_HOLD_TIMEOUT, BUDGETED_MAX_BODY,
     BUDGETED_MAX_PROJECTS (that are open at once; the one that was not used for longest is closed for another),
-    BUDGETED_THREADS.
+    BUDGETED_THREADS, BUDGETED_SESSION_SECONDS (of the page).
     """
     try:
         from budgeted.http_server.connection_limits import ConnectionLimits

@@ -32,9 +32,9 @@ GATEWAY_SETTINGS = (
 
 OTHER_VARIABLES = (
     *(
-        "home token read_token max_body max_projects threads host port project header_seconds body_seconds "
-        "answer_seconds max_connections max_connections_per_address trusted_proxies payers secret config run "
-        "run_addresses alerts_secret_file"
+        "home token read_token max_body max_projects threads session_seconds host port project "
+        "header_seconds body_seconds answer_seconds max_connections max_connections_per_address "
+        "trusted_proxies payers secret config run run_addresses alerts_secret_file"
     ).split(),
     *(f"gateway_{name}" for name in GATEWAY_SETTINGS),
 )

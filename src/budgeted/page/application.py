@@ -143,6 +143,8 @@ class _Page:
             return problem_page(400, "This form cannot be read", str(error))
         if session is not None and not self._is_ours(request, session, form):
             return problem_page(403, "Not from here", "this form is none of this session's: load the page anew")
+        if session is not None:
+            self._sessions.end(session)
         answer = redirected(LOGIN)
         answer.delete_cookie(_cookie(request), path="/")
         return answer
@@ -251,7 +253,7 @@ class _Page:
             HasEndedError: the session has, before its time.
             NotYoursError: it shows one user alone, and this is of somebody else.
         """
-        if session.key and not self._access.still(session.key):
+        if self._sessions.has_ended(session) or (session.key and not self._access.still(session.key)):
             raise HasEndedError
         if session.own:
             if not view.own or query.get("name", session.own) != session.own:

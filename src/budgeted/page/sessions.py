@@ -16,10 +16,11 @@ from collections.abc import Callable
 
 import msgspec
 
+from budgeted.page.ended_sessions import EndedSessions
 from budgeted.page.sources import Access, Role
 
 SECONDS = 12 * 3600
-"""How long a session lasts."""
+"""How long a session lasts at most."""
 
 LONGEST = 4096
 """Characters that are looked at: browsers keep no longer cookies."""
@@ -56,6 +57,7 @@ class Sessions:
 
     def __init__(self, access: Access, clock: Callable[[], float]) -> None:
         self._access, self._clock = access, clock
+        self._ended = EndedSessions(clock)
 
     def begin(self, token: str | None) -> Session:
         """A new session for the bearer of a token. It may wait for a ledger.
@@ -82,7 +84,15 @@ class Sessions:
             session = msgspec.json.decode(told, type=Session)
         except msgspec.DecodeError:
             return None
-        return session if session.role and session.ends > self._clock() else None
+        return session if session.role and session.ends > self._clock() and not self.has_ended(session) else None
+
+    def end(self, session: Session) -> None:
+        """End a session before its time, for this process: also for those who have copied its cookie."""
+        self._ended.add(session.nonce, session.ends)
+
+    def has_ended(self, session: Session) -> bool:
+        """Whether a session was ended before its time."""
+        return session.nonce in self._ended
 
     def form_token(self, session: Session) -> str:
         """What each form of a session carries, and a page of somebody else cannot know."""

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import logging
 import os
+import time
 from collections.abc import AsyncIterator, Callable
 
 import anyio
@@ -86,7 +87,7 @@ class _Server:
                 *(self._route(path) for path in dict.fromkeys(endpoint.path for endpoint in ENDPOINTS)),
                 *(Route(path, _live if path == LIVE else self._ready, methods=["GET"]) for path in health.PATHS),
                 Route("/openapi.json", self._openapi, methods=["GET"]),
-                *_page(settings, self._projects),
+                *_page(settings, self._projects, clock or time.time),
             ],
             middleware=[Middleware(CheckedHeaders)],
             exception_handlers={HTTPException: not_found, Exception: server_failed},
@@ -196,7 +197,7 @@ class _Server:
         return Response(self._document, media_type="application/json")
 
 
-def _page(settings: ServerSettings, projects: Projects) -> list[Route]:
+def _page(settings: ServerSettings, projects: Projects, clock: Callable[[], float]) -> list[Route]:
     """The page for people; where the package of its templates is missing, what to install."""
     try:
         from budgeted.page.application import page_routes
@@ -206,7 +207,7 @@ def _page(settings: ServerSettings, projects: Projects) -> list[Route]:
         return [Route("/", _no_page, methods=["GET"])]
     from budgeted.server.page_of_projects import ProjectsToSee, TokenAccess
 
-    return page_routes(ProjectsToSee(projects), TokenAccess(settings))
+    return page_routes(ProjectsToSee(projects), TokenAccess(settings, clock), clock=clock)
 
 
 async def _no_page(request: Request) -> Response:  # noqa: ARG001 - as Starlette has it

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from budgeted.errors import LedgerError
@@ -43,10 +44,11 @@ class TokenAccess:
 
     Args:
         settings: of the server.
+        clock: unix seconds.
     """
 
-    def __init__(self, settings: ServerSettings) -> None:
-        self._settings = settings
+    def __init__(self, settings: ServerSettings, clock: Callable[[], float] = time.time) -> None:
+        self._settings, self._clock = settings, clock
 
     takes_keys = False
 
@@ -64,7 +66,7 @@ class TokenAccess:
         """What a token allows."""
         if not (role := self._settings.may(token)):
             raise NotLetInError("That is none of this server's tokens.")
-        return Visitor(role)
+        return Visitor(role, until=int(self._clock()) + self._settings.session_seconds)
 
     def still(self, key: str) -> bool:  # noqa: ARG002 - as gateways have it
         """Tokens are good as long as the server runs."""

@@ -13,10 +13,13 @@ from budgeted.http_server.tokens import Tokens
 from budgeted.ledger.urls import public
 from budgeted.limits.periods import zone
 from budgeted.manager.settings import check_fsync, check_hold_timeout
+from budgeted.page.sessions import SECONDS
 from budgeted.validation import shown
 
 MOST_PROJECTS = 200
 """Projects that one server has open."""
+
+_NUMBERS = {"hold_timeout": float, "max_body": int, "max_projects": int, "threads": int, "session_seconds": int}
 
 FILES_OF_PROJECT = 3
 """Files that the ledger of a project in a directory keeps open."""
@@ -35,6 +38,7 @@ class ServerSettings(msgspec.Struct, kw_only=True, frozen=True):
         max_body: bytes that a request may have.
         max_projects: projects that may be open at once.
         threads: how many requests may be at the ledger at once.
+        session_seconds: how long a session of the page lasts, from 1 second to 12 hours.
     """
 
     ledger: Any = None
@@ -46,6 +50,7 @@ class ServerSettings(msgspec.Struct, kw_only=True, frozen=True):
     max_body: int = 8 * 2**20
     max_projects: int = MOST_PROJECTS
     threads: int = 40
+    session_seconds: int = SECONDS
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
@@ -60,7 +65,10 @@ class ServerSettings(msgspec.Struct, kw_only=True, frozen=True):
         zone(self.timezone)
         check_fsync(self.fsync)
         check_hold_timeout(self.hold_timeout)
-        _check_whole(self, "max_body", "max_projects", "threads")
+        _check_whole(self, "max_body", "max_projects", "threads", "session_seconds")
+        if self.session_seconds > SECONDS:
+            msg = f"session_seconds must be at most {SECONDS}, which is 12 hours, got {self.session_seconds}"
+            raise ValueError(msg)
         Tokens(self.tokens, self.read_tokens)  # which looks at them
 
     @classmethod
@@ -80,7 +88,7 @@ class ServerSettings(msgspec.Struct, kw_only=True, frozen=True):
         for name in ("ledger", "timezone", "fsync"):
             if value := found.get(f"BUDGETED_{name.upper()}"):
                 given[name] = value
-        for name, kind in (("hold_timeout", float), ("max_body", int), ("max_projects", int), ("threads", int)):
+        for name, kind in _NUMBERS.items():
             variable = f"BUDGETED_{name.upper()}"
             if value := found.get(variable):
                 try:
