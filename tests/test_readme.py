@@ -98,8 +98,9 @@ def without_code(page: Path) -> str:
 
 
 def headings_of(page: Path) -> set[str]:
-    titles = re.findall("^#+ (.+)", without_code(page), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+    """The anchors of a page's headings: as a heading says itself, else as its words make them."""
+    titles = re.findall(r"^#+ (.+?)(?: \{ #([\w-]+) \})?$", without_code(page), re.MULTILINE)
+    return {anchor or re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title, anchor in titles}
 
 
 def test_there_are_examples_to_run() -> None:
