@@ -223,7 +223,7 @@ dist: .venv-release/.ready
 
 # The variable: no notice on what a next version of mkdocs may break; the one we have is held in pyproject.toml.
 docs: .venv-docs/.ready
-	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --quiet
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build
 
 docs-serve: .venv-docs/.ready
 	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs serve
