@@ -43,13 +43,13 @@ def pytest_configure(config: pytest.Config) -> None:
         # One seed in CI: its verdict belongs to a commit, not to a run.
         seed = 0 if os.environ.get("CI") else random.randrange(2**32)
         config.option.hypothesis_seed = str(seed)
-    if "SSL_CERT_FILE" not in os.environ:
-        # Each client reads the certificates of all authorities, which takes longer than most tests: one will do.
-        folder = tempfile.TemporaryDirectory()
-        config.add_cleanup(folder.cleanup)
-        authority = os.path.join(folder.name, "authority.pem")
-        trustme.CA().cert_pem.write_to_path(authority)
-        os.environ["SSL_CERT_FILE"] = authority
+    # Each client reads the certificates of all authorities, which takes longer than most tests: one will do. Those that
+    # the machine names are of no use here, as nothing is asked for elsewhere.
+    folder = tempfile.TemporaryDirectory()
+    config.add_cleanup(folder.cleanup)
+    authority = os.path.join(folder.name, "authority.pem")
+    trustme.CA().cert_pem.write_to_path(authority)
+    os.environ["SSL_CERT_FILE"] = authority
 
 
 def pytest_collection_finish() -> None:
