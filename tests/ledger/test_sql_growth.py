@@ -15,7 +15,7 @@ from servers import postgres_url, project
 from budgeted.ledger.accounts import GLOBAL
 from budgeted.ledger.sql.ledger import SQLLedger
 
-ACCOUNTS, CHARGES = 200_000, 120_000
+ACCOUNTS, CHARGES = 60_000, 40_000
 NUMBERS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {}) "
 
 
