@@ -14,7 +14,7 @@ from budgeted.testing import SimulatedProvider
 pytest_plugins = ["pytester"]
 pytestmark = [pytest.mark.slow, pytest.mark.sdk]
 
-QUIET = ("-p", "no:hypothesispytest", "-p", "no:celery", "-p", "no:cacheprovider", "-rfs", "--tb=short")
+QUIET = (*(f"-pno:{name}" for name in ("hypothesispytest", "celery", "faker", "cacheprovider")), "-rfs", "--tb=short")
 """Without the plugins of others that take longest to load."""
 
 ASKING = """
