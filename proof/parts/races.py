@@ -29,7 +29,7 @@ from budgeted import BudgetExceededError, BudgetManager
 from budgeted.ledger import background_worker
 from budgeted.metering.manual_hold import Hold
 from proof import ROOT
-from proof.trial import Case, Trial
+from proof.trial import CannotRun, Case, Trial
 
 SHORT, LONG = 25.0, 120.0
 
@@ -52,7 +52,7 @@ def run(trial: Trial) -> None:
     sys.setswitchinterval(before)
 
 
-class LeftOut(Exception):  # noqa: N818 - it tells of the machine
+class LeftOut(CannotRun):
     """What a race needs is not here."""
 
 
