@@ -22,7 +22,7 @@ _printing = threading.Lock()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the parts that are asked for. Returns 1 if anything was violated, or could not be tried where it must be."""
     parser = argparse.ArgumentParser(prog="python -m proof", description=__doc__)
-    parser.add_argument("--long", action="store_true", help="the long form, under 40 minutes; else under 4")
+    parser.add_argument("--long", action="store_true", help="the long form, under 40 minutes; else about two")
     parser.add_argument("--part", nargs="+", action="extend", metavar="NAME", help="only these parts")
     parser.add_argument("--seed", type=int, help="what all randomness comes of; else drawn, and 0 where CI is set")
     parser.add_argument("--case", metavar="SUBJECT:NUMBER", help="only this case of the one part that is named")

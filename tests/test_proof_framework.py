@@ -20,7 +20,7 @@ def trial(directory: Path, only: str | None = None, *, long: bool = False, told:
 def test_every_part_has_a_title_and_fits_its_time() -> None:
     there = [parts.load(name) for name in parts.names()]
     assert all(part.title.endswith(".") for part in there)
-    assert sum(part.short for part in there) / 2 < 240
+    assert sum(part.short for part in there) / 2 < 120
     assert sum(part.long for part in there) / 2 < 2400
 
 

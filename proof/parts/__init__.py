@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from proof.trial import Trial
 
-SHORT, LONG = 20.0, 240.0
+SHORT, LONG = 10.0, 240.0
 
 
 @dataclass(frozen=True)

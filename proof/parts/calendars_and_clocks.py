@@ -32,7 +32,7 @@ from proof.calendars import boundaries
 from proof.calendars.zone_table import DAY, MARGIN, ZoneTable
 from proof.trial import CannotRun, Case, Trial
 
-SHORT, LONG = 25.0, 150.0
+SHORT, LONG = 12.0, 150.0
 
 YEARS = 3
 """How many years of a zone a case looks at."""

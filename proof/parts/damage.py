@@ -33,7 +33,7 @@ from budgeted.ledger.spending_records import Used
 from proof.told_log import listening
 from proof.trial import Case, Trial
 
-SHORT, LONG = 30.0, 420.0
+SHORT, LONG = 15.0, 420.0
 
 LINES = 14
 """Lines of a segment here."""
@@ -185,13 +185,13 @@ def missing(original: Original) -> list[Damage]:
 
 
 KINDS: dict[str, tuple[Callable[[Original], list[Damage]], int, int]] = {
-    "truncation": (truncations, 60, 1500),
-    "bit": (flips, 120, 4500),
-    "NULs": (zeroes, 40, 600),
-    "lines": (lines_mixed_up, 40, 400),
-    "files": (files_mixed_up, 20, 100),
-    "older": (older_copies, 20, 100),
-    "missing": (missing, 20, 100),
+    "truncation": (truncations, 30, 1500),
+    "bit": (flips, 60, 4500),
+    "NULs": (zeroes, 20, 600),
+    "lines": (lines_mixed_up, 20, 400),
+    "files": (files_mixed_up, 12, 100),
+    "older": (older_copies, 12, 100),
+    "missing": (missing, 12, 100),
 }
 """What is damaged, and how many of them the short and the long form try."""
 

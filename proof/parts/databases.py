@@ -32,7 +32,7 @@ from proof.databases.killed_server import killings
 from proof.told_log import listening
 from proof.trial import Case, Trial
 
-SHORT, LONG = 20.0, 240.0
+SHORT, LONG = 10.0, 240.0
 
 LIMIT = 10**6
 

@@ -26,12 +26,12 @@ from opentelemetry.context import attach
 from budgeted.testing import SimulatedProvider
 from proof.trial import Case, Trial
 
-SHORT, LONG = 25.0, 480.0
+SHORT, LONG = 15.0, 480.0
 
 WHOLE = {"hold": 1, "plain": 1, "stream": 2}
 """Ways of which the long form strikes each bytecode with a signal, or each second one, on a ledger in memory."""
 
-SHORT_SAMPLE = 5
+SHORT_SAMPLE = 3
 """Strikes of each way in the short form, and cancellations."""
 
 KINDS = {

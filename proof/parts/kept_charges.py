@@ -25,7 +25,7 @@ from budgeted.ledger.spending_records import Used
 from budgeted.ledger.spill_file import SpillFile, Unposted
 from proof.trial import Case, Trial
 
-SHORT, LONG = 20.0, 150.0
+SHORT, LONG = 10.0, 150.0
 
 CALLS: tuple[tuple[Any, str], ...] = (
     (os, "open"),

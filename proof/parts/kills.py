@@ -35,9 +35,9 @@ from proof.kills.victim import LINES, WORKLOADS, Attack, Ending, Strike
 from proof.told_log import listening
 from proof.trial import Case, Trial
 
-SHORT, LONG = 40.0, 420.0
+SHORT, LONG = 20.0, 420.0
 
-KILLS, ERRORS = (20, 350), (12, 190)
+KILLS, ERRORS = (10, 350), (6, 190)
 """How many of each workload's calls are struck, at most, in the short form and in the long one."""
 
 TOGETHER = 0.15

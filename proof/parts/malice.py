@@ -17,7 +17,7 @@ from proof import ROOT
 from proof.malice import bombs, described_requests, http_requests, names, secrets
 from proof.trial import Case, Trial
 
-SHORT, LONG = 28.0, 280.0
+SHORT, LONG = 16.0, 280.0
 
 REQUESTS = 7_000
 """Requests of the long form, whatever time they take."""
@@ -35,7 +35,7 @@ def run(trial: Trial) -> None:
         elif trial.wants("described"):
             described = described_requests.operations(target)
             trial.random_cases("described", lambda case: described_requests.attempt(case, target, described), 0.2)
-        trial.each_case("requests", range(REQUESTS), lambda case, _: http_requests.attempt(case, target), most=300)
+        trial.each_case("requests", range(REQUESTS), lambda case, _: http_requests.attempt(case, target), most=150)
     if importlib.util.find_spec("bandit") is None:
         trial.left_out("bandit is not installed: pip install --group proof")
     else:

@@ -16,7 +16,7 @@ from ledger_machine import machine
 
 from proof.trial import Case, Trial
 
-SHORT, LONG = 40.0, 240.0
+SHORT, LONG = 20.0, 240.0
 
 SHARES = {
     "memory": 0.12,

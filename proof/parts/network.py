@@ -37,7 +37,7 @@ from proof.faulty_proxy import Fault, FaultyProxy
 from proof.told_log import listening
 from proof.trial import Case, Trial
 
-SHORT, LONG = 20.0, 300.0
+SHORT, LONG = 12.0, 300.0
 
 T = TypeVar("T")
 
@@ -90,7 +90,7 @@ def run(trial: Trial) -> None:
         for kind, place in places.items():
             offsets = range(0, LONGEST_REPLY[kind], STEPS[kind])
             items = [(verb, offset) for verb in CHANGING for offset in offsets]
-            trial.each_case(f"{kind}-torn", items, functools.partial(attempt_torn, place=place), most=10)
+            trial.each_case(f"{kind}-torn", items, functools.partial(attempt_torn, place=place), most=6)
 
 
 @contextlib.contextmanager

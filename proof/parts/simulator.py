@@ -28,7 +28,7 @@ from proof.simulation.life import DIRECTORY, Life
 from proof.simulation.world import Faults, Killed, World
 from proof.trial import Case, Trial
 
-SHORT, LONG = 30.0, 180.0
+SHORT, LONG = 15.0, 180.0
 
 KILLS = ["kill -9", "torn write", "SIGSTOP"]
 CALLS = ["open", "read", "write", "ftruncate", "listdir", "unlink", "rename", "mmap"]
