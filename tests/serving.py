@@ -82,7 +82,7 @@ class Served:
     def start(self) -> None:
         command = [sys.executable, "-m", "budgeted.cli", "serve", "--port", str(self.port), *self._options]
         self.process = subprocess.Popen(command, env=self._environment, stderr=subprocess.PIPE, text=True)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while True:
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
