@@ -23,6 +23,7 @@ class Proxy:
         stalled: whether replies are swallowed while the connections stay open.
         parking: whether requests are kept, also when who sent them hangs up, until :meth:`deliver`.
         connections: how many were made so far.
+        replies: how many pieces of replies have come so far.
     """
 
     def __init__(self, target: tuple[str, int] | str) -> None:
@@ -36,7 +37,7 @@ class Proxy:
         self.spare = self.cut = 0
         self.stalled = self.parking = False
         self.parked: list[tuple[socket.socket, bytes]] = []
-        self.connections = 0
+        self.connections = self.replies = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
     def __enter__(self) -> Self:
@@ -108,6 +109,7 @@ class Proxy:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
                 if replies:
+                    self.replies += 1
                     if self._swallow():
                         break
                     if self.stalled:

@@ -248,6 +248,8 @@ def test_a_crash_between_any_two_steps_of_a_rotation_loses_nothing(
 ) -> None:
     """The directory as it is before each system call is what another process finds."""
     monkeypatch.setattr("budgeted.ledger.journal.ledger.ROTATE_LINES", 10)
+    # Each sync is this thread's own: the background comes before none, as it would from the first verb on.
+    monkeypatch.setattr("budgeted.ledger.background_worker.wanted", lambda _: None)
     ledger = JournalLedger(directory)
     give(ledger, GLOBAL, usd(10**6))
     copies: list[tuple[Path, int]] = []
@@ -270,8 +272,6 @@ def test_a_crash_between_any_two_steps_of_a_rotation_loses_nothing(
         for name in STEPS:
             patch.setattr(os, name, copying(getattr(os, name)))
         patch.setattr("budgeted.ledger.journal.ledger.write", copying(system.write))
-        # Each sync is this thread's own: the background comes before none.
-        patch.setattr("budgeted.ledger.background_worker.wanted", lambda _: None)
         watching.append(True)
         for _ in range(18):
             ledger.post(f"x.{done}", route(ledger, GLOBAL), Used(1), AT)

@@ -24,6 +24,7 @@ from budgeted import BudgetManager
 from budgeted.errors import LedgerError, LedgerUnavailableError
 from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import GLOBAL
+from budgeted.ledger.admission import Refused
 from budgeted.ledger.http.connections import Channel
 from budgeted.ledger.http.ledger import HTTPLedger
 from budgeted.ledger.memory.change_records import Held
@@ -174,6 +175,35 @@ def test_a_server_that_does_not_answer_has_a_deadline_and_is_named(proxied: tupl
     proxy.accept()
     ledger.deadline = 5
     assert spent(ledger) == 0
+
+
+@pytest.mark.parametrize("given_back", ["first", "afterwards"])
+def test_a_hold_that_comes_after_its_repeat_was_refused_is_not_kept(
+    proxied: tuple[Proxy, HTTPLedger], monkeypatch: pytest.MonkeyPatch, given_back: str
+) -> None:
+    """As where the server was too busy to come to it, and there is room again when it does."""
+    proxy, ledger = proxied
+    later: list[Any] = []
+    monkeypatch.setattr(background_worker, "retry", later.append)
+    monkeypatch.setattr("budgeted.ledger.http.connections._wait", lambda *_: setattr(proxy, "parking", False) or True)
+    other = hold(ledger, 950, GLOBAL)
+    where = route(ledger, GLOBAL)
+    ledger._watched = True  # no other request of its own shall be the one that is late
+    proxy.parking = True
+    assert isinstance(ledger.hold(ledger.new_id(), where, cost(60), NOW, timeout=0.4), Refused)
+    ledger.release(other.id, NOW)
+    [give_back] = later
+    if given_back == "first":
+        give_back()
+    before = proxy.replies
+    proxy.deliver()
+    while proxy.replies == before:
+        pass
+    if given_back == "afterwards":
+        assert held(ledger) == 60
+        give_back()
+    assert held(ledger) == 0
+    check(ledger)
 
 
 @pytest.mark.slow

@@ -27,6 +27,7 @@ WORKER = """
     from ledgers import *
     from budgeted.ledger.memory.change_records import Held
     ledger = open_ledger(sys.argv[1], sys.argv[2], fsync="background")
+    ledger.deadline = 60.0  # a hundred threads want the same account, and the machine may have other work, too
     threads, calls, seed = map(int, sys.argv[3:])
     where = [route(ledger, GLOBAL, ALICE), route(ledger, GLOBAL, BOB), route(ledger, GLOBAL)]
     sums = []

@@ -205,7 +205,8 @@ class RemoteLedger:
             self._doubt(id, at, error)
             raise
 
-    def _doubt(self, id: str, at: int, error: LedgerUnavailableError) -> None:
+    def _doubt(self, id: str, at: int, error: LedgerUnavailableError | None = None) -> None:
+        """Have a hold given back that nobody counts on, though the server may have made it, or may make it yet."""
         if isinstance(error, LedgerLockedError):  # nothing was asked for
             return
         self._doubtful.append((id, at))

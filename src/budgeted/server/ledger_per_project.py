@@ -19,6 +19,7 @@ from budgeted.ledger.urls import MEMORY, kind_of
 from budgeted.manager import open_managers
 from budgeted.manager.administrative_manager import Books
 from budgeted.server.client_leases import Clients
+from budgeted.server.given_up_holds import GivenUp
 from budgeted.server.settings import ServerSettings
 from budgeted.validation import check_name
 
@@ -36,6 +37,7 @@ class Project:
     ) -> None:
         self.ledger = ledger
         self.clients = Clients(ledger)
+        self.given_up = GivenUp()
         self.used = self.using = 0
         """Requests that have used it, and those that do so now."""
         self._name = name

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from budgeted.errors import LedgerError
 from budgeted.ledger.http import request_bodies, verbs_as_json
 from budgeted.server.endpoint import Endpoint, EndpointOf
 from budgeted.server.error_responses import Refusal
@@ -14,15 +15,29 @@ from budgeted.server.verb_examples import EXAMPLES
 
 def _hold(project: Project, body: request_bodies.HoldBody) -> object:
     project.clients.hold(body.id.partition(".")[0])
-    return verbs_as_json.VERBS["hold"].run(project.ledger, body)
+    answer = verbs_as_json.VERBS["hold"].run(project.ledger, body)
+    if body.id in project.given_up:
+        project.ledger.release(body.id, body.at)
+        msg = f"hold {body.id!r} was given up by its client before the server came to it; nothing is held"
+        raise LedgerError(msg)
+    return answer
+
+
+def _release(project: Project, body: request_bodies.ReleaseBody) -> bool:
+    # Before the ledger is asked: a hold that comes at the same time is found by this release, or finds itself here.
+    project.given_up.add(body.id)
+    known = project.ledger.release(body.id, body.at)
+    if known:
+        project.given_up.discard(body.id)
+    return known
 
 
 def _renew(project: Project, body: request_bodies.RenewBody) -> None:
     project.clients.renew(body.owner, body.seconds)
 
 
-_HERE: dict[str, Callable[[Project, Any], object]] = {"hold": _hold, "renew": _renew}
-"""Verbs that tell which clients live."""
+_HERE: dict[str, Callable[[Project, Any], object]] = {"hold": _hold, "release": _release, "renew": _renew}
+"""Verbs that tell which clients live, and which holds they have given up."""
 
 
 def _verb(name: str, verb: verbs_as_json.Verb) -> Endpoint:

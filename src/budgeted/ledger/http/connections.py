@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -49,7 +49,15 @@ class Channel:
         self._headers = dict(headers)
         self.errors: tuple[type[Exception], ...] = (httpx.TransportError, httpx.InvalidURL, OSError)
 
-    def post(self, path: str, body: bytes, deadline: float, *, once: str | None = None) -> tuple[int, bytes]:
+    def post(
+        self,
+        path: str,
+        body: bytes,
+        deadline: float,
+        *,
+        once: str | None = None,
+        lost: Callable[[], object] | None = None,
+    ) -> tuple[int, bytes]:
         """Send a request, again if its answer is lost, until there is one or the deadline has come.
 
         Args:
@@ -57,6 +65,7 @@ class Channel:
             body: JSON.
             deadline: ``time.monotonic()`` by which there must be an answer.
             once: a key by which the server knows a request that it has answered already.
+            lost: called for an attempt that had no answer, though the server may have it, or get it after the next.
 
         Returns:
             The status and the body of the answer.
@@ -81,15 +90,17 @@ class Channel:
                 )
                 if answer.status_code not in BUSY or _is_ours(answer) or not _wait(pause, deadline):
                     return answer.status_code, answer.content
-                if once is not None:
-                    headers[AGAIN] = "true"
+                sent = True
             except httpx.TransportError as error:
-                if once is not None and not isinstance(error, _unsent(httpx)):
-                    headers[AGAIN] = "true"
+                sent = not isinstance(error, _unsent(httpx))
                 if not _wait(pause, deadline):
                     if isinstance(error, httpx.TimeoutException):
                         raise TimeoutError from error
                     raise
+            if sent and once is not None:
+                headers[AGAIN] = "true"
+            if sent and lost is not None:
+                lost()
             pause = min(2 * pause, 1.0)
 
     def close(self) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -38,8 +39,12 @@ MOST_OPENINGS = 16
 """Openings of the ledger that are known at a time: of the servers behind one address, each has its own."""
 
 
-class _UnknownVerbError(LedgerError):
-    """The server does not know a verb."""
+_NEWER = frozenset(("spent_most", "uncertain_page"))
+"""Verbs that older servers do not know, and that others stand in for."""
+
+
+class _UnknownVerbError(Exception):
+    """The server is older than the verb. It is nobody's to see."""
 
 
 class HTTPLedger(RemoteLedger):
@@ -91,11 +96,15 @@ class HTTPLedger(RemoteLedger):
     def hold(self, id: str, route: Route, ask: Ask, at: int, timeout: float | None = None) -> Held | Refused | Stale:
         """Set the call's upper bound aside on every account of its route, or on none."""
         body = request_bodies.HoldBody(id, request_bodies.RouteBody.of(route), ask, at)
+        lost: list[str] = []
+        ask_for = functools.partial(self._request, "hold", body, lost=lambda: lost.append(id))
         with self._given_back(id, at), self._verb(timeout) as deadline:
             self._check_in(deadline)
-            answer: Held | Refused | Stale = self._in_step(lambda: self._request("hold", body, deadline), deadline)
+            answer: Held | Refused | Stale = self._in_step(lambda: ask_for(deadline), deadline)
         if isinstance(answer, Held):
             self._keep(answer, body)
+        elif lost and isinstance(answer, Refused):  # the server may come to an earlier attempt when there is room again
+            self._doubt(id, at)
         return answer
 
     def settle(self, id: str, used: Used, at: int, reason: str = "", timeout: float | None = None) -> bool:
@@ -334,7 +343,9 @@ class HTTPLedger(RemoteLedger):
         with self._verb(timeout) as deadline:
             return self._in_step(lambda: self._request(verb, body, deadline), deadline)
 
-    def _request(self, verb: str, body: request_bodies.VerbBody, deadline: float) -> Any:
+    def _request(
+        self, verb: str, body: request_bodies.VerbBody, deadline: float, lost: Callable[[], object] | None = None
+    ) -> Any:
         """Ask for a verb, of the ledger as it was opened when it was last looked at.
 
         Raises:
@@ -345,18 +356,20 @@ class HTTPLedger(RemoteLedger):
         if done and (self._overtaken or not self._openings):
             raise WentBackError
         body.openings = self._openings
-        return self._exchange(verb, body, deadline)
+        return self._exchange(verb, body, deadline, lost)
 
-    def _exchange(self, verb: str, body: msgspec.Struct, deadline: float) -> Any:
+    def _exchange(
+        self, verb: str, body: msgspec.Struct, deadline: float, lost: Callable[[], object] | None = None
+    ) -> Any:
         # A repeated hold or charge is known by its id; what has none gets a key.
         once = None if verbs_as_json.VERBS[verb].repeatable else new_key()
-        status, content = self._channel.post(verb + self._query, _encode(body), deadline, once=once)
+        status, content = self._channel.post(verb + self._query, _encode(body), deadline, once=once, lost=lost)
         try:
             return self._answer(verb, status, content)
         except LedgerError as error:
-            if status != _NOT_FOUND:
-                raise
-            raise _UnknownVerbError(str(error)) from error
+            if status == _NOT_FOUND and verb in _NEWER:
+                raise _UnknownVerbError from error
+            raise
 
     def _answer(self, verb: str, status: int, content: bytes) -> Any:
         try:

@@ -97,7 +97,13 @@ class TableMaking(NamedTuple):
             key = {"project": project}
             found = driver.execute(self.statements.lock_project, key).fetchall()
             if not found:
-                self._refuse_rest(driver, project)
+                # Looked for again after its rows: another process may have made both in between.
+                if self._has_rest(driver, project) and not driver.execute(self.statements.lock_project, key).fetchall():
+                    msg = (
+                        f"{self._of(project)} its row in {self.named}projects, while others of it are left. "
+                        f"{self._restore}"
+                    )
+                    raise LedgerCorruptError(msg)
                 self._insert(driver, project, new_identity())
                 # Read again: another process may have noted it meanwhile.
                 found = driver.execute(self.statements.lock_project, key).fetchall()
@@ -129,12 +135,10 @@ class TableMaking(NamedTuple):
         new: dict[str, Value] = {"project": project, "version": 0, "identity": identity, "accounts": 0}
         driver.execute(self.statements.insert_project, new)
 
-    def _refuse_rest(self, driver: Driver, project: str) -> None:
-        """A project that is new has no rows."""
+    def _has_rest(self, driver: Driver, project: str) -> bool:
+        """Whether there are rows of a project, of which a new one has none."""
         there = self._accounts(driver, project)
-        if there or driver.execute(self.statements.any_hold, {"project_": project}).fetchall():
-            msg = f"{self._of(project)} its row in {self.named}projects, while others of it are left. {self._restore}"
-            raise LedgerCorruptError(msg)
+        return there > 0 or bool(driver.execute(self.statements.any_hold, {"project_": project}).fetchall())
 
     def _accounts(self, driver: Driver, project: str) -> int:
         [[count]] = driver.execute(self.statements.count_accounts, {"project_": project}).fetchall()
