@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import subprocess
 import sys
 import threading
 import time
+import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -232,6 +235,18 @@ def test_an_event_loop_goes_on_while_answers_are_late(proxied: tuple[Proxy, HTTP
     lags.sort()
     print(f"loop lag: median {lags[len(lags) // 2] * 1e3:.2f} ms, most {lags[-1] * 1e3:.2f} ms, answers 200 ms late")
     assert lags[-1] < 0.15
+
+
+def test_a_ledger_that_is_dropped_closes_its_connections() -> None:
+    ledger = HTTPLedger(http_url(), project())
+    ledger.read(GLOBAL)
+    gone = weakref.ref(ledger)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        del ledger
+        gc.collect()
+    assert gone() is None
+    assert not told
 
 
 # -- a server that is killed

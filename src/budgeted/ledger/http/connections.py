@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -46,6 +47,7 @@ class Channel:
         self._lock = threading.Lock()
         self._client: httpx2.Client | None = None
         self._closed = False
+        self._dropped: weakref.finalize[[], Channel] | None = None
         self._headers = dict(headers)
         self.errors: tuple[type[Exception], ...] = (httpx.TransportError, httpx.InvalidURL, OSError)
 
@@ -107,15 +109,18 @@ class Channel:
         """Close the connections, for good."""
         with self._lock:
             self._closed = True
-            client, self._client = self._client, None
-        if client is not None:
-            client.close()
+            self._client = None
+            dropped = self._dropped
+        if dropped is not None:
+            dropped()
 
     def forget(self) -> None:
         """Leave the connections to the parent, in a forked child."""
         # A new lock, too: the old one may be held by a thread that only the parent has.
         self._lock = threading.Lock()
         self._client = None
+        if self._dropped is not None:
+            self._dropped.detach()
 
     def _connected(self) -> httpx2.Client:
         client = self._client
@@ -135,6 +140,9 @@ class Channel:
                         ),
                         auth=no_auth,  # else a netrc file's would replace the token
                     )
+                    # Who drops a ledger without closing it leaves no open socket behind either.
+                    self._dropped = weakref.finalize(self, client.close)
+                    self._dropped.atexit = False  # a process that ends has none
         return client
 
 
