@@ -33,7 +33,7 @@ for number in range(76):
     with manager.hold(cost=0.02, user=("alice", "bob")[number % 2]) as held:
         held.settle(cost=0.02)
 manager.flush()
-events.finish(10)
+events.finish(60)
 print(json.dumps([one for one in told if one[1] is not None]))
 """
 
