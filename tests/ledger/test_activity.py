@@ -51,6 +51,17 @@ def test_a_refused_call_is_seen_by_another_process(two: tuple[BudgetManager, Bud
     assert not seen.waiting
 
 
+def test_who_looks_in_the_process_of_the_calls_sees_each_refusal_at_once(tmp_path: Path) -> None:
+    """As the page of a gateway does, whose budgets are another manager's."""
+    with (
+        BudgetManager("shop", ledger=tmp_path, default_user_limits="$1/day", on_exceed="raise") as mine,
+        BudgetManager("shop", ledger=mine.ledger) as looking,
+    ):
+        for number in range(20):
+            refuse(mine, f"user{number}")
+            assert looking.activity().refused_today == number + 1
+
+
 def test_calls_in_flight_are_seen_with_who_pays(two: tuple[BudgetManager, BudgetManager]) -> None:
     mine, other = two
     with mine.hold(cost=0.25, user="alice") as held:

@@ -416,6 +416,7 @@ def test_those_who_were_charged_most_on_a_day_come_first(ledger: Any, few: None)
         charge(ledger, 20, GLOBAL, user(1), model=model)  # 50 in all, of two models
     assert ledger.spent_most(20_000, 9) == [names[0], names[4], names[3], names[2], names[1]]
     assert ledger.spent_most(20_000, 2) == [names[0], names[4]]
+    assert ledger.spent_most(20_000, 0) == []
     assert ledger.spent_most(20_001, 2) == []
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -64,8 +64,19 @@ class Tokens(msgspec.Struct, frozen=True):
         Args:
             token: None for somebody who has none.
         """
-        given = (token or "").encode("utf-8", "replace")
-        # All are compared, so that the time tells nothing.
-        write = [hmac.compare_digest(given, one.encode()) for one in self.write]
-        read = [hmac.compare_digest(given, one.encode()) for one in self.read]
-        return "write" if any(write) else "read" if any(read) else ""
+        return role_of(token, self.write, self.read)
+
+
+def role_of(token: str | None, write: Sequence[str], read: Sequence[str]) -> Literal["write", "read", ""]:
+    """What the bearer of a token may do, as :meth:`Tokens.may` has it.
+
+    Args:
+        token: None for somebody who has none.
+        write: who has one of these may change everything.
+        read: who has one of these may look at everything.
+    """
+    given = (token or "").encode("utf-8", "replace")
+    # All are compared, so that the time tells nothing.
+    writes = [hmac.compare_digest(given, one.encode()) for one in write]
+    reads = [hmac.compare_digest(given, one.encode()) for one in read]
+    return "write" if any(writes) else "read" if any(reads) else ""

@@ -16,6 +16,7 @@ from budgeted.limits.periods import local_time
 from budgeted.manager.project_payer import ProjectPayer
 from budgeted.money import to_usd
 from budgeted.telemetry import activity_records
+from budgeted.telemetry.activity import tell_all
 from budgeted.telemetry.activity_records import SILENT_SECONDS, Turned
 
 MOST = 50
@@ -103,7 +104,7 @@ def of(payer: ProjectPayer) -> Activity:
         LedgerError: the ledger is away.
     """
     background_worker.drain()
-    payer.activity.tell()
+    tell_all(payer.ledger)
     now = payer.clock()
     records = activity_records.read(payer.ledger, now)
     today = day_number(now, payer.timezone)

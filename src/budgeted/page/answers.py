@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import resources
-from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -36,7 +35,7 @@ def html_page(html: str, status: int = 200) -> Response:
     return Response(html, status, dict(HEADERS), "text/html; charset=utf-8")
 
 
-def rendered(template: str, title: str, data: Mapping[str, Any], status: int = 200) -> Response:
+def rendered(template: str, title: str, data: Mapping[str, object], status: int = 200) -> Response:
     """A page for somebody whom nobody knows yet."""
     return html_page(render(template, {"title": title, **data}), status)
 

@@ -9,7 +9,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import TypeVar, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import anyio
@@ -34,6 +34,8 @@ from budgeted.page.spending import Spending
 from budgeted.page.views import OWN, VIEWS, View
 
 logger = logging.getLogger("budgeted")
+
+T = TypeVar("T")
 
 LOGIN, LOGOUT, EVENTS, STATIC = "/page/login", "/page/logout", "/page/events", "/page/static/"
 
@@ -215,7 +217,7 @@ class _Page:
             return answer
         return done if isinstance(done, Response) else html_page(*done)
 
-    async def _run(self, work: Callable[[], Any], *, of_all: bool = True) -> Any:
+    async def _run(self, work: Callable[[], T], *, of_all: bool = True) -> T | Response:
         """Work in a thread; an answer in place of what goes wrong.
 
         Args:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
@@ -63,7 +62,7 @@ class Shown(msgspec.Struct, frozen=True):
 
     template: str
     title: str
-    data: Mapping[str, Any] = {}
+    data: Mapping[str, object] = {}
     status: int = 200
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import functools
 from collections.abc import Mapping
-from typing import Any
 
 import jinja2
 from markupsafe import Markup
@@ -29,7 +28,7 @@ def environment() -> jinja2.Environment:
     return made
 
 
-def render(template: str, data: Mapping[str, Any]) -> str:
+def render(template: str, data: Mapping[str, object]) -> str:
     """A template with its data, as HTML."""
     return environment().get_template(template).render(data)
 

@@ -35,28 +35,40 @@ class PageSource(Protocol):
         """
 
 
-class ListedKey(msgspec.Struct, frozen=True, kw_only=True):
-    """A gateway's key in a list: all but its text, which its holder alone has.
+class ListedKey(Protocol):
+    """A gateway's key in a list: all but its text, which its holder alone has."""
 
-    Args:
-        id: by which it is shown and revoked.
-        name: what it is called, or "".
-        state: whether its calls are let through.
-        revoked: why it was revoked, or "".
-        spent: USD charged with it since the last reset.
-        limits: what is left of each of its own.
-        created: when it was made.
-        expires: from when on it is refused; None for never.
-    """
+    @property
+    def id(self) -> str:
+        """By which it is shown and revoked."""
 
-    id: str
-    name: str
-    state: Literal["active", "expired", "revoked"]
-    revoked: str
-    spent: float
-    limits: Sequence[Balance]
-    created: dt.datetime
-    expires: dt.datetime | None
+    @property
+    def name(self) -> str:
+        """What it is called, or ""."""
+
+    @property
+    def state(self) -> Literal["active", "expired", "revoked"]:
+        """Whether its calls are let through."""
+
+    @property
+    def revoked(self) -> str:
+        """Why it was revoked, or ""."""
+
+    @property
+    def spent(self) -> float:
+        """USD charged with it since the last reset."""
+
+    @property
+    def limits(self) -> Sequence[Balance]:
+        """What is left of each of its own."""
+
+    @property
+    def created(self) -> dt.datetime:
+        """When it was made."""
+
+    @property
+    def expires(self) -> dt.datetime | None:
+        """From when on it is refused; None for never."""
 
 
 class Keys(Protocol):

@@ -131,7 +131,9 @@ class Projects:
                     self._why_not = error
                 self._looked = time.monotonic()
             if self._why_not is not None:
-                raise type(self._why_not)(str(self._why_not))
+                raise type(self._why_not)(
+                    str(self._why_not)
+                )  # another one each time: threads share the one that is kept
             return sorted({*self._found, *self.open_names()})
 
     def open_names(self) -> list[str]:

@@ -10,6 +10,9 @@ from typing import Any, TypeAlias
 import msgspec
 
 Schema: TypeAlias = dict[str, Any]
+"""JSON's, of whatever depth."""
+
+_Fielded: TypeAlias = msgspec.inspect.StructType | msgspec.inspect.DataclassType
 
 _REFERENCE = "#/components/schemas/{name}"
 _FIELDS = re.compile(r"\n+(?:Args|Attributes):\n")
@@ -60,7 +63,7 @@ def _plain(text: str) -> str:
     return "\n\n".join(re.sub(r"\s*\n\s*", " ", part) for part in text.split("\n\n"))
 
 
-def _fielded(infos: Iterable[msgspec.inspect.Type]) -> Iterator[Any]:
+def _fielded(infos: Iterable[msgspec.inspect.Type]) -> Iterator[_Fielded]:
     """Each type that has fields, once, wherever it is inside of others."""
     seen: set[type] = set()
     waiting: list[object] = list(infos)
@@ -77,7 +80,7 @@ def _fielded(infos: Iterable[msgspec.inspect.Type]) -> Iterator[Any]:
             waiting += info
 
 
-def _describe(schema: Schema, info: Any) -> None:
+def _describe(schema: Schema, info: _Fielded) -> None:
     schema["description"], told = described(info.cls)
     if "properties" in schema:
         fields: Mapping[str, Schema] = schema["properties"]

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from budgeted.http_server.same_machine import is_loopback
-from budgeted.http_server.tokens import Tokens
+from budgeted.http_server.tokens import Tokens, role_of
 from budgeted.ledger.urls import public
 from budgeted.limits.periods import zone
 from budgeted.manager.settings import check_fsync, check_hold_timeout
@@ -126,7 +126,7 @@ class ServerSettings(msgspec.Struct, kw_only=True, frozen=True):
         Args:
             token: what was shown; None for none.
         """
-        return "write" if self.open else Tokens(self.tokens, self.read_tokens).may(token)
+        return "write" if self.open else role_of(token, self.tokens, self.read_tokens)
 
 
 def _check_whole(settings: msgspec.Struct, *names: str) -> None:

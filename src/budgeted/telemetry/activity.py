@@ -22,6 +22,7 @@ from budgeted.system.forks import at_fork
 from budgeted.telemetry.activity_records import LONGEST, MOST, SILENT_SECONDS, Record, Turned, drop_old, publish
 
 if TYPE_CHECKING:
+    from budgeted.ledger.interface import Ledger
     from budgeted.payers.payer_interface import Payer
     from budgeted.telemetry.events import Event
 
@@ -103,11 +104,17 @@ class Activity:
     def _is_new(self) -> bool:
         return self._changed
 
+    @property
+    def ledger(self) -> Ledger:
+        """Into which it is told."""
+        return self._payer.ledger
+
     def tell(self) -> None:
         """Tell the others now, if there is anything new."""
-        if not self._changed:
-            return
         with self._publishing:
+            # Looked at inside: what another thread is just telling is to be there when this returns.
+            if not self._changed:
+                return
             self._changed, self._told = False, time.monotonic()
             self._due = self._told + PAUSE
             try:
@@ -158,6 +165,17 @@ def turned(event: Event, *, asks: bool = False) -> Turned:
 
 
 _all: WeakRegistry[Activity] = WeakRegistry()
+
+
+def tell_all(ledger: Ledger) -> None:
+    """Tell now what is new in this process, of every manager that has this ledger: somebody looks.
+
+    Args:
+        ledger: into which it is told.
+    """
+    for one in _all.alive():
+        if one.ledger is ledger:
+            one.tell()
 
 
 def _end() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import time
 from collections.abc import Callable, Sequence
@@ -96,11 +95,15 @@ class HTTPLedger(RemoteLedger):
     def hold(self, id: str, route: Route, ask: Ask, at: int, timeout: float | None = None) -> Held | Refused | Stale:
         """Set the call's upper bound aside on every account of its route, or on none."""
         body = request_bodies.HoldBody(id, request_bodies.RouteBody.of(route), ask, at)
-        lost: list[str] = []
-        ask_for = functools.partial(self._request, "hold", body, lost=lambda: lost.append(id))
+        lost: list[str] = []  # its id, for each attempt without an answer
+
+        def ask_for(deadline: float) -> Held | Refused | Stale:
+            answer: Held | Refused | Stale = self._request("hold", body, deadline, lambda: lost.append(id))
+            return answer
+
         with self._given_back(id, at), self._verb(timeout) as deadline:
             self._check_in(deadline)
-            answer: Held | Refused | Stale = self._in_step(lambda: ask_for(deadline), deadline)
+            answer = self._in_step(lambda: ask_for(deadline), deadline)
         if isinstance(answer, Held):
             self._keep(answer, body)
         elif lost and isinstance(answer, Refused):  # the server may come to an earlier attempt when there is room again

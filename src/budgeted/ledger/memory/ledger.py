@@ -382,7 +382,7 @@ class MemoryLedger:
         """The users that were charged most on a day, the dearest first."""
         found: list[tuple[str, int]] = []
         for rows in self._rows_on(day):
-            least = found[-1][1] if len(found) == count else 0
+            least = found[-1][1] if found and len(found) == count else 0
             some = [*found, *spent_most_of(rows, count, least)]
             found = sorted(some, key=lambda one: (-one[1], one[0]))[:count]
         return [account for account, _ in found]
