@@ -132,8 +132,17 @@ def threads(case: Case) -> None:
     ]
     struck, before = 0, get_current()
 
+    def calls() -> None:
+        while any(worker.is_alive() for worker in workers):
+            with books.paying.budget("alice", cap=1), books.paying.hold(**CALL):
+                pass
+
     def strike(number: int, frame: FrameType | None) -> None:
-        raise Interrupted
+        # Nothing but the calls is to be struck: a signal may also come while the timer is being set or stopped.
+        while frame is not None:
+            if frame.f_code is calls.__code__:
+                raise Interrupted
+            frame = frame.f_back
 
     handler = signal.signal(signal.SIGALRM, strike)
     chance = random.Random(case.rng.random())
@@ -141,31 +150,19 @@ def threads(case: Case) -> None:
         for worker in workers:
             worker.start()
         while any(worker.is_alive() for worker in workers):
+            signal.setitimer(signal.ITIMER_REAL, chance.uniform(1e-5, 2e-3), 0.5)
             try:
-                signal.setitimer(signal.ITIMER_REAL, chance.uniform(1e-5, 2e-3), 0.5)
-                while any(worker.is_alive() for worker in workers):
-                    with books.paying.budget("alice", cap=1), books.paying.hold(**CALL):
-                        pass
+                calls()
             except (Interrupted, BudgetExceededError):
                 struck += 1
-            finally:
-                no_more_signals()
     finally:
-        no_more_signals()
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)
         attach(before)  # a block that was struck as its end began is still current, as it is of any `with`
     case.trial.fault("a signal", struck)
     for worker in workers:
         worker.join()
     books.balance(f"{THREADS} threads and {struck} signals")
-
-
-def no_more_signals() -> None:
-    """Stop the timer, whose last signal may be on its way."""
-    while True:
-        with contextlib.suppress(Interrupted):
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            return
 
 
 async def call_async(books: Books, chance: random.Random) -> None:
