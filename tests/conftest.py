@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
+MANY_OBJECTS = 30_000
+"""Objects that the collector looks through in a fraction of what the tests of a module take."""
+
 # Else importing LiteLLM goes to the network, and so does its first call to Claude: a name may take minutes to look up.
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 os.environ.setdefault("LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS", "True")
@@ -56,6 +59,14 @@ def pytest_collection_finish() -> None:
     """Leave what the imported SDKs are made of to no collection: the tests that collect would each look through it."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def little_to_collect() -> None:
+    """Leave what the tests before have imported to no collection either."""
+    if len(gc.get_objects()) > MANY_OBJECTS:
+        gc.collect()
+        gc.freeze()
 
 
 def pytest_report_header(config: pytest.Config) -> str:
