@@ -47,7 +47,7 @@ class _Place(Generic[Request, Answer]):
         self.request = request
         self.state = _WAITS
         self.sent = False
-        self.bell = SimpleQueue[None]()
+        self.bell: SimpleQueue[None] = SimpleQueue()
 
     def ring(self) -> None:
         """Have its thread look again."""
@@ -116,7 +116,7 @@ class Combiner(Generic[Request, Answer]):
         if thread in self._inside:
             # A signal's handler, in the middle of a call that goes on only when it is through: perhaps one that leads.
             return _only(self._run((request,)))
-        place = _Place[Request, Answer](request)
+        place: _Place[Request, Answer] = _Place(request)
         try:
             self._inside.add(thread)
             while place.state != _ENDED:
