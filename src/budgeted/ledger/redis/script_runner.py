@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from budgeted.errors import LedgerError
+from budgeted.errors import LedgerError, LedgerLockedError
 from budgeted.ledger.acknowledged_verbs import WentBackError, amended_back, limits_of
+from budgeted.ledger.combined_calls import Combiner, NotSentError
 from budgeted.ledger.interface import is_closed
 from budgeted.ledger.memory import ended_holds
 from budgeted.ledger.memory.change_records import (
@@ -36,7 +38,7 @@ from budgeted.ledger.redis.connection import (
     warn_of_restarts,
 )
 from budgeted.ledger.redis.keys import redis_key
-from budgeted.ledger.redis.lua_scripts import script
+from budgeted.ledger.redis.lua_scripts import COMBINED, TOGETHER, script
 from budgeted.ledger.redis.stored_records import (
     account_of,
     decode,
@@ -51,6 +53,9 @@ if TYPE_CHECKING:
 
 FORMAT = "1 "
 """How the mark of a ledger begins that this version can read."""
+
+MOST_TOGETHER = 64
+"""Calls' verbs that go with one round trip: the server answers nobody else while it does them."""
 
 EMPTIED = "the server was emptied, or started again without its data"
 ANOTHER = "the server was emptied, and another ledger was begun there since"
@@ -79,6 +84,7 @@ class ScriptRunner(RemoteLedger):
         super()._begin()
         # Also in a forked child: a pool's locks may be held by threads that only the parent has.
         self._client: Commands = new_client(self._server)
+        self._together = Combiner(self._combined, MOST_TOGETHER, errors=(*self._errors, WentBackError))
 
     def _open(self) -> None:
         self._mark = FORMAT + secrets.token_hex(8)
@@ -119,6 +125,8 @@ class ScriptRunner(RemoteLedger):
             with self._verb(timeout):  # raises, or looks after the lease from now on
                 pass
         try:
+            if verb in COMBINED:
+                return self._among_others(verb, args, timeout)
             return self._send(verb, args)
         except WentBackError:
             return self._in_step(lambda: self._send(verb, args), time.monotonic() + self.deadline)
@@ -128,6 +136,30 @@ class ScriptRunner(RemoteLedger):
         done = self._told.sent()
         self._told.seen(done, done)
         return self._evaluate(verb, done, args)
+
+    def _among_others(self, verb: str, args: tuple[object, ...], timeout: float | None) -> Any:
+        """Run a verb's script, in one round trip with those of other threads that come while one is under way."""
+        allowed = self.deadline if timeout is None else timeout
+        try:
+            return self._together.call((verb, args), time.monotonic() + allowed)
+        except NotSentError:
+            msg = f"the ledger at {self.where} was busy with other calls of this process for {allowed:g} seconds"
+            raise LedgerLockedError(msg) from None
+        except self._errors as error:
+            raise self._failed(error) from error
+        except ValueError:
+            self._check_open()
+            raise
+
+    def _combined(self, verbs: Sequence[tuple[str, tuple[object, ...]]]) -> Sequence[Any]:
+        """Run the scripts of several calls' verbs, and return their replies."""
+        done = self._told.sent()
+        self._told.seen(done, done)
+        if len(verbs) == 1:
+            return [self._execute(verbs[0][0], done, verbs[0][1])]
+        together = [(verb, False, False, *args) for verb, args in verbs]
+        replies: Sequence[Any] = self._execute(TOGETHER, done, (ended_holds.REMEMBERED, together))
+        return replies
 
     def _evaluate(self, verb: str, done: int, args: tuple[object, ...], *, counted: bool = True) -> Any:
         """Send a script.
@@ -143,25 +175,37 @@ class ScriptRunner(RemoteLedger):
             LedgerCorruptError: it is that of another ledger, or of none. Nothing was done.
             LedgerUnavailableError: the server did not answer.
         """
+        try:
+            return self._execute(verb, done, args, counted=counted)
+        except self._errors as error:
+            raise self._failed(error) from error
+        except ValueError:
+            self._check_open()
+            raise
+
+    def _execute(self, verb: str, done: int, args: tuple[object, ...], *, counted: bool = True) -> Any:
+        """Send a script; what goes wrong is raised as the client has it."""
         text, sha = script(verb)
         rest = 1, self._key, encode((self._mark, counted and self.owner, done, *args))
         run = self._client.execute_command
         try:
-            try:
-                return run("EVALSHA", sha, *rest, NEVER_DECODE=True)
-            except self._no_script:
-                return run("EVAL", text, *rest, NEVER_DECODE=True)
-        except self._errors as error:
-            reply = str(error)
-            if reply.startswith("BACK "):
-                raise WentBackError from None
-            if reply.startswith("GONE "):
-                raise self._lost(EMPTIED, str(self._told.missing(0))) from None
-            raise self._unavailable(error, self.deadline) from error
-        except ValueError:
-            if self.closed:  # by another thread, under this one's hands
-                raise is_closed(f"at {self.where}") from None
-            raise
+            return run("EVALSHA", sha, *rest, NEVER_DECODE=True)
+        except self._no_script:
+            return run("EVAL", text, *rest, NEVER_DECODE=True)
+
+    def _failed(self, error: Exception) -> Exception:
+        """What is raised instead of what the client has raised."""
+        reply = str(error)
+        if reply.startswith("BACK "):
+            return WentBackError()
+        if reply.startswith("GONE "):
+            return self._lost(EMPTIED, str(self._told.missing(0)))
+        return self._unavailable(error, self.deadline)
+
+    def _check_open(self) -> None:
+        """Say so where another thread has closed the client under this one's hands."""
+        if self.closed:
+            raise is_closed(f"at {self.where}") from None
 
     def _answered(self, count: int, change: Change | None = None) -> None:
         """Keep in mind what was done, as that many verbs of this process were."""
