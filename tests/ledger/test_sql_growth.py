@@ -74,9 +74,10 @@ def plan(ledger: Any, statement: str, **given: Any) -> str:
 def statements(ledger: Any) -> dict[str, tuple[str, dict[str, Any]]]:
     sql, now = ledger._sql, {"now": float(AT), "timeout": 900.0}
     return {
-        "accounts of a call": (sql.lock_accounts(2), {"id0": GLOBAL, "id1": ALICE}),
+        "accounts of a call": sql.lock_accounts([GLOBAL, ALICE]),
+        "holds of calls": sql.lock_holds(["many.7", "many.8"]),
         "an account": (sql.read_account, {"id_": ALICE}),
-        "a hold": (sql.lock_hold, {"id_": "many.7"}),
+        "a hold": (sql.read_hold, {"id_": "many.7"}),
         "where an owner stands": (sql.standing, {"owner_": "o"}),
         "open holds": (sql.open_holds, {}),
         "holds that nobody ends": (sql.abandoned, now),

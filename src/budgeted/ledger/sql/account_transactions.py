@@ -17,8 +17,9 @@ from budgeted.ledger.memory.ended_holds import Ended
 from budgeted.ledger.memory.ledger import MemoryLedger
 from budgeted.ledger.network_ledger import Standing
 from budgeted.ledger.sql import row_mapping
+from budgeted.ledger.sql.changed_rows import changed_rows
 from budgeted.ledger.sql.database import GoneError
-from budgeted.ledger.sql.driver_interface import Driver, StoredRow, Value
+from budgeted.ledger.sql.driver_interface import Driver, Given, StoredRow, Value
 from budgeted.ledger.sql.in_memory_working_copy import Deciding, state_of
 from budgeted.ledger.sql.row_locking import Transactions
 from budgeted.ledger.sql.table_making import gone_accounts
@@ -95,8 +96,8 @@ class AccountTransactions(Transactions):
         project = {"project_": self._project}
 
         def work(driver: Driver) -> Done | None:
-            def ask(statement: str, given: Mapping[str, Value]) -> list[StoredRow]:
-                answer = driver.execute(statement, given)
+            def ask(statement: str, given: Mapping[str, Given]) -> list[StoredRow]:
+                answer = driver.execute(statement, {**given, **project})
                 self._database.answered(driver)
                 return list(answer.fetchall())
 
@@ -104,20 +105,18 @@ class AccountTransactions(Transactions):
             standing = self.counts.ask(driver).fetchall()
             verbs = self.counts.checked(standing, before, again=again)
             [[version, _, made]] = ask(self._sql.lock_project, {"project": self._project})
-            found = ask(self._sql.lock_accounts(1), {"id0": row_mapping.written(account), **project})
+            found = ask(*self._sql.lock_accounts([row_mapping.written(account)]))
             if not (found or again) and (account == GLOBAL or self.counts.told.knows(account)):
-                [[there]] = ask(self._sql.count_accounts, project)
+                [[there]] = ask(self._sql.count_accounts, {})
                 gone = f"it has lost {gone_accounts(made, there)}" if there < made else self._database.damage(driver)
                 if gone:
                     raise GoneError(gone)
             holds: list[StoredRow] = []
             past: list[StoredRow] = []
             if found:
-                holds = ask(self._sql.open_holds, project)
+                holds = ask(self._sql.open_holds, {})
                 if since is not None:
-                    past = ask(
-                        self._sql.account_reports, {"account_": row_mapping.written(account), "since": since, **project}
-                    )
+                    past = ask(self._sql.account_reports, {"account_": row_mapping.written(account), "since": since})
             state = state_of(version, found, holds, past)
             before_it = {id: (bytes(held.route), account in bound.names) for id, (held, bound) in state.holds.items()}
             verb(Deciding(state))
@@ -131,9 +130,8 @@ class AccountTransactions(Transactions):
                 driver.rollback()
                 return None
             self._save_project(driver, state.version, made + more)
-            for id, (held, _) in state.holds.items():
-                if bytes(held.route) != before_it[id][0]:
-                    self._update_hold(driver, row_mapping.hold_row(self._project, held))
+            moved = [(held, held) for id, (held, _) in state.holds.items() if bytes(held.route) != before_it[id][0]]
+            self._database.write(driver, changed_rows(self._project, (), moved, ()))
             return Done(before, self.counts.count(driver, verbs), told, now)
 
         return self._database.run(work, deadline)
@@ -157,8 +155,7 @@ class AccountTransactions(Transactions):
             found = {}
             # In the order in which every verb locks them.
             for name in sorted(account.id for account in taken.accounts):
-                one = {"id0": row_mapping.written(name), **project}
-                found[name] = driver.execute(self._sql.lock_accounts(1), one).fetchall()
+                found[name] = self._ask(driver, *self._sql.lock_accounts([row_mapping.written(name)])).fetchall()
             held = state_of(version, [], driver.execute(self._sql.open_holds, project).fetchall(), []).held()
             for account in taken.accounts:
                 if account.held or account.id in held:
@@ -197,8 +194,7 @@ class AccountTransactions(Transactions):
         Raises:
             GoneError: somebody did.
         """
-        ids: dict[str, Value] = {f"id{i}": row_mapping.written(name) for i, name in enumerate(names)}
-        if len(self.find(deadline, self._sql.lock_accounts(len(names)), ids)) < len(names):
+        if len(self.find(deadline, *self._sql.lock_accounts(list(map(row_mapping.written, names))))) < len(names):
             gone = self.look(deadline).gone or self._database.run(self._database.damage, deadline, alone=True)
             if gone:
                 raise GoneError(gone)
@@ -208,8 +204,8 @@ class AccountTransactions(Transactions):
         found = []
         for first in range(0, len(known), AT_ONCE):
             some = known[first : first + AT_ONCE]
-            ids: dict[str, Value] = {f"id{i}": row_mapping.written(account.id) for i, account in enumerate(some)}
-            rows = self.find(deadline, self._sql.lock_accounts(len(some)), ids)
+            ids = [row_mapping.written(account.id) for account in some]
+            rows = self.find(deadline, *self._sql.lock_accounts(ids))
             there = {row_mapping.read(row[0]): row_mapping.account(row) for row in rows if not row_mapping.is_gone(row)}
             for account in some:
                 now = there.get(account.id)
@@ -238,7 +234,7 @@ class AccountTransactions(Transactions):
         Returns:
             How many more rows there are: -1 to 1.
         """
-        one = {"project_": self._project, "id_": row_mapping.written(name)}
+        one: dict[str, Value] = {"project_": self._project, "id_": row_mapping.written(name)}
         row = row_mapping.account_row(self._project, now or Account(name), gone=now is None)
         if not found:
             if now is None:
@@ -253,11 +249,7 @@ class AccountTransactions(Transactions):
         return 0
 
     def _put_charge(self, driver: Driver, ended: Ended) -> None:
-        row = row_mapping.hold_row(self._project, ended)
-        known = {"project_": self._project, "id_": row["id"]}
-        found = driver.execute(self._sql.lock_hold, known).fetchall()
-        if found:
-            self._update_hold(driver, row)
-        else:
-            driver.execute(self._sql.insert_hold, row)
-        self.doubts.replace(driver, row_mapping.hold(found[0]) if found else None, ended)
+        found = self._ask(driver, *self._sql.lock_holds([row_mapping.written(ended.id)])).fetchall()
+        before = row_mapping.hold(found[0]) if found else None
+        self._database.write(driver, changed_rows(self._project, (), [(before, ended)], ()))
+        self.doubts.replace(driver, before, ended)

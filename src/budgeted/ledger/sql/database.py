@@ -12,9 +12,10 @@ from sqlalchemy.pool import PoolProxiedConnection
 
 from budgeted.errors import LedgerError
 from budgeted.ledger.acknowledged_verbs import WentBackError
+from budgeted.ledger.sql.changed_rows import ChangedRows
 from budgeted.ledger.sql.driver_interface import Driver
 from budgeted.ledger.sql.schema import VERSION, Tables
-from budgeted.ledger.sql.statements import Statements
+from budgeted.ledger.sql.statements import CHANGING, Statements
 from budgeted.ledger.sql.table_making import TableMaking
 
 T = TypeVar("T")
@@ -139,6 +140,19 @@ class Database(Generic[D]):
 
     def answered(self, driver: D) -> None:
         """Have all statements of the transaction answered so far, where they are sent together."""
+
+    def write(self, driver: D, rows: ChangedRows) -> None:
+        """Write rows: here one after the other."""
+        sql = self.statements
+        for row in rows.accounts:
+            driver.execute(sql.update_account, row | {"project_": row["project"], "id_": row["id"]})
+        for row in rows.opened:
+            driver.execute(sql.insert_hold, row)
+        for row in rows.changed:
+            given = {name: row[name] for name in CHANGING}
+            driver.execute(sql.update_hold, given | {"project_": row["project"], "id_": row["id"]})
+        for row in rows.reports:
+            driver.execute(sql.add_report, row)
 
     def _give_up(self, connection: PoolProxiedConnection) -> None:
         """Have a transaction, whose state is not known, end with its connection."""

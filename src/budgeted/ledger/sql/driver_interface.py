@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 Value: TypeAlias = str | int | float | None
 """What a column holds."""
 
+Given: TypeAlias = Value | list[str]
+"""What a statement is given as a parameter."""
+
 StoredRow: TypeAlias = tuple[Any, ...]
 """A row as a driver gives it, with one :data:`Value` per column that was asked for."""
 
@@ -25,7 +28,7 @@ class Cursor(Protocol):
 class Driver(Protocol):
     """A connection, in a transaction or without one."""
 
-    def execute(self, statement: str, given: Mapping[str, Value] = ..., /) -> Cursor:
+    def execute(self, statement: str, given: Mapping[str, Given] = ..., /) -> Cursor:
         """Run a statement with named parameters."""
 
     def commit(self) -> None:

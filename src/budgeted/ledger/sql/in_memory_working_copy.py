@@ -6,12 +6,13 @@ So what all ledgers agree on is written once, in :mod:`budgeted.ledger.memory`.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
 import msgspec
 
 from budgeted.ledger.accounts import Account
-from budgeted.ledger.memory.change_records import Change, Held, HeldInParts, Posted, Released, Settled, is_reservation
+from budgeted.ledger.memory.change_records import Change, Held, HeldInParts, Posted, Released, Settled
 from budgeted.ledger.memory.ended_holds import Ended
 from budgeted.ledger.memory.ledger import MemoryLedger
 from budgeted.ledger.memory.snapshot import Saved
@@ -20,6 +21,8 @@ from budgeted.ledger.spending_records import RollupRow, Used
 from budgeted.ledger.sql import row_mapping
 from budgeted.ledger.sql.driver_interface import Driver, StoredRow
 from budgeted.ledger.wait_queues import WaitQueues
+
+T = TypeVar("T")
 
 _nobody = WaitQueues()
 
@@ -43,94 +46,97 @@ class Deciding(MemoryLedger):
 class Scratch(Deciding):
     """One that knows what it was made of, and what of that has changed.
 
+    Verbs decide one after the other, each on what those before it left. One that is refused, or raises, leaves nothing.
+
+    Args:
+        driver: the connection, in the transaction that all was read in.
+        accounts: their rows, locked, each with the server's clock.
+        holds: rows of holds, locked.
+
     Attributes:
-        driver: the connection, in the transaction that it was read in.
-        found: the hold, as it was found.
-        payers: the accounts that the hold is charged to.
         now: the server's clock, in unix seconds.
     """
 
-    def __init__(self, driver: Driver, id: str, accounts: Iterable[StoredRow], holds: Iterable[StoredRow]) -> None:
+    def __init__(self, driver: Driver, accounts: Iterable[StoredRow], holds: Iterable[StoredRow]) -> None:
         super().__init__(State())
         self.driver = driver
-        state = self._state
         self.now = 0.0
-        self._id = id
-        self._accounts = {}
+        self._accounts: dict[str, StoredRow] = {}
+        self._found: dict[str, Held | Ended] = {}
         for row in accounts:
             self.now = row[-1]
             if not row_mapping.is_gone(row):
                 account = row_mapping.account(row)
-                state.accounts[account.id] = account
+                self._state.accounts[account.id] = account
                 self._accounts[account.id] = row
-        self.found: Held | Ended | None = None
-        self.payers: tuple[str, ...] = ()
+        self.add(holds)
+
+    def add(self, holds: Iterable[StoredRow]) -> None:
+        """Know these holds as well, such as the reservation that a call is made in."""
+        state = self._state
         for row in holds:
-            one = self.found = row_mapping.hold(row)
-            bound = state.bind(bytes(one.route))
-            self.payers = bound.names
+            one = self._found[row_mapping.read(row[0])] = row_mapping.hold(row)
             if isinstance(one, Held):
-                state.holds[one.id] = one, bound
+                state.holds[one.id] = one, state.bind(bytes(one.route))
             else:
                 state.charges.put(one)
-        self._around: Held | None = None
-        self._around_names: tuple[str, ...] = ()
-
-    @property
-    def within(self) -> str:
-        """The id of the reservation that the hold has drawn on, or ""."""
-        one = self.found
-        return one.within if isinstance(one, HeldInParts) and one.within != one.id else ""
-
-    def add_reservation(self, holds: Iterable[StoredRow]) -> None:
-        """Know the reservation that a call is made in, if it is open."""
-        for row in holds:
-            one = row_mapping.hold(row)
-            if is_reservation(one) and isinstance(one, Held):
-                bound = self._state.bind(bytes(one.route))
-                self._around, self._around_names = one, bound.names
-                self._state.holds[one.id] = one, bound
 
     @property
     def known(self) -> Mapping[str, Account]:
         """The accounts that are there."""
         return self._state.accounts
 
+    def find(self, id: str) -> Held | Ended | None:
+        """A hold as it is now, or what became of it."""
+        entry = self._state.holds.get(id)
+        return self._state.charges.get(id) if entry is None else entry[0]
+
+    def payers(self, id: str) -> tuple[str, ...]:
+        """The accounts that a hold is charged to."""
+        one = self.find(id)
+        return () if one is None else self._state.bind(bytes(one.route)).names
+
+    def within(self, id: str) -> str:
+        """The id of the reservation that a hold has drawn on, or ""."""
+        one = self.find(id)
+        return one.within if isinstance(one, HeldInParts) and one.within != one.id else ""
+
+    def decide(self, id: str, verb: Callable[[Scratch], T]) -> tuple[T, Change | None]:
+        """Have a verb decide about a hold. Returns its answer, and what happened to the hold."""
+        before = self.find(id)
+        result = verb(self)
+        now = self.find(id)
+        return result, None if now is before else _change(before, now)
+
     def changed_accounts(self, project: str) -> list[row_mapping.Row]:
         """The rows of the accounts that are not what they were."""
-        self._state.fold()
-        held = self._state.held()  # of this hold alone: the accounts have others
-        before = self.found.usd if isinstance(self.found, Held) else 0
-        around = 0 if self._around is None else self._around.usd
-        for name, account in self.known.items():
-            account.held += held.get(name, 0)
-            account.held -= (before if name in self.payers else 0) + (around if name in self._around_names else 0)
-        now = [(row_mapping.account_row(project, self.known[name]), row) for name, row in self._accounts.items()]
-        return [row for row, old in now if not row_mapping.same(row, old)]
-
-    def changed_hold(self) -> Held | Ended | None:
-        """The hold, if it is not what it was."""
         state = self._state
-        one = state.holds[self._id][0] if self._id in state.holds else state.charges.get(self._id)
-        return None if one is self.found else one
+        state.fold()
+        held = state.held()  # of these holds alone: the accounts have others
+        before = self._held_when_found()
+        changed = []
+        for name, row in self._accounts.items():
+            account = state.accounts[name]
+            account.held += held.get(name, 0) - before.get(name, 0)
+            now = row_mapping.account_row(project, account)
+            if not row_mapping.same(now, row):
+                changed.append(now)
+        return changed
 
-    def changed_reservation(self) -> Held | None:
-        """The reservation that was drawn on, if it is not what it was."""
-        if self._around is None:
-            return None
-        one, _ = self._state.holds[self._around.id]
-        return None if one is self._around else one
+    def _held_when_found(self) -> dict[str, int]:
+        held: dict[str, int] = {}
+        for one in self._found.values():
+            if isinstance(one, Held):
+                for name in self._state.bind(bytes(one.route)).names:
+                    held[name] = held.get(name, 0) + one.usd
+        return held
 
-    def change(self) -> Change | None:
-        """What happened to the hold, as others would have to be told of it."""
-        one = self.changed_hold()
-        if isinstance(one, Ended):
-            if one.used is None:
-                return Released(one.id)
-            # By its route, so that it can be charged where the hold is not known.
-            kind = Corrected if _is_sure(self.found) else Posted
-            return kind(one.id, one.at, one.used, one.route, one.reason)
-        return one
+    def changed_holds(self) -> list[tuple[Held | Ended | None, Held | Ended]]:
+        """The holds that are not what they were: as they were found, and as they are."""
+        state, charges = self._state, self._state.charges
+        ids = {*self._found, *state.holds, *charges.uncertain, *charges.latest}
+        pairs = [(self._found.get(id), self.find(id)) for id in sorted(ids)]
+        return [(before, now) for before, now in pairs if now is not None and now is not before]
 
     def again(self, change: Held | Posted | Settled | Released) -> None:
         """Make a change that was made before, and is lost, unless it is known: what came of it later is left alone."""
@@ -157,6 +163,17 @@ class Scratch(Deciding):
     def charged(self) -> Iterable[RollupRow]:
         """What the report's rows get added."""
         return self._state.reports.since(0)
+
+
+def _change(before: Held | Ended | None, now: Held | Ended | None) -> Change | None:
+    """What happened to a hold, as others would have to be told of it."""
+    if isinstance(now, Ended):
+        if now.used is None:
+            return Released(now.id)
+        # By its route, so that it can be charged where the hold is not known.
+        kind = Corrected if _is_sure(before) else Posted
+        return kind(now.id, now.at, now.used, now.route, now.reason)
+    return now
 
 
 def _is_sure(one: Held | Ended | None) -> bool:

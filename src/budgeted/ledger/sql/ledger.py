@@ -46,6 +46,7 @@ from budgeted.ledger.sql.ended_ids import BATCH, EndedIds
 from budgeted.ledger.sql.in_memory_working_copy import Scratch
 from budgeted.ledger.sql.lost_state import LostState
 from budgeted.ledger.sql.opening import open_database
+from budgeted.ledger.sql.row_locking import Verb
 from budgeted.ledger.sql.schema import PREFIX
 from budgeted.ledger.sql.verb_counts import FORGOTTEN_SECONDS, VerbCounts
 from budgeted.ledger.whole_content import Content
@@ -156,12 +157,12 @@ class SQLLedger(LostState):
         names = tuple(leg.account for leg in route.legs)
 
         def decide(scratch: Scratch) -> Held | Refused | Stale:
-            if route.around is None or not scratch.known:  # without accounts there is no time, and the route is stale
+            if route.around is None or not any(name in scratch.known for name in names):  # the route is stale
                 return scratch.hold(id, route, ask, at)
             return scratch.hold(id, at_server_time(route, scratch.known, scratch.now), ask, int(scratch.now))
 
         def hold(deadline: float) -> Held | Refused | Stale:
-            result = self._rows.change(deadline, id, names, decide, within=ask.within)
+            result = self._rows.change(Verb(id, names, decide, deadline, within=ask.within))
             if isinstance(result, Stale):
                 self._rows.check_accounts(deadline, names)
             return result
@@ -203,7 +204,7 @@ class SQLLedger(LostState):
 
         def post(scratch: Scratch) -> bool | Stale:
             # Looked for where it may be only here: it is a round trip more.
-            if scratch.found is None and self._old.knows(scratch.driver, id):
+            if scratch.find(id) is None and self._old.knows(scratch.driver, id):
                 return True
             return scratch.post(id, route, used, at, reason)
 
@@ -223,7 +224,7 @@ class SQLLedger(LostState):
 
         def end(scratch: Scratch) -> bool:
             nonlocal payers
-            payers = scratch.payers
+            payers = scratch.payers(id)
             return verb(scratch)
 
         done = self._change(id, payers, end, timeout)
@@ -493,4 +494,4 @@ class SQLLedger(LostState):
         told: Change | None = None,
     ) -> T:
         with self._verb(timeout) as deadline:
-            return self._in_step(lambda: self._rows.change(deadline, id, names, verb, told), deadline)
+            return self._in_step(lambda: self._rows.change(Verb(id, names, verb, deadline, told)), deadline)

@@ -26,6 +26,7 @@ from budgeted.ledger.sql.database import GoneError
 from budgeted.ledger.sql.ended_ids import EndedIds
 from budgeted.ledger.sql.in_memory_working_copy import Scratch
 from budgeted.ledger.sql.opening import AnyDatabase
+from budgeted.ledger.sql.row_locking import Verb
 
 
 class LostState(RemoteLedger):
@@ -71,7 +72,7 @@ class LostState(RemoteLedger):
             return self._rows.reshape_again(deadline, change.account, None, functools.partial(delete, change))
         if isinstance(change, WasReset):
             account, at = change.account, change.at
-            return self._rows.change_again(deadline, "", (account,), lambda scratch: scratch.reset(account, at))
+            return self._rows.change_again(Verb("", (account,), lambda scratch: scratch.reset(account, at), deadline))
         if isinstance(change, Restored):
             return self._rows.restore_again(deadline, change)
         one, absent = change, set[str]()
@@ -79,14 +80,14 @@ class LostState(RemoteLedger):
 
         def again(scratch: Scratch) -> None:
             absent.update(name for name in names if name not in scratch.known)
-            if not absent and (scratch.found is not None or not self._old.knows(scratch.driver, one.id)):
+            if not absent and (scratch.find(one.id) is not None or not self._old.knows(scratch.driver, one.id)):
                 scratch.again(one)
 
-        number = self._rows.change_again(deadline, one.id, names, again)
+        number = self._rows.change_again(Verb(one.id, names, again, deadline))
         while absent:  # of which no limits are known: or else it would be charged to nobody
             self._do_again(LimitsSet(absent.pop(), explicit=False, limits=()), deadline)
             if not absent:
-                number = self._rows.change_again(deadline, one.id, names, again)
+                number = self._rows.change_again(Verb(one.id, names, again, deadline))
         return number
 
 

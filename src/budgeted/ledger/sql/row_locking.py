@@ -5,20 +5,40 @@ Accounts are locked in the order of their ids, so that no two transactions wait 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from typing import TypeVar
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Generic, NamedTuple, TypeVar
 
-from budgeted.errors import LedgerUnavailableError
+from budgeted.errors import LedgerError, LedgerUnavailableError
 from budgeted.ledger.memory.change_records import Change
 from budgeted.ledger.sql import row_mapping
-from budgeted.ledger.sql.driver_interface import Driver, StoredRow, Value
+from budgeted.ledger.sql.changed_rows import changed_rows
+from budgeted.ledger.sql.driver_interface import Cursor, Driver, Given, StoredRow, Value
 from budgeted.ledger.sql.in_memory_working_copy import Scratch
 from budgeted.ledger.sql.opening import AnyDatabase
-from budgeted.ledger.sql.statements import CHANGING, DRAWN
 from budgeted.ledger.sql.uncertain_sums import UncertainSums
 from budgeted.ledger.sql.verb_counts import Done, VerbCounts
 
 T = TypeVar("T")
+
+
+class Verb(NamedTuple, Generic[T]):
+    """What decides about a hold (``""`` for none) and accounts.
+
+    Attributes:
+        id: the hold's.
+        names: the accounts'.
+        decide: what decides.
+        deadline: by ``time.monotonic()``.
+        told: what it does, where that is not to be seen by the hold.
+        within: the id of the reservation that the call is made in, or "".
+    """
+
+    id: str
+    names: Collection[str]
+    decide: Callable[[Scratch], T]
+    deadline: float
+    told: Change | None = None
+    within: str = ""
 
 
 class Transactions:
@@ -37,7 +57,7 @@ class Transactions:
         self.counts: VerbCounts
         """Those of this process's verbs."""
 
-    def find(self, deadline: float, statement: str, given: Mapping[str, Value]) -> list[StoredRow]:
+    def find(self, deadline: float, statement: str, given: Mapping[str, Given]) -> list[StoredRow]:
         """The rows of one query, of this project."""
         of_project = {**given, "project_": self._project}
 
@@ -58,7 +78,7 @@ class Transactions:
 
         return self._database.run(work, deadline, alone=True)
 
-    def find_checked(self, deadline: float, statement: str, given: Mapping[str, Value]) -> list[StoredRow]:
+    def find_checked(self, deadline: float, statement: str, given: Mapping[str, Given]) -> list[StoredRow]:
         """As :meth:`find`, of a database that is in the state that it acknowledged.
 
         Raises:
@@ -80,76 +100,65 @@ class Transactions:
         """Run one statement that changes rows."""
         self._database.run(lambda driver: driver.execute(statement, given), deadline, alone=True)
 
-    def change(
-        self,
-        deadline: float,
-        id: str,
-        names: Collection[str],
-        verb: Callable[[Scratch], T],
-        told: Change | None = None,
-        within: str = "",
-    ) -> T:
-        """Have a verb decide about a hold (``""`` for none) and accounts.
-
-        The hold's own accounts are locked, too: where it turns out to have others, all is locked again.
-
-        Args:
-            deadline: by ``time.monotonic()``.
-            id: the hold's.
-            names: accounts.
-            verb: what decides.
-            told: what it does, where that is not to be seen by the hold.
-            within: the id of the reservation that the call is made in, or "".
+    def change(self, verb: Verb[T]) -> T:
+        """Have a verb decide about a hold and accounts: alone, or together with those that came meanwhile.
 
         Raises:
             WentBackError: the database is not in the state that it acknowledged; nothing was done.
         """
-        result, done = self._change(deadline, id, names, verb, told, again=False, within=within)
-        if done is not None:
-            done.note(self.counts.told)
-        return result
+        [answer] = self.change_together((verb,))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
-    def change_again(self, deadline: float, id: str, names: Collection[str], verb: Callable[[Scratch], object]) -> int:
+    def change_together(self, verbs: Sequence[Verb[T]]) -> list[T | Exception]:
+        """Have verbs decide one after the other, in one transaction. Returns what each came to.
+
+        A hold's own accounts are locked, too: where it turns out to have others, all is locked again.
+
+        Raises:
+            WentBackError: as :meth:`change`.
+        """
+        answers, done = self._change(verbs, again=False)
+        for one in done:
+            one.note(self.counts.told)
+        return answers
+
+    def change_again(self, verb: Verb[object]) -> int:
         """As :meth:`change`, of what was done before, and is lost. Returns the number that it gets."""
-        _, done = self._change(deadline, id, names, verb, None, again=True)
-        return done.number() if done else 0
+        [answer], done = self._change((verb,), again=True)
+        if isinstance(answer, Exception):
+            raise answer
+        return done[0].number() if done else 0
 
-    def _change(
-        self,
-        deadline: float,
-        id: str,
-        names: Collection[str],
-        verb: Callable[[Scratch], T],
-        told: Change | None,
-        *,
-        again: bool,
-        within: str = "",
-    ) -> tuple[T, Done | None]:
-        wanted = set(names)
+    def _change(self, verbs: Sequence[Verb[T]], *, again: bool) -> tuple[list[T | Exception], list[Done]]:
+        wanted = {name for verb in verbs for name in verb.names}
 
-        def work(driver: Driver) -> tuple[T, Done | None] | None:
+        def work(driver: Driver) -> tuple[list[T | Exception], list[Done]] | None:
             before = self.counts.told.sent()
-            scratch, found = self._load(driver, id, wanted)
-            verbs = self.counts.checked(found, before, again=again)
-            if not wanted.issuperset(scratch.payers):
+            scratch, found = self._load(driver, [verb.id for verb in verbs if verb.id], wanted)
+            number = self.counts.checked(found, before, again=again)
+            payers = {name for verb in verbs for name in scratch.payers(verb.id)}
+            if not payers <= wanted:
                 # From the beginning: to lock more on top of these would break the order of locking.
-                wanted.update(scratch.payers)
+                wanted.update(payers)
                 driver.rollback()
                 return None
-            around = within if within != id else ""
-            if around or scratch.within:
-                scratch.add_reservation(self._reservation(driver, around or scratch.within))
-            result = verb(scratch)
+            scratch.add(self._reservations(driver, verbs, scratch))
+            answers, changes = _decided(verbs, scratch)
             if not self._save(driver, scratch) and not again:
                 driver.rollback()
-                return result, None
-            return result, Done(before, self.counts.count(driver, verbs), scratch.change() or told)
+                return answers, []
+            changes = changes or [None]
+            last = self.counts.count(driver, number, len(changes))
+            return answers, [Done(before, last, one, behind=len(changes) - n) for n, one in enumerate(changes, 1)]
 
         for _ in range(2):
-            done = self._database.run(work, deadline)
+            done = self._database.run(work, verbs[0].deadline)
             if done is not None:
                 return done
-        msg = f"hold {id!r} is charged to other accounts every time that it is looked at"
+        ids = ", ".join(repr(verb.id) for verb in verbs)
+        msg = f"hold {ids} is charged to other accounts every time that it is looked at"
         raise LedgerUnavailableError(msg)
 
     def check(self, deadline: float) -> None:
@@ -162,48 +171,49 @@ class Transactions:
         found = self._database.run(lambda driver: self.counts.ask(driver).fetchall(), deadline)
         self.counts.checked(found, before)
 
-    def _load(self, driver: Driver, id: str, names: Collection[str]) -> tuple[Scratch, list[StoredRow]]:
-        """Lock and read accounts and a hold, and ask where this owner stands."""
-        project = {"project_": self._project}
-        accounts = hold = None
+    def _load(self, driver: Driver, ids: Collection[str], names: Collection[str]) -> tuple[Scratch, list[StoredRow]]:
+        """Lock and read accounts and holds, and ask where this owner stands."""
+        accounts = holds = None
         if names:
-            ids = {f"id{i}": row_mapping.written(name) for i, name in enumerate(names)}
-            accounts = driver.execute(self._sql.lock_accounts(len(names)), ids | project)
+            accounts = self._ask(driver, *self._sql.lock_accounts(list(map(row_mapping.written, names))))
         # Sent without waiting for the accounts: all are answered in one round trip.
-        if id:
-            hold = driver.execute(self._sql.lock_hold, {"id_": row_mapping.written(id), **project})
+        if ids:
+            holds = self._ask(driver, *self._sql.lock_holds(list(map(row_mapping.written, ids))))
         standing = self.counts.ask(driver)
         self._database.answered(driver)
-        scratch = Scratch(driver, id, accounts.fetchall() if accounts else (), hold.fetchall() if hold else ())
+        scratch = Scratch(driver, accounts.fetchall() if accounts else (), holds.fetchall() if holds else ())
         return scratch, standing.fetchall()
 
-    def _reservation(self, driver: Driver, id: str) -> list[StoredRow]:
-        """The row of a reservation, whose accounts are locked."""
-        given = {"id_": row_mapping.written(id), "project_": self._project}
-        return list(driver.execute(self._sql.lock_hold, given).fetchall())
+    def _reservations(self, driver: Driver, verbs: Sequence[Verb[T]], scratch: Scratch) -> list[StoredRow]:
+        """The rows of the reservations that calls are made in, whose accounts are locked."""
+        ids = {around for verb in verbs if (around := verb.within or scratch.within(verb.id)) != verb.id}
+        wanted = [row_mapping.written(id) for id in ids if id and scratch.find(id) is None]
+        return list(self._ask(driver, *self._sql.lock_holds(wanted)).fetchall()) if wanted else []
+
+    def _ask(self, driver: Driver, statement: str, given: Mapping[str, Given]) -> Cursor:
+        return driver.execute(statement, {**given, "project_": self._project})
 
     def _save(self, driver: Driver, scratch: Scratch) -> bool:
         """Write what has changed. Returns whether anything has."""
-        accounts = scratch.changed_accounts(self._project)
-        for row in accounts:
-            driver.execute(self._sql.update_account, row | {"project_": self._project, "id_": row["id"]})
-        hold = scratch.changed_hold()
-        if hold is not None:
-            row = row_mapping.hold_row(self._project, hold)
-            if scratch.found is None:
-                driver.execute(self._sql.insert_hold, row)
-            else:
-                self._update_hold(driver, row)
-            self.doubts.replace(driver, scratch.found, hold)
-        drawn = scratch.changed_reservation()
-        if drawn is not None:
-            row = row_mapping.hold_row(self._project, drawn)
-            given = {name: row[name] for name in DRAWN}
-            driver.execute(self._sql.draw_hold, given | {"project_": self._project, "id_": row["id"]})
-        for figures in scratch.charged():
-            driver.execute(self._sql.add_report, row_mapping.report_row(self._project, figures))
-        return bool(accounts) or hold is not None
+        holds = scratch.changed_holds()
+        rows = changed_rows(self._project, scratch.changed_accounts(self._project), holds, scratch.charged())
+        self._database.write(driver, rows)
+        for before, now in holds:
+            self.doubts.replace(driver, before, now)
+        return bool(rows.accounts or holds)
 
-    def _update_hold(self, driver: Driver, row: row_mapping.Row) -> None:
-        given = {name: row[name] for name in CHANGING}
-        driver.execute(self._sql.update_hold, given | {"project_": self._project, "id_": row["id"]})
+
+def _decided(verbs: Sequence[Verb[T]], scratch: Scratch) -> tuple[list[T | Exception], list[Change | None]]:
+    """What verbs come to, one after the other, and what those changed that changed something."""
+    answers: list[T | Exception] = []
+    changes: list[Change | None] = []
+    for verb in verbs:
+        try:
+            answer, change = scratch.decide(verb.id, verb.decide)
+        except LedgerError as error:  # its own, such as of an id that was used before
+            answers.append(error)
+            continue
+        answers.append(answer)
+        if change is not None or verb.told is not None:
+            changes.append(change or verb.told)
+    return answers, changes

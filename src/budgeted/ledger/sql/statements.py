@@ -7,20 +7,21 @@ take longer than SQLite needs to run it. Constants are written into them, and al
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.elements import BindParameter, ClauseElement, ColumnElement
 
+from budgeted.ledger.sql.driver_interface import Given
 from budgeted.ledger.sql.row_mapping import RESERVATION
 from budgeted.ledger.sql.schema import EMPTY, TEXT, ZERO, Column, Tables
 
-CHANGING = ("route", "ended", "used", "reason", "seal")
-"""The columns of a hold that change as it ends."""
+CHANGING = ("usd", "tokens", "route", "ended", "used", "reason", "seal")
+"""The columns of a hold that change as it ends, or as calls draw on a reservation."""
 
-DRAWN = ("usd", "tokens", "seal")
-"""The columns of a reservation that change as calls draw on it."""
+Query: TypeAlias = tuple[str, dict[str, Given]]
+"""A statement, and what it is given."""
 
 Insert: TypeAlias = Callable[[sa.Table], sqlite.Insert] | Callable[[sa.Table], postgresql.Insert]
 
@@ -40,7 +41,7 @@ class Statements:
             if on_sqlite
             else sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Double)
         )
-        self._locking: dict[int, str] = {}
+        self._locking: dict[tuple[str, int], str] = {}
         self._of_schema()
         self._of_accounts()
         self._of_holds()
@@ -110,22 +111,28 @@ class Statements:
             for table, column in self._tables.added(since)
         ]
 
-    def lock_accounts(self, count: int) -> str:
-        """Lock so many accounts (``id0``, ``id1``, ...) in the order of their ids, and tell the time."""
-        # Kept for each number of accounts: compiling it takes longer than running it.
-        found = self._locking.get(count)
+    def lock_accounts(self, ids: list[str]) -> Query:
+        """Lock accounts in the order of their ids, and tell the time."""
+        accounts = self._tables.accounts
+        return self._among(sa.select(*_bare(accounts), self.now), accounts, ids)
+
+    def lock_holds(self, ids: list[str]) -> Query:
+        """Lock holds in the order of their ids."""
+        holds = self._tables.holds
+        return self._among(sa.select(*_bare(holds)), holds, ids)
+
+    def _among(self, find: sa.Select[*tuple[Any, ...]], table: sa.Table, ids: list[str]) -> Query:
+        """Lock the rows of these ids."""
+        # Each is compiled once, as that takes longer than running it: PostgreSQL is given all ids as one parameter.
+        given: dict[str, Given] = {f"id{i}": id for i, id in enumerate(ids)} if self._on_sqlite else {"ids": ids}
+        found = self._locking.get((table.name, len(given)))
         if found is None:
-            accounts = self._tables.accounts
-            found = self._locking[count] = self._sql(
-                sa.select(*_bare(accounts), self.now)
-                .where(
-                    accounts.c.project == _word("project_"),
-                    accounts.c.id.in_([_word(f"id{i}") for i in range(count)]),
-                )
-                .order_by(accounts.c.id)
-                .with_for_update()
+            ids_ = sa.bindparam("ids", type_=postgresql.ARRAY(TEXT))
+            one = table.c.id.in_(map(_word, given)) if self._on_sqlite else table.c.id == sa.any_(ids_)
+            found = self._locking[table.name, len(given)] = self._sql(
+                find.where(table.c.project == _word("project_"), one).order_by(table.c.id).with_for_update()
             )
-        return found
+        return found, given
 
     def _of_holds(self) -> None:
         holds, owners = self._tables.holds, self._tables.owners
@@ -134,7 +141,6 @@ class Statements:
         now = sa.func.coalesce(_real("now"), self.now)
         find = sa.select(*_bare(holds))
         self.read_hold = self._sql(find.where(one))
-        self.lock_hold = self._sql(find.where(one).with_for_update())
         sure = holds.c.reason == EMPTY  # as open ones are: the index of these has no others
         self.any_hold = self._sql(sa.select(holds.c.id).where(mine).limit(sa.literal_column("1")).offset(ZERO))
         self.open_holds = self._sql(find.where(mine, sure, open_).order_by(holds.c.opened))
@@ -148,8 +154,6 @@ class Statements:
         self.insert_hold = self._sql(sa.insert(holds))
         ending = {name: value for name, value in _given(holds).items() if name in CHANGING}
         self.update_hold = self._sql(sa.update(holds).where(one).values(ending))
-        drawn = {name: value for name, value in _given(holds).items() if name in DRAWN}
-        self.draw_hold = self._sql(sa.update(holds).where(one).values(drawn))
         reserving = holds.c.parts == sa.literal_column(f"'{RESERVATION}'")
         late = (holds.c.opened <= now - _real("timeout")) & ~reserving
         abandoned = (
@@ -234,12 +238,10 @@ class Statements:
         )
         first = _integer("first")
         counted = self._insert(owners).values(id=_word("id"), until=self.now, verbs=first)
-        count = counted.on_conflict_do_update(
-            index_elements=["id"], set_={"verbs": owners.c.verbs + sa.literal_column("1")}
-        )
+        count = counted.on_conflict_do_update(index_elements=["id"], set_={"verbs": owners.c.verbs + _integer("more")})
         # Not every SQLite that Python comes with knows RETURNING, and nobody else counts there meanwhile.
         self.returns_counts = not self._on_sqlite
-        self.count_verb = self._sql(count.returning(owners.c.verbs) if self.returns_counts else count)
+        self.count_verbs = self._sql(count.returning(owners.c.verbs) if self.returns_counts else count)
         projects = self._tables.projects
         self.standing = self._sql(
             sa.select(projects.c.identity, owners.c.verbs)

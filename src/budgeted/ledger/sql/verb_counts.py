@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -25,15 +26,21 @@ class Done(NamedTuple):
 
     Attributes:
         before: what was acknowledged before it.
-        number: tells the number that it got.
+        last: tells the number of the last one that was done in the transaction.
         change: what it did.
         account: the account as it is now, if that is what was changed.
+        behind: how many were done in the transaction after it.
     """
 
     before: int
-    number: Callable[[], int]
+    last: Callable[[], int]
     change: Change | None
     account: Account | None = None
+    behind: int = 0
+
+    def number(self) -> int:
+        """The number that it got."""
+        return self.last() - self.behind
 
     def note(self, told: AcknowledgedVerbs) -> None:
         """Note that it was acknowledged."""
@@ -94,20 +101,22 @@ class VerbCounts:
             self.told.seen(before, standing.verbs)
         return standing.verbs
 
-    def count(self, driver: Driver, done: int) -> Callable[[], int]:
-        """Count a verb in its transaction.
+    def count(self, driver: Driver, done: int, verbs: int = 1) -> Callable[[], int]:
+        """Count verbs in their transaction.
 
         Args:
             driver: the connection.
             done: how many there were before, as far as the transaction knows.
+            verbs: how many these are.
 
         Returns:
-            What tells the number that it got, once the transaction is committed.
+            What tells the number that the last of them got, once the transaction is committed.
         """
-        answer = driver.execute(self._sql.count_verb, {"id": self._owner, "first": done + 1})
+        answer = driver.execute(self._sql.count_verbs, {"id": self._owner, "first": done + verbs, "more": verbs})
         if not self._sql.returns_counts:
-            return lambda: done + 1
+            return lambda: done + verbs
 
+        @functools.cache
         def number() -> int:
             [[found]] = answer.fetchall()
             return int(found)
