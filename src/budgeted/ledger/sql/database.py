@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.pool import PoolProxiedConnection
 
-from budgeted.errors import LedgerError
+from budgeted.errors import LedgerCorruptError, LedgerError
 from budgeted.ledger.acknowledged_verbs import WentBackError
 from budgeted.ledger.sql.changed_rows import ChangedRows
 from budgeted.ledger.sql.driver_interface import Driver
@@ -170,6 +170,10 @@ class Database(Generic[D]):
 
     def _gone(self, error: BaseException) -> str | None:
         raise NotImplementedError
+
+    def is_of_rows(self, error: Exception) -> bool:
+        """Whether an error is about what is in rows, and not about all that the database is asked for."""
+        return isinstance(error, LedgerCorruptError)
 
     def damage(self, driver: D) -> str | None:  # noqa: ARG002 - a server looks after its own files
         """What is wrong with the file, all of which is gone through; None for nothing."""

@@ -63,6 +63,7 @@ class Scratch(Deciding):
         self.now = 0.0
         self._accounts: dict[str, StoredRow] = {}
         self._found: dict[str, Held | Ended] = {}
+        self._held: dict[str, int] = {}
         for row in accounts:
             self.now = row[-1]
             if not row_mapping.is_gone(row):
@@ -77,7 +78,10 @@ class Scratch(Deciding):
         for row in holds:
             one = self._found[row_mapping.read(row[0])] = row_mapping.hold(row)
             if isinstance(one, Held):
-                state.holds[one.id] = one, state.bind(bytes(one.route))
+                bound = state.bind(bytes(one.route))
+                state.holds[one.id] = one, bound
+                for name in bound.names:
+                    self._held[name] = self._held.get(name, 0) + one.usd
             else:
                 state.charges.put(one)
 
@@ -113,23 +117,14 @@ class Scratch(Deciding):
         state = self._state
         state.fold()
         held = state.held()  # of these holds alone: the accounts have others
-        before = self._held_when_found()
         changed = []
         for name, row in self._accounts.items():
             account = state.accounts[name]
-            account.held += held.get(name, 0) - before.get(name, 0)
+            account.held += held.get(name, 0) - self._held.get(name, 0)
             now = row_mapping.account_row(project, account)
             if not row_mapping.same(now, row):
                 changed.append(now)
         return changed
-
-    def _held_when_found(self) -> dict[str, int]:
-        held: dict[str, int] = {}
-        for one in self._found.values():
-            if isinstance(one, Held):
-                for name in self._state.bind(bytes(one.route)).names:
-                    held[name] = held.get(name, 0) + one.usd
-        return held
 
     def changed_holds(self) -> list[tuple[Held | Ended | None, Held | Ended]]:
         """The holds that are not what they were: as they were found, and as they are."""

@@ -464,7 +464,8 @@ class SQLLedger(LostState):
             "now": self._server_time(),
             "seconds": REMEMBERED_SECONDS,
         }
-        while True:  # a part at a time: others wait meanwhile
+        # Looked for first, as processes that begin at once would wait for each other; and a part at a time.
+        while self._find(self._sql.list_old_holds, **ended, count=1):
             with self._verb() as deadline:
                 if self._database.run(lambda driver: self._old.prune(driver, ended), deadline) < BATCH:
                     break

@@ -13,10 +13,12 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.pool import PoolProxiedConnection
 
+from budgeted.ledger.sql.changed_rows import ChangedRows
 from budgeted.ledger.sql.connection_slots import ConnectionSlots
 from budgeted.ledger.sql.database import Database
 from budgeted.ledger.sql.driver_interface import PostgreSQLDriver
 from budgeted.ledger.sql.psycopg_deadlines import made_by, timed_connect, until
+from budgeted.ledger.sql.rows_as_json import RowsAsJSON
 
 CONNECTIONS = 8
 """How many a process opens at most. A server takes a hundred, unless it is told otherwise, and all processes share."""
@@ -29,6 +31,9 @@ GONE = {
     "XX002": "the server found an index damaged",
 }
 """What PostgreSQL's error codes mean for a ledger: https://www.postgresql.org/docs/current/errcodes-appendix.html"""
+
+OF_ROWS = ("21", "22", "23", "54")
+"""How the codes begin of what cannot be stored: of cardinality, data, constraints, and the server's limits."""
 
 MAKING = 5_831_927
 """The advisory lock under which PostgreSQL's tables are made."""
@@ -44,6 +49,7 @@ class PostgreSQL(Database[PostgreSQLDriver]):
         super().__init__(engine, prefix, mine=mine)
         self.where = where
         self._free = ConnectionSlots(CONNECTIONS)
+        self._rows = RowsAsJSON(self.tables, engine.dialect)
 
     @contextmanager
     def _connected(self, deadline: float) -> Iterator[PoolProxiedConnection]:
@@ -97,6 +103,12 @@ class PostgreSQL(Database[PostgreSQLDriver]):
         # Fetching rows would do, but only this tells the server that it is waiting for us from now on.
         driver.sending.sync()
 
+    def write(self, driver: PostgreSQLDriver, rows: ChangedRows) -> None:
+        """Write rows: all in one statement."""
+        query = self._rows.query(rows)
+        if query is not None:
+            driver.execute(*query)
+
     def prepare(self, project: str, deadline: float) -> str:
         """Make the tables if they are not there, or add what they lack, and note the project. Returns its identity."""
         with made_by(deadline):
@@ -117,6 +129,10 @@ class PostgreSQL(Database[PostgreSQLDriver]):
             return True
         # Serialization failures and deadlocks: they hit whoever uses other isolation than the default.
         return getattr(error, "sqlstate", None) in ("40001", "40P01")
+
+    def is_of_rows(self, error: Exception) -> bool:
+        """Whether an error is about what is in rows, and not about all that the server is asked for."""
+        return super().is_of_rows(error) or (getattr(error, "sqlstate", None) or "")[:2] in OF_ROWS
 
     def _gone(self, error: BaseException) -> str | None:
         what = GONE.get(getattr(error, "sqlstate", None) or "")

@@ -5,13 +5,17 @@ Accounts are locked in the order of their ids, so that no two transactions wait 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from budgeted.errors import LedgerError, LedgerUnavailableError
+from budgeted.ledger.acknowledged_verbs import WentBackError
+from budgeted.ledger.combined_calls import Combiner, NotSentError
 from budgeted.ledger.memory.change_records import Change
 from budgeted.ledger.sql import row_mapping
 from budgeted.ledger.sql.changed_rows import changed_rows
+from budgeted.ledger.sql.database import BusyError
 from budgeted.ledger.sql.driver_interface import Cursor, Driver, Given, StoredRow, Value
 from budgeted.ledger.sql.in_memory_working_copy import Scratch
 from budgeted.ledger.sql.opening import AnyDatabase
@@ -19,6 +23,9 @@ from budgeted.ledger.sql.uncertain_sums import UncertainSums
 from budgeted.ledger.sql.verb_counts import Done, VerbCounts
 
 T = TypeVar("T")
+
+MOST_TOGETHER = 64
+"""Verbs that are done in one transaction: other processes wait for their accounts meanwhile."""
 
 
 class Verb(NamedTuple, Generic[T]):
@@ -54,6 +61,11 @@ class Transactions:
         self._sql = database.statements
         self._project = project
         self.doubts = UncertainSums(self._sql, project)
+        self._errors: tuple[type[Exception], ...] = (*database.errors, WentBackError, LedgerError)
+        # Only one thread at a time uses a file; what is spared with a server is round trips and commits.
+        self._together: Combiner[Verb[Any], Any] | None = (
+            Combiner(self.change_together, MOST_TOGETHER, errors=self._errors) if database.remote else None
+        )
         self.counts: VerbCounts
         """Those of this process's verbs."""
 
@@ -101,28 +113,54 @@ class Transactions:
         self._database.run(lambda driver: driver.execute(statement, given), deadline, alone=True)
 
     def change(self, verb: Verb[T]) -> T:
-        """Have a verb decide about a hold and accounts: alone, or together with those that came meanwhile.
-
-        Raises:
-            WentBackError: the database is not in the state that it acknowledged; nothing was done.
-        """
-        [answer] = self.change_together((verb,))
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    def change_together(self, verbs: Sequence[Verb[T]]) -> list[T | Exception]:
-        """Have verbs decide one after the other, in one transaction. Returns what each came to.
+        """Have a verb decide about a hold and accounts: at once, or with those that come while others do.
 
         A hold's own accounts are locked, too: where it turns out to have others, all is locked again.
 
         Raises:
+            WentBackError: the database is not in the state that it acknowledged; nothing was done.
+        """
+        if self._together is None:
+            [found] = self.change_together((verb,))
+            if isinstance(found, Exception):
+                raise found
+            return found
+        while True:
+            try:
+                answer: T = self._together.call(verb, verb.deadline)
+            except NotSentError:
+                msg = "with other calls of this process"
+                raise BusyError(msg) from None
+            except TimeoutError:
+                if time.monotonic() >= verb.deadline:
+                    raise
+                # That of another verb, which it went with, came before its own. Doing it twice changes nothing.
+            else:
+                return answer
+
+    def change_together(self, verbs: Sequence[Verb[T]]) -> list[T | Exception]:
+        """Have verbs decide one after the other, in one transaction. Returns what each came to.
+
+        Raises:
             WentBackError: as :meth:`change`.
         """
-        answers, done = self._change(verbs, again=False)
+        try:
+            answers, done = self._change(verbs, again=False)
+        except self._errors as error:
+            if len(verbs) == 1 or not self._database.is_of_rows(error):
+                raise
+            return list(map(self._alone, verbs))
         for one in done:
             one.note(self.counts.told)
         return answers
+
+    def _alone(self, verb: Verb[T]) -> T | Exception:
+        """What a verb comes to in a transaction of its own: rows that it may have nothing to do with are in the way."""
+        try:
+            [answer] = self.change_together((verb,))
+        except self._errors as error:
+            return error
+        return answer
 
     def change_again(self, verb: Verb[object]) -> int:
         """As :meth:`change`, of what was done before, and is lost. Returns the number that it gets."""

@@ -7,7 +7,7 @@ take longer than SQLite needs to run it. Constants are written into them, and al
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -113,25 +113,21 @@ class Statements:
 
     def lock_accounts(self, ids: list[str]) -> Query:
         """Lock accounts in the order of their ids, and tell the time."""
-        accounts = self._tables.accounts
-        return self._among(sa.select(*_bare(accounts), self.now), accounts, ids)
+        return self._lock(self._tables.accounts, ids, self.now)
 
     def lock_holds(self, ids: list[str]) -> Query:
         """Lock holds in the order of their ids."""
-        holds = self._tables.holds
-        return self._among(sa.select(*_bare(holds)), holds, ids)
+        return self._lock(self._tables.holds, ids)
 
-    def _among(self, find: sa.Select[*tuple[Any, ...]], table: sa.Table, ids: list[str]) -> Query:
-        """Lock the rows of these ids."""
-        # Each is compiled once, as that takes longer than running it: PostgreSQL is given all ids as one parameter.
+    def _lock(self, table: sa.Table, ids: list[str], *besides: ColumnElement[float]) -> Query:
         given: dict[str, Given] = {f"id{i}": id for i, id in enumerate(ids)} if self._on_sqlite else {"ids": ids}
+        # Compiled once, as that takes longer than running it: PostgreSQL is given all ids as one parameter.
         found = self._locking.get((table.name, len(given)))
         if found is None:
-            ids_ = sa.bindparam("ids", type_=postgresql.ARRAY(TEXT))
-            one = table.c.id.in_(map(_word, given)) if self._on_sqlite else table.c.id == sa.any_(ids_)
-            found = self._locking[table.name, len(given)] = self._sql(
-                find.where(table.c.project == _word("project_"), one).order_by(table.c.id).with_for_update()
-            )
+            all_ids = sa.bindparam("ids", type_=postgresql.ARRAY(TEXT))
+            one = table.c.id.in_(map(_word, given)) if self._on_sqlite else table.c.id == sa.any_(all_ids)
+            find = sa.select(*_bare(table), *besides).where(table.c.project == _word("project_"), one)
+            found = self._locking[table.name, len(given)] = self._sql(find.order_by(table.c.id).with_for_update())
         return found, given
 
     def _of_holds(self) -> None:
@@ -271,13 +267,13 @@ class Statements:
         self.add_report = self._sql(
             insert.on_conflict_do_update(
                 index_elements=[column.name for column in reports.primary_key],
-                set_={column.name: column + insert.excluded[column.name] for column in _figures(reports)},
+                set_={column.name: column + insert.excluded[column.name] for column in figures(reports)},
             )
         )
         self.put_report = self._sql(
             insert.on_conflict_do_update(
                 index_elements=[column.name for column in reports.primary_key],
-                set_={column.name: insert.excluded[column.name] for column in _figures(reports)},
+                set_={column.name: insert.excluded[column.name] for column in figures(reports)},
             )
         )
         # Apart from each other: a bound that is looked for within the statement lets PostgreSQL go through all rows.
@@ -309,10 +305,11 @@ def _param(column: Column) -> BindParameter[object]:
 
 def _given(table: sa.Table) -> dict[str, BindParameter[object]]:
     """Every figure of a row as a parameter of its column's name."""
-    return {column.name: _param(column) for column in _figures(table)}
+    return {column.name: _param(column) for column in figures(table)}
 
 
-def _figures(table: sa.Table) -> list[Column]:
+def figures(table: sa.Table) -> list[Column]:
+    """The columns that say something of what a row is about."""
     return [column for column in table.c if not column.primary_key]
 
 
