@@ -154,6 +154,10 @@ class Database(Generic[D]):
         for row in rows.reports:
             driver.execute(sql.add_report, row)
 
+    def listening(self, channel: str, key: int) -> AbstractContextManager[Callable[[float], bool] | None]:
+        """Around waiting for messages of other processes."""
+        raise NotImplementedError
+
     def _give_up(self, connection: PoolProxiedConnection) -> None:
         """Have a transaction, whose state is not known, end with its connection."""
         connection.invalidate()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
@@ -56,6 +56,9 @@ class PostgreSQLDriver(Driver, Protocol):
     @property
     def closed(self) -> bool:
         """Whether it was closed, by us or by the server."""
+
+    def notifies(self, *, timeout: float, stop_after: int) -> Iterator[object]:
+        """Messages that come within so many seconds, and so many of them."""
 
     def pipeline(self) -> AbstractContextManager[Pipeline]:
         """Around statements that are sent together."""

@@ -36,7 +36,7 @@ from budgeted.ledger.memory.daily_rollups import RETENTION_DAYS
 from budgeted.ledger.memory.ended_holds import Ended
 from budgeted.ledger.memory.ledger import MemoryLedger
 from budgeted.ledger.memory.resolved_routes import charge_of, in_flight_of
-from budgeted.ledger.network_ledger import DEADLINE, DIED, READING_SECONDS
+from budgeted.ledger.network_ledger import DEADLINE, DIED, POLL, READING_SECONDS
 from budgeted.ledger.spending_records import Charge, RollupRow, UncertainPage, Used
 from budgeted.ledger.sql import lost_state, row_mapping
 from budgeted.ledger.sql.account_transactions import AccountTransactions
@@ -46,6 +46,7 @@ from budgeted.ledger.sql.ended_ids import BATCH, EndedIds
 from budgeted.ledger.sql.in_memory_working_copy import Scratch
 from budgeted.ledger.sql.lost_state import LostState
 from budgeted.ledger.sql.opening import open_database
+from budgeted.ledger.sql.room_messages import RoomMessages, line_of
 from budgeted.ledger.sql.row_locking import Verb
 from budgeted.ledger.sql.schema import PREFIX
 from budgeted.ledger.sql.verb_counts import FORGOTTEN_SECONDS, VerbCounts
@@ -60,6 +61,9 @@ REMEMBERED_SECONDS = 3600.0
 
 PRUNING_SECONDS = 60.0
 """How often what is too old is dropped, by each process."""
+
+HEARING_POLL = 3.0
+"""Seconds at most between two tries of a call that waits, where messages tell that there may be room."""
 
 MOST_PAYERS = 10_000
 """Holds of which this process keeps in mind whom they are charged to."""
@@ -119,7 +123,9 @@ class SQLLedger(LostState):
         super()._begin()
         self._payers: dict[str, tuple[str, ...]] = {}
         self._prune_due = self._look_due = 0.0
-        self._rows.counts = VerbCounts(self._sql, self._project, row_mapping.written(self.owner), self._told)
+        line = line_of(self._database.prefix, self._project)
+        self._room = RoomMessages(self._database, line, self.turns)
+        self._rows.counts = VerbCounts(self._sql, self._project, row_mapping.written(self.owner), self._told, line)
         self._rows.counts.identity = self._identity
 
     def sync_always(self) -> None:
@@ -127,6 +133,7 @@ class SQLLedger(LostState):
         self._database.sync_always()
 
     def _disconnect(self) -> None:
+        self._room.stop()
         self._database.close()
 
     def __del__(self) -> None:
@@ -229,7 +236,7 @@ class SQLLedger(LostState):
 
         done = self._change(id, payers, end, timeout)
         self._payers.pop(id, None)
-        if self.turns.queues:
+        if self.turns.queues and not self._room.hears:
             self.turns.freed(payers)
         return done
 
@@ -408,6 +415,13 @@ class SQLLedger(LostState):
         return [f"{self.where}: {text}" for (text,) in found if text != "ok"]
 
     # -- upkeep
+
+    def watch(self) -> None:
+        """Renew the lease, and look after holds that nobody ends; while calls wait, hear that there may be room."""
+        super().watch()
+        if self.turns.queues:
+            self._room.listen()
+        self.poll = HEARING_POLL if self._room.hears else POLL
 
     def _renew_by(self, owner: str, seconds: float, deadline: float) -> None:
         name = row_mapping.written(owner)

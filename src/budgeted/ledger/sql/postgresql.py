@@ -6,7 +6,7 @@ A transaction takes two round trips: what locks and reads is sent in one batch, 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import sqlalchemy as sa
@@ -34,6 +34,9 @@ GONE = {
 
 OF_ROWS = ("21", "22", "23", "54")
 """How the codes begin of what cannot be stored: of cardinality, data, constraints, and the server's limits."""
+
+HEARD_BY_ITSELF = 5.0
+"""Seconds within which a connection must have heard the message that it has told itself."""
 
 MAKING = 5_831_927
 """The advisory lock under which PostgreSQL's tables are made."""
@@ -97,6 +100,36 @@ class PostgreSQL(Database[PostgreSQLDriver]):
             yield
         finally:
             del driver.wait
+
+    @contextmanager
+    def listening(self, channel: str, key: int) -> Iterator[Callable[[float], bool] | None]:
+        """Around waiting for messages; yields what waits for one, so many seconds, and tells whether one came.
+
+        It yields None where none come through, as behind a pooler that gives each transaction another connection.
+
+        Args:
+            channel: where they are told.
+            key: of the advisory lock by which others see that somebody listens.
+        """
+
+        def heard(seconds: float) -> bool:
+            return any(True for _ in driver.notifies(timeout=seconds, stop_after=1))
+
+        pool = self.engine.pool.recreate()  # as a connection of those for calls would be missing there
+        connection = pool.connect()
+        try:
+            driver = self.driver(connection)
+            driver.autocommit = True
+            driver.execute(f"LISTEN {channel}")
+            driver.execute(f"NOTIFY {channel}")
+            if heard(HEARD_BY_ITSELF):
+                driver.execute("SELECT pg_advisory_lock_shared(%(key)s)", {"key": key})
+                yield heard
+            else:
+                yield None
+        finally:
+            connection.invalidate()
+            pool.dispose()
 
     def answered(self, driver: PostgreSQLDriver) -> None:
         """Have all statements of the transaction answered so far; they are sent together."""

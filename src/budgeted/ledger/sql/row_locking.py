@@ -12,7 +12,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from budgeted.errors import LedgerError, LedgerUnavailableError
 from budgeted.ledger.acknowledged_verbs import WentBackError
 from budgeted.ledger.combined_calls import Combiner, NotSentError
-from budgeted.ledger.memory.change_records import Change
+from budgeted.ledger.memory.change_records import Change, Held
 from budgeted.ledger.sql import row_mapping
 from budgeted.ledger.sql.changed_rows import changed_rows
 from budgeted.ledger.sql.database import BusyError
@@ -188,7 +188,8 @@ class Transactions:
                 driver.rollback()
                 return answers, []
             changes = changes or [None]
-            last = self.counts.count(driver, number, len(changes))
+            room = any(not isinstance(change, Held) for change in changes)
+            last = self.counts.count(driver, number, len(changes), room=room)
             return answers, [Done(before, last, one, behind=len(changes) - n) for n, one in enumerate(changes, 1)]
 
         for _ in range(2):

@@ -238,6 +238,9 @@ class Statements:
         # Not every SQLite that Python comes with knows RETURNING, and nobody else counts there meanwhile.
         self.returns_counts = not self._on_sqlite
         self.count_verbs = self._sql(count.returning(owners.c.verbs) if self.returns_counts else count)
+        nobody_waits = sa.func.pg_try_advisory_xact_lock(_integer("key"))
+        tell = sa.cast(sa.func.pg_notify(_word("channel"), EMPTY), TEXT)
+        self.count_and_tell = self._sql(count.returning(owners.c.verbs, sa.case((nobody_waits, EMPTY), else_=tell)))
         projects = self._tables.projects
         self.standing = self._sql(
             sa.select(projects.c.identity, owners.c.verbs)

@@ -10,7 +10,8 @@ from budgeted.ledger.accounts import Account
 from budgeted.ledger.acknowledged_verbs import AcknowledgedVerbs, WentBackError
 from budgeted.ledger.memory.change_records import Change
 from budgeted.ledger.network_ledger import Standing
-from budgeted.ledger.sql.driver_interface import Cursor, Driver, StoredRow
+from budgeted.ledger.sql.driver_interface import Cursor, Driver, Given, StoredRow
+from budgeted.ledger.sql.room_messages import Line
 from budgeted.ledger.sql.statements import Statements
 from budgeted.system.clocks import boot_time
 
@@ -57,13 +58,15 @@ class VerbCounts:
         project: the project's name as it is stored.
         owner: whose verbs are counted.
         told: what the database has acknowledged.
+        line: where it is told that there may be room.
     """
 
-    def __init__(self, statements: Statements, project: str, owner: str, told: AcknowledgedVerbs) -> None:
+    def __init__(self, statements: Statements, project: str, owner: str, told: AcknowledgedVerbs, line: Line) -> None:
         self._sql = statements
         self._asked = {"owner_": owner, "project_": project}
         self._owner = owner
         self.told = told
+        self.line = line
         self.identity = ""
         """The project's, when it was opened."""
         self.renewed = boot_time()
@@ -101,24 +104,30 @@ class VerbCounts:
             self.told.seen(before, standing.verbs)
         return standing.verbs
 
-    def count(self, driver: Driver, done: int, verbs: int = 1) -> Callable[[], int]:
+    def count(self, driver: Driver, done: int, verbs: int = 1, *, room: bool) -> Callable[[], int]:
         """Count verbs in their transaction.
 
         Args:
             driver: the connection.
             done: how many there were before, as far as the transaction knows.
             verbs: how many these are.
+            room: whether they may have made room, so that who waits is to be told, of whatever process.
 
         Returns:
             What tells the number that the last of them got, once the transaction is committed.
         """
-        answer = driver.execute(self._sql.count_verbs, {"id": self._owner, "first": done + verbs, "more": verbs})
+        given: dict[str, Given] = {"id": self._owner, "first": done + verbs, "more": verbs}
         if not self._sql.returns_counts:
+            driver.execute(self._sql.count_verbs, given)
             return lambda: done + verbs
+        if room:
+            answer = driver.execute(self._sql.count_and_tell, {**given, **self.line._asdict()})
+        else:
+            answer = driver.execute(self._sql.count_verbs, given)
 
         @functools.cache
         def number() -> int:
-            [[found]] = answer.fetchall()
+            [[found, *_]] = answer.fetchall()
             return int(found)
 
         return number
