@@ -20,22 +20,22 @@ CALLS = 3_000
 ROUNDS = 3
 
 
-def in_threads(complete: Any) -> float:
+def in_threads(complete: Any, calls: int) -> float:
     """Calls per second of threads."""
     gate = threading.Barrier(THREADS + 1)
 
     def run() -> None:
         gate.wait()
-        call_times(complete, CALLS // THREADS)
+        call_times(complete, calls // THREADS)
 
-    return CALLS // THREADS * THREADS / together([threading.Thread(target=run) for _ in range(THREADS)], gate)
+    return calls // THREADS * THREADS / together([threading.Thread(target=run) for _ in range(THREADS)], gate)
 
 
-def in_tasks(complete: Any) -> float:
+def in_tasks(complete: Any, calls: int) -> float:
     """Calls per second of the tasks of one event loop."""
 
     async def run() -> None:
-        for _ in range(CALLS // TASKS):
+        for _ in range(calls // TASKS):
             await complete("gpt-4o-mini", MESSAGES, max_tokens=100)
 
     async def all_of_them() -> float:
@@ -43,7 +43,7 @@ def in_tasks(complete: Any) -> float:
         async with asyncio.TaskGroup() as group:
             for _ in range(TASKS):
                 group.create_task(run())
-        return CALLS // TASKS * TASKS / (asyncio.get_running_loop().time() - started)
+        return calls // TASKS * TASKS / (asyncio.get_running_loop().time() - started)
 
     return asyncio.run(all_of_them())
 
@@ -59,16 +59,26 @@ def guarded_coroutine(manager: BudgetManager) -> Any:
     return complete
 
 
-def compare_combined(what: str, where: str) -> None:
-    """Have threads and tasks make their calls, combined and one by one in turn, and see that all were counted."""
+def compare_combined(
+    what: str, where: str, calls: int = CALLS, of: Callable[[Any], Any] = lambda ledger: ledger, at_once: int = 10**6
+) -> None:
+    """Have threads and tasks make their calls, combined and one by one in turn, and see that all were counted.
+
+    Args:
+        what: the ledger, for people.
+        where: its URL.
+        calls: how many each crew makes in a round.
+        of: what of a ledger has its combiner.
+        at_once: round trips that may be under way at a time where they are made one by one.
+    """
     with BudgetManager("combined", max_budget=10**6, ledger=where) as manager:
-        calls, coroutines = guarded(manager), guarded_coroutine(manager)
-        call_times(calls, 10)
-        ledger: Any = manager.ledger
-        ways = {"combined": ledger._together, "one by one": Combiner(ledger._together._run, 1, at_once=10**6)}
+        functions, coroutines = guarded(manager), guarded_coroutine(manager)
+        call_times(functions, 10)
+        ledger = of(manager.ledger)
+        ways = {"combined": ledger._together, "one by one": Combiner(ledger._together._run, 1, at_once=at_once)}
         crews: dict[str, Callable[[], float]] = {
-            f"{THREADS} threads": lambda: in_threads(calls),
-            f"{TASKS} tasks": lambda: in_tasks(coroutines),
+            f"{THREADS} threads": lambda: in_threads(functions, calls),
+            f"{TASKS} tasks": lambda: in_tasks(coroutines, calls),
         }
         rates: dict[tuple[str, str], float] = {}
         made = 10
@@ -76,7 +86,7 @@ def compare_combined(what: str, where: str) -> None:
             for way, ledger._together in ways.items():
                 for crew, run in crews.items():
                     rates[crew, way] = max(run(), rates.get((crew, way), 0.0))
-                made += CALLS // THREADS * THREADS + CALLS // TASKS * TASKS
+                made += calls // THREADS * THREADS + calls // TASKS * TASKS
         ledger._together = ways["combined"]
         counted, held = manager.report(by="model")["gpt-4o-mini"].calls, manager.balance().held
     assert counted == made, f"{counted} of {made} calls were counted"

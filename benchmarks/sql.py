@@ -1,5 +1,7 @@
 """What a hold and its settlement take in SQLite and PostgreSQL, next to the same statements issued by hand.
 
+And what threads and tasks of one process make on PostgreSQL, combined in few transactions, or in one for each verb.
+
 By hand: one statement after the other with the driver alone, in one transaction, nothing decided and nothing checked.
 PostgreSQL syncs its log as it does by default.
 """
@@ -14,13 +16,16 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from benchmarks.combined import compare_combined
 from benchmarks.crew import work_together
 from benchmarks.measuring import best, line
 from benchmarks.verbs import verbs
 from budgeted.ledger.sql.ledger import SQLLedger
+from budgeted.ledger.sql.postgresql import CONNECTIONS
 
 PASSES = 300
 CALLS = 200
+TOGETHER = 500
 Statement = tuple[str, dict[str, Any]]
 
 
@@ -113,3 +118,4 @@ def main() -> None:
         for what, url in (("SQLite", f"sqlite:///{folder}/ledger.db"), ("PostgreSQL", server)):
             compare(what, url)
             work_together(what, url, CALLS)
+        compare_combined("PostgreSQL", server, TOGETHER, lambda ledger: ledger._rows, CONNECTIONS)
