@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
 
 import anyio.to_thread
-import httpx2
 import pytest
 
 from budgeted.errors import LedgerError
@@ -22,6 +21,7 @@ from budgeted.ledger import background_worker, network_ledger
 from budgeted.ledger.accounts import GLOBAL
 from budgeted.ledger.http import connections
 from budgeted.ledger.http.ledger import HTTPLedger
+from budgeted.ledger.http.sent_once import NotSentError
 from budgeted.ledger.memory import ledger as memory
 from budgeted.ledger.memory.ledger import MemoryLedger
 from budgeted.server import ServerSettings, client_leases, create_app
@@ -60,60 +60,63 @@ class Network:
         self.faults.tell(kind, detail)
         return True
 
-    def post(self, url: str, content: bytes, headers: dict[str, str], timeout: httpx2.Timeout) -> SimpleNamespace:
-        """Send a request, as a client of the HTTP library does."""
+    def ask(self, target: str, body: bytes | None, headers: Mapping[str, str], seconds: float) -> tuple[int, bytes]:
+        """Send a request, as a client's connections do."""
         self.now += 0.001
-        verb = url.partition("/v1/ledger/")[2].partition("?")[0]
+        verb, request = target.partition("?")[0], (target, body or b"", dict(headers))
         self.deliver_late(0.3)
         if self.strikes("server restart", verb):
             self.start_server()
         if self.strikes("refused connection", verb):
-            raise httpx2.ConnectError("refused")
+            raise NotSentError("refused")
         if self.strikes("lost request", verb):
-            self.time_out(timeout)
+            self.time_out(seconds)
         if self.strikes("late request", verb):
-            self.late.append((url, content, dict(headers)))
-            self.time_out(timeout)
+            self.late.append(request)
+            self.time_out(seconds)
         if self.strikes("gateway error", verb):
-            return SimpleNamespace(status_code=self.rng.choice([502, 503, 504]), content=b"<html>")
-        status, body = self.serve(url, content, headers)
+            return self.rng.choice([502, 503, 504]), b"<html>"
+        status, content = self.serve(*request)
         if self.strikes("repeated request", verb):
-            status, body = self.serve(url, content, headers)
+            status, content = self.serve(*request)
         if self.strikes("lost reply", verb):
-            self.time_out(timeout)
+            self.time_out(seconds)
         if self.strikes("torn reply", verb):
-            raise httpx2.RemoteProtocolError("peer closed connection without sending complete message body")
+            raise ConnectionError("the connection ended before the answer was whole")
         if self.strikes("gateway error after it was done", verb):
-            return SimpleNamespace(status_code=self.rng.choice([502, 504]), content=b"<html>")
-        return SimpleNamespace(status_code=status, content=body)
+            return self.rng.choice([502, 504]), b"<html>"
+        return status, content
 
     def close(self) -> None:
         """A client closes its connections."""
 
-    def time_out(self, timeout: httpx2.Timeout) -> None:
+    def forget(self) -> None:
+        """A client leaves them to its parent."""
+
+    def time_out(self, seconds: float) -> None:
         """Nothing comes."""
-        self.now += timeout.read or 0.0
-        raise httpx2.ReadTimeout("timed out")
+        self.now += seconds
+        raise TimeoutError
 
     def deliver_late(self, rate: float) -> None:
         """Let requests arrive that their clients have given up."""
         waiting, self.late = self.late, []
         for one in waiting:
             if self.rng.random() < rate:
-                self.faults.note(f"late: {one[0].rpartition('/')[2]}")
+                self.faults.note(f"late: {one[0]}")
                 self.serve(*one)
             else:
                 self.late.append(one)
 
     def deliver_once(self) -> None:
         """Let those arrive that must not come after a later verb of their client."""
-        for one in [one for one in self.late if one[0].partition("/v1/ledger/")[2].partition("?")[0] in ONCE]:
+        for one in [one for one in self.late if one[0].partition("?")[0] in ONCE]:
             self.late.remove(one)
             self.serve(*one)
 
-    def serve(self, url: str, content: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
+    def serve(self, target: str, content: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
         """Have the application answer."""
-        path, _, query = url.removeprefix("http://127.0.0.1").partition("?")
+        path, _, query = f"/v1/ledger/{target}".partition("?")
         sent = {"host": "127.0.0.1", "content-type": "application/json", "content-length": str(len(content)), **headers}
         scope = {
             "type": "http",
@@ -160,7 +163,7 @@ class NetworkLife(Life):
     def open(self) -> None:
         """Open the ledger, and give it its limit if it has none."""
         self.ledger = ledger = HTTPLedger("http://127.0.0.1", "simulated")
-        ledger._channel._client = self.world  # type: ignore[assignment] # as far as it is used
+        ledger._channel._connections = self.world
         self.books.limits.add(LIMIT)
         ledger.set_limits(GLOBAL, [limit_of(LIMIT)], create=True)
         self.books.limited = True

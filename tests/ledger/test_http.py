@@ -11,7 +11,7 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -123,16 +123,15 @@ def test_a_reset_whose_answer_is_lost_is_not_done_again_by_a_server_that_does_no
 
 def test_what_never_reached_a_server_is_no_repeat() -> None:
     elsewhere = Channel("http://127.0.0.1:1/", {"content-type": "application/json"})
-    seen: list[Any] = []
-    client = elsewhere._connected()
-    post = client.post
+    seen: list[dict[str, str]] = []
+    ask = elsewhere._connections.ask
 
-    def noted(url: str, **options: Any) -> Any:
-        seen.append(dict(options["headers"]))
-        return post(url, **options)
+    def noted(target: str, body: bytes | None, headers: Mapping[str, str], seconds: float) -> tuple[int, bytes]:
+        seen.append(dict(headers))
+        return ask(target, body, headers, seconds)
 
-    client.post = noted  # type: ignore[method-assign]
-    with pytest.raises(Exception, match="refused"):
+    elsewhere._connections.ask = noted  # type: ignore[method-assign]
+    with pytest.raises(OSError, match="refused"):
         elsewhere.post("reset", b"{}", time.monotonic() + 0.2, once="k")
     assert len(seen) > 1
     assert seen == [{"idempotency-key": "k"}] * len(seen)
@@ -474,8 +473,9 @@ def test_requests_to_the_server_are_no_calls(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.slow
-def test_without_its_library_the_ledger_says_what_to_install() -> None:
-    program = "import sys; sys.modules['httpx2'] = None; import budgeted; budgeted.BudgetManager(ledger='https://x')"
+@pytest.mark.parametrize(("url", "library"), [("https://x", "httpx2"), ("http://localhost", "httptools")])
+def test_without_its_libraries_the_ledger_says_what_to_install(url: str, library: str) -> None:
+    program = f"import sys; sys.modules[{library!r}] = None; import budgeted; budgeted.BudgetManager(ledger={url!r})"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert "pip install 'budgeted[http]'" in done.stderr
 

@@ -1,30 +1,20 @@
-"""Requests to one server: kept-alive connections, deadlines, and retries of what may be asked twice."""
+"""Requests to one server: deadlines, and retries of what may be asked twice."""
 
 from __future__ import annotations
 
 import secrets
-import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping
-from types import ModuleType
-from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from budgeted.errors import LedgerError
+from budgeted.ledger.http.sent_once import Connections, NotSentError
 from budgeted.system import jitter
-
-if TYPE_CHECKING:
-    import httpx2
-
-
-CONNECT_SECONDS = 2.0
-"""How long one attempt may take to connect."""
 
 BUSY = (502, 503, 504)
 """Statuses of a gateway whose server is away for a moment."""
-
-KEPT_SECONDS = 30.0
-"""How long an unused connection is kept: less than the server keeps its end."""
 
 ONCE = "idempotency-key"
 """The header by which a server knows a request that it has answered already."""
@@ -34,22 +24,21 @@ AGAIN = "idempotency-repeat"
 
 
 class Channel:
-    """The connections of this process to one server.
+    """Asks one server, again and again if need be. Thread-safe.
 
     Args:
         base: the URL that paths are appended to.
         headers: sent with every request.
+
+    Raises:
+        LedgerError: a package that this needs is not installed.
     """
 
+    errors: tuple[type[Exception], ...] = (OSError,)
+
     def __init__(self, base: str, headers: Mapping[str, str]) -> None:
-        httpx = library()
-        self._base = base
-        self._lock = threading.Lock()
-        self._client: httpx2.Client | None = None
-        self._closed = False
-        self._dropped: weakref.finalize[[], Channel] | None = None
-        self._headers = dict(headers)
-        self.errors: tuple[type[Exception], ...] = (httpx.TransportError, httpx.InvalidURL, OSError)
+        self._base, self._headers = urlsplit(base), dict(headers)
+        self._connect()
 
     def post(
         self,
@@ -74,9 +63,8 @@ class Channel:
 
         Raises:
             TimeoutError: nothing answered in time.
-            Exception: one of :attr:`errors`, that of the last attempt.
+            OSError: what the last attempt failed with.
         """
-        httpx = library()
         headers = {} if once is None else {ONCE: once}
         pause, allowed = 0.02, deadline - time.monotonic()
         while True:
@@ -84,20 +72,15 @@ class Channel:
             # Half of the time, so that a server that went silent leaves some for another attempt.
             seconds = max(left if left < allowed / 4 else allowed / 2, 0.001)
             try:
-                answer = self._connected().post(
-                    self._base + path,
-                    content=body,
-                    headers=headers,
-                    timeout=httpx.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS)),
-                )
-                if answer.status_code not in BUSY or _is_ours(answer) or not _wait(pause, deadline):
-                    return answer.status_code, answer.content
+                status, content = self._connections.ask(path, body, headers, seconds)
+                if status not in BUSY or _is_ours(content) or not _wait(pause, deadline):
+                    return status, content
                 sent = True
-            except httpx.TransportError as error:
-                sent = not isinstance(error, _unsent(httpx))
+            except OSError as error:
+                sent = not isinstance(error, NotSentError)
                 if not _wait(pause, deadline):
-                    if isinstance(error, httpx.TimeoutException):
-                        raise TimeoutError from error
+                    if isinstance(error.__cause__, TimeoutError):
+                        raise TimeoutError(str(error)) from error
                     raise
             if sent and once is not None:
                 headers[AGAIN] = "true"
@@ -107,43 +90,19 @@ class Channel:
 
     def close(self) -> None:
         """Close the connections, for good."""
-        with self._lock:
-            self._closed = True
-            self._client = None
-            dropped = self._dropped
-        if dropped is not None:
-            dropped()
+        self._dropped()
 
     def forget(self) -> None:
         """Leave the connections to the parent, in a forked child."""
-        # A new lock, too: the old one may be held by a thread that only the parent has.
-        self._lock = threading.Lock()
-        self._client = None
-        if self._dropped is not None:
-            self._dropped.detach()
+        self._dropped.detach()
+        self._connections.forget()
+        self._connect()
 
-    def _connected(self) -> httpx2.Client:
-        client = self._client
-        if client is None:
-            # Looked at again under the lock: two threads may have come here at once.
-            with self._lock:
-                client = self._client
-                if client is None:
-                    if self._closed:
-                        msg = "the connections were closed"
-                        raise OSError(msg)
-                    httpx = library()
-                    client = self._client = httpx.Client(
-                        headers=self._headers,
-                        limits=httpx.Limits(
-                            max_connections=None, max_keepalive_connections=64, keepalive_expiry=KEPT_SECONDS
-                        ),
-                        auth=no_auth,  # else a netrc file's would replace the token
-                    )
-                    # Who drops a ledger without closing it leaves no open socket behind either.
-                    self._dropped = weakref.finalize(self, client.close)
-                    self._dropped.atexit = False  # a process that ends has none
-        return client
+    def _connect(self) -> None:
+        self._connections = connections_to(self._base, self._headers)
+        # Who drops a ledger without closing it leaves no open socket behind either.
+        self._dropped = weakref.finalize(self, self._connections.close)
+        self._dropped.atexit = False  # a process that ends has none
 
 
 def new_key() -> str:
@@ -151,33 +110,44 @@ def new_key() -> str:
     return secrets.token_hex(16)
 
 
-def library() -> ModuleType:
-    """The HTTP library, which is not needed by other ledgers.
+def connections_to(base: SplitResult, headers: Mapping[str, str]) -> Connections:
+    """What sends requests to a server.
+
+    Args:
+        base: its URL.
+        headers: sent with every request.
 
     Raises:
-        LedgerError: it is not installed.
+        LedgerError: it needs a package that is not installed. Other ledgers do not need it.
     """
     try:
+        if _has_proxy(base):
+            from budgeted.ledger.http.proxied_requests import ProxiedRequests
+
+            return ProxiedRequests(base.geturl(), headers)
+        from budgeted.ledger.http.kept_connections import KeptConnections
+
+        if base.scheme == "http":
+            return KeptConnections(base, headers, None)
         import httpx2
+
+        # The system's own authorities, wherever it has them; SSL_CERT_FILE and SSL_CERT_DIR name others.
+        return KeptConnections(base, headers, httpx2.create_ssl_context)
     except ImportError as error:
-        msg = "ledgers behind a URL need an HTTP library: pip install 'budgeted[http]'"
+        msg = "ledgers behind a URL need HTTP libraries: pip install 'budgeted[http]'"
         raise LedgerError(msg) from error
-    return httpx2
 
 
-def _unsent(httpx: ModuleType) -> tuple[type[Exception], ...]:
-    """What a request fails with before any of it is sent."""
-    return httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout
+def _has_proxy(base: SplitResult) -> bool:
+    """Whether the environment, or the system's settings, name a proxy for a URL."""
+    proxies = getproxies()
+    named = proxies.get(base.scheme) or proxies.get("all")
+    return bool(named) and not proxy_bypass(base.netloc)
 
 
-def no_auth(request: httpx2.Request) -> httpx2.Request:
-    """Leave a request's headers as they are."""
-    return request
-
-
-def _is_ours(answer: httpx2.Response) -> bool:
+def _is_ours(content: bytes) -> bool:
     """Whether a server of this package tells that its ledger is away: it has waited for it already."""
-    return answer.content[:10] == b'{"error":{'
+    return content[:10] == b'{"error":{'
 
 
 def _wait(pause: float, deadline: float) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
 from budgeted.errors import LedgerError
-from budgeted.ledger.http.connections import library, no_auth
+from budgeted.ledger.http.connections import connections_to
 from budgeted.ledger.http.server_address import Address, token_from_environment
 
 MOST = 10_000
@@ -29,24 +31,20 @@ def project_names(url: str, seconds: float) -> list[str] | None:
     """
     address = Address(url)
     token = address.token or token_from_environment() or ""
-    try:
-        httpx = library()
-    except LedgerError:
-        return None
+    headers = {"authorization": f"Bearer {token}"} if token else {}
     found: list[str] = []
     until = time.monotonic() + seconds
     try:
-        headers = {"authorization": f"Bearer {token}"} if token else {}
-        with httpx.Client(headers=headers, timeout=seconds, auth=no_auth) as client:
-            while time.monotonic() < until:
-                after = {"after": found[-1]} if found else {}
-                answer = client.get(f"{address.base}/v1/projects", params={"count": MOST, **after})
-                if answer.status_code != 200:
+        with contextlib.closing(connections_to(urlsplit(address.base), headers)) as connections:
+            while (left := until - time.monotonic()) > 0:
+                query = {"count": MOST, **({"after": found[-1]} if found else {})}
+                status, content = connections.ask(f"/v1/projects?{urlencode(query)}", None, {}, left)
+                if status != 200:
                     return None
-                page = msgspec.json.decode(answer.content, type=list[str])
+                page = msgspec.json.decode(content, type=list[str])
                 found += page
                 if len(page) < MOST:
                     return found
-    except (httpx.HTTPError, httpx.InvalidURL, msgspec.DecodeError, UnicodeError, OSError):
+    except (LedgerError, OSError, msgspec.DecodeError):
         pass  # opening the ledger tells what is wrong
     return None
