@@ -1,9 +1,8 @@
-"""The ASGI application around the endpoints: who may ask, and how a request is read and answered."""
+"""The ASGI application around the endpoints: their paths, the page, and whether the server is well."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 import os
 import time
@@ -13,31 +12,21 @@ import anyio
 import anyio.to_thread
 import msgspec
 from starlette.applications import Starlette
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from budgeted.errors import BudgetError, LedgerError
+from budgeted.errors import LedgerError
 from budgeted.http_server.request_headers import CheckedHeaders
-from budgeted.http_server.same_machine import why_not_from_here
-from budgeted.idempotent_requests import AnswersByKey
-from budgeted.ledger.admission import Refused
-from budgeted.ledger.cost_routing import Stale
-from budgeted.ledger.http import verbs_as_json
-from budgeted.ledger.http.connections import AGAIN, ONCE
 from budgeted.manager.environment import warn_of_unknown
 from budgeted.server import health, openapi_document
-from budgeted.server.endpoint import Endpoint
+from budgeted.server.endpoint_requests import EndpointRequests, PathRequests, StraightToPaths
 from budgeted.server.endpoints import ENDPOINTS
 from budgeted.server.error_responses import (
-    Refusal,
     json_response,
     not_found,
-    problem_response,
-    refusal_text,
     server_failed,
 )
 from budgeted.server.health import LIVE, Health
@@ -45,9 +34,6 @@ from budgeted.server.ledger_per_project import Projects
 from budgeted.server.settings import ServerSettings
 
 logger = logging.getLogger("budgeted")
-
-LONGEST_KEY = 256
-"""Characters that the key of a request may have, as thousands of them are remembered."""
 
 READY_SECONDS = 5.0
 """How long the ledger may take to answer, to be called reachable."""
@@ -77,19 +63,21 @@ def create_app(settings: ServerSettings | None = None, *, clock: Callable[[], fl
 
 class _Server:
     def __init__(self, settings: ServerSettings, clock: Callable[[], float] | None) -> None:
-        self._settings = settings
         self._projects = Projects(settings, clock)
-        self._answers = AnswersByKey()
-        self._threads = anyio.CapacityLimiter(settings.threads)
         self._document = b""
+        requests = EndpointRequests(settings, self._projects)
+        paths = {
+            path: PathRequests([one for one in ENDPOINTS if one.path == path], requests)
+            for path in dict.fromkeys(endpoint.path for endpoint in ENDPOINTS)
+        }
         self.app = Starlette(
             routes=[
-                *(self._route(path) for path in dict.fromkeys(endpoint.path for endpoint in ENDPOINTS)),
+                *(Route(path, one, methods=one.methods) for path, one in paths.items()),
                 *(Route(path, _live if path == LIVE else self._ready, methods=["GET"]) for path in health.PATHS),
                 Route("/openapi.json", self._openapi, methods=["GET"]),
                 *_page(settings, self._projects, clock or time.time),
             ],
-            middleware=[Middleware(CheckedHeaders)],
+            middleware=[Middleware(CheckedHeaders), Middleware(StraightToPaths, paths)],
             exception_handlers={HTTPException: not_found, Exception: server_failed},
             lifespan=self._lifespan,
         )
@@ -98,88 +86,6 @@ class _Server:
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:  # noqa: ARG002 - as Starlette has it
         yield
         await anyio.to_thread.run_sync(self._projects.close)
-
-    def _route(self, path: str) -> Route:
-        by_method = {endpoint.method: endpoint for endpoint in ENDPOINTS if endpoint.path == path}
-        readers = {method: _Reader(endpoint) for method, endpoint in by_method.items()}
-
-        async def answer(request: Request) -> Response:
-            method = "GET" if request.method == "HEAD" else request.method
-            return await self._answer(request, by_method[method], readers[method])
-
-        return Route(path, answer, methods=list(by_method))
-
-    async def _answer(self, request: Request, endpoint: Endpoint, reader: _Reader) -> Response:
-        try:
-            self._admit(request, endpoint)
-            if endpoint.has_body:
-                asked = reader.body(await self._body(request))
-            else:
-                asked = reader.query(dict(request.query_params))
-            project = endpoint.project(asked) if endpoint.project else request.query_params.get("project", "default")
-            run = functools.partial(self._run, endpoint, project, asked, request.headers)
-            return await anyio.to_thread.run_sync(run, limiter=self._threads)
-        except (Refusal, BudgetError, ValueError, TypeError, OverflowError, RecursionError) as error:
-            return problem_response(error)
-        except ClientDisconnect:  # in the middle of its body; nobody is there to read this
-            return Response(status_code=400)
-
-    def _admit(self, request: Request, endpoint: Endpoint) -> None:
-        """Whether who asks may do so."""
-        settings = self._settings
-        if settings.open:
-            self._admit_without_token(request)
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        may = settings.may(token.strip() if scheme.lower() == "bearer" else None)
-        if not may:
-            what = "send `Authorization: Bearer TOKEN`" if not token else "the token is not one of this server's"
-            raise Refusal(401, "Unauthorized", what, **{"www-authenticate": "Bearer"})
-        if endpoint.changes and may != "write":
-            raise Refusal(403, "Forbidden", "this token may only read")
-
-    def _admit_without_token(self, request: Request) -> None:
-        """Only for this machine."""
-        why = why_not_from_here(request.scope.get("server"), request.scope["headers"])
-        if why is not None:
-            text = f"a server without tokens serves its own machine alone, and {why}; set BUDGETED_TOKEN"
-            raise Refusal(403, "Forbidden", text)
-
-    async def _body(self, request: Request) -> bytes:
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-            raise Refusal(415, "UnsupportedMediaType", "the body must be JSON: send Content-Type: application/json")
-        most = self._settings.max_body
-        data = bytearray()
-        told = request.headers.get("content-length", "")
-        if not told.isdigit() or int(told) <= most:
-            async for piece in request.stream():
-                data += piece
-                if len(data) > most:
-                    break
-            else:
-                return bytes(data)
-        text = f"a body may have {most} bytes; BUDGETED_MAX_BODY allows more"
-        raise Refusal(413, "BodyTooLarge", text, connection="close")
-
-    def _run(self, endpoint: Endpoint, name: str, asked: object, headers: Headers) -> Response:
-        """Do what is asked, in a thread."""
-
-        def run() -> object:
-            return endpoint.does(self._projects, name, asked)
-
-        key = None if endpoint.repeatable else headers.get(ONCE)
-        if key is not None and len(key) > LONGEST_KEY:
-            raise Refusal(422, "ValidationError", f"{ONCE} may have {LONGEST_KEY} characters: a UUID will do")
-        if key is None:
-            found = run()
-        else:
-            again = headers.get(AGAIN, "").lower() == "true"
-            found = self._answers.once((endpoint.path, name, key), run, again=again)
-        if isinstance(found, Refused):
-            problem = verbs_as_json.Problem("BudgetExceededError", refusal_text(found), found)
-            return json_response(402, verbs_as_json.ProblemBody(problem))
-        if isinstance(found, Stale):
-            raise Refusal(409, "Stale", "the route was computed from older limits or periods; compute it again")
-        return json_response(200, found)
 
     async def _ready(self, request: Request) -> Response:  # noqa: ARG002 - as Starlette has it
         """Whether the ledger can be reached."""
@@ -216,25 +122,3 @@ async def _no_page(request: Request) -> Response:  # noqa: ARG001 - as Starlette
 
 async def _live(request: Request) -> Response:  # noqa: ARG001 - as Starlette has it
     return json_response(200, Health("ok"))
-
-
-class _Reader:
-    """How what is asked is read and checked: the body of a request, or its query."""
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._asks = endpoint.asks
-        self._decoder: msgspec.json.Decoder[object] = msgspec.json.Decoder(endpoint.asks)
-
-    def body(self, data: bytes) -> object:
-        try:
-            return self._decoder.decode(data)
-        except msgspec.ValidationError:
-            # What is no JSON at all, or has no end to its depth, is told as that, wherever its meaning went wrong.
-            msgspec.json.decode(data, type=msgspec.Raw)
-            raise
-
-    def query(self, query: dict[str, str]) -> object:
-        query.pop("project", None)
-        if unknown := query.keys() - set(self._asks.__struct_fields__):
-            raise Refusal(422, "ValidationError", f"there is no query parameter {min(unknown)!r}")
-        return msgspec.convert(query, self._asks, strict=False)

@@ -29,6 +29,7 @@ class EndpointOf(Generic[Asked]):
         of_server: does what is asked of no single project, in place of ``run``.
         changes: whether it takes a token that may write.
         repeatable: False if it must not be done twice, so that a request is known by its key.
+        brief: whether it takes but a moment where the ledger is in memory, however large that is.
         makes: whether a project that is not there is made for it; None: if it changes anything.
         project: where the body names the project; None where the query does.
         unknown_user: whether it answers 404 where there is no such user.
@@ -44,6 +45,7 @@ class EndpointOf(Generic[Asked]):
     about: str = ""
     changes: bool = False
     repeatable: bool = True
+    brief: bool = False
     makes: bool | None = None
     project: Callable[[Asked], str] | None = None
     unknown_user: bool = False

@@ -117,6 +117,15 @@ class Projects:
             with self.using(name) as found:
                 yield found
 
+    def at_hand(self, name: str) -> bool:
+        """Whether a project is open, in this process's memory alone, and nobody is at its ledger just now.
+
+        What is brief there can be done at once: it waits for nothing but, should another thread come at that instant,
+        for what that does.
+        """
+        found = self._open.get(name)
+        return found is not None and type(found.ledger) is MemoryLedger and found.ledger.is_free()
+
     def all_names(self) -> list[str]:
         """The projects that the ledger has, and those that are open, in order. They are looked up every few seconds.
 

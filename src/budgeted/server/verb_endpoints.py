@@ -40,6 +40,10 @@ _HERE: dict[str, Callable[[Project, Any], object]] = {"hold": _hold, "release": 
 """Verbs that tell which clients live, and which holds they have given up."""
 
 
+_BRIEF = frozenset(("hold", "settle", "release", "post", "ended", "read", "renew"))
+"""Verbs of calls, which look at a few accounts and at nothing besides."""
+
+
 def _verb(name: str, verb: verbs_as_json.Verb) -> Endpoint:
     done: Callable[[Project, Any], object] = _HERE.get(name, lambda project, body: verb.run(project.ledger, body))
 
@@ -58,6 +62,7 @@ def _verb(name: str, verb: verbs_as_json.Verb) -> Endpoint:
         run=run,
         changes=verb.changes,
         repeatable=verb.repeatable,
+        brief=name in _BRIEF,
         makes=verb.changes and name != "sweep",
     )
 

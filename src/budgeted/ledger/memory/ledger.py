@@ -81,6 +81,10 @@ class MemoryLedger:
         """A hold id: this process's name and a number."""
         return f"{self.owner}.{next(self._numbers)}"
 
+    def is_free(self) -> bool:
+        """Whether no thread is at it just now. One may come the next moment."""
+        return not self._lock.locked()
+
     # -- the life of a hold
 
     def hold(  # noqa: C901 - every call comes by: without another call
