@@ -5,8 +5,10 @@ Most requests are a call's hold and its settlement: what stands between the conn
 
 from __future__ import annotations
 
+import asyncio
 import functools
-from collections.abc import Iterable, Mapping
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 from urllib.parse import parse_qsl
 
@@ -19,12 +21,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from budgeted.errors import BudgetError
 from budgeted.http_server.same_machine import why_not_from_here
 from budgeted.idempotent_requests import AnswersByKey
-from budgeted.ledger.admission import Refused
-from budgeted.ledger.cost_routing import Stale
-from budgeted.ledger.http import verbs_as_json
+from budgeted.ledger.http import batches, verbs_as_json
 from budgeted.ledger.http.connections import AGAIN, ONCE
 from budgeted.server.endpoint import Endpoint
-from budgeted.server.error_responses import Refusal, json_response, problem_response, refusal_text
+from budgeted.server.error_responses import Refusal, json_response, problem_of_answer, problem_response
 from budgeted.server.ledger_per_project import Projects
 from budgeted.server.settings import ServerSettings
 
@@ -78,6 +78,8 @@ class EndpointRequests:
             name = endpoint.project(asked) if endpoint.project else query.get("project", "default")
             if endpoint.brief and self._projects.at_hand(name):
                 return self._do(endpoint, name, asked, headers)
+            if isinstance(asked, batches.BatchBody) and self._projects.waits(name):
+                return await self._side_by_side(endpoint, name, asked)
             run = functools.partial(self._do, endpoint, name, asked, headers)
             return await anyio.to_thread.run_sync(run, limiter=self._threads)
         except (Refusal, BudgetError, ValueError, TypeError, OverflowError, RecursionError) as error:
@@ -120,6 +122,18 @@ class EndpointRequests:
         text = f"a body may have {most} bytes; BUDGETED_MAX_BODY allows more"
         raise Refusal(413, "BodyTooLarge", text, connection="close")
 
+    async def _side_by_side(self, endpoint: Endpoint, name: str, asked: batches.BatchBody) -> Answer:
+        """Do what a batch asks, each verb in a thread, as each one waits."""
+
+        def do(one: batches.BatchBody) -> Sequence[object]:
+            done = endpoint.does(self._projects, name, one)
+            assert isinstance(done, list)  # noqa: S101 - a batch is answered so
+            return done
+
+        limiter = self._threads
+        done = await asyncio.gather(*(anyio.to_thread.run_sync(do, one, limiter=limiter) for one in asked.apart()))
+        return _encode(list(itertools.chain.from_iterable(done)))
+
     def _do(self, endpoint: Endpoint, name: str, asked: object, headers: Headers) -> Answer:
         """Do what is asked. It may take its time, unless the endpoint is brief and its ledger at hand."""
 
@@ -134,11 +148,10 @@ class EndpointRequests:
         else:
             again = headers.get(_AGAIN, b"").lower() == b"true"
             found = self._answers.once((endpoint.path, name, key.decode("latin-1")), run, again=again)
-        if isinstance(found, Refused):
-            problem = verbs_as_json.Problem("BudgetExceededError", refusal_text(found), found)
-            return json_response(402, verbs_as_json.ProblemBody(problem))
-        if isinstance(found, Stale):
-            raise Refusal(409, "Stale", "the route was computed from older limits or periods; compute it again")
+        refused = problem_of_answer(found)
+        if refused is not None:
+            status, problem = refused
+            return json_response(status, verbs_as_json.ProblemBody(problem))
         return _encode(found)
 
 

@@ -18,6 +18,7 @@ from budgeted.errors import (
 )
 from budgeted.ledger.accounts import account_kind, account_name
 from budgeted.ledger.admission import Refused
+from budgeted.ledger.cost_routing import Stale
 from budgeted.ledger.http import verbs_as_json
 from budgeted.ledger.limit_conversion import limit_of_id, unit_of
 
@@ -56,15 +57,45 @@ _STATUSES: tuple[tuple[type[Exception], int], ...] = (
 
 def problem_response(error: Exception) -> Response:
     """The answer to a request that went wrong, for its sender to see why."""
-    if isinstance(error, Refusal):
-        return _problem(error.status, error.kind, str(error), error.headers)
-    status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 422)
+    status, problem = problem_of(error)
     headers = {"retry-after": "1"} if status == 503 else {}
+    if isinstance(error, Refusal):
+        headers = error.headers
+    return json_response(status, verbs_as_json.ProblemBody(problem), **headers)
+
+
+def problem_of(error: Exception) -> tuple[int, verbs_as_json.Problem]:
+    """The status of a request that went wrong, and why it did.
+
+    Args:
+        error: what it failed with.
+    """
+    if isinstance(error, Refusal):
+        return error.status, verbs_as_json.Problem(error.kind, str(error))
+    status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 422)
     text = "the JSON is nested too deeply" if isinstance(error, RecursionError) else str(error)
     if isinstance(error, UnknownUserError):  # which says how to make one in Python
         known, found, _ = text.rpartition("; create_budget(")
         text = f"{known}; `PUT /v1/limits` makes it one" if found else text
-    return _problem(status, type(error).__name__, text, headers)
+    return status, verbs_as_json.Problem(type(error).__name__, text)
+
+
+def problem_of_answer(found: object) -> tuple[int, verbs_as_json.Problem] | None:
+    """The status of what was refused, and why; None where it was not.
+
+    Args:
+        found: what was done.
+    """
+    if isinstance(found, Refused):
+        return 402, verbs_as_json.Problem("BudgetExceededError", refusal_text(found), found)
+    if isinstance(found, Stale):
+        text = "the route was computed from older limits or periods; compute it again"
+        return 409, verbs_as_json.Problem(Stale.__name__, text)
+    return None
+
+
+FAILED = "the server failed; its log says why"
+"""Of what nobody has foreseen."""
 
 
 def _problem(status: int, kind: str, text: str, headers: Mapping[str, str]) -> Response:
@@ -93,4 +124,4 @@ def not_found(request: Request, error: Exception) -> Response:
 
 def server_failed(request: Request, error: Exception) -> Response:  # noqa: ARG001 - as Starlette has it
     """Something unforeseen, which Starlette logs."""
-    return _problem(500, type(error).__name__, "the server failed; its log says why", {})
+    return _problem(500, type(error).__name__, FAILED, {})

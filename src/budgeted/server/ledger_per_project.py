@@ -126,6 +126,11 @@ class Projects:
         found = self._open.get(name)
         return found is not None and type(found.ledger) is MemoryLedger and found.ledger.is_free()
 
+    def waits(self, name: str) -> bool:
+        """Whether a project is open, and each verb waits for a network or a disk, as several threads do at once."""
+        found = self._open.get(name)
+        return found is not None and (found.ledger.remote or self._settings.fsync == "always")
+
     def all_names(self) -> list[str]:
         """The projects that the ledger has, and those that are open, in order. They are looked up every few seconds.
 

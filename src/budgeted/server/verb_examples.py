@@ -10,6 +10,7 @@ from budgeted.ledger.accounts import USD, Account, Amendment, LimitSpec
 from budgeted.ledger.admission import Ask
 from budgeted.ledger.cost_routing import Leg
 from budgeted.ledger.http import request_bodies as bodies
+from budgeted.ledger.http.batches import BatchBody, BatchedVerb
 from budgeted.ledger.spending_records import Used
 
 NOON = 1_772_452_800
@@ -46,3 +47,11 @@ EXAMPLES: dict[str, bodies.VerbBody] = {
     "opening": bodies.NothingBody(),
     "renew": bodies.RenewBody("worker1", 60),
 }
+
+BATCH = BatchBody(
+    (
+        BatchedVerb(hold=bodies.HoldBody("worker1.6", ROUTE, ASK, NOON)),
+        BatchedVerb(settle=bodies.SettleBody("worker1.2", Used(29_500_000, 1_600, 2_750), NOON)),
+    )
+)
+"""Two of them at once."""

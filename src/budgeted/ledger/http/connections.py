@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from budgeted.errors import LedgerError
-from budgeted.ledger.http.sent_once import Connections, NotSentError
+from budgeted.ledger.http.sent_once import ClosedError, Connections, NotSentError
 from budgeted.system import jitter
 
 BUSY = (502, 503, 504)
@@ -63,6 +63,7 @@ class Channel:
 
         Raises:
             TimeoutError: nothing answered in time.
+            ClosedError: the connections were closed.
             OSError: what the last attempt failed with.
         """
         headers = {} if once is None else {ONCE: once}
@@ -76,6 +77,8 @@ class Channel:
                 if status not in BUSY or _is_ours(content) or not _wait(pause, deadline):
                     return status, content
                 sent = True
+            except ClosedError:
+                raise
             except OSError as error:
                 sent = not isinstance(error, NotSentError)
                 if not _wait(pause, deadline):

@@ -19,7 +19,7 @@ from urllib.parse import SplitResult, quote
 
 from budgeted.errors import LedgerError
 from budgeted.ledger.http.response_reader import ResponseReader
-from budgeted.ledger.http.sent_once import CONNECT_SECONDS, KEPT_SECONDS, MOST_KEPT, NotSentError
+from budgeted.ledger.http.sent_once import CONNECT_SECONDS, KEPT_SECONDS, MOST_KEPT, ClosedError, NotSentError
 from budgeted.validation import shown
 
 _EVERY = {"user-agent": "budgeted", "accept-encoding": "identity"}
@@ -58,8 +58,7 @@ class KeptConnections:
         """Send a request, once, as :class:`~budgeted.ledger.http.sent_once.Connections` has it."""
         deadline = time.monotonic() + seconds
         if self._closed:
-            msg = "the connections were closed"
-            raise NotSentError(msg)
+            raise ClosedError
         line = f"{'GET' if body is None else 'POST'} {self._path}{target} HTTP/1.1\r\n{self._head}"
         if body is not None:
             line += f"content-length: {len(body)}\r\n"

@@ -10,13 +10,12 @@ from urllib.parse import quote
 
 import msgspec
 
-from budgeted import errors
 from budgeted.errors import LedgerCorruptError, LedgerError
 from budgeted.ledger.accounts import Account, Amendment, LimitSpec
 from budgeted.ledger.acknowledged_verbs import WentBackError
 from budgeted.ledger.admission import Ask, Refused
-from budgeted.ledger.cost_routing import STALE, Route, Stale
-from budgeted.ledger.http import request_bodies, restarted_server, verbs_as_json
+from budgeted.ledger.cost_routing import Route, Stale
+from budgeted.ledger.http import answers, batches, request_bodies, restarted_server, verbs_as_json
 from budgeted.ledger.http.connections import Channel, new_key
 from budgeted.ledger.http.server_address import Address, token_from_environment
 from budgeted.ledger.memory.change_records import Amended, Change, Deleted, Held, LimitsSet, Released, Settled
@@ -25,12 +24,6 @@ from budgeted.ledger.spending_records import Charge, RollupRow, UncertainPage, U
 from budgeted.ledger.whole_content import Content
 
 _encode = msgspec.json.Encoder().encode
-_decoders = {name: msgspec.json.Decoder(verb.answer) for name, verb in verbs_as_json.VERBS.items()}
-_problem = msgspec.json.Decoder(verbs_as_json.ProblemBody)
-_ERRORS = {
-    one.__name__: one
-    for one in (LedgerError, errors.LedgerUnavailableError, errors.LedgerLockedError, errors.LedgerCorruptError)
-}
 
 _NOT_FOUND = 404
 
@@ -71,6 +64,7 @@ class HTTPLedger(RemoteLedger):
                 raise LedgerError(msg)
             headers["authorization"] = f"Bearer {token}"
         self._channel = Channel(f"{address.base}/v1/ledger/", headers)
+        self._batches = batches.Batches(self._post)
         self._query = f"?project={quote(project, safe='')}"
         super().__init__(address.where, self._channel.errors, [token or ""])
         self.place = address.base + self._query
@@ -335,10 +329,10 @@ class HTTPLedger(RemoteLedger):
         return next(self._done)
 
     def _opening(self, deadline: float) -> str:
-        status, content = self._channel.post("opening" + self._query, b"{}", deadline)
+        status, content = self._post("opening", b"{}", deadline)
         if status == _NOT_FOUND:  # an older server, which has none
             return "none"
-        return str(self._answer("opening", status, content))
+        return str(answers.meaning("opening", status, content, self.where))
 
     # -- one request
 
@@ -364,36 +358,28 @@ class HTTPLedger(RemoteLedger):
     def _exchange(
         self, verb: str, body: msgspec.Struct, deadline: float, lost: Callable[[], object] | None = None
     ) -> Any:
+        if verb in batches.VERBS:
+            answer = self._batches.ask(verb, _encode(body), deadline, lost)
+            if isinstance(answer, batches.BatchedAnswer):
+                return answers.meaning_of_batched(answer, self.where)
+            return answers.meaning(verb, *answer, self.where)
         # A repeated hold or charge is known by its id; what has none gets a key.
         once = None if verbs_as_json.VERBS[verb].repeatable else new_key()
-        status, content = self._channel.post(verb + self._query, _encode(body), deadline, once=once, lost=lost)
+        status, content = self._post(verb, _encode(body), deadline, once=once)
         try:
-            return self._answer(verb, status, content)
+            return answers.meaning(verb, status, content, self.where)
         except LedgerError as error:
             if status == _NOT_FOUND and verb in _NEWER:
                 raise _UnknownVerbError from error
             raise
 
-    def _answer(self, verb: str, status: int, content: bytes) -> Any:
-        try:
-            return _decoders[verb].decode(content) if status == 200 else self._problem(status, content)
-        except msgspec.DecodeError:
-            msg = (
-                f"{self.where} answered {verb!r} with status {status} and something that no `budgeted serve` "
-                f"sends; is it one, and of this version?"
-            )
-            raise LedgerError(msg) from None
-
-    def _problem(self, status: int, content: bytes) -> Refused | Stale:
-        """The answer that a status from 400 on means, or the error."""
-        problem = _problem.decode(content).error
-        if problem.refused is not None:
-            return problem.refused
-        if problem.type == Stale.__name__:
-            return STALE
-        if problem.type == verbs_as_json.OTHER_OPENING:
-            raise WentBackError
-        message = problem.message
-        if status in (401, 403):
-            message = f"the ledger at {self.where} refuses: {message}"
-        raise _ERRORS.get(problem.type, LedgerError)(message)
+    def _post(
+        self,
+        verb: str,
+        body: bytes,
+        deadline: float,
+        *,
+        once: str | None = None,
+        lost: Callable[[], object] | None = None,
+    ) -> tuple[int, bytes]:
+        return self._channel.post(verb + self._query, body, deadline, once=once, lost=lost)

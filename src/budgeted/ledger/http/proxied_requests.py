@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import httpx2
 
-from budgeted.ledger.http.sent_once import CONNECT_SECONDS, KEPT_SECONDS, MOST_KEPT, NotSentError
+from budgeted.ledger.http.sent_once import CONNECT_SECONDS, KEPT_SECONDS, MOST_KEPT, ClosedError, NotSentError
 
 
 class ProxiedRequests:
@@ -19,6 +19,7 @@ class ProxiedRequests:
 
     def __init__(self, base: str, headers: Mapping[str, str]) -> None:
         self._base = base
+        self._closed = False
         self._client = httpx2.Client(
             headers=headers,
             limits=httpx2.Limits(
@@ -29,6 +30,8 @@ class ProxiedRequests:
 
     def ask(self, target: str, body: bytes | None, headers: Mapping[str, str], seconds: float) -> tuple[int, bytes]:
         """Send a request, once, as :class:`~budgeted.ledger.http.sent_once.Connections` has it."""
+        if self._closed:
+            raise ClosedError
         timeout = httpx2.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS))
         try:
             answer = self._client.request(
@@ -48,6 +51,7 @@ class ProxiedRequests:
 
     def close(self) -> None:
         """Close the connections."""
+        self._closed = True
         self._client.close()
 
     def forget(self) -> None:

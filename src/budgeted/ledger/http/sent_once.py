@@ -19,6 +19,13 @@ class NotSentError(OSError):
     """A request failed before any of it was sent. Its cause says why."""
 
 
+class ClosedError(NotSentError):
+    """The connections were closed, for good."""
+
+    def __init__(self) -> None:
+        super().__init__("the connections were closed")
+
+
 class Connections(Protocol):
     """The connections of this process to one server, by which requests are sent once."""
 
@@ -35,6 +42,7 @@ class Connections(Protocol):
             The status and the body of the answer.
 
         Raises:
+            ClosedError: they were closed.
             NotSentError: it could not be sent.
             OSError: it has no answer, or none in time (``TimeoutError``).
         """
