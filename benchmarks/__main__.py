@@ -7,6 +7,7 @@ import importlib
 
 ALL = (
     "guarded_call",
+    "growth",
     "threads",
     "processes",
     "admission",

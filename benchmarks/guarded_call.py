@@ -21,6 +21,7 @@ from benchmarks.measuring import best, line
 from budgeted import BudgetManager
 
 PASSES = 20_000
+MODEL = "gpt-4o-mini"
 MESSAGES = [{"role": "user", "content": "What is the capital of France?"}]
 
 
@@ -33,7 +34,7 @@ def response() -> Any:
         prompt_tokens_details=None,
         completion_tokens_details=None,
     )
-    return SimpleNamespace(id=None, model="gpt-4o-mini", usage=usage)
+    return SimpleNamespace(id=None, model=MODEL, usage=usage)
 
 
 def guarded(manager: BudgetManager) -> Any:
@@ -51,7 +52,7 @@ def guarded(manager: BudgetManager) -> Any:
 def call_times(complete: Any, times: int) -> None:
     """Call it so many times."""
     for _ in range(times):
-        complete("gpt-4o-mini", MESSAGES, max_tokens=100)
+        complete(MODEL, MESSAGES, max_tokens=100)
 
 
 class Account:

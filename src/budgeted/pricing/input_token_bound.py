@@ -1,7 +1,8 @@
 """The upper bound of a request's input, in tokens: bytes first, counted text only when that does not fit.
 
 A token of any known tokenizer covers at least one byte of UTF-8, after NFKC for some. So the length of the request's
-JSON is a bound: its punctuation and keys outweigh the few tokens that a provider adds per message, name and tool.
+JSON is a bound: its punctuation and keys outweigh the few tokens that a provider adds per message, name and tool. A
+long text counts with its own bytes, which are what a tokenizer sees, without those that JSON escapes it by.
 Pictures, sound and files are bytes that are no text: each has an allowance of its own.
 
 No script has a tighter bound than its bytes where the tokenizer is not at hand. Those that work on bytes, or fall back
@@ -19,6 +20,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import msgspec
 
 from budgeted.pricing import tiktoken_counting
+from budgeted.pricing.long_texts import LongTexts, all_short
+from budgeted.pricing.media_parts import SIGNS, media_kind
 from budgeted.pricing.tool_prompt_tokens import tool_prompt
 
 PER_REQUEST = 16
@@ -51,20 +54,14 @@ UNKNOWN = -1
 """The bound of an input whose content is not in the request, such as a file id."""
 
 _SCALARS = (bool, int, float, type(None))
-_KINDS = {
-    "image": ("image", "image_url", "input_image"),
-    "audio": ("input_audio", "audio"),
-    "file": ("file", "input_file", "document", "container_upload", "video", "media", "item_reference", "document_url"),
-}
-_KIND_OF = {name: kind for kind, names in _KINDS.items() for name in names}
-_GEMINI = ("inlineData", "inline_data", "fileData", "file_data")
-"""What Google's parts hold media in: these have no type, but a MIME type inside."""
-_BLOB_KEYS = frozenset({"mimeType", "mime_type", "fileUri", "file_uri"})
-_MEDIA = re.compile(f'"(?:{"|".join((*_KIND_OF, *_GEMINI))})"|"data:'.encode())
+_MEDIA = re.compile(f'"(?:{"|".join(SIGNS)})"'.encode())
 _NO_TEXT = frozenset(
     {"model", "stream", "stream_options", "metadata", "user", "store", "service_tier", "n", "extra_headers"}
 )
 _TOOLS = frozenset({"tools", "functions"})
+_NONE: frozenset[str] = frozenset()
+_GOOGLES = frozenset({"gemini"})
+"""Media that only Google's models read, whose tokenizers normalise text."""
 
 _READ_ONCE = {"type": "file"}
 """Stands for what can be read only once, such as a generator: whoever it is meant for finds it unread."""
@@ -102,24 +99,43 @@ def input_bound(body: Mapping[str, object], model: str = "", *, exact_bytes: boo
     for key, value in body.items():
         if value.__class__ in _SCALARS or key in _NO_TEXT:
             continue
-        try:
-            data = _encode(value)
-        except (TypeError, ValueError, RecursionError):
-            data = b'"data:'  # a lone surrogate, or a stranger: walk it
-        # Not `in`: asked for bytes in bytes, it makes an error first of their being no number.
-        hint = data.find(b'"type"') >= 0 or data.find(b'"data:') >= 0
-        if not (hint or exact_bytes):
-            hint = data.find(b'"mime') >= 0 or data.find(b'"file') >= 0
-        if hint and _MEDIA.search(data):
+        size: int | None
+        if all_short(value):
+            size = _written_size(value, exact_bytes=exact_bytes)
+        else:
+            size = _size_with_long_texts(value, exact_bytes=exact_bytes)
+        if size is None:
             size = _walked(value, model, _bytes_of if exact_bytes else _most_bytes_of)
             if size == UNKNOWN:
                 return UNKNOWN
-        else:
-            size = len(data) if exact_bytes or data.isascii() else max(len(data), _nfkc_bytes(data.decode()))
         total += size
         if key in _TOOLS:
             total += tool_prompt(model, value)
     return total
+
+
+def _size_with_long_texts(value: object, *, exact_bytes: bool) -> int | None:
+    """The same of a value whose long texts are measured by themselves, and are no part of what is written down."""
+    long = LongTexts(value)
+    if not long.media <= (_GOOGLES if exact_bytes else _NONE):
+        return None
+    size = _written_size(long.rest, exact_bytes=exact_bytes)
+    return None if size is None else size + sum(map(_bytes_of if exact_bytes else _most_bytes_of, long.texts))
+
+
+def _written_size(value: object, *, exact_bytes: bool) -> int | None:
+    """The bound of a value as it is written down; None where it has to be walked: it has media, or is no JSON."""
+    try:
+        data = _encode(value)
+    except (TypeError, ValueError, RecursionError):  # a lone surrogate, or a stranger
+        return None
+    # Not `in`: asked for bytes in bytes, it makes an error first of their being no number.
+    hint = data.find(b'"type"') >= 0
+    if not (hint or exact_bytes):
+        hint = data.find(b'"mime') >= 0 or data.find(b'"file') >= 0
+    if hint and _MEDIA.search(data):
+        return None
+    return len(data) if exact_bytes or data.isascii() else _most_bytes_of(data.decode())
 
 
 def counted_bound(body: Mapping[str, object], model: str) -> int | None:
@@ -144,17 +160,16 @@ def counted_bound(body: Mapping[str, object], model: str) -> int | None:
 
 
 def _bytes_of(text: str) -> int:
-    return len(text.encode("utf-8", "surrogatepass"))
+    # That it is ASCII is known of a text without a look at it.
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
 def _most_bytes_of(text: str) -> int:
     """The bytes of a text, as it is or after NFKC."""
-    size = _bytes_of(text)
-    return size if size == len(text) else max(size, _nfkc_bytes(text))
-
-
-def _nfkc_bytes(text: str) -> int:
-    return len(unicodedata.normalize("NFKC", text).encode("utf-8", "surrogatepass"))
+    if text.isascii():
+        return len(text)
+    size, normal = _bytes_of(text), unicodedata.normalize("NFKC", text)
+    return size if normal is text else max(size, _bytes_of(normal))
 
 
 def _walked(value: object, model: str, text_size: Callable[[str], int]) -> int:
@@ -182,7 +197,7 @@ def _parts(value: object) -> Iterator[object]:
             yield item
         elif isinstance(item, Mapping):
             yield None
-            if _media_kind(item):
+            if media_kind(item):
                 yield item
             else:
                 for key, inner in item.items():
@@ -196,20 +211,8 @@ def _parts(value: object) -> Iterator[object]:
             pending.append(_plain(item))
 
 
-def _media_kind(item: Mapping[str, object]) -> str:
-    kind = item.get("type")
-    if isinstance(kind, str):
-        return _KIND_OF.get(kind, "")
-    return "gemini" if any(name in item and _is_blob(item[name]) for name in _GEMINI) else ""
-
-
-def _is_blob(value: object) -> bool:
-    """Whether this is media or a file's address, not, say, the schema of a parameter of that name."""
-    return isinstance(value, Mapping) and not _BLOB_KEYS.isdisjoint(value)
-
-
 def _media_size(item: Mapping[str, object], model: str) -> int:
-    kind = _media_kind(item)
+    kind = media_kind(item)
     if kind == "image":
         return image_tokens(model)
     if kind == "audio":
