@@ -138,7 +138,11 @@ def wanted(kept: Kept) -> None:
 
 def later(kept: Kept) -> None:
     """Have ``kept.upkeep()`` called at the next round, or by :func:`drain` if that comes first."""
-    _later[weakref.ref(kept)] = None
+    ref = weakref.ref(kept)
+    if ref in _later and ref in _upkeep.kept:  # it is to be called: nobody need be woken to hear that again
+        start()
+        return
+    _later[ref] = None
     wanted(kept)
 
 

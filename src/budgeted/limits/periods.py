@@ -222,6 +222,23 @@ def window(period: Period | None, anchor: dt.date | None, at: float, tz: dt.tzin
     if period is None or period.rolling:
         return 0, NEVER
     at = math.floor(at)
+    if anchor is not None:
+        return _window_at(period, anchor, at, tz)
+    # Windows do not overlap, so one that the time is in is the one; and most users have limits of the same periods.
+    found = _latest.get((period, tz))
+    if found is None or not found[0] <= at < found[1]:
+        if len(_latest) >= _MOST_LATEST:
+            _latest.clear()
+        found = _latest[period, tz] = _window_at(period, None, at, tz)
+    return found
+
+
+_MOST_LATEST: Final = 1_000
+_latest: dict[tuple[Period, dt.tzinfo], tuple[int, int]] = {}
+"""The last window of a period in a zone that was asked for."""
+
+
+def _window_at(period: Period, anchor: dt.date | None, at: int, tz: dt.tzinfo) -> tuple[int, int]:
     if period.unit in ("hour", "minute", "second"):
         return _elapsed_window(period.count * _SECONDS[period.unit], anchor, at, tz)
     return _calendar_window(period, anchor, at, tz)

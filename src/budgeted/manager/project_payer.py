@@ -137,6 +137,7 @@ class ProjectPayer:
             specs = [spec(limit, now, settings.timezone) for limit in limits]
             declare(ledger, GLOBAL, specs, now, project_name or self.project_name)
         self.ledger: Ledger = ledger
+        self._global: Account | None = None
         self.settings = settings
         self.clock: Callable[[], float] = settings.clock
         self.timezone: dt.tzinfo = settings.timezone
@@ -199,7 +200,9 @@ class ProjectPayer:
         plan = group.plans.get((provider, model))
         if plan is not None and at < plan.expires and not fresh:
             return plan
-        plan = self.plan_anew(group, provider, model, at, refuse=refuse)
+        if fresh:
+            self._global = None
+        plan = self._planned(group, provider, model, at, refuse=refuse)
         if len(group.plans) >= MOST_PLANS:
             group.plans.clear()
         # Each call in a keyed block is planned anew: so the block learns what others have spent of its cap.
@@ -209,6 +212,10 @@ class ProjectPayer:
 
     def plan_anew(self, group: Group, provider: str, model: str, at: int, *, refuse: bool = True) -> Plan:
         """The same, from what the ledger says now, and kept nowhere."""
+        self._global = None
+        return self._planned(group, provider, model, at, refuse=refuse)
+
+    def _planned(self, group: Group, provider: str, model: str, at: int, *, refuse: bool) -> Plan:
         legs: list[Leg] = []
         versions: list[int] = []
         soft: list[bool] = []
@@ -303,6 +310,8 @@ class ProjectPayer:
 
     def _account(self, name: str, *, refuse: bool) -> Account:
         """An account as the ledger has it; with its default limits if it is not there, or nobody gave it any."""
+        if name == GLOBAL:
+            return self._global_account()
         account = self.ledger.read(name)
         kind = account_kind(name)
         if kind == "block":
@@ -316,6 +325,15 @@ class ProjectPayer:
         while account is None:  # again if it was deleted meanwhile
             self.limit(name, limits, explicit=False, create=True)
             account = self.ledger.read(name)
+        return account
+
+    def _global_account(self) -> Account:
+        """The global account as a call has seen it, whose limits are still its own: else the ledger says so."""
+        account = self._global
+        while account is None:  # again if it was deleted meanwhile
+            account = self._global = self.ledger.read(GLOBAL)
+            if account is None:
+                self.limit(GLOBAL, (), explicit=False, create=True)
         return account
 
     def default_limits(self, account: str) -> Sequence[Limit]:

@@ -83,37 +83,42 @@ class Alerts:
             span: the span of the call, or None.
             timeout: 0 where nothing may be waited for: the look, if one is due, is left to the background thread.
         """
-        for watch in group.watches:
+        due = False
+        for watch in group.watches or self._watch(group):
             watch.left = left = watch.left - cost
             if left <= 0:
-                self._look_soon(group, span, timeout)
-                return
-        if not group.noted:
-            self._note(group, span, timeout)
+                due = True
+        if due:
+            self._look_soon(group, span, timeout)
+        elif not group.noted:
+            self._note(group)
 
-    def _note(self, group: Group, span: Span | None, timeout: float | None) -> None:
+    def _watch(self, group: Group) -> Sequence[Watch]:
+        """What watches the accounts of a group: one that is new has nothing left, and is looked at."""
+        watches = self._watches
+        if len(watches) >= MOST_WATCHED:
+            watches = self._watches = {}
+        group.watches = found = tuple([watches.setdefault(name, Watch(name)) for name in group.everybody()])
+        return found
+
+    def _note(self, group: Group) -> None:
         """Have a group's accounts looked at within half a second, as others charge them too."""
         group.noted = True
         self._charged.append(group)
         background_worker.later(self)
-        if not group.watches:
-            self._look_soon(group, span, timeout)
 
     def _look_soon(self, group: Group, span: Span | None, timeout: float | None) -> None:
-        """Look now, or beside where the caller may not wait."""
-        watches = self._watches
-        if len(watches) >= MOST_WATCHED:
-            watches = self._watches = {}
-        group.watches = tuple(watches.setdefault(name, Watch(name)) for name in group.everybody())
+        """Look now at the accounts that have nothing left, or beside where the caller may not wait."""
+        due = [watch.account for watch in self._watch(group) if watch.left <= 0]
         if timeout == 0 or self._payer.ledger.remote:
-            background_worker.enqueue(lambda: self._look_quietly([group], span))
+            background_worker.enqueue(lambda: self._look_quietly([group], due, span))
         else:
-            self._look_quietly([group], span)
+            self._look_quietly([group], due, span)
 
-    def _look_quietly(self, groups: Sequence[Group], span: Span | None = None) -> None:
+    def _look_quietly(self, groups: Sequence[Group], accounts: Iterable[str], span: Span | None = None) -> None:
         """Look, and if the ledger is away, again at the next round. No trouble here is the calls' trouble."""
         try:
-            self._look({name for group in groups for name in group.everybody()}, span)
+            self._look(accounts, span)
         except LedgerError:
             self._charged.extend(groups)
             background_worker.later(self)
@@ -128,7 +133,7 @@ class Alerts:
                 groups.append(self._charged.popleft())
         for group in groups:
             group.noted = False
-        self._look_quietly(groups)
+        self._look_quietly(groups, {name for group in groups for name in group.everybody()})
 
     def _look(self, accounts: Iterable[str], span: Span | None = None) -> None:
         for name in accounts:

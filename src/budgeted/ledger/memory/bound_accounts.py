@@ -11,7 +11,7 @@ import sys
 import msgspec
 
 from budgeted.ledger.accounts import Account, overlaps
-from budgeted.ledger.cost_routing import decode_route
+from budgeted.ledger.cost_routing import Leg, decode_route
 from budgeted.ledger.memory.compact_store import CompactStore
 from budgeted.ledger.memory.resolved_routes import BoundRoute, is_apart, slot_of
 from budgeted.ledger.memory.route_sums import RouteSums
@@ -51,24 +51,27 @@ class BoundAccounts:
         """The objects of a route that was made from these versions of its accounts, or None if they have changed."""
         found = self.bounds.get(route)
         if found is None:
-            accounts = self.accounts
-            _, _, _, legs = decode_route(route)
+            decoded = decode_route(route)
+            *_, legs = decoded
             for leg in legs:
-                account = accounts.find(leg.account)
-                if account is None or not {name for name, _, _ in leg.limits} <= {s.limit for s in account.slots}:
+                if leg.account not in self.accounts:
                     return None
-            found = self.bind(route)
+            found = self._bind(route, decoded)
+            for account, leg in zip(found.accounts, legs, strict=True):
+                if not {name for name, _, _ in leg.limits} <= {slot.limit for slot in account.slots}:
+                    self._forget(route)
+                    return None
         return found if found.versions == versions else None
 
     def bind(self, route: bytes) -> BoundRoute:
         """The objects of a route; what is not there is stood in for, since a record is never refused."""
-        found = self.bounds.get(route)
-        if found is not None:
-            return found
+        return self.bounds.get(route) or self._bind(route, decode_route(route))
+
+    def _bind(self, route: bytes, decoded: tuple[int, str, str, tuple[Leg, ...]]) -> BoundRoute:
         if len(self.bounds) >= MOST_ROUTES:
             self._forget_oldest_bounds()
         self._tidy_up()
-        day, provider, model, legs = decode_route(route)
+        day, provider, model, legs = decoded
         accounts = tuple([self._used(leg.account) for leg in legs])
         # The accounts' own names: of a million users, each is kept once.
         names = tuple([account.id for account in accounts])
@@ -113,10 +116,13 @@ class BoundAccounts:
         """Make room for the routes of calls to come, a few at a time: no call waits for thousands to go."""
         self.fold()  # what was charged belongs to the accounts that they name now
         for route in list(itertools.islice(self.bounds, FORGOTTEN_AT_A_TIME)):
-            bound = self.bounds.pop(route)
-            bound.generation = -1  # for the open holds that have it
-            for name in bound.names:
-                self._unused(name)
+            self._forget(route)
+
+    def _forget(self, route: bytes) -> None:
+        bound = self.bounds.pop(route)
+        bound.generation = -1  # for the open holds that have it
+        for name in bound.names:
+            self._unused(name)
 
     def _forget_bounds(self) -> None:
         """Accounts or limits have come or gone: look every route up again when it is needed."""
