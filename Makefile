@@ -9,7 +9,9 @@
 # make tests-newest   those that need no SDK, on the newest of them alone
 # make proof   attacks on the ledgers, each repeatable by its seed, as a table; LONG=1, or make proof-long: the long form
 # make demo    the race of `budgeted demo`, through the real OpenAI SDK: no key needed
-# make bench   what a metered call costs; beside LiteLLM's proxy after `make .venv-gateway-rivals/.ready`
+# make bench   what a metered call costs, at the end beside other packages, as a table and a chart; BENCH="peers sql": only these;
+#              beside LiteLLM's proxy after `make .venv-gateway-rivals/.ready`
+# make bench-documents  that table and chart into the README and the documentation
 # make picture docs/pictures, of a page that a real run fills (needs chromium)
 # make page-figures  how heavy and how fast each view of the page is, and what axe finds
 # make dist    the files of a release, in dist: made twice alike, checked, and tried in an environment of their own
@@ -36,7 +38,7 @@ PYTEST = -m pytest -n auto --dist worksteal
 ifndef BESIDE
 .NOTPARALLEL:
 endif
-.PHONY: check checks test matrix matrix-newest proof proof-long demo bench picture page-figures dist docs docs-serve tables format clean
+.PHONY: check checks test matrix matrix-newest proof proof-long demo bench bench-documents picture page-figures dist docs docs-serve tables format clean
 .PHONY: lint types pyright tests-quick tests-core tests-all tests-openai2 tests-others tests-net tests-litellm-proxy
 .PHONY: tests-pythons tests-newest
 
@@ -65,6 +67,11 @@ $(VENV)/.ready: pyproject.toml
 # What the proof needs besides: a few packages more in the same environment.
 $(VENV)/.proof-ready: $(VENV)/.ready
 	@$(BIN)/python -m pip install --quiet --quiet --group proof
+	@touch $@
+
+# What is measured beside: packages of others, which go together with all of ours.
+$(VENV)/.bench-ready: $(VENV)/.ready
+	@$(BIN)/python -m pip install --quiet --quiet --group peers
 	@touch $@
 
 .venv-openai2/.ready: pyproject.toml
@@ -198,8 +205,11 @@ proof-long: $(VENV)/.proof-ready
 demo: $(VENV)/.ready
 	$(BIN)/python demo/demo.py
 
-bench: $(VENV)/.ready
-	$(BIN)/python -m benchmarks
+bench: $(VENV)/.bench-ready
+	$(BIN)/python -m benchmarks $(BENCH)
+
+bench-documents: $(VENV)/.bench-ready
+	$(BIN)/python -m benchmarks.peer_documents
 
 picture: $(VENV)/.ready
 	$(BIN)/python scripts/picture.py

@@ -22,9 +22,10 @@ ALL = (
     "gateway",
     "litellm_proxy",
     "telemetry",
-    "peers",
     "imports",
+    "peers",
 )
+"""In this order: it ends with the table and the chart that others are in."""
 
 parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
 parser.add_argument("name", nargs="*", metavar="NAME", help=f"one of {', '.join(ALL)}; all of them if none is named")

@@ -1,8 +1,9 @@
 """The other packages that limit what LLM calls cost, each used as its own documentation says.
 
-An adapter is a context manager that puts the calls of an OpenAI client under a budget in USD. Where a package does not
-count USD, or wants an estimate, it gets exact ones. What else a package looks at (loops, rates) is set so that it does
-not get in the way. Everything is imported where it is used: nothing but the one package measured is in the process.
+An adapter is a context manager that puts the calls of an OpenAI client under a budget in USD, by the mode of its
+package that is best for that. Where a package does not count USD, or wants an estimate, it gets exact ones. What else a
+package looks at (loops, rates) is set so that it does not get in the way. Everything is imported where it is used:
+nothing but the one package measured is in the process.
 """
 
 from __future__ import annotations
@@ -10,95 +11,25 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
-import openai
-
-MODEL = "gpt-4o"
-INPUT_USD, OUTPUT_USD = 2.5e-6, 10e-6  # per token
-INPUT_TOKENS, OUTPUT_TOKENS = 14, 9_900
-CALL_USD = INPUT_TOKENS * INPUT_USD + OUTPUT_TOKENS * OUTPUT_USD
-REQUEST: dict[str, Any] = {
-    "model": MODEL,
-    "messages": [{"role": "user", "content": "What is the capital of France?"}],
-    "max_tokens": OUTPUT_TOKENS,
-}
-ANY = 10**9
-
-
-class Guarded(NamedTuple):
-    """Calls under a budget: `create` as the SDK's, the USD that the package says were spent, the calls it knows of."""
-
-    create: Callable[..., Any]
-    spent: Callable[[], float]
-    known: Callable[[], int] | None = None
-
-
-class Refused(Exception):  # noqa: N818
-    """For packages that leave it to the caller to refuse."""
-
-
-def sdk(client: Any) -> Callable[..., Any]:
-    """What sends a request."""
-    return client.chat.completions.create
-
-
-@dataclass(frozen=True)
-class Peer:
-    """How a package is called in the table and in the package index, used, and what it is meant for."""
-
-    name: str
-    distribution: str
-    guard: Callable[[Any, float], AbstractContextManager[Guarded]]
-    send: Callable[[Any], Callable[..., Any]] = sdk
-    shared: bool = True  # by threads
-    asynchronous: bool = True
-    kept: bool = False
-
-
-def around(
-    client: Any,
-    send: Callable[..., Any],
-    block: Callable[[], AbstractContextManager[Any]],
-    record: Callable[[Any, Any], Any] = lambda *_: None,
-) -> Callable[..., Any]:
-    """Each call in a block of its own, and recorded there."""
-
-    def create(**request: Any) -> Any:
-        with block() as opened:
-            answer = send(**request)
-            record(opened, answer)
-        return answer
-
-    async def create_async(**request: Any) -> Any:
-        with block() as opened:
-            answer = await send(**request)
-            record(opened, answer)
-        return answer
-
-    return create_async if isinstance(client, openai.AsyncOpenAI) else create
-
-
-def usd(answer: Any) -> float:
-    """What an answer costs, for packages that ask their caller."""
-    return float(answer.usage.prompt_tokens * INPUT_USD + answer.usage.completion_tokens * OUTPUT_USD)
-
-
-@contextmanager
-def budgeted(client: Any, limit: float, ledger: str = "./ledger", fsync: Any = "background") -> Iterator[Guarded]:
-    from budgeted import BudgetManager
-
-    def known() -> int:
-        held = manager.balance().held  # by calls of the dead that are not given up yet
-        return sum(row.calls for row in manager.report(by="model").values()) + round(held / CALL_USD)
-
-    with (
-        BudgetManager("peers", max_budget=limit, ledger=os.environ.get(ledger, ledger), fsync=fsync) as manager,
-        manager.budget("alice"),
-    ):
-        yield Guarded(sdk(client), lambda: manager.balance().spent, known)
+from benchmarks.peer_calls import (
+    ANY,
+    CALL_USD,
+    INPUT_TOKENS,
+    MODEL,
+    OUTPUT_TOKENS,
+    Guarded,
+    Refused,
+    around,
+    first_chunk,
+    is_async,
+    sdk,
+    usd,
+)
 
 
 @contextmanager
@@ -119,8 +50,8 @@ def shekel_redis(client: Any, limit: float) -> Iterator[Guarded]:
     def send(**request: Any) -> Any:
         return sdk(client)(**request)  # patched while a block is open
 
-    create = around(client, send, lambda: budget(max_usd=limit, name="peers", backend=backend))
-    yield Guarded(create, lambda: backend.get_state("peers").get("usd", 0.0))
+    spent = lambda: backend.get_state("peers").get("usd", 0.0)  # noqa: E731
+    yield around(client, send, spent, lambda: budget(max_usd=limit, name="peers", backend=backend))
 
 
 @contextmanager
@@ -128,13 +59,13 @@ def token_budget(client: Any, limit: float) -> Iterator[Guarded]:
     from token_budget import BudgetPool
 
     pool = BudgetPool(usd_cap=limit)
-    create = around(
+    yield around(
         client,
         sdk(client),
+        lambda: pool.snapshot().usd_used,
         lambda: pool.reserve(usd=CALL_USD),
         lambda reservation, answer: reservation.commit(usd=usd(answer)),
     )
-    yield Guarded(create, lambda: pool.snapshot().usd_used)
 
 
 @contextmanager
@@ -175,7 +106,7 @@ def agentbudget(client: Any, limit: float) -> Iterator[Guarded]:
                 raise Refused
             return nullcontext()
 
-        yield Guarded(around(client, sdk(wrap_client(client, session)), room), lambda: session.spent)
+        yield around(client, sdk(wrap_client(client, session)), lambda: session.spent, room)
 
 
 @contextmanager
@@ -184,8 +115,9 @@ def llm_toll(client: Any, limit: float) -> Iterator[Guarded]:
 
     store = create_store()
     set_store(store)
-    create = track_costs(project="peers", max_budget=limit)(around(client, sdk(client), nullcontext))
-    yield Guarded(create, lambda: store.get_total_cost("peers"))
+    spent = lambda: store.get_total_cost("peers")  # noqa: E731
+    create = track_costs(project="peers", max_budget=limit)(around(client, sdk(client), spent, nullcontext).create)
+    yield Guarded(create, spent)
 
 
 @contextmanager
@@ -207,7 +139,7 @@ def litellm_send(client: Any) -> Callable[..., Any]:
     import litellm
 
     send: Callable[..., Any] = litellm.completion
-    if isinstance(client, openai.AsyncOpenAI):
+    if is_async(client):
         send = litellm.acompletion
     return partial(send, api_base=str(client.base_url), api_key="none", custom_llm_provider="openai", max_retries=0)
 
@@ -225,25 +157,171 @@ def litellm(client: Any, limit: float) -> Iterator[Guarded]:
             raise Refused
         return nullcontext()
 
-    create = around(
-        client, litellm_send(client), room, lambda _, answer: manager.update_cost(completion_obj=answer, user="alice")
+    def record_left(_: None, chunk: Any) -> None:
+        received = chunk.choices[0].delta.content or ""
+        manager.update_cost(user="alice", model=MODEL, input_text="", output_text=received)
+
+    yield around(
+        client,
+        litellm_send(client),
+        lambda: float(manager.get_current_cost("alice")),
+        room,
+        lambda _, answer: manager.update_cost(completion_obj=answer, user="alice"),
+        record_left,
     )
-    yield Guarded(create, lambda: float(manager.get_current_cost("alice")))
 
 
-PEERS = (
-    Peer("budgeted, in memory", "budgeted", partial(budgeted, ledger="memory://")),
-    Peer("budgeted, journal", "budgeted", budgeted, kept=True),
-    Peer("budgeted, journal, fsync", "budgeted", partial(budgeted, fsync="always"), kept=True),
-    Peer("budgeted, Redis", "budgeted", partial(budgeted, ledger="REDIS_URL"), kept=True),
-    Peer("agent-budget-guard", "agent-budget-guard", agent_budget_guard, asynchronous=False),
-    Peer("agentbudget", "agentbudget", agentbudget),
-    Peer("budget-guard-llm", "budget-guard-llm", budget_guard),
-    Peer("burnmap", "burnmap", burnmap),
-    Peer("LiteLLM's BudgetManager", "litellm", litellm, send=litellm_send, kept=True),
-    Peer("llm-toll", "llm-toll", llm_toll, kept=True),
-    Peer("shekel", "shekel", shekel, shared=False),
-    Peer("shekel, Redis", "shekel", shekel_redis, kept=True),
-    Peer("token-budget-py", "token-budget-py", token_budget),
-    Peer("tokencap", "tokencap", tokencap, kept=True),
-)
+@contextmanager
+def floe_guard(client: Any, limit: float, *, kept: bool = False) -> Iterator[Guarded]:
+    """``reserve`` and ``settle`` by hand, with what ``estimate_call`` makes of the request's own cap.
+
+    Its own functions for OpenAI reserve what the last call has cost, which is nothing before the first. A stream is
+    fed to its ``StreamGuard``, which its store in SQLite does not go with.
+    """
+    from floe_guard import BudgetGuard, SqliteStore
+    from floe_guard.stream import StreamGuard
+
+    store: Any = {"window": "utc-day", "store": SqliteStore("floe.sqlite3")} if kept else {}
+    guard = BudgetGuard(limit_usd=limit, **store)
+    send = sdk(client)
+
+    def reserve(request: Any) -> Any:
+        return guard.reserve(guard.estimate_call(MODEL, INPUT_TOKENS, request["max_tokens"]))
+
+    def settled(held: Any, answer: Any) -> Any:
+        guard.settle(MODEL, answer.usage.prompt_tokens, answer.usage.completion_tokens, reserved=held)
+        return answer
+
+    def create(**request: Any) -> Any:
+        held = reserve(request)
+        try:
+            answer = send(**request)
+        except BaseException:
+            guard.release(held)
+            raise
+        return settled(held, answer)
+
+    async def create_async(**request: Any) -> Any:
+        held = reserve(request)
+        try:
+            answer = await send(**request)
+        except BaseException:
+            guard.release(held)
+            raise
+        return settled(held, answer)
+
+    def leave(**request: Any) -> None:
+        with StreamGuard(guard, MODEL, prompt_tokens=INPUT_TOKENS, reserved=reserve(request)) as stream:
+            stream.feed_text(first_chunk(send(**request)).choices[0].delta.content or "")
+
+    def known() -> int:
+        left = guard.advisory().remaining_usd  # after what is spent, and what calls of the dead hold for ever
+        return round((limit - left) / CALL_USD)
+
+    yield Guarded(create_async if is_async(client) else create, lambda: guard.spent_usd, known if kept else None, leave)
+
+
+@contextmanager
+def backstop(client: Any, limit: float, **settings: Any) -> Iterator[Guarded]:
+    """The client wrapped, with a budget in dollars and a file of what was spent, which no later process counts in."""
+    from backstop import Backstop, BackstopConfig
+    from backstop.ledger.export import read_ledger
+
+    file = "backstop.jsonl"
+    config = BackstopConfig(ledger_enabled=True, ledger_path=file, **settings)
+    wrapped = Backstop.wrap(client, budget=None, budget_usd=Decimal(str(limit)), config=config)
+
+    def known() -> int:
+        return len(read_ledger(file).events)
+
+    try:
+        yield Guarded(sdk(wrapped), lambda: float(wrapped._backstop_state.budget.spent_usd), known)
+    finally:
+        Backstop.close(wrapped)
+
+
+@contextmanager
+def agentguard_spend(client: Any, limit: float) -> Iterator[Guarded]:
+    """The client wrapped, under a policy that blocks. It counts whole cents, of input and output each."""
+    from agentguard_spend import InMemorySpendStore, SpendCap, SpendPolicy, SpendScope, with_spend_guard
+    from agentguard_spend.cost_table import compute_call_cents
+    from agentguard_spend.spend_guard import SpendGuardConfig
+
+    scope, store = SpendScope(tenantId="peers", userId="alice"), InMemorySpendStore()
+    cap = SpendCap(amountCents=round(limit * 100), window="per_month", action="block")
+    began = datetime.now(UTC).isoformat()
+    policy = SpendPolicy("peers", "peers", scope, [cap], mode="enforce", version=1, effectiveFrom=began)
+    config = SpendGuardConfig(policy=policy, spendStore=store)
+    each = compute_call_cents(MODEL, INPUT_TOKENS, OUTPUT_TOKENS)
+
+    def cents() -> int:
+        return sum(window.cents for window in store._state.values())
+
+    guarded = with_spend_guard(client, policy=policy, scope=scope, config=config)
+    yield Guarded(sdk(guarded), lambda: cents() / 100, lambda: round(cents() / each))
+
+
+@contextmanager
+def veronica(client: Any, limit: float) -> Iterator[Guarded]:
+    """``wrap_llm_call`` of an ``ExecutionContext``, with what the call costs as its hint: that is what it charges.
+
+    Its patch of OpenAI's SDK checks before a call without knowing what it may cost, and counts afterwards.
+    """
+    from veronica_core import ExecutionConfig, ExecutionContext, WrapOptions
+
+    config = ExecutionConfig(max_cost_usd=limit, max_steps=ANY, max_retries_total=ANY, timeout_ms=0)
+    options = WrapOptions(operation_name="peers", cost_estimate_hint=CALL_USD)
+    send = sdk(client)
+    with ExecutionContext(config=config) as context:
+
+        def wrapped(work: Callable[..., Any], **request: Any) -> Any:
+            answers: list[Any] = []
+            context.wrap_llm_call(fn=lambda: answers.append(work(**request)), options=options)
+            if not answers:
+                raise Refused
+            return answers[0]
+
+        yield Guarded(
+            partial(wrapped, send),
+            lambda: context.get_graph_snapshot()["aggregates"]["total_cost_usd"],
+            leave=partial(wrapped, lambda **request: first_chunk(send(**request))),
+        )
+
+
+@contextmanager
+def inferrail(client: Any, limit: float) -> Iterator[Guarded]:
+    """Its gateway in this process, with a budget for one run that each request names, and its files in SQLite."""
+    import inferrail as gateway
+    from inferrail.budgets.store import BudgetStore
+    from inferrail.config.models import BudgetsConfig, InferrailConfig, ProviderConfig, ReceiptsConfig, TelemetryConfig
+    from inferrail.receipts.sqlite_store import ReceiptsStore
+
+    os.environ["OPENAI_API_KEY"] = "none"
+    upstream = ProviderConfig(
+        type="openai_compatible",
+        api_key_env="OPENAI_API_KEY",
+        base_url=str(client.base_url).rstrip("/"),
+        price_as="openai",
+        request_stream_usage=True,
+    )
+    config = InferrailConfig(
+        providers={"openai": upstream},
+        routes={},
+        default_provider="openai",
+        telemetry=TelemetryConfig(sink="none"),
+        receipts=ReceiptsConfig(sink="sqlite", path="receipts.db"),
+        budgets=BudgetsConfig(enabled=True, path="budgets.db"),
+    )
+    url = gateway.start(config)
+    run = {"X-Inferrail-Attribute-Work-Id": "peers", "X-Inferrail-Budget-Usd": f"{limit:.2f}"}
+    receipts, budgets = ReceiptsStore("receipts.db"), BudgetStore("budgets.db")
+
+    def spent() -> float:
+        return float(sum(receipt.estimated_cost_usd or 0 for receipt in receipts.read_all()[0]))
+
+    def known() -> int:
+        held = sum(hold.amount_usd for hold in budgets.list_reservations())  # by calls of the dead
+        return round((spent() + float(held)) / CALL_USD)
+
+    yield Guarded(sdk(client.with_options(base_url=url, default_headers=run)), spent, known)
+    gateway.stop()

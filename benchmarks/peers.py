@@ -1,45 +1,51 @@
 """budgeted beside the other packages that limit what LLM calls cost, in the same run.
 
 Race: a budget of $1.00, calls that cost $0.099 (so that ten fit) and take 50 ms, 50 of them at once, through the real
-OpenAI SDK, on a provider simulated on loopback that counts what it bills. Then 50 more. Overhead: what the package adds
-to a call that is answered at once. kill -9: how many of the calls that were billed the next process does not know of,
-where a package keeps anything. Every package has a process of its own for each of these; `peer_adapters` says how each
-is used, and the dependency group `peers` brings them.
+OpenAI SDK, on a provider simulated on loopback that counts what it bills. Then 50 more; and 50 at once that send no
+``max_tokens``, which cost the same. Streams: 60 of that cost, one after the other, each left after its first chunk,
+where the provider goes on and bills the whole. kill -9: how many of the calls that were billed the next process does
+not know of, where a package keeps anything. Overhead: what the package adds to a call that is answered at once, in
+microseconds and, of those that keep the limit in the race, in instructions. Every package has a process of its own for
+each of these; `peer_adapters` says how each is used, and the dependency group `peers` brings them.
+
+What came of it is kept in `build`, from where ``python -m benchmarks.peer_documents`` brings it into the documentation.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import multiprocessing
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import redis
 
-from benchmarks.guarded_call import PASSES, Floor, call_times, floor_times, guarded
-from benchmarks.measuring import best
-from benchmarks.peer_adapters import INPUT_TOKENS, OUTPUT_TOKENS, PEERS, Peer
+from benchmarks import instruction_counts, peer_chart, peer_runs, peer_table
+from benchmarks.peer_calls import INPUT_TOKENS, OUTPUT_TOKENS, Peer
+from benchmarks.peer_list import PEERS
+from benchmarks.peer_table import BUILD, Measured
 from benchmarks.redis_ledger import server
-from budgeted import BudgetManager
 from budgeted.testing import Reply, SimulatedProvider
 from budgeted.testing.provider_interface import Provider
 
 REPLY = Reply(input_tokens=INPUT_TOKENS, output_tokens=OUTPUT_TOKENS, latency=0.05)
-ROUNDS = 4
+ROUNDS = 3
 KILL_AFTER = 40
 SECONDS = 180
-HEAD = (
-    ("", "50 threads", "", "", "50 more", "50 tasks", "kill -9", "adds to"),
-    ("", "billed", "it says", "answers", "billed", "billed", "lost", "a call"),
-)
+ROOT = str(Path(__file__).parents[1])
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["openai.resources.chat.completions", "benchmarks.peer_runs"])
 
 
 class Runs:
@@ -48,11 +54,13 @@ class Runs:
     def __init__(self, provider: Provider, redis_url: str) -> None:
         self.provider = provider
         self.redis = redis_url
-        root = str(Path(__file__).parent.parent)
-        path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-        self.environment = dict(
-            os.environ, PYTHONPATH=path, REDIS_URL=redis_url, LITELLM_LOCAL_MODEL_COST_MAP="True", **encodings()
-        )
+        self.told = {
+            "REDIS_URL": redis_url,
+            "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+            "DO_NOT_TRACK": "1",
+            "AGENTGUARD_NO_BEACON": "1",
+            **encodings(),
+        }
 
     def fresh(self) -> None:
         """Forget what was billed and kept."""
@@ -61,25 +69,23 @@ class Runs:
         with redis.Redis.from_url(self.redis) as client:
             client.flushall()
 
-    def start(self, peer: Peer, run: str, folder: str) -> subprocess.Popen[bytes]:
-        """A process that measures this, at home in the folder."""
-        command = [sys.executable, "-m", "benchmarks.peer_runs", peer.name, run, self.provider.url, f"{folder}/result"]
-        quiet = subprocess.DEVNULL
-        return subprocess.Popen(
-            command, cwd=folder, env={**self.environment, "HOME": folder}, stdout=quiet, stderr=quiet
-        )
+    def start(self, peer: Peer, run: str, folder: str) -> BaseProcess:
+        """A process that measures this."""
+        output = f"{folder}/result"
+        named = (peer.name, run, self.provider.url, output)
+        process = FORKS.Process(target=peer_runs.in_a_fork, args=(folder, {**self.told, "HOME": folder}, *named))
+        process.start()
+        return process
 
     def result(self, peer: Peer, run: str, folder: str) -> Mapping[str, Any]:
         """What such a process says."""
         process = self.start(peer, run, folder)
-        try:
-            process.wait(SECONDS)
-        except subprocess.TimeoutExpired:
+        process.join(SECONDS)
+        if process.is_alive():
             process.kill()
-            process.wait()
+            process.join()
             return {"failed": f"no end after {SECONDS} s"}
-        result = Path(folder, "result")
-        return json.loads(result.read_bytes()) if result.exists() else {"failed": f"exit code {process.returncode}"}
+        return said(folder, process.exitcode)
 
     def run(self, peer: Peer, run: str) -> Mapping[str, Any]:
         """One measurement, with nothing left of those before."""
@@ -87,18 +93,37 @@ class Runs:
         with tempfile.TemporaryDirectory() as folder:
             return self.result(peer, run, folder)
 
+    def instructions(self, peer: Peer) -> Mapping[str, Any]:
+        """How many a call takes more."""
+        self.fresh()
+        with tempfile.TemporaryDirectory() as folder:
+            module = (sys.executable, "-m", "benchmarks.peer_runs")
+            named = (peer.name, "instructions", self.provider.url, f"{folder}/result")
+            environment = {**os.environ, **self.told, "HOME": folder, "PYTHONPATH": ROOT}
+            quiet = subprocess.DEVNULL
+            command = (*instruction_counts.counting(folder), *module, *named)
+            ended = subprocess.run(command, cwd=folder, env=environment, stdout=quiet, stderr=quiet, check=False)
+            result = said(folder, ended.returncode)
+            return result if "failed" in result else {"added": instruction_counts.added(result, folder)}
+
     def killed(self, peer: Peer) -> Mapping[str, Any]:
         """What is known after a process was killed with calls in flight."""
         self.fresh()
         with tempfile.TemporaryDirectory() as folder:
             process = self.start(peer, "doomed", folder)
             patience = time.monotonic() + SECONDS
-            while process.poll() is None and len(self.provider.bill) < KILL_AFTER and time.monotonic() < patience:
+            while process.is_alive() and len(self.provider.bill) < KILL_AFTER and time.monotonic() < patience:
                 time.sleep(0.01)
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+            process.kill()
+            process.join()
             self.provider.wait_idle()
             return self.result(peer, "after", folder)
+
+
+def said(folder: str, code: int | None) -> Mapping[str, Any]:
+    """What a process has written before it ended."""
+    result = Path(folder, "result")
+    return json.loads(result.read_bytes()) if result.exists() else {"failed": f"exit code {code}"}
 
 
 def encodings() -> dict[str, str]:
@@ -108,87 +133,83 @@ def encodings() -> dict[str, str]:
     return {} if files is None or "TIKTOKEN_CACHE_DIR" in os.environ else {"TIKTOKEN_CACHE_DIR": str(files)}
 
 
-class Table:
-    """Rows as they are measured, and notes for below."""
-
-    def __init__(self) -> None:
-        self.rows: dict[str, list[str]] = {}
-        self.notes: dict[str, None] = {}
-
-    def cell(self, peer: Peer, result: Mapping[str, Any], text: str) -> str:
-        """The text with figures of the result, or a note of what happened instead."""
-        if "failed" not in result:
-            return text.format_map(result)
-        self.notes[f"{peer.name}: {result['failed']}"] = None
-        return "failed"
-
-    def race(self, runs: Runs, peer: Peer) -> list[str]:
-        """What threads and tasks spend."""
-        if not peer.shared:
-            self.notes[f"{peer.name}: not to be shared by threads or tasks, says its documentation"] = None
-            return ["-"] * 5
-        threads = runs.run(peer, "threads")
-        tasks = runs.run(peer, "tasks") if peer.asynchronous else {}
-        for name, times in {**threads.get("errors", {}), **tasks.get("errors", {})}.items():
-            if "Budget" not in name and name != "Refused":
-                self.notes[f"{peer.name}: {times} calls raised {name}"] = None
-        texts = ("{billed:.2f}", "{says:.2f}", "{answers}", "{more:.2f}")
-        return [
-            *(self.cell(peer, threads, text) for text in texts),
-            self.cell(peer, tasks, "{billed:.2f}") if peer.asynchronous else "no async",
-        ]
-
-    def killed(self, runs: Runs, peer: Peer) -> str:
-        """What it has forgotten after a kill -9."""
-        return self.cell(peer, runs.killed(peer), "{lost} of {calls}") if peer.kept else "keeps none"
-
-    def overhead(self, peer: Peer, results: list[Mapping[str, Any]]) -> str:
-        """What it adds to a call, at best."""
-        failed = [result for result in results if "failed" in result]
-        if failed:
-            return self.cell(peer, failed[0], "")
-        if not all(result["counted"] for result in results):
-            self.notes[f"{peer.name}: did not count every call while it was timed"] = None
-        alone, under = (min(result[name] for result in results) for name in ("alone", "guarded"))
-        return f"{under - alone:,.1f} us"
-
-    def print(self) -> None:
-        """All of it."""
-        for row, *cells in (*HEAD, *([name, *cells] for name, cells in self.rows.items())):
-            print(f"  {row:41}" + "".join(f"{cell:>12}" for cell in cells))
-        for note in self.notes:
-            print(f"  {note}")
+def race(runs: Runs, peer: Peer, measured: Measured) -> None:
+    """What is billed, of those that meet requests."""
+    if peer.timed_only:
+        return
+    if peer.shared:
+        measured.threads = runs.run(peer, "threads")
+        if peer.asynchronous:
+            measured.tasks = runs.run(peer, "tasks")
+        if not peer.estimated_by_caller:
+            measured.uncapped = runs.run(peer, "uncapped")
+    if peer.streams:
+        measured.left = runs.run(peer, "left")
+    if peer.kept:
+        measured.killed = runs.killed(peer)
 
 
-def decorated(ledger: str) -> float:
-    """What a call of a guarded function takes that no SDK makes, as in `guarded_call`."""
-    with BudgetManager("peers", max_budget=10**6, ledger=ledger) as manager:
-        complete = guarded(manager)
-        return best(lambda times: call_times(complete, times), PASSES)
-
-
-def main() -> None:
-    table = Table()
-    peers = {}
+def installed(only: Sequence[str]) -> tuple[dict[str, Peer], list[str]]:
+    """The packages that are here, by name and version, and a note of each that is not."""
+    peers, notes = {}, []
     for peer in PEERS:
+        if only and peer.distribution not in only and peer.name not in only:
+            continue
         try:
-            peers[f"{peer.name} {version(peer.distribution)}"] = peer
+            number = version(peer.distribution)
         except PackageNotFoundError:
-            table.notes[f"{peer.name}: not installed"] = None
-    overheads: dict[str, list[Mapping[str, Any]]] = {name: [] for name in peers}
-    ours: dict[str, list[float]] = {"floor: lock, two additions, twice": [], "in memory": [], "journal": []}
-    with SimulatedProvider.spawn() as provider, server() as redis_url, tempfile.TemporaryDirectory() as folder:
-        runs = Runs(provider, redis_url)
-        for _ in range(ROUNDS):  # round by round, so that the noise of the machine hits all
+            notes.append(f"{peer.name}: not installed")
+        else:
+            peers[peer.name if peer.distribution == "budgeted" else f"{peer.name} {number}"] = peer
+    return peers, notes
+
+
+def measure(peers: Mapping[str, Peer]) -> dict[str, Measured]:
+    """All that is measured of them: times first, while nothing else runs; then what a busy machine does not change."""
+    found = {name: Measured() for name in peers}
+    with serving() as runs, serving() as counting, ThreadPoolExecutor(1) as beside:
+        for number in range(ROUNDS):  # round by round, so that the noise of the machine hits all
             for name, peer in peers.items():
-                overheads[name].append(runs.run(peer, "overhead"))
-            floor = best(lambda times: floor_times(Floor(), times), PASSES)
-            for figures, figure in zip(ours.values(), (floor, decorated("memory://"), decorated(folder)), strict=True):
-                figures.append(figure)
+                say(f"round {number + 1} of {ROUNDS}: {name}")
+                found[name].overheads.append(runs.run(peer, "overhead"))
+        counts = {}
         for name, peer in peers.items():
-            cells = table.race(runs, peer)
-            table.rows[name] = [*cells, table.killed(runs, peer), table.overhead(peer, overheads[name])]
-    for what, figures in ours.items():
-        name = what if what.startswith("floor") else f"budgeted, {what}, a decorated function"
-        table.rows[name] = [""] * 6 + [f"{min(figures):.1f} us"]
-    table.print()
+            say(f"races: {name}")
+            race(runs, peer, found[name])
+            if instruction_counts.VALGRIND and (peer.timed_only or found[name].keeps_the_limit):
+                counts[name] = beside.submit(counting.instructions, peer)
+        for name, count in counts.items():
+            say(f"instructions: {name}")
+            found[name].instructions = count.result()
+    return found
+
+
+def say(what: str) -> None:
+    """Show how far it is."""
+    print(f"  {what}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def serving() -> Iterator[Runs]:
+    """Runs with a provider and a Redis of their own."""
+    with SimulatedProvider.spawn() as provider, server() as redis_url:
+        yield Runs(provider, redis_url)
+
+
+def main(only: Sequence[str] = ()) -> None:
+    """Measure all, or those named; tell, and keep what came of it."""
+    peers, notes = installed(only)
+    found = measure(peers)
+    if not instruction_counts.VALGRIND:
+        notes.append("no valgrind here (apt-get install valgrind): instructions are not counted")
+    table = peer_table.Table(peers, found, notes)
+    print(table.text())
+    BUILD.mkdir(parents=True, exist_ok=True)
+    table.save()
+    chart = BUILD / "peers.svg"
+    chart.write_bytes(peer_chart.drawn(table))
+    print(f"\n  as a chart: {chart}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import functools
-import re
-import sys
-import xml.etree.ElementTree as ET
-from typing import Any, Final
+from typing import Final
 
 from budgeted import colours
 from budgeted.money import NANO, short_usd, to_usd
+from budgeted.page import self_contained_svg
 from budgeted.page.spend_over_time import SpendOverTime
 
 COLOURS: Final = (
@@ -29,21 +27,8 @@ OTHERS: Final = (colours.OTHER, "#9aa5ae")
 REST: Final = ("#b5bcc2", "#5d666e")
 """Of what is under no name."""
 
-_TEXT: Final = ("#3d4852", "#c3ccd4")
-_LINE: Final = ("#d5dbe0", "#3a444d")
-
-_RULES: Final = (
-    "text{font:12px system-ui,sans-serif}.legend text{font-size:13px}.no_data{font-size:18px;text-anchor:middle}"
-    ".x text{text-anchor:middle}.y text{text-anchor:end}.x .line{display:none}.line,.background{fill:none}"
-)
-
 _LONGEST_NAME: Final = 20
 """Characters of a name that a legend has room for."""
-
-_NO_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What no XML may hold: a model may be called anything."""
-
-_NUMBER: Final = re.compile(r"\d+\.\d+")
 
 _WIDTH, _HEIGHT, _SMALL_WIDTH, _SMALL_HEIGHT = 960, 340, 420, 320
 _MARGIN, _ROW = 8, 20
@@ -63,7 +48,7 @@ def spend_chart(spend: SpendOverTime, *, small: bool = False) -> bytes:
         >>> spend_chart(spend_by_days(books, "model", "day"))[:5]
         b'<?xml'
     """
-    pygal = _library()
+    pygal = self_contained_svg.library()
     labels, columns = _labels(spend, sparse=small), 2 if small else 5
     chart = pygal.StackedBar(
         width=_SMALL_WIDTH if small else _WIDTH,
@@ -90,21 +75,14 @@ def spend_chart(spend: SpendOverTime, *, small: bool = False) -> bytes:
         max_scale=5,
     )
     for line in spend.series:
-        chart.add(_NO_XML.sub("\N{REPLACEMENT CHARACTER}", line.name), [to_usd(amount) for amount in line.amounts])
-    chart.add_xml_filter(lambda root: _finished(root, spend))
+        chart.add(
+            self_contained_svg.text(line.name, "\N{REPLACEMENT CHARACTER}"), [to_usd(amount) for amount in line.amounts]
+        )
+    title = f"Spent per {spend.period}, by {self_contained_svg.text(spend.by)}"
+    style = self_contained_svg.stylesheet(functools.partial(_colours, spend))
+    chart.add_xml_filter(lambda root: self_contained_svg.finished(root, title, style))
     drawn: bytes = chart.render()
     return drawn
-
-
-@functools.cache
-def _library() -> Any:
-    """pygal, which has no types, without what it does to the imports of the whole process."""
-    import pygal  # type: ignore[import-untyped]
-    import pygal.style  # type: ignore[import-untyped]
-
-    # Its finder of maps, which are no part of it any more, has Python warn of every import that finds nothing.
-    sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__module__ != "pygal"]
-    return pygal
 
 
 def _labels(spend: SpendOverTime, *, sparse: bool) -> list[str]:
@@ -123,50 +101,7 @@ def _labels(spend: SpendOverTime, *, sparse: bool) -> list[str]:
     return labels
 
 
-def _finished(root: ET.Element, spend: SpendOverTime) -> ET.Element:
-    """A drawn chart without what is for scripts, in the page's colours, and about half as large."""
-    for parent in list(root.iter()):
-        for child in list(parent):
-            tag: object = child.tag
-            if tag in ("script", "desc", "title") or not isinstance(tag, str) or _is_nothing(child):
-                parent.remove(child)
-            elif child.get("class") == "bar":
-                _take_out(parent, child)
-    for node in root.iter():
-        for name in ("x", "y", "width", "height", "d"):
-            if (value := node.get(name)) is not None:
-                node.set(name, _NUMBER.sub(lambda found: f"{float(found[0]):.1f}".removesuffix(".0"), value))
-    title = root.makeelement("title", {})
-    title.text = f"Spent per {spend.period}, by {_NO_XML.sub('', spend.by)}"
-    root.insert(0, title)
-    for style in root.iter("style"):
-        style.text = _stylesheet(spend)
-    return root
-
-
-def _is_nothing(node: ET.Element) -> bool:
-    """Whether it is no more than room for a tooltip, or a bar of no height."""
-    if "overlay" in (node.get("class") or ""):
-        return not any(text.text for text in node.iter("text"))
-    return node.get("class") == "bar" and all(float(rect.get("height", 1)) == 0 for rect in node.iter("rect"))
-
-
-def _take_out(parent: ET.Element, group: ET.Element) -> None:
-    """Have a group's only rectangle stand where the group does."""
-    for rect in group.findall("rect"):
-        parent.insert(list(parent).index(group), rect)
-        for name in ("class", "rx", "ry"):
-            rect.attrib.pop(name, None)
-    parent.remove(group)
-
-
-def _stylesheet(spend: SpendOverTime) -> str:
-    light, dark = (_rules(spend, ground) for ground in (0, 1))
-    return f"{_RULES}{light}@media (prefers-color-scheme:dark){{{dark}}}"
-
-
-def _rules(spend: SpendOverTime, ground: int) -> str:
-    """The colours on light (0) or dark (1) ground."""
+def _colours(spend: SpendOverTime, ground: int) -> str:
+    """Of its series, on light (0) or dark (1) ground."""
     each = (*COLOURS, OTHERS, REST)
-    series = "".join(f".color-{i}{{fill:{each[spend.colour(line)][ground]}}}" for i, line in enumerate(spend.series))
-    return f"text{{fill:{_TEXT[ground]}}}.line{{stroke:{_LINE[ground]}}}{series}"
+    return "".join(f".color-{i}{{fill:{each[spend.colour(line)][ground]}}}" for i, line in enumerate(spend.series))
