@@ -20,6 +20,8 @@ ledger = MemoryLedger()
 for number in range({ACCOUNTS}):
     limit = LimitSpec("usd", 0, 10**9 + number, 0, NEVER, 0)
     ledger.set_limits(user_account(f"user-{{number}}"), [limit], explicit=True)
+last = ledger.read(user_account("user-{ACCOUNTS - 1}"))
+assert last.slots[0].amount == 10**9 + {ACCOUNTS - 1}, last
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
@@ -38,6 +40,8 @@ def serve(number):
         hold.settle(usage=Usage(5, 5))
 for number in range({ACCOUNTS}):
     timed(lambda: serve(number))
+assert manager.report(by="model")["m"].calls == {ACCOUNTS}
+assert manager.balance().held == 0
 calls = sorted(took)
 took.clear()
 for look in (
@@ -62,7 +66,9 @@ from budgeted.ledger.journal.ledger import JournalLedger
 [lock] = pathlib.Path(sys.argv[1]).rglob("lock")
 begun = time.perf_counter()
 ledger = JournalLedger(lock.parent)
-print(int(open("/proc/self/statm").read().split()[1]) * 4096, time.perf_counter() - begun)
+took = time.perf_counter() - begun
+assert ledger.read("u:user-0499999").calls == 1
+print(int(open("/proc/self/statm").read().split()[1]) * 4096, took)
 """
 
 

@@ -32,5 +32,6 @@ def work_together(what: str, where: str, calls: int, aim: str = "") -> None:
     with BudgetManager("shared", ledger=where) as manager:
         made, held = manager.report(by="model")["gpt-4o-mini"].calls, manager.balance().held
     expected = PROCESSES * (calls + WARM_UP)
-    exact = "exact" if made == expected and held == 0 else f"NOT EXACT: {made} of {expected}, held {held}"
-    line(f"{what}: {PROCESSES} processes together", f"{PROCESSES * calls / seconds:,.0f}/s", f"{exact} {aim}".rstrip())
+    assert made == expected, f"{made} calls are recorded of {expected}"
+    assert held == 0, f"{held} USD are still held"
+    line(f"{what}: {PROCESSES} processes together", f"{PROCESSES * calls / seconds:,.0f}/s", f"exact {aim}".rstrip())

@@ -22,6 +22,9 @@ from budgeted import BudgetManager
 
 PASSES = 20_000
 MODEL = "gpt-4o-mini"
+NANO_USD = 7_500
+"""What a call costs: 14 tokens at $0.15 and 9 at $0.60 per million."""
+
 MESSAGES = [{"role": "user", "content": "What is the capital of France?"}]
 
 
@@ -47,6 +50,16 @@ def guarded(manager: BudgetManager) -> Any:
         return answer
 
     return complete
+
+
+def check(manager: BudgetManager, complete: Any) -> None:
+    """See that a call is charged what it costs, to both accounts, and that nothing of it stays held."""
+    before = [manager.balance(account).spent for account in (None, "alice")]
+    call_times(complete, 1)
+    for account, spent in zip((None, "alice"), before, strict=True):
+        balance = manager.balance(account)
+        assert round((balance.spent - spent) * 1e9) == NANO_USD, balance
+        assert balance.held == 0, balance
 
 
 def call_times(complete: Any, times: int) -> None:
@@ -127,9 +140,11 @@ def main() -> None:
         disk_floor = best(lambda n: disk_floor_times(DiskFloor(f"{folder}/floor"), n), PASSES)
         with BudgetManager("memory", max_budget=10**6, ledger="memory://") as manager:
             complete = guarded(manager)
+            check(manager, complete)
             memory = best(lambda n: call_times(complete, n), PASSES)
         with BudgetManager("journal", max_budget=10**6, ledger=folder) as manager:
             complete = guarded(manager)
+            check(manager, complete)
             journal = best(lambda n: call_times(complete, n), PASSES)
     line("floor: lock and two conditional additions, twice", f"{floor:.2f} us")
     line("guarded call in memory", f"{memory:.2f} us", f"{memory / floor:.1f} times the floor (aim: below 6)")

@@ -8,11 +8,16 @@ import sys
 from benchmarks.measuring import line
 
 CODE = """
+import sys
 import time
 import opentelemetry.context
 started = time.perf_counter()
 from budgeted import budget
 print(time.perf_counter() - started)
+loaded = {"jinja2", "openai", "redis", "sqlalchemy", "starlette", "tiktoken"}.intersection(sys.modules)
+assert not loaded, f"it loads {loaded}"
+with budget("alice"):
+    pass
 """
 
 

@@ -40,13 +40,13 @@ TOGETHER = 50
 STREAMS = 60
 DOOMED = 8
 PLENTY = 1_000_000.0
-PASSES, ROUNDS = 10, 400
+PASSES, ROUNDS = 10, 200
 """The rounds are short: on a busy machine some of them run undisturbed."""
 
 COUNTED = 200
 """Calls whose instructions are counted, after as many to warm up."""
 
-SLOW_PASSES, SLOW_ROUNDS = 2, 300
+SLOW_PASSES, SLOW_ROUNDS = 2, 200
 """Of calls that are as slow as their HTTP client."""
 
 

@@ -23,10 +23,11 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 import redis
@@ -43,6 +44,9 @@ REPLY = Reply(input_tokens=INPUT_TOKENS, output_tokens=OUTPUT_TOKENS, latency=0.
 ROUNDS = 3
 KILL_AFTER = 40
 SECONDS = 180
+BESIDE = 3
+"""Packages side by side, where times do not count: they wait more than they work."""
+
 ROOT = str(Path(__file__).parents[1])
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["openai.resources.chat.completions", "benchmarks.peer_runs"])
@@ -167,20 +171,27 @@ def installed(only: Sequence[str]) -> tuple[dict[str, Peer], list[str]]:
 def measure(peers: Mapping[str, Peer]) -> dict[str, Measured]:
     """All that is measured of them: times first, while nothing else runs; then what a busy machine does not change."""
     found = {name: Measured() for name in peers}
-    with serving() as runs, serving() as counting, ThreadPoolExecutor(1) as beside:
+    with ExitStack() as stack:
+        free: Queue[Runs] = Queue()
+        for _ in range(BESIDE):
+            free.put(stack.enter_context(serving()))
+        runs = free.get()
         for number in range(ROUNDS):  # round by round, so that the noise of the machine hits all
             for name, peer in peers.items():
                 say(f"round {number + 1} of {ROUNDS}: {name}")
                 found[name].overheads.append(runs.run(peer, "overhead"))
-        counts = {}
-        for name, peer in peers.items():
-            say(f"races: {name}")
-            race(runs, peer, found[name])
-            if instruction_counts.VALGRIND and (peer.timed_only or found[name].keeps_the_limit):
-                counts[name] = beside.submit(counting.instructions, peer)
-        for name, count in counts.items():
-            say(f"instructions: {name}")
-            found[name].instructions = count.result()
+        free.put(runs)
+
+        def rest(name: str) -> None:
+            say(f"races and instructions: {name}")
+            runs = free.get()
+            race(runs, peers[name], found[name])
+            if instruction_counts.VALGRIND and (peers[name].timed_only or found[name].keeps_the_limit):
+                found[name].instructions = runs.instructions(peers[name])
+            free.put(runs)
+
+        with ThreadPoolExecutor(BESIDE) as pool:
+            list(pool.map(rest, peers))
     return found
 
 

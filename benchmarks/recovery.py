@@ -7,9 +7,10 @@ import time
 import zlib
 from pathlib import Path
 
-from benchmarks.guarded_call import call_times, guarded
+from benchmarks.guarded_call import NANO_USD, call_times, guarded
 from benchmarks.measuring import line
 from budgeted import BudgetManager
+from budgeted.ledger.accounts import GLOBAL
 from budgeted.ledger.journal import checked_lines
 from budgeted.ledger.journal import ledger as journal
 
@@ -48,5 +49,8 @@ def opened(path: Path) -> float:
     started = time.perf_counter()
     ledger = journal.JournalLedger(path.parent)
     seconds = time.perf_counter() - started
+    account = ledger.read(GLOBAL)
     ledger.close()
+    assert account is not None
+    assert account.usd == LINES // 2 * NANO_USD, account
     return seconds

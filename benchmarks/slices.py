@@ -57,6 +57,8 @@ def main() -> None:
             with BudgetManager("host", ledger=host) as local:
                 row = local.report(by="model")["gpt-4o-mini"]
                 calls, spent = calls + row.calls, spent + row.spent
-    exact = "exact" if abs(balance.spent - spent) < 1e-9 and not balance.held else f"NOT EXACT: {balance} {spent}"
-    line(f"{PROCESSES} processes with slices of ${SLICE} of one Redis", f"{calls / seconds:,.0f}/s", exact)
+    assert abs(balance.spent - spent) < 1e-9, f"{balance}, while the hosts have spent {spent}"
+    assert balance.held == 0, balance
+    assert balance.spent <= LIMIT, balance
+    line(f"{PROCESSES} processes with slices of ${SLICE} of one Redis", f"{calls / seconds:,.0f}/s", "exact")
     line(f"of a limit of ${LIMIT:.2f} they spent", f"{balance.spent / LIMIT:.2%}", "when each had been refused")

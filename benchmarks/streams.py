@@ -115,6 +115,15 @@ def read(opened: Callable[[], Any]) -> float:
     return (time.thread_time() - started) / CHUNKS * 1e6
 
 
+def check(manager: BudgetManager, opened: Callable[[], Any]) -> None:
+    """See that a stream is charged, whole."""
+    budgeted.instrument()
+    before = manager.report(by="model").total
+    read(opened)
+    after = manager.report(by="model").total
+    assert (after.calls - before.calls, after.output_tokens - before.output_tokens) == (1, CHUNKS), after
+
+
 def compare(opened: Callable[[], Any]) -> tuple[float, float]:
     """Microseconds per chunk of the SDK alone, and metered."""
     alone, metered = [], []
@@ -153,6 +162,7 @@ def main() -> None:
     logging.getLogger("budgeted").setLevel(logging.ERROR)
     with BudgetManager("streams", max_budget=10**6, ledger="memory://") as manager, manager.budget("alice"):
         for opened in (chat, responses, messages):
+            check(manager, opened(CHUNKS))
             alone, metered = compare(opened(CHUNKS))
             line(
                 f"{opened.__name__}: a chunk of the SDK alone, and metered",

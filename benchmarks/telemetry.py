@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 
-from benchmarks.guarded_call import call_times, guarded
+from benchmarks.guarded_call import call_times, check, guarded
 from benchmarks.measuring import ROUNDS, line
 from budgeted import BudgetManager
 
@@ -64,6 +64,7 @@ def case(name: str) -> None:
         attach()
     with BudgetManager("telemetry", max_budget=10**6, ledger="memory://", semconv=name == "semconv") as manager:
         complete = guarded(manager)
+        check(manager, complete)
         call_times(complete, 5 * PASSES)
         for _ in sys.stdin:
             started = time.perf_counter()
@@ -81,15 +82,19 @@ def collection() -> float:
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
+    from budgeted.manager import open_managers
     from budgeted.telemetry import instruments
 
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader], shutdown_on_exit=False)
     with BudgetManager("collected", max_budget="$10/day", default_user_limits="$1/day", ledger="memory://") as manager:
-        instruments.observe(provider.get_meter("budgeted"), lambda: [manager])
+        instruments.observe(provider.get_meter("budgeted"), open_managers.open_payers)
         for number in range(ACCOUNTS):
             with manager.hold(cost=0.00001, user=f"user-{number}") as held:
                 held.settle(cost=0.00001)
+        collected = reader.get_metrics_data()
+        assert collected is not None
+        assert '"budgeted.spent"' in collected.to_json(), "nothing is told of what was spent"
         times = []
         for _ in range(ROUNDS):
             started = time.perf_counter()

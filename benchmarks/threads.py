@@ -6,7 +6,7 @@ import tempfile
 import threading
 from typing import Any
 
-from benchmarks.guarded_call import call_times, guarded
+from benchmarks.guarded_call import call_times, check, guarded
 from benchmarks.measuring import ROUNDS, line, together
 from budgeted import BudgetManager
 
@@ -33,6 +33,10 @@ def main() -> None:
         for name, ledger in (("memory", "memory://"), ("journal", folder)):
             with BudgetManager(name, max_budget=10**6, ledger=ledger) as manager:
                 complete = guarded(manager)
+                check(manager, complete)
                 one, eight = rate(complete, 1), rate(complete, 8)
+                made, held = manager.report(by="model")["gpt-4o-mini"].calls, manager.balance().held
+                assert made == 2 * ROUNDS * CALLS + 1, f"{made} calls are recorded"
+                assert held == 0, f"{held} USD are still held"
             line(f"{name}: one thread", f"{one:,.0f}/s")
             line(f"{name}: eight threads", f"{eight:,.0f}/s", f"{eight / one:.2f} of one thread (aim: at least 0.7)")

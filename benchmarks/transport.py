@@ -198,7 +198,10 @@ def main() -> None:
                     scope = Scope((), silent=True)
                     if below:
                         enter(scope)
+                    before = manager.balance().spent
                     alone, hooked = added(client, method, url)
+                    charged = manager.balance().spent > before
+                    assert charged == (name == "a metered call"), f"{client.name}: {name}"
                     if below:
                         leave(scope)
                 share = (hooked - alone) / whole

@@ -41,4 +41,19 @@ def verbs(ledger: Ledger) -> tuple[Callable[[], str], Callable[[], None]]:
     def settle() -> None:
         ledger.settle(opened.pop(), USED, AT + 1)
 
+    check(ledger, hold, settle)
     return hold, settle
+
+
+def check(ledger: Ledger, hold: Callable[[], str], settle: Callable[[], None]) -> None:
+    """See that both do what they are timed for."""
+    before = ledger.read("u:alice")
+    hold()
+    held = ledger.read("u:alice")
+    settle()
+    settled = ledger.read("u:alice")
+    assert before is not None
+    assert held is not None
+    assert settled is not None
+    assert held.held - before.held == ASK.usd, held
+    assert (settled.held, settled.usd - before.usd) == (before.held, USED.usd), settled
