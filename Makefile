@@ -246,5 +246,5 @@ format: $(VENV)/.ready
 	$(BIN)/ruff format
 
 clean:
-	rm -rf .agents .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist site
+	rm -rf .agents .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist site
 	find src tests benchmarks proof demo -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
