@@ -5,6 +5,7 @@ from __future__ import annotations
 from benchmarks.peer_table import Measured, Table, within
 from budgeted.page import self_contained_svg
 
+TITLE = "Microseconds that a package adds to a call of the OpenAI SDK"
 WIDTH, ROW, AROUND = 960, 24, 120
 KINDS = (
     ("keeps the limit in everything tried here", ("#0f766e", "#3fb8a9")),
@@ -44,8 +45,7 @@ def drawn(table: Table) -> bytes:
     style = self_contained_svg.stylesheet(
         lambda ground: "".join(f".color-{kind}{{fill:{colours[ground]}}}" for kind, (_, colours) in enumerate(KINDS))
     )
-    title = "Microseconds that a package adds to a call of the OpenAI SDK"
-    chart.add_xml_filter(lambda root: self_contained_svg.finished(root, title, style))
+    chart.add_xml_filter(lambda root: self_contained_svg.finished(root, TITLE, style))
     svg: bytes = chart.render()
     return svg
 

@@ -11,15 +11,20 @@ import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from benchmarks.peer_chart import drawn, kind_of
+from benchmarks.peer_chart import TITLE, drawn, kind_of
 from benchmarks.peer_list import PEERS
 from benchmarks.peer_table import Measured, Table, within
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
+COSTS = ROOT / "docs" / "explanation" / "what-it-costs.md"
 CHART = ROOT / "docs" / "pictures" / "peers.svg"
 MARKS = "<!-- of `python -m benchmarks peers` -->", "<!-- up to here -->"
 WIDTH = 120
+LEGEND = """\
+Streams are left after their first chunk, at a provider that bills the whole. “Its caller's”: the package holds what its
+caller says that a call may cost. “Default output 16,384”: with this setting of its own, which is not what it starts
+with. Instructions are counted of those that keep the limit in the race."""
 
 
 def check(table: Table) -> None:
@@ -76,17 +81,23 @@ def listed(names: Sequence[str]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
+def write(page: Path, told: str) -> None:
+    """Have this between the page's marks."""
+    begin, end = MARKS
+    between = re.compile(f"({re.escape(begin)}\n).*({re.escape(end)})", re.DOTALL)
+    text = page.read_text(encoding="utf-8")
+    assert len(between.findall(text)) == 1, f"{page.name} has not both marks once"
+    page.write_text(between.sub(lambda found: f"{found[1]}\n{told}\n\n{found[2]}", text), encoding="utf-8")
+    print(page)
+
+
 def main() -> None:
     table = Table.kept()
     check(table)
-    begin, end = MARKS
-    found = re.compile(f"({re.escape(begin)}\n).*(\n{re.escape(end)})", re.DOTALL)
-    text = README.read_text(encoding="utf-8")
-    assert len(found.findall(text)) == 1, f"{README.name} has not both marks once"
-    told = f"\n{table.markdown()}\n\n{summary(table)}\n"
-    README.write_text(found.sub(lambda marks: marks[1] + told + marks[2], text), encoding="utf-8")
+    write(README, f"{LEGEND}\n\n{table.markdown()}\n\n{summary(table)}")
+    write(COSTS, f"The last one:\n\n![{TITLE}, by how well it keeps the limit](../pictures/{CHART.name})")
     CHART.write_bytes(drawn(table))
-    print(f"{README}\n{CHART}")
+    print(CHART)
 
 
 if __name__ == "__main__":
