@@ -72,6 +72,13 @@ def address(client: Client) -> tuple[str, list[str]]:
     return str(where), [known.get("password") or ""]
 
 
+def is_cluster(client: Client) -> bool:
+    """Whether a client speaks to a cluster, whose nodes know of what is published who listens to themselves alone."""
+    import redis
+
+    return isinstance(client, redis.RedisCluster)
+
+
 def database(client: Client) -> int:
     """The number of the database that a client uses there; a cluster has one."""
     import redis

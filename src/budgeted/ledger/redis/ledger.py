@@ -1,4 +1,4 @@
-"""The ledger in Redis or Valkey: one Lua script per verb, one round trip each.
+"""The ledger in Redis or Valkey: one Lua script per verb, one round trip each, or one of several calls' verbs together.
 
 The scripts are the files in ``lua/``. A script is atomic, and does nothing to a hold that it has been done to before: a
 client that repeats itself because a reply was cut off applies nothing twice. A server that forgot the scripts gets them
@@ -39,13 +39,13 @@ from budgeted.ledger.redis.stored_records import (
     correction_of,
     decode,
     hold_of,
-    in_parts,
     packed_amendment,
     packed_ask,
     packed_route,
     report_rows,
     stored_account,
     stored_charge,
+    with_parts,
 )
 from budgeted.ledger.spending_records import Charge, RollupRow, Used
 from budgeted.ledger.whole_content import Content
@@ -115,7 +115,10 @@ class RedisLedger(ScriptRunner):
         began, owner = boot_time(), self._owner_of(id)
         lease = self.lease if owner is self.owner and began >= self._lease_due else False
         try:
-            reply = self._run("hold", id, at, owner, lease, packed_ask(ask), self._packed(route), timeout=timeout)
+            waits = (True,) if self.turns.queues and self._turn_messages.listen() else ()
+            reply = self._run(
+                "hold", id, at, owner, lease, packed_ask(ask), self._packed(route), *waits, timeout=timeout
+            )
         except LedgerUnavailableError as error:
             self._doubt(id, at, error)
             raise
@@ -129,7 +132,7 @@ class RedisLedger(ScriptRunner):
                 count, granted, at, *parts = reply
             held = change_records.held(id, at, granted, ask, route.raw)
             if parts:
-                held = _with_parts(held, *parts)
+                held = with_parts(held, *parts)
             self._answered(count, held)
             return held
         kind, *answer = decode(reply)
@@ -171,8 +174,8 @@ class RedisLedger(ScriptRunner):
         """Drop a hold: nothing was spent. Returns False when no such hold is open."""
         kind, count, *freed = self._ask("release", ended_holds.REMEMBERED, id, timeout=timeout)
         self._answered(count, Released(id))
-        if freed and self.turns.queues:
-            self.turns.freed(freed[0])
+        if freed:
+            self._freed(freed[0])
         return bool(kind == "done")
 
     def post(
@@ -207,8 +210,8 @@ class RedisLedger(ScriptRunner):
             self._answered(answer[0])
             return False
         self._told.charged(answer[0] - 1, answer[0], id, used, at, reason, None if route is None else route.raw)
-        if answer[1:] and self.turns.queues:
-            self.turns.freed(answer[1])
+        if answer[1:]:
+            self._freed(answer[1])
         return True
 
     def ended(self, id: str) -> Charge | None:
@@ -382,18 +385,8 @@ class RedisLedger(ScriptRunner):
         while some == PAGE:
             some, freed = self._ask("sweep", ended_holds.REMEMBERED, mine, at, timeout, reason, PAGE)
             swept += some
-            if freed and self.turns.queues:
-                self.turns.freed(set(freed))
+            self._freed(set(freed))
         return swept
-
-
-def _with_parts(
-    plain: Held, usd: int, tokens: int, output: int, within: bytes, drawn_usd: int, drawn_tokens: int
-) -> Held:
-    """A hold of which the server has told more. One that calls have drawn on has less than was asked for."""
-    guess = None if within.decode() == plain.id else plain.guess
-    plain = msgspec.structs.replace(plain, usd=usd, tokens=tokens, guess=guess)
-    return in_parts(plain, output, within.decode(), (drawn_usd, drawn_tokens))
 
 
 def _settled_before(id: str, was: Sequence[int], used: Used) -> LedgerError:

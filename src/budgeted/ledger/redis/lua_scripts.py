@@ -9,24 +9,26 @@ from importlib import resources
 
 _PLAIN = ("common", "keys")
 _GUARDED = (*_PLAIN, "same_state")
-_BOOKING = (*_PLAIN, "limit_terms", "reservations", "booking")
+_BOOKING = (*_PLAIN, "limit_terms", "reservations", "waiting_line", "booking")
 _ONCE = (*_GUARDED, "same_answer_to_repeated_request")
-_CHANGING = (*_ONCE, "limit_terms", "later_periods", "reservations", "changed_accounts")
+_CHANGING = (*_ONCE, "limit_terms", "later_periods", "reservations", "waiting_line", "changed_accounts")
 _PARTS: dict[str, tuple[str, ...]] = {
     "open_ledger": _PLAIN,
     "find_standing": _PLAIN,
     "find_older_accounts": _PLAIN,
-    "hold": ("common", "limit_terms", "later_periods", "reservations", "routing", "admit"),
+    "hold": ("common", "limit_terms", "later_periods", "reservations", "waiting_line", "routing", "admit"),
     "settle": _BOOKING,
     "release": _BOOKING,
     "post": (*_BOOKING, "posted_charges", "later_periods", "routing"),
     "do_again": (*_BOOKING, "posted_charges", "later_periods"),
-    "sweep": (*_GUARDED, "limit_terms", "reservations", "booking"),
-    "correct": (*_ONCE, "limit_terms", "reservations", "booking"),
+    "sweep": (*_GUARDED, "limit_terms", "reservations", "waiting_line", "booking"),
+    "correct": (*_ONCE, "limit_terms", "reservations", "waiting_line", "booking"),
     "set_limits": _CHANGING,
     "amend": _CHANGING,
-    "reset": (*_ONCE, "limit_terms"),
-    "delete": _ONCE,
+    "reset": (*_ONCE, "limit_terms", "waiting_line"),
+    "delete": (*_ONCE, "waiting_line"),
+    "restore": (*_GUARDED, "waiting_line"),
+    "leave_waiting_line": (*_GUARDED, "waiting_line"),
     "together": (*_BOOKING, "posted_charges", "later_periods", "routing", "admit"),
 }
 """The files of ``lua/parts/`` that a verb's own file comes behind."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from budgeted.errors import LedgerError, LedgerLockedError
@@ -32,6 +32,7 @@ from budgeted.ledger.redis.connection import (
     Commands,
     address,
     database,
+    is_cluster,
     keeps_snapshots,
     new_client,
     warn_of_policy,
@@ -47,6 +48,7 @@ from budgeted.ledger.redis.stored_records import (
     stored_hold,
     stored_posting,
 )
+from budgeted.ledger.redis.turn_messages import TurnMessages
 
 if TYPE_CHECKING:
     from budgeted.ledger.redis.connection import Client
@@ -83,7 +85,10 @@ class ScriptRunner(RemoteLedger):
     def _begin(self) -> None:
         super()._begin()
         # Also in a forked child: a pool's locks may be held by threads that only the parent has.
-        self._client: Commands = new_client(self._server)
+        client = new_client(self._server)
+        self._client: Commands = client
+        channel = b"%b:turn:%b" % (self._key, self.owner.encode())
+        self._turn_messages = TurnMessages(None if is_cluster(client) else client, channel, self._errors, self)
         self._together = Combiner(self._combined, MOST_TOGETHER, errors=(*self._errors, WentBackError))
 
     def _open(self) -> None:
@@ -257,6 +262,28 @@ class ScriptRunner(RemoteLedger):
             count = decode(self._evaluate("do_again", 0, found))
         return int(count)
 
+    # -- calls that wait
+
+    def _freed(self, accounts: Collection[str]) -> None:
+        """Room came back there, by what this process did."""
+        if accounts and self.turns.queues:
+            self.turns.freed(accounts)
+
+    def turn_came(self, account: str) -> None:
+        """Have the first that waits for an account try; where nobody waits, it is the turn of others."""
+        if account not in self.turns.queues:
+            self._ask("leave_waiting_line", account)
+        self.turns.freed([account])  # asked afterwards, too: who has come meanwhile is in line no more, and tries again
+
+    def stopped_listening(self) -> None:
+        """Have calls that wait look by themselves."""
+        self.turns.wake_all()
+
+    def waits(self) -> bool:
+        """Whether any call of this process waits."""
+        return bool(self.turns.queues)
+
     def _disconnect(self) -> None:
+        self._turn_messages.stop()
         if isinstance(self._server, str):
             self._client.close()

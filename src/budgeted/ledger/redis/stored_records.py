@@ -108,6 +108,15 @@ def in_parts(hold: Held, output: int, within: str, drawn: tuple[int, int]) -> He
     )
 
 
+def with_parts(
+    plain: Held, usd: int, tokens: int, output: int, within: bytes, drawn_usd: int, drawn_tokens: int
+) -> Held:
+    """A hold of which the server has told more. One that calls have drawn on has less than was asked for."""
+    guess = None if within.decode() == plain.id else plain.guess
+    plain = msgspec.structs.replace(plain, usd=usd, tokens=tokens, guess=guess)
+    return in_parts(plain, output, within.decode(), (drawn_usd, drawn_tokens))
+
+
 _NOWHERE = StoredRoute(0, "", "", ())
 _ReportRow = tuple[str, str, int, int, int, int, int]
 _stored = msgspec.msgpack.Decoder(StoredAccountInFull)

@@ -20,6 +20,7 @@ return once(token, function()
     call('HDEL', ACCOUNTS, name)
     call('HDEL', MODELS, name)
     call('ZREM', NAMES, name)
+    tell_waiting({{name}})
   end
   return true
 end)

@@ -1,4 +1,4 @@
-local id, at, owner, lease, ask, route = unpack(arg, 4)
+local id, at, owner, lease, ask, route, waits = unpack(arg, 4)
 
 -- One number is read faster than several, or MessagePack.
 local function answer(count, granted, opened)
@@ -107,6 +107,11 @@ if apart then
 end
 local granted, refused = admit(ask, slots, route[SOFT])
 if not granted then
+  if waits and refused[9] == 'held' then
+    waiting_line().join(refused[11])
+  elseif waits then
+    waiting_line().pass_on(route[NAMES_OF])
+  end
   return encode({'refused', refused})
 end
 
@@ -136,6 +141,9 @@ call('HSET', HOLDS, id, record)
 call('HSET', OPEN .. owner, id, opened)
 if lease then
   call('ZADD', OWNERS, milliseconds() + lease * 1000, owner)
+end
+if waits then
+  waiting_line().pass_on(route[NAMES_OF])
 end
 if hold then
   return apart.answer(count, hold)

@@ -11,6 +11,7 @@ return once(token, function()
     end
     save(account)
     call('HDEL', MODELS, name)
+    tell_waiting({{name}})
   end
   return true
 end)

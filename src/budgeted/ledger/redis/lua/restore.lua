@@ -23,6 +23,7 @@ for _, one in ipairs(accounts) do
   end
   call('ZADD', NAMES, 0, account[ID])
   call('SREM', GONE, account[ID])
+  tell_waiting({{account[ID]}})
 end
 for _, one in ipairs(rows) do
   local day, name, row = one[1], one[2], one[3]

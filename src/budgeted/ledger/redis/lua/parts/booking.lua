@@ -195,6 +195,7 @@ local function book(one, closing, used, uncertain, calls, correcting, state)
   if saved[1] then
     call('HSET', ACCOUNTS, unpack(saved))
   end
+  tell_waiting(legs)
 end
 
 local function settle(hold, used, at, reason, state)

@@ -62,4 +62,5 @@ local function keep_changed(account, new, known)
   for _, hold in ipairs(changed) do
     call('HSET', HOLDS, hold[ID], encode(hold))
   end
+  tell_waiting({{account[ID]}})
 end

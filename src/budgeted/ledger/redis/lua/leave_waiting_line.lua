@@ -1,0 +1,2 @@
+waiting_line().leave(arg[4])
+return encode(false)
