@@ -68,6 +68,13 @@ def noting(ledger: SQLLedger) -> Iterator[list[Statement]]:
         yield noted
 
 
+def renamed(value: Any, old: str, new: str) -> Any:
+    """What a statement is given, for another hold: rows may be a text of many, and ids a list."""
+    if isinstance(value, list):
+        return [renamed(one, old, new) for one in value]
+    return value.replace(old, new) if isinstance(value, str) else value
+
+
 def by_hand(ledger: SQLLedger, noted: list[list[Statement]], held: str) -> Callable[[int], None]:
     """Issue the statements noted of each verb in a transaction, for a new hold at each pass."""
     driver: Any = ledger._database.engine.pool.recreate().connect().driver_connection
@@ -80,7 +87,7 @@ def by_hand(ledger: SQLLedger, noted: list[list[Statement]], held: str) -> Calla
                 if begin:
                     driver.execute("BEGIN IMMEDIATE")
                 for statement, given in statements:
-                    named = {name: id if value == held else value for name, value in given.items()}
+                    named = {name: renamed(value, held, id) for name, value in given.items()}
                     answer = driver.execute(statement, named)
                     if statement.startswith("SELECT"):
                         answer.fetchall()

@@ -132,7 +132,7 @@ class AccountTransactions(Transactions):
             self._save_project(driver, state.version, made + more)
             moved = [(held, held) for id, (held, _) in state.holds.items() if bytes(held.route) != before_it[id][0]]
             self._database.write(driver, changed_rows(self._project, (), moved, ()))
-            return Done(before, self.counts.count(driver, verbs, room=True), told, now)
+            return Done(before, self.counts.count(driver, verbs), told, now)
 
         return self._database.run(work, deadline)
 
@@ -168,7 +168,7 @@ class AccountTransactions(Transactions):
                 driver.execute(self._sql.put_report, row_mapping.report_row(self._project, row))
             for ended in taken.charges:
                 self._put_charge(driver, ended)
-            return Done(before, self.counts.count(driver, verbs, room=True), taken)
+            return Done(before, self.counts.count(driver, verbs), taken)
 
         return self._database.run(work, deadline)
 

@@ -13,9 +13,9 @@ from sqlalchemy.pool import PoolProxiedConnection
 from budgeted.errors import LedgerCorruptError, LedgerError
 from budgeted.ledger.acknowledged_verbs import WentBackError
 from budgeted.ledger.sql.changed_rows import ChangedRows
-from budgeted.ledger.sql.driver_interface import Driver
+from budgeted.ledger.sql.driver_interface import Cursor, Driver
 from budgeted.ledger.sql.schema import VERSION, Tables
-from budgeted.ledger.sql.statements import CHANGING, Statements
+from budgeted.ledger.sql.statements import CHANGING, Query, Statements
 from budgeted.ledger.sql.table_making import TableMaking
 
 T = TypeVar("T")
@@ -153,6 +153,11 @@ class Database(Generic[D]):
             driver.execute(sql.update_hold, given | {"project_": row["project"], "id_": row["id"]})
         for row in rows.reports:
             driver.execute(sql.add_report, row)
+
+    def write_and_count(self, driver: D, rows: ChangedRows, counting: Query) -> Cursor:
+        """Write rows, and do at last what counts the verbs that changed them. Returns the answer to that."""
+        self.write(driver, rows)
+        return driver.execute(*counting)
 
     def listening(self, channel: str, key: int) -> AbstractContextManager[Callable[[float], bool] | None]:
         """Around waiting for messages of other processes."""

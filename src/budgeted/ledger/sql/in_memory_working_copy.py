@@ -129,7 +129,7 @@ class Scratch(Deciding):
     def changed_holds(self) -> list[tuple[Held | Ended | None, Held | Ended]]:
         """The holds that are not what they were: as they were found, and as they are."""
         state, charges = self._state, self._state.charges
-        ids = {*self._found, *state.holds, *charges.uncertain, *charges.latest}
+        ids = {*self._found, *state.holds, *charges.uncertain, *charges.latest, *charges.before}
         pairs = [(self._found.get(id), self.find(id)) for id in sorted(ids)]
         return [(before, now) for before, now in pairs if now is not None and now is not before]
 

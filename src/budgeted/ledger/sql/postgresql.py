@@ -16,9 +16,10 @@ from sqlalchemy.pool import PoolProxiedConnection
 from budgeted.ledger.sql.changed_rows import ChangedRows
 from budgeted.ledger.sql.connection_slots import ConnectionSlots
 from budgeted.ledger.sql.database import Database
-from budgeted.ledger.sql.driver_interface import PostgreSQLDriver
+from budgeted.ledger.sql.driver_interface import Cursor, PostgreSQLDriver
 from budgeted.ledger.sql.psycopg_deadlines import made_by, timed_connect, until
 from budgeted.ledger.sql.rows_as_json import RowsAsJSON
+from budgeted.ledger.sql.statements import Query
 
 CONNECTIONS = 8
 """How many a process opens at most. A server takes a hundred, unless it is told otherwise, and all processes share."""
@@ -141,6 +142,10 @@ class PostgreSQL(Database[PostgreSQLDriver]):
         query = self._rows.query(rows)
         if query is not None:
             driver.execute(*query)
+
+    def write_and_count(self, driver: PostgreSQLDriver, rows: ChangedRows, counting: Query) -> Cursor:
+        """Write rows, and count the verbs that changed them, in one statement. Returns the answer to the latter."""
+        return driver.execute(*(self._rows.query(rows, counting) or counting))
 
     def prepare(self, project: str, deadline: float) -> str:
         """Make the tables if they are not there, or add what they lack, and note the project. Returns its identity."""

@@ -13,12 +13,14 @@ from budgeted.errors import LedgerError, LedgerUnavailableError
 from budgeted.ledger.acknowledged_verbs import WentBackError
 from budgeted.ledger.combined_calls import Combiner, NotSentError
 from budgeted.ledger.memory.change_records import Change, Held
+from budgeted.ledger.memory.ended_holds import Ended
 from budgeted.ledger.sql import row_mapping
-from budgeted.ledger.sql.changed_rows import changed_rows
+from budgeted.ledger.sql.changed_rows import ChangedRows, changed_rows
 from budgeted.ledger.sql.database import BusyError
 from budgeted.ledger.sql.driver_interface import Cursor, Driver, Given, StoredRow, Value
 from budgeted.ledger.sql.in_memory_working_copy import Scratch
 from budgeted.ledger.sql.opening import AnyDatabase
+from budgeted.ledger.sql.statements import Query
 from budgeted.ledger.sql.uncertain_sums import UncertainSums
 from budgeted.ledger.sql.verb_counts import Done, VerbCounts
 
@@ -171,34 +173,41 @@ class Transactions:
 
     def _change(self, verbs: Sequence[Verb[T]], *, again: bool) -> tuple[list[T | Exception], list[Done]]:
         wanted = {name for verb in verbs for name in verb.names}
-
-        def work(driver: Driver) -> tuple[list[T | Exception], list[Done]] | None:
-            before = self.counts.told.sent()
-            scratch, found = self._load(driver, [verb.id for verb in verbs if verb.id], wanted)
-            number = self.counts.checked(found, before, again=again)
-            payers = {name for verb in verbs for name in scratch.payers(verb.id)}
-            if not payers <= wanted:
-                # From the beginning: to lock more on top of these would break the order of locking.
-                wanted.update(payers)
-                driver.rollback()
-                return None
-            scratch.add(self._reservations(driver, verbs, scratch))
-            answers, changes = _decided(verbs, scratch)
-            if not self._save(driver, scratch) and not again:
-                driver.rollback()
-                return answers, []
-            changes = changes or [None]
-            room = any(not isinstance(change, Held) for change in changes)
-            last = self.counts.count(driver, number, len(changes), room=room)
-            return answers, [Done(before, last, one, behind=len(changes) - n) for n, one in enumerate(changes, 1)]
-
         for _ in range(2):
-            done = self._database.run(work, verbs[0].deadline)
+            done = self._database.run(
+                lambda driver: self._decide(driver, verbs, wanted, again=again), verbs[0].deadline
+            )
             if done is not None:
                 return done
         ids = ", ".join(repr(verb.id) for verb in verbs)
         msg = f"hold {ids} is charged to other accounts every time that it is looked at"
         raise LedgerUnavailableError(msg)
+
+    def _decide(
+        self, driver: Driver, verbs: Sequence[Verb[T]], wanted: set[str], *, again: bool
+    ) -> tuple[list[T | Exception], list[Done]] | None:
+        """What verbs come to; None where they need more accounts than the wanted ones, which are added to these."""
+        before = self.counts.told.sent()
+        scratch, found = self._load(driver, [verb.id for verb in verbs if verb.id], wanted)
+        number = self.counts.checked(found, before, again=again)
+        payers = {name for verb in verbs for name in scratch.payers(verb.id)}
+        if not payers <= wanted:
+            # From the beginning: to lock more on top of these would break the order of locking.
+            wanted.update(payers)
+            driver.rollback()
+            return None
+        scratch.add(self._reservations(driver, verbs, scratch))
+        answers, changes = _decided(verbs, scratch)
+        holds = scratch.changed_holds()
+        rows = changed_rows(self._project, scratch.changed_accounts(self._project), holds, scratch.charged())
+        if not (rows.accounts or holds or again):
+            driver.rollback()
+            return answers, []
+        changes = changes or [None]
+        room = any(not isinstance(change, Held) for change in changes)
+        counted = self._save(driver, rows, holds, self.counts.counting(number, len(changes), room=room))
+        last = self.counts.last(counted, number + len(changes))
+        return answers, [Done(before, last, one, behind=len(changes) - n) for n, one in enumerate(changes, 1)]
 
     def check(self, deadline: float) -> None:
         """See whether the database counts what it has acknowledged.
@@ -232,14 +241,17 @@ class Transactions:
     def _ask(self, driver: Driver, statement: str, given: Mapping[str, Given]) -> Cursor:
         return driver.execute(statement, {**given, "project_": self._project})
 
-    def _save(self, driver: Driver, scratch: Scratch) -> bool:
-        """Write what has changed. Returns whether anything has."""
-        holds = scratch.changed_holds()
-        rows = changed_rows(self._project, scratch.changed_accounts(self._project), holds, scratch.charged())
-        self._database.write(driver, rows)
+    def _save(
+        self,
+        driver: Driver,
+        rows: ChangedRows,
+        holds: Sequence[tuple[Held | Ended | None, Held | Ended]],
+        counting: Query,
+    ) -> Cursor:
+        """Write what has changed, and count the verbs that did it."""
         for before, now in holds:
             self.doubts.replace(driver, before, now)
-        return bool(rows.accounts or holds)
+        return self._database.write_and_count(driver, rows, counting)
 
 
 def _decided(verbs: Sequence[Verb[T]], scratch: Scratch) -> tuple[list[T | Exception], list[Change | None]]:

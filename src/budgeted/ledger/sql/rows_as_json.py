@@ -10,6 +10,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql.elements import ClauseElement
 
 from budgeted.ledger.sql.changed_rows import ChangedRows
+from budgeted.ledger.sql.driver_interface import Given
 from budgeted.ledger.sql.schema import Tables
 from budgeted.ledger.sql.statements import CHANGING, Query, figures
 
@@ -27,20 +28,24 @@ class RowsAsJSON:
     def __init__(self, tables: Tables, dialect: sa.Dialect) -> None:
         self._tables = tables
         self._dialect = dialect
-        self._together: dict[tuple[str, ...], str] = {}
+        self._together: dict[tuple[tuple[str, ...], str | None], str] = {}
 
-    def query(self, rows: ChangedRows) -> Query | None:
-        """What writes these rows; None where there are none."""
-        given = {name: _encode(some).decode() for name, some in rows._asdict().items() if some}
-        return (self._statement(tuple(given)), {**given}) if given else None
+    def query(self, rows: ChangedRows, counting: Query | None = None) -> Query | None:
+        """What writes these rows, and counts who changed them in the same statement; None where there are no rows."""
+        given: dict[str, Given] = {name: _encode(some).decode() for name, some in rows._asdict().items() if some}
+        if not given:
+            return None
+        last, more = counting or (None, {})
+        return self._statement(tuple(given), last), given | more
 
-    def _statement(self, names: tuple[str, ...]) -> str:
+    def _statement(self, names: tuple[str, ...], last: str | None) -> str:
         # One for each combination: a part that has nothing to write would take its time all the same.
-        found = self._together.get(names)
+        found = self._together.get((names, last))
         if found is None:
-            *before, last = names
-            others = ", ".join(f"{name}_written AS ({self._part(name)})" for name in before)
-            found = self._together[names] = f"{f'WITH {others} ' if others else ''}{self._part(last)}"
+            parts = [self._part(name) for name in names]
+            end = parts.pop() if last is None else last
+            before = ", ".join(f"{name}_written AS ({part})" for name, part in zip(names, parts, strict=False))
+            found = self._together[names, last] = f"WITH {before} {end}" if before else end
         return found
 
     def _part(self, name: str) -> str:

@@ -12,7 +12,7 @@ from budgeted.ledger.memory.change_records import Change
 from budgeted.ledger.network_ledger import Standing
 from budgeted.ledger.sql.driver_interface import Cursor, Driver, Given, StoredRow
 from budgeted.ledger.sql.room_messages import Line
-from budgeted.ledger.sql.statements import Statements
+from budgeted.ledger.sql.statements import Query, Statements
 from budgeted.system.clocks import boot_time
 
 FORGOTTEN_SECONDS = 7 * 86_400.0
@@ -104,30 +104,36 @@ class VerbCounts:
             self.told.seen(before, standing.verbs)
         return standing.verbs
 
-    def count(self, driver: Driver, done: int, verbs: int = 1, *, room: bool) -> Callable[[], int]:
-        """Count verbs in their transaction.
+    def count(self, driver: Driver, done: int) -> Callable[[], int]:
+        """Count one verb, which may have made room, in its transaction; as :meth:`counting` and :meth:`last`."""
+        return self.last(driver.execute(*self.counting(done, 1, room=True)), done + 1)
+
+    def counting(self, done: int, verbs: int, *, room: bool) -> Query:
+        """What counts verbs in their transaction.
 
         Args:
-            driver: the connection.
             done: how many there were before, as far as the transaction knows.
             verbs: how many these are.
             room: whether they may have made room, so that who waits is to be told, of whatever process.
-
-        Returns:
-            What tells the number that the last of them got, once the transaction is committed.
         """
         given: dict[str, Given] = {"id": self._owner, "first": done + verbs, "more": verbs}
+        if room and self._sql.returns_counts:
+            return self._sql.count_and_tell, {**given, **self.line._asdict()}
+        return self._sql.count_verbs, given
+
+    def last(self, counted: Cursor, expected: int) -> Callable[[], int]:
+        """What tells the number that the last of them got, once the transaction is committed.
+
+        Args:
+            counted: the answer to :meth:`counting`.
+            expected: that number, as far as the transaction knows.
+        """
         if not self._sql.returns_counts:
-            driver.execute(self._sql.count_verbs, given)
-            return lambda: done + verbs
-        if room:
-            answer = driver.execute(self._sql.count_and_tell, {**given, **self.line._asdict()})
-        else:
-            answer = driver.execute(self._sql.count_verbs, given)
+            return lambda: expected
 
         @functools.cache
         def number() -> int:
-            [[found, *_]] = answer.fetchall()
+            [[found, *_]] = counted.fetchall()
             return int(found)
 
         return number
