@@ -20,8 +20,9 @@ BATCH: Final = "batch"
 MOST: Final = 64
 """Verbs that go together."""
 
-AT_ONCE = 2
-"""Requests that are under way at a time before verbs go together: one whose answer is late holds up no others."""
+AT_ONCE = 4
+"""Requests that are under way at a time before verbs go together. More cost the server more; fewer have others wait for
+an answer that is late."""
 
 SINGLY_SECONDS = 60.0
 """How long a server that knows no batches, as it is older, is asked for one verb at a time."""
