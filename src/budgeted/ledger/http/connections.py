@@ -7,7 +7,6 @@ import time
 import weakref
 from collections.abc import Callable, Mapping
 from urllib.parse import SplitResult, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from budgeted.errors import LedgerError
 from budgeted.ledger.http.sent_once import ClosedError, Connections, NotSentError
@@ -143,6 +142,8 @@ def connections_to(base: SplitResult, headers: Mapping[str, str]) -> Connections
 
 def _has_proxy(base: SplitResult) -> bool:
     """Whether the environment, or the system's settings, name a proxy for a URL."""
+    from urllib.request import getproxies, proxy_bypass  # which loads much that other ledgers do not need
+
     proxies = getproxies()
     named = proxies.get(base.scheme) or proxies.get("all")
     return bool(named) and not proxy_bypass(base.netloc)
