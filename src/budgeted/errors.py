@@ -90,6 +90,8 @@ class BudgetExceededError(BudgetError):
     _known_as: str | None = None
     _asked = "this call"
 
+    __slots__ = ("_unwritten",)  # in no process but this one, and so not among what pickles
+
     def __init__(
         self,
         text: str | None = None,
@@ -155,11 +157,39 @@ class BudgetExceededError(BudgetError):
         self.max_budget = _public(amount, unit)
         if known_as is not None:
             self._known_as = known_as
-            self._told = self._text(known_as, amount, spent, held, requested)
-        plain = {name: value for name, value in vars(self).items() if name != "resets_at"}
-        plain["resets_at"] = None if resets_at is None else resets_at.isoformat()
+        self._unwritten: tuple[int, int, int, int] | None = (amount, spent, held, requested)
+
+    def _write(self) -> None:
+        """Write down what most who catch a refusal never ask for: its texts, and what it is made anew of elsewhere."""
+        figures: tuple[int, int, int, int] | None = getattr(self, "_unwritten", None)
+        if figures is None:
+            return
+        if self._known_as is not None:
+            self._told = self._text(self._known_as, *figures)
+        plain = {name: vars(self)[name] for name in (*_PARTS, *_FOR_STRANGERS) if name in vars(self)}
+        plain["resets_at"] = None if self.resets_at is None else self.resets_at.isoformat()
         # JSON can tell all of it: where results travel so, an exception is made anew of what JSON has of its args.
-        super().__init__(self._text(account, amount, spent, held, requested), plain)
+        super().__init__(self._text(self.account, *figures), plain)
+        self._unwritten = None  # at last: another thread may have come to it meanwhile
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        """Its text, and its parts as JSON can tell them."""
+        self._write()
+        return BaseException.args.__get__(self)  # type: ignore[attr-defined,no-any-return]
+
+    @args.setter
+    def args(self, args: tuple[Any, ...]) -> None:
+        self._unwritten = None
+        BaseException.args.__set__(self, args)  # type: ignore[attr-defined]
+
+    def __str__(self) -> str:
+        self._write()
+        return super().__str__()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self._write()
+        return super().__reduce__()  # type: ignore[return-value]
 
     def _made_anew(self, text: str, parts: object) -> None:
         """Be another one again, of its text and parts."""
@@ -238,6 +268,7 @@ class BudgetExceededError(BudgetError):
 _TEXTS = ("account", "account_kind", "limit", "unit", "reason")
 _FIGURES = ("spent", "held", "requested", "remaining", "current_cost", "max_budget")
 _PERHAPS = ("retry_after", "resets_at", "model", "max_output_tokens")
+_PARTS = (*_TEXTS, *_FIGURES, *_PERHAPS)
 _FOR_STRANGERS = ("_known_as", "_told", "why")
 
 

@@ -41,6 +41,20 @@ def limit_of_id(id: str, amount: int, keep: int = 0) -> Limit:
 
 
 @functools.lru_cache(maxsize=4096)
+def text_of_id(id: str, amount: int) -> str:
+    """The limit that a ledger keeps under an id, with so much, as it would be written.
+
+    Args:
+        id: the limit's.
+        amount: in nano-USD, tokens or calls.
+
+    Raises:
+        ValueError: it is no id of a limit.
+    """
+    return str(limit_of_id(id, amount))
+
+
+@functools.lru_cache(maxsize=4096)
 def unit_of(id: str, unit: int) -> str:
     """What a limit is counted in, for people: ledgers count calls of models and of tools alike.
 

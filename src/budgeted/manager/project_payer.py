@@ -23,7 +23,7 @@ from budgeted.ledger.accounts import GLOBAL, USD, Account, Slot, account_kind, a
 from budgeted.ledger.admission import Refused
 from budgeted.ledger.cost_routing import Leg, Route
 from budgeted.ledger.interface import Ledger, all_accounts
-from budgeted.ledger.limit_conversion import counts, day_number, limit_of, limit_of_id, present, spec
+from budgeted.ledger.limit_conversion import counts, day_number, limit_of, present, spec, text_of_id
 from budgeted.ledger.spending_records import Used
 from budgeted.limits.limit import Limit
 from budgeted.limits.periods import NEVER, Period, local_time, window
@@ -422,7 +422,7 @@ class ProjectPayer:
     def limit_text(self, refused: Refused) -> str:
         """The refusing limit as it would be written."""
         stated = self._stated.get((refused.account, refused.limit))
-        text = str(limit_of_id(refused.limit, refused.amount) if stated is None else stated)
+        text = text_of_id(refused.limit, refused.amount) if stated is None else str(stated)
         return f"a cap of {text}" if account_kind(refused.account) == "block" else text
 
     def _note_stated(self, account: str, slot: Slot, limit: Limit) -> None:

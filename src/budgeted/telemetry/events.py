@@ -187,14 +187,19 @@ def report(event: Event, payers: Sequence[Payer], text: str, *args: object, span
         args: for the message.
         span: a span to note it on, or None.
     """
+    noted = span is not None and span.is_recording()
+    level = LEVELS[event.kind]
+    if not (noted or logger.isEnabledFor(level) or event.kind in REPEATED):  # those are counted for a later record
+        tell(event, payers)
+        return
     shown = fields(event, known_as(payers[0], event.account, event.account_kind))
-    if span is not None and span.is_recording():
+    if span is not None and noted:
         span.add_event("budgeted." + event.kind, shown)
     if event.kind in REPEATED:
         alike = text, event.reason, event.model
-        payers[0].repeats.log(alike, event.at.timestamp(), LEVELS[event.kind], text, args, shown)
+        payers[0].repeats.log(alike, event.at.timestamp(), level, text, args, shown)
     else:
-        log_throttling.say(LEVELS[event.kind], text, args, shown)
+        log_throttling.say(level, text, args, shown)
     tell(event, payers)
 
 
