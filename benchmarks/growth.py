@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from benchmarks.guarded_call import MESSAGES, MODEL, response
+from benchmarks.guarded_call import MESSAGES, MODEL, NANO_USD, response
 from benchmarks.measuring import line
 from budgeted import BudgetExceededError, BudgetManager
 
@@ -83,6 +83,8 @@ def main() -> None:
         def usual() -> None:
             caller.of("alice")
 
+        usual()
+        assert round(manager.balance("alice").spent * 1e9) == NANO_USD
         by_users(caller, usual)
         compare("a refused call", usual, partial(caller.refused, "broke"), 300, "below 1")
         by_input(caller, usual)
