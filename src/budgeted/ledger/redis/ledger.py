@@ -363,8 +363,6 @@ class RedisLedger(ScriptRunner):
             [in_flight_of(hold_of(raw)) for raw in holds],
         )
 
-    # -- upkeep
-
     def _renew_by(self, owner: str, seconds: float, deadline: float) -> None:  # noqa: ARG002 - it is the client's
         self._ask("renew", owner, seconds)
         if not seconds:
