@@ -374,3 +374,14 @@ def allow_open_files(needed: int) -> int | None:
         soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     return None if soft == resource.RLIM_INFINITY else soft
+
+
+def has_unread(fd: int) -> bool:
+    """Whether something has come over a connection that nobody has read, be it only its end.
+
+    Args:
+        fd: of its socket.
+    """
+    poll = select.poll()  # which takes any number of open files
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(0))

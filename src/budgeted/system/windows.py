@@ -14,6 +14,7 @@ import mmap
 import msvcrt
 import os
 import re
+import select
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -356,3 +357,12 @@ def largest_file() -> int | None:
 def allow_open_files(needed: int) -> int | None:  # noqa: ARG001 - there is nobody to ask
     """None: no limit is set for a process."""
     return None
+
+
+def has_unread(fd: int) -> bool:
+    """Whether something has come over a connection that nobody has read, be it only its end.
+
+    Args:
+        fd: of its socket.
+    """
+    return bool(select.select([fd], [], [], 0)[0])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import select
 import socket
 import ssl
 import time
@@ -20,6 +19,7 @@ from urllib.parse import SplitResult, quote
 from budgeted.errors import LedgerError
 from budgeted.ledger.http.response_reader import ResponseReader
 from budgeted.ledger.http.sent_once import CONNECT_SECONDS, KEPT_SECONDS, MOST_KEPT, ClosedError, NotSentError
+from budgeted.system import current as system
 from budgeted.validation import shown
 
 _EVERY = {"user-agent": "budgeted", "accept-encoding": "identity"}
@@ -154,21 +154,12 @@ class _Connection:
 
     def is_open(self) -> bool:
         """Whether its server awaits a request: else there is something to read, be it only that it has ended."""
-        return self.since >= time.monotonic() - KEPT_SECONDS and not _readable(self._socket)
+        return self.since >= time.monotonic() - KEPT_SECONDS and not system.has_unread(self._socket.fileno())
 
     def close(self) -> None:
         """End it."""
         self._reader.close()
         self._socket.close()
-
-
-def _readable(connection: socket.socket) -> bool:
-    """Whether something has come that nobody has read."""
-    if not hasattr(select, "poll"):  # as on Windows
-        return bool(select.select([connection], [], [], 0)[0])
-    poll = select.poll()  # which takes any number of open files
-    poll.register(connection, select.POLLIN)
-    return bool(poll.poll(0))
 
 
 def _left(deadline: float) -> float:
