@@ -259,5 +259,5 @@ def test_a_call_that_needs_nothing_special_runs_these_commands_and_no_others() -
         account = client.hget(ledger._key + b":accounts", ALICE)
     assert (record[0], account[0]) == (0x98, 0x99)  # arrays of eight and nine, as earlier versions wrote
     settled = commands(lambda: ledger.settle(id, Used(5), AT))
-    assert settled == {"evalsha": 1, "hget": 5, "hmget": 1, "hset": 6, "hlen": 1, "hdel": 3, "zadd": 2}
+    assert settled == {"evalsha": 1, "hget": 5, "hmget": 1, "hset": 6, "hlen": 1, "hdel": 3, "zadd": 2, "exists": 1}
     ledger.close()

@@ -330,6 +330,8 @@ class ProjectPayer:
     def _global_account(self) -> Account:
         """The global account as a call has seen it, whose limits are still its own: else the ledger says so."""
         account = self._global
+        if account is not None and account.stopped:  # of which no hold finds out that it goes on
+            account = None
         while account is None:  # again if it was deleted meanwhile
             account = self._global = self.ledger.read(GLOBAL)
             if account is None:
