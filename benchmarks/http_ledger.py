@@ -84,7 +84,7 @@ def call(act: tuple[Callable[[], object], Callable[[], object]], times: int) -> 
 def work(url: str, gate: Any) -> None:
     """One client of several, in a process of its own."""
     ledger = HTTPLedger(url, "clients")
-    act = verbs(ledger)
+    act = verbs(ledger, alone=False)
     call(act, CALLS // 10)
     gate.wait()
     call(act, CALLS)
@@ -107,7 +107,7 @@ def clients(served: Served, url: str) -> None:
 def threads(url: str) -> None:
     """Calls per second of the threads of one client."""
     ledger = HTTPLedger(url, "threads")
-    act = [verbs(ledger) for _ in range(THREADS)]
+    act = [verbs(ledger, alone=False) for _ in range(THREADS)]
     gate = threading.Barrier(THREADS + 1)
 
     def work_here(number: int) -> None:
