@@ -199,7 +199,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
             ask = msgspec.structs.replace(ask, share=min(queued, MOST_SHARES))
         plans = self._plans(timeout)
         if self.price is None:
-            cost_bound.require_price(self.request, self.blocks, self.groups, plans)
+            cost_bound.require_price(self.request, self.blocks, self.groups, plans, self.at)
         try:
             if self.blocks:
                 granted = block_hold.hold(self.blocks, id(self), self.request, ask, queued)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from budgeted.errors import LedgerError
 from budgeted.payers.block_figures import BlockFigures
 from budgeted.payers.payer_interface import Group, Plan
 from budgeted.pricing import price_registry
@@ -27,7 +28,7 @@ def unpriced_model(request: Request) -> str:
 
 
 def require_price(
-    request: Request, blocks: Iterable[BlockFigures], groups: Sequence[Group], plans: Sequence[Plan | None]
+    request: Request, blocks: Iterable[BlockFigures], groups: Sequence[Group], plans: Sequence[Plan | None], at: int
 ) -> None:
     """Nobody knows what a request costs: that is refused where a limit in USD applies.
 
@@ -36,6 +37,7 @@ def require_price(
         blocks: the payers' blocks, of which a cap is such a limit.
         groups: the payers' accounts, by payer.
         plans: which limits apply to each group; None where the ledger does not tell.
+        at: when the call begins, in unix seconds.
 
     Raises:
         UnpricedModelError: it is refused.
@@ -44,8 +46,18 @@ def require_price(
         return
     capped = any(block.limits_usd(request) for block in blocks)
     for group, plan in zip(groups, plans, strict=True):
-        if (plan is None or plan.priced or capped) and group.payer.unpriced == "deny":
+        if group.payer.unpriced == "deny" and (
+            plan is None or capped or (plan.priced and _limited(group, request, at))
+        ):
             raise unpriced(request, unpriced_model(request))
+
+
+def _limited(group: Group, request: Request, at: int) -> bool:
+    """Whether a limit in USD applies still: nothing is held, by which it would be found out that it has gone."""
+    try:
+        return group.payer.plan(group, request.provider, request.model, at, fresh=True).priced
+    except LedgerError:  # it does, as far as anybody knows
+        return True
 
 
 def dearest(request: Request, price: Price, input_tokens: int, at: int, kinds: int) -> tuple[int, int]:

@@ -17,9 +17,11 @@ from budgeted.ledger.cost_routing import Route, Stale
 from budgeted.ledger.interface import Granted, Ledger
 from budgeted.ledger.spending_records import Used
 from budgeted.ledger.spill_file import Unposted
+from budgeted.metering import cost_bound
 from budgeted.metering.blocking_limit import behind
 from budgeted.payers.block_figures import BlockFigures, reserving
 from budgeted.payers.payer_interface import Group, Payer, Plan
+from budgeted.pricing.model_price import Price
 from budgeted.telemetry import call_reporting
 from budgeted.telemetry.log_throttling import say
 from budgeted.wire.normalized_request import Request
@@ -186,6 +188,7 @@ class Holding(Protocol):
         at: when it began, in unix seconds.
         parts: its holds so far.
         granted: the output tokens that it may ask for, as far as was agreed.
+        price: the model's, if it is known.
     """
 
     request: Request
@@ -193,6 +196,7 @@ class Holding(Protocol):
     at: int
     parts: list[LedgerHold]
     granted: int
+    price: Price | None
 
 
 def plan(group: Group, request: Request, at: int, timeout: float | None) -> Plan | None:
@@ -296,6 +300,8 @@ def _hold_anew(
     payer = group.payer
     for _ in range(MOST_PLANS):
         plan = payer.plan(group, call.request.provider, call.request.model, call.at, fresh=True)
+        if call.price is None:  # which no limit asked for, perhaps, when that was seen to
+            cost_bound.require_price(call.request, call.blocks, (group,), (plan,), call.at)
         route = plan.route if through is None else through(plan.route)
         result = payer.ledger.hold(id, route, ask, call.at, timeout)
         if not isinstance(result, Stale):
