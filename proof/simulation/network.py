@@ -21,7 +21,7 @@ from budgeted.ledger import background_worker, network_ledger
 from budgeted.ledger.accounts import GLOBAL
 from budgeted.ledger.http import connections
 from budgeted.ledger.http.ledger import HTTPLedger
-from budgeted.ledger.http.sent_once import NotSentError
+from budgeted.ledger.http.sent_once import UnconnectedError
 from budgeted.ledger.memory import ledger as memory
 from budgeted.ledger.memory.ledger import MemoryLedger
 from budgeted.server import ServerSettings, client_leases, create_app
@@ -68,7 +68,7 @@ class Network:
         if self.strikes("server restart", verb):
             self.start_server()
         if self.strikes("refused connection", verb):
-            raise NotSentError("refused")
+            raise UnconnectedError("refused")
         if self.strikes("lost request", verb):
             self.time_out(seconds)
         if self.strikes("late request", verb):

@@ -7,9 +7,11 @@ import itertools
 import secrets
 import tempfile
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import redis_server
 from serving import Serving
 
 from budgeted.http_server.connection_limits import ConnectionLimits
@@ -47,3 +49,12 @@ def http_url() -> str:
 def project() -> str:
     """A namespace that no other test uses."""
     return f"test-{_run}-{next(_numbers)}"
+
+
+BEHIND_A_SERVER: dict[str, Callable[[Path], str]] = {
+    "journal": str,
+    "sqlite": lambda folder: f"sqlite:///{folder}.db",
+    "postgresql": lambda folder: postgres_url(),
+    "redis": lambda folder: redis_server.shared().url,
+}
+"""What a server may have behind it, each by a folder of its own."""

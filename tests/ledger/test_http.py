@@ -11,16 +11,15 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-import redis_server
 import trustme
 from ledgers import ALICE, check, cost, give, held, hold, route, spent, usd
 from proxy import Proxy
-from servers import http_url, postgres_url, project
+from servers import BEHIND_A_SERVER, http_url, project
 from serving import READER, TOKEN, Served, Serving
 
 from budgeted import BudgetManager
@@ -322,17 +321,9 @@ def test_a_server_that_is_told_to_stop_answers_what_is_under_way(tmp_path: Path)
 # -- clients that die
 
 
-WHERE: dict[str, Callable[[Path], str]] = {
-    "journal": str,
-    "sqlite": lambda folder: f"sqlite:///{folder}.db",
-    "postgresql": lambda folder: postgres_url(),
-    "redis": lambda folder: redis_server.shared().url,
-}
-
-
-@pytest.mark.parametrize("kind", WHERE)
+@pytest.mark.parametrize("kind", BEHIND_A_SERVER)
 def test_clients_die_for_themselves_and_not_with_their_server(tmp_path: Path, kind: str) -> None:
-    where, name = WHERE[kind](tmp_path / "ledger"), project()
+    where, name = BEHIND_A_SERVER[kind](tmp_path / "ledger"), project()
     with Serving(ledger=where) as serving:
         one, other = (HTTPLedger(serving.url, name) for _ in range(2))
         for client in (one, other):
@@ -354,9 +345,9 @@ def test_clients_die_for_themselves_and_not_with_their_server(tmp_path: Path, ki
         other.close()
 
 
-@pytest.mark.parametrize("kind", WHERE)
+@pytest.mark.parametrize("kind", BEHIND_A_SERVER)
 def test_a_living_clients_hold_that_nobody_ends_is_charged_when_it_is_too_old(tmp_path: Path, kind: str) -> None:
-    with Serving(ledger=WHERE[kind](tmp_path / "ledger"), hold_timeout=60) as serving:
+    with Serving(ledger=BEHIND_A_SERVER[kind](tmp_path / "ledger"), hold_timeout=60) as serving:
         client = HTTPLedger(serving.url, project())
         client.hold_timeout = 60
         client._watched = True

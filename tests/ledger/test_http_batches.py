@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-import redis_server
 from ledgers import ALICE, check, cost, give, held, hold, route, spent, usd
 from proxy import Proxy
-from servers import http_url, postgres_url, project
+from servers import BEHIND_A_SERVER, http_url, project
 from serving import READER, TOKEN, Asking, Serving
 
 from budgeted.errors import LedgerError, LedgerUnavailableError
@@ -201,17 +200,9 @@ def test_a_server_that_knows_no_batches_is_asked_for_one_verb_at_a_time(monkeypa
         ledger.close()
 
 
-WHERE: dict[str, Callable[[Path], str]] = {
-    "journal": str,
-    "sqlite": lambda folder: f"sqlite:///{folder}.db",
-    "postgresql": lambda folder: postgres_url(),
-    "redis": lambda folder: redis_server.shared().url,
-}
-
-
-@pytest.mark.parametrize("kind", WHERE)
+@pytest.mark.parametrize("kind", BEHIND_A_SERVER)
 def test_a_server_does_batches_on_every_ledger(tmp_path: Path, kind: str) -> None:
-    with Serving(ledger=WHERE[kind](tmp_path / "ledger"), hold_timeout=10**10) as server:
+    with Serving(ledger=BEHIND_A_SERVER[kind](tmp_path / "ledger"), hold_timeout=10**10) as server:
         ledger = client(server.url)
         where = route(ledger, GLOBAL, ALICE)
         ids = [ledger.new_id() for _ in range(6)]

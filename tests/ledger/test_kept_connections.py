@@ -14,7 +14,7 @@ import pytest
 
 from budgeted.errors import LedgerError
 from budgeted.ledger.http.connections import Channel
-from budgeted.ledger.http.sent_once import ClosedError, NotSentError
+from budgeted.ledger.http.sent_once import ClosedError, UnconnectedError
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
@@ -197,7 +197,7 @@ def test_a_server_that_says_nothing_has_a_deadline(channel_to: Callable[..., Cha
 
 def test_a_name_that_nobody_can_have_is_not_asked() -> None:
     channel = Channel("http://" + "x" * 64, {})
-    with pytest.raises(NotSentError):
+    with pytest.raises(UnconnectedError):
         ask(channel, 0.05)
     channel.close()
     with pytest.raises(LedgerError, match="cannot be sent"):
@@ -276,7 +276,7 @@ def test_the_environments_proxy_is_asked_unless_it_excepts_the_server(
             assert proxy.asked[0].startswith(b"POST http://server.test/v1/verb HTTP/1.1\r\n")
             assert b"authorization: Bearer token\r\n" in proxy.asked[0].replace(b"Authorization", b"authorization")
         else:
-            with pytest.raises(NotSentError):
+            with pytest.raises(UnconnectedError):
                 ask(channel, 0.05)
             assert not proxy.asked
         channel.close()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from urllib.parse import SplitResult, urlsplit
 
 from budgeted.errors import LedgerError
-from budgeted.ledger.http.sent_once import ClosedError, Connections, NotSentError
+from budgeted.ledger.http.sent_once import ClosedError, Connections, UnconnectedError
 from budgeted.system import jitter
 
 BUSY = (502, 503, 504)
@@ -79,7 +79,7 @@ class Channel:
             except ClosedError:
                 raise
             except OSError as error:
-                sent = not isinstance(error, NotSentError)
+                sent = not isinstance(error, UnconnectedError)
                 if not _wait(pause, deadline):
                     if isinstance(error.__cause__, TimeoutError):
                         raise TimeoutError(str(error)) from error

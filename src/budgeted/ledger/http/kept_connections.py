@@ -18,7 +18,7 @@ from urllib.parse import SplitResult, quote
 
 from budgeted.errors import LedgerError
 from budgeted.ledger.http.response_reader import ResponseReader
-from budgeted.ledger.http.sent_once import CONNECT_SECONDS, KEPT_SECONDS, MOST_KEPT, ClosedError, NotSentError
+from budgeted.ledger.http.sent_once import CONNECT_SECONDS, KEPT_SECONDS, MOST_KEPT, ClosedError, UnconnectedError
 from budgeted.system import current as system
 from budgeted.validation import shown
 
@@ -97,7 +97,7 @@ class KeptConnections:
         try:
             made = socket.create_connection((self._host, self._port), seconds)
         except (OSError, ValueError) as error:  # ValueError: no network has a name like that
-            raise NotSentError(str(error) or "it cannot be connected to") from error
+            raise UnconnectedError(str(error) or "it cannot be connected to") from error
         try:
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._certificates is not None:
@@ -105,7 +105,7 @@ class KeptConnections:
                 made = self._context.wrap_socket(made, server_hostname=self._host)
         except (OSError, ValueError) as error:
             made.close()
-            raise NotSentError(str(error) or "no TLS connection can be made") from error
+            raise UnconnectedError(str(error) or "no TLS connection can be made") from error
         except BaseException:
             made.close()
             raise

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import httpx2
 
-from budgeted.ledger.http.sent_once import CONNECT_SECONDS, KEPT_SECONDS, MOST_KEPT, ClosedError, NotSentError
+from budgeted.ledger.http.sent_once import CONNECT_SECONDS, KEPT_SECONDS, MOST_KEPT, ClosedError, UnconnectedError
 
 
 class ProxiedRequests:
@@ -42,7 +42,7 @@ class ProxiedRequests:
                 timeout=timeout,
             )
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.InvalidURL) as error:
-            raise NotSentError(str(error)) from error
+            raise UnconnectedError(str(error)) from error
         except httpx2.TimeoutException as error:
             raise TimeoutError(str(error)) from error
         except httpx2.TransportError as error:

@@ -15,11 +15,11 @@ MOST_KEPT = 64
 """Unused connections that are kept."""
 
 
-class NotSentError(OSError):
+class UnconnectedError(OSError):
     """A request failed before any of it was sent. Its cause says why."""
 
 
-class ClosedError(NotSentError):
+class ClosedError(UnconnectedError):
     """The connections were closed, for good."""
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class Connections(Protocol):
 
         Raises:
             ClosedError: they were closed.
-            NotSentError: it could not be sent.
+            UnconnectedError: it could not be sent.
             OSError: it has no answer, or none in time (``TimeoutError``).
         """
 
