@@ -71,6 +71,31 @@ def test_a_round_is_due_at_its_time_however_many_jobs_come_in() -> None:
     flooder.join()
 
 
+def test_jobs_are_done_between_looks_that_take_long() -> None:
+    looked, began, done = [], threading.Event(), threading.Event()
+
+    class Slow:
+        """As a ledger whose server does not answer."""
+
+        def upkeep(self) -> float | None:
+            began.set()
+            done.wait(1)
+            looked.append(self)
+            return None
+
+    before: list[int] = []
+    slow = [Slow() for _ in range(30)]
+    for one in slow:
+        background_worker.wanted(one)
+    assert began.wait(20)
+    background_worker.enqueue(lambda: (before.append(len(looked)), done.set()))
+    assert done.wait(20)
+    assert before == [1]
+    while len(looked) < 30:
+        background_worker.drain()
+    assert set(looked) == set(slow)
+
+
 def test_ledgers_may_come_and_go_while_the_background_looks_around() -> None:
     class Kept:
         def upkeep(self) -> float | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import collections
 import datetime as dt
 import json
 import subprocess
@@ -28,7 +27,6 @@ from budgeted import (
     Usage,
 )
 from budgeted.events import Event
-from budgeted.payers.payer_interface import Group
 from budgeted.telemetry import events
 
 MOMENT = 1_795_564_800  # 2026-11-25T00:00:00+00:00
@@ -144,30 +142,31 @@ with manager.hold(cost=8) as held:
     assert [one.spent for one in told.of("alert")] == [9.1]
 
 
-def test_two_threads_that_look_at_once_share_what_is_due(make_manager: Any, told: Told, tmp_path: Path) -> None:
-    first = make_manager("shop", ledger=tmp_path, on_event=told, alerts=0.8)
+def test_who_flushes_waits_for_what_another_thread_is_looking_at(
+    make_manager: Any, told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = make_manager("shop", max_budget="$10", ledger=tmp_path, on_event=told, alerts=0.8)
     second = make_manager("shop", ledger=tmp_path, alerts=())
+    pay(first, 1)
+    first.flush()
+    looking, flushed, read = threading.Event(), threading.Event(), first.ledger.read
 
-    class Contended(collections.deque[Group]):
-        """Another thread takes the rest whenever one was taken."""
+    def slowly(account: str) -> Any:
+        looking.set()
+        flushed.wait(0.2)  # no longer than until the other one has not waited
+        return read(account)
 
-        def popleft(self) -> Group:
-            taken = super().popleft()
-            with ThreadPoolExecutor(1) as other:
-                other.submit(first.payer.alerts.upkeep).result()
-            return taken
-
-    users = ("alice", "bob", "carl")
-    for user in users:
-        first.set_limits(user, 10)
-        pay(first, 1, user)
-    first.payer.alerts._charged = Contended(first.payer.alerts._charged)
-    first.payer.alerts.upkeep()
-    for user in users:
-        pay(second, 8, user)
-        pay(first, 0.1, user)
-    first.payer.alerts.upkeep()
-    assert {one.account for one in told.of("alert")} == set(users)
+    monkeypatch.setattr(first.ledger, "read", slowly)
+    pay(second, 8)
+    pay(first, 0.1)
+    with ThreadPoolExecutor(1) as another:
+        other = another.submit(first.flush)
+        assert looking.wait(30)
+        first.flush()
+        found = told.of("alert")
+        flushed.set()
+        other.result()
+    assert [one.spent for one in found] == [9.1]
 
 
 @pytest.mark.slow

@@ -53,48 +53,59 @@ class _Upkeep:
         self.doing = threading.RLock()
         # A dict, since its keys can be listed while other threads add to it; a WeakSet's cannot.
         self.kept: dict[weakref.ref[Kept], None] = {}
+        self.due: collections.deque[weakref.ref[Kept]] = collections.deque()  # what is left of a round
+        self.pause = PERIOD
         self.thread: threading.Thread | None = None
         self.starting = threading.Lock()
 
     def run(self) -> None:
         due = time.monotonic() + PERIOD
         while True:
-            # However many jobs come in, a round is due at its time.
+            # However many jobs come in, a round is due at its time; and however late it is, some of them are done.
             left = max(0.0, due - time.monotonic())
             with contextlib.suppress(queue.Empty):
-                self.bell.get(timeout=left if self.kept else None)
-            self.drain(due)
-            if self.kept and time.monotonic() >= due:
+                self.bell.get(timeout=left if self.kept or self.due else None)
+            self.drain(max(due, time.monotonic() + PERIOD / 5))
+            if (self.kept or self.due) and time.monotonic() >= due:
                 due = time.monotonic() + self.round()
 
     def round(self) -> float:
-        pause, until = PERIOD, time.monotonic() + PERIOD
-        for one in list(self.kept):
-            kept = one()
-            # A server that does not answer lets each repetition wait. Those left out are first in the next round.
-            if isinstance(kept, Retried) and time.monotonic() >= until:
-                continue
-            # Taken off before the look, so that a wish that comes up meanwhile is not lost.
-            self.kept.pop(one, None)
-            if kept is None:
-                continue
-            try:
-                wish = kept.upkeep()
-            except Exception as error:
-                if _closed(error):
-                    continue
-                logger.log(
-                    logging.WARNING if isinstance(error, LedgerError) else logging.ERROR,
-                    "budgeted: upkeep of %r failed: %s",
-                    kept,
-                    error,
-                    exc_info=not isinstance(error, LedgerError),
-                )
-                wish = PERIOD
-            if wish is not None:
-                self.kept[one] = None
-                pause = min(pause, wish)
-        return pause
+        """Look after what is kept, for a time. Returns the seconds until it goes on."""
+        until = time.monotonic() + PERIOD
+        if not self.due:
+            # First what has a lease to renew, perhaps: without one its calls pass for those of a dead process.
+            self.due.extend(sorted(self.kept, key=lambda one: isinstance(one(), Retried)))
+            self.pause = PERIOD
+        while self.due:
+            self.look_after(self.due.popleft())
+            if self.due and time.monotonic() >= until:  # as servers that do not answer let each look wait
+                if not isinstance(self.due[0](), Retried):
+                    return 0.0  # jobs come in between
+                self.due.clear()  # the others are first among them in the next round
+        return self.pause
+
+    def look_after(self, one: weakref.ref[Kept]) -> None:
+        kept = one()
+        # Taken off before the look, so that a wish that comes up meanwhile is not lost.
+        self.kept.pop(one, None)
+        if kept is None:
+            return
+        try:
+            wish = _look(kept) if one in _later else kept.upkeep()
+        except Exception as error:
+            if _closed(error):
+                return
+            logger.log(
+                logging.WARNING if isinstance(error, LedgerError) else logging.ERROR,
+                "budgeted: upkeep of %r failed: %s",
+                kept,
+                error,
+                exc_info=not isinstance(error, LedgerError),
+            )
+            wish = PERIOD
+        if wish is not None:
+            self.kept[one] = None
+            self.pause = min(self.pause, wish)
 
     def drain(self, until: float = math.inf) -> None:
         # One thread at a time: when this returns, what was enqueued before is done, not merely taken up; unless it
@@ -147,6 +158,20 @@ def later(kept: Kept) -> None:
 
 
 _later: dict[weakref.ref[Kept], None] = {}
+
+
+def _look(kept: Kept) -> float | None:
+    """Call ``kept.upkeep()``, for which whoever drains meanwhile waits: it may end the process next."""
+    ended = threading.Event()
+    _looks[ended] = threading.get_ident()
+    try:
+        return kept.upkeep()
+    finally:
+        _looks.pop(ended, None)
+        ended.set()
+
+
+_looks: dict[threading.Event, int] = {}
 
 
 def retry(job: Callable[[], object]) -> None:
@@ -250,7 +275,7 @@ def start() -> None:
 def drain() -> None:
     """Do now, in this thread, everything that was enqueued, and try once what was to be repeated.
 
-    What goes on beside a coroutine that has gone is waited for.
+    What goes on beside a coroutine that has gone is waited for, as is what another thread does for :func:`later`.
     """
     for ended in list(_going_on):
         ended.wait(LONGEST)  # not for ever: this may be a signal's handler, and the thread that it stopped has a lock
@@ -260,7 +285,10 @@ def drain() -> None:
         _later.pop(wish, None)
         kept = wish()
         if kept is not None:
-            kept.upkeep()
+            _look(kept)
+    for ended, thread in list(_looks.items()):
+        if thread != threading.get_ident():
+            ended.wait(LONGEST)
     for one in list(_retried):
         one.repeat()
 
@@ -276,9 +304,25 @@ def _after_fork() -> None:
     _upkeep = _Upkeep()
     _retried.clear()
     _later.clear()
+    _looks.clear()
     _going_on.clear()
 
 
+def close_at_exit(close: Callable[[], object]) -> None:
+    """Have something closed where the process ends, after everything that others do then: they write to it."""
+    _to_close.append(close)
+
+
+_to_close: list[Callable[[], object]] = []
+
+
+def _at_exit() -> None:
+    # The thread is a daemon and may have been stopped anywhere: what it has not done is done by who ends the process.
+    drain()
+    for close in _to_close:
+        _attempt(close)
+
+
 at_fork(after_in_child=_after_fork)
-# The thread is a daemon and may have been stopped anywhere: what it has not done is done by who ends the process.
-atexit.register(drain)
+# What was registered first is called last, and whoever has something to do then has imported this before.
+atexit.register(_at_exit)

@@ -9,7 +9,6 @@ out are charged by whoever is alive: by :meth:`RemoteLedger.sweep`, once, and on
 
 from __future__ import annotations
 
-import atexit
 import collections
 import contextlib
 import itertools
@@ -187,14 +186,14 @@ class RemoteLedger:
         if not allowed and self.remote:
             msg = f"the ledger at {self.where} is reached over a network, which takes time"
             raise LedgerLockedError(msg)
-        if not self._watched:
-            self.watch()
         try:
             yield time.monotonic() + allowed
         except WentBackError as error:  # where nothing could be posted again
             raise self._lost(str(error) or BACKWARDS, str(self._told.missing(0))) from error
         except self._errors as error:
             raise self._unavailable(error, allowed) from error
+        if not self._watched:  # not before it has answered once: nothing is there to be looked after
+            self.watch()
 
     @contextmanager
     def _given_back(self, id: str, at: int) -> Iterator[None]:
@@ -391,13 +390,14 @@ class RemoteLedger:
 
     def _beat(self) -> None:
         """What is due in the background."""
-        now = boot_time()
-        if now >= self._beat_due:
-            self._beat_due = now + self.lease / 6
-            if self._lease_due or self._told.sent():  # who has done nothing yet needs none
-                with self._verb() as deadline:
-                    self._renew(deadline)
-            self.sweep()
+        if boot_time() >= self._beat_due:
+            try:
+                if self._lease_due or self._told.sent():  # who has done nothing yet needs none
+                    with self._verb() as deadline:
+                        self._renew(deadline)
+                self.sweep()
+            finally:  # from its end on: a server that does not answer is not waited for all the time
+                self._beat_due = boot_time() + self.lease / 6
         elif self.turns.queues:
             self.sweep()
 
@@ -451,4 +451,4 @@ def _at_exit() -> None:
 
 
 at_fork(after_in_child=_after_fork_in_child)
-atexit.register(_at_exit)
+background_worker.close_at_exit(_at_exit)

@@ -128,7 +128,7 @@ class Alerts:
     def upkeep(self) -> None:
         """Look at the accounts that were charged since the last time."""
         groups: list[Group] = []
-        with contextlib.suppress(IndexError):  # whoever waits for what is due looks, too, beside the background thread
+        with contextlib.suppress(IndexError):  # whoever drains looks, too, beside the background thread
             while True:
                 groups.append(self._charged.popleft())
         for group in groups:
