@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -49,6 +51,28 @@ def test_a_refused_call_is_seen_by_another_process(two: tuple[BudgetManager, Bud
     ]
     assert seen.refused_today == 2
     assert not seen.waiting
+
+
+ENDS = """
+import sys
+from budgeted import BudgetExceededError, BudgetManager
+manager = BudgetManager(sys.argv[2], ledger=sys.argv[1], default_user_limits="$1/day", on_exceed="raise")
+for user in ("alice", "bob"):
+    try:
+        with manager.hold(cost=2, user=user):
+            pass
+    except BudgetExceededError:
+        manager.activity() if user == "alice" else None  # which tells at once, and so nothing for seconds
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", PLACES)
+def test_a_process_that_ends_tells_the_last_it_has_to_tell(kind: str, tmp_path: Path) -> None:
+    where, name = PLACES[kind](tmp_path / "ledger"), project()
+    subprocess.run([sys.executable, "-c", ENDS, where, name], check=True, timeout=120)
+    with BudgetManager(name, ledger=opened(where, name)) as other:
+        assert [one.account for one in other.activity().refusals] == ["bob", "alice"]
 
 
 def test_who_looks_in_the_process_of_the_calls_sees_each_refusal_at_once(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import resource
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -243,6 +244,14 @@ def test_a_stopped_holder_of_the_lock_is_named_within_the_deadline(
         with pytest.raises(LedgerLockedError, match=f"kill -CONT {process.pid}"):
             journal.settle("x.1", Used(1), AT, timeout=0.2)
         assert 0.2 <= time.monotonic() - started < 5
+        with ThreadPoolExecutor(1) as waits:
+            other = waits.submit(journal.settle, "x.1", Used(1), AT, timeout=1)
+            while not journal._lock.locked():
+                pass
+            with pytest.raises(LedgerLockedError, match=f"kill -CONT {process.pid}"):
+                journal.settle("x.1", Used(1), AT, timeout=0)
+            with pytest.raises(LedgerLockedError, match=f"kill -CONT {process.pid}"):
+                other.result()
         monkeypatch.setattr("budgeted.ledger.journal.ledger.LOCK_SECONDS", 0.1)
         with pytest.raises(LedgerLockedError, match=str(process.pid)):
             journal.read(GLOBAL)

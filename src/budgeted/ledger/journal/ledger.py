@@ -8,7 +8,6 @@ less than what was acknowledged, are refused until they are repaired.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import logging
 import os
@@ -31,7 +30,7 @@ from budgeted.ledger.memory import fork_safety
 from budgeted.ledger.memory.change_records import Record
 from budgeted.ledger.memory.ledger import LOCK_SECONDS
 from budgeted.ledger.memory.snapshot import Frozen
-from budgeted.system.current import sync_content, try_lock, unlock, write
+from budgeted.system.current import how_to_end, sync_content, try_lock, unlock, write
 
 logger = logging.getLogger("budgeted")
 
@@ -165,8 +164,12 @@ class JournalLedger(SharedDirectory):
             unlock(self._host.fd)  # which takes nothing from another process that has it
 
     def _locked(self, allowed: float) -> LedgerLockedError:
-        holder = self._host.holder() if self._host else "?"
-        return LedgerLockedError(f"{self.directory} was busy for {allowed:g} seconds; process {holder} has its lock")
+        holder = self._host.holder() if self._host else 0
+        text = f"{self.directory} was busy for {allowed:g} seconds; process {holder or '?'} has its lock"
+        if holder in (0, os.getpid()):
+            return LedgerLockedError(text)
+        # Another thread of this process waits for that one.
+        return LedgerLockedError(f"{text}; if that process hangs or is stopped, {how_to_end(holder)}")
 
     def _append(self, record: Record) -> None:
         payload = _encode(record)
@@ -478,11 +481,10 @@ def _in_a_thread(job: Callable[[], None]) -> threading.Thread | None:
 
 
 def _at_exit() -> None:
-    background_worker.drain()
     for ledger in fork_safety.ledgers.alive():
         if isinstance(ledger, JournalLedger):
             with contextlib.suppress(LedgerError):
                 ledger.close()
 
 
-atexit.register(_at_exit)
+background_worker.close_at_exit(_at_exit)

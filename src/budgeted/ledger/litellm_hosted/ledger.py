@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import datetime as dt
 import logging
 import threading
@@ -205,7 +204,6 @@ _ledgers: WeakRegistry[HostedLedger] = WeakRegistry()
 
 
 def _at_exit() -> None:
-    background_worker.drain()
     for ledger in _ledgers.alive():
         if not ledger._forked:  # noqa: SLF001
             try:
@@ -214,4 +212,4 @@ def _at_exit() -> None:
                 logger.error("budgeted: %s", error)  # noqa: TRY400 - the text says it all
 
 
-atexit.register(_at_exit)
+background_worker.close_at_exit(_at_exit)
