@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from clocks import Clock
 from gateways import OF_AWS, every_upstream_of, gateway
 from sdks_behind import SDKS, opened
 
@@ -33,6 +34,13 @@ class Counting(OpenCallers):
     async def caller(self, headers: Headers) -> Caller:
         self.asked += 1
         return await super().caller(headers)
+
+
+@pytest.fixture(scope="module")
+def manager() -> Iterator[BudgetManager]:
+    """At noon, as what DeepSeek bills depends on the hour."""
+    with BudgetManager("gateway", ledger="memory://", max_budget="$1000", wait=5, clock=Clock()) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

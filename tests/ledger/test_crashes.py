@@ -257,16 +257,21 @@ def test_a_crash_between_any_two_steps_of_a_rotation_loses_nothing(
 
     def copying(real: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **more: Any) -> Any:
-            if threading.current_thread() is threading.main_thread() and watching:
+            if threading.current_thread() is not threading.main_thread():
+                with copied:  # not amid a copy: of a file that goes meanwhile it would have nothing
+                    return real(*args, **more)
+            if watching:
                 watching.clear()
                 copy = tmp_path / f"copy{len(copies)}"
-                shutil.copytree(directory, copy)
+                with copied:
+                    shutil.copytree(directory, copy)
                 copies.append((copy, done))
                 watching.append(True)
             return real(*args, **more)
 
         return call
 
+    copied = threading.Lock()
     watching: list[bool] = []
     with monkeypatch.context() as patch:
         for name in STEPS:
