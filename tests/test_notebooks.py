@@ -112,7 +112,7 @@ def test_a_refusal_shows_the_users_line_and_then_the_error(line: str, kernel: Ca
     assert f"----> 3 {line}" in done.error
     assert done.error.count("---->") == 1
     assert "site-packages" not in done.error
-    assert re.search(r"\n\s*4 print\('after'\)\n+BudgetExceededError: block 'refused' has", done.error)
+    assert re.search(r"\n\s*4 print\('went on'\)\n+BudgetExceededError: block 'refused' has", done.error)
     assert len(done.html) == 1
 
 

@@ -321,6 +321,8 @@ def _at_exit() -> None:
     drain()
     for close in _to_close:
         _attempt(close)
+    # What the thread had just begun to repeat comes to its end: broken off, it would count as perhaps done.
+    drain()
 
 
 at_fork(after_in_child=_after_fork)
