@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import fcntl
 import functools
-import threading
+import queue as queue_module
 import types
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from typing import Any
@@ -363,14 +363,14 @@ def refused(place: Place) -> None:
         place.answered("gpt-5-mini", "Hi")
 
 
-class _Turn(threading.Event):
+class _Turn(queue_module.SimpleQueue[None]):
     """A turn that comes when it is waited for: what is in the way ends then."""
 
     in_the_way: Callable[[], None]
 
-    def wait(self, timeout: float | None = None) -> bool:
+    def get(self, block: bool = True, timeout: float | None = None) -> None:  # noqa: FBT002
         type(self).in_the_way()
-        return super().wait(0)
+        return super().get(block=False)
 
 
 def queue(place: Place) -> None:
@@ -378,23 +378,23 @@ def queue(place: Place) -> None:
     with place.block(cap="0.0005"):
         first = place.manager.hold(cost="0.0004")
         with first:
-            threads, _Turn.in_the_way = runner.threading, staticmethod(first.release)
-            runner.threading = _Threading(threads)  # type: ignore[assignment]
+            queues, _Turn.in_the_way = runner.queue, staticmethod(first.release)
+            runner.queue = _Queues(queues)  # type: ignore[assignment]
             try:
                 place.answered("gpt-5-mini", "Hi")
             finally:
-                runner.threading = threads
+                runner.queue = queues
                 first.release()
 
 
-class _Threading:
-    Event = _Turn
+class _Queues:
+    SimpleQueue = _Turn
 
-    def __init__(self, threads: Any) -> None:
-        self._threads = threads
+    def __init__(self, queues: Any) -> None:
+        self._queues = queues
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._threads, name)
+        return getattr(self._queues, name)
 
 
 class _Bell:

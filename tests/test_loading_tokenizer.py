@@ -137,6 +137,16 @@ def test_models_that_nobody_can_count_do_not_wait(manager: BudgetManager, tokeni
     tokenizer.arrives()
 
 
+@pytest.mark.usefixtures("tokenizer")  # which never arrives: nobody may begin to load it
+@pytest.mark.parametrize("limit", ["$0.0009", "100 tokens", "99 output tokens"])
+def test_where_the_output_alone_does_not_fit_no_count_is_waited_for(limit: str) -> None:
+    with (
+        BudgetManager(ledger="memory://", max_budget=limit, wait=60, on_exceed="raise") as manager,
+        pytest.raises(BudgetExceededError),
+    ):
+        ask(manager, "Hello")
+
+
 def test_a_limit_in_calls_waits_for_no_count(manager: BudgetManager, tokenizer: Tokenizer) -> None:
     manager.set_limits(None, "0 calls")
     assert tiktoken_counting.count("", MODEL) is None

@@ -5,8 +5,9 @@ Pure arithmetic: local ledgers call :func:`admit`, remote ones reproduce it, and
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 
@@ -154,6 +155,9 @@ def admit(ask: Ask, slots: Sequence[tuple[Slot, int, int]], soft: Sequence[bool]
     return most
 
 
+_FIRST: Final = operator.itemgetter(0)
+
+
 def _ration(ask: Ask, slots: Sequence[tuple[Slot, int, int]], soft: Sequence[bool] | None) -> int | Refused:
     """The share of a call that does not simply get all it can use."""
     rooms = [
@@ -169,11 +173,12 @@ def _ration(ask: Ask, slots: Sequence[tuple[Slot, int, int]], soft: Sequence[boo
         quarter = min([ask.least, *(ask.affords(unit, idle) for unit, _, idle in shares)])
         floor = min(max(quarter, min(ask.least, max(ask.floor, MIN_GRANT)), 1), ask.most)
         granted = max(floor, min([ask.most, *(ask.affords(unit, left) for unit, left, _ in shares)]))
-    blocked = [room for room in rooms if ask.affords(room[1].unit, room[2]) < granted]
+    fits = [(ask.affords(slot.unit, left), i, slot, left, idle) for i, slot, left, idle in rooms]
+    blocked = [room for room in fits if room[0] < granted]
     if not blocked:
         return granted
-    gone = [room for room in blocked if ask.affords(room[1].unit, room[3]) < granted]
-    i, slot, left, idle = min(gone or blocked, key=lambda room: ask.affords(room[1].unit, room[2]))
+    gone = [room for room in blocked if ask.affords(room[2].unit, room[4]) < granted]
+    _, i, slot, left, idle = min(gone or blocked, key=_FIRST)
     return Refused(
         index=i,
         limit=slot.limit,
@@ -184,7 +189,7 @@ def _ration(ask: Ask, slots: Sequence[tuple[Slot, int, int]], soft: Sequence[boo
         requested=ask.need(slot.unit, granted),
         end=free_at(slot, ask.need(slot.unit, granted)) if slot.terms and slot.terms.window else slots[i][2],
         reason="spent" if gone else "held",
-        affordable=min(ask.affords(room[1].unit, room[2]) for room in rooms),
+        affordable=min(fits, key=_FIRST)[0],
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
+from budgeted.ledger.accounts import INPUT_TOKENS, OUTPUT_TOKENS, USD
 from budgeted.ledger.admission import Ask
 from budgeted.metering import cost_bound, input_or_context_window_bound
 from budgeted.metering.cost_bound import OUTPUT_UNKNOWN
@@ -81,6 +82,18 @@ def bound(call: Bounded) -> Ask:
             fixed, rate = price.bound(size, call.at, request.tier, kinds, request.region)
     least = payer.min_output_tokens + request.thinking
     return Ask(fixed, rate * n, size, n, least, most, whole, payer.uncertain_output, floor=floor)
+
+
+def least(call: Bounded, unit: int) -> int:
+    """What a call whose bound is known needs of a unit at the least, however short its input turns out to be."""
+    request, price = call.request, call.price
+    output = (request.cap or 1) * request.n if request.output else 0
+    if unit != USD:
+        return (unit != OUTPUT_TOKENS) + (output if unit != INPUT_TOKENS else 0)
+    if price is None or request.instead or request.spending is not None:
+        return 0
+    fixed, rate = price.bound(1, call.at, request.tier, request.kinds, request.region)
+    return fixed - (-rate * output // 1000)
 
 
 def _spending_bound(call: Bounded, spending: Spending, uncertain: int) -> Ask:

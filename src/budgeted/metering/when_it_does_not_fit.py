@@ -9,7 +9,7 @@ import msgspec
 
 from budgeted.errors import BudgetError, BudgetExceededError, UnpricedModelError
 from budgeted.ledger.accounts import CALLS
-from budgeted.metering import block_hold
+from budgeted.metering import block_hold, call_bound
 from budgeted.metering.blocking_limit import REPEATED, Refusal, error_of
 from budgeted.metering.call import Call
 from budgeted.payers import swallowed_refusals
@@ -117,13 +117,16 @@ def _counted(
     call: Call, refusal: Refusal, patience: _Patience, wake: Callable[[], None]
 ) -> Generator[float, None, bool]:
     """Count the input exactly, if need be once the tokenizer is loaded. True if that made it smaller."""
-    if refusal.refused.unit == CALLS or call.request.fixed is not None:
+    refused = refusal.refused
+    if refused.unit == CALLS or call.request.fixed is not None:
         return False
+    if refused.reason == "spent" and refused.amount - refused.spent < call_bound.least(call, refused.unit):
+        return False  # whatever its input has: who has used up a limit waits for no tokenizer
     if call.recount():
         return True
     while tiktoken_counting.when_loaded(call.request.model, wake):
         left = patience.left(refusal)
-        if left <= 0 or call.request.elsewhere or refusal.refused.reason == "held":  # that waits for its turn, as well
+        if left <= 0 or call.request.elsewhere or refused.reason == "held":  # that waits for its turn, as well
             return False
         yield patience.sleep(left, refusal, "a tokenizer that is being loaded, to count its input exactly")
         if call.recount():
