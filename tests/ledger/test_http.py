@@ -220,19 +220,18 @@ def test_an_event_loop_goes_on_while_answers_are_late(proxied: tuple[Proxy, HTTP
 
     async def run(manager: BudgetManager) -> None:
         ticking = asyncio.create_task(tick())
-        for _ in range(3):
-            async with manager.hold(cost=1e-7, user="carl"):
-                pass
+        async with manager.hold(cost=1e-7, user="carl"):
+            pass
         ticking.cancel()
 
     with BudgetManager(project(), ledger=ledger) as manager:
         manager.set_limits("carl", "$1")
-        proxy.delay = 0.2
+        proxy.delay = 0.5
         asyncio.run(run(manager))
         proxy.delay = 0
     lags.sort()
-    print(f"loop lag: median {lags[len(lags) // 2] * 1e3:.2f} ms, most {lags[-1] * 1e3:.2f} ms, answers 200 ms late")
-    assert lags[-1] < 0.15
+    print(f"loop lag: median {lags[len(lags) // 2] * 1e3:.2f} ms, most {lags[-1] * 1e3:.2f} ms, answers 500 ms late")
+    assert lags[-1] < 0.4
 
 
 def test_a_ledger_that_is_dropped_closes_its_connections() -> None:
