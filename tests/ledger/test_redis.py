@@ -466,7 +466,7 @@ def test_coroutines_do_not_block_the_loop_while_replies_are_late(
 
             ticking = asyncio.create_task(tick())
             await complete("gpt-4o-mini", [])
-            proxy.delay = 0.2
+            proxy.delay = 0.5
             worst = 0.0
             await asyncio.gather(*(complete("gpt-4o-mini", []) for _ in range(8)))
             proxy.delay = 0.0
@@ -475,7 +475,7 @@ def test_coroutines_do_not_block_the_loop_while_replies_are_late(
             return worst
 
         lag = asyncio.run(run())
-        assert lag < 0.15
+        assert lag < 0.4
         assert manager.report()["alice"].calls == 9
         manager.close()
 

@@ -255,9 +255,9 @@ def test_a_crowd_of_users_costs_a_collection_nothing_while_none_is_named(metrics
     crowd(make_manager("shop", max_budget="$1", ledger=ledger), 10_000)
     metrics.all()
     ledger.looks.clear()
-    started = time.perf_counter()
+    started = time.thread_time()
     points = metrics.points("budgeted.limit", project="shop")
-    assert time.perf_counter() - started < 0.1
+    assert time.thread_time() - started < 0.1
     assert len(points) == 1
     assert ledger.looks == ["g"]
 
