@@ -96,6 +96,24 @@ def test_jobs_are_done_between_looks_that_take_long() -> None:
     assert set(looked) == set(slow)
 
 
+def test_what_was_put_off_is_tried_however_long_looks_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background_worker, "PERIOD", 0.01)
+    done = threading.Event()
+
+    class Slow:
+        """As a ledger whose server never answers."""
+
+        def upkeep(self) -> float | None:
+            done.wait(0.05)
+            return None if done.is_set() else 0.0
+
+    slow = [Slow() for _ in range(3)]
+    for one in slow:
+        background_worker.wanted(one)
+    background_worker.retry(done.set)
+    assert done.wait(20)
+
+
 def test_ledgers_may_come_and_go_while_the_background_looks_around() -> None:
     class Kept:
         def upkeep(self) -> float | None:

@@ -73,15 +73,18 @@ class _Upkeep:
         """Look after what is kept, for a time. Returns the seconds until it goes on."""
         until = time.monotonic() + PERIOD
         if not self.due:
-            # First what has a lease to renew, perhaps: without one its calls pass for those of a dead process.
-            self.due.extend(sorted(self.kept, key=lambda one: isinstance(one(), Retried)))
+            self.due.extend(one for one in list(self.kept) if not isinstance(one(), Retried))
             self.pause = PERIOD
         while self.due:
             self.look_after(self.due.popleft())
-            if self.due and time.monotonic() >= until:  # as servers that do not answer let each look wait
-                if not isinstance(self.due[0](), Retried):
-                    return 0.0  # jobs come in between
-                self.due.clear()  # the others are first among them in the next round
+            # A server that does not answer lets each look wait: jobs come in between.
+            if self.due and time.monotonic() >= until:
+                return 0.0
+        # Behind what may have a lease to renew, without which its calls pass for those of a dead process.
+        for one in [one for one in list(self.kept) if isinstance(one(), Retried)]:
+            self.look_after(one)
+            if time.monotonic() >= until:  # those left out are first in the next round
+                break
         return self.pause
 
     def look_after(self, one: weakref.ref[Kept]) -> None:
