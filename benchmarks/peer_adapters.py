@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from benchmarks.peer_calls import (
@@ -231,11 +232,15 @@ def backstop(client: Any, limit: float, **settings: Any) -> Iterator[Guarded]:
     config = BackstopConfig(ledger_enabled=True, ledger_path=file, **settings)
     wrapped = Backstop.wrap(client, budget=None, budget_usd=Decimal(str(limit)), config=config)
 
-    def known() -> int:
-        return len(read_ledger(file).events)
+    def spent() -> float:
+        return float(wrapped._backstop_state.budget.spent_usd)
+
+    def known() -> int:  # of a process before in its file, of this one in memory, as that is written later
+        kept = len(read_ledger(file).events) if Path(file).exists() else 0
+        return max(kept, round(spent() / CALL_USD))
 
     try:
-        yield Guarded(sdk(wrapped), lambda: float(wrapped._backstop_state.budget.spent_usd), known)
+        yield Guarded(sdk(wrapped), spent, known)
     finally:
         Backstop.close(wrapped)
 
