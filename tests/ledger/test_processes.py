@@ -246,7 +246,7 @@ def test_a_stopped_holder_of_the_lock_is_named_within_the_deadline(
         assert 0.2 <= time.monotonic() - started < 5
         with ThreadPoolExecutor(1) as waits:
             other = waits.submit(journal.settle, "x.1", Used(1), AT, timeout=1)
-            while not journal._lock.locked():
+            while not (journal._lock.locked() or other.done()):
                 pass
             with pytest.raises(LedgerLockedError, match=f"kill -CONT {process.pid}"):
                 journal.settle("x.1", Used(1), AT, timeout=0)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import Annotated, Final
+from typing import Annotated
 
 import msgspec
 
@@ -155,9 +155,6 @@ def admit(ask: Ask, slots: Sequence[tuple[Slot, int, int]], soft: Sequence[bool]
     return most
 
 
-_FIRST: Final = operator.itemgetter(0)
-
-
 def _ration(ask: Ask, slots: Sequence[tuple[Slot, int, int]], soft: Sequence[bool] | None) -> int | Refused:
     """The share of a call that does not simply get all it can use."""
     rooms = [
@@ -178,7 +175,7 @@ def _ration(ask: Ask, slots: Sequence[tuple[Slot, int, int]], soft: Sequence[boo
     if not blocked:
         return granted
     gone = [room for room in blocked if ask.affords(room[2].unit, room[4]) < granted]
-    _, i, slot, left, idle = min(gone or blocked, key=_FIRST)
+    _, i, slot, left, idle = min(gone or blocked, key=operator.itemgetter(0))
     return Refused(
         index=i,
         limit=slot.limit,
@@ -189,7 +186,7 @@ def _ration(ask: Ask, slots: Sequence[tuple[Slot, int, int]], soft: Sequence[boo
         requested=ask.need(slot.unit, granted),
         end=free_at(slot, ask.need(slot.unit, granted)) if slot.terms and slot.terms.window else slots[i][2],
         reason="spent" if gone else "held",
-        affordable=min(fits, key=_FIRST)[0],
+        affordable=min(room[0] for room in fits),
     )
 
 

@@ -125,7 +125,7 @@ def _attempt(job: Callable[[], object]) -> None:
         job()
     except Exception as error:
         if not _closed(error):
-            logger.exception("budgeted: a deferred settlement failed")
+            logger.exception("budgeted: what was put off has failed")
 
 
 def _closed(error: Exception) -> bool:
@@ -166,15 +166,12 @@ _later: dict[weakref.ref[Kept], None] = {}
 def _look(kept: Kept) -> float | None:
     """Call ``kept.upkeep()``, for which whoever drains meanwhile waits: it may end the process next."""
     ended = threading.Event()
-    _looks[ended] = threading.get_ident()
     try:
+        _going_on[ended] = threading.get_ident()
         return kept.upkeep()
     finally:
-        _looks.pop(ended, None)
         ended.set()
-
-
-_looks: dict[threading.Event, int] = {}
+        _going_on.pop(ended, None)
 
 
 def retry(job: Callable[[], object]) -> None:
@@ -198,13 +195,21 @@ def goes_on(work: Future[T]) -> None:
     _going_on[ended] = None
 
     def end(_: object) -> None:
-        _going_on.pop(ended, None)
         ended.set()
+        _going_on.pop(ended, None)
 
     work.add_done_callback(end)  # not its result: those who wait for that are told before its callbacks run
 
 
-_going_on: dict[threading.Event, None] = {}
+_going_on: dict[threading.Event, int | None] = {}
+"""What is under way that :func:`drain` waits for; each with its thread, where that must not wait for itself."""
+
+
+def _wait_for_others() -> None:
+    for ended, thread in list(_going_on.items()):
+        if thread != threading.get_ident():
+            # Not for ever: this may be a signal's handler, and the thread that it stopped has a lock.
+            ended.wait(LONGEST)
 
 
 class Retried:
@@ -280,8 +285,7 @@ def drain() -> None:
 
     What goes on beside a coroutine that has gone is waited for, as is what another thread does for :func:`later`.
     """
-    for ended in list(_going_on):
-        ended.wait(LONGEST)  # not for ever: this may be a signal's handler, and the thread that it stopped has a lock
+    _wait_for_others()  # they may enqueue something
     _upkeep.drain()
     # Copies, and taken off with a default: other threads may drain at the same time.
     for wish in list(_later):
@@ -289,9 +293,7 @@ def drain() -> None:
         kept = wish()
         if kept is not None:
             _look(kept)
-    for ended, thread in list(_looks.items()):
-        if thread != threading.get_ident():
-            ended.wait(LONGEST)
+    _wait_for_others()  # who have taken some of those wishes
     for one in list(_retried):
         one.repeat()
 
@@ -307,7 +309,6 @@ def _after_fork() -> None:
     _upkeep = _Upkeep()
     _retried.clear()
     _later.clear()
-    _looks.clear()
     _going_on.clear()
 
 

@@ -85,7 +85,15 @@ def bound(call: Bounded) -> Ask:
 
 
 def least(call: Bounded, unit: int) -> int:
-    """What a call whose bound is known needs of a unit at the least, however short its input turns out to be."""
+    """What a call needs of a unit at the least, however short its input turns out to be once that is counted.
+
+    Args:
+        call: whose bound is known.
+        unit: of a limit, as :mod:`budgeted.ledger.accounts` numbers them; not calls.
+
+    Returns:
+        nano-USD or tokens; 0 where nothing can be said.
+    """
     request, price = call.request, call.price
     output = (request.cap or 1) * request.n if request.output else 0
     if unit != USD:
