@@ -33,6 +33,7 @@ class Strike:
             functions begin, and between two rounds of a loop. True to raise at the bytecode itself, also where the
             interpreter never looks; but not while one of the package's locks is ``locked``, since it is by not looking
             between a ``with`` statement's block and its end that the interpreter has every lock given back.
+        within: the only function whose bytecodes are counted; "" for all.
         locked: whether one of the package's locks is taken.
 
     Attributes:
@@ -47,9 +48,10 @@ class Strike:
         error: type[BaseException] = KeyboardInterrupt,
         *,
         at_once: bool = False,
+        within: str = "",
         locked: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.number, self.error, self.at_once, self.locked = number, error, at_once, locked
+        self.number, self.error, self.at_once, self.within, self.locked = number, error, at_once, within, locked
         self.passed = 0
         self.where = self.interrupted = ""
 
@@ -70,7 +72,7 @@ class Strike:
         raise self.error
 
     def _enter(self, frame: FrameType, event: str, arg: Any) -> Any:
-        if not is_ours(frame.f_code):
+        if not is_ours(frame.f_code) or self.within not in ("", frame.f_code.co_qualname):
             return None
         frame.f_trace_opcodes = True
         return self._step

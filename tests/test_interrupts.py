@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 from collections.abc import Iterator
@@ -54,6 +55,17 @@ def sample(place: Place, name: str, count: int) -> list[int]:
 def test_an_interrupted_call_leaves_nothing_behind(place: Place, name: str) -> None:
     for number in sample(place, name, 3):
         calls.struck(place, WAYS[name], Strike(number))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_stream_that_is_read_on_is_charged_wherever_its_end_is_interrupted(place: Place, *, at_once: bool) -> None:
+    for number in itertools.count(1):
+        strike = Strike(number, at_once=at_once, within="_end_soon", locked=place.locked)
+        calls.struck(place, WAYS["stream_read_on_async"], strike)
+        if not strike.where:
+            break
+    assert number > 10
 
 
 def test_a_hold_that_is_entered_and_forgotten_is_charged_all_it_may_have_cost(place: Place) -> None:

@@ -651,6 +651,17 @@ class TestTrouble:
             assert answer.result().id == only(provider).id
         assert provider.wait_idle()
 
+    def test_who_waits_for_the_bill_has_it_with_what_was_sent_by_clients_that_left_at_once(
+        self, provider: SimulatedProvider
+    ) -> None:
+        body = json.dumps({"model": GPT, "messages": HELLO}).encode()
+        request = b"POST /v1/chat/completions HTTP/1.1\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+        for sent in range(1, 30):
+            with socket.create_connection(("127.0.0.1", int(provider.url.rpartition(":")[2]))) as client:
+                client.sendall(request)
+            assert provider.wait_idle()
+            assert len(provider.bill) == sent
+
     def test_waiting_in_vain_ends(self, provider: SimulatedProvider) -> None:
         assert not provider.wait_parked(timeout=0.001)
 

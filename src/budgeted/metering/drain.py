@@ -83,16 +83,21 @@ def _read_beside(stream: LeftStream, source: AsyncIterator[object], loop: asynci
 
 
 def _end_unread(stream: LeftStream) -> None:
-    if _tasks.pop(stream, None) is not None:
-        background_worker.enqueue(functools.partial(_end, stream, GeneratorExit()))
+    if stream in _tasks:
+        _end_soon(stream, GeneratorExit())
+
+
+def _end_soon(stream: LeftStream, error: BaseException | None) -> None:
+    background_worker.enqueue(functools.partial(_end, stream, error))
+    _tasks.pop(stream, None)  # not before: an exception of a signal's handler may strike in between
 
 
 class _Loops:
-    """Ends the streams that were read in event loops that are closed: their tasks never go on."""
+    """Ends the streams that nobody reads any more: their loop is closed, or a signal's handler has struck their end."""
 
     def upkeep(self) -> float | None:
         for stream, task in list(_tasks.items()):
-            if task.get_loop().is_closed():
+            if task.done() or task.get_loop().is_closed():
                 _end_unread(stream)
         return background_worker.PERIOD if _tasks else None
 
@@ -153,8 +158,7 @@ async def _read_async(stream: LeftStream, source: AsyncIterator[object]) -> None
                 if stream.aclose is not None:
                     await stream.aclose()
         finally:  # whatever has cancelled that
-            _tasks.pop(stream, None)
-            background_worker.enqueue(functools.partial(_end, stream, error))
+            _end_soon(stream, error)
 
 
 def _end(stream: LeftStream, error: BaseException | None) -> None:

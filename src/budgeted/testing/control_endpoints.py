@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from .http_connection import come_in
 from .provider_state import State
 from .scripted_reply import Reply
 
@@ -56,6 +57,7 @@ async def control(state: State, method: str, path: str, content: bytes) -> Any:
 async def _wait(state: State, parked: float = 0, timeout: float = 10) -> bool:  # noqa: ASYNC109 - of the query
     if parked:
         return await asyncio.to_thread(state.activity.wait_parked, int(parked), timeout)
+    await come_in()
     return await asyncio.to_thread(state.activity.wait_idle, timeout)
 
 

@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from .billing import DEFAULT_PRICE, Amount, Bill, Billed, Prices, Rates, Tariff
+from .http_connection import come_in
 from .provider_in_subprocess import SpawnedProvider
 from .provider_interface import Provider
 from .provider_state import State
@@ -127,6 +128,8 @@ class SimulatedProvider(Provider):
         return self._state.activity.wait_parked(count, timeout)
 
     def _wait_idle(self, timeout: float) -> bool:
+        if self._thread.is_alive():
+            asyncio.run_coroutine_threadsafe(come_in(), self._loop).result()
         return self._state.activity.wait_idle(timeout)
 
     def _close(self) -> None:
