@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import itertools
 import threading
 from typing import TYPE_CHECKING, Any
 
+from interrupting import Strike
 from ledgers import AT, busy, check, cost, give, held, hold, route, spent, usd
 
 from budgeted.errors import LedgerUnavailableError
@@ -130,6 +133,26 @@ def test_ledgers_may_come_and_go_while_the_background_looks_around() -> None:
         thread.join()
     assert background_worker._upkeep.thread is not None
     assert background_worker._upkeep.thread.is_alive()
+
+
+def test_nobody_waits_for_a_look_that_a_signal_has_struck_as_it_ended() -> None:
+    class Kept:
+        def upkeep(self) -> float | None:
+            return None
+
+    kept = Kept()
+    for number in itertools.count(1):
+        strike = Strike(number, within="_look")
+        background_worker.later(kept)
+        with contextlib.suppress(KeyboardInterrupt), strike.armed():
+            background_worker.drain()
+        if not strike.where:
+            break
+        another = threading.Thread(target=background_worker.drain)
+        another.start()
+        another.join(20)
+        assert not another.is_alive(), strike.where
+    assert number > 10
 
 
 def test_a_job_that_fails_is_logged_and_the_next_one_done(caplog: pytest.LogCaptureFixture) -> None:

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from budgeted.errors import LedgerError
+from budgeted.ledger.lock_waiting import seen_free
 from budgeted.system.forks import at_fork
 
 if TYPE_CHECKING:
@@ -165,13 +166,13 @@ _later: dict[weakref.ref[Kept], None] = {}
 
 def _look(kept: Kept) -> float | None:
     """Call ``kept.upkeep()``, for which whoever drains meanwhile waits: it may end the process next."""
-    ended = threading.Event()
+    under_way = threading.Lock()
     try:
-        _going_on[ended] = threading.get_ident()
-        return kept.upkeep()
+        with under_way:  # which is given back wherever an exception of a signal's handler strikes
+            _going_on[under_way] = threading.get_ident()
+            return kept.upkeep()
     finally:
-        ended.set()
-        _going_on.pop(ended, None)
+        _going_on.pop(under_way, None)
 
 
 def retry(job: Callable[[], object]) -> None:
@@ -191,25 +192,29 @@ def goes_on(work: Future[T]) -> None:
     Args:
         work: which a ledger's own deadline ends. What is to be done after it was added to it before.
     """
-    ended = threading.Event()
-    _going_on[ended] = None
+    under_way = threading.Lock()
+    under_way.acquire()
 
     def end(_: object) -> None:
-        ended.set()
-        _going_on.pop(ended, None)
+        under_way.release()
+        _going_on.pop(under_way, None)
 
     work.add_done_callback(end)  # not its result: those who wait for that are told before its callbacks run
+    _going_on[under_way] = None  # not before: if a signal's handler strikes in between, nobody would end it
+    if not under_way.locked():  # it has ended before
+        _going_on.pop(under_way, None)
 
 
-_going_on: dict[threading.Event, int | None] = {}
-"""What is under way that :func:`drain` waits for; each with its thread, where that must not wait for itself."""
+_going_on: dict[threading.Lock, int | None] = {}
+"""What is under way that :func:`drain` waits for: a lock that is taken as long, and the thread, which must not wait for
+itself; None for any."""
 
 
 def _wait_for_others() -> None:
-    for ended, thread in list(_going_on.items()):
-        if thread != threading.get_ident():
-            # Not for ever: this may be a signal's handler, and the thread that it stopped has a lock.
-            ended.wait(LONGEST)
+    for under_way, thread in list(_going_on.items()):
+        # Not for ever: this may be a signal's handler, and the thread that it stopped has a lock.
+        if thread != threading.get_ident() and seen_free(under_way, LONGEST):
+            _going_on.pop(under_way, None)  # if a signal's handler has struck as it ended, it is still there
 
 
 class Retried:

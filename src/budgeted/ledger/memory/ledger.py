@@ -17,6 +17,7 @@ from budgeted.ledger.accounts import Account, Amendment, LimitSpec
 from budgeted.ledger.admission import Ask, Refused, admit
 from budgeted.ledger.cost_routing import STALE, Route, Stale
 from budgeted.ledger.interface import PAGE, in_flight, page_of, spent_most_of
+from budgeted.ledger.lock_waiting import seen_free
 from budgeted.ledger.memory import change_records, fork_safety
 from budgeted.ledger.memory.change_records import (
     Amended,
@@ -34,7 +35,6 @@ from budgeted.ledger.memory.change_records import (
 )
 from budgeted.ledger.memory.content_of_state import content_of, copied
 from budgeted.ledger.memory.ended_holds import Ended
-from budgeted.ledger.memory.lock_waiting import seen_free
 from budgeted.ledger.memory.resolved_routes import BoundRoute, charge_of
 from budgeted.ledger.memory.state import MOST_UNFOLDED, State
 from budgeted.ledger.spending_records import Charge, RollupRow, UncertainPage, Used
