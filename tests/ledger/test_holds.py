@@ -31,6 +31,17 @@ def test_a_hold_counts_on_every_account_until_it_is_settled_at_what_it_cost(ledg
     check(ledger)
 
 
+def test_what_several_calls_are_charged_at_once_counts_as_so_many_in_reports(ledger: Any) -> None:
+    one = hold(ledger, 60, GLOBAL, ALICE)
+    assert ledger.settle(one.id, Used(40, 5, 6, calls=3), AT)
+    assert ledger.settle(one.id, Used(40, 5, 6, calls=3), AT)
+    ledger.post("x.2", route(ledger, GLOBAL, ALICE), Used(2, 1, 1, calls=2), AT)
+    assert [(row.account, row.calls, row.usd) for row in ledger.rollups()] == [(GLOBAL, 5, 42), (ALICE, 5, 42)]
+    ledger.correct(one.id, Used(40, 5, 6, calls=4), AT)
+    assert (ledger.read(ALICE).calls, ledger.read(ALICE).usd) == (6, 42)
+    check(ledger)
+
+
 def test_a_released_hold_leaves_nothing_behind(ledger: Any) -> None:
     one = hold(ledger, 60, GLOBAL, ALICE)
     assert ledger.release(one.id, AT)

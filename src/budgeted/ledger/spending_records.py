@@ -8,17 +8,19 @@ from budgeted.ledger.accounts import Count
 
 
 class Used(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What a call really used.
+    """What a call really used, or several that are charged as one.
 
     Args:
         usd: nano-USD.
         input_tokens: tokens sent.
         output_tokens: tokens received.
+        calls: how many calls it was.
     """
 
     usd: Count = 0
     input_tokens: Count = 0
     output_tokens: Count = 0
+    calls: Count = 1
 
 
 class Charge(msgspec.Struct, frozen=True, gc=False):

@@ -179,7 +179,7 @@ class State(Reservations):
         if bound.generation != self._generation:
             bound = self.bind(bytes(held.route))
         ended = Ended(held.id, held.at, held.usd, held.route, used, at, reason)
-        self._book(ended, bound, held, used, used.usd if reason else 0)
+        self._book(ended, bound, held, used, used.usd if reason else 0, used.calls)
         if held.__class__ is not Held:
             self.give_back(held, used)
 
@@ -200,7 +200,9 @@ class State(Reservations):
         """A charge that no hold came before."""
         bound = self.bind(route)
         self.meet(bound)
-        self._book(Ended(id, at, 0, bound.raw, used, at, reason), bound, None, used, used.usd if reason else 0)
+        self._book(
+            Ended(id, at, 0, bound.raw, used, at, reason), bound, None, used, used.usd if reason else 0, used.calls
+        )
 
     def _correct(self, id: str, at: int, used: Used, reason: str) -> None:
         ended = self.charges.get(id)
@@ -218,7 +220,7 @@ class State(Reservations):
             None,
             difference,
             (used.usd if reason else 0) - (before.usd if ended.reason else 0),
-            int(ended.used is None),
+            used.calls - (0 if ended.used is None else ended.used.calls),
             None if ended.used is None else (ended.opened, ended.at),
         )
         self.fold()
@@ -230,7 +232,7 @@ class State(Reservations):
         closing: Held | None,
         used: Used,
         uncertain: int,
-        calls: int = 1,
+        calls: int,
         charged: tuple[int, int] | None = None,
     ) -> None:
         """End a hold: off its limits with what it held, on with what it is charged; an ended period is left alone.

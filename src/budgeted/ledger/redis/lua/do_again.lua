@@ -29,7 +29,7 @@ local function charge_again()
   elseif not before and route and not was_posted(id) then
     note_posted(id)
     begin_periods(route)
-    book(charge, nil, used, reason ~= '' and used[1] or 0, 1)
+    book(charge, nil, used, reason ~= '' and used[1] or 0, calls_of(used))
   end
 end
 

@@ -29,5 +29,5 @@ for _, account in ipairs(accounts) do
   save(account)
 end
 call('HSET', ACCOUNTS, COUNT, count)
-book({id, at, 0, decode(route[KEPT]), used, at, reason}, nil, used, reason ~= '' and used[1] or 0, 1)
+book({id, at, 0, decode(route[KEPT]), used, at, reason}, nil, used, reason ~= '' and used[1] or 0, calls_of(used))
 return encode({'done', count, {}})

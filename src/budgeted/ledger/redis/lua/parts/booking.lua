@@ -5,8 +5,13 @@ local RETENTION_DAYS = 400
 local PARTS = 60 -- of a rolling limit's window: charges of one part are forgotten with the last of them
 local remembered = arg[4] -- how many ended holds are remembered at least
 
+-- How many calls a charge is of; one that was written before there were several is of one.
+local function calls_of(used)
+  return used[4] or 1
+end
+
 local function same(used, other)
-  return used[1] == other[1] and used[2] == other[2] and used[3] == other[3]
+  return used[1] == other[1] and used[2] == other[2] and used[3] == other[3] and calls_of(used) == calls_of(other)
 end
 
 -- Keep an ended hold's record for a while: in two generations, so that forgetting costs nothing.
@@ -200,7 +205,7 @@ end
 
 local function settle(hold, used, at, reason, state)
   local one = {hold[ID], hold[AT], hold[HOLD_USD], hold[HOLD_ROUTE], used, at, reason}
-  book(one, hold, used, reason ~= '' and used[1] or 0, 1, false, state)
+  book(one, hold, used, reason ~= '' and used[1] or 0, calls_of(used), false, state)
 end
 
 local function release(hold, state)
@@ -210,10 +215,11 @@ end
 
 local function correct(one, used, at, reason)
   local was = one[USED] or NOTHING
-  local difference = {used[1] - was[1], used[2] - was[2], used[3] - was[3]}
+  local difference = {used[1] - was[1], used[2] - was[2], used[3] - was[3], 0}
   local uncertain = (reason ~= '' and used[1] or 0) - (one[REASON] ~= '' and was[1] or 0)
   local now = {one[ID], one[OPENED], one[ENDED_HELD], one[ENDED_ROUTE], used, at, reason}
-  book(now, nil, difference, uncertain, one[USED] and 0 or 1, {one[USED] and one[ENDED_AT]})
+  local calls = calls_of(used) - (one[USED] and calls_of(was) or 0)
+  book(now, nil, difference, uncertain, calls, {one[USED] and one[ENDED_AT]})
 end
 
 -- A hold that has ended is settled: repeated, corrected by the truth, or contradicted. Returns which, and who is freed
