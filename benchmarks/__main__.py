@@ -19,6 +19,7 @@ ALL = (
     "redis_ledger",
     "http_ledger",
     "slices",
+    "fleet",
     "gateway",
     "litellm_proxy",
     "telemetry",

@@ -16,7 +16,8 @@ from budgeted.ledger.existing_projects import directory_name, has_directory, has
 from budgeted.ledger.interface import Ledger
 from budgeted.ledger.memory.ledger import MemoryLedger
 from budgeted.ledger.network_ledger import RemoteLedger
-from budgeted.ledger.urls import HTTP, MEMORY, PATH, REDIS, SQL, kind_of, path_of, public
+from budgeted.ledger.sliced.ledger import SlicedLedger
+from budgeted.ledger.urls import HTTP, MEMORY, PATH, REDIS, SQL, kind_of, path_of, public, without_slices
 from budgeted.system import current as system
 from budgeted.system.forks import at_fork
 from budgeted.validation import shown
@@ -28,13 +29,16 @@ if TYPE_CHECKING:
     from budgeted.ledger.redis.connection import Client
 
 
+OPEN = (MemoryLedger, RemoteLedger, SlicedLedger)
+"""What is a ledger already, where one is to be opened."""
+
 LONGEST_NAME = 255
 """Bytes that a file's name may have, on nearly every file system."""
 
 _lock = threading.Lock()
 # Weakly: that it was opened once keeps no ledger alive.
 _by_directory: weakref.WeakValueDictionary[Path, JournalLedger] = weakref.WeakValueDictionary()
-_by_server: weakref.WeakValueDictionary[tuple[object, str], RemoteLedger] = weakref.WeakValueDictionary()
+_by_server: weakref.WeakValueDictionary[tuple[object, str], RemoteLedger | SlicedLedger] = weakref.WeakValueDictionary()
 
 
 def open_ledger(where: object, project: str, *, fsync: str) -> Ledger:
@@ -43,8 +47,8 @@ def open_ledger(where: object, project: str, *, fsync: str) -> Ledger:
     Args:
         where: ``"memory://"``, a path or ``file:///dir``, None for the user's state directory (or ``BUDGETED_HOME``),
             ``"sqlite:///file"``, ``"postgresql+psycopg://..."`` or an SQLAlchemy ``Engine``, ``"redis://..."``,
-            ``"rediss://..."`` or a ``redis.Redis``, ``"https://..."`` for a server of ours, or a ledger that is open
-            already.
+            ``"rediss://..."`` or a ``redis.Redis``, ``"https://..."`` for a server of ours, each of these also with
+            ``?slice=auto``, or a ledger that is open already.
         project: the namespace; every project has a directory of its own below the path.
         fsync: ``"background"`` or ``"always"``. Who asks for the latter gets it, also where the ledger is open already.
 
@@ -55,9 +59,10 @@ def open_ledger(where: object, project: str, *, fsync: str) -> Ledger:
         LedgerError: the URL is not known, or the path cannot be a ledger.
         ValueError: the project's name is too long for a folder's.
     """
-    if isinstance(where, (MemoryLedger, RemoteLedger)):
+    if isinstance(where, OPEN):
         return cast("Ledger", where)
-    kind = kind_of(where)
+    bare, sliced = without_slices(where)
+    kind = kind_of(bare)
     if kind == MEMORY:
         return MemoryLedger()
     if kind in _SERVERS:
@@ -65,7 +70,8 @@ def open_ledger(where: object, project: str, *, fsync: str) -> Ledger:
         with _lock:
             remote = _by_server.get((where, project))
             if remote is None or remote.closed:
-                remote = _by_server[where, project] = _SERVERS[kind](where, project, fsync)
+                remote = _SERVERS[kind](bare, project, fsync)
+                remote = _by_server[where, project] = SlicedLedger(cast("Ledger", remote)) if sliced else remote
             elif fsync == "always":
                 remote.sync_always()
             return cast("Ledger", remote)
@@ -133,12 +139,12 @@ def exists(where: object, project: str) -> bool | None:
     Raises:
         LedgerError: as there.
     """
-    if isinstance(where, (MemoryLedger, RemoteLedger)):
+    if isinstance(where, OPEN):
         return True
     kind = kind_of(where)
     if kind == PATH:
         return has_directory(_directory(where, project))
-    return False if kind == MEMORY else has_project(where, project)
+    return False if kind == MEMORY else has_project(without_slices(where)[0], project)
 
 
 def projects_beside(where: object) -> tuple[str, list[str] | None]:
@@ -152,7 +158,7 @@ def projects_beside(where: object) -> tuple[str, list[str] | None]:
     if kind_of(where) == PATH:
         root = _root(where)
         return str(root), projects_in(root)
-    return public(where) if isinstance(where, str) else repr(where), projects_at(where)
+    return public(where) if isinstance(where, str) else repr(where), projects_at(without_slices(where)[0])
 
 
 def directory_of(where: object, project: str) -> Path | None:
@@ -161,7 +167,7 @@ def directory_of(where: object, project: str) -> Path | None:
     Raises:
         LedgerError: as :func:`open_ledger`.
     """
-    if isinstance(where, (MemoryLedger, RemoteLedger)) or kind_of(where) != PATH:
+    if isinstance(where, OPEN) or kind_of(where) != PATH:
         return None
     return _directory(where, project)
 
@@ -175,7 +181,7 @@ def address_of(where: object) -> str | None:
     Raises:
         LedgerError: as :func:`open_ledger`.
     """
-    if isinstance(where, (MemoryLedger, RemoteLedger)):
+    if isinstance(where, OPEN):
         return None
     kind = kind_of(where)
     if kind == PATH:

@@ -108,6 +108,29 @@ def _checked(where: str, scheme: str, kind: str, example: str) -> str:
     return kind
 
 
+def without_slices(where: object) -> tuple[object, bool]:
+    """A ``ledger=`` argument without ``slice=auto``, and whether it says so.
+
+    Raises:
+        LedgerError: it asks for other slices, or for slices of what no other host can reach.
+    """
+    if not isinstance(where, str) or not _SLICE.search(where):
+        return where, False
+    kind = kind_of(where)
+    if kind not in (REDIS, SQL, HTTP):
+        raise _mistaken(
+            where, f"has no slices: those are of a ledger that hosts share, such as {_REDIS + '?slice=auto'!r}"
+        )
+    bare, _, options = where.partition("?")
+    kept = [option for option in options.split("&") if not option.startswith("slice=")]
+    if [option for option in options.split("&") if option not in ("slice=auto", *kept)]:
+        raise _mistaken(where, "asks for slices that are not known; write 'slice=auto'")
+    return bare + ("?" + "&".join(kept) if kept else ""), True
+
+
+_SLICE = re.compile(r"[?&]slice=")
+
+
 def path_of(text: str) -> Path:
     """A path as people write it, which may begin with ``~``.
 
