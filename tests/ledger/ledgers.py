@@ -28,6 +28,8 @@ from budgeted.ledger.memory.ledger import MemoryLedger
 from budgeted.ledger.memory.state import State
 from budgeted.ledger.opening import open_ledger
 from budgeted.ledger.redis.ledger import RedisLedger
+from budgeted.ledger.sliced.ledger import SlicedLedger
+from budgeted.ledger.sliced.slices import SlicedCall
 from budgeted.ledger.spending_records import Used
 
 NEVER = 2**62
@@ -76,7 +78,7 @@ def hold(ledger: Any, amount: int, *names: str, at: int = AT, id: str | None = N
 def charge(ledger: Any, amount: int, *names: str, **more: Any) -> str:
     """A call that was made and cost so much."""
     held = hold(ledger, amount, *names, **more)
-    assert isinstance(held, Held), held
+    assert isinstance(held, Held | SlicedCall), held
     ledger.settle(held.id, Used(amount, 1, 1), AT)
     return held.id
 
@@ -91,6 +93,8 @@ def held(ledger: Any, name: str = GLOBAL, limit: str = "usd") -> int:
 
 def busy(ledger: Any) -> Any:
     """Somebody else is in a verb of the ledger, as a context manager."""
+    if isinstance(ledger, SlicedLedger):
+        return busy(ledger.shared_ledger)
     if isinstance(ledger, MemoryLedger):
         return ledger._lock
     return contextlib.ExitStack() if ledger.remote else ledger._database.lock
@@ -98,6 +102,9 @@ def busy(ledger: Any) -> Any:
 
 def prune(ledger: Any) -> None:
     """Have what is too old dropped, where that is not done at once."""
+    if isinstance(ledger, SlicedLedger):
+        ledger.flush()
+        ledger = ledger.shared_ledger
     if isinstance(ledger, MemoryLedger | HTTPLedger):  # the latter's is in this process too
         for one in fork_safety.ledgers.alive():
             if type(one) is MemoryLedger or one is ledger:

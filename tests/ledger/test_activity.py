@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 from clocks import Clock
-from conftest import SHARED
+from conftest import ALL_SHARED
 from ledgers import opened
 from servers import project
 
 from budgeted import BudgetExceededError, BudgetManager, BudgetStoppedError, LedgerUnavailableError
 from budgeted.telemetry import activity_records
 
-PLACES: dict[str, Callable[[Path], str]] = {"journal": str, **SHARED}
+PLACES: dict[str, Callable[[Path], str]] = {"journal": str, **ALL_SHARED}
 HOSTILE = "\"; DROP TABLE accounts; --\n<script>alert('é')</script>"
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from conftest import SHARED
 from ledgers import ALICE, AT, charge, check, cost, finish, give, held, hold, kill, opened, python, spent, together, usd
 
 from budgeted import BudgetManager
@@ -22,12 +23,16 @@ from budgeted.ledger.network_ledger import DIED
 from budgeted.ledger.spending_records import Used
 from budgeted.money import NANO
 
+with_lease_at_hand = pytest.mark.parametrize("place", SHARED, indirect=True)
+"""Of slices, the lease and what else these tests reach for is the shared ledger's behind them."""
+
 WORKER = """
     import random, sys, threading
     from ledgers import *
     from budgeted.ledger.memory.change_records import Held
     ledger = open_ledger(sys.argv[1], sys.argv[2], fsync="background")
-    ledger.deadline = 60.0  # a hundred threads want the same account, and the machine may have other work, too
+    # A hundred threads want the same account, and the machine may have other work, too.
+    getattr(ledger, "shared_ledger", ledger).deadline = 60.0
     threads, calls, seed = map(int, sys.argv[3:])
     where = [route(ledger, GLOBAL, ALICE), route(ledger, GLOBAL, BOB), route(ledger, GLOBAL)]
     sums = []
@@ -39,7 +44,7 @@ WORKER = """
             one = ledger.hold(ledger.new_id(), chance.choice(where), cost(amount), AT)
             if isinstance(one, Refused):
                 continue
-            assert isinstance(one, Held), one
+            assert isinstance(one, Held | SlicedCall), one
             slot = ledger.read(GLOBAL).slots[0]
             assert slot.spent + slot.held <= slot.amount, slot
             if chance.random() < 0.2:
@@ -95,6 +100,7 @@ def victim(place: tuple[str, str]) -> tuple[Any, list[str]]:
     return process, [process.stdout.readline().strip() for _ in range(3)]
 
 
+@with_lease_at_hand
 @pytest.mark.slow
 def test_the_holds_of_a_killed_process_are_charged_once_by_the_living(shared: Any, place: tuple[str, str]) -> None:
     give(shared, GLOBAL, usd(1000))
@@ -116,6 +122,7 @@ def test_the_holds_of_a_killed_process_are_charged_once_by_the_living(shared: An
     check(shared)
 
 
+@with_lease_at_hand
 @pytest.mark.slow
 def test_the_holds_of_the_living_stay_open_however_often_others_look(shared: Any, place: tuple[str, str]) -> None:
     give(shared, GLOBAL, usd(1000))
@@ -146,6 +153,7 @@ def test_holds_of_a_closed_ledger_are_charged_by_the_next_that_looks(shared: Any
     check(shared)
 
 
+@with_lease_at_hand
 def test_a_host_that_slept_takes_a_new_lease_before_it_holds(
     shared: Any, place: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,6 +176,7 @@ def test_a_host_that_slept_takes_a_new_lease_before_it_holds(
     other.close()
 
 
+@with_lease_at_hand
 def test_a_closed_ledger_is_an_error_to_who_calls_and_nobody_else_hears_of_it(
     place: tuple[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -207,6 +216,7 @@ def test_what_was_to_be_repeated_on_a_closed_ledger_is_given_up_once(
     assert told.endswith("is closed")
 
 
+@with_lease_at_hand
 def test_two_threads_give_back_at_once_what_was_never_answered(shared: Any) -> None:
     class Contended(collections.deque[Any]):
         """Another thread takes what is there as soon as this one has seen it."""

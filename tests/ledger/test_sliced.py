@@ -3,111 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from forking import forked
 from ledgers import ALICE, AT, BOB, NEVER, calls, check, cost, give, held, route, spent, tokens, usd
+from sliced_process import Process, Server
 
 from budgeted.errors import LedgerError, LedgerUnavailableError
-from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import GLOBAL, USD, Amendment, LimitSpec
 from budgeted.ledger.admission import Ask, Refused
-from budgeted.ledger.cost_routing import STALE, Stale
-from budgeted.ledger.memory.ledger import MemoryLedger
-from budgeted.ledger.sliced.ledger import SlicedLedger
+from budgeted.ledger.cost_routing import STALE
 from budgeted.ledger.spending_records import Used
-
-
-class Server(MemoryLedger):
-    """A shared ledger that counts what it is asked, and may be away."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.clock = lambda: float(AT)
-        self.asked, self.away = 0, False
-        self.granted: list[tuple[int, int]] = []
-
-    def _ask(self) -> None:
-        self.asked += 1
-        if self.away:
-            raise LedgerUnavailableError("away")
-
-    def hold(self, *args: Any, **more: Any) -> Any:
-        self._ask()
-        slots = self.read(GLOBAL).slots
-        made = super().hold(*args, **more)
-        if slots and not isinstance(made, Refused | Stale):
-            self.granted.append((made.usd, slots[0].amount - slots[0].spent - slots[0].held))
-        return made
-
-    def settle(self, *args: Any, **more: Any) -> bool:
-        self._ask()
-        return super().settle(*args, **more)
-
-    def release(self, *args: Any, **more: Any) -> bool:
-        self._ask()
-        return super().release(*args, **more)
-
-    def post(self, *args: Any, **more: Any) -> Any:
-        self._ask()
-        return super().post(*args, **more)
-
-
-class Process:
-    """A process with slices of a server's limits; what it does in the background, it does when it is told to."""
-
-    def __init__(self, server: MemoryLedger) -> None:
-        self.now = 0.0
-        self.jobs: list[Callable[[], object]] = []
-        self.ledger = SlicedLedger(server, seconds=lambda: self.now, later=self.jobs.append)
-
-    def background(self) -> None:
-        while self.jobs:
-            self.jobs.pop(0)()
-
-    def pass_time(self, seconds: float) -> None:
-        self.now += seconds
-        self.background()
-        self.ledger.upkeep()
-        self.background()
-
-    def hold(self, amount: int, *names: str, **more: Any) -> Any:
-        return self.ledger.hold(
-            self.ledger.new_id(), route(self.ledger, *(names or (GLOBAL,)), **more), cost(amount), AT
-        )
-
-    def call(self, held: int, used: int, *names: str, **more: Any) -> bool:
-        """A call, if there is room for it."""
-        one = self.hold(held, *names, **more)
-        if isinstance(one, Refused):
-            return False
-        assert self.ledger.settle(one.id, Used(used, 2, 1), AT)
-        return True
-
-    def begin(self, *names: str, amount: int = 10) -> None:
-        """As many calls as it takes to have a slice."""
-        for _ in range(4):
-            assert self.call(amount, amount, *names)
-        assert self.ledger._slices
-
-
-@pytest.fixture(autouse=True)
-def nothing_in_the_background(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(background_worker, "wanted", lambda kept: None)
-
-
-@pytest.fixture
-def server() -> Server:
-    made = Server()
-    give(made, GLOBAL, usd(100_000))
-    return made
-
-
-@pytest.fixture
-def process(server: Server) -> Process:
-    return Process(server)
 
 
 def test_calls_that_come_often_are_served_without_asking_the_shared_ledger(server: Server, process: Process) -> None:

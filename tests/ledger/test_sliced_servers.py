@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis_server
+from conftest import SHARED
 from ledgers import ALICE, check, finish, give, held, kill, opened, python, spent, together, usd
 from servers import project
 
@@ -21,6 +23,12 @@ from budgeted.money import NANO
 def sliced(url: str) -> str:
     """The URL of a ledger whose limits are spent in slices."""
     return f"{url}{'&' if '?' in url else '?'}slice=auto"
+
+
+@pytest.fixture(params=SHARED)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
+    """Where the shared ledger is."""
+    return SHARED[request.param](tmp_path / "ledger"), project()
 
 
 @pytest.fixture
@@ -182,8 +190,10 @@ def test_a_killed_server_is_told_once_it_is_back_and_slices_are_spent_meanwhile(
     [
         ("memory://?slice=auto", "write 'memory://'"),
         ("./folder?slice=auto", "has no slices"),
-        ("redis://host?slice=0.05", "write 'slice=auto'"),
-        ("redis://host?slice=auto&slice=2", "write 'slice=auto'"),
+        ("redis://host?slice=0.05", "asks for 'slice=0.05', which is not known; write 'slice=auto'"),
+        ("redis://host?slice=auto&slice=2", "asks for 'slice=2'"),
+        ("redis://host?slice=", "asks for 'slice='"),
+        ("redis://:secret?slice=3@host", r"^ledger='redis://\*\*\*\?\.\.\.' asks for slices, which"),
     ],
 )
 def test_slices_of_what_has_none_are_refused(url: str, problem: str) -> None:

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SHARED
+from conftest import ALL_SHARED
 from ledgers import opened
 from servers import project
 
 from budgeted import BudgetManager, BudgetStoppedError
 
-PLACES: dict[str, Callable[[Path], str]] = {"journal": str, **SHARED}
+PLACES: dict[str, Callable[[Path], str]] = {"journal": str, **ALL_SHARED}
 
 
 @pytest.fixture(params=PLACES)

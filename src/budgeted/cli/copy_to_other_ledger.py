@@ -14,6 +14,7 @@ from budgeted.ledger.move_project import is_empty
 from budgeted.ledger.move_project import migrate as run
 from budgeted.ledger.network_ledger import RemoteLedger
 from budgeted.ledger.opening import open_ledger
+from budgeted.ledger.sliced.ledger import SlicedLedger
 from budgeted.money import format_usd
 
 OTHERWISE = "nothing was moved, and nothing made"
@@ -62,4 +63,5 @@ def migrate(source: str, target: str, project: str, to_project: str | None, *, o
 
 def _place(ledger: Ledger, named: str) -> str:
     """Where a ledger is: as it was named, or its host and port alone where the name may hold a password."""
-    return ledger.where if isinstance(ledger, RemoteLedger) else named
+    behind = ledger.shared_ledger if isinstance(ledger, SlicedLedger) else ledger
+    return behind.where if isinstance(behind, RemoteLedger) else named

@@ -318,7 +318,10 @@ def _after_fork() -> None:
 
 
 def close_at_exit(close: Callable[[], object]) -> None:
-    """Have something closed where the process ends, after everything that others do then: they write to it."""
+    """Have something closed where the process ends, after everything that others do then: they write to it.
+
+    What was registered last is closed first: it was imported later, and may write to the others.
+    """
     _to_close.append(close)
 
 
@@ -328,7 +331,7 @@ _to_close: list[Callable[[], object]] = []
 def _at_exit() -> None:
     # The thread is a daemon and may have been stopped anywhere: what it has not done is done by who ends the process.
     drain()
-    for close in _to_close:
+    for close in reversed(_to_close):
         _attempt(close)
     # What the thread had just begun to repeat comes to its end: broken off, it would count as perhaps done.
     drain()

@@ -123,8 +123,10 @@ def without_slices(where: object) -> tuple[object, bool]:
         )
     bare, _, options = where.partition("?")
     kept = [option for option in options.split("&") if not option.startswith("slice=")]
-    if [option for option in options.split("&") if option not in ("slice=auto", *kept)]:
-        raise _mistaken(where, "asks for slices that are not known; write 'slice=auto'")
+    wrong = [option for option in options.split("&") if option not in ("slice=auto", *kept)]
+    if wrong:
+        asked = "slices" if "@" in options else shown(wrong[0])  # what is behind a "?" may be a password's
+        raise _mistaken(where, f"asks for {asked}, which is not known; write 'slice=auto'")
     return bare + ("?" + "&".join(kept) if kept else ""), True
 
 

@@ -13,8 +13,7 @@ from budgeted.errors import LedgerError, LedgerUnavailableError
 from budgeted.ledger.accounts import GLOBAL
 from budgeted.ledger.interface import Ledger
 from budgeted.ledger.memory.ledger import MemoryLedger
-from budgeted.ledger.network_ledger import RemoteLedger
-from budgeted.ledger.opening import exists, open_ledger, projects_beside
+from budgeted.ledger.opening import OPEN, exists, open_ledger, projects_beside
 from budgeted.ledger.urls import MEMORY, kind_of
 from budgeted.manager import open_managers
 from budgeted.manager.administrative_manager import Books
@@ -157,7 +156,7 @@ class Projects:
 
     def _in_ledger(self) -> list[str]:
         ledger = self._settings.ledger
-        if isinstance(ledger, (MemoryLedger, RemoteLedger)) or kind_of(ledger) == MEMORY:
+        if isinstance(ledger, OPEN) or kind_of(ledger) == MEMORY:
             return []  # it has none but those that are open
         place, found = projects_beside(ledger)
         if found is None:

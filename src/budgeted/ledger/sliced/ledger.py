@@ -10,15 +10,17 @@ Here is the life of a call; when slices come and go is in :mod:`~budgeted.ledger
 
 from __future__ import annotations
 
-from budgeted.errors import LedgerError
+from budgeted.errors import LedgerError, LedgerLockedError
 from budgeted.ledger.accounts import account_name
 from budgeted.ledger.admission import Ask, Refused
 from budgeted.ledger.cost_routing import Route, Stale
 from budgeted.ledger.interface import Granted
-from budgeted.ledger.memory.ended_holds import REMEMBERED
+from budgeted.ledger.memory import ended_holds
 from budgeted.ledger.sliced.coming_and_going import SlicesOut
-from budgeted.ledger.sliced.slices import Slice, SlicedCall
+from budgeted.ledger.sliced.slices import NOTHING, Slice, SlicedCall
 from budgeted.ledger.spending_records import Charge, Used
+
+TAKES_TIME = "the shared ledger is to be told, which takes time"
 
 
 class SlicedLedger(SlicesOut):
@@ -48,7 +50,7 @@ class SlicedLedger(SlicesOut):
             if call is not None:
                 return call
         if id in self._calls or id in self._ended or id in self._before:
-            return self._held_before(id, route, ask)
+            return self._held_before(id, route, ask, at, timeout)
         found = self._slice_for(slice_, route, ask, at, timeout)
         if isinstance(found, Stale):
             return found
@@ -86,14 +88,21 @@ class SlicedLedger(SlicesOut):
 
     def _hold_apart(self, id: str, route: Route, ask: Ask, at: int, timeout: float | None) -> Granted | Refused | Stale:
         """Hold on the shared ledger; where only slices of this process are in the way, without these."""
+        self._is_there(id)  # before: it may be made, though no answer comes
         answer = self.shared_ledger.hold(id, route, ask, at, timeout)
         if isinstance(answer, Refused) and answer.reason == "held" and self.give_back(answer.account):
             answer = self.shared_ledger.hold(id, route, ask, at, timeout)
+        if isinstance(answer, Refused | Stale):
+            self._ended.pop(id, None)
         return answer
 
-    def _held_before(self, id: str, route: Route, ask: Ask) -> SlicedCall:
+    def _held_before(
+        self, id: str, route: Route, ask: Ask, at: int, timeout: float | None
+    ) -> Granted | Refused | Stale:
         """The answer to a repeated hold."""
         call = self._calls.get(id)
+        if call is None and (self._ended.get(id) or self._before.get(id)) is None:
+            return self._hold_apart(id, route, ask, at, timeout)
         if call is None:
             msg = f"hold {id!r} has ended; every call needs an id of its own"
             raise LedgerError(msg)
@@ -141,10 +150,8 @@ class SlicedLedger(SlicesOut):
 
     def _has_ended(self, slice_: Slice) -> None:
         """A call of a slice has ended."""
-        if len(self._ended) >= REMEMBERED:
-            with self._lock:
-                if len(self._ended) >= REMEMBERED:
-                    self._before, self._ended = self._ended, {}
+        if len(self._ended) >= ended_holds.REMEMBERED:
+            self._forget_oldest()
         if slice_.closed and not slice_.open:
             self._later(self.tell_soon)
         elif self.turns.queues and not self._making_way:
@@ -153,25 +160,32 @@ class SlicedLedger(SlicesOut):
 
     def _charge_apart(self, call: SlicedCall, used: Used, at: int, reason: str, timeout: float | None) -> bool:
         """Charge a call on the shared ledger, by its own id, instead of its slice."""
-        # First there: in between it counts twice, and never not at all.
-        if not self._post(call.id, call.slice.route, used, at, reason, timeout):
-            return False
-        self._drop(call)
+        if timeout == 0:
+            raise LedgerLockedError(TAKES_TIME)
+        with self._telling:
+            # First there: in between it counts twice, and never not at all.
+            if self._hold_by_itself(call):
+                return self.shared_ledger.settle(call.id, used, at, reason, timeout)
+            if not self._post(call.id, call.slice.route, used, at, reason, timeout):
+                return self.settle(call.id, used, at)  # its accounts are gone: where they were, its slice is still held
+            self._drop(call, timeout=timeout)
+            self._is_there(call.id)
         return True
 
     def release(self, id: str, at: int, timeout: float | None = None) -> bool:
         """Drop a hold: nothing was spent. Returns False when no such hold is open."""
         call = self._calls.get(id)
         if call is None:
-            return id not in self._ended and id not in self._before and self.shared_ledger.release(id, at, timeout)
+            ended = self._ended.get(id) or self._before.get(id)
+            return ended is None and self.shared_ledger.release(id, at, timeout)
         call.ended = at
-        return self._drop(call, remember=True)
+        return self._drop(call, remember=True, timeout=timeout)
 
-    def _drop(self, call: SlicedCall, *, remember: bool = False) -> bool:
+    def _drop(self, call: SlicedCall, *, remember: bool = False, timeout: float | None = None) -> bool:
         """Give back to its slice what a call holds there; False if that was done before."""
         id = call.id
         if self._lock.locked():
-            self._line_up(None)
+            self._line_up(timeout)
         with self._lock:
             if id not in self._calls:
                 return False
@@ -204,9 +218,11 @@ class SlicedLedger(SlicesOut):
         if call.used is None:  # it was dropped, and was charged after all
             if reason:  # from then on the shared ledger knows it
                 known = self._post(id, call.slice.route, used, at, reason, timeout)
-                self._ended.pop(id, None)
                 self._before.pop(id, None)
+                self._is_there(id)
                 return known
+            if timeout == 0 and call.slice.final:
+                raise LedgerLockedError(TAKES_TIME)
             return self.correct(id, used, at) is not None
         if reason or call.used == used:  # a guess that comes after the truth, or the same again
             return True
@@ -223,24 +239,36 @@ class SlicedLedger(SlicesOut):
         call = self._ended.get(id) or self._before.get(id)
         if call is None:
             return self.shared_ledger.correct(id, used, at)
-        before, was = call.charge, call.used or Used(calls=0)
-        slice_ = call.slice
+        before = call.charge
+        if self._lock.locked():
+            self._line_up(None)
         with self._lock:
-            told = slice_.told
-            if told is None:
-                slice_.add(was, -1)
-                slice_.add(used)
+            slice_, was = call.slice, call.used or NOTHING
+            told = slice_.final
+            if not told:
+                # No call from here on: a signal's handler comes before or after it.
+                slice_.usd += was.usd - used.usd
+                slice_.tokens += was.input_tokens + was.output_tokens - used.input_tokens - used.output_tokens
+                slice_.spent += used.usd - was.usd
+                slice_.input_tokens += used.input_tokens - was.input_tokens
+                slice_.output_tokens += used.output_tokens - was.output_tokens
+                slice_.calls += used.calls - was.calls
                 call.used = used
-        if told is not None and not self._correct_told(slice_, was, used, at):
-            return None
-        call.used = used
-        return before
+        return before if not told or self._correct_told(call, used, at) else None
 
-    def _correct_told(self, slice_: Slice, was: Used, used: Used, at: int) -> bool:
+    def _correct_told(self, call: SlicedCall, used: Used, at: int) -> bool:
         """Correct what the shared ledger was told of a slice; False if it does not know it any more."""
-        self.tell(slice_)  # it may only be about to be
-        with self._lock:
-            slice_.add(was, -1)
-            slice_.add(used)
-            slice_.told = slice_.used
-        return self.shared_ledger.correct(slice_.id, slice_.told, at) is not None
+        slice_ = call.slice
+        with self._telling:
+            self.tell(slice_)  # it may only be about to be
+            was = call.used or NOTHING
+            spent = slice_.spent + used.usd - was.usd
+            sent = slice_.input_tokens + used.input_tokens - was.input_tokens
+            received = slice_.output_tokens + used.output_tokens - was.output_tokens
+            calls = slice_.calls + used.calls - was.calls
+            if self.shared_ledger.correct(slice_.id, Used(spent, sent, received, calls), at) is None:
+                return False
+            # Afterwards: where that has failed, it is tried again.
+            slice_.spent, slice_.input_tokens, slice_.output_tokens, slice_.calls = spent, sent, received, calls
+            call.used = used
+        return True

@@ -32,6 +32,9 @@ MOST = 2**20
 SHARE = 32
 """A slice is at most one part in so many of what its tightest limit has left."""
 
+NOTHING = Used(calls=0)
+"""What a call was charged that was dropped."""
+
 DEAREST = 2**43 // 1000
 """Nano-USD of the dearest call that goes into slices, so that every ledger counts them exactly: $8.79."""
 
@@ -61,7 +64,7 @@ class Slice(msgspec.Struct, eq=False):
         input_tokens: that they were charged.
         output_tokens: that they were charged.
         calls: how many were charged.
-        told: what the shared ledger is told of it, once that is decided.
+        final: whether the shared ledger is told of it, so that it is charged nothing more here.
     """
 
     id: str
@@ -81,21 +84,12 @@ class Slice(msgspec.Struct, eq=False):
     input_tokens: int = 0
     output_tokens: int = 0
     calls: int = 0
-    told: Used | None = None
+    final: bool = False
 
     @property
     def used(self) -> Used:
         """What its calls were charged."""
         return Used(self.spent, self.input_tokens, self.output_tokens, self.calls)
-
-    def add(self, used: Used, sign: int = 1) -> None:
-        """Count what a call was charged, or take it off."""
-        self.usd -= sign * used.usd
-        self.tokens -= sign * (used.input_tokens + used.output_tokens)
-        self.spent += sign * used.usd
-        self.input_tokens += sign * used.input_tokens
-        self.output_tokens += sign * used.output_tokens
-        self.calls += sign * used.calls
 
     def size_used(self) -> int:
         """For how many calls like the one that it is for it has served; rounded up."""
