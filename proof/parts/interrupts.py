@@ -22,6 +22,7 @@ import interrupted_calls as calls
 from calls_of_every_kind import WAYS, Place
 from interrupting import Strike, Struck
 from opentelemetry.context import attach
+from sliced_ledgers import eager, sliced
 
 from budgeted.testing import SimulatedProvider
 from proof.trial import Case, Trial
@@ -42,15 +43,16 @@ KINDS = {
 
 
 def run(trial: Trial) -> None:
-    """Strike every kind of call, on a ledger in memory and on a journal."""
+    """Strike every kind of call, on a ledger in memory, on slices of one, and on a journal."""
     logging.getLogger("budgeted").setLevel(logging.CRITICAL)
     warnings.simplefilter("ignore")
     sys.unraisablehook = lambda _: None  # it may strike in a finaliser
-    with SimulatedProvider() as provider:
-        for name, share in (("memory", 0.3), ("journal", 0.6)):
+    ledgers = {"memory": "memory://", "sliced": sliced(), "journal": str(trial.directory / "ledger")}
+    with SimulatedProvider() as provider, eager():
+        for name, share in (("memory", 0.3), ("sliced", 0.45), ("journal", 0.6)):
             if trial.only is not None and not trial.only.startswith(name):
                 continue
-            place = Place(provider, ledger="memory://" if name == "memory" else str(trial.directory / "ledger"))
+            place = Place(provider, ledger=ledgers[name])
             gc.collect()
             gc.freeze()  # the SDKs: each case collects what it has left
             with contextlib.closing(place):

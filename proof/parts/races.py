@@ -27,6 +27,8 @@ from opentelemetry.context import attach, get_current
 
 from budgeted import BudgetExceededError, BudgetManager
 from budgeted.ledger import background_worker
+from budgeted.ledger.memory.ledger import MemoryLedger
+from budgeted.ledger.sliced.ledger import SlicedLedger
 from budgeted.metering.manual_hold import Hold
 from proof import ROOT
 from proof.trial import CannotRun, Case, Trial
@@ -57,8 +59,8 @@ class LeftOut(CannotRun):
 
 
 def manager(case: Case, **settings: object) -> BudgetManager:
-    """A manager with a limit that some calls meet, in memory or on a journal."""
-    ledger = case.rng.choice(["memory://", str(case.directory / "ledger")])
+    """A manager with a limit that some calls meet, in memory, on a journal, or with slices of one in memory."""
+    ledger = case.rng.choice(["memory://", str(case.directory / "ledger"), SlicedLedger(MemoryLedger())])
     case.tell(f"on {ledger}")
     return BudgetManager(**{"project_name": "races", "ledger": ledger, "max_budget": 5, "wait": 30, **settings})
 
@@ -283,7 +285,7 @@ def forks(case: Case) -> None:
         held.settle(cost="0.25")
         books.settled(250_000_000)
         list(generator)
-    books.settled(0 if paying.ledger.__class__.__name__ == "MemoryLedger" else round(COST * 10**9))
+    books.settled(round(COST * 10**9) if paying.ledger.shared else 0)
     books.balance("a fork")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -40,10 +40,17 @@ def eager() -> Iterator[None]:
 class ToldAtOnce(SlicedLedger):
     """One whose balances are those of the calls that were made, not of the slices that they were made in."""
 
-    def __getattribute__(self, name: str) -> Any:
-        if name in TOLD_FIRST:
-            self.give_back()
-        return super().__getattribute__(name)
+
+def _told_first(name: str) -> Callable[..., Any]:
+    def verb(self: ToldAtOnce, *args: Any, **more: Any) -> Any:
+        self.give_back()
+        return getattr(super(ToldAtOnce, self), name)(*args, **more)
+
+    return verb
+
+
+for _name in TOLD_FIRST:
+    setattr(ToldAtOnce, _name, _told_first(_name))
 
 
 def sliced() -> ToldAtOnce:
