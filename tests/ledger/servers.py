@@ -56,5 +56,6 @@ BEHIND_A_SERVER: dict[str, Callable[[Path], str]] = {
     "sqlite": lambda folder: f"sqlite:///{folder}.db",
     "postgresql": lambda folder: postgres_url(),
     "redis": lambda folder: redis_server.shared().url,
+    "sliced": lambda folder: f"sqlite:///{folder}.db?slice=auto",
 }
 """What a server may have behind it, each by a folder of its own."""

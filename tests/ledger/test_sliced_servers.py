@@ -9,14 +9,19 @@ from typing import Any
 import pytest
 import redis_server
 from conftest import SHARED
-from ledgers import ALICE, check, finish, give, held, kill, opened, python, spent, together, usd
+from ledgers import ALICE, AT, check, cost, finish, give, held, kill, opened, python, route, spent, together, usd
 from servers import project
+from serving import Serving
 
 from budgeted import BudgetExceededError, BudgetManager
 from budgeted.errors import LedgerError
 from budgeted.ledger.accounts import GLOBAL
+from budgeted.ledger.http.ledger import HTTPLedger
+from budgeted.ledger.memory.change_records import Held
 from budgeted.ledger.network_ledger import DIED
+from budgeted.ledger.opening import open_ledger
 from budgeted.ledger.sliced.ledger import SlicedLedger
+from budgeted.ledger.spending_records import Used
 from budgeted.money import NANO
 
 
@@ -199,3 +204,23 @@ def test_a_killed_server_is_told_once_it_is_back_and_slices_are_spent_meanwhile(
 def test_slices_of_what_has_none_are_refused(url: str, problem: str) -> None:
     with pytest.raises(LedgerError, match=problem):
         BudgetManager("x", ledger=url)
+
+
+def test_a_server_may_have_slices_of_another_ledger_for_its_clients(tmp_path: Path) -> None:
+    behind, name = f"sqlite:///{tmp_path / 'ledger.db'}", project()
+    with Serving(ledger=sliced(behind), hold_timeout=10**10) as serving:
+        client = HTTPLedger(serving.url, name)
+        give(client, GLOBAL, usd(100_000))
+        where = route(client, GLOBAL)
+        for number in range(20):
+            id = client.new_id()
+            one = client.hold(id, where, cost(10), AT)
+            assert isinstance(one, Held)
+            assert (one, client.hold(id, where, cost(10), AT)) == (one, one)
+            assert client.settle(id, Used(number), AT)
+        assert spent(client) < 190
+        client.close()
+    shared: Any = open_ledger(behind, name, fsync="background")
+    assert (spent(shared), held(shared), shared.read(GLOBAL).calls) == (190, 0, 20)
+    check(shared)
+    shared.close()

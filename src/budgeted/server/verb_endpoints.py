@@ -10,6 +10,7 @@ from typing import Any
 from budgeted.errors import BudgetError, LedgerError
 from budgeted.ledger.http import batches, request_bodies, verbs_as_json
 from budgeted.ledger.memory.change_records import Held
+from budgeted.ledger.sliced.slices import SlicedCall
 from budgeted.server.endpoint import Endpoint, EndpointOf
 from budgeted.server.error_responses import FAILED, Refusal, problem_of, problem_of_answer
 from budgeted.server.ledger_per_project import Project
@@ -25,7 +26,7 @@ def _hold(project: Project, body: request_bodies.HoldBody) -> object:
         project.ledger.release(body.id, body.at)
         msg = f"hold {body.id!r} was given up by its client before the server came to it; nothing is held"
         raise LedgerError(msg)
-    return answer
+    return answer.record if isinstance(answer, SlicedCall) else answer
 
 
 def _release(project: Project, body: request_bodies.ReleaseBody) -> bool:

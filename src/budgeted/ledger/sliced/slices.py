@@ -11,6 +11,8 @@ import msgspec
 
 from budgeted.ledger.admission import Ask
 from budgeted.ledger.cost_routing import Route
+from budgeted.ledger.memory import change_records
+from budgeted.ledger.memory.change_records import Held
 from budgeted.ledger.spending_records import Charge, Used
 from budgeted.limits.limit_ids import unit_of_id
 
@@ -130,6 +132,11 @@ class SlicedCall(msgspec.Struct, eq=False):
     slice: Slice
     used: Used | None = None
     ended: int = 0
+
+    @property
+    def record(self) -> Held:
+        """It as the shared ledger would have recorded it."""
+        return change_records.held(self.id, self.at, self.granted, self.ask, self.slice.route.raw)
 
     @property
     def charge(self) -> Charge:
