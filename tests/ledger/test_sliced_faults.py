@@ -9,6 +9,7 @@ from ledgers import ALICE, AT, check, cost, finish, give, held, hold, python, ro
 from sliced_process import Process, Server
 
 from budgeted.errors import LedgerLockedError, LedgerUnavailableError
+from budgeted.ledger import background_worker
 from budgeted.ledger.accounts import GLOBAL
 from budgeted.ledger.admission import Ask, Refused
 from budgeted.ledger.cost_routing import STALE
@@ -265,3 +266,29 @@ def test_processes_without_slices_and_with_them_share_a_limit(server: Server, pr
     assert hold(server, 99_900, GLOBAL).usd == 99_900
     assert process.call(60, 60)
     assert not process.call(1, 1)
+
+
+def test_a_slice_that_is_too_small_is_given_back_though_the_server_is_away_just_then(
+    server: Server, process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give(server, GLOBAL, usd(1000))
+    away, release = True, server.release
+
+    def released(id: str, at: int, timeout: float | None = None) -> bool:
+        return process.away() if away else release(id, at, timeout)
+
+    monkeypatch.setattr(server, "release", released)
+    for _ in range(4):
+        assert process.call(10, 10)
+    away = False
+    assert held(server) > 0
+    background_worker.drain()
+    assert (spent(server), held(server)) == (40, 0)
+
+
+def test_a_refusal_gives_nothing_back_where_no_waiting_is_wanted(server: Server, process: Process) -> None:
+    process.begin()
+    where = route(server, GLOBAL)
+    with pytest.raises(LedgerLockedError):
+        process.ledger.hold("x.1", where, cost(99_900), AT, 0)
+    assert process.ledger.hold("x.1", where, cost(99_900), AT).usd == 99_900

@@ -47,8 +47,8 @@ def open_ledger(where: object, project: str, *, fsync: str) -> Ledger:
     Args:
         where: ``"memory://"``, a path or ``file:///dir``, None for the user's state directory (or ``BUDGETED_HOME``),
             ``"sqlite:///file"``, ``"postgresql+psycopg://..."`` or an SQLAlchemy ``Engine``, ``"redis://..."``,
-            ``"rediss://..."`` or a ``redis.Redis``, ``"https://..."`` for a server of ours, each of these also with
-            ``?slice=auto``, or a ledger that is open already.
+            ``"rediss://..."`` or a ``redis.Redis``, ``"https://..."`` for a server of ours, or a ledger that is open
+            already. URLs of databases and servers may say ``?slice=auto``.
         project: the namespace; every project has a directory of its own below the path.
         fsync: ``"background"`` or ``"always"``. Who asks for the latter gets it, also where the ledger is open already.
 

@@ -120,13 +120,13 @@ class SlicesOut(SlicesTold):
             demand.size = FIRST
             self._close(seen)
             if not isinstance(held, Refused):
-                self.shared_ledger.release(id, at, timeout)
+                self._give_up(id, at, timeout)
             return None
         except LedgerError:  # nothing was held, or the shared ledger gives it back
             raise
         except BaseException:  # of a signal's handler: it may be held, and nobody would give it back
             if id not in self._out:
-                self._later(functools.partial(self.shared_ledger.release, id, at))
+                self._later(functools.partial(self._give_up, id, at))
             else:
                 self._wanted()
             raise

@@ -6,6 +6,7 @@ Whatever it is told is idempotent by the slice's id, and tried again each round 
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import threading
 from collections.abc import Callable
@@ -208,8 +209,15 @@ class SlicesTold(PassedOn):
             if self._drop(call):
                 self._is_there(call.id)
             else:  # it has ended meanwhile
-                self.shared_ledger.release(call.id, call.at)
+                self._give_up(call.id, call.at)
         return True
+
+    def _give_up(self, id: str, at: int, timeout: float | None = None) -> None:
+        """Drop a hold on the shared ledger that nobody ends, now or once it can be reached."""
+        try:
+            self.shared_ledger.release(id, at, timeout)
+        except LedgerError:
+            background_worker.retry(functools.partial(self.shared_ledger.release, id, at))
 
     def _calls_in(self, slice_: Slice) -> list[SlicedCall]:
         return [one for one in list(self._calls.values()) if one.slice is slice_]

@@ -90,8 +90,11 @@ class SlicedLedger(SlicesOut):
         """Hold on the shared ledger; where only slices of this process are in the way, without these."""
         self._is_there(id)  # before: it may be made, though no answer comes
         answer = self.shared_ledger.hold(id, route, ask, at, timeout)
-        if isinstance(answer, Refused) and answer.reason == "held" and self.give_back(answer.account):
-            answer = self.shared_ledger.hold(id, route, ask, at, timeout)
+        if isinstance(answer, Refused) and answer.reason == "held" and self._out:
+            if timeout == 0:
+                raise LedgerLockedError(TAKES_TIME)
+            if self.give_back(answer.account):
+                answer = self.shared_ledger.hold(id, route, ask, at, timeout)
         if isinstance(answer, Refused | Stale):
             self._ended.pop(id, None)
         return answer
