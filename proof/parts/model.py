@@ -19,13 +19,14 @@ from proof.trial import Case, Trial
 SHORT, LONG = 20.0, 240.0
 
 SHARES = {
-    "memory": 0.12,
-    "journal": 0.2,
-    "whole-journal": 0.1,
+    "memory": 0.1,
+    "sliced": 0.1,
+    "journal": 0.18,
+    "whole-journal": 0.08,
     "sqlite": 0.14,
-    "postgresql": 0.16,
-    "redis": 0.14,
-    "http": 0.14,
+    "postgresql": 0.14,
+    "redis": 0.13,
+    "http": 0.13,
 }
 """Of the part's seconds, by kind of ledger."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import tempfile
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 import redis_server
 from servers import postgres_url, project
 from serving import Serving
+from sliced_ledgers import eager, sliced
 
 from budgeted.http_server.connection_limits import ConnectionLimits
 from budgeted.ledger import background_worker
@@ -20,6 +22,7 @@ from budgeted.ledger.journal import segment_files
 from budgeted.ledger.journal.ledger import JournalLedger
 from budgeted.ledger.memory.ledger import MemoryLedger
 from budgeted.ledger.redis.ledger import RedisLedger
+from budgeted.ledger.sliced.ledger import SlicedLedger
 from budgeted.ledger.sql.ledger import SQLLedger
 
 ROTATE_LINES = 7
@@ -93,6 +96,24 @@ class Memory(Place):
         return MemoryLedger()
 
 
+class Sliced(Place):
+    """One client with slices of a ledger in memory: before it is asked for balances, it tells what was spent."""
+
+    shared = False
+
+    def __init__(self, directory: Path, clock: Callable[[], float], hold_timeout: float) -> None:
+        super().__init__(directory, clock, hold_timeout)
+        self._eager = contextlib.ExitStack()
+        self._eager.enter_context(eager())
+
+    def make(self) -> SlicedLedger:
+        return sliced()
+
+    def close(self) -> None:
+        super().close()
+        self._eager.close()
+
+
 class Journal(Place):
     """A directory, whose journal rotates all the time. ``kept``: no segment is dropped."""
 
@@ -160,6 +181,7 @@ class HTTP(Place):
 
 PLACES: dict[str, type[Place]] = {
     "memory": Memory,
+    "sliced": Sliced,
     "journal": Journal,
     "whole-journal": KeptJournal,
     "sqlite": SQLite,

@@ -7,6 +7,8 @@ from ledger_machine import machine
 
 TestMemory = machine("memory").TestCase
 TestMemory.settings = settings(max_examples=60, stateful_step_count=30)
+TestSliced = machine("sliced").TestCase
+TestSliced.settings = settings(max_examples=60, stateful_step_count=30)
 TestJournal = machine("journal").TestCase
 TestJournal.settings = settings(max_examples=30, stateful_step_count=30)
 TestWholeJournal = machine("whole-journal").TestCase

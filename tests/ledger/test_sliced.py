@@ -343,6 +343,23 @@ def test_what_was_dropped_and_is_charged_after_all_is_charged_once(server: Serve
     assert (spent(server), server.read(GLOBAL).calls) == (51, 6)
 
 
+def test_what_is_posted_is_charged_once_by_its_id_whoever_has_its_hold(server: Server, process: Process) -> None:
+    give(server, GLOBAL, usd(100_000))
+    process.begin()
+    ledger, where = process.ledger, route(server, GLOBAL)
+    posted, in_slice, ended = ledger.new_id(), process.hold(10).id, process.hold(10).id
+    ledger.settle(ended, Used(7), AT)
+    for _ in range(2):  # once more, as where no answer came
+        for id in (posted, in_slice, ended):
+            assert ledger.post(id, where, Used(7), AT) is True
+    for id in (posted, in_slice, ended):
+        assert ledger.settle(id, Used(7), AT)
+        with pytest.raises(LedgerError, match="has ended"):
+            ledger.hold(id, where, cost(7), AT)
+    ledger.flush()
+    assert (spent(server), held(server), server.read(GLOBAL).calls) == (40 + 3 * 7, 0, 4 + 3)
+
+
 def test_who_waits_gets_what_comes_back_and_no_slice_is_taken_before_it(server: Server, process: Process) -> None:
     process.begin()
     woken: list[bool] = []

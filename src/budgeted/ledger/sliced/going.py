@@ -226,6 +226,7 @@ class SlicesTold(PassedOn):
         """Note that the shared ledger knows a call by its own id."""
         if len(self._ended) >= ended_holds.REMEMBERED:
             self._forget_oldest()
+        self._before.pop(id, None)
         self._ended[id] = None
 
     def _forget_oldest(self) -> None:

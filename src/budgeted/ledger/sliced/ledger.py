@@ -206,11 +206,11 @@ class SlicedLedger(SlicesOut):
         self, id: str, route: Route, used: Used, at: int, reason: str = "", timeout: float | None = None
     ) -> bool | Stale:
         """Record a charge that no hold came before, or that of a hold. Never refused for lack of room."""
-        answer = self.shared_ledger.post(id, route, used, at, reason, timeout)
-        call = self._calls.get(id)
-        if answer is True and call is not None:
-            self._drop(call)
-        return answer
+        known = self._calls.get(id) or self._ended.get(id) or self._before.get(id)
+        if known is not None and self.settle(id, used, at, reason, timeout):
+            return True
+        self._is_there(id)  # before: it may be made, though no answer comes
+        return self.shared_ledger.post(id, route, used, at, reason, timeout)
 
     # -- what has ended
 
@@ -221,7 +221,6 @@ class SlicedLedger(SlicesOut):
         if call.used is None:  # it was dropped, and was charged after all
             if reason:  # from then on the shared ledger knows it
                 known = self._post(id, call.slice.route, used, at, reason, timeout)
-                self._before.pop(id, None)
                 self._is_there(id)
                 return known
             if timeout == 0 and call.slice.final:
