@@ -55,16 +55,18 @@ def server() -> Iterator[str]:
         options = ["--port", str(port), "--save", "", "--dir", folder]
         process = subprocess.Popen([binary, *options], stdout=subprocess.DEVNULL)
         url = f"redis://127.0.0.1:{port}/0"
-        with redis.Redis.from_url(url) as client:
-            while True:
-                try:
-                    client.ping()
-                    break
-                except redis.ConnectionError:
-                    time.sleep(0.01)
-        yield url
-        process.kill()
-        process.wait()
+        try:
+            with redis.Redis.from_url(url) as client:
+                while True:
+                    try:
+                        client.ping()
+                        break
+                    except redis.ConnectionError:
+                        time.sleep(0.01)
+            yield url
+        finally:
+            process.kill()
+            process.wait()
 
 
 def compare(url: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -152,6 +153,49 @@ def test_a_closed_ledger_has_charged_what_is_in_flight_and_fits_no_more(server: 
     process.ledger.close()
     assert (spent(server), held(server)) == (50, 0)
     assert [(charge.id, charge.used.usd) for charge in server.uncertain()] == [(one.id, 10)]
+
+
+def test_a_slice_that_is_asked_for_just_then_is_given_back_by_who_closes(
+    server: Server, process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process.begin()
+    made, closing = threading.Event(), threading.Event()
+    hold = server.hold
+
+    def slowly(*args: Any, **more: Any) -> Any:
+        answer = hold(*args, **more)
+        made.set()
+        closing.wait()
+        return answer
+
+    monkeypatch.setattr(server, "hold", slowly)
+    process.now += 2
+    renewing = threading.Thread(target=process.ledger.upkeep)
+    renewing.start()
+    made.wait()
+    [(answered, _)] = process.ledger._asking.values()
+    monkeypatch.setattr(answered, "wait", lambda seconds: (closing.set(), renewing.join()))
+    process.ledger.close()
+    assert held(server) == 0
+    assert not server.uncertain()
+
+
+def test_a_slice_is_given_back_by_a_signal_handler_that_closes_while_it_is_asked_for(
+    server: Server, process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process.begin()
+    hold = server.hold
+
+    def struck(*args: Any, **more: Any) -> Any:
+        answer = hold(*args, **more)
+        process.ledger.close()
+        return answer
+
+    monkeypatch.setattr(server, "hold", struck)
+    process.now += 2
+    process.ledger.upkeep()
+    assert held(server) == 0
+    assert not process.ledger._out
 
 
 def test_calls_in_flight_leave_their_slice_where_another_call_needs_its_rest(server: Server) -> None:

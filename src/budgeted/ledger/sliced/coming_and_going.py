@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import threading
 from collections.abc import Callable
 
 from budgeted.errors import LedgerError
@@ -91,7 +92,7 @@ class SlicesOut(SlicesTold):
         self, demand: Demand, seen: Slice | None, route: Route, ask: Ask, at: int, timeout: float | None = None
     ) -> Slice | Stale | None:
         """Ask the shared ledger for a slice instead of the one that was seen; one thread at a time does."""
-        me = object()
+        id, me = self.new_id(), threading.Event()
         try:
             demand.asking.append(me)
             if demand.asking[0] is not me:
@@ -99,17 +100,24 @@ class SlicesOut(SlicesTold):
             there = self._slices.get(route.key)
             if there is not seen and there is not None:
                 return there
-            return self._asked(demand, seen, route, ask, at, timeout)
+            self._asking[id] = me, threading.get_ident()
+            if self._closing:  # looked at afterwards: whoever closes waits for this one, or it does not begin
+                return None
+            return self._asked(id, demand, seen, route, ask, at, timeout)
         finally:
+            me.set()
+            self._asking.pop(id, None)
             with contextlib.suppress(ValueError):
                 demand.asking.remove(me)
 
     def _asked(
-        self, demand: Demand, seen: Slice | None, route: Route, ask: Ask, at: int, timeout: float | None
+        self, id: str, demand: Demand, seen: Slice | None, route: Route, ask: Ask, at: int, timeout: float | None
     ) -> Slice | Stale | None:
-        id = self.new_id()
         try:
             held = self.shared_ledger.hold(id, route, asked_for(ask, demand.size), at, timeout)
+            if self._closing:
+                self._drop_asked(id, at)
+                return None
             if isinstance(held, Stale):
                 if seen is not None and seen.route.versions == route.versions:
                     self._close(seen)
@@ -125,10 +133,12 @@ class SlicesOut(SlicesTold):
         except LedgerError:  # nothing was held, or the shared ledger gives it back
             raise
         except BaseException:  # of a signal's handler: it may be held, and nobody would give it back
-            if id not in self._out:
-                self._later(functools.partial(self._give_up, id, at))
-            else:
+            if id in self._out:
                 self._wanted()
+            elif self._closing:
+                self._drop_asked(id, at)
+            else:
+                self._later(functools.partial(self._give_up, id, at))
             raise
 
     def _begun(self, slice_: Slice, seen: Slice | None) -> Slice:
@@ -236,6 +246,8 @@ class SlicesOut(SlicesTold):
         """Give all slices back, and give up the shared ledger: what is in flight is charged by whoever looks next."""
         if self.closed:
             return
+        self._closing = True
+        self._wait_for_asked()
         with contextlib.suppress(LedgerError):  # then the slices are charged whole once this process's lease runs out
             self.give_back()
             for call in list(self._calls.values()):  # which cannot be held by themselves
@@ -243,6 +255,19 @@ class SlicesOut(SlicesTold):
             self._tell_all()
         self.shared_ledger.close()
         _with_slices.discard(self)
+
+    def _wait_for_asked(self) -> None:
+        """Have no slice come once all are given back."""
+        for id, (answered, thread) in list(self._asking.items()):
+            if thread != threading.get_ident():
+                answered.wait(background_worker.LONGEST)
+            else:  # a signal's handler closes, and its thread would wait for itself
+                self._drop_asked(id, int(self.clock()))
+
+    def _drop_asked(self, id: str, at: int) -> None:
+        """Give back a slice that is not begun, if it was made."""
+        with contextlib.suppress(LedgerError):
+            self.shared_ledger.release(id, at)
 
 
 _with_slices: set[SlicesOut] = set()

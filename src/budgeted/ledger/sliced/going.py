@@ -70,7 +70,10 @@ class SlicesTold(PassedOn):
         self._demands: dict[bytes, Demand] = {}
         self._parents: frozenset[str] = frozenset()
         """Calls of the process that this one was forked from, which has their slices."""
+        self._asking: dict[str, tuple[threading.Event, int]] = {}
+        """Slices that the shared ledger is asked for just now: what tells that it has answered, and whose thread."""
         self._making_way = False
+        self._closing = False
 
     def _forked(self) -> None:
         parents = self._parents.union(self._calls)
