@@ -5,13 +5,12 @@ Pure arithmetic: local ledgers call :func:`admit`, remote ones reproduce it, and
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
 
-from budgeted.ledger.accounts import CALLS, INPUT_TOKENS, TOKENS, USD, Count, Slot
+from budgeted.ledger.accounts import CALLS, INPUT_TOKENS, USD, Count, Slot
 from budgeted.ledger.limit_terms import free_at
 from budgeted.ledger.spending_records import Used
 
@@ -69,15 +68,14 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
         assumed = min(self.uncertain_output, output)
         return Used(self.usd - (-self.usd_rate * assumed // 1000), self.tokens, self.tokens_rate * assumed)
 
+    def needs(self, output: int) -> tuple[int, int, int, int, int]:
+        """What is needed of each unit, by its number, for that much output."""
+        written = self.tokens_rate * output
+        return self.usd - (-self.usd_rate * output // 1000), self.tokens + written, 1, self.tokens, written
+
     def need(self, unit: int, output: int) -> int:
         """What is needed of a unit for that much output."""
-        if unit == USD:
-            return self.usd_for(output)
-        if unit == TOKENS:
-            return self.tokens_for(output)
-        if unit == CALLS:
-            return 1
-        return self.tokens if unit == INPUT_TOKENS else self.tokens_rate * output
+        return self.needs(output)[unit]
 
     def fixed(self, unit: int) -> bool:
         """Whether the output makes no difference to what is needed of a unit."""
@@ -157,25 +155,20 @@ def admit(ask: Ask, slots: Sequence[tuple[Slot, int, int]], soft: Sequence[bool]
 
 def _ration(ask: Ask, slots: Sequence[tuple[Slot, int, int]], soft: Sequence[bool] | None) -> int | Refused:
     """The share of a call that does not simply get all it can use."""
-    rooms = [
-        (i, slot, *_room(slot, start))
-        for i, (slot, start, _) in enumerate(slots)
-        if not (soft is not None and soft[i]) and not (slot.unit == USD and ask.costs_nothing)
-    ]
-    granted = ask.most
-    if not ask.whole:
-        shares = [
-            (slot.unit, left // ask.share, idle >> 2) for _, slot, left, idle in rooms if not ask.fixed(slot.unit)
-        ]
-        quarter = min([ask.least, *(ask.affords(unit, idle) for unit, _, idle in shares)])
-        floor = min(max(quarter, min(ask.least, max(ask.floor, MIN_GRANT)), 1), ask.most)
-        granted = max(floor, min([ask.most, *(ask.affords(unit, left) for unit, left, _ in shares)]))
-    fits = [(ask.affords(slot.unit, left), i, slot, left, idle) for i, slot, left, idle in rooms]
-    blocked = [room for room in fits if room[0] < granted]
+    granted = ask.most if ask.whole else _share(ask, slots, soft)
+    wanted = ask.needs(granted)
+    blocked = []
+    for i, (slot, start, _) in enumerate(slots):
+        # As admit() has it: nearly all have room, and are asked for nothing more.
+        if slot.amount - slot.spent - slot.held < wanted[slot.unit] and _may_refuse(ask, slot, soft, i):
+            left, idle = _room(slot, start)
+            if left < wanted[slot.unit]:
+                blocked.append((ask.affords(slot.unit, left), i, slot, left, idle))
     if not blocked:
         return granted
-    gone = [room for room in blocked if ask.affords(room[2].unit, room[4]) < granted]
-    _, i, slot, left, idle = min(gone or blocked, key=operator.itemgetter(0))
+    gone = [room for room in blocked if room[4] < wanted[room[2].unit]]
+    _, i, slot, left, idle = min(gone or blocked)
+    requested = wanted[slot.unit]
     return Refused(
         index=i,
         limit=slot.limit,
@@ -183,11 +176,28 @@ def _ration(ask: Ask, slots: Sequence[tuple[Slot, int, int]], soft: Sequence[boo
         amount=slot.amount,
         spent=slot.amount - idle,
         held=idle - left,
-        requested=ask.need(slot.unit, granted),
-        end=free_at(slot, ask.need(slot.unit, granted)) if slot.terms and slot.terms.window else slots[i][2],
+        requested=requested,
+        end=free_at(slot, requested) if slot.terms and slot.terms.window else slots[i][2],
         reason="spent" if gone else "held",
-        affordable=min(room[0] for room in fits),
+        affordable=min(blocked)[0],  # the others afford more than any of these
     )
+
+
+def _share(ask: Ask, slots: Sequence[tuple[Slot, int, int]], soft: Sequence[bool] | None) -> int:
+    """The output tokens that a call is granted that need not have all it can use, if the fixed costs fit."""
+    rooms = [
+        (slot.unit, *_room(slot, start))
+        for i, (slot, start, _) in enumerate(slots)
+        if not ask.fixed(slot.unit) and _may_refuse(ask, slot, soft, i)
+    ]
+    quarter = min([ask.least, *(ask.affords(unit, idle >> 2) for unit, _, idle in rooms)])
+    floor = min(max(quarter, min(ask.least, max(ask.floor, MIN_GRANT)), 1), ask.most)
+    return max(floor, min([ask.most, *(ask.affords(unit, left // ask.share) for unit, left, _ in rooms)]))
+
+
+def _may_refuse(ask: Ask, slot: Slot, soft: Sequence[bool] | None, i: int) -> bool:
+    """Whether a limit may be in a call's way, the route's ``i``-th: it does not only count, and counts the call."""
+    return not (soft is not None and soft[i]) and not (slot.unit == USD and ask.costs_nothing)
 
 
 def _room(slot: Slot, start: int) -> tuple[int, int]:
