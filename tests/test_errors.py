@@ -8,6 +8,7 @@ import json
 import math
 import pickle
 import uuid
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import Any
@@ -174,6 +175,51 @@ def test_every_error_survives_pickle_and_copy(error: BudgetError) -> None:
         assert same(pickle.loads(pickle.dumps(error, protocol)), error)  # noqa: S301
     assert same(copy.copy(error), error)
     assert same(copy.deepcopy(error), error)
+
+
+LOOKS: dict[str, Callable[[BudgetExceededError], object]] = {
+    "attribute": lambda error: error.remaining,
+    "vars": vars,
+    "text": str,
+    "args": lambda error: error.args,
+    "pickle": pickle.dumps,
+    "note": lambda error: error.add_note("while the report was written"),
+    "nothing": lambda error: hasattr(error, "no_such_attribute"),
+}
+
+
+@pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS)
+def test_a_refusal_says_the_same_however_it_is_looked_at_first(look: Callable[[BudgetExceededError], object]) -> None:
+    clock = [NOON]
+    with BudgetManager("errors", ledger="memory://", max_budget=10, clock=lambda: clock[0]) as manager:
+        manager.set_limits("alice", "$0.0001/day")
+
+        @manager.budgeted("alice")
+        def ask(model: str, messages: list[dict[str, str]], max_tokens: int) -> None:
+            raise AssertionError(model, messages, max_tokens)
+
+        with pytest.raises(BudgetExceededError) as raised:
+            ask("gpt-4o", [{"role": "user", "content": "Hello"}], max_tokens=10_000)
+        error = raised.value
+        clock[0] += 3600
+        manager.set_limits("alice", "$5/month")
+    look(error)
+    told = (error.account, error.account_kind, error.limit, error.reason, error.unit, error.model)
+    assert told == ("alice", "user", "$0.0001/day", "spent", "usd", "gpt-4o")
+    assert (error.max_budget, error.spent, error.held, error.remaining) == (0.0001, 0.0, 0.0, 0.0001)
+    assert error.requested > 0.1
+    assert (error.retry_after, error.resets_at) == (43_200.0, dt.datetime(2025, 11, 23, tzinfo=dt.UTC))
+    assert str(error).startswith("user 'alice' has $0.0001 left of $0.0001/day, and this call for gpt-4o may need $0.1")
+    assert same(pickle.loads(pickle.dumps(error)), error)  # noqa: S301
+    assert set(vars(error)) - {"__notes__", "_told"} == set(vars(exceeded(known_as="")))
+
+
+def test_what_whoever_catches_a_refusal_sets_on_it_stays() -> None:
+    error = BudgetExceededError.made_later(lambda: parts)
+    parts: Any = {"account": "alice", "account_kind": "user", "limit": "$10/day", "known_as": None, "asked": ""}
+    error.account = "the customer"
+    assert (error.limit, error.account, error.remaining) == ("$10/day", "the customer", 0.0)
+    assert str(error).startswith("user 'the customer' has $0.00 left of $10/day")
 
 
 @pytest.mark.filterwarnings("ignore:.*:DeprecationWarning:(celery|kombu|billiard)")

@@ -20,9 +20,9 @@ from __future__ import annotations
 import datetime as dt
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self, TypedDict
 
 from budgeted.money import NANO, to_usd
 from budgeted.units import amount_text
@@ -65,6 +65,26 @@ def _asked_by_telemetry() -> bool:
     return False
 
 
+class Parts(TypedDict):
+    """What a :class:`BudgetExceededError` is made of, as its constructor takes it."""
+
+    account: str
+    account_kind: str
+    limit: str
+    unit: str
+    amount: int
+    spent: int
+    held: int
+    requested: int
+    reason: str
+    retry_after: float | None
+    resets_at: dt.datetime | None
+    model: str | None
+    max_output_tokens: int | None
+    known_as: str | None
+    asked: str
+
+
 class BudgetExceededError(BudgetError):
     """A limit has no room for the call. It was raised before anything was sent; nothing was spent.
 
@@ -90,7 +110,10 @@ class BudgetExceededError(BudgetError):
     _known_as: str | None = None
     _asked = "this call"
 
-    __slots__ = ("_unwritten",)  # in no process but this one, and so not among what pickles
+    __slots__ = ("_unmade", "_unwritten")  # in no process but this one, and so not among what pickles
+
+    _unmade: Callable[[], Parts] | None
+    _unwritten: tuple[int, int, int, int] | None
 
     def __init__(
         self,
@@ -157,10 +180,44 @@ class BudgetExceededError(BudgetError):
         self.max_budget = _public(amount, unit)
         if known_as is not None:
             self._known_as = known_as
-        self._unwritten: tuple[int, int, int, int] | None = (amount, spent, held, requested)
+        self._unwritten = amount, spent, held, requested
+
+    @classmethod
+    def made_later(cls, parts: Callable[[], Parts]) -> Self:
+        """Make one whose parts are worked out when somebody looks at it: most who catch a refusal do not.
+
+        Args:
+            parts: returns what the constructor takes, the same each time.
+        """
+        error = cls.__new__(cls)
+        error._unmade = parts  # noqa: SLF001 - its own
+        return error
+
+    def _make(self) -> None:
+        parts = getattr(self, "_unmade", None)
+        if parts is not None:
+            found = _found(self)
+            given = dict(found)  # by whoever caught it, such as notes
+            BudgetExceededError.__init__(self, **parts())
+            found.update(given)
+            self._unmade = None  # at last, as below
+
+    if not TYPE_CHECKING:  # to type checkers, it has the attributes that its constructor sets, and no others
+
+        def __getattr__(self, name: str) -> Any:
+            if name in _PARTS and getattr(self, "_unmade", None) is not None:
+                self._make()
+                return _found(self)[name]
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+
+    @property
+    def __dict__(self) -> dict[str, Any]:  # type: ignore[override]
+        self._make()
+        return _found(self)
 
     def _write(self) -> None:
         """Write down what most who catch a refusal never ask for: its texts, and what it is made anew of elsewhere."""
+        self._make()
         figures: tuple[int, int, int, int] | None = getattr(self, "_unwritten", None)
         if figures is None:
             return
@@ -180,6 +237,7 @@ class BudgetExceededError(BudgetError):
 
     @args.setter
     def args(self, args: tuple[Any, ...]) -> None:
+        self._make()
         self._unwritten = None
         BaseException.args.__set__(self, args)  # type: ignore[attr-defined]
 
@@ -263,6 +321,12 @@ class BudgetExceededError(BudgetError):
     def known_as(self) -> str:
         """The account's name where strangers read it: a user's only where ``metric_users`` tells it, else ""."""
         return self.account if self.account_kind == "global" else self._known_as or ""
+
+
+def _found(error: BudgetExceededError) -> dict[str, Any]:
+    """The attributes that an error has by now."""
+    found: dict[str, Any] = BaseException.__dict__["__dict__"].__get__(error)
+    return found
 
 
 _TEXTS = ("account", "account_kind", "limit", "unit", "reason")

@@ -26,7 +26,7 @@ from budgeted.ledger.interface import Ledger, all_accounts
 from budgeted.ledger.limit_conversion import counts, day_number, limit_of, present, spec, text_of_id
 from budgeted.ledger.spending_records import Used
 from budgeted.limits.limit import Limit
-from budgeted.limits.periods import NEVER, Period, local_time, window
+from budgeted.limits.periods import NEVER, Period, window
 from budgeted.limits.trusted_clock import TOLERANCE, is_system_clock
 from budgeted.manager import limits_of_operator
 from budgeted.manager.balances import in_the_future
@@ -415,16 +415,10 @@ class ProjectPayer:
         if self.alerts is not None:
             self.alerts.charged(group, cost, trace.get_current_span(), None)
 
-    def reset_time(self, refused: Refused) -> tuple[dt.datetime | None, float | None]:
-        """When the refusing limit's period ends, and the seconds until then."""
-        if not 0 < refused.end < NEVER:
-            return None, None
-        return local_time(refused.end, self.timezone), max(0.0, refused.end - self.clock())
-
     def limit_text(self, refused: Refused) -> str:
         """The refusing limit as it would be written."""
-        stated = self._stated.get((refused.account, refused.limit))
-        text = text_of_id(refused.limit, refused.amount) if stated is None else str(stated)
+        stated = self._stated and self._stated.get((refused.account, refused.limit))
+        text = str(stated) if stated else text_of_id(refused.limit, refused.amount)
         return f"a cap of {text}" if account_kind(refused.account) == "block" else text
 
     def _note_stated(self, account: str, slot: Slot, limit: Limit) -> None:

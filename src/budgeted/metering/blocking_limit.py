@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import functools
+from collections.abc import Callable
+
 import msgspec
 
-from budgeted.errors import BudgetExceededError
+from budgeted.errors import BudgetExceededError, Parts
 from budgeted.ledger.accounts import CALLS, USD, account_kind, account_name
 from budgeted.ledger.admission import Refused
 from budgeted.ledger.limit_conversion import unit_of
 from budgeted.ledger.wait_queues import WaitQueues
+from budgeted.limits.periods import NEVER, local_time
 from budgeted.payers import block_figures
 from budgeted.payers.block_figures import BlockFigures
 from budgeted.payers.on_exceed_policy import Policy
@@ -40,6 +45,16 @@ class Refusal(msgspec.Struct, frozen=True, eq=False):
     turns: WaitQueues
     block: BlockFigures | None = None
     news: bool = True
+
+    @property
+    def kind(self) -> str:
+        """The kind of the account whose limit it is: ``"global"``, ``"user"``, ``"tag"`` or ``"block"``."""
+        return account_kind(self.refused.account) if self.block is None else "block"
+
+    @property
+    def name(self) -> str:
+        """The account's name, as people know it."""
+        return account_name(self.refused.account) if self.block is None else self.block.name
 
 
 def by_ledger(refused: Refused, group: Group) -> Refusal:
@@ -73,27 +88,69 @@ def error_of(
         max_output_tokens: the largest output cap that would have fitted.
         asked: what needs so much, if it is no call.
     """
-    refused, payer, block = refusal.refused, refusal.payer, refusal.block
-    if block is not None:
-        kind, name = "block", block.name
-    else:
-        kind, name = account_kind(refused.account), account_name(refused.account)
-    resets_at, seconds = payer.reset_time(refused)
-    repeated = refused.reason == REPEATED
-    return BudgetExceededError(
+    return BudgetExceededError.made_later(parts_of(refusal, refusal.payer.clock(), model, max_output_tokens, asked))
+
+
+def parts_of(
+    refusal: Refusal, now: float, model: str | None, max_output_tokens: int | None, asked: str = ""
+) -> Callable[[], Parts]:
+    """What works out the parts of the error that tells of a refusal, with what nobody knows any more by then.
+
+    Args:
+        refusal: what is in the way.
+        now: unix seconds.
+        model: the model that was asked for.
+        max_output_tokens: the largest output cap that would have fitted.
+        asked: what needs so much, if it is no call.
+    """
+    refused, payer = refusal.refused, refusal.payer
+    kind, name = refusal.kind, refusal.name
+    limit = f"repeat_limit={refused.amount}" if refused.reason == REPEATED else payer.limit_text(refused)
+    known_as = events.known_as(payer, name, kind)
+    return functools.partial(
+        _parts,
+        refused,
+        payer.timezone,
+        now,
         account=name,
         account_kind=kind,
-        limit=f"repeat_limit={refused.amount}" if repeated else payer.limit_text(refused),
-        unit=unit_of(refused.limit, refused.unit),
-        amount=refused.amount,
-        spent=refused.spent,
-        held=refused.held,
-        requested=refused.requested,
-        reason=refused.reason,
-        retry_after=RETRY_SECONDS if refused.reason == "held" else seconds,
-        resets_at=resets_at,
+        limit=limit,
         model=model,
         max_output_tokens=max_output_tokens,
-        known_as=events.known_as(payer, name, kind),
+        known_as=known_as,
         asked=asked,
     )
+
+
+def _parts(
+    refused: Refused,
+    timezone: dt.tzinfo,
+    now: float,
+    *,
+    account: str,
+    account_kind: str,
+    limit: str,
+    model: str | None,
+    max_output_tokens: int | None,
+    known_as: str,
+    asked: str,
+) -> Parts:
+    ends = 0 < refused.end < NEVER
+    seconds = max(0.0, refused.end - now) if ends else None
+    return {
+        "account": account,
+        "account_kind": account_kind,
+        "limit": limit,
+        "unit": unit_of(refused.limit, refused.unit),
+        "amount": refused.amount,
+        "spent": refused.spent,
+        "held": refused.held,
+        "requested": refused.requested,
+        "reason": refused.reason,
+        "retry_after": RETRY_SECONDS if refused.reason == "held" else seconds,
+        "resets_at": local_time(refused.end, timezone) if ends else None,
+        "model": model,
+        "max_output_tokens": max_output_tokens,
+        "known_as": known_as,
+        "asked": asked,
+    }

@@ -9,8 +9,9 @@ import msgspec
 
 from budgeted.errors import BudgetError, BudgetExceededError, UnpricedModelError
 from budgeted.ledger.accounts import CALLS
+from budgeted.ledger.admission import Refused
 from budgeted.metering import block_hold, call_bound
-from budgeted.metering.blocking_limit import REPEATED, Refusal, error_of
+from budgeted.metering.blocking_limit import REPEATED, Refusal, error_of, parts_of
 from budgeted.metering.call import Call
 from budgeted.payers import swallowed_refusals
 from budgeted.pricing import tiktoken_counting
@@ -40,12 +41,33 @@ def negotiate(
         wake: called when it may be this call's turn, from any thread.
         now: the seconds by which waiting is measured.
 
-    Yields:
-        The longest to sleep before going on, in seconds; going on earlier does no harm.
+    Returns:
+        The steps: each yields the longest to sleep before going on, in seconds; going on earlier does no harm. They
+        raise a :exc:`BudgetExceededError` where nothing has helped.
 
     Raises:
-        BudgetExceededError: nothing helped.
+        BudgetExceededError: nothing can help.
     """
+    if _is_final(call, refusal):  # at once: who has used up a limit may ask again and again
+        error = _exceeded(call, refusal)
+        swallowed_refusals.note(call.blocks, error)
+        raise error
+    return _steps(call, refusal, wake, now)
+
+
+def _is_final(call: Call, refusal: Refusal) -> bool:
+    """Whether nothing that can be done about a refusal helps."""
+    refused, policy = refusal.refused, refusal.policy
+    if refused.reason == REPEATED:
+        return True
+    if refused.reason != "spent" or policy.fallback or (policy.on_exceed == "ask" and refusal.block is None):
+        return False
+    return _counts_for_nothing(call, refused)
+
+
+def _steps(
+    call: Call, refusal: Refusal, wake: Callable[[], None], now: Callable[[], float]
+) -> Generator[float, None, None]:
     try:
         yield from _negotiated(call, refusal, wake, now)
     except BudgetError as error:
@@ -62,7 +84,7 @@ def _negotiated(
 ) -> Generator[float, None, None]:
     again: Refusal | None = refusal
     patience = _Patience(call, now)
-    if refusal.refused.reason != REPEATED and (yield from _counted(call, refusal, patience, wake)):
+    if (yield from _counted(call, refusal, patience, wake)):
         again = call.try_hold()
     if again is not None and again.refused.reason == "held":
         again = yield from _wait(call, again, patience, wake)
@@ -118,10 +140,8 @@ def _counted(
 ) -> Generator[float, None, bool]:
     """Count the input exactly, if need be once the tokenizer is loaded. True if that made it smaller."""
     refused = refusal.refused
-    if refused.unit == CALLS or call.request.fixed is not None:
+    if _counts_for_nothing(call, refused):
         return False
-    if refused.reason == "spent" and refused.amount - refused.spent < call_bound.least(call, refused.unit):
-        return False  # whatever its input has: who has used up a limit waits for no tokenizer
     if call.recount():
         return True
     while tiktoken_counting.when_loaded(call.request.model, wake):
@@ -132,6 +152,13 @@ def _counted(
         if call.recount():
             return True
     return call.recount()  # it may just have been loaded
+
+
+def _counts_for_nothing(call: Call, refused: Refused) -> bool:
+    """Whether a call does not fit whatever its input has: who has used up a limit waits for no tokenizer."""
+    if refused.unit == CALLS or call.request.fixed is not None:
+        return True
+    return refused.reason == "spent" and refused.amount - refused.spent < call_bound.least(call, refused.unit)
 
 
 def _wait(
@@ -217,21 +244,29 @@ def _ask(
 
 def _exceeded(call: Call, refusal: Refusal) -> BudgetExceededError:
     """Count the refusal, and make the error that tells of it."""
-    error, reason = _error(call, refusal), refusal.refused.reason
-    counters.refuse(call.request, call.groups, reason, error.account_kind)
-    block_hold.count(call.blocks, refused=1)
+    payer, reason, kind = refusal.payer, refusal.refused.reason, refusal.kind
+    now = payer.clock()
+    parts = parts_of(refusal, now, call.request.model, _fitting(call, refusal))
+    error = BudgetExceededError.made_later(parts)
+    counters.refuse(call.request, call.groups, reason, kind)
+    if call.blocks:
+        block_hold.count(call.blocks, refused=1)
     if call.span is not None:
-        why = {"budgeted.reason": reason, "budgeted.account.kind": error.account_kind}
+        why = {"budgeted.reason": reason, "budgeted.account.kind": kind}
         span_attributes.mark(call.span, "refused", None, call.groups, why)
     if reason == REPEATED:
         times = refusal.refused.amount
-        call_reporting.note_repeated(call, refusal.payer, error.account, times, refused=True, news=refusal.news)
+        call_reporting.note_repeated(call, payer, refusal.name, times, refused=True, news=refusal.news)
     else:
-        call_reporting.note_refusal(call, error, refusal.payer)
+        call_reporting.note_refusal(call, error, payer, now, parts)
     return error
 
 
 def _error(call: Call, refusal: Refusal) -> BudgetExceededError:
-    request, affordable = call.request, refusal.refused.affordable
-    fits = affordable if request.output and affordable > 0 else None
-    return error_of(refusal, model=request.model, max_output_tokens=fits)
+    return error_of(refusal, model=call.request.model, max_output_tokens=_fitting(call, refusal))
+
+
+def _fitting(call: Call, refusal: Refusal) -> int | None:
+    """The largest output cap that would have fitted."""
+    affordable = refusal.refused.affordable
+    return affordable if call.request.output and affordable > 0 else None

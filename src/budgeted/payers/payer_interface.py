@@ -191,6 +191,9 @@ class Activity(Protocol):
     def note(self, event: Any) -> None:
         """Note an event, if it is a refusal."""
 
+    def refused(self, at: float, told: Callable[[], Any]) -> None:
+        """Note that a call was refused (unix seconds), and what tells others of it."""
+
     def waits(self, call: int, waiting: Any) -> None:
         """Note that a call waits, under a number of its own."""
 
@@ -333,9 +336,6 @@ class Payer(Protocol):
 
     def charged(self, group: Group, cost: int) -> None:
         """Accounts were charged (nano-USD) without a call of this process: their alerts may be due."""
-
-    def reset_time(self, refused: Refused) -> tuple[dt.datetime | None, float | None]:
-        """When the refusing limit's period ends, and the seconds until then."""
 
     def limit_text(self, refused: Refused) -> str:
         """The refusing limit as it would be written."""

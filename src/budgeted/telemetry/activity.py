@@ -9,15 +9,18 @@ from __future__ import annotations
 import atexit
 import collections
 import contextlib
+import functools
 import secrets
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from budgeted.errors import LedgerError
+from budgeted.errors import BudgetExceededError, LedgerError, Parts
 from budgeted.ledger import background_worker
 from budgeted.ledger.limit_conversion import day_number
 from budgeted.ledger.weak_registry import WeakRegistry
+from budgeted.limits.periods import Period, window
 from budgeted.system.forks import at_fork
 from budgeted.telemetry.activity_records import LONGEST, MOST, SILENT_SECONDS, Record, Turned, drop_old, publish
 
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 
 PAUSE = 3.0
 """Seconds between two times that a process tells something."""
+
+DAY = Period(1, "day")
 
 AGAIN = SILENT_SECONDS / 2
 """Seconds after which it tells again of calls that still wait, and of what a ledger did not take."""
@@ -52,18 +57,32 @@ class Activity:
 
     def _begin(self) -> None:
         self._process = secrets.token_hex(6)
-        self._refusals: collections.deque[Turned] = collections.deque(maxlen=MOST)
+        self._refusals: collections.deque[Callable[[], Turned]] = collections.deque(maxlen=MOST)
         self._waiting: dict[int, Turned] = {}
-        self._day = self._refused = 0
+        self._day = (0, 0)  # its begin and end, in unix seconds
+        self._refused = 0
         self._changed = self._is_kept = self._was_told = False
         self._due = self._told = 0.0
 
     def note(self, event: Event) -> None:
         """Note an event, if it is a refusal. Takes no lock: this may be a finaliser."""
         if event.kind == "refused" or (event.kind == "repeated" and event.reason == "refused"):
-            today = day_number(event.at.timestamp(), self._payer.timezone)
-            self._day, self._refused = today, 1 + (self._refused if today == self._day else 0)
-            self._refusals.append(turned(event))
+            self.refused(event.at.timestamp(), functools.partial(turned, event))
+
+    def refused(self, at: float, told: Callable[[], Turned]) -> None:
+        """Note that a call was refused. Takes no lock, likewise.
+
+        Args:
+            at: when, in unix seconds.
+            told: makes what others are told, by and by: of those that come in a flood, only the last are.
+        """
+        begin, end = self._day
+        if not begin <= at < end:
+            self._day, self._refused = window(DAY, None, at, self._payer.timezone), 0
+        self._refused += 1
+        self._refusals.append(told)
+        self._changed = True
+        if not self._is_kept:
             self._wish()
 
     def waits(self, call: int, waiting: Turned) -> None:
@@ -124,7 +143,11 @@ class Activity:
 
     def _publish(self, now: float) -> None:
         waiting = tuple(list(self._waiting.values())[:MOST])
-        record = Record(now, self._day, self._refused, tuple(self._refusals), waiting)
+        begin, end = self._day
+        day = day_number(begin, self._payer.timezone) if end else 0
+        # Listing them is one step of the interpreter: other threads add some meanwhile.
+        refusals = tuple([told() for told in list(self._refusals)])
+        record = Record(now, day, self._refused, refusals, waiting)
         publish(self._payer.ledger, self._process, record)
         if not self._was_told:
             drop_old(self._payer.ledger, now)
@@ -161,6 +184,27 @@ def turned(event: Event, *, asks: bool = False) -> Turned:
         remaining=event.remaining,
         reason=event.reason[:LONGEST],
         asks=asks,
+    )
+
+
+def turned_away(at: float, parts: Callable[[], Parts]) -> Turned:
+    """The same of a call that a limit has refused.
+
+    Args:
+        at: when, in unix seconds.
+        parts: those of the error that it was refused with.
+    """
+    error = BudgetExceededError(**parts())
+    return Turned(
+        at=at,
+        account=error.account[:LONGEST],
+        kind=error.account_kind,
+        limit=error.limit[:LONGEST],
+        unit=error.unit,
+        model=(error.model or "")[:LONGEST],
+        requested=error.requested,
+        remaining=error.remaining,
+        reason=error.reason[:LONGEST],
     )
 
 

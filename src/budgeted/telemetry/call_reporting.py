@@ -6,8 +6,9 @@ Nothing here runs for a call that goes well, except what ``semconv=True`` keeps 
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from budgeted.errors import (
@@ -15,6 +16,7 @@ from budgeted.errors import (
     BudgetExceededError,
     BudgetStoppedError,
     LedgerError,
+    Parts,
     UnattributedCallError,
     UnknownUserError,
     UnpricedModelError,
@@ -26,7 +28,7 @@ from budgeted.ledger.spending_records import Used
 from budgeted.limits.periods import local_time
 from budgeted.money import format_usd, to_usd
 from budgeted.telemetry import counters, events, log_throttling, span_attributes
-from budgeted.telemetry.activity import turned
+from budgeted.telemetry.activity import turned, turned_away
 from budgeted.telemetry.events import Event
 from budgeted.telemetry.genai_histogram_queue import Operation, operated
 from budgeted.telemetry.series_labels import Wanted, labels_of
@@ -65,8 +67,21 @@ class MeteredCall(Protocol):
     error: str
 
 
-def note_refusal(call: MeteredCall, error: BudgetExceededError, payer: Payer) -> None:
-    """A limit had no room for a call. It is counted already."""
+def note_refusal(
+    call: MeteredCall, error: BudgetExceededError, payer: Payer, now: float, parts: Callable[[], Parts]
+) -> None:
+    """A limit had no room for a call. It is counted already.
+
+    Args:
+        call: the call.
+        error: what it is refused with.
+        payer: whose limit it is.
+        now: unix seconds.
+        parts: those of the error.
+    """
+    if not events.is_heard("refused", payer):  # as nearly always: others need not be told at once
+        payer.activity.refused(now, functools.partial(turned_away, now, parts))
+        return
     event = _of_limit(call, "refused", error, payer)
     text = "budgeted: %s was refused: %s of %s of a %s account"
     why = "calls in flight hold what is left" if error.reason == "held" else "no room is left"

@@ -85,6 +85,9 @@ class _Table(Generic[V]):
 
     def add(self, key: Key) -> V:
         """The row of a key; made if it is not there. Under the lock."""
+        row = self.rows.get(key)
+        if row is not None and not key[3]:  # as nearly always
+            return row
         provider, operation, model, labels = key
         if len(model) > LONGEST_MODEL:
             model = OTHER
@@ -190,7 +193,7 @@ def clamp(asked: Asked, groups: Sequence[Group]) -> None:
 
 def refuse(asked: Asked, groups: Sequence[Group], reason: str, kind: str) -> None:
     """Add a refused call, by the reason and the kind of account that refused."""
-    key = asked.provider, asked.operation, asked.model, labels_of(groups)
+    key = asked.provider, asked.operation, asked.model, labels_of(groups) if Wanted.any else ()
     with lock:
         row = _refusals.add(key)
         row[reason, kind] = row.get((reason, kind), 0) + 1

@@ -177,6 +177,16 @@ def known_as(payer: Payer, account: str, kind: str) -> str:
     return names(account) if names is not None else ""
 
 
+def is_heard(kind: Kind, payer: Payer) -> bool:
+    """Whether anybody in this process hears of such events: a callback, a destination, or a log.
+
+    Args:
+        kind: of the events; none of those that are counted for a later record.
+        payer: whose they are.
+    """
+    return payer.listener is not None or payer.webhooks is not None or logger.isEnabledFor(LEVELS[kind])
+
+
 def report(event: Event, payers: Sequence[Payer], text: str, *args: object, span: Span | None = None) -> None:
     """Tell of an event: by a log record, and to the callbacks of the managers that it concerns.
 
