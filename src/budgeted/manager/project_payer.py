@@ -7,6 +7,7 @@ takes through the ledger: which limits of which accounts count for its model, in
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import itertools
 import logging
 import os
@@ -14,6 +15,7 @@ import secrets
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeAlias
 
 from opentelemetry import trace
 
@@ -69,6 +71,12 @@ MOST_KEYED = 1_000
 MOST_STATED = 10_000
 """Limits with more than an amount whose text is kept in mind."""
 
+Windows: TypeAlias = tuple[tuple[str, int, int], ...]
+"""Limits of an account, each with the start and the end of its period in unix seconds."""
+
+MOST_WINDOWS = 1_000
+"""Sets of limits and their periods that are kept in mind."""
+
 MOST_WARNED = 100_000
 """Warnings that are kept in mind so as not to be repeated: each user may have one a day."""
 
@@ -113,6 +121,7 @@ class ProjectPayer:
         self.unlock()
         self._keyed: dict[str, _Keyed] = {}
         self._stated: dict[tuple[str, str], Limit] = {}
+        self._windows: dict[Windows, Windows] = {}
         self._warned: set[str] = set()
         self._kept: list[KeptCharges] = []
         self.adopt(ledger, settings, limits)
@@ -244,9 +253,15 @@ class ProjectPayer:
                 soft.append(policy.on_exceed == "warn")
                 expires = min(expires, end)
                 priced = priced or slot.unit == USD
-            legs.append(Leg(name, tuple(windows)))
-        route = Route.make(legs, versions, day_number(day_start, self.timezone), provider, model, soft, around)
+            legs.append(Leg(name, self._shared(tuple(windows))))
+        route = Route.make(legs, versions, _day_of(day_start, self.timezone), provider, model, soft, around)
         return Plan(route, expires, priced)
+
+    def _shared(self, windows: Windows) -> Windows:
+        """The same, once for all accounts that have the same limits: thousands of plans are kept."""
+        if len(self._windows) >= MOST_WINDOWS:
+            self._windows.clear()
+        return self._windows.setdefault(windows, windows)
 
     def _paying(self, group: Group, *, refuse: bool) -> Iterator[tuple[Account, Policy]]:
         """The accounts of a group, and those that they belong to, each once, with the policy that counts for it."""
@@ -506,6 +521,12 @@ class _Keyed:
 def _around(limit: Limit, start: int, end: int, tz: dt.tzinfo) -> tuple[int, int]:
     """The start of the period before one, and the end of the period after it."""
     return (limit.window(start - 1, tz)[0] if start else 0), (limit.window(end, tz)[1] if end < NEVER else NEVER)
+
+
+@functools.lru_cache(maxsize=64)
+def _day_of(start: int, tz: dt.tzinfo) -> int:
+    """The number of a day that starts at a time, which is the same for all who pay on it."""
+    return day_number(start, tz)
 
 
 def _users_have_limits(ledger: Ledger) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 import msgspec
 from opentelemetry.trace import Span
@@ -40,6 +40,10 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     priced: bool
 
 
+_NOBODY: Final[Mapping[str, Policy]] = {}
+"""The accounts that most belong to: one for all, as there are thousands of groups."""
+
+
 class Group:
     """The accounts of one payer that a call is charged to, each with the policy of the block that brought it in."""
 
@@ -69,11 +73,11 @@ class Group:
         self.payer = payer
         self.accounts = accounts
         self.policies = policies
-        self.attributed = any(account[0] == "u" for account in accounts)
-        self.tagged = any(account[0] == "t" for account in accounts)
-        self.soft = any(policy.on_exceed == "warn" for policy in policies)
-        self.untouched = any(policy.on_exceed == "raise" for policy in policies)
-        self.inherited: dict[str, Policy] = {}
+        kinds = [account[0] for account in accounts]
+        self.attributed, self.tagged = "u" in kinds, "t" in kinds
+        exceeding = [policy.on_exceed for policy in policies]
+        self.soft, self.untouched = "warn" in exceeding, "raise" in exceeding
+        self.inherited: Mapping[str, Policy] = _NOBODY
         """The accounts that these belong to, as far as they are known, with the policy that they have for that."""
         self.plans: dict[tuple[str, str], Plan] = {}
         self.joined: dict[str | tuple[str, Policy], Group] = {}

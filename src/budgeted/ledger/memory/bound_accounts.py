@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+from operator import attrgetter
 
 import msgspec
 
@@ -74,13 +75,13 @@ class BoundAccounts:
         day, provider, model, legs = decoded
         accounts = tuple([self._used(leg.account) for leg in legs])
         # The accounts' own names: of a million users, each is kept once.
-        names = tuple([account.id for account in accounts])
+        names = tuple(map(_id_of, accounts))
         found = BoundRoute(
             generation=self._generation,
             raw=msgspec.Raw(route),
             names=names,
             accounts=accounts,
-            versions=tuple([account.version for account in accounts]),
+            versions=tuple(map(_version_of, accounts)),
             slots=tuple(
                 [
                     (slot_of(account, limit, start, end), start, end)
@@ -149,6 +150,8 @@ class BoundAccounts:
             if not old:
                 self._dropped.pop()
 
+
+_id_of, _version_of = attrgetter("id"), attrgetter("version")
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Account).decode
