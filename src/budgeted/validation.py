@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 MOST = 1_000_000_000
@@ -70,6 +71,9 @@ def check_user(name: object) -> str:
         return name
     return check_name(name, "user")
 
+
+known_user = functools.lru_cache(maxsize=4096)(check_user)
+"""The same, of what is a string and of no class of its own: nearly always one that came before."""
 
 TAG = "tag:"
 """How the name begins by which people know a tag's account."""
@@ -238,7 +242,9 @@ def refuse_amount(user: object, where: str) -> None:
     Raises:
         TypeError, ValueError: it is an amount of USD.
     """
-    if isinstance(user, str) and user[:1] == "$":
+    if isinstance(user, str):
+        if user[:1] != "$":
+            return
         amount = user.strip("$ ").split("/")[0]
         msg = f"user={shown(user)} would bill a user of that name; for an amount write {where.format(shown(amount))}"
         raise ValueError(msg)

@@ -103,7 +103,7 @@ class RequestPayer:
         if own:
             with failing(self.tags or own, "tags"):
                 payer.group.tag(own, payer.policy)
-        block = RequestBlock(payer, user, cap=self._cap, tags=own)
+        block = RequestBlock(payer, user, self._cap, own)
         block.refusal = None
         return block
 

@@ -39,6 +39,7 @@ from budgeted.payers.block_ahead import BudgetAhead
 from budgeted.payers.cap_text import CapLike, read_cap
 from budgeted.payers.on_exceed_policy import make_policy
 from budgeted.payers.purpose_tags import Tags, TagsOf, accounts_of, check_tags
+from budgeted.payers.repeated_requests import RepeatedRequests
 from budgeted.pricing.price_registry import Amount
 from budgeted.pricing.usage import Usage
 from budgeted.telemetry.events import Event
@@ -308,28 +309,34 @@ class BudgetManager(LiteLLMMethods):
         Raises:
             ValueError, TypeError: an argument makes no sense; the text quotes it.
         """
-        refuse_unknown(unknown, self.budget)
-        refuse_amount(user, "budget(cap={})")
+        if unknown:
+            refuse_unknown(unknown, self.budget)
+        if type(user) is not str or user.startswith("$"):
+            refuse_amount(user, "budget(cap={})")
+        # As nearly always, and then there is nothing to read.
+        if (
+            cap is None and key is None and tags is None and on_exceed is None and fallback is None and wait is None
+        ) and (repeat_limit is None and share is None and reserve is False and reraise is False):
+            return Budget(self.payer, user)
         if key is not None and cap is None:
             msg = f"key={shown(key)} needs a cap: it is the cap's balance that is kept under the key"
             raise ValueError(msg)
         policy = None
-        if not (on_exceed is None and fallback is None and wait is None):  # as it is nearly always
+        if not (on_exceed is None and fallback is None and wait is None):
             policy = make_policy(self.payer.policy, on_exceed, fallback, wait)
         read = None if cap is None else read_cap(cap, lasting=key is not None)
         ahead = None if share is None and reserve is False else set_aside(read, key, share, reserve)
-        block = (Budget if ahead is None else BudgetAhead)(
-            self.payer,
-            user,
-            cap=read,
-            key=key,
-            policy=policy,
-            reraise=reraise is not False and check_yes_or_no(reraise, "reraise"),
-            repeat_limit=None if repeat_limit is None else check_count(repeat_limit, "repeat_limit", 1),
-            tags=() if tags is None else accounts_of(check_tags(tags)),
-        )
-        if ahead is not None and isinstance(block, BudgetAhead):
+        accounts = () if tags is None else accounts_of(check_tags(tags))
+        # By position: keywords cost nearly as much as the block itself.
+        if ahead is None:
+            block = Budget(self.payer, user, read, accounts, key, policy)
+        else:
+            block = BudgetAhead(self.payer, user, read, accounts, key, policy)
             block.ahead = ahead
+        if reraise is not False and check_yes_or_no(reraise, "reraise"):
+            block.refusals = []
+        if repeat_limit is not None:
+            block.repeats = RepeatedRequests(check_count(repeat_limit, "repeat_limit", 1))
         return block
 
     @overload

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
@@ -52,7 +53,7 @@ class Extracted:
             fixtures.restore()
         scope = self.scope(current()) if self._payers else None
         if scope is not None:
-            scope = for_generator(scope)
+            scope = for_generator(scope, sys._getframe(1))  # noqa: SLF001 - the interpreter's own way to ask
             self._entered.append(scope)
             try:
                 enter(scope)

@@ -19,8 +19,6 @@ from budgeted.wire.request_hash import hash_of
 
 NOTHING = Used()
 
-_NONE: tuple[list[tuple[Slot, int, int]], list[BlockFigures]] = [], []
-
 
 def hold(blocks: Sequence[BlockFigures], call: int, request: Request, ask: Ask, queued: int) -> int | Refusal:
     """Hold on every block, or on none.
@@ -46,17 +44,13 @@ def hold(blocks: Sequence[BlockFigures], call: int, request: Request, ask: Ask, 
             if refusal is not None:
                 return refusal
         granted = ask.most
-        slots, limited = _NONE
         for block in blocks:
             if block.checked:  # most have no cap: no look at any more
-                slots, limited = _limits(blocks, request)
+                decision = _admitted(blocks, request, ask)
+                if isinstance(decision, Refusal):
+                    return decision
+                granted = decision
                 break
-        if slots:
-            decision = admit(ask, slots, [block.soft for block in limited])
-            if isinstance(decision, Refused):
-                block = limited[decision.index]
-                return by_cap(msgspec.structs.replace(decision, account=block.queue, end=0), block)
-            granted = decision
         usd = ask.usd_for(granted)
         for block in blocks:
             block.slot.holds[call] = usd
@@ -65,6 +59,18 @@ def hold(blocks: Sequence[BlockFigures], call: int, request: Request, ask: Ask, 
             if made is not None and block.repeats is not None:
                 block.repeats.add(call, made)
     return granted
+
+
+def _admitted(blocks: Sequence[BlockFigures], request: Request, ask: Ask) -> int | Refusal:
+    """The output tokens that all caps have room for, or the refusal of one."""
+    slots, limited = _limits(blocks, request)
+    if not slots:
+        return ask.most
+    decision = admit(ask, slots, [block.soft for block in limited])
+    if isinstance(decision, Refused):
+        block = limited[decision.index]
+        return by_cap(msgspec.structs.replace(decision, account=block.queue, end=0), block)
+    return decision
 
 
 def _limits(blocks: Sequence[BlockFigures], request: Request) -> tuple[list[tuple[Slot, int, int]], list[BlockFigures]]:
@@ -141,7 +147,8 @@ def end(blocks: Sequence[BlockFigures], call: int, used: Used | None) -> None:
                 else:
                     block.repeats.settle(call)
             block.slot.settle(call, cost)  # at last: by it is seen whether all of this has been done
-    wake(blocks)
+    if block_figures.cap_turns.queues:  # as wake() asks, too: nearly always there is nobody to call it for
+        wake(blocks)
 
 
 def charge(

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.context import detach, get_current
 
 from budgeted.html_tables import Bar, Cell, amount, table
 from budgeted.payers.block_figures import BlockFigures
-from budgeted.payers.generator_blocks import entered_for, for_generator, leave_block, opening_frame
+from budgeted.payers.calling_code import FOR_ITS_CALLER
+from budgeted.payers.generator_blocks import GENERATORS, entered_for, for_generator, leave_block
 from budgeted.payers.hooks_in_place import fixtures
 from budgeted.payers.lost_blocks import note_left
-from budgeted.payers.scope import Scope, current, enter, finder, joined, leave
+from budgeted.payers.scope import KEY, Scope, counted_apart, current, enter, finder, inherited, joined
 from budgeted.payers.swallowed_refusals import taken
 
 if TYPE_CHECKING:
@@ -51,9 +54,12 @@ class Budget(BlockFigures):
 
     def scope(self, parent: Scope | None) -> Scope:
         """The payers of a call made in this block, itself inside ``parent``."""
+        payer, user = self.payer, self.user
         if self.account is not None:
-            self.payer.limit_block(self.account, self.limits, self)
-        scope = joined(parent, self.payer, self.user, self._policy, self.account, self.tags)
+            payer.limit_block(self.account, self.limits, self)
+        elif parent is None and user is not None and self._policy is None and not self.tags and not counted_apart:
+            return Scope(payer.group.with_user(user), (self,), payer)  # as nearly always: joined() has more to ask
+        scope = joined(parent, payer, user, self._policy, self.account, self.tags)
         around = scope.blocks
         if self in around:  # it is charged once
             around = tuple(block for block in around if block is not self)
@@ -63,9 +69,17 @@ class Budget(BlockFigures):
     def __enter__(self) -> Self:
         if not fixtures.intact():
             fixtures.restore()
-        scope = for_generator(self.scope(current()))
+        context = get_current()
+        around: Any = context.get(KEY)  # as current() has it, without another call
+        if finder or (around is None and inherited):
+            around, context = current(), get_current()
+        scope = self.scope(around)
+        opening = sys._getframe(1)  # noqa: SLF001 - the interpreter's own way to ask
+        code = opening.f_code
+        if code.co_flags & GENERATORS or code.co_name in FOR_ITS_CALLER:
+            scope = for_generator(scope, opening)
         try:
-            enter(scope)
+            enter(scope, context)
             return self
         except BaseException:  # a signal's handler has raised: nobody leaves what was not entered
             leave_block(scope)
@@ -74,10 +88,15 @@ class Budget(BlockFigures):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.payer.user_limits:  # where a call without a user is worth a word
-            note_left(opening_frame(sys._getframe(1)), self.payer)  # noqa: SLF001 - the interpreter's own way to ask
+        payer = self.payer
         try:
-            if not self._leave(closing=kind is GeneratorExit):
+            if payer.user_limits:  # where a call without a user is worth a word
+                note_left(sys._getframe(1), payer)  # noqa: SLF001
+            scope: Any = None if finder else get_current().get(KEY)
+            if scope is not None and scope.token is not None and scope.blocks and scope.blocks[-1] is self:
+                detach(scope.token)  # as nearly always: _leave() has more to ask
+                scope.token = None
+            elif not self._leave(closing=kind is GeneratorExit):
                 logger.warning("budgeted: a block was left in another context than it was entered in")
         except BaseException:  # a signal's handler has raised: whoever goes on is outside
             self._leave()
@@ -89,16 +108,10 @@ class Budget(BlockFigures):
 
     def _leave(self, *, closing: bool = False) -> bool:
         """End the scope that this block has made current; False if that is not seen here."""
-        if finder:
-            scope = entered_for(self)
-            if scope is not None:
-                leave_block(scope, closing=closing)
-            return scope is not None
-        scope = current()  # as nearly always, and then with less to ask
-        if scope is None or not scope.blocks or scope.blocks[-1] is not self or scope.token is None:
-            return False
-        leave(scope)
-        return True
+        scope = entered_for(self)
+        if scope is not None:
+            leave_block(scope, closing=closing)
+        return scope is not None
 
     async def __aenter__(self) -> Self:
         return self.__enter__()

@@ -22,7 +22,7 @@ from budgeted.payers.payer_interface import Payer
 from budgeted.payers.purpose_tags import Accounts
 from budgeted.payers.repeated_requests import RepeatedRequests
 from budgeted.system.forks import at_fork
-from budgeted.validation import check_name, check_user
+from budgeted.validation import check_name, check_user, known_user
 from budgeted.wire.normalized_request import Request
 
 caps_lock = threading.Lock()
@@ -48,6 +48,9 @@ class Reserving:
 
 
 reserving = Reserving()
+
+
+_USD_FOR_ALL = PLAIN.id
 
 
 class Taken(msgspec.Struct, frozen=True, eq=False):
@@ -87,9 +90,7 @@ class BlockFigures:
     __slots__ = (
         "__weakref__",
         "_cap",
-        "_clamped",
         "_policy",
-        "_refused",
         "account",
         "checked",
         "key",
@@ -108,35 +109,43 @@ class BlockFigures:
         self,
         payer: Payer,
         user: str | None = None,
-        *,
         cap: Cap | None = None,
+        tags: Accounts = (),
         key: str | None = None,
         policy: Policy | None = None,
-        reraise: bool = False,
         repeat_limit: int | None = None,
-        tags: Accounts = (),
     ) -> None:
-        self.user = None if user is None else check_user(user)
-        self.key = None if key is None else check_name(key, "key")
+        if user.__class__ is str:
+            user = known_user(user)
+        elif user is not None:
+            user = str.__str__(check_user(user))  # of an enumeration's member, what it stands for
+        self.user: str | None = user
+        self.key = key
+        if key is not None:
+            check_name(key, "key")
         self.tags = tags
         self.payer = payer
         self._policy = policy
         self._cap = cap
-        usd = None if cap is None else cap.usd
-        self.slot = CapSlot(PLAIN.id, USD, NO_END if usd is None else usd, 0, NO_END)
         self.more: tuple[CapSlot, ...] = ()
-        self.account = None if cap is None or self.key is None else block_account(self.key)
         self.checked: tuple[CapSlot, ...] = ()
-        if cap is not None:
-            if cap.more:
-                self.more = tuple(map(cap_slot, cap.more))
-            if self.account is None:
-                self.checked = self.slots if cap.more else (self.slot,)
+        self.account: str | None = None
         self.shared: str | None = None
         self.taken: Taken | None = None
-        self._refused = self._clamped = 0
-        self.refusals: list[BudgetError] | None = [] if reraise else None
-        self.repeats = None if repeat_limit is None else RepeatedRequests(repeat_limit)
+        if cap is None:
+            self.slot = CapSlot(_USD_FOR_ALL, USD, NO_END, 0, NO_END)
+        else:
+            self.slot = CapSlot(_USD_FOR_ALL, USD, NO_END if cap.usd is None else cap.usd, 0, NO_END)
+            if cap.more:
+                self.more = tuple(map(cap_slot, cap.more))
+            if self.key is None:
+                self.checked = self.slots if cap.more else (self.slot,)
+            else:
+                self.account = block_account(self.key)
+        self.refusals: list[BudgetError] | None = None
+        self.repeats: RepeatedRequests | None = None
+        if repeat_limit is not None:
+            self.repeats = RepeatedRequests(repeat_limit)
 
     def limit_to(self, usd: int) -> None:
         """Have a cap of so many nano-USD, from now on."""
@@ -202,12 +211,12 @@ class BlockFigures:
     @property
     def refused(self) -> int:
         """Calls that were refused."""
-        return self._refused
+        return self.slot.refused
 
     @property
     def clamped(self) -> int:
         """Calls whose output was capped so that they fit."""
-        return self._clamped
+        return self.slot.clamped
 
     # What the calls inside report, under caps_lock.
 
@@ -274,8 +283,8 @@ class BlockFigures:
 
     def count(self, *, refused: int = 0, clamped: int = 0) -> None:
         """Count a call's fate."""
-        self._refused += refused
-        self._clamped += clamped
+        self.slot.refused += refused
+        self.slot.clamped += clamped
 
     def note_refusal(self, error: BudgetError) -> None:
         """A call inside is refused. It is kept only if that was asked for: its traceback has its catchers' frames."""

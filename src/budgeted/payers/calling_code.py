@@ -8,6 +8,21 @@ import sysconfig
 from pathlib import Path
 from types import CodeType, FrameType
 
+FOR_ITS_CALLER = frozenset({"__enter__", "__aenter__", "enter_context", "enter_async_context", "__exit__", "__aexit__"})
+"""Functions that open or leave a block for whoever calls them, as those of contextlib do."""
+
+
+def opening_frame(frame: FrameType) -> FrameType:
+    """The frame of the code that opens or leaves a block, by a context manager of its own perhaps.
+
+    Args:
+        frame: of whoever calls the block's own method.
+    """
+    while frame.f_code.co_name in FOR_ITS_CALLER and frame.f_back is not None:
+        frame = frame.f_back
+    return frame
+
+
 _OWN = str(Path(__file__).parents[1])
 
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})

@@ -26,6 +26,8 @@ class CapSlot(Slot, gc=False):
         holds: what is held of it, by the open call: what is given back or charged by its call can be so but once,
             however often an exception of a signal's handler has it repeated.
         ended: calls that have ended.
+        refused: calls that were refused, of the slot in USD that every block has.
+        clamped: calls whose output was capped so that they fit, of the same.
         before_sharing: holds that were open when the rest of it came to be kept in the ledger; None while it is not.
         rest: what the ledger has of it, since it is kept there.
         elsewhere: what other processes have taken of it.
@@ -41,6 +43,8 @@ class CapSlot(Slot, gc=False):
     elsewhere: int = 0
     earlier: int = 0
     aside: tuple[CapSlot, ...] = ()
+    refused: int = 0
+    clamped: int = 0
 
     @property
     def for_all_models(self) -> bool:

@@ -19,15 +19,12 @@ from opentelemetry.context import Context, attach, get_current, get_value, set_v
 from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
 
 from budgeted.payers.block_figures import BlockFigures
+from budgeted.payers.calling_code import FOR_ITS_CALLER, opening_frame
 from budgeted.payers.lost_blocks import note_entered_in_generator
 from budgeted.payers.scope import KEY, Scope, current, finder, leave
 
-_GENERATORS = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
-
-_FOR_ITS_CALLER = frozenset(
-    {"__enter__", "__aenter__", "enter_context", "enter_async_context", "__exit__", "__aexit__"}
-)
-"""Functions that open or leave a block for whoever calls them, as those of contextlib do."""
+GENERATORS = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
+"""The flags of code that is run in steps."""
 
 
 class InGenerator(Scope, kw_only=True):
@@ -50,16 +47,15 @@ _open: dict[FrameType, list[InGenerator]] = {}
 """The blocks that are open in each generator, the innermost last."""
 
 
-def for_generator(scope: Scope) -> Scope:
+def for_generator(scope: Scope, opening: FrameType) -> Scope:
     """The scope that a block is to be entered with: its own, or one by which a generator's steps find it.
 
     Args:
-        scope: of a block, whose ``__enter__`` or ``__aenter__`` calls this.
+        scope: of a block.
+        opening: the frame of whoever calls the block's ``__enter__`` or ``__aenter__``.
     """
-    opening = sys._getframe(2)  # noqa: SLF001 - the interpreter's own way to ask
-    if opening.f_code.co_name in _FOR_ITS_CALLER:
-        opening = opening_frame(opening)
-    if not opening.f_code.co_flags & _GENERATORS:
+    opening = opening_frame(opening)
+    if not opening.f_code.co_flags & GENERATORS:
         return scope
     if scope.payer is not None:
         note_entered_in_generator(opening, scope.payer)
@@ -127,23 +123,12 @@ def entered_for(block: BlockFigures) -> Scope | None:
     return None
 
 
-def opening_frame(frame: FrameType) -> FrameType:
-    """The frame of the code that opens or leaves a block, by a context manager of its own perhaps.
-
-    Args:
-        frame: of whoever calls the block's own method.
-    """
-    while frame.f_code.co_name in _FOR_ITS_CALLER and frame.f_back is not None:
-        frame = frame.f_back
-    return frame
-
-
 def _stepped(frame: FrameType) -> FrameType | None:
     """The generator whose steps a block is open for; None for any other code, which runs in one context."""
-    while frame.f_code.co_flags & _GENERATORS:
+    while frame.f_code.co_flags & GENERATORS:
         caller = frame.f_back
         # The generator of a context manager opens for the code that enters it.
-        if caller is None or caller.f_code.co_name not in _FOR_ITS_CALLER:
+        if caller is None or caller.f_code.co_name not in FOR_ITS_CALLER:
             return frame
         frame = opening_frame(caller)
     return None

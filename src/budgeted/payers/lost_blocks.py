@@ -6,26 +6,23 @@ import threading
 import time
 import weakref
 from types import CodeType, FrameType
-from typing import NamedTuple
 
-from budgeted.payers.calling_code import place
+import msgspec
+
+from budgeted.payers.calling_code import FOR_ITS_CALLER, opening_frame, place
 from budgeted.payers.payer_interface import Payer
 
 LATELY = 1.0
 """Seconds after which a block has nothing to do with a call any more."""
 
 
-class _Seen(NamedTuple):
+class _Seen(msgspec.Struct, frozen=True):
     """A block's place: the line is looked up only where somebody asks."""
 
     at: float
     code: CodeType
     instruction: int
     payer: weakref.ref[Payer]
-
-    @classmethod
-    def of(cls, frame: FrameType, payer: Payer) -> _Seen:
-        return cls(time.monotonic(), frame.f_code, frame.f_lasti, weakref.ref(payer))
 
     def lately(self, payer: Payer) -> float | None:
         """Seconds since then, unless they are too many, or it was somebody else's."""
@@ -54,10 +51,14 @@ def note_left(frame: FrameType, payer: Payer) -> None:
     """A block has ended.
 
     Args:
-        frame: of the code that leaves it.
+        frame: of the code that leaves it, or of what does so for it.
         payer: whose block it is.
     """
-    _thread.left = _Seen.of(frame, payer)
+    code = frame.f_code
+    if code.co_name in FOR_ITS_CALLER:
+        frame = opening_frame(frame)
+        code = frame.f_code
+    _thread.left = _Seen(time.monotonic(), code, frame.f_lasti, weakref.ref(payer))
 
 
 def note_entered_in_generator(frame: FrameType, payer: Payer) -> None:
@@ -67,7 +68,7 @@ def note_entered_in_generator(frame: FrameType, payer: Payer) -> None:
         frame: the generator's.
         payer: whose block it is.
     """
-    _entered[:] = [_Seen.of(frame, payer)]
+    _entered[:] = [_Seen(time.monotonic(), frame.f_code, frame.f_lasti, weakref.ref(payer))]
 
 
 def usual_reason(payer: Payer) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol, TypeAlias, TypeVar
 import msgspec
 from opentelemetry.trace import Span
 
-from budgeted.ledger.accounts import Slot
+from budgeted.ledger.accounts import Slot, user_account
 from budgeted.ledger.admission import Refused
 from budgeted.ledger.cost_routing import Route
 from budgeted.ledger.interface import Ledger
@@ -59,6 +59,7 @@ class Group:
         "soft",
         "tagged",
         "untouched",
+        "users",
         "watches",
         "with_tags",
     )
@@ -81,6 +82,7 @@ class Group:
         """The accounts that these belong to, as far as they are known, with the policy that they have for that."""
         self.plans: dict[tuple[str, str], Plan] = {}
         self.joined: dict[str | tuple[str, Policy], Group] = {}
+        self.users: dict[str, tuple[Group, ...]] = {}
         # One for all that come of one group: were there one for each, users times sessions would be kept in mind.
         self.with_tags: dict[Tagged, Group] = {} if with_tags is None else with_tags
         self.watches: Sequence[Watch] = ()  # this and the next for budgeted.telemetry.alerts
@@ -96,6 +98,19 @@ class Group:
             return self.policies[self.accounts.index(account)]
         return self.inherited.get(account, self.payer.policy)
 
+    def with_user(self, user: str) -> tuple[Group, ...]:
+        """This group and the account of a user with the payer's own policy, in a tuple, as a scope has its groups.
+
+        Raises:
+            ValueError: it is that of one tag too many.
+        """
+        groups = self.users.get(user)  # by the name: no account's name is to be put together each time
+        if groups is None:
+            policy = self.payer.policy
+            groups = (self._joined(user_account(user), policy),)
+            _keep(self.users, user, groups)
+        return groups
+
     def join(self, account: str, policy: Policy) -> Group:
         """This group and one more account; the account keeps its first policy if it is here already.
 
@@ -106,14 +121,17 @@ class Group:
         key = account if policy is self.payer.policy else (account, policy)
         group = self.joined.get(key)
         if group is None:
-            if account in self.accounts:
-                group = self
-            elif account[0] == "t":
-                return self.tag((account,), policy)
-            else:
-                group = Group(self.payer, (*self.accounts, account), (*self.policies, policy), self.with_tags)
-            _keep(self.joined, key, group)
+            group = self._joined(account, policy)
+            if account[0] != "t":
+                _keep(self.joined, key, group)
         return group
+
+    def _joined(self, account: str, policy: Policy) -> Group:
+        if account in self.accounts:
+            return self
+        if account[0] == "t":
+            return self.tag((account,), policy)
+        return Group(self.payer, (*self.accounts, account), (*self.policies, policy), self.with_tags)
 
     def tag(self, tags: Accounts, policy: Policy) -> Group:
         """This group and the accounts of some tags, each in place of another value of the same one.
@@ -142,9 +160,10 @@ class Group:
 
 
 K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
 
 
-def _keep(groups: dict[K, Group], key: K, group: Group) -> None:
+def _keep(groups: dict[K, V], key: K, group: V) -> None:
     """Keep a group in mind, and forget the oldest where there are too many."""
     if len(groups) >= MOST_GROUPS:
         # Listing them is one step of the interpreter: other threads add some meanwhile.

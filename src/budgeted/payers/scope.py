@@ -115,32 +115,31 @@ def joined(
     Raises:
         ValueError: there are too many tags.
     """
-    if parent is None:
-        group = payer.group
-        groups: tuple[Group, ...] = ()
+    groups = () if parent is None else parent.groups
+    for group in groups:
+        if group.payer is payer:
+            break
     else:
-        groups = parent.groups
-        group = next((one for one in groups if one.payer is payer), payer.group)
+        group = payer.group
+        groups = (*groups, group)
     paying = group
     if user is not None:
-        paying = paying.join(user_account(user), policy or payer.policy)
+        if policy is None and user.__class__ is str:
+            paying = paying.with_user(user)[0]
+        else:
+            paying = paying.join(user_account(user), policy or payer.policy)
     if block is not None:
         paying = paying.join(block, policy or payer.policy)
     if tags:
         paying = paying.tag(tags, policy or payer.policy)
-    if not groups:
-        groups = (paying,)
-    elif group not in groups:
-        groups = (*groups, paying)
-    elif paying is not group:
-        groups = tuple(paying if one is group else one for one in groups)
+    if paying is not group:
+        groups = (paying,) if len(groups) == 1 else tuple(paying if one is group else one for one in groups)
     if user is not None and counted_apart:
         groups = _with_account_of_run(groups, user)
     if parent is None:
         return Scope(groups, (), payer)
-    return Scope(
-        groups, parent.blocks, payer, parent.offer, parent.unmetered, parent.unmetered, paid_hosts=parent.paid_hosts
-    )
+    unmetered = parent.unmetered
+    return Scope(groups, parent.blocks, payer, parent.offer, unmetered, unmetered, paid_hosts=parent.paid_hosts)
 
 
 counted_apart: list[tuple[Payer, str]] = []
