@@ -16,6 +16,7 @@ from budgeted.wire.sdk_object_fields import Fields, fields_of, json_of
 from budgeted.wire.usage_report_formats.amazon_bedrock import guardrail_units
 from budgeted.wire.usage_report_formats.anthropic_messages import attempts, is_messages
 from budgeted.wire.usage_report_formats.google_gemini import Grounding
+from budgeted.wire.usage_report_formats.openai_chat_completions import plain_usage
 from budgeted.wire.usage_report_formats.openai_responses import picture_tokens, picture_tool, searches, tool_fees
 from budgeted.wire.usage_report_formats.report_detection import read_fields, read_usage, report_in
 from budgeted.wire.usage_report_formats.unread_numbers import milliseconds, text
@@ -52,25 +53,36 @@ def read(response: object) -> Answer:
     """Read a response: an SDK's object, a mapping, JSON text, or an HTTP response with a JSON body."""
     try:
         fields = fields_of(response)
-        usage = fields.get("usage")
-        if usage is None:
-            usage = report_in(fields)
-            if usage is None and "usage" not in fields:
-                inner = _inner(response, fields)
-                if inner is None:
-                    return _without_report(fields)
-                fields = fields_of(inner)
-                usage = report_in(fields)
-            if usage is None:
-                return _without_report(fields)
-            if "candidates" in fields or "usageMetadata" in fields:
-                return _gemini_answer(fields, usage)
+        report = fields.get("usage")
+        # Every call comes by here, so what nearly all of them say is asked first, by identity of classes.
+        if report is not None and "output" not in fields and "container" not in fields:
+            model, id, tier = fields.get("model"), fields.get("id"), fields.get("service_tier")
+            if model.__class__ is str and (tier is None or tier.__class__ is str):
+                usage = plain_usage(fields_of(report), tier, model)
+                if usage is not None:
+                    return Answer(usage, model or None, id if id.__class__ is str and id else None, report)
+        return _read_more(response, fields, report)
     except Exception:  # noqa: BLE001 - a stranger's attributes may raise anything, and what was paid for is returned
         return NOTHING
-    # Identity of classes, not isinstance(): every call comes by here.
+
+
+def _read_more(response: object, fields: Fields, report: object) -> Answer:
+    """Read a response that says more than its model, its id and the plainest report, or says it elsewhere."""
+    if report is None:
+        report = report_in(fields)
+        if report is None and "usage" not in fields:
+            inner = _inner(response, fields)
+            if inner is None:
+                return _without_report(fields)
+            fields = fields_of(inner)
+            report = report_in(fields)
+        if report is None:
+            return _without_report(fields)
+        if "candidates" in fields or "usageMetadata" in fields:
+            return _gemini_answer(fields, report)
     model, id = fields.get("model"), fields.get("id")
     answer = answer_of(
-        usage,
+        report,
         fields.get("service_tier"),
         model if model.__class__ is str and model else None,
         id if id.__class__ is str and id else None,

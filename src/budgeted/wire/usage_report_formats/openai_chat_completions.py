@@ -61,38 +61,41 @@ KNOWN: Final[Known] = {
 _CONNECTORS: Final = (("code_interpreter", "code_session"), ("image_generation", "image"))
 """Mistral's, as it names them and as a fee (https://docs.mistral.ai/agents/connectors)."""
 
-_plain: set[tuple[str, ...]] = set()
-"""Names of a report's fields, in their order, that were seen to be plain ones. There are few such orders."""
-
 
 def chat_usage(fields: Fields, tier: str | None, model: str) -> Counts | None:
     """Read a report that has ``prompt_tokens``."""
-    prompt, completion = fields["prompt_tokens"], fields.get("completion_tokens")
-    if completion is None:
+    if fields.get("completion_tokens") is None:
+        prompt = fields["prompt_tokens"]
         if prompt is None:
             return total_usage(fields, tier)
-        completion = 0  # embeddings, whose input is all there is
         if fields.get("total_tokens") not in (None, prompt):
             return None
-    seen = tuple(fields)
-    # Most answers: nothing but the totals, what was cached and thought, and zeros. Checked here, and so without the
-    # checks of Usage.
+        fields = {**fields, "completion_tokens": 0}  # embeddings, whose input is all there is
+    return plain_usage(fields, tier, model) or _usage(fields, tier, model.rpartition("/")[2])
+
+
+def plain_usage(fields: Fields, tier: str | None, model: str) -> Counts | None:
+    """Read a report like most: nothing but the totals, what was cached and thought, and zeros; None if it says more."""
+    prompt, completion = fields.get("prompt_tokens"), fields.get("completion_tokens")
+    # All is checked here, and so without the checks of Usage.
     if (
-        (seen in _plain or _is_plain(seen))
-        and prompt.__class__ is completion.__class__ is int
-        and 0 <= prompt <= MOST_TOKENS
-        and 0 <= completion <= MOST_TOKENS
-        and fields.get("total_tokens") in (None, prompt + completion)
+        prompt.__class__ is int
+        and completion.__class__ is int
+        and _PLAIN_NAMES.issuperset(fields)
+        and prompt >= 0
+        and completion >= 0
+        and (total := prompt + completion) <= MOST_TOKENS
+        and fields.get("total_tokens") in (total, None)
         and "-search-" not in model
     ):
         ins, outs = fields.get("prompt_tokens_details"), fields.get("completion_tokens_details")
-        if ins is outs is None:
+        if ins is None and outs is None:
             return Counts(prompt, completion, service_tier=tier)
         cached = only(fields_of(ins), "cached_tokens", IN_THE_INPUT)
         thought = only(fields_of(outs), "reasoning_tokens", IN_THE_OUTPUT)
         if 0 <= cached <= prompt and 0 <= thought <= completion:
             return Counts(prompt, completion, cached, reasoning_tokens=thought, service_tier=tier)
-    return _usage(fields, tier, model.rpartition("/")[2])
+    return None
 
 
 IN_THE_INPUT: Final = names("text_tokens")
@@ -103,6 +106,8 @@ IN_THE_OUTPUT: Final = names("text_tokens accepted_prediction_tokens rejected_pr
 def only(details: Fields, name: str, harmless: frozenset[str]) -> int:
     """A count of a report's details if nothing else in them matters; -1 if something does, or it is no count."""
     found = 0
+    if not any(details.values()):  # most often: nothing was cached, and nothing thought
+        return found
     for each, value in details.items():
         if not value:
             continue
@@ -113,13 +118,6 @@ def only(details: Fields, name: str, harmless: frozenset[str]) -> int:
         elif each not in harmless:
             return -1
     return found
-
-
-def _is_plain(seen: tuple[str, ...]) -> bool:
-    plain = _PLAIN_NAMES.issuperset(seen)
-    if plain:
-        _plain.add(seen)
-    return plain
 
 
 def _usage(fields: Fields, tier: str | None, model: str) -> Usage | None:
