@@ -31,30 +31,41 @@ class Messages(Format):
         if not http.path.endswith("/messages"):
             return unseen_at(http, _UNSEEN)
         body = http.body
+        cap = count(body.get("max_tokens"))
         request = Request(
             provider=http.provider,
             model=str(body.get("model") or ""),
             body=body,
-            cap=count(body.get("max_tokens")),
+            cap=cap,
             # One that makes no sense is left for the provider to refuse.
-            cappable="max_tokens" not in body or count(body["max_tokens"]) is not None,
-            thinking=count(mapping(body.get("thinking")).get("budget_tokens")) or 0,
-            structured=body.get("output_format") is not None or body.get("output_config") is not None,
-            tier="fast" if body.get("speed") == "fast" else None,
+            cappable=cap is not None or "max_tokens" not in body,
             base_url=http.base_url,
             kinds=ANY,
             exact_bytes=False,
+            elsewhere=referenced(body),
             renamed=http.provider not in ("anthropic", ""),
         )
-        request.elsewhere = elsewhere(body)
-        request.unseen = advice(body)
-        # A thread keeps its tools, among which may be one that searches.
-        request.searches = MOST_SEARCHES if continues_thread(body) else sum(map(searches, items(body.get("tools"))))
-        request.fees = fees_of(body.get("tools"), None)
-        request.region = text(body.get("inference_geo")) or ""
-        others = [mapping(other).get("model") for other in items(body.get("fallbacks"))]
-        request.others = tuple(name for name in others if isinstance(name, str))
+        if not _READ_RARELY.isdisjoint(body):
+            _read_options(request, body)
         return request
+
+
+_READ_RARELY = frozenset("thinking output_format output_config speed thread tools inference_geo fallbacks".split())
+
+
+def _read_options(request: Request, body: Mapping[str, Any]) -> None:
+    """Read what the plainest messages do not ask for: no name of it is in their body."""
+    request.thinking = count(mapping(body.get("thinking")).get("budget_tokens")) or 0
+    request.structured = body.get("output_format") is not None or body.get("output_config") is not None
+    request.tier = "fast" if body.get("speed") == "fast" else None
+    request.elsewhere = elsewhere(body)
+    request.unseen = advice(body)
+    # A thread keeps its tools, among which may be one that searches.
+    request.searches = MOST_SEARCHES if continues_thread(body) else sum(map(searches, items(body.get("tools"))))
+    request.fees = fees_of(body.get("tools"), None)
+    request.region = text(body.get("inference_geo")) or ""
+    others = [mapping(other).get("model") for other in items(body.get("fallbacks"))]
+    request.others = tuple(name for name in others if isinstance(name, str))
 
 
 def elsewhere(body: Mapping[str, Any]) -> str:

@@ -28,10 +28,6 @@ KNOWN: Final[Known] = {
 }
 """What is read here, and sums and parts that are billed as what they are parts of."""
 
-_plain: set[tuple[str, ...]] = set()
-"""Names of a report's fields, in their order, that were seen to be plain ones."""
-
-_MOST_ORDERS: Final = 1_000
 _DATED: Final = re.compile(r"[-@]\d{8}|-latest|-0")
 
 
@@ -48,9 +44,8 @@ def is_messages(fields: Fields) -> bool:
 
 def messages_usage(fields: Fields, tier: str | None) -> Counts | None:
     """Read a report for which `is_messages` holds."""
-    seen = tuple(fields)
     if (
-        (seen in _plain or _is_plain(seen))
+        _PLAIN_NAMES.issuperset(fields)
         and not fields.get("server_tool_use")
         and not fields.get("output_tokens_details")
         and fields.get("inference_geo") in _NOWHERE
@@ -64,13 +59,6 @@ def messages_usage(fields: Fields, tier: str | None) -> Counts | None:
 
 _NOWHERE: Final = (None, *ANYWHERE)
 _USUAL: Final = (None, "standard")
-
-
-def _is_plain(seen: tuple[str, ...]) -> bool:
-    plain = _PLAIN_NAMES.issuperset(seen)
-    if plain and len(_plain) < _MOST_ORDERS:
-        _plain.add(seen)
-    return plain
 
 
 def _plain_usage(fields: Fields, tier: str | None) -> Counts | None:
