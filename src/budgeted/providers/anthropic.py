@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from budgeted.providers.generator_context_propagation import for_caller
 from budgeted.providers.monkeypatching import Hook
-from budgeted.providers.stainless_generated_sdks import SDK, attempt_hooks, hooks, lineage
+from budgeted.providers.stainless_generated_sdks import SDK, attempt_hooks, hooks
 from budgeted.wire.request_formats.anthropic_messages import Messages
 
 _CLOUDS = {"Bedrock": "aws", "Vertex": "google"}
 
 
-def _provider(client: Any) -> str:
-    kind = lineage(client)
-    return next((provider for cloud, provider in _CLOUDS.items() if cloud in kind), "anthropic")
+def _provider(lineage: str, address: str) -> str:
+    return next((provider for cloud, provider in _CLOUDS.items() if cloud in lineage), "anthropic")
 
 
 _SDK = SDK(Messages(), _provider)

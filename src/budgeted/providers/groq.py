@@ -5,4 +5,4 @@ from __future__ import annotations
 from budgeted.providers.stainless_generated_sdks import SDK, hooks
 from budgeted.wire.request_formats.openai import Groq
 
-HOOKS = hooks("groq", SDK(Groq(), lambda _: "groq"))
+HOOKS = hooks("groq", SDK(Groq(), lambda *_: "groq"))

@@ -51,6 +51,8 @@ class Sent:
             http: as it was read.
             call: which says what was granted.
         """
+        if call.request is self.request and not call.capped:
+            return http  # as most are sent
         model = call.request.model if call.request.model != self.request.model else None
         return read_by.granted(http, call.request, model=model, cap=call.granted if call.capped else None)
 

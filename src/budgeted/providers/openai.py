@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from budgeted.providers.monkeypatching import Hook
-from budgeted.providers.stainless_generated_sdks import SDK, address, hooks, lineage
+from budgeted.providers.stainless_generated_sdks import SDK, hooks
 from budgeted.providers.unmeterable_requests import refuse_connection
 from budgeted.wire.provider_hosts import provider_at
 from budgeted.wire.request_formats.openai import OpenAI
 
 
-def _provider(client: Any) -> str:
-    return "azure" if "Azure" in lineage(client) else provider_at(address(client)) or "openai"
+def _provider(lineage: str, address: str) -> str:
+    return "azure" if "Azure" in lineage else provider_at(address) or "openai"
 
 
 HOOKS = (

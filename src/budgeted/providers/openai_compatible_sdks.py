@@ -12,7 +12,7 @@ from budgeted.providers import speakeasy_generated_sdks, stainless_generated_sdk
 from budgeted.providers.metered_method import run
 from budgeted.providers.monkeypatching import Hook
 from budgeted.providers.sdk_retries import repeat
-from budgeted.providers.stainless_generated_sdks import SDK, read_call
+from budgeted.providers.stainless_generated_sdks import SDK, reader
 from budgeted.wire.request_formats.http_request import Format
 from budgeted.wire.request_formats.openai import OpenAI
 from budgeted.wire.request_formats.perplexity import Perplexity
@@ -31,7 +31,7 @@ _ZAI: Final = "zai.core._http_client"
 
 
 def _stainless(package: str, provider: str, read_by: Format) -> tuple[Hook, ...]:
-    return stainless_generated_sdks.hooks(package, SDK(read_by, lambda _: provider))
+    return stainless_generated_sdks.hooks(package, SDK(read_by, lambda *_: provider))
 
 
 HOOKS = (
@@ -40,7 +40,7 @@ HOOKS = (
     Hook(
         _ZAI,
         "HttpClient.request",
-        functools.partial(run, functools.partial(read_call, SDK(OpenAI(), lambda _: "zai"))),
+        functools.partial(run, reader(SDK(OpenAI(), lambda *_: "zai"))),
     ),
     Hook(_ZAI, "HttpClient._retry_request", repeat, watched=False),
 )

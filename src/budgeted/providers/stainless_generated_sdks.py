@@ -7,14 +7,14 @@ stream helpers, raw and streaming responses, in every client built on them, befo
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import msgspec
 
 from budgeted.metering import http_streams
 from budgeted.metering.call import Call
-from budgeted.providers.metered_method import End, Sent, http_end, pair
+from budgeted.providers.metered_method import End, Read, Sent, http_end, pair
 from budgeted.providers.monkeypatching import Hook
 from budgeted.providers.sdk_retries import repeat, repeat_async
 from budgeted.providers.stream_usage_refusal import note_refusing
@@ -36,11 +36,43 @@ _ATTEMPT = "_attempt_request"
 """The method that sends once, and returns the HTTP response whatever its status."""
 
 
-class SDK(NamedTuple):
-    """One SDK: how its requests are read and written, and whose prices apply to a client's."""
+class SDK:
+    """One SDK: how its requests are read and written, and whose prices apply to a client's.
 
-    format: Format
-    provider: Callable[[Any], str]
+    Args:
+        read_by: reads and writes its requests.
+        provider: whose prices apply, given the names of a client's class and of all that it is derived from, and the
+            address that it sends to.
+    """
+
+    def __init__(self, read_by: Format, provider: Callable[[str, str], str]) -> None:
+        self.format = read_by
+        self._provider = provider
+        self._known: dict[int, tuple[object, type, tuple[str, str]]] = {}
+
+    def sent_to(self, client: Any) -> tuple[str, str]:
+        """Whose prices apply to what a client sends, and where it sends that.
+
+        Args:
+            client: the SDK's.
+        """
+        # openai 3 imports a module each time that it is asked for the public one. One does not change, and is kept
+        # here, so that no other can have its identity; to write it out takes longer than all else of a request.
+        url = client.__dict__.get("_base_url")
+        known = self._known.get(id(url))
+        if known is not None and known[0] is url and known[1] is client.__class__:
+            return known[2]
+        address = str(client.base_url if url is None else url)
+        lineage = " ".join(base.__name__ for base in client.__class__.__mro__)
+        found = self._provider(lineage, address), address
+        if url is not None:
+            if len(self._known) >= _MOST_URLS:
+                self._known.clear()
+            self._known[id(url)] = url, client.__class__, found
+        return found
+
+
+_MOST_URLS = 1024
 
 
 def hooks(package: str, sdk: SDK) -> tuple[Hook, ...]:
@@ -52,7 +84,7 @@ def hooks(package: str, sdk: SDK) -> tuple[Hook, ...]:
     """
     module = f"{package}._base_client"
     return (
-        *pair(module, "SyncAPIClient.request", "AsyncAPIClient.request", functools.partial(read_call, sdk)),
+        *pair(module, "SyncAPIClient.request", "AsyncAPIClient.request", reader(sdk)),
         Hook(module, "SyncAPIClient._sleep_for_retry", repeat, watched=False),
         Hook(module, "AsyncAPIClient._sleep_for_retry", repeat_async, watched=False),
     )
@@ -67,24 +99,22 @@ def attempt_hooks(package: str, sdk: SDK) -> tuple[Hook, ...]:
         package: what its modules are in.
         sdk: how its requests are read.
     """
-    read = functools.partial(_read_attempt, sdk)
+    read = functools.partial(_read, _Attempt, sdk)
     methods = (f"SyncAPIClient.{_ATTEMPT}", f"AsyncAPIClient.{_ATTEMPT}")
     return tuple(hook._replace(optional=True) for hook in pair(f"{package}._base_client", *methods, read))
 
 
-def lineage(client: Any) -> str:
-    """The names of a client's class and of all that it is derived from: whose client it is, they tell."""
-    return _lineage(type(client))  # type: ignore[arg-type] # mypy takes the class of anything for unhashable
-
-
-# Remembered, as every call asks for it.
-@functools.lru_cache(maxsize=1024)
-def _lineage(kind: type) -> str:
-    return " ".join(base.__name__ for base in kind.__mro__)
-
-
 class _Sent(Sent):
     """One request of the SDK: its options say all of it."""
+
+    place = 1
+    """Which argument of its method the options are."""
+    by_attempt = False
+    """Whether each attempt is metered, where a client has middleware."""
+    hide_usage = False
+    asks_usage = False
+    refused_asking = False
+    parsed: Any = None
 
     def __init__(
         self,
@@ -94,22 +124,16 @@ class _Sent(Sent):
         *,
         http: HTTPRequest,
         options: Any,
-        extra: Mapping[str, Any],
+        extra: Mapping[str, Any] | None,
         as_given: bool,
         sdk: SDK,
-        place: int,
     ) -> None:
         super().__init__(request, args, kwargs)
-        self.place = place
         self.http = http
         self.options = options
         self.extra = extra
         self.as_given = as_given
         self.format = sdk.format
-        self.hide_usage = False
-        self.asks_usage = False
-        self.refused_asking = False
-        self.parsed: Any = None
 
     def altered(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments, whose options have what the call was granted."""
@@ -117,11 +141,12 @@ class _Sent(Sent):
         if not given.body:  # there is none, or one that is not understood: it is not ours to replace
             return self.args, self.kwargs
         http = self.granted(self.format, given, call)
-        self.asks_usage = self.hide_usage = False
-        if not self.refused_asking:
+        if self.refused_asking:
+            self.asks_usage = self.hide_usage = False
+        else:
             http, self.hide_usage = self.format.asking_usage(http, call.request)
-            self.asks_usage = http.body.get(OPTION) is not given.body.get(OPTION)
-        parser = vars(options).get("post_parser")
+            self.asks_usage = http is not given and http.body.get(OPTION) is not given.body.get(OPTION)
+        parser = options.__dict__.get("post_parser")
         if http is given and self.as_given and not callable(parser):
             return self.args, self.kwargs
         update: dict[str, Any] = {"json_data": http.body}
@@ -168,56 +193,49 @@ class _Sent(Sent):
 class _Attempt(_Sent):
     """One attempt to send it, of those that middleware has under its hands."""
 
+    place = 0
+    by_attempt = True
+
     def finish(self, call: Call, response: Any) -> End | None:
         """How the call ends with this HTTP response, which comes with the options that it was made of."""
         return http_end(call, response[0])
 
 
-def _has_middleware(client: Any) -> bool:
-    return bool(vars(client).get("_middleware")) and hasattr(client, _ATTEMPT)
-
-
-def read_call(sdk: SDK, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sent | None:
-    """Read what a client's method was called with that makes one logical call.
+def reader(sdk: SDK) -> Read:
+    """What reads a client's method that makes one logical call, and takes the options as its second argument.
 
     Args:
         sdk: how its requests are read.
-        client: the SDK's.
-        args: the options are the second of them.
-        kwargs: or by name.
     """
-    return None if _has_middleware(client) else _read(_Sent, 1, sdk, client, args, kwargs)
+    return functools.partial(_read, _Sent, sdk)
 
 
-def _read_attempt(sdk: SDK, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sent | None:
-    return _read(_Attempt, 0, sdk, client, args, kwargs) if _has_middleware(client) else None
-
-
-def _read(
-    kind: type[_Sent], place: int, sdk: SDK, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> _Sent | None:
-    """What is sent by a method whose argument at this place is the options."""
+def _read(kind: type[_Sent], sdk: SDK, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sent | None:
+    """What is sent by a method; None if it is not billed, or if it is another method's to meter."""
+    has_middleware = bool(client.__dict__.get("_middleware")) and hasattr(client, _ATTEMPT)
+    if has_middleware is not kind.by_attempt:
+        return None
+    place = kind.place
     options = args[place] if len(args) > place else kwargs.get("options")
     if options is None:
         return None
-    given = vars(options)  # it looks long for what it is asked for by name
+    given = options.__dict__  # it looks long for what it is asked for by name
     if given["method"].lower() != "post":
         return None
     body = given.get("json_data")
-    if body.__class__ is dict or isinstance(body, Mapping):
-        as_given = _lasts(body)
-        if not as_given:
+    as_given = body.__class__ is dict and _last(body.values())
+    if not as_given:
+        if isinstance(body, Mapping):
             body = _whole(body)
-    else:
-        body, as_given = _decoded(given.get("content")), given.get("content") is None
-    extra = mapping(given.get("extra_json"))
+        else:
+            body, as_given = _decoded(given.get("content")), given.get("content") is None
+    extra = given.get("extra_json")
     if extra:
+        extra = mapping(extra)
         body = {**body, **extra}
-    http = HTTPRequest(
-        "/" + str(given["url"]).partition("?")[0].strip("/"), body, sdk.provider(client), address(client)
-    )
+    provider, base_url = sdk.sent_to(client)
+    seen = http = HTTPRequest(_path(str(given["url"])), body, provider, base_url)
     files = given.get("files")
-    seen = http
     if files:
         named = files.items() if isinstance(files, Mapping) else files
         seen = with_body(http, **{FILES: [file for _, file in named]})
@@ -233,14 +251,12 @@ def _read(
         extra=extra,
         as_given=as_given,
         sdk=sdk,
-        place=place,
     )
 
 
-def address(client: Any) -> str:
-    """Where a client sends its requests."""
-    url = vars(client).get("_base_url")  # openai 3 imports a module each time that it is asked for the public one
-    return str(client.base_url if url is None else url)
+@functools.lru_cache(maxsize=1024)
+def _path(url: str) -> str:
+    return "/" + url.partition("?")[0].strip("/")
 
 
 def _decoded(content: Any) -> Mapping[str, Any]:
@@ -251,12 +267,18 @@ def _decoded(content: Any) -> Mapping[str, Any]:
         return {}
 
 
-def _lasts(value: Any) -> bool:
-    """Whether there are neither placeholders nor one-shot iterators in a value, as far as one sees at once."""
-    kind = value.__class__
-    if kind is dict:
-        return all(map(_lasts, value.values()))
-    return kind in _LASTING or (kind is list and all(map(_lasts, value)))
+def _last(values: Iterable[Any]) -> bool:
+    """Whether there are neither placeholders nor one-shot iterators in values, as far as one sees at once."""
+    for value in values:
+        kind = value.__class__
+        if kind in _LASTING:
+            continue
+        if kind is dict:  # nearly always a message, whose values are texts
+            if not (_LASTING.issuperset(map(type, value.values())) or _last(value.values())):
+                return False
+        elif kind is not list or not _last(value):
+            return False
+    return True
 
 
 _LASTING = frozenset({str, int, float, bool, type(None)})

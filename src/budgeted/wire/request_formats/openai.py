@@ -122,7 +122,10 @@ class OpenAI(Format):
 
     def asking_usage(self, http: HTTPRequest, request: Request) -> tuple[HTTPRequest, bool]:
         """The same, asking for its stream to say what it used, and whether to hide from the caller what says it."""
-        path, body = _path(http.path), http.body
+        body = http.body
+        if not body.get("stream") and request.provider != "openrouter":
+            return http, False
+        path = _path(http.path)
         changes: dict[str, object] = {}
         if request.provider == "openrouter" and path == "/chat/completions" and "usage" not in body:
             changes["usage"] = {"include": True}
@@ -169,6 +172,7 @@ def _model(http: HTTPRequest) -> str:
     return named if price_registry.find(deployed, http.provider or None, http.base_url) is None else deployed
 
 
+@functools.lru_cache(maxsize=1024)
 def deployment(path: str) -> str:
     """The deployment that a path of Azure's names; "" if it names none.
 
@@ -181,21 +185,15 @@ def deployment(path: str) -> str:
 
 def _read_chat(request: Request, body: Body) -> None:
     _read_cap(request, body, *_CAPS)
-    request.n = times(body.get("n"))
-    request.structured = is_structured(body.get("response_format"))
     request.kinds = ANY
-    if any(mapping(message).get("audio") for message in items(body.get("messages"))):
-        request.elsewhere = "the sound of an earlier answer"
-    if body.get("web_search_options") is not None:
-        request.elsewhere = "a web search"
-        request.searches = 1
+    for message in items(body.get("messages")):
+        # By the class at once: a conversation may be long.
+        if (message if message.__class__ is dict else mapping(message)).get("audio"):
+            request.elsewhere = "the sound of an earlier answer"
+    if not _READ_RARELY.isdisjoint(body):
+        _read_options(request, body)
     if "-search-preview" in request.model or "-search-api" in request.model:
         request.searches = max(request.searches, 1)  # each answer searches, asked to or not
-    live = body.get("search_parameters")
-    if live is not None and mapping(live).get("mode") != "off":
-        request.elsewhere = "a live search"
-        request.fees = (("live_search", count(mapping(live).get("max_search_results")) or MOST_SOURCES),)
-    request.others = tuple(name for name in items(body.get("models")) if isinstance(name, str))
     if request.provider == "perplexity":
         request.searches = most_searches(request.model)
         request.tier = text(mapping(body.get("web_search_options")).get("search_context_size"))
@@ -205,11 +203,34 @@ def _read_chat(request: Request, body: Body) -> None:
         _read_plugins(request, body)
 
 
+_READ_RARELY = frozenset({"n", "response_format", "web_search_options", "search_parameters", "models"})
+
+
+def _read_options(request: Request, body: Body) -> None:
+    """Read what few chats ask for: of most, no name of it is in the body."""
+    request.n = times(body.get("n"))
+    request.structured = is_structured(body.get("response_format"))
+    if body.get("web_search_options") is not None:
+        request.elsewhere = "a web search"
+        request.searches = 1
+    live = body.get("search_parameters")
+    if live is not None and mapping(live).get("mode") != "off":
+        request.elsewhere = "a live search"
+        request.fees = (("live_search", count(mapping(live).get("max_search_results")) or MOST_SOURCES),)
+    request.others = tuple(name for name in items(body.get("models")) if isinstance(name, str))
+
+
 def _read_cap(request: Request, body: Body, *names: str) -> None:
     """Read the output cap. Of two, who knows one of the names alone takes that one: the larger one is what may be."""
-    given = [body[name] for name in names if body.get(name) is not None]
-    caps = [cap for value in given if (cap := count(value)) is not None]
-    request.cap = max(caps, default=None) if len(caps) == len(given) else None
+    most: int | None = None
+    for name in names:
+        given = body.get(name)
+        if given is not None:
+            cap = count(given)
+            if cap is None:
+                return  # it makes no sense
+            most = cap if most is None or cap > most else most
+    request.cap = most
 
 
 def _read_plugins(request: Request, body: Body) -> None:
