@@ -61,6 +61,10 @@ class Ledger(Protocol):
     remote: bool
     """Whether a verb does network I/O, so that a coroutine must not call it in its own thread."""
 
+    at_hand: bool
+    """Whether verbs of calls may be tried without waiting: with a ``timeout`` of 0 none does network I/O. It may raise
+    :class:`~budgeted.errors.LedgerLockedError` instead, even so."""
+
     shared: bool
     """Whether other processes use it, too, and may keep its lock."""
 

@@ -97,6 +97,7 @@ class RemoteLedger:
     """
 
     remote = True
+    at_hand = False  # where it is remote
     shared = True
     closed = False
     lease = LEASE

@@ -117,9 +117,10 @@ class Call(msgspec.Struct, eq=False, weakref=True):
 
     @property
     def remote(self) -> bool:
-        """Whether one of the ledgers is reached over a network."""
-        for group in self.groups:  # noqa: SIM110 - every call for a coroutine comes by twice: without another call
-            if group.payer.ledger.remote:
+        """Whether one of the ledgers is reached over a network for each verb."""
+        for group in self.groups:  # every call for a coroutine comes by twice: without another call
+            ledger = group.payer.ledger
+            if ledger.remote and not ledger.at_hand:
                 return True
         return False
 

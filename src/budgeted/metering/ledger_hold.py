@@ -210,13 +210,20 @@ def plan(group: Group, request: Request, at: int, timeout: float | None) -> Plan
 
     Raises:
         LedgerError: the ledger does not tell, and calls wait for it.
+        LedgerLockedError: ``timeout`` is 0, and the ledger would have to be asked over a network.
     """
+    _may_ask(group.payer.ledger, timeout)
     try:
         return group.payer.plan(group, request.provider, request.model, at)
     except LedgerUnavailableError as error:
         if not excused(group.payer, error, timeout):
             raise
         return None
+
+
+def _may_ask(ledger: Ledger, timeout: float | None) -> None:
+    if timeout == 0 and ledger.remote:
+        raise LedgerLockedError("the ledger is asked for accounts over a network, which takes time")
 
 
 Through: TypeAlias = Callable[[Route], Route]
@@ -298,6 +305,7 @@ def _hold_anew(
 ) -> Granted | Refused:
     """Hold after the limits, or their periods, have changed."""
     payer = group.payer
+    _may_ask(payer.ledger, timeout)
     for _ in range(MOST_PLANS):
         plan = payer.plan(group, call.request.provider, call.request.model, call.at, fresh=True)
         if call.price is None:  # which no limit asked for, perhaps, when that was seen to

@@ -53,6 +53,7 @@ class MemoryLedger:
 
     place: str | None = None
     remote = False
+    at_hand = True
     shared = False
     closed = False
     poll: float | None = None

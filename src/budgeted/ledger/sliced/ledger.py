@@ -51,6 +51,8 @@ class SlicedLedger(SlicesOut):
                 return call
         if id in self._calls or id in self._ended or id in self._before:
             return self._held_before(id, route, ask, at, timeout)
+        if timeout == 0 and self.remote:  # before it counts as a call: it comes again, where it may wait
+            raise LedgerLockedError(TAKES_TIME)
         found = self._slice_for(slice_, route, ask, at, timeout)
         if isinstance(found, Stale):
             return found

@@ -22,6 +22,7 @@ class PassedOn:
         self.shared_ledger = shared
         self.place = shared.place
         self.remote = shared.remote
+        self.at_hand = True
         self.shared = shared.shared
 
     def __repr__(self) -> str:
