@@ -18,9 +18,9 @@ from budgeted.ledger import background_worker
 from budgeted.ledger.admission import Refused
 from budgeted.ledger.cost_routing import Route, Stale
 from budgeted.ledger.interface import Ledger
+from budgeted.ledger.lock_waiting import seen_free
 from budgeted.ledger.memory import ended_holds
 from budgeted.ledger.memory.ledger import LOCK_SECONDS
-from budgeted.ledger.lock_waiting import seen_free
 from budgeted.ledger.network_ledger import DIED
 from budgeted.ledger.sliced.fresh_routes import fresh, has_ended
 from budgeted.ledger.sliced.passed_on import PassedOn
