@@ -28,6 +28,7 @@ from budgeted import (
     UnknownUserError,
     UnpricedModelError,
 )
+from budgeted.errors import made_later
 
 NOON = 1_763_812_800.0  # 2025-11-22T12:00:00Z
 
@@ -215,7 +216,7 @@ def test_a_refusal_says_the_same_however_it_is_looked_at_first(look: Callable[[B
 
 
 def test_what_whoever_catches_a_refusal_sets_on_it_stays() -> None:
-    error = BudgetExceededError.made_later(lambda: parts)
+    error = made_later(lambda: parts)
     parts: Any = {"account": "alice", "account_kind": "user", "limit": "$10/day", "known_as": None, "asked": ""}
     error.account = "the customer"
     assert (error.limit, error.account, error.remaining) == ("$10/day", "the customer", 0.0)

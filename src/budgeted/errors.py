@@ -22,7 +22,7 @@ import math
 import sys
 from collections.abc import Callable, Mapping
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Self, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from budgeted.money import NANO, to_usd
 from budgeted.units import amount_text
@@ -112,9 +112,6 @@ class BudgetExceededError(BudgetError):
 
     __slots__ = ("_unmade", "_unwritten")  # in no process but this one, and so not among what pickles
 
-    _unmade: Callable[[], Parts] | None
-    _unwritten: tuple[int, int, int, int] | None
-
     def __init__(
         self,
         text: str | None = None,
@@ -180,18 +177,8 @@ class BudgetExceededError(BudgetError):
         self.max_budget = _public(amount, unit)
         if known_as is not None:
             self._known_as = known_as
-        self._unwritten = amount, spent, held, requested
-
-    @classmethod
-    def made_later(cls, parts: Callable[[], Parts]) -> Self:
-        """Make one whose parts are worked out when somebody looks at it: most who catch a refusal do not.
-
-        Args:
-            parts: returns what the constructor takes, the same each time.
-        """
-        error = cls.__new__(cls)
-        error._unmade = parts  # noqa: SLF001 - its own
-        return error
+        self._unwritten: tuple[int, int, int, int] | None = (amount, spent, held, requested)
+        self._unmade: Callable[[], Parts] | None  # set by made_later() alone
 
     def _make(self) -> None:
         parts = getattr(self, "_unmade", None)
@@ -321,6 +308,17 @@ class BudgetExceededError(BudgetError):
     def known_as(self) -> str:
         """The account's name where strangers read it: a user's only where ``metric_users`` tells it, else ""."""
         return self.account if self.account_kind == "global" else self._known_as or ""
+
+
+def made_later(parts: Callable[[], Parts]) -> BudgetExceededError:
+    """An error whose parts are worked out when somebody looks at it: most who catch a refusal do not.
+
+    Args:
+        parts: returns what the constructor takes, the same each time.
+    """
+    error = BudgetExceededError.__new__(BudgetExceededError)
+    error._unmade = parts  # noqa: SLF001 - its own
+    return error
 
 
 def _found(error: BudgetExceededError) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from budgeted.errors import BudgetExceededError, Parts
+from budgeted.errors import BudgetExceededError, Parts, made_later
 from budgeted.ledger.accounts import CALLS, USD, account_kind, account_name
 from budgeted.ledger.admission import Refused
 from budgeted.ledger.limit_conversion import unit_of
@@ -88,7 +88,7 @@ def error_of(
         max_output_tokens: the largest output cap that would have fitted.
         asked: what needs so much, if it is no call.
     """
-    return BudgetExceededError.made_later(parts_of(refusal, refusal.payer.clock(), model, max_output_tokens, asked))
+    return made_later(parts_of(refusal, refusal.payer.clock(), model, max_output_tokens, asked))
 
 
 def parts_of(

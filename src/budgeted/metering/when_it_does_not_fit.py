@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator
 
 import msgspec
 
-from budgeted.errors import BudgetError, BudgetExceededError, UnpricedModelError
+from budgeted.errors import BudgetError, BudgetExceededError, UnpricedModelError, made_later
 from budgeted.ledger.accounts import CALLS
 from budgeted.ledger.admission import Refused
 from budgeted.metering import block_hold, call_bound
@@ -247,7 +247,7 @@ def _exceeded(call: Call, refusal: Refusal) -> BudgetExceededError:
     payer, reason, kind = refusal.payer, refusal.refused.reason, refusal.kind
     now = payer.clock()
     parts = parts_of(refusal, now, call.request.model, _fitting(call, refusal))
-    error = BudgetExceededError.made_later(parts)
+    error = made_later(parts)
     counters.refuse(call.request, call.groups, reason, kind)
     if call.blocks:
         block_hold.count(call.blocks, refused=1)
