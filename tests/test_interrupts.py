@@ -68,6 +68,28 @@ def test_a_stream_that_is_read_on_is_charged_wherever_its_end_is_interrupted(pla
     assert number > 10
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "within", "at_once"),
+    [
+        # Not at once: what strikes as they return has the block be entered, and never left.
+        ("set_aside", "BudgetAhead.__enter__", False),
+        ("set_aside_async", "BudgetAhead.__aenter__", False),
+        ("set_aside", "SetAside.take", True),
+        ("set_aside_async", "SetAside.take_beside", True),
+    ],
+)
+def test_nothing_stays_set_aside_wherever_entering_its_block_is_interrupted(
+    place: Place, name: str, within: str, *, at_once: bool
+) -> None:
+    for number in itertools.count(1):
+        strike = Strike(number, at_once=at_once, within=within, locked=place.locked)
+        calls.struck(place, WAYS[name], strike)
+        if not strike.where:
+            break
+    assert number > 5
+
+
 def test_a_hold_that_is_entered_and_forgotten_is_charged_all_it_may_have_cost(place: Place) -> None:
     block = place.block()
     with block:

@@ -109,28 +109,34 @@ class SetAside:
         self._locks: dict[int, threading.RLock] = {}
         """By process: in a forked child, nobody gives back what a thread of the parent's has taken."""
 
-    def take(self, block: Budget, around: Scope | None) -> None:
+    def take(self, block: Budget, around: Scope | None, inside: list[bool]) -> None:
         """Set aside what a block wants, which is about to be entered.
 
         Args:
             block: which has this.
             around: the scope that it is entered in.
+            inside: not empty from then on, until whoever enters has left.
 
         Raises:
             BudgetExceededError: a budget around it has not so much left; nothing was set aside.
             ValueError: a share is wanted, and no limit in USD is around.
             LedgerError: a ledger does not tell.
         """
-        self._enter(block, self._wanted(block, around), None)
+        self._enter(block, self._wanted(block, around), inside, None)
 
-    async def take_beside(self, block: Budget, around: Scope | None) -> None:
+    async def take_beside(self, block: Budget, around: Scope | None, inside: list[bool]) -> None:
         """The same for a coroutine, whose event loop goes on meanwhile."""
         part = self._wanted(block, around)
         if part is None:
-            self._enter(block, None, None)
+            self._enter(block, None, inside, None)
         else:
-            enter = functools.partial(self._enter, block, part)
-            await runner.beside(part, enter, functools.partial(self._leave, block, None))
+            enter = functools.partial(self._enter, block, part, inside)
+            await runner.beside(part, enter, functools.partial(self.withdraw, block, inside))
+
+    def withdraw(self, block: Budget, inside: list[bool]) -> None:
+        """Give it back, if it was set aside for whoever has ``inside``, and the block is not entered after all."""
+        if inside:
+            self._leave(block, inside=inside)
 
     def give_back(self, block: Budget, *, soon: bool = False) -> None:
         """Give back what is left of it, as its block is left.
@@ -156,11 +162,11 @@ class SetAside:
         if part is None:
             self._leave(block, None)
         else:
-            once: list[bool] = []
+            inside = [True]
             try:
-                await runner.beside(part, functools.partial(self._leave, block, once=once), None)
+                await runner.beside(part, functools.partial(self._leave, block, inside=inside), None)
             except BaseException:  # a signal's handler has raised, perhaps before anything was given back
-                background_worker.enqueue(functools.partial(self._leave, block, None, once=once))
+                background_worker.enqueue(functools.partial(self._leave, block, None, inside=inside))
                 raise
 
     def __del__(self) -> None:
@@ -191,7 +197,7 @@ class SetAside:
         groups = with_shared_caps(groups, outer) if shared_caps.count else groups
         return _Part(groups, outer, int(block.payer.clock()))
 
-    def _enter(self, block: Budget, part: _Part | None, timeout: float | None) -> None:
+    def _enter(self, block: Budget, part: _Part | None, inside: list[bool], timeout: float | None) -> None:
         self._check_free(timeout)
         first = counted = False
         try:
@@ -205,9 +211,10 @@ class SetAside:
                     self._busy = False
                 self._entered += 1
                 counted = True
+                inside.append(True)
         except BaseException as error:  # of a signal's handler, too, which may strike as the lock is given back
             if counted:
-                self._leave(block)
+                self._leave(block, inside=inside or [True])
             elif first and part is not None:
                 self._forget(block, part)
                 if isinstance(error, BudgetExceededError):
@@ -221,11 +228,11 @@ class SetAside:
                 block.taken = self._part = None
             part.give_back(None)
 
-    def _leave(self, block: Budget, timeout: float | None = None, *, once: list[bool] | None = None) -> None:
+    def _leave(self, block: Budget, timeout: float | None = None, *, inside: list[bool] | None = None) -> None:
         """Leave the block; with a list, whoever has the same one leaves it once, however often that is asked for."""
         self._check_free(timeout)
         with self._lock:
-            if once:
+            if inside is not None and not inside:
                 return
             if self._entered <= 1 and self._part is not None:
                 self._busy = True
@@ -236,8 +243,8 @@ class SetAside:
                 finally:
                     self._busy = False
             self._entered = max(0, self._entered - 1)
-            if once is not None:
-                once.append(True)
+            if inside is not None:
+                inside.clear()
 
     def _take(self, block: Budget, part: _Part, timeout: float | None) -> None:
         if self._share is not None:

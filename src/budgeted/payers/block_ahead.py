@@ -16,11 +16,14 @@ if TYPE_CHECKING:
 class Ahead(Protocol):
     """What a block does with the budgets around it before it is entered, and undoes once it is left."""
 
-    def take(self, block: Budget, around: Scope | None) -> None:
-        """Do it, or raise what is in the way."""
+    def take(self, block: Budget, around: Scope | None, inside: list[bool]) -> None:
+        """Do it, or raise what is in the way. ``inside`` is not empty as long as it is done for whoever has it."""
 
-    async def take_beside(self, block: Budget, around: Scope | None) -> None:
+    async def take_beside(self, block: Budget, around: Scope | None, inside: list[bool]) -> None:
         """The same without blocking the event loop."""
+
+    def withdraw(self, block: Budget, inside: list[bool]) -> None:
+        """Undo what was done for whoever has ``inside``, if it was: the block is not entered after all."""
 
     def give_back(self, block: Budget, *, soon: bool = False) -> None:
         """Undo it; ``soon``: in the background, as a finaliser may take no lock."""
@@ -41,11 +44,12 @@ class BudgetAhead(Budget):
     ahead: Ahead
 
     def __enter__(self) -> Self:
-        self.ahead.take(self, current())
+        inside: list[bool] = []
         try:
+            self.ahead.take(self, current(), inside)
             return super().__enter__()
         except BaseException:  # a signal's handler has raised: nobody leaves what was not entered
-            self.ahead.give_back(self)
+            self.ahead.withdraw(self, inside)
             raise
 
     def __exit__(
@@ -63,11 +67,12 @@ class BudgetAhead(Budget):
             raise
 
     async def __aenter__(self) -> Self:
-        await self.ahead.take_beside(self, current())  # then entering it once more has nothing to ask
+        inside: list[bool] = []
         try:
-            return self.__enter__()
+            await self.ahead.take_beside(self, current(), inside)
+            return self.__enter__()  # which has nothing more to ask
         except BaseException:
-            self.ahead.give_back(self)
+            self.ahead.withdraw(self, inside)
             raise
 
     async def __aexit__(
