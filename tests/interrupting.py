@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import dis
 import functools
 import os
 import signal
@@ -81,7 +82,7 @@ class Strike:
         if event != "opcode":
             return self._step
         self.passed += 1
-        if self.passed < self.number or self.where or (self.at_once and self.locked()):
+        if self.passed < self.number or self.where or (self.at_once and (self.locked() or _does_nothing(frame))):
             return self._step
         code = frame.f_code
         self.where = f"{code.co_filename.removeprefix(PACKAGE)}:{frame.f_lineno} {code.co_qualname} +{frame.f_lasti}"
@@ -90,6 +91,11 @@ class Strike:
             raise self.error
         # By an operator: behind a call the interpreter would look for signals, and find this one in here.
         return +_signal
+
+
+def _does_nothing(frame: FrameType) -> bool:
+    """Whether the bytecode is none that anything can be raised at, and so in no ``try``, as the compiler knows that."""
+    return frame.f_code.co_code[frame.f_lasti] == dis.opmap["NOP"]
 
 
 class _Signal:

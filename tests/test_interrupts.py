@@ -75,11 +75,12 @@ def test_a_stream_that_is_read_on_is_charged_wherever_its_end_is_interrupted(pla
         # Not at once: what strikes as they return has the block be entered, and never left.
         ("set_aside", "BudgetAhead.__enter__", False),
         ("set_aside_async", "BudgetAhead.__aenter__", False),
+        ("set_aside", "BudgetAhead.__exit__", False),
         ("set_aside", "SetAside.take", True),
         ("set_aside_async", "SetAside.take_beside", True),
     ],
 )
-def test_nothing_stays_set_aside_wherever_entering_its_block_is_interrupted(
+def test_nothing_stays_set_aside_wherever_its_block_is_interrupted_at_its_begin_or_end(
     place: Place, name: str, within: str, *, at_once: bool
 ) -> None:
     for number in itertools.count(1):

@@ -62,7 +62,8 @@ class BudgetAhead(Budget):
                 self.ahead.give_back(self, soon=kind is GeneratorExit)
         except BudgetError:  # a refusal that the block raises again
             raise
-        except BaseException:  # a signal's handler has raised, perhaps just there; doing it twice does no harm
+        except BaseException:  # a signal's handler has raised, wherever; doing it twice does no harm
+            self._leave()
             self.ahead.give_back(self, soon=True)
             raise
 
