@@ -6,14 +6,14 @@ import json
 import time
 import tracemalloc
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, ItemsView, Iterator
 
 import pytest
 
 from budgeted.wire.aws_event_stream import FrameMeter
 from budgeted.wire.content_type_and_encoding import PackedMeter
 from budgeted.wire.server_sent_events import EventMeter, LineMeter
-from budgeted.wire.stream_usage import MOST_BODY
+from budgeted.wire.stream_usage import MOST_BODY, ItemMeter
 
 USAGE = {"prompt_tokens": 7, "completion_tokens": 9, "total_tokens": 16}
 LAST = b"data: " + json.dumps({"id": "x", "choices": [], "usage": USAGE}).encode() + b"\n\n"
@@ -102,3 +102,19 @@ def test_a_body_that_is_a_thousand_times_as_long_unpacked_is_never_in_memory_as_
     usage = inner.answer().usage
     assert usage is not None
     assert usage.output_tokens == 9
+
+
+class Torn(dict[str, object]):
+    """A report that cannot be read to its end."""
+
+    def items(self) -> ItemsView[str, object]:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize("before", [{}, {"usage": {"prompt_tokens": 7, "completion_tokens": 1}}])
+def test_a_report_that_was_not_read_to_its_end_is_none_whatever_was_said_before(before: dict[str, object]) -> None:
+    said: list[dict[str, object]] = [before, {"usage": Torn(USAGE)}]
+    meter = ItemMeter(lambda _: said.pop(0))
+    meter.feed("the first")
+    meter.feed("the second")
+    assert meter.answer().usage is None

@@ -74,6 +74,7 @@ class StreamMeter:
         self._text_bytes = 0
         self._grounding: Grounding | None = None
         self._body: dict[str, object] = {}
+        self._missed = False  # whether something could not be read to its end: what else was said may not be all
 
     @property
     def whole(self) -> bool:
@@ -93,7 +94,8 @@ class StreamMeter:
             return response_usage.NOTHING
 
     def _answer(self) -> Answer:
-        found = response_usage.answer_of(self._usage or None, self._tier, self._model, self._id)
+        report = None if self._missed else self._usage or None
+        found = response_usage.answer_of(report, self._tier, self._model, self._id)
         if self._body:
             found = response_usage.with_tools(found, self._body)
         if self._grounding is not None and found.usage is not None:
@@ -129,6 +131,12 @@ class StreamMeter:
             return False
 
     def _note(self, body: Mapping[str, object]) -> bool:
+        missed, self._missed = self._missed, True
+        told = self._take_note(body)
+        self._missed = missed
+        return told
+
+    def _take_note(self, body: Mapping[str, object]) -> bool:
         inner = body.get("response") or body.get("message") or body.get("interaction")
         report = inner if isinstance(inner, dict) else body
         for name, attribute in _NAMES:
