@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import subprocess
 import sys
 import textwrap
+import threading
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +206,31 @@ def together(*processes: subprocess.Popen[str]) -> None:
         assert process.stdin is not None
         process.stdin.write("\n")
         process.stdin.flush()
+
+
+def charged(ledger: Any, one: Any, chance: random.Random, most: int) -> int:
+    """End a hold by chance, dropped or charged at most so many nano-USD; what it was charged."""
+    if chance.random() < 0.2:
+        ledger.release(one.id, AT)
+        return 0
+    real = chance.randrange(most + 1)
+    ledger.settle(one.id, Used(real), AT)
+    return real
+
+
+def work_together(ledger: Any, work: Callable[[int], int], threads: int) -> int:
+    """What threads of such a process charge in all: they begin as `together` says, and the ledger is closed then."""
+    sums: list[int] = []
+    workers = [threading.Thread(target=lambda number=i: sums.append(work(number))) for i in range(threads)]
+    print("ready", flush=True)
+    sys.stdin.readline()
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(sums) == threads
+    ledger.close()
+    return sum(sums)
 
 
 def finish(*processes: subprocess.Popen[str]) -> list[str]:

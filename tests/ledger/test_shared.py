@@ -27,7 +27,7 @@ with_lease_at_hand = pytest.mark.parametrize("place", SHARED, indirect=True)
 """Of slices, the lease and what else these tests reach for is the shared ledger's behind them."""
 
 WORKER = """
-    import random, sys, threading
+    import random, sys
     from ledgers import *
     from budgeted.ledger.memory.change_records import Held
     ledger = open_ledger(sys.argv[1], sys.argv[2], fsync="background")
@@ -35,7 +35,6 @@ WORKER = """
     getattr(ledger, "shared_ledger", ledger).deadline = 60.0
     threads, calls, seed = map(int, sys.argv[3:])
     where = [route(ledger, GLOBAL, ALICE), route(ledger, GLOBAL, BOB), route(ledger, GLOBAL)]
-    sums = []
     def work(number):
         chance = random.Random(seed * 1000 + number)
         total = 0
@@ -47,21 +46,9 @@ WORKER = """
             assert isinstance(one, Held | SlicedCall), one
             slot = ledger.read(GLOBAL).slots[0]
             assert slot.spent + slot.held <= slot.amount, slot
-            if chance.random() < 0.2:
-                ledger.release(one.id, AT)
-            else:
-                real = chance.randrange(amount + 1)
-                ledger.settle(one.id, Used(real), AT)
-                total += real
-        sums.append(total)
-    workers = [threading.Thread(target=work, args=(i,)) for i in range(threads)]
-    print("ready", flush=True)
-    sys.stdin.readline()
-    [one.start() for one in workers]
-    [one.join() for one in workers]
-    assert len(sums) == threads
-    ledger.close()
-    print(sum(sums))
+            total += charged(ledger, one, chance, amount)
+        return total
+    print(work_together(ledger, work, threads))
 """
 
 

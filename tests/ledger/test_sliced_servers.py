@@ -44,14 +44,13 @@ def slices(place: tuple[str, str]) -> tuple[str, str]:
 
 
 WORKER = """
-    import random, sys, threading
+    import random, sys
     from ledgers import *
     from budgeted.ledger.sliced.slices import SHARE
     ledger = open_ledger(sys.argv[1], sys.argv[2], fsync="background")
     ledger.shared_ledger.deadline = 60.0  # the machine may have other work, too
     threads, seed = map(int, sys.argv[3:])
     where = [route(ledger, GLOBAL, ALICE), route(ledger, GLOBAL, BOB), route(ledger, GLOBAL)]
-    sums = []
     def work(number):
         chance = random.Random(seed * 1000 + number)
         total = refused = count = 0
@@ -65,21 +64,9 @@ WORKER = """
                 slot = ledger.read(GLOBAL).slots[0]
                 assert slot.spent + slot.held <= slot.amount, slot
             count += 1
-            if chance.random() < 0.2:
-                ledger.release(one.id, AT)
-            else:
-                real = chance.randrange(amount + 1)
-                ledger.settle(one.id, Used(real), AT)
-                total += real
-        sums.append(total)
-    workers = [threading.Thread(target=work, args=(i,)) for i in range(threads)]
-    print("ready", flush=True)
-    sys.stdin.readline()
-    [one.start() for one in workers]
-    [one.join() for one in workers]
-    assert len(sums) == threads
-    ledger.close()
-    print(sum(sums))
+            total += charged(ledger, one, chance, amount)
+        return total
+    print(work_together(ledger, work, threads))
 """
 
 

@@ -15,7 +15,6 @@ from budgeted.errors import LedgerError
 from budgeted.ledger import background_worker
 from budgeted.ledger.admission import Ask, Refused
 from budgeted.ledger.cost_routing import Route, Stale
-from budgeted.ledger.interface import Ledger
 from budgeted.ledger.network_ledger import DIED, RemoteLedger
 from budgeted.ledger.sliced.fresh_routes import has_ended
 from budgeted.ledger.sliced.going import SlicesTold, is_away
@@ -32,7 +31,6 @@ from budgeted.ledger.sliced.slices import (
     slice_of,
 )
 from budgeted.ledger.weak_registry import WeakRegistry
-from budgeted.system.clocks import boot_time
 from budgeted.system.forks import at_fork
 
 logger = logging.getLogger("budgeted")
@@ -53,14 +51,8 @@ class SlicesOut(SlicesTold):
         later: has something done in the background.
     """
 
-    def __init__(
-        self,
-        shared: Ledger,
-        *,
-        seconds: Callable[[], float] = boot_time,
-        later: Callable[[Callable[[], object]], None] = background_worker.enqueue,
-    ) -> None:
-        super().__init__(shared, seconds=seconds, later=later)
+    def _begin(self) -> None:
+        super()._begin()
         _ledgers.add(self)
 
     # -- coming
