@@ -79,10 +79,15 @@ def walk(
         elif language == "text":
             assert _steady(printed) == _steady(text)
         elif language == "console":
-            for shown, meant in instead.items():
-                text = text.replace(shown, meant)  # noqa: PLW2901 - as it is typed in
-            _type_in(text, provider, folder, variables)
+            _type_in(_typed(text, instead), provider, folder, variables)
     return [step.language for step in steps(page)]
+
+
+def _typed(text: str, instead: dict[str, str]) -> str:
+    """The text as it is typed in; all at once, as what is typed in for one day may be another day that is shown."""
+    if not instead:
+        return text
+    return re.sub("|".join(map(re.escape, instead)), lambda shown: instead[shown[0]], text)
 
 
 def _type_in(text: str, provider: SimulatedProvider, folder: Path, variables: dict[str, str]) -> None:
