@@ -102,9 +102,20 @@ class Books:
         spent = round(self.paying.balance().spent * 1e9)
         assert self.certain <= spent, f"below the bill after {told}: {spent} of {self.certain}"
         assert spent <= self.possible + unknown, f"above the bill after {told}: {spent}, {self.possible} and {unknown}"
-        with self.paying.hold(cost=COST) as further:
-            further.settle(cost=COST)
+        self._call_further(told)
         self.paying.close()
+
+    def _call_further(self, told: str) -> None:
+        """A further call fits, if and only if that much is left."""
+        left = self.paying.balance().remaining
+        try:
+            with self.paying.hold(cost=COST) as further:
+                further.settle(cost=COST)
+        except BudgetExceededError:
+            fits = False
+        else:
+            fits = True
+        assert left is None or fits == (round(left * 1e9) >= round(COST * 10**9)), f"{left} was left after {told}"
 
 
 class Interrupted(BaseException):
