@@ -147,7 +147,8 @@ def test_who_waits_no_longer_hears_no_more(managers: list[BudgetManager]) -> Non
         thread.join(20)
         assert not thread.is_alive()
         assert not ledger._room.hears
+    mine.reconfigure(wait=0.01)
     with other.hold(cost=1) as held:
-        with pytest.raises(BudgetExceededError), mine.budget(wait=0.01):
+        with pytest.raises(BudgetExceededError):
             mine.hold(cost=1).__enter__()
         held.settle(cost=0)
