@@ -356,6 +356,8 @@ class AwayAtFirst(MemoryLedger):
             raise LedgerUnavailableError(msg)
         return super().read(account)
 
+    read_limits = read
+
 
 def test_what_an_unknown_user_paid_while_the_ledger_was_away_is_recorded(clock: Clock) -> None:
     ledger = AwayAtFirst()

@@ -47,6 +47,10 @@ class Far(MemoryLedger):
         self._ask()
         return super().read(account)
 
+    def read_limits(self, account: str) -> Any:
+        self._ask()
+        return super().read_limits(account)
+
 
 class Noted(SlicedLedger):
     """Slices of it, and in which threads calls were settled in them."""

@@ -142,6 +142,31 @@ with manager.hold(cost=8) as held:
     assert [one.spent for one in told.of("alert")] == [9.1]
 
 
+def test_what_was_spent_elsewhere_is_noticed_where_each_call_is_a_user_s_first(
+    make_manager: Any, told: Told, tmp_path: Path
+) -> None:
+    first = make_manager("shop", max_budget="$10", ledger=tmp_path, on_event=told, alerts=0.8)
+    second = make_manager("shop", ledger=tmp_path, alerts=())
+    pay(first, 1, "alice")
+    first.flush()
+    pay(second, 8)
+    pay(first, 0.1, "bob")
+    first.flush()
+    assert [one.spent for one in told.of("alert")] == [9.1]
+
+
+def test_a_threshold_that_a_user_reached_elsewhere_is_told_of_with_its_first_call_here(
+    make_manager: Any, told: Told, tmp_path: Path
+) -> None:
+    first = make_manager("shop", default_user_limits="$10", ledger=tmp_path, on_event=told, alerts=(0.5, 0.8))
+    second = make_manager("shop", default_user_limits="$10", ledger=tmp_path, alerts=())
+    pay(second, 6, "alice")
+    pay(first, 0.1, "alice")
+    assert [(one.threshold, one.spent) for one in told.of("alert")] == [(0.5, 6.1)]
+    pay(first, 2, "alice")
+    assert [one.threshold for one in told.of("alert")] == [0.5, 0.8]
+
+
 def test_who_flushes_waits_for_what_another_thread_is_looking_at(
     make_manager: Any, told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -44,6 +44,8 @@ def overlaps(accounts: Iterable[str]) -> list[str]:
     What users were charged in all, less that, was charged to some user: each call once.
     """
     kinds = [account[0] for account in accounts]
+    if kinds.count("u") < 2 and kinds.count("b") < 2:  # as nearly always
+        return []
     return [f"o:{kind}{i}" for kind in "ub" for i in range(1, kinds.count(kind))]
 
 

@@ -109,6 +109,9 @@ class Ledger(Protocol):
     def read(self, account: str) -> Account | None:
         """A copy of an account, or None."""
 
+    def read_limits(self, account: str) -> Account | None:
+        """The same, as calls are planned by it: what it holds, and was charged in all, need not be what it is now."""
+
     def set_limits(
         self, account: str, limits: Sequence[LimitSpec], *, explicit: bool = True, create: bool = False
     ) -> None:

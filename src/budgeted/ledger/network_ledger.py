@@ -22,6 +22,7 @@ from typing import NamedTuple, TypeVar
 
 from budgeted.errors import LedgerCorruptError, LedgerError, LedgerLockedError, LedgerUnavailableError
 from budgeted.ledger import background_worker
+from budgeted.ledger.accounts import Account
 from budgeted.ledger.acknowledged_verbs import AcknowledgedVerbs, WentBackError
 from budgeted.ledger.interface import is_closed, page_of, spent_most_of, sums_of
 from budgeted.ledger.memory.change_records import Change
@@ -149,6 +150,14 @@ class RemoteLedger:
     def release(self, id: str, at: int, timeout: float | None = None) -> bool:
         """Drop a hold: nothing was spent."""
         raise NotImplementedError
+
+    def read(self, account: str) -> Account | None:
+        """A copy of an account, or None."""
+        raise NotImplementedError
+
+    def read_limits(self, account: str) -> Account | None:
+        """The same, as calls are planned by it: none of them keeps less of an account at hand."""
+        return self.read(account)
 
     def rollups(self, since: int = 0, account: str | None = None) -> list[RollupRow]:
         """The report's rows from a day on, of one account or of all."""

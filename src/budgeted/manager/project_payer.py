@@ -15,7 +15,6 @@ import secrets
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeAlias
 
 from opentelemetry import trace
 
@@ -25,13 +24,14 @@ from budgeted.ledger.accounts import GLOBAL, USD, Account, Slot, account_kind, a
 from budgeted.ledger.admission import Refused
 from budgeted.ledger.cost_routing import Leg, Route
 from budgeted.ledger.interface import Ledger, all_accounts
-from budgeted.ledger.limit_conversion import counts, day_number, limit_of, present, spec, text_of_id
+from budgeted.ledger.limit_conversion import day_number, limit_of, present, spec, text_of_id
 from budgeted.ledger.spending_records import Used
 from budgeted.limits.limit import Limit
-from budgeted.limits.periods import NEVER, Period, window
+from budgeted.limits.periods import Period, window
 from budgeted.limits.trusted_clock import TOLERANCE, is_system_clock
 from budgeted.manager import limits_of_operator
 from budgeted.manager.balances import in_the_future
+from budgeted.manager.counting_limits import CountingLimits
 from budgeted.manager.declared_limits import declare
 from budgeted.manager.settings import Settings
 from budgeted.metering.kept_charges import KeptCharges
@@ -70,12 +70,6 @@ MOST_KEYED = 1_000
 
 MOST_STATED = 10_000
 """Limits with more than an amount whose text is kept in mind."""
-
-Windows: TypeAlias = tuple[tuple[str, int, int], ...]
-"""Limits of an account, each with the start and the end of its period in unix seconds."""
-
-MOST_WINDOWS = 1_000
-"""Sets of limits and their periods that are kept in mind."""
 
 MOST_WARNED = 100_000
 """Warnings that are kept in mind so as not to be repeated: each user may have one a day."""
@@ -121,7 +115,6 @@ class ProjectPayer:
         self.unlock()
         self._keyed: dict[str, _Keyed] = {}
         self._stated: dict[tuple[str, str], Limit] = {}
-        self._windows: dict[Windows, Windows] = {}
         self._warned: set[str] = set()
         self._kept: list[KeptCharges] = []
         self.adopt(ledger, settings, limits)
@@ -150,6 +143,7 @@ class ProjectPayer:
         self.settings = settings
         self.clock: Callable[[], float] = settings.clock
         self.timezone: dt.tzinfo = settings.timezone
+        self.counting_limits = CountingLimits(settings.timezone)
         self.min_output_tokens = settings.min_output_tokens
         self.uncertain_output = settings.uncertain_output
         self.on_uncertain = settings.on_uncertain
@@ -215,7 +209,7 @@ class ProjectPayer:
         if len(group.plans) >= MOST_PLANS:
             group.plans.clear()
         # Each call in a keyed block is planned anew: so the block learns what others have spent of its cap.
-        if refuse and not any(account_kind(name) == "block" for name in group.accounts):
+        if refuse and not group.keyed:
             group.plans[provider, model] = plan
         return plan
 
@@ -229,39 +223,25 @@ class ProjectPayer:
         versions: list[int] = []
         soft: list[bool] = []
         around: list[tuple[int, int]] = []
-        server_clock = self.ledger.remote and is_system_clock(self.clock)
         day_start, expires = window(DAY, None, at, self.timezone)
         priced = False
         for account, policy in self._paying(group, refuse=refuse):
-            name = account.id
-            versions.append(account.version)
-            windows = []
             for slot in account.slots:
-                limit = limit_of(slot)
-                if not counts(limit, provider, model):
-                    continue
                 if slot.terms is not None or self._stated:
-                    self._note_stated(name, slot, limit)
-                start, end = limit.window(at, self.timezone)
-                if slot.start > start:  # a clock set back does not reopen a period
-                    start, end = slot.start, slot.end
-                    if start > at + TOLERANCE:
-                        self._note_future(name, slot)
-                windows.append((slot.limit, start, end))
-                if server_clock:
-                    around.append(_around(limit, start, end, self.timezone))
-                soft.append(policy.on_exceed == "warn")
-                expires = min(expires, end)
-                priced = priced or slot.unit == USD
-            legs.append(Leg(name, self._shared(tuple(windows))))
+                    self._note_stated(account.id, slot)
+            counting = self.counting_limits.of(account.slots, provider, model, at)
+            if counting.ahead:
+                self._note_future(account, at)
+            legs.append(Leg(account.id, counting.windows))
+            versions.append(account.version)
+            soft += [policy.on_exceed == "warn"] * len(counting.windows)
+            around += counting.around
+            expires = min(expires, counting.ends)
+            priced = priced or counting.priced
+        if not (self.ledger.remote and is_system_clock(self.clock)):  # else the server's clock is asked
+            around = []
         route = Route.make(legs, versions, _day_of(day_start, self.timezone), provider, model, soft, around)
         return Plan(route, expires, priced)
-
-    def _shared(self, windows: Windows) -> Windows:
-        """The same, once for all accounts that have the same limits: thousands of plans are kept."""
-        if len(self._windows) >= MOST_WINDOWS:
-            self._windows.clear()
-        return self._windows.setdefault(windows, windows)
 
     def _paying(self, group: Group, *, refuse: bool) -> Iterator[tuple[Account, Policy]]:
         """The accounts of a group, and those that they belong to, each once, with the policy that counts for it."""
@@ -295,7 +275,7 @@ class ProjectPayer:
         """Nano-USD that limits in USD for all models have left at a time (unix seconds), each with its account."""
         lefts = []
         for leg in self.plan(group, "", "", at, fresh=True).route.legs:  # no model's: what counts for all of them
-            account = self.ledger.read(leg.account)
+            account = self.ledger.read_limits(leg.account)
             counted = {limit for limit, _, _ in leg.limits}
             for slot in () if account is None else account.slots:
                 if slot.unit == USD and slot.limit in counted:
@@ -327,7 +307,7 @@ class ProjectPayer:
         """An account as the ledger has it; with its default limits if it is not there, or nobody gave it any."""
         if name == GLOBAL:
             return self._global_account()
-        account = self.ledger.read(name)
+        account = self.ledger.read_limits(name)
         kind = account_kind(name)
         if kind == "block":
             return self._block_account(name, account)
@@ -336,10 +316,12 @@ class ProjectPayer:
         limits = self.default_limits(name)
         if limits and account is not None and not account.slots and not account.explicit:
             self.limit(name, limits, explicit=False)  # who has spent before there were any
-            account = self.ledger.read(name)
+            account = self.ledger.read_limits(name)
         while account is None:  # again if it was deleted meanwhile
             self.limit(name, limits, explicit=False, create=True)
-            account = self.ledger.read(name)
+            account = self.ledger.read_limits(name)
+        if self.alerts is not None:
+            self.alerts.learn(account)
         return account
 
     def _global_account(self) -> Account:
@@ -348,7 +330,7 @@ class ProjectPayer:
         if account is not None and account.stopped:  # of which no hold finds out that it goes on
             account = None
         while account is None:  # again if it was deleted meanwhile
-            account = self._global = self.ledger.read(GLOBAL)
+            account = self._global = self.ledger.read_limits(GLOBAL)
             if account is None:
                 self.limit(GLOBAL, (), explicit=False, create=True)
         return account
@@ -365,14 +347,14 @@ class ProjectPayer:
         if keyed is None:  # of another process, which could not hand its charge over
             while account is None:  # again if it was deleted meanwhile
                 self.limit(name, (), explicit=False, create=True)
-                account = self.ledger.read(name)
+                account = self.ledger.read_limits(name)
             return account
         stated = set[Limit]() if account is None else set(map(limit_of, account.slots))
         if stated != keyed.stated and not (keyed.lasting and stated):
             account = None
         while account is None:  # again if it was deleted meanwhile
             self.limit(name, keyed.cap, explicit=False)
-            account = self.ledger.read(name)
+            account = self.ledger.read_limits(name)
         now = self.clock()
         slots = [present(slot, now, self.timezone) for slot in account.slots]
         with caps_lock:
@@ -436,14 +418,14 @@ class ProjectPayer:
         text = str(stated) if stated else text_of_id(refused.limit, refused.amount)
         return f"a cap of {text}" if account_kind(refused.account) == "block" else text
 
-    def _note_stated(self, account: str, slot: Slot, limit: Limit) -> None:
+    def _note_stated(self, account: str, slot: Slot) -> None:
         """Keep in mind how a limit was stated whose amount, as refusals have it, is another one in its period."""
         if slot.terms is None:
             self._stated.pop((account, slot.limit), None)
             return
         if len(self._stated) >= MOST_STATED:
             self._stated.clear()
-        self._stated[account, slot.limit] = limit
+        self._stated[account, slot.limit] = limit_of(slot)
 
     # -- what goes through all the same
 
@@ -484,10 +466,11 @@ class ProjectPayer:
         self._warned.add(once)
         return True
 
-    def _note_future(self, name: str, slot: Slot) -> None:
+    def _note_future(self, account: Account, at: int) -> None:
         """A limit is in a period that has not come yet: another process has begun it, by a clock that was wrong."""
-        if self._is_news(f"{name} {slot.limit} {slot.start} later"):
-            say(logging.ERROR, "budgeted: %s", (in_the_future(slot, self.timezone),), {})
+        for slot in account.slots:
+            if slot.start > at + TOLERANCE and self._is_news(f"{account.id} {slot.limit} {slot.start} later"):
+                say(logging.ERROR, "budgeted: %s", (in_the_future(slot, self.timezone),), {})
 
     def note_soft(self, group: Group) -> None:
         """A call went through an account that only warns: say so once per limit and period if it is over."""
@@ -516,11 +499,6 @@ class _Keyed:
     def add(self, block: KeyedBlock) -> None:
         """A block spends the cap, until it is gone."""
         self.blocks[weakref.ref(block, self.blocks.pop)] = None
-
-
-def _around(limit: Limit, start: int, end: int, tz: dt.tzinfo) -> tuple[int, int]:
-    """The start of the period before one, and the end of the period after it."""
-    return (limit.window(start - 1, tz)[0] if start else 0), (limit.window(end, tz)[1] if end < NEVER else NEVER)
 
 
 @functools.lru_cache(maxsize=64)

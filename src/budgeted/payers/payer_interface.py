@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol, TypeAlias, TypeVar
 import msgspec
 from opentelemetry.trace import Span
 
-from budgeted.ledger.accounts import Slot, user_account
+from budgeted.ledger.accounts import Account, Slot, user_account
 from budgeted.ledger.admission import Refused
 from budgeted.ledger.cost_routing import Route
 from budgeted.ledger.interface import Ledger
@@ -52,6 +52,7 @@ class Group:
         "attributed",
         "inherited",
         "joined",
+        "keyed",
         "noted",
         "payer",
         "plans",
@@ -75,7 +76,7 @@ class Group:
         self.accounts = accounts
         self.policies = policies
         kinds = [account[0] for account in accounts]
-        self.attributed, self.tagged = "u" in kinds, "t" in kinds
+        self.attributed, self.tagged, self.keyed = "u" in kinds, "t" in kinds, "b" in kinds
         exceeding = [policy.on_exceed for policy in policies]
         self.soft, self.untouched = "warn" in exceeding, "raise" in exceeding
         self.inherited: Mapping[str, Policy] = _NOBODY
@@ -183,6 +184,9 @@ class Alerts(Protocol):
 
     def charged(self, group: Group, cost: int, span: Span | None = None, timeout: float | None = 0) -> None:
         """The accounts of a group were charged (nano-USD)."""
+
+    def learn(self, account: Account) -> None:
+        """See what is left of an account that was just read, if it is a new one."""
 
 
 class Listener(Protocol):

@@ -83,21 +83,44 @@ class Alerts:
             span: the span of the call, or None.
             timeout: 0 where nothing may be waited for: the look, if one is due, is left to the background thread.
         """
-        due = False
-        for watch in group.watches or self._watch(group):
+        due, changed = False, group
+        watches = group.watches
+        if not watches:
+            watches = self._watch(group)
+            changed = self._payer.group  # the others were looked at just now
+        for watch in watches:
             watch.left = left = watch.left - cost
             if left <= 0:
                 due = True
         if due:
             self._look_soon(group, span, timeout)
-        elif not group.noted:
-            self._note(group)
+        elif not changed.noted:
+            self._note(changed)
+
+    def learn(self, account: Account) -> None:
+        """See what is left of an account that was just read, if it is a new one.
+
+        It is looked at when it is charged, where a threshold may have been reached already, or is not one of USD.
+        """
+        if account.id in self._watches:
+            return
+        left, (_, least) = FAR, self._shares[0]
+        for slot in account.slots:
+            if slot.unit != USD or slot.terms is not None:
+                return
+            if slot.amount > 0 and slot.end - slot.start >= SHORTEST_SECONDS:
+                left = min(left, -(-slot.amount * least.numerator // least.denominator) - slot.spent)
+        self._room()[account.id] = Watch(account.id, left)
+
+    def _room(self) -> dict[str, Watch]:
+        """What is watched, with room for more."""
+        if len(self._watches) >= MOST_WATCHED:
+            self._watches = {}
+        return self._watches
 
     def _watch(self, group: Group) -> Sequence[Watch]:
-        """What watches the accounts of a group: one that is new has nothing left, and is looked at."""
-        watches = self._watches
-        if len(watches) >= MOST_WATCHED:
-            watches = self._watches = {}
+        """What watches the accounts of a group: one that nobody knows has nothing left, and is looked at."""
+        watches = self._room()
         group.watches = found = tuple([watches.setdefault(name, Watch(name)) for name in group.everybody()])
         return found
 

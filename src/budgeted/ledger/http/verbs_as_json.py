@@ -82,7 +82,7 @@ def _hold(ledger: Ledger, body: HoldBody) -> Granted | Refused | Stale:
     if route.around is not None and isinstance(ledger, MemoryLedger):  # others see to it themselves
         at = int(ledger.clock())
         # Should a period begin between this look and the hold, the route is stale, and the client makes another.
-        accounts = {leg.account: account for leg in route.legs if (account := ledger.read(leg.account)) is not None}
+        accounts = {leg.account: account for leg in route.legs if (account := ledger.read_limits(leg.account))}
         route = at_server_time(route, accounts, at)
     return ledger.hold(body.id, route, body.ask, at)
 

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import itertools
 import sys
-from operator import attrgetter
 
 import msgspec
 
-from budgeted.ledger.accounts import Account, overlaps
-from budgeted.ledger.cost_routing import Leg, decode_route
+from budgeted.ledger.accounts import CALLS, USD, Account, Slot, overlaps
+from budgeted.ledger.cost_routing import Leg, Route, decode_route
 from budgeted.ledger.memory.compact_store import CompactStore
-from budgeted.ledger.memory.resolved_routes import BoundRoute, is_apart, slot_of
+from budgeted.ledger.memory.resolved_routes import BoundRoute, slot_of
 from budgeted.ledger.memory.route_sums import RouteSums
 from budgeted.ledger.memory.sorted_names import SortedNames
 
@@ -48,58 +47,59 @@ class BoundAccounts:
         """Add what was charged to accounts and the report's rows."""
         raise NotImplementedError
 
-    def bound(self, route: bytes, versions: tuple[int, ...]) -> BoundRoute | None:
-        """The objects of a route that was made from these versions of its accounts, or None if they have changed."""
-        found = self.bounds.get(route)
+    def bound(self, route: Route) -> BoundRoute | None:
+        """The objects of a route, or None if it was made from other versions of its accounts than they have now."""
+        found = self.bounds.get(route.key)
         if found is None:
-            decoded = decode_route(route)
-            *_, legs = decoded
-            for leg in legs:
+            for leg in route.legs:
                 if leg.account not in self.accounts:
                     return None
-            found = self._bind(route, decoded)
-            for account, leg in zip(found.accounts, legs, strict=True):
-                if not {name for name, _, _ in leg.limits} <= {slot.limit for slot in account.slots}:
-                    self._forget(route)
-                    return None
-        return found if found.versions == versions else None
+            found = self._bind(route.key, route.day, route.provider, route.model, route.legs)
+            if found.stood_in_for:
+                self._forget(route.key)
+                return None
+        return found if found.versions == route.versions else None
 
     def bind(self, route: bytes) -> BoundRoute:
         """The objects of a route; what is not there is stood in for, since a record is never refused."""
-        return self.bounds.get(route) or self._bind(route, decode_route(route))
+        return self.bounds.get(route) or self._bind(route, *decode_route(route))
 
-    def _bind(self, route: bytes, decoded: tuple[int, str, str, tuple[Leg, ...]]) -> BoundRoute:
+    def _bind(self, route: bytes, day: int, provider: str, model: str, legs: tuple[Leg, ...]) -> BoundRoute:
         if len(self.bounds) >= MOST_ROUTES:
             self._forget_oldest_bounds()
         self._tidy_up()
-        day, provider, model, legs = decoded
         accounts = tuple([self._used(leg.account) for leg in legs])
         # The accounts' own names: of a million users, each is kept once.
-        names = tuple(map(_id_of, accounts))
-        found = BoundRoute(
-            generation=self._generation,
-            raw=msgspec.Raw(route),
-            names=names,
-            accounts=accounts,
-            versions=tuple(map(_version_of, accounts)),
-            slots=tuple(
-                [
-                    (slot_of(account, limit, start, end), start, end)
-                    for account, leg in zip(accounts, legs, strict=True)
-                    for limit, start, end in leg.limits
-                ]
-            ),
-            payers=tuple([leg.account for leg in legs for _ in leg.limits]),
-            sums=RouteSums(day, provider, model, (*names, *overlaps(names)), accounts),
+        names = tuple([account.id for account in accounts])
+        slots = []
+        payers = []
+        special = stood_in_for = False
+        for account, leg in zip(accounts, legs, strict=True):
+            for limit, start, end in leg.limits:
+                slot = slot_of(account, limit)
+                if slot is None:
+                    slot, stood_in_for = Slot(limit, USD, 0, start, end), True
+                slots.append((slot, start, end))
+                payers.append(account.id)
+                special = special or slot.terms is not None or slot.unit > CALLS
+        found = self.bounds[route] = BoundRoute(
+            self._generation,
+            msgspec.Raw(route),
+            names,
+            accounts,
+            tuple([account.version for account in accounts]),
+            tuple(slots),
+            tuple(payers),
+            RouteSums(day, provider, model, (*names, *overlaps(names)), accounts),
+            special=special,
+            stood_in_for=stood_in_for,
         )
-        found.special = any(slot.terms is not None or is_apart(slot) for slot, _, _ in found.slots)
-        self.bounds[route] = found
         return found
 
     def _used(self, name: str) -> Account:
         """An account for a route to count on, until :meth:`_unused`."""
         self._uses[name] = self._uses.get(name, 0) + 1
-        account = self.accounts.use(name)
+        account = self.accounts.live.get(name) or self.accounts.use(name)
         if account is None:
             self._absent.add(name)
             return Account(name, 0)
@@ -150,8 +150,6 @@ class BoundAccounts:
             if not old:
                 self._dropped.pop()
 
-
-_id_of, _version_of = attrgetter("id"), attrgetter("version")
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Account).decode

@@ -113,7 +113,7 @@ class MemoryLedger:
                 # As state.bound() has it: nearly always one look-up is enough, without a call.
                 bound = state.bounds.get(route.key)
                 if bound is None or bound.versions != route.versions:
-                    bound = state.bound(route.key, route.versions)
+                    bound = state.bound(route)
                     if bound is None:
                         return STALE
                 # Where no period has begun since, the route was found to be in its periods before.
@@ -227,7 +227,7 @@ class MemoryLedger:
             elif id in state.charges:
                 self._settle_ended(id, used, at, reason)
             else:
-                bound = state.bound(route.key, route.versions)
+                bound = state.bound(route)
                 if bound is None or bound.past(state.periods):
                     return STALE
                 self._do(Posted(id, at, used, bound.raw, reason))
@@ -284,6 +284,24 @@ class MemoryLedger:
         with self._entered() as state:
             found = state.accounts.find(account)
             return None if found is None else copied(found, state.held_by(account))
+
+    def read_limits(self, account: str) -> Account | None:
+        """The same without what it holds, and with what it was charged in all some calls ago.
+
+        Every new user's first call asks: without going through all calls in flight.
+        """
+        lock = self._lock
+        if lock.locked():
+            self._line_up(None)
+        with lock:
+            if self._kept:
+                self._enter(None)
+            try:
+                found = self._state.accounts.find(account)
+                return None if found is None else copied(found, 0)
+            finally:
+                if self._kept:
+                    self._exit()
 
     def set_limits(
         self, account: str, limits: Sequence[LimitSpec], *, explicit: bool = True, create: bool = False

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import msgspec
 
 from budgeted.ledger import limit_terms
-from budgeted.ledger.accounts import CALLS, USD, Account, Slot, Terms
+from budgeted.ledger.accounts import CALLS, Account, Slot, Terms
 from budgeted.ledger.cost_routing import decode_route
 from budgeted.ledger.memory.change_records import Held, parts_of
 from budgeted.ledger.memory.ended_holds import Ended
@@ -29,7 +29,8 @@ class BoundRoute(msgspec.Struct, eq=False, gc=False):
     ``generation`` is the state's: in a later one the objects may not be the right ones any more. ``usd``, ``tokens``
     and ``calls`` are those of ``slots`` that were in the route's periods when the state's ``periods`` was this one's,
     and ``others`` those of other units and those that roll; ``live`` tells that these are all. ``special`` tells
-    that an amount of one of them may change with the time, or that more has to be known of a hold than what most count.
+    that an amount of one of them may change with the time, or that more has to be known of a hold than what most count;
+    ``stood_in_for`` that one is no limit that its account has.
     """
 
     # Not in the collector's care, as nothing that such objects refer to refers back: there are thousands of them.
@@ -48,6 +49,7 @@ class BoundRoute(msgspec.Struct, eq=False, gc=False):
     calls: tuple[Slot, ...] = ()
     others: tuple[Slot, ...] = ()
     special: bool = False
+    stood_in_for: bool = False
 
     def meet(self, periods: int) -> None:
         """See which slots are in the route's periods."""
@@ -59,7 +61,8 @@ class BoundRoute(msgspec.Struct, eq=False, gc=False):
     def past(self, periods: int) -> bool:
         """Whether one of the route's periods is over."""
         self.meet(periods)
-        return any(slot.start > start for slot, start, _ in self.slots)
+        # A limit that is in no other period than the route's has begun none that comes later.
+        return not self.live and any(slot.start > start for slot, start, _ in self.slots)
 
     def behind(self, last: Slot | None) -> BoundRoute:
         """What of it comes behind a slot, in the order of counting; all of it if that is None."""
@@ -67,13 +70,18 @@ class BoundRoute(msgspec.Struct, eq=False, gc=False):
         rest.sort(items_behind((*self.usd, *self.tokens, *self.calls, *self.others), last))
         return rest
 
-    def sort(self, slots: Sequence[Slot]) -> None:
+    def sort(self, slots: Iterable[Slot]) -> None:
         """Have these be counted on."""
         # By unit, so that a hold or a charge need not ask each limit what it counts.
-        self.others = tuple([slot for slot in slots if is_apart(slot)]) if self.special else ()
-        if self.others:
-            slots = [slot for slot in slots if not is_apart(slot)]
-        self.usd, self.tokens, self.calls = (tuple([slot for slot in slots if slot.unit == unit]) for unit in range(3))
+        by_unit: tuple[list[Slot], list[Slot], list[Slot]] = [], [], []
+        others = []
+        for slot in slots:
+            if self.special and is_apart(slot):
+                others.append(slot)
+            else:
+                by_unit[slot.unit].append(slot)
+        self.usd, self.tokens, self.calls = map(tuple, by_unit)
+        self.others = tuple(others)
 
 
 def is_apart(slot: Slot) -> bool:
@@ -116,12 +124,12 @@ def charge_of(ended: Ended) -> Charge:
     )
 
 
-def slot_of(account: Account, limit: str, start: int, end: int) -> Slot:
-    """An account's limit; what is not there is stood in for."""
+def slot_of(account: Account, limit: str) -> Slot | None:
+    """An account's limit of that id."""
     for slot in account.slots:
         if slot.limit == limit:
             return slot
-    return Slot(limit, USD, 0, start, end)
+    return None
 
 
 def with_later_limits(bound: BoundRoute, at: int) -> BoundRoute:

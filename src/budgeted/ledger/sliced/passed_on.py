@@ -106,6 +106,10 @@ class PassedOn:
         """A copy of an account, or None."""
         return self.shared_ledger.read(account)
 
+    def read_limits(self, account: str) -> Account | None:
+        """The same, as calls are planned by it."""
+        return self.shared_ledger.read_limits(account)
+
     def accounts(self, prefix: str = "", after: str | None = None, count: int = 1000) -> list[Account]:
         """Accounts in order of their ids: those with a prefix, behind ``after``, at most ``count``."""
         return self.shared_ledger.accounts(prefix, after, count)
