@@ -8,7 +8,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 
@@ -21,35 +21,57 @@ from budgeted.ledger.opening import open_ledger
 PROJECT = "their-app"
 
 LITELLM = """
-    import json, sys, threading
+    import json, os, sys, threading
     from litellm import BudgetManager
 
-    def manager(token=sys.argv[2]):
-        headers = {"Authorization": f"Bearer {token}"}
+    def manager(token=None):
+        headers = {"Authorization": f"Bearer {token or sys.argv[2]}"}
         return BudgetManager(project_name="their-app", client_type="hosted", api_base=sys.argv[1], headers=headers)
 
     def saved():
         for thread in threading.enumerate():  # it saves in threads
             if thread is not threading.current_thread() and not thread.daemon:
                 thread.join()
+
+    for line in sys.stdin:
+        program, *sys.argv[1:] = json.loads(line)
+        if not os.fork():
+            exec(program)
+            sys.exit()
+        print("ended", os.wait()[1], flush=True)
 """
 
 
-def litellm(program: str, url: str, token: str = TOKEN) -> Any:
-    """Run a program with LiteLLM's own manager at hand, in a process of its own; returns what it printed, as JSON."""
+@pytest.fixture(scope="module")
+def litellm() -> Iterator[Callable[..., Any]]:
+    """Runs a program with LiteLLM's own manager at hand, in a process of its own; returns what it printed, as JSON.
+
+    Each is forked by a process that has imported LiteLLM, which takes longer than all of them.
+    """
     environment = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHONWARNINGS": ""}
-    code = textwrap.dedent(LITELLM) + textwrap.dedent(program)
-    command = [sys.executable, "-c", code, url, token]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    command = [sys.executable, "-c", textwrap.dedent(LITELLM)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, env=environment, text=True, **pipes) as process:  # type: ignore[call-overload]
+
+        def run(program: str, url: str, token: str = TOKEN) -> Any:
+            print(json.dumps([textwrap.dedent(program), url, token]), file=process.stdin, flush=True)
+            printed = []
+            while not (line := process.stdout.readline()).startswith("ended "):
+                assert line
+                printed.append(line)
+            assert line == "ended 0\n"
+            return json.loads(printed[-1])
+
+        yield run
 
 
 # -- LiteLLM's client, our server
 
 
 @pytest.mark.slow
-def test_litellms_own_manager_keeps_its_budgets_here(serving: Serving, ask: Asking) -> None:
+def test_litellms_own_manager_keeps_its_budgets_here(
+    litellm: Callable[..., Any], serving: Serving, ask: Asking
+) -> None:
     first = litellm(
         """
         one = manager()
@@ -94,7 +116,7 @@ def test_litellms_own_manager_keeps_its_budgets_here(serving: Serving, ask: Aski
 
 
 @pytest.mark.slow
-def test_litellms_manager_is_told_when_its_token_is_wrong(serving: Serving) -> None:
+def test_litellms_manager_is_told_when_its_token_is_wrong(litellm: Callable[..., Any], serving: Serving) -> None:
     told = litellm(
         """
         try:
