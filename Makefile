@@ -32,6 +32,9 @@ BIN = $(VENV)/bin
 # not made in two of them, as it is where they take turns.
 PYTEST = -m pytest -n auto --dist worksteal
 
+# Else each of the many processes that tests start would compile the package anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL = check
 .DELETE_ON_ERROR:
 # One after the other, but for what `beside` starts.
