@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import importlib
 import os
 import random
 import signal
@@ -29,6 +31,11 @@ MANY_OBJECTS = 30_000
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 os.environ.setdefault("LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS", "True")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # for the tokenizers of models that others have trained
+
+# As DSPy is imported, it looks through all modules that are there: one second at first, ten after those of the tests.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    with contextlib.suppress(ImportError):
+        importlib.import_module("dspy")
 
 # A shell has what it runs in the background ignore Ctrl-C, and so would all that tests start and interrupt.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
