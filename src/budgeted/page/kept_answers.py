@@ -84,16 +84,17 @@ class KeptAnswers(Generic[K, T]):
             began = self._timer()
             made = self._make(key)
             ended = self._timer()
-        except BudgetError as error:  # whoever waits for it is told; the next look tells what was missed
-            logger.debug("budgeted: %r is not known for now: %s", key, error)
-            raise
-        else:
-            with self._lock:
-                self._kept[key] = _Kept(made, ended + max(FRESH, SHARE * (ended - began)))
-                self._kept.move_to_end(key)
-                while len(self._kept) > MOST_KEPT:
-                    self._kept.popitem(last=False)
-            return made
-        finally:
+        except BaseException as error:
+            if isinstance(error, BudgetError):  # whoever waits for it is told; the next look tells what was missed
+                logger.debug("budgeted: %r is not known for now: %s", key, error)
             with self._lock:
                 del self._being_made[key]
+            raise
+        with self._lock:
+            # In one step: who finds the answer too old is not to be given it again as one that is being made.
+            del self._being_made[key]
+            self._kept[key] = _Kept(made, ended + max(FRESH, SHARE * (ended - began)))
+            self._kept.move_to_end(key)
+            while len(self._kept) > MOST_KEPT:
+                self._kept.popitem(last=False)
+        return made
