@@ -49,9 +49,7 @@ def negotiate(
         BudgetExceededError: nothing can help.
     """
     if _is_final(call, refusal):  # at once: who has used up a limit may ask again and again
-        error = _exceeded(call, refusal)
-        swallowed_refusals.note(call.blocks, error)
-        raise error
+        raise _exceeded(call, refusal)  # in no variable: a frame that an error's traceback has would keep the error
     return _steps(call, refusal, wake, now)
 
 
@@ -251,6 +249,7 @@ def _exceeded(call: Call, refusal: Refusal) -> BudgetExceededError:
     counters.refuse(call.request, call.groups, reason, kind)
     if call.blocks:
         block_hold.count(call.blocks, refused=1)
+        swallowed_refusals.note(call.blocks, error)
     if call.span is not None:
         why = {"budgeted.reason": reason, "budgeted.account.kind": kind}
         span_attributes.mark(call.span, "refused", None, call.groups, why)
