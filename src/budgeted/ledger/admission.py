@@ -125,7 +125,12 @@ class Refused(msgspec.Struct, frozen=True, gc=False):
     account: str = ""
 
 
-def admit(ask: Ask, slots: Sequence[tuple[Slot, int, int]], soft: Sequence[bool] | None = None) -> int | Refused:
+def admit(
+    ask: Ask,
+    slots: Sequence[tuple[Slot, int, int]],
+    soft: Sequence[bool] | None = None,
+    payers: Sequence[str] | None = None,
+) -> int | Refused:
     """Decide how many output tokens a call is granted over all the limits it counts against.
 
     Pure: it reads the slots and changes nothing. A slot whose period is older than the route's counts as empty.
@@ -134,6 +139,7 @@ def admit(ask: Ask, slots: Sequence[tuple[Slot, int, int]], soft: Sequence[bool]
         ask: what the call may need.
         slots: (slot, start and end of the period the call belongs to) of every limit, over all accounts.
         soft: True for each limit that only counts.
+        payers: the account of each limit, for a refusal to name; None where whoever asks knows it.
 
     Returns:
         The granted output tokens, or the refusal by the tightest limit in the way.
@@ -149,25 +155,34 @@ def admit(ask: Ask, slots: Sequence[tuple[Slot, int, int]], soft: Sequence[bool]
     for slot, _, _ in slots:
         # Of an older period, which counts as empty, this is less than there is: then the long way finds out.
         if slot.amount - slot.spent - slot.held < wanted[slot.unit]:
-            return _ration(ask, slots, soft)
+            return _ration(ask, slots, soft, payers)
     return most
 
 
-def _ration(ask: Ask, slots: Sequence[tuple[Slot, int, int]], soft: Sequence[bool] | None) -> int | Refused:
+def _ration(
+    ask: Ask,
+    slots: Sequence[tuple[Slot, int, int]],
+    soft: Sequence[bool] | None,
+    payers: Sequence[str] | None,
+) -> int | Refused:
     """The share of a call that does not simply get all it can use."""
     granted = ask.most if ask.whole else _share(ask, slots, soft)
     wanted = ask.needs(granted)
-    blocked = []
+    tightest: tuple[int, int, Slot, int, int] | None = None
+    gone: tuple[int, int, Slot, int, int] | None = None  # the tightest that calls in flight are not to blame for
     for i, (slot, start, _) in enumerate(slots):
         # As admit() has it: nearly all have room, and are asked for nothing more.
         if slot.amount - slot.spent - slot.held < wanted[slot.unit] and _may_refuse(ask, slot, soft, i):
             left, idle = _room(slot, start)
             if left < wanted[slot.unit]:
-                blocked.append((ask.affords(slot.unit, left), i, slot, left, idle))
-    if not blocked:
+                room = ask.affords(slot.unit, left), i, slot, left, idle
+                if tightest is None or room[0] < tightest[0]:
+                    tightest = room
+                if idle < wanted[slot.unit] and (gone is None or room[0] < gone[0]):
+                    gone = room
+    if tightest is None:
         return granted
-    gone = [room for room in blocked if room[4] < wanted[room[2].unit]]
-    _, i, slot, left, idle = min(gone or blocked)
+    _, i, slot, left, idle = gone or tightest
     requested = wanted[slot.unit]
     return Refused(
         index=i,
@@ -179,7 +194,8 @@ def _ration(ask: Ask, slots: Sequence[tuple[Slot, int, int]], soft: Sequence[boo
         requested=requested,
         end=free_at(slot, requested) if slot.terms and slot.terms.window else slots[i][2],
         reason="spent" if gone else "held",
-        affordable=min(blocked)[0],  # the others afford more than any of these
+        affordable=tightest[0],
+        account="" if payers is None else payers[i],
     )
 
 

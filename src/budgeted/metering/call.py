@@ -247,7 +247,8 @@ class Call(msgspec.Struct, eq=False, weakref=True):
             part.undo(self.at, timeout)
             with contextlib.suppress(ValueError):  # another thread was faster
                 self.parts.remove(part)
-        block_hold.wake(self.blocks)
+        if self.blocks:
+            block_hold.wake(self.blocks)
 
     def _held(self, ask: Ask) -> None:
         """Everybody has agreed: the smallest grant counts."""
@@ -445,7 +446,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
     def abandon(self) -> None:
         """The call is not sent after all, or another one in its place: give back what it may have got."""
         self.endings.append(_GIVEN_BACK)
-        if self.endings[0] is _GIVEN_BACK:
+        if self.endings[0] is _GIVEN_BACK and (self.parts or self.blocks):  # a refused call may have nothing
             self._undo(0)
 
     def release(self, timeout: float | None = None) -> None:
@@ -493,7 +494,9 @@ class Call(msgspec.Struct, eq=False, weakref=True):
 
     def __del__(self) -> None:
         """End a call that all have forgotten: nobody else is at it any more."""
-        if not self.outcome and (self.parts or any(id(self) in block.slot.holds for block in self.blocks)):
+        if self.outcome or not (self.parts or self.blocks):  # as most end, without another call
+            return
+        if self.parts or any(id(self) in block.slot.holds for block in self.blocks):
             background_worker.enqueue(self._end_forgotten)  # a finaliser may take no lock
 
     def _end_forgotten(self) -> None:

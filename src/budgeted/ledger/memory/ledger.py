@@ -122,11 +122,11 @@ class MemoryLedger:
                 if bound.special or ask.within:
                     held = self._decide_apart(id, bound, ask, at, route.soft)
                     if isinstance(held, Refused):
-                        return msgspec.structs.replace(held, account=bound.payers[held.index])
+                        return held
                 else:
-                    granted = admit(ask, bound.slots, route.soft)
+                    granted = admit(ask, bound.slots, route.soft, bound.payers)
                     if isinstance(granted, Refused):
-                        return msgspec.structs.replace(granted, account=bound.payers[granted.index])
+                        return granted
                     held = change_records.held(id, at, granted, ask, bound.raw)
                 # Kept first, then applied: a crash in between leaves a decision that is replayed.
                 if self._kept:
@@ -152,7 +152,7 @@ class MemoryLedger:
     ) -> Held | Refused:
         """Decide about a call with limits that few have, or within a reservation."""
         reserved, slots = self._state.decided(bound, ask, at)
-        granted = admit(ask, slots, soft)
+        granted = admit(ask, slots, soft, bound.payers)
         if isinstance(granted, Refused):
             return granted
         return change_records.held_in_parts(id, at, granted, ask, bound.raw, reserved)
