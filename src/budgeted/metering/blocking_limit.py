@@ -88,23 +88,24 @@ def error_of(
         max_output_tokens: the largest output cap that would have fitted.
         asked: what needs so much, if it is no call.
     """
-    return made_later(parts_of(refusal, refusal.payer.clock(), model, max_output_tokens, asked))
+    return made_later(parts_of(refusal, refusal.kind, refusal.payer.clock(), model, max_output_tokens, asked))
 
 
 def parts_of(
-    refusal: Refusal, now: float, model: str | None, max_output_tokens: int | None, asked: str = ""
+    refusal: Refusal, kind: str, now: float, model: str | None, max_output_tokens: int | None, asked: str = ""
 ) -> Callable[[], Parts]:
     """What works out the parts of the error that tells of a refusal, with what nobody knows any more by then.
 
     Args:
         refusal: what is in the way.
+        kind: the kind of its account.
         now: unix seconds.
         model: the model that was asked for.
         max_output_tokens: the largest output cap that would have fitted.
         asked: what needs so much, if it is no call.
     """
     refused, payer = refusal.refused, refusal.payer
-    kind, name = refusal.kind, refusal.name
+    name = refusal.name
     limit = f"repeat_limit={refused.amount}" if refused.reason == REPEATED else payer.limit_text(refused)
     known_as = events.known_as(payer, name, kind)
     return functools.partial(

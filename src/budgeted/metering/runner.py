@@ -23,7 +23,7 @@ from budgeted.ledger import background_worker
 from budgeted.metering.async_wakeup import bell
 from budgeted.metering.call import Call
 from budgeted.metering.owner import Owner, end_anywhere
-from budgeted.metering.when_it_does_not_fit import negotiate
+from budgeted.metering.when_it_does_not_fit import negotiate, refuse_at_once
 from budgeted.payers import scope as scopes
 from budgeted.payers import swallowed_refusals
 from budgeted.payers.block_figures import shared_caps
@@ -65,7 +65,8 @@ def begin(request: Request, owner: Owner, scope: Scope | None = None, context: C
         _note_turned_away(call, error)
         raise
     if refusal is not None:
-        # Not an Event, which takes a tenth of a call's time to make: most refusals wait for nothing.
+        refuse_at_once(call, refusal)
+        # Not an Event, which takes a tenth of a call's time to make.
         turn: queue.SimpleQueue[None] = queue.SimpleQueue()
         steps = negotiate(call, refusal, functools.partial(turn.put, None), time.monotonic)
         try:
@@ -96,6 +97,7 @@ async def begin_async(
         _note_turned_away(call, error)
         raise
     if refusal is not None:
+        refuse_at_once(call, refusal)
         turn = bell()
         steps = negotiate(call, refusal, turn.ring, turn.now)
 

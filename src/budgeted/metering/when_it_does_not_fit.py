@@ -30,6 +30,20 @@ MOMENT = 0.05
 """The shortest sleep of a call that waits, in seconds."""
 
 
+def refuse_at_once(call: Call, refusal: Refusal) -> None:
+    """Refuse a call that nothing can help, before anything is made to wait with: many ask on and on.
+
+    Args:
+        call: without a hold.
+        refusal: the first one.
+
+    Raises:
+        BudgetExceededError: nothing can help.
+    """
+    if _is_final(call, refusal):
+        raise _exceeded(call, refusal)  # in no variable: a frame that an error's traceback has would keep the error
+
+
 def negotiate(
     call: Call, refusal: Refusal, wake: Callable[[], None], now: Callable[[], float]
 ) -> Generator[float, None, None]:
@@ -44,13 +58,16 @@ def negotiate(
     Returns:
         The steps: each yields the longest to sleep before going on, in seconds; going on earlier does no harm. They
         raise a :exc:`BudgetExceededError` where nothing has helped.
-
-    Raises:
-        BudgetExceededError: nothing can help.
     """
-    if _is_final(call, refusal):  # at once: who has used up a limit may ask again and again
-        raise _exceeded(call, refusal)  # in no variable: a frame that an error's traceback has would keep the error
-    return _steps(call, refusal, wake, now)
+    try:
+        yield from _negotiated(call, refusal, wake, now)
+    except BudgetError as error:
+        # Unless it was counted where it was made: somebody has stopped the account meanwhile, for one.
+        call_reporting.note_turned_away(call.request, call.groups, error, call.span)
+        swallowed_refusals.note(call.blocks, error)
+        raise
+    finally:
+        call_reporting.note_goes_on(call)
 
 
 def _is_final(call: Call, refusal: Refusal) -> bool:
@@ -61,20 +78,6 @@ def _is_final(call: Call, refusal: Refusal) -> bool:
     if refused.reason != "spent" or policy.fallback or (policy.on_exceed == "ask" and refusal.block is None):
         return False
     return _counts_for_nothing(call, refused)
-
-
-def _steps(
-    call: Call, refusal: Refusal, wake: Callable[[], None], now: Callable[[], float]
-) -> Generator[float, None, None]:
-    try:
-        yield from _negotiated(call, refusal, wake, now)
-    except BudgetError as error:
-        # Unless it was counted where it was made: somebody has stopped the account meanwhile, for one.
-        call_reporting.note_turned_away(call.request, call.groups, error, call.span)
-        swallowed_refusals.note(call.blocks, error)
-        raise
-    finally:
-        call_reporting.note_goes_on(call)
 
 
 def _negotiated(
@@ -244,7 +247,7 @@ def _exceeded(call: Call, refusal: Refusal) -> BudgetExceededError:
     """Count the refusal, and make the error that tells of it."""
     payer, reason, kind = refusal.payer, refusal.refused.reason, refusal.kind
     now = payer.clock()
-    parts = parts_of(refusal, now, call.request.model, _fitting(call, refusal))
+    parts = parts_of(refusal, kind, now, call.request.model, _fitting(call, refusal))
     error = made_later(parts)
     counters.refuse(call.request, call.groups, reason, kind)
     if call.blocks:
