@@ -294,14 +294,12 @@ class MemoryLedger:
         if lock.locked():
             self._line_up(None)
         with lock:
-            if self._kept:
-                self._enter(None)
+            self._enter(None)
             try:
                 found = self._state.accounts.find(account)
                 return None if found is None else copied(found, 0)
             finally:
-                if self._kept:
-                    self._exit()
+                self._exit()
 
     def set_limits(
         self, account: str, limits: Sequence[LimitSpec], *, explicit: bool = True, create: bool = False
