@@ -224,9 +224,10 @@ class Courier:
         self._say_once("does not take events (%s); they are sent again for up to a day", problem)
 
     def _ended(self) -> None:
-        waiting = self._waiting.popleft()
+        waiting = self._waiting[0]
         if waiting.owner and self._files is not None:
             self._files.drop(waiting)
+        self._waiting.popleft()  # last: who sees that nothing waits may end, and what its file has would be sent again
 
     def _say_once(self, what: str, *args: object) -> None:
         """Say what is wrong with a destination, once until it takes an event again."""
