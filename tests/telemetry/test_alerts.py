@@ -155,6 +155,19 @@ def test_what_was_spent_elsewhere_is_noticed_where_each_call_is_a_user_s_first(
     assert [one.spent for one in told.of("alert")] == [9.1]
 
 
+def test_a_threshold_that_calls_of_two_processes_reach_together_is_told_of(
+    make_manager: Any, told: Told, tmp_path: Path
+) -> None:
+    first = make_manager("shop", default_user_limits="$10", ledger=tmp_path, on_event=told, alerts=0.8)
+    second = make_manager("shop", default_user_limits="$10", ledger=tmp_path, on_event=told, alerts=0.8)
+    with first.hold(cost=5, user="alice") as one, second.hold(cost=4, user="alice") as other:
+        one.settle(cost=5)
+        first.flush()  # has looked: there is room
+        other.settle(cost=4)  # the first one here, by a plan from before
+        second.flush()
+    assert [alert.spent for alert in told.of("alert")] == [9]
+
+
 def test_a_threshold_that_a_user_reached_elsewhere_is_told_of_with_its_first_call_here(
     make_manager: Any, told: Told, tmp_path: Path
 ) -> None:

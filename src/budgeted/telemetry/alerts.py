@@ -83,19 +83,15 @@ class Alerts:
             span: the span of the call, or None.
             timeout: 0 where nothing may be waited for: the look, if one is due, is left to the background thread.
         """
-        due, changed = False, group
-        watches = group.watches
-        if not watches:
-            watches = self._watch(group)
-            changed = self._payer.group  # the others were looked at just now
-        for watch in watches:
+        due = False
+        for watch in group.watches or self._watch(group):
             watch.left = left = watch.left - cost
             if left <= 0:
                 due = True
         if due:
             self._look_soon(group, span, timeout)
-        elif not changed.noted:
-            self._note(changed)
+        if not group.noted:  # whichever of its accounts was looked at just now
+            self._note(group)
 
     def learn(self, account: Account) -> None:
         """See what is left of an account that was just read, if it is a new one.

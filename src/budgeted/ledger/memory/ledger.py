@@ -294,12 +294,16 @@ class MemoryLedger:
         if lock.locked():
             self._line_up(None)
         with lock:
-            self._enter(None)
             try:
-                found = self._state.accounts.find(account)
-                return None if found is None else copied(found, 0)
-            finally:
-                self._exit()
+                self._enter(None)
+                try:
+                    found = self._state.accounts.find(account)
+                    return None if found is None else copied(found, 0)
+                finally:
+                    self._exit()
+            except BaseException:  # as in _entered(), without what that takes to enter
+                self._let_in()
+                raise
 
     def set_limits(
         self, account: str, limits: Sequence[LimitSpec], *, explicit: bool = True, create: bool = False
